@@ -1,0 +1,1 @@
+"""The `ddspx` command: thin adapters, nothing is computed here."""

@@ -1,0 +1,1 @@
+"""The functional core: pure functions on JAX arrays, safe under jit, vmap and grad."""

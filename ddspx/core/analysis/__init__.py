@@ -1,0 +1,1 @@
+"""Analysis: audio to features on the frame rule."""

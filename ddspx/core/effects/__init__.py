@@ -1,0 +1,1 @@
+"""Effects: audio to audio."""

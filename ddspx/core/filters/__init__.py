@@ -1,0 +1,1 @@
+"""Filters: FIR by FFT, designed from frequency responses."""

@@ -1,0 +1,1 @@
+"""Losses: scalar training objectives."""

@@ -1,0 +1,1 @@
+"""Synthesis: controls on the frame rule to audio."""

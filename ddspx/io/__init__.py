@@ -1,0 +1,1 @@
+"""Files in and out, on the host, in NumPy: audio, datasets, batches, checkpoints."""

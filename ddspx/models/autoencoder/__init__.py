@@ -1,0 +1,1 @@
+"""The timbre autoencoder: pitch and loudness in, the sound of one instrument out."""

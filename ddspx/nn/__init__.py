@@ -1,0 +1,1 @@
+"""Flax NNX modules: a class exists only where it owns a Variable."""

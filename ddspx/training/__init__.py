@@ -1,0 +1,1 @@
+"""Training: prepared recordings in, a finished model folder out."""

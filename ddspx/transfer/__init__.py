@@ -1,0 +1,1 @@
+"""Timbre transfer: any sound, played by an instrument model."""

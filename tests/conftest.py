@@ -1,0 +1,33 @@
+"""Suite-wide strictness: float64 on (off with DDSPX_TEST_X64=0), no silent rank promotion."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED_DATA = Path(
+    os.environ.get("DDSPX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no recordings at {SHARED_DATA}; set DDSPX_TEST_DATA to their folder")
+    return SHARED_DATA
