@@ -1,0 +1,131 @@
+"""Checkpoints of a running training: a pytree of arrays and a little JSON, through orbax.
+
+A checkpoint is written beside its final name and renamed, so a killed run leaves whole
+checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+
+from ddspx._checks import positive_int
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import CheckpointManager
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint gives back."""
+
+    step: int
+    arrays: Any
+    facts: dict[str, Any]
+
+
+def save_checkpoint(
+    folder: str | Path,
+    step: int,
+    arrays: Any,
+    facts: Mapping[str, Any],
+    *,
+    keep: int = 3,
+) -> None:
+    """Writes one checkpoint and deletes the oldest, so that `keep` of them remain.
+
+    Args:
+      folder: where the checkpoints of one run live; made if absent.
+      step: number of steps taken, at least 0; names the checkpoint.
+      arrays: pytree of arrays. Typed random keys go in as `jax.random.key_data`.
+      facts: what JSON can hold.
+      keep: how many checkpoints stay on disk.
+
+    Raises:
+      ValueError: `facts` is not JSON, or `keep` is below 1.
+
+    Example:
+      >>> import tempfile
+      >>> import jax.numpy as jnp
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_checkpoint(folder, 3, {"w": jnp.ones(2)}, {"loss": 0.5})
+      ...     step, arrays, facts = restore_checkpoint(folder, {"w": jnp.zeros(2)})
+      >>> step, arrays["w"].tolist(), facts
+      (3, [1.0, 1.0], {'loss': 0.5})
+    """
+    import orbax.checkpoint as ocp
+
+    try:
+        json.dumps(dict(facts), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`facts` must be something JSON can hold: {error}.") from error
+    with _manager(folder, keep=positive_int("keep", keep)) as manager:
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave(dict(facts))
+            ),
+            force=True,
+        )
+
+
+def latest_checkpoint(folder: str | Path) -> int | None:
+    """The step of the newest whole checkpoint in `folder`, or None where there is none."""
+    if not Path(folder).is_dir():
+        return None
+    with _manager(folder) as manager:
+        return manager.latest_step()
+
+
+def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None) -> Checkpoint:
+    """Reads a checkpoint back, bit for bit.
+
+    Args:
+      folder: as given to `save_checkpoint`.
+      like: pytree of arrays with the structure, shapes, dtypes and placement to restore to;
+        its values are not read.
+      step: which checkpoint; the newest by default.
+
+    Returns:
+      The checkpoint, with `arrays` in the structure of `like`.
+
+    Raises:
+      ValueError: there is none, it cannot be read, or it holds other arrays than `like`.
+    """
+    import orbax.checkpoint as ocp
+
+    folder = Path(folder)
+    step = latest_checkpoint(folder) if step is None else step
+    if step is None:
+        raise ValueError(f"There is no checkpoint in {folder}.")
+    template = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like
+    )
+    try:
+        with _manager(folder) as manager:
+            restored = manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardRestore(template), facts=ocp.args.JsonRestore()
+                ),
+            )
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"The checkpoint {folder / str(step)} cannot be restored; delete that folder to go "
+            f"on from an older one. ({type(error).__name__}: {reason[:160]})"
+        ) from error
+    return Checkpoint(step, restored.arrays, restored.facts)
+
+
+def _manager(folder: str | Path, *, keep: int | None = None) -> "CheckpointManager":
+    """Orbax's manager of `folder`, writing before it returns (a checkpoint is a promise)."""
+    import orbax.checkpoint as ocp
+
+    return ocp.CheckpointManager(
+        Path(folder).resolve(),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=False, create=keep is not None
+        ),
+    )
