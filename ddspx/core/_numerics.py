@@ -1,0 +1,103 @@
+"""Logarithm, square root and quotient whose values and gradients stay finite."""
+
+import jax.numpy as jnp
+
+from ddspx._typing import Array, Float
+
+
+def safe_log(x: Float[Array, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*shape"]:
+    r"""Natural logarithm with a floor under its argument.
+
+    .. math:: y = \ln \max(x, \varepsilon)
+
+    Prevents the minus infinity of silence and the unbounded gradient :math:`1/x` beside it.
+
+    Args:
+      x: values, linear; negative ones count as `eps`.
+      eps: positive floor, in the unit of `x`. Static.
+
+    Returns:
+      :math:`y \ge \ln \varepsilon`, in the dtype of `x`.
+
+    Properties:
+      Differentiable in `x`: the gradient is at most 1/eps, and zero below `eps`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> [round(v, 2) for v in core.safe_log(jnp.array([0.0, 1e-12, 1.0])).tolist()]
+      [-11.51, -11.51, 0.0]
+
+    References:
+      DDSP's function of this name replaces only :math:`x \le 0`, so there 1e-12 maps to -27.6
+      while 0 maps to -11.5. Here the function is monotone and continuous.
+    """
+    return jnp.log(jnp.maximum(jnp.asarray(x), eps))
+
+
+def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    r"""Square root whose gradient at zero is zero.
+
+    .. math:: y = \sqrt{\max(x, 0)}, \qquad \left.\frac{dy}{dx}\right|_{x \le 0} = 0
+
+    Prevents the NaN that the infinite slope of the root at zero makes of a zero cotangent
+    (the magnitude of a silent bin, the level of a silent frame).
+
+    Args:
+      x: values; negative ones count as zero.
+
+    Returns:
+      :math:`y \ge 0`, in the dtype of `x`; exact, with no offset under the root.
+
+    Properties:
+      Differentiable in `x`. The slope grows as :math:`x^{-1/2}` towards zero and is zero there.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> [float(f(jnp.array(0.0))) for f in (core.safe_sqrt, jax.grad(core.safe_sqrt))]
+      [0.0, 0.0]
+    """
+    x = jnp.asarray(x)
+    positive = x > 0
+    # The inner `where` keeps the unused branch finite: its gradient is multiplied by zero, and
+    # zero times infinity is NaN.
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def safe_divide(
+    numerator: Float[Array, "*shape"], denominator: Float[Array, "*shape"], *, eps: float = 1e-7
+) -> Float[Array, "*shape"]:
+    r"""Quotient whose denominator is kept `eps` away from zero.
+
+    .. math:: y = \frac{n}{s \max(|d|, \varepsilon)}, \qquad s = -1 \text{ if } d < 0
+        \text{ else } 1
+
+    Prevents 0/0 (normalising what is silent) and the overflow of :math:`n / d^2` in the
+    gradient.
+
+    Args:
+      numerator: any values.
+      denominator: any values of the same shape or, axis by axis, of size one.
+      eps: smallest magnitude of the denominator, in its unit. Static.
+
+    Returns:
+      The quotient, in the dtype of the inputs; zero where the numerator is.
+
+    Properties:
+      Differentiable in both arguments; zero gradient to a denominator below `eps`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.safe_divide(jnp.array([0.0, 1.0]), jnp.array([0.0, 4.0])).tolist()
+      [0.0, 0.25]
+
+    References:
+      DDSP's function of this name replaces only a denominator that is exactly zero; one of
+      1e-30 still overflows its gradient in float32.
+    """
+    denominator = jnp.asarray(denominator)
+    nearest = jnp.where(denominator < 0, -eps, eps).astype(denominator.dtype)
+    return numerator / jnp.where(jnp.abs(denominator) < eps, nearest, denominator)

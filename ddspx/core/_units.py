@@ -1,0 +1,292 @@
+"""Conversions between frequency scales, and between linear values and decibels.
+
+All are elementwise and take arrays or Python numbers; values and gradients are finite at 0 Hz
+and at zero amplitude.
+"""
+
+import math
+
+import jax.numpy as jnp
+
+from ddspx._typing import Array, Float, Int
+
+Values = Float[Array, "*shape"] | Int[Array, "*shape"] | float | int
+
+_A4_HZ = 440.0
+_A4_MIDI = 69.0
+_MEL_PER_NEPER = 2595.0 / math.log(10.0)
+
+
+def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
+    r"""MIDI note number of a frequency, fractional.
+
+    .. math:: m = 69 + 12 \log_2(f / 440), \qquad m = 0 \text{ for } f \le 0
+
+    Args:
+      frequency_hz: frequency in Hz; zero or less stands for "no pitch".
+
+    Returns:
+      Note number in semitones, 69 at 440 Hz.
+
+    Properties:
+      Differentiable; zero gradient at and below 0 Hz.
+
+    Example:
+      >>> from ddspx import core
+      >>> [round(float(core.hz_to_midi(f)), 3) for f in (440.0, 220.0, 0.0)]
+      [69.0, 57.0, 0.0]
+
+    References:
+      DDSP's rule for :math:`f \le 0`; ``librosa.hz_to_midi`` gives minus infinity there.
+    """
+    frequency_hz = jnp.asarray(frequency_hz)
+    voiced = frequency_hz > 0
+    # The ratio is formed first: log2(f) - log2(440) would lose a semitone's fifth digit.
+    midi = _A4_MIDI + 12 * jnp.log2(jnp.where(voiced, frequency_hz, _A4_HZ) / _A4_HZ)
+    return jnp.where(voiced, midi, 0)
+
+
+def midi_to_hz(midi: Values) -> Float[Array, "*shape"]:
+    r"""Frequency of a MIDI note number.
+
+    .. math:: f = 440 \cdot 2^{(m - 69) / 12}
+
+    Args:
+      midi: note number in semitones, fractional allowed.
+
+    Returns:
+      Frequency in Hz; note 0 is 8.18 Hz, not silence.
+
+    Properties:
+      Differentiable; the inverse of :func:`hz_to_midi` for positive frequencies.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.midi_to_hz(60)), 2)
+      261.63
+    """
+    return _A4_HZ * jnp.exp2((jnp.asarray(midi) - _A4_MIDI) / 12)
+
+
+def power_to_db(
+    power: Values, *, ref_db: float = 0.0, range_db: float = 80.0
+) -> Float[Array, "*shape"]:
+    r"""Decibels of a power, with a floor.
+
+    .. math:: L = \max(10 \log_{10} p - L_\mathrm{ref},\ -R)
+
+    Args:
+      power: power, linear; zero or less gives the floor.
+      ref_db: level that becomes 0 dB. Static.
+      range_db: distance of the floor below that, in dB. Static.
+
+    Returns:
+      Level in dB, at least exactly ``-range_db``, unbounded above.
+
+    Properties:
+      Differentiable; zero gradient at and below the floor.
+
+    Example:
+      >>> from ddspx import core
+      >>> [round(float(core.power_to_db(p)), 3) for p in (1.0, 0.5, 0.0)]
+      [0.0, -3.01, -80.0]
+
+    References:
+      DDSP's for ``ref_db >= 0``; for a negative one DDSP's floor lies above ``-range_db``.
+    """
+    power = jnp.asarray(power)
+    audible = power > 10 ** ((ref_db - range_db) / 10)
+    level = 10 * jnp.log10(jnp.where(audible, power, 1.0)) - ref_db
+    return jnp.where(audible, level, -range_db)
+
+
+def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
+    r"""Power of a level in decibels.
+
+    .. math:: p = 10^{L / 10}
+
+    Args:
+      level_db: level in dB, relative to power 1.
+
+    Returns:
+      Power, linear.
+
+    Properties:
+      Differentiable; the inverse of :func:`power_to_db` above its floor.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.db_to_power(20.0)), 3)
+      100.0
+    """
+    return jnp.exp(jnp.asarray(level_db) * (math.log(10.0) / 10))
+
+
+def amplitude_to_db(
+    amplitude: Values, *, ref_db: float = 0.0, range_db: float = 80.0
+) -> Float[Array, "*shape"]:
+    r"""Decibels of an amplitude, with a floor.
+
+    .. math:: L = \max(20 \log_{10} |a| - L_\mathrm{ref},\ -R)
+
+    Args:
+      amplitude: amplitude, linear; 1 is full scale, the sign is ignored.
+      ref_db: level that becomes 0 dB. Static.
+      range_db: distance of the floor below that, in dB. Static.
+
+    Returns:
+      Level in dB, at least exactly ``-range_db``, unbounded above.
+
+    Properties:
+      Differentiable; zero gradient at and below the floor, zero amplitude included.
+
+    Example:
+      >>> from ddspx import core
+      >>> [round(float(core.amplitude_to_db(a)), 3) for a in (1.0, 0.5, 0.0)]
+      [0.0, -6.021, -80.0]
+    """
+    return power_to_db(jnp.square(jnp.asarray(amplitude)), ref_db=ref_db, range_db=range_db)
+
+
+def db_to_amplitude(level_db: Values) -> Float[Array, "*shape"]:
+    r"""Amplitude of a level in decibels.
+
+    .. math:: a = 10^{L / 20}
+
+    Args:
+      level_db: level in dB, relative to amplitude 1.
+
+    Returns:
+      Amplitude, linear and positive.
+
+    Properties:
+      Differentiable; the inverse of :func:`amplitude_to_db` above its floor.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.db_to_amplitude(-20.0)), 3)
+      0.1
+    """
+    return jnp.exp(jnp.asarray(level_db) * (math.log(10.0) / 20))
+
+
+def hz_to_mel(frequency_hz: Values) -> Float[Array, "*shape"]:
+    r"""Mel of a frequency, HTK's formula.
+
+    .. math:: m = 2595 \log_{10}(1 + f / 700)
+
+    Args:
+      frequency_hz: frequency in Hz, at least 0.
+
+    Returns:
+      Pitch in mel; 0 at 0 Hz, 1000 near 1 kHz.
+
+    Properties:
+      Differentiable.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.hz_to_mel(1000.0)), 2)
+      999.99
+
+    References:
+      ``librosa.hz_to_mel(f, htk=True)``; librosa's default is Slaney's scale.
+    """
+    return _MEL_PER_NEPER * jnp.log1p(jnp.asarray(frequency_hz) / 700)
+
+
+def mel_to_hz(mel: Values) -> Float[Array, "*shape"]:
+    r"""Frequency of a mel, HTK's formula.
+
+    .. math:: f = 700 (10^{m / 2595} - 1)
+
+    Args:
+      mel: pitch in mel, at least 0.
+
+    Returns:
+      Frequency in Hz.
+
+    Properties:
+      Differentiable; the inverse of :func:`hz_to_mel`.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.mel_to_hz(1000.0)), 2)
+      1000.02
+    """
+    return 700 * jnp.expm1(jnp.asarray(mel) / _MEL_PER_NEPER)
+
+
+def hz_to_bark(frequency_hz: Values) -> Float[Array, "*shape"]:
+    r"""Critical-band rate of a frequency, Traunmüller's formula.
+
+    .. math:: z = \frac{26.81 f}{1960 + f} - 0.53
+
+    Args:
+      frequency_hz: frequency in Hz, at least 0.
+
+    Returns:
+      Critical-band rate in Bark, from -0.53 at 0 Hz towards 26.28.
+
+    Properties:
+      Differentiable, 0 Hz included: the usual :math:`26.81 / (1 + 1960 / f)` divides by zero.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.hz_to_bark(1000.0)), 3)
+      8.527
+
+    References:
+      Traunmüller, Analytical expressions for the tonotopic sensory scale, JASA 88(1), 1990.
+    """
+    frequency_hz = jnp.asarray(frequency_hz)
+    return 26.81 * frequency_hz / (1960 + frequency_hz) - 0.53
+
+
+def bark_to_hz(bark: Values) -> Float[Array, "*shape"]:
+    r"""Frequency of a critical-band rate, Traunmüller's formula.
+
+    .. math:: f = \frac{1960 (z + 0.53)}{26.28 - z}
+
+    Args:
+      bark: critical-band rate in Bark, less than 26.28.
+
+    Returns:
+      Frequency in Hz.
+
+    Properties:
+      Differentiable; the inverse of :func:`hz_to_bark`.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.bark_to_hz(8.5)))
+      996
+    """
+    bark = jnp.asarray(bark)
+    return 1960 * (bark + 0.53) / (26.28 - bark)
+
+
+def hz_to_erb(frequency_hz: Values) -> Float[Array, "*shape"]:
+    r"""Equivalent rectangular bandwidth of the auditory filter at a frequency.
+
+    .. math:: b = 24.7 + 0.108 f
+
+    Args:
+      frequency_hz: centre frequency in Hz, at least 0.
+
+    Returns:
+      Bandwidth in Hz (not a number of ERBs).
+
+    Properties:
+      Differentiable (affine).
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.hz_to_erb(1000.0)), 1)
+      132.7
+
+    References:
+      Glasberg and Moore, Derivation of auditory filter shapes from notched-noise data, Hearing
+      Research 47, 1990, with the slope 24.7 * 4.37 / 1000 rounded to 0.108.
+    """
+    return 0.108 * jnp.asarray(frequency_hz) + 24.7

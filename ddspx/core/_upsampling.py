@@ -1,0 +1,155 @@
+"""Frame-rate controls to sample rate, by the frame rule."""
+
+from functools import lru_cache
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, one_of, positive_int
+from ddspx._typing import Array, Float
+from ddspx.core._framing import n_samples_of
+
+UpsamplingMethod = Literal["nearest", "linear", "cubic", "hann"]
+_METHODS = ("nearest", "linear", "cubic", "hann")
+
+
+@lru_cache(maxsize=64)
+def interpolation_weights(
+    hop_length: int, method: UpsamplingMethod
+) -> tuple[tuple[int, ...], np.ndarray]:
+    r"""Weights that interpolate between frames: one column for each sample of a hop.
+
+    .. math:: y[i h + j] = \sum_t w_t[j]\, x[i + o_t], \qquad 0 \le j < h
+
+    with :math:`u = j / h`:
+
+    - ``nearest``: the nearer frame, the later one at half-way;
+    - ``linear``: :math:`1 - u, u`;
+    - ``hann``: :math:`1 - w, w` with :math:`w = \tfrac12 - \tfrac12 \cos \pi u`;
+    - ``cubic``: Keys' kernel with a = -1/2 (the Catmull-Rom spline), on four frames.
+
+    Args:
+      hop_length: samples between frames, :math:`h`. Static.
+      method: one of the four names. Static.
+
+    Returns:
+      The frame offsets :math:`o_t`, and the weights of shape ``(taps, hop_length)``, float64
+      and read-only. Each column adds up to 1, and column 0 picks frame :math:`i` alone.
+
+    Raises:
+      TypeError: `hop_length` is not a Python int.
+      ValueError: `hop_length` is not positive, or `method` is unknown.
+
+    Example:
+      >>> from ddspx import core
+      >>> offsets, weights = core.interpolation_weights(2, "cubic")
+      >>> offsets, weights.tolist()[1]
+      ((-1, 0, 1, 2), [1.0, 0.5625])
+
+    References:
+      Keys, Cubic convolution interpolation for digital image processing, IEEE Trans. ASSP
+      29(6), 1981: only a = -1/2 reproduces quadratics. DDSP inherits TensorFlow's a = -3/4. DDSP's ``nearest`` takes the earlier frame always, half a hop late.
+    """
+    hop_length = positive_int("hop_length", hop_length)
+    one_of("method", method, _METHODS)
+    u = np.arange(hop_length) / hop_length
+    if method == "cubic":
+        offsets = (-1, 0, 1, 2)
+        weights = np.stack(
+            [
+                -0.5 * u * (1 - u) ** 2,
+                1 + u**2 * (1.5 * u - 2.5),
+                0.5 * u * (1 + u * (4 - 3 * u)),
+                -0.5 * u**2 * (1 - u),
+            ]
+        )
+    else:
+        later = {
+            "nearest": (u >= 0.5) * 1.0,
+            "linear": u,
+            "hann": 0.5 - 0.5 * np.cos(np.pi * u),
+        }
+        offsets = (0, 1)
+        weights = np.stack([1 - later[method], later[method]])
+    weights.flags.writeable = False
+    return offsets, weights
+
+
+def upsample(
+    controls: Float[Array, "..."],
+    *,
+    hop_length: int,
+    method: UpsamplingMethod,
+    n_samples: int | None = None,
+    axis: int = -1,
+) -> Float[Array, "..."]:
+    r"""Controls at every sample from controls at every frame.
+
+    .. math:: y[i h + j] = \sum_t w_t[j]\, x[i + o_t], \qquad 0 \le j < h
+
+    with the weights of :func:`interpolation_weights`, the edge frames repeated outward. Frame i
+    is heard exactly at sample ``i * hop_length``; the last one is held from its sample on.
+
+    Args:
+      controls: ``(*batch, frames)`` with ``axis=-1`` or ``(*batch, frames, features)`` with
+        ``axis=-2``, in any unit.
+      hop_length: samples between frames, :math:`h`. Static.
+      method: ``nearest``, ``linear``, ``cubic`` (smooth, may overshoot) or ``hann`` (raised
+        cosine: smooth, never overshoots). Static.
+      n_samples: length of the result, in samples; any length that has this many frames. The
+        default is the least, ``(frames - 1) * hop_length``. Static.
+      axis: the axis of the frames, -1 or -2. Static.
+
+    Returns:
+      ``(*batch, samples)`` or ``(*batch, samples, features)``, in the dtype of `controls`.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: `method` or `axis` is unknown, an axis is missing, or `n_samples` samples do
+        not have this number of frames.
+
+    Properties:
+      Linear, and differentiable in `controls`. Memory is that of the result: the samples
+      between two frames are a broadcast of those frames. Static: all but `controls`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f0_hz = jnp.array([100.0, 104.0, 104.0])
+      >>> core.upsample(f0_hz, hop_length=4, method="linear", n_samples=10).tolist()
+      [100.0, 101.0, 102.0, 103.0, 104.0, 104.0, 104.0, 104.0, 104.0, 104.0]
+
+    References:
+      ``hann`` is DDSP's ``window``, the overlap-add of frames under Hann windows two hops long,
+      without those windows: DDSP's form holds ``(frames, 2 * hop_length)`` for every feature.
+    """
+    controls = jnp.asarray(controls)
+    offsets, weights = interpolation_weights(hop_length, method)
+    one_of("axis", axis, (-1, -2))
+    at_least_ndim("controls", controls.shape, -axis, "(*batch, frames[, features])")
+    n_samples = n_samples_of(controls.shape[axis], hop_length=hop_length, n_samples=n_samples)
+    features = controls[..., None] if axis == -1 else controls
+    samples = _interpolate(features, offsets, weights.astype(controls.dtype))
+    held = n_samples - samples.shape[-2]
+    if held:
+        shape = (*samples.shape[:-2], held, samples.shape[-1])
+        tail = jnp.broadcast_to(features[..., -1:, :], shape)
+        samples = jnp.concatenate([samples, tail], axis=-2)
+    return samples[..., 0] if axis == -1 else samples
+
+
+def _interpolate(x: Array, offsets: tuple[int, ...], weights: np.ndarray) -> Array:
+    """Interpolates (*batch, frames, features) over the intervals between its frames."""
+    *batch, frames, features = x.shape
+    hop_length = weights.shape[-1]
+    before, after = -offsets[0], offsets[-1] - 1
+    if before or after:
+        x = jnp.concatenate([x[..., :1, :]] * before + [x] + [x[..., -1:, :]] * after, axis=-2)
+    columns = weights.reshape(-1, *(1,) * len(batch), 1, hop_length, 1)
+    taps = [
+        x[..., before + offset : before + offset + frames - 1, None, :] * column
+        for offset, column in zip(offsets, columns, strict=True)
+    ]
+    blocks = sum(taps[1:], taps[0])
+    return blocks.reshape(*batch, (frames - 1) * hop_length, features)
