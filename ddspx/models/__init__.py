@@ -1,1 +1,3 @@
 """Models, one folder each."""
+
+from ddspx.models import autoencoder as autoencoder

@@ -1,1 +1,6 @@
-"""Flax NNX modules: a class exists only where it owns a Variable."""
+"""Flax NNX modules; a class exists only where it owns a variable."""
+
+from ddspx.nn._blocks import Fc as Fc, FcStack as FcStack
+from ddspx.nn._decoder import RnnFcDecoder as RnnFcDecoder
+from ddspx.nn._recurrent import Gru as Gru
+from ddspx.nn._reverb import Reverb as Reverb

@@ -1,0 +1,239 @@
+"""What an autoencoder is made of, and what it was trained on."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ddspx._checks import one_of, positive_int
+
+_UPSAMPLING = ("nearest", "linear", "cubic", "hann")
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """The sizes of an `Autoencoder`; immutable, hashable, saved as JSON beside the weights.
+
+    The presets take any sample rate and hop length and keep what is heard, not the sample
+    counts: the reverb is a number of seconds, the sizes of the loss are times (128 to 4 ms).
+
+    Args:
+      sample_rate: samples per second.
+      hop_length: samples from one control frame to the next.
+      n_harmonics: sinusoids at multiples of the pitch.
+      n_magnitudes: bands of the noise filter, equally spaced from 0 Hz to Nyquist.
+      rnn_channels: size of the GRU's state.
+      fc_channels: width of the fully connected stacks.
+      fc_layers: blocks in each stack; 0 leaves the GRU alone.
+      reverb_length: taps of the trained reverb; 0 for none.
+      amplitude_upsampling: how harmonic amplitudes go from frames to samples, one of
+        "nearest", "linear", "cubic", "hann".
+      loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is out of range, or two do not fit each other.
+
+    Example:
+      >>> from ddspx.models.autoencoder import AutoencoderConfig
+      >>> config = AutoencoderConfig.solo_instrument(sample_rate=48_000)
+      >>> config.hop_length, config.reverb_length, config.loss_n_ffts
+      (192, 144000, (6144, 3072, 1536, 768, 384, 192))
+      >>> AutoencoderConfig.from_json(config.to_json()) == config
+      True
+    """
+
+    sample_rate: int
+    hop_length: int
+    n_harmonics: int
+    n_magnitudes: int
+    rnn_channels: int
+    fc_channels: int
+    fc_layers: int
+    reverb_length: int
+    amplitude_upsampling: str
+    loss_n_ffts: tuple[int, ...]
+
+    def __post_init__(self):
+        for name in (
+            "sample_rate",
+            "hop_length",
+            "n_harmonics",
+            "n_magnitudes",
+            "rnn_channels",
+            "fc_channels",
+        ):
+            positive_int(name, getattr(self, name))
+        for name in ("fc_layers", "reverb_length"):
+            if getattr(self, name) != 0:
+                positive_int(name, getattr(self, name))
+        if self.n_magnitudes < 2:
+            raise ValueError(
+                f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
+            )
+        one_of("amplitude_upsampling", self.amplitude_upsampling, _UPSAMPLING)
+        # JSON has lists only, and a list would make the config unhashable.
+        object.__setattr__(self, "loss_n_ffts", tuple(self.loss_n_ffts))
+        if not self.loss_n_ffts:
+            raise ValueError("`loss_n_ffts` must hold at least one FFT size, got ().")
+        for size in self.loss_n_ffts:
+            if positive_int("loss_n_ffts", size) % 4:
+                raise ValueError(
+                    f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
+                )
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that the decoder makes for a frame: one amplitude, harmonics, bands."""
+        return 1 + self.n_harmonics + self.n_magnitudes
+
+    @classmethod
+    def solo_instrument(
+        cls, *, sample_rate: int = 16_000, hop_length: int | None = None
+    ) -> "AutoencoderConfig":
+        """DDSP's model of one instrument: 4,801,150 decoder numbers, 3 s of reverb."""
+        return cls._preset(sample_rate, hop_length, rnn=512, fc=512, layers=3, reverb_s=3.0)
+
+    @classmethod
+    def tiny(
+        cls, *, sample_rate: int = 16_000, hop_length: int | None = None
+    ) -> "AutoencoderConfig":
+        """DDSP's smallest: a GRU and a dense layer, 232,314 numbers, 3 s of reverb."""
+        return cls._preset(sample_rate, hop_length, rnn=256, fc=256, layers=0, reverb_s=3.0)
+
+    @classmethod
+    def small(
+        cls, *, sample_rate: int = 16_000, hop_length: int | None = None
+    ) -> "AutoencoderConfig":
+        """A sixth of `solo_instrument`: 754,686 decoder numbers (3 MB), 1.5 s of reverb.
+
+        The size of the instruments that ship with ddspx: it trains on a CPU.
+        """
+        return cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=1.5)
+
+    @classmethod
+    def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s):
+        positive_int("sample_rate", sample_rate)
+        # DDSP's counts: at 16 kHz, and above it, where there is room for more harmonics.
+        # 97 bands make a noise filter of 192 taps; DDSP's 98 make 194 = 2 x 97, a slow FFT.
+        n_harmonics, n_magnitudes = (60, 65) if sample_rate <= 16_000 else (100, 97)
+        return cls(
+            sample_rate=sample_rate,
+            hop_length=max(1, round(sample_rate / 250)) if hop_length is None else hop_length,
+            n_harmonics=n_harmonics,
+            n_magnitudes=n_magnitudes,
+            rnn_channels=rnn,
+            fc_channels=fc,
+            fc_layers=layers,
+            reverb_length=round(reverb_s * sample_rate),
+            amplitude_upsampling="hann",
+            loss_n_ffts=_scaled_n_ffts(sample_rate),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "AutoencoderConfig":
+        """Inverse of `to_json`; a ValueError names missing and unknown fields."""
+        return cls(**_exact_fields(cls, fields))
+
+
+@dataclasses.dataclass(frozen=True)
+class InstrumentStatistics:
+    """How loud and how high an instrument's recordings are: what transfer adapts a sound to.
+
+    Args:
+      sample_rate: samples per second of the prepared recordings.
+      hop_length: samples between the frames that were counted.
+      loudness_quantiles: loudness in dB at equally spaced quantiles from 0 to 1 (101 of
+        them: the percentiles), over the voiced frames; not decreasing.
+      pitch_midi_min: first percentile of the pitch of voiced frames, in MIDI note numbers.
+      pitch_midi_mean: mean of the same.
+      pitch_midi_max: 99th percentile of the same.
+      duration_s: seconds of recording.
+      feature_version: version of the feature extraction; features made by two versions
+        are not to be mixed.
+
+    Raises:
+      TypeError: a count is not an int.
+      ValueError: a value is not finite, or the values contradict each other.
+    """
+
+    sample_rate: int
+    hop_length: int
+    loudness_quantiles: tuple[float, ...]
+    pitch_midi_min: float
+    pitch_midi_mean: float
+    pitch_midi_max: float
+    duration_s: float
+    feature_version: int
+
+    def __post_init__(self):
+        for name in ("sample_rate", "hop_length", "feature_version"):
+            positive_int(name, getattr(self, name))
+        quantiles = tuple(float(value) for value in self.loudness_quantiles)
+        object.__setattr__(self, "loudness_quantiles", quantiles)
+        if len(quantiles) < 2:
+            raise ValueError(
+                f"`loudness_quantiles` must hold at least 2 values, got {len(quantiles)}."
+            )
+        for name in ("pitch_midi_min", "pitch_midi_mean", "pitch_midi_max", "duration_s"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+        if not all(math.isfinite(value) for value in quantiles):
+            raise ValueError("`loudness_quantiles` must be finite.")
+        if any(low > high for low, high in zip(quantiles, quantiles[1:], strict=False)):
+            raise ValueError("`loudness_quantiles` must not decrease; sort them.")
+        if not self.pitch_midi_min <= self.pitch_midi_mean <= self.pitch_midi_max:
+            raise ValueError(
+                "`pitch_midi_min` <= `pitch_midi_mean` <= `pitch_midi_max` must hold, got "
+                f"{self.pitch_midi_min}, {self.pitch_midi_mean}, {self.pitch_midi_max}."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "InstrumentStatistics":
+        """Inverse of `to_json`; a ValueError names missing and unknown fields."""
+        return cls(**_exact_fields(cls, fields))
+
+
+def _scaled_n_ffts(sample_rate):
+    """DDSP's FFT sizes at 16 kHz, held in time: times the nearest of 2^i and 3 x 2^i.
+
+    Those two families keep every size a fast FFT that splits into four hops.
+    """
+    octave = math.floor(math.log2(sample_rate / 16_000))
+    factors = (2.0**octave, 1.5 * 2.0**octave, 2.0 ** (octave + 1))
+    factor = min(factors, key=lambda f: abs(math.log(f * 16_000 / sample_rate)))
+    return tuple(max(4, round(size * factor)) for size in (2048, 1024, 512, 256, 128, 64))
+
+
+def _to_json(config):
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+
+
+def _exact_fields(cls, fields):
+    """`fields`, or a ValueError that names what is missing from it and what is unknown."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
+    names = {field.name for field in dataclasses.fields(cls)}
+    complaints = []
+    if missing := sorted(names - set(fields)):
+        complaints.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
+    if unknown := sorted(set(fields) - names):
+        complaints.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
+    if complaints:
+        raise ValueError(
+            f"A saved {cls.__name__} {' and '.join(complaints)}; it was written by another "
+            "version of ddspx or edited by hand. Save the model again with this version."
+        )
+    return fields

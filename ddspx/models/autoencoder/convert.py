@@ -1,0 +1,200 @@
+"""A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx._typing import Array
+from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
+from ddspx.models.autoencoder.model import Autoencoder
+
+_INSTRUMENTS = Path(__file__).parent / "instruments"
+_WEIGHTS = "weights.safetensors"
+_CONFIG = "config.json"
+_STATISTICS = "statistics.json"
+_PROVENANCE = "provenance.json"
+
+
+def instrument_names() -> tuple[str, ...]:
+    """The instruments that ship with ddspx, by the names that `load_autoencoder` takes."""
+    if not _INSTRUMENTS.is_dir():
+        return ()
+    return tuple(sorted(path.name for path in _INSTRUMENTS.iterdir() if path.is_dir()))
+
+
+def save_autoencoder(
+    folder: str | Path,
+    model: Autoencoder,
+    *,
+    statistics: InstrumentStatistics,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Writes a model as `weights.safetensors` and three JSON files.
+
+    They are written to a temporary folder that is then renamed, so `folder` is never half a
+    model. A model that is already there is replaced; any other folder is left alone.
+
+    Args:
+      folder: the model folder to make.
+      model: its weights and config.
+      statistics: of the recordings that it was trained on.
+      provenance: where it comes from: recordings, their licence and attribution, training.
+
+    Raises:
+      ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
+        not a model folder.
+    """
+    from safetensors.numpy import save_file
+
+    folder = Path(folder)
+    if folder.exists() and not (folder / _CONFIG).is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
+    tensors = {name: np.asarray(array) for name, array in _weights(model).items()}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ValueError(
+                f"The weight `{name}` is not finite; the training diverged, so save an "
+                "earlier checkpoint."
+            )
+    try:
+        texts = {
+            _CONFIG: _dump(model.config.to_json()),
+            _STATISTICS: _dump(statistics.to_json()),
+            _PROVENANCE: _dump(dict(provenance)),
+        }
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        staged, replaced = Path(temporary) / "new", Path(temporary) / "old"
+        if folder.exists():
+            shutil.copytree(folder, staged)
+        else:
+            staged.mkdir()
+        save_file(tensors, staged / _WEIGHTS)
+        for name, text in texts.items():
+            (staged / name).write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rename(replaced)
+        staged.rename(folder)
+
+
+def load_autoencoder(
+    source: str | Path,
+) -> tuple[Autoencoder, InstrumentStatistics, dict[str, Any]]:
+    """Reads a model folder, or an instrument that ships with ddspx by its name.
+
+    Args:
+      source: the path of a model folder, or a name from `instrument_names`. A folder of that
+        path comes first.
+
+    Returns:
+      The model, the statistics of its recordings, and where it comes from.
+
+    Raises:
+      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
+      ValueError: a file is corrupt, or the files do not fit each other.
+    """
+    folder = _find(source)
+    config = _parse(folder / _CONFIG, AutoencoderConfig.from_json)
+    statistics = _parse(folder / _STATISTICS, InstrumentStatistics.from_json)
+    provenance = _parse(folder / _PROVENANCE, dict)
+    for name in ("sample_rate", "hop_length"):
+        if getattr(config, name) != getattr(statistics, name):
+            raise ValueError(
+                f"{folder / _STATISTICS} has `{name}` {getattr(statistics, name)}, but "
+                f"{_CONFIG} has {getattr(config, name)}; they belong to different models, so "
+                "copy the whole model folder again."
+            )
+    return _with_weights(config, folder / _WEIGHTS), statistics, provenance
+
+
+def _find(source: str | Path) -> Path:
+    """The folder that `source` means."""
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    # Only a plain name is looked up, so no `source` reaches outside the instruments.
+    name = str(source)
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and (_INSTRUMENTS / name).is_dir():
+        return _INSTRUMENTS / name
+    shipped = ", ".join(instrument_names()) or "none"
+    raise FileNotFoundError(
+        f"There is no model folder or instrument {name!r}; give the path of a folder that "
+        f"`ddspx train` wrote, or an instrument's name ({shipped})."
+    )
+
+
+def _with_weights(config: AutoencoderConfig, path: Path) -> Autoencoder:
+    """A model with the weights of a safetensors file, checked name by name."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    _require(path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a readable safetensors file ({error}); copy it again."
+        ) from error
+    model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    expected = {name: array.shape for name, array in _weights(model).items()}
+    if missing := sorted(set(expected) - set(tensors)):
+        raise ValueError(f"{path} lacks the tensor `{missing[0]}`; {_MISMATCH}")
+    if unknown := sorted(set(tensors) - set(expected)):
+        raise ValueError(f"{path} holds the unknown tensor `{unknown[0]}`; {_MISMATCH}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name] or tensor.dtype != np.float32:
+            raise ValueError(
+                f"{path} holds `{name}` as {tensor.dtype} {tensor.shape}, not as float32 "
+                f"{expected[name]}; {_MISMATCH}"
+            )
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{path} holds a `{name}` that is not finite; copy it again.")
+    graph, params = nnx.split(model, nnx.Param)
+    flat = [
+        (keys, variable.replace(jnp.asarray(tensors[_name(keys)])))
+        for keys, variable in nnx.to_flat_state(params)
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+_MISMATCH = f"it does not fit {_CONFIG} beside it, so copy the whole model folder again."
+
+
+def _weights(model: Autoencoder) -> dict[str, Array]:
+    """The model's parameters by dotted name."""
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return {_name(keys): variable[...] for keys, variable in flat}
+
+
+def _name(keys) -> str:
+    return ".".join(str(key) for key in keys)
+
+
+def _dump(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, indent=2, allow_nan=False) + "\n"
+
+
+def _parse(path: Path, build):
+    """`build` of a JSON file; whatever is wrong with it becomes one sentence."""
+    _require(path)
+    try:
+        return build(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not usable: {error}") from error
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
+        )

@@ -1,0 +1,132 @@
+"""The timbre autoencoder: from pitch and loudness to the sound of one instrument."""
+
+from typing import NamedTuple
+
+from flax import nnx
+
+from ddspx import core
+from ddspx._checks import same_size
+from ddspx._typing import Array, Float, Key
+from ddspx.models.autoencoder.config import AutoencoderConfig
+from ddspx.nn import Reverb, RnnFcDecoder
+
+# An untrained decoder says about 0; this bias makes that a noise of 2e-5, not of 0.3.
+_NOISE_BIAS = -5.0
+
+
+class HarmonicControls(NamedTuple):
+    """What `core.harmonic_synthesis` plays: one row per frame."""
+
+    f0_hz: Float[Array, "*batch frames"]
+    amplitudes: Float[Array, "*batch frames"]
+    harmonic_distribution: Float[Array, "*batch frames harmonics"]
+
+
+class NoiseControls(NamedTuple):
+    """What `core.filtered_noise` plays: one row per frame."""
+
+    magnitudes: Float[Array, "*batch frames bands"]
+
+
+class Autoencoder(nnx.Module):
+    """Pitch and loudness in, audio out: a decoder that plays a synthesizer in a room.
+
+    The decoder turns every frame of `f0_hz` and `loudness_db` into an overall amplitude, a
+    distribution over harmonics and the bands of a noise filter. The audio is the sum of
+    `core.harmonic_synthesis` and `core.filtered_noise`, then the trained reverb.
+
+    Args:
+      config: its sizes.
+      rngs: draws the initial weights.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+      >>> model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
+      >>> f0_hz = jnp.full(26, 440.0, jnp.float32)
+      >>> loudness_db = jnp.full(26, -30.0, jnp.float32)
+      >>> model(jax.random.key(0), f0_hz, loudness_db).shape
+      (1600,)
+
+    References:
+      Engel et al., `DDSP: Differentiable Digital Signal Processing
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020. As there, except that frames are
+      centred (frame i is sample i * hop_length, in training and in use), that length is
+      free, and that the noise is drawn from a key.
+    """
+
+    def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.decoder = RnnFcDecoder(
+            (1, 1),
+            config.n_outputs,
+            rnn_channels=config.rnn_channels,
+            fc_channels=config.fc_channels,
+            fc_layers=config.fc_layers,
+            rngs=rngs,
+        )
+        self.reverb = Reverb(config.reverb_length, rngs=rngs) if config.reverb_length else None
+
+    def controls(
+        self,
+        f0_hz: Float[Array, "*batch frames"],
+        loudness_db: Float[Array, "*batch frames"],
+        carry: Float[Array, "*batch state"] | None = None,
+    ) -> tuple[HarmonicControls, NoiseControls, Float[Array, "*batch state"]]:
+        """What the synthesizers are told to play.
+
+        Args:
+          f0_hz: pitch in Hz; 0 where there is none.
+          loudness_db: as `core.loudness_db` measures it.
+          carry: the decoder's state before the first frame; zeros by default.
+
+        Returns:
+          The controls of the harmonics (the distribution sums to 1 over those below
+          Nyquist), those of the noise, and the state after the last frame.
+        """
+        same_size("`f0_hz` and `loudness_db`", f0_hz.shape[-1], loudness_db.shape[-1], "frames")
+        loudness = loudness_db / 80.0 + 1.0
+        pitch = core.hz_to_midi(f0_hz) / 127.0
+        outputs, carry = self.decoder((loudness[..., None], pitch[..., None]), carry)
+        split = 1 + self.config.n_harmonics
+        bounded = core.exp_sigmoid(outputs[..., :split])
+        distribution = core.normalize_harmonics(
+            bounded[..., 1:], f0_hz, sample_rate=self.config.sample_rate
+        )
+        harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
+        noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
+        return harmonic, noise, carry
+
+    def __call__(
+        self,
+        key: Key,
+        f0_hz: Float[Array, "*batch frames"],
+        loudness_db: Float[Array, "*batch frames"],
+        *,
+        n_samples: int | None = None,
+    ) -> Float[Array, "*batch samples"]:
+        """Plays the controls: harmonics plus noise, then reverb.
+
+        Args:
+          key: draws the noise.
+          f0_hz: pitch in Hz; 0 where there is none.
+          loudness_db: as `core.loudness_db` measures it.
+          n_samples: length of the audio, from `(frames - 1) * hop_length` (the default) up
+            to one hop more. Static.
+
+        Returns:
+          Audio in linear amplitude.
+        """
+        harmonic, noise, _ = self.controls(f0_hz, loudness_db)
+        hop_length = self.config.hop_length
+        audio = core.harmonic_synthesis(
+            *harmonic,
+            hop_length=hop_length,
+            sample_rate=self.config.sample_rate,
+            n_samples=n_samples,
+            amplitude_upsampling=self.config.amplitude_upsampling,
+        ) + core.filtered_noise(
+            key, noise.magnitudes, hop_length=hop_length, n_samples=n_samples
+        )
+        return audio if self.reverb is None else self.reverb(audio)

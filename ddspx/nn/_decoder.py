@@ -1,0 +1,85 @@
+"""Networks from conditioning features to synthesizer controls."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+
+from ddspx._checks import positive_int, same_size
+from ddspx._typing import Array, Float
+from ddspx.nn._blocks import FcStack
+from ddspx.nn._recurrent import Gru
+
+
+class RnnFcDecoder(nnx.Module):
+    """DDSP's decoder: a stack per input, a GRU over them, a stack over all, one dense layer.
+
+    Every input feature has its own `FcStack`. The GRU listens to their concatenation, and the
+    last stack to the concatenation of their outputs and the GRU's, from which a dense layer
+    makes the (unbounded) outputs. It is causal: outputs up to a frame need no later frame.
+
+    Args:
+      in_features: size of each input, in the order in which they are given on call: (1, 1)
+        for loudness and pitch. Static.
+      out_features: size of a frame's output. Static.
+      rnn_channels: size of the GRU's state. Static.
+      fc_channels: width of the stacks. Static.
+      fc_layers: blocks per stack; 0 leaves the GRU and the dense layer alone. Static.
+      rngs: draws the initial weights.
+
+    Raises:
+      ValueError: (on call) the number of inputs is not that of `in_features`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.nn import RnnFcDecoder
+      >>> decoder = RnnFcDecoder(
+      ...     (1, 1), 126, rnn_channels=16, fc_channels=16, fc_layers=2, rngs=nnx.Rngs(0)
+      ... )
+      >>> loudness = pitch = jnp.ones((2, 50, 1), jnp.float32)
+      >>> outputs, carry = decoder((loudness, pitch))
+      >>> outputs.shape, carry.shape
+      ((2, 50, 126), (2, 16))
+
+    References:
+      Engel et al., `DDSP: Differentiable Digital Signal Processing
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.2.
+    """
+
+    def __init__(
+        self,
+        in_features: Sequence[int],
+        out_features: int,
+        *,
+        rnn_channels: int,
+        fc_channels: int,
+        fc_layers: int,
+        rngs: nnx.Rngs,
+    ):
+        stacks = [FcStack(size, fc_channels, fc_layers, rngs=rngs) for size in in_features]
+        joint = sum(stack.features for stack in stacks)
+        self.stacks = nnx.data(stacks)
+        self.gru = Gru(joint, rnn_channels, rngs=rngs)
+        self.out_stack = FcStack(joint + rnn_channels, fc_channels, fc_layers, rngs=rngs)
+        self.dense = nnx.Linear(
+            self.out_stack.features,
+            positive_int("out_features", out_features),
+            kernel_init=nnx.initializers.glorot_uniform(),
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        inputs: Sequence[Float[Array, "*batch frames _"]],
+        carry: Float[Array, "*batch state"] | None = None,
+    ) -> tuple[Float[Array, "*batch frames outputs"], Float[Array, "*batch state"]]:
+        """Decodes the frames from the GRU state `carry` (zeros by default).
+
+        Returns:
+          The outputs of every frame, and the `carry` with which the next frames go on.
+        """
+        same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
+        heard = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]
+        remembered, carry = self.gru(jnp.concatenate(heard, axis=-1), carry)
+        return self.dense(self.out_stack(jnp.concatenate([*heard, remembered], axis=-1))), carry
