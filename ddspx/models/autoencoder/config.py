@@ -1,6 +1,7 @@
 """What an autoencoder is made of, and what it was trained on."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -69,7 +70,8 @@ class AutoencoderConfig:
                 positive_int(name, getattr(self, name))
         if self.n_magnitudes < 2:
             raise ValueError(
-                f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
+                "`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got "
+                f"{self.n_magnitudes}."
             )
         one_of("amplitude_upsampling", self.amplitude_upsampling, _UPSAMPLING)
         # JSON has lists only, and a list would make the config unhashable.
@@ -79,7 +81,8 @@ class AutoencoderConfig:
         for size in self.loss_n_ffts:
             if positive_int("loss_n_ffts", size) % 4:
                 raise ValueError(
-                    f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
+                    "`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got "
+                    f"{size}."
                 )
 
     @property
@@ -185,7 +188,7 @@ class InstrumentStatistics:
                 raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
         if not all(math.isfinite(value) for value in quantiles):
             raise ValueError("`loudness_quantiles` must be finite.")
-        if any(low > high for low, high in zip(quantiles, quantiles[1:], strict=False)):
+        if any(low > high for low, high in itertools.pairwise(quantiles)):
             raise ValueError("`loudness_quantiles` must not decrease; sort them.")
         if not self.pitch_midi_min <= self.pitch_midi_mean <= self.pitch_midi_max:
             raise ValueError(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -160,11 +161,10 @@ def _with_weights(config: AutoencoderConfig, path: Path) -> Autoencoder:
         if not np.isfinite(tensor).all():
             raise ValueError(f"{path} holds a `{name}` that is not finite; copy it again.")
     graph, params = nnx.split(model, nnx.Param)
-    flat = [
-        (keys, variable.replace(jnp.asarray(tensors[_name(keys)])))
-        for keys, variable in nnx.to_flat_state(params)
-    ]
-    return nnx.merge(graph, nnx.from_flat_state(flat))
+    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(params))
+    arrays = [jnp.asarray(tensors[_name(keys)]) for keys, _ in flat]
+    nnx.replace_by_pure_dict(params, tree.unflatten(arrays))
+    return nnx.merge(graph, params)
 
 
 _MISMATCH = f"it does not fit {_CONFIG} beside it, so copy the whole model folder again."
@@ -172,12 +172,12 @@ _MISMATCH = f"it does not fit {_CONFIG} beside it, so copy the whole model folde
 
 def _weights(model: Autoencoder) -> dict[str, Array]:
     """The model's parameters by dotted name."""
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    return {_name(keys): variable[...] for keys, variable in flat}
+    pure = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
 
 
 def _name(keys) -> str:
-    return ".".join(str(key) for key in keys)
+    return ".".join(str(key.key) for key in keys)
 
 
 def _dump(fields: Mapping[str, Any]) -> str:
