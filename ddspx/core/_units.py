@@ -260,7 +260,7 @@ def bark_to_hz(bark: Values) -> Float[Array, "*shape"]:
     Example:
       >>> from ddspx import core
       >>> round(float(core.bark_to_hz(8.5)))
-      996
+      995
     """
     bark = jnp.asarray(bark)
     return 1960 * (bark + 0.53) / (26.28 - bark)

@@ -49,7 +49,8 @@ def interpolation_weights(
 
     References:
       Keys, Cubic convolution interpolation for digital image processing, IEEE Trans. ASSP
-      29(6), 1981: only a = -1/2 reproduces quadratics. DDSP inherits TensorFlow's a = -3/4. DDSP's ``nearest`` takes the earlier frame always, half a hop late.
+      29(6), 1981: only a = -1/2 reproduces quadratics. DDSP inherits TensorFlow's a = -3/4.
+      Its ``nearest`` always takes the earlier frame, on average half a hop late.
     """
     hop_length = positive_int("hop_length", hop_length)
     one_of("method", method, _METHODS)
