@@ -38,3 +38,50 @@ from ddspx.core._upsampling import (
     interpolation_weights as interpolation_weights,
     upsample as upsample,
 )
+
+# Spectra and loudness
+from ddspx.core.analysis._loudness import (
+    a_weighting_db as a_weighting_db,
+    loudness_db as loudness_db,
+)
+from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
+
+# Effects
+from ddspx.core.effects._reverb import (
+    ReverbState as ReverbState,
+    convolution_reverb as convolution_reverb,
+    reverb_init as reverb_init,
+    reverb_step as reverb_step,
+)
+
+# Filters
+from ddspx.core.filters._fir import (
+    fft_convolve as fft_convolve,
+    frequency_filter as frequency_filter,
+    frequency_impulse_response as frequency_impulse_response,
+)
+
+# Losses
+from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
+
+# Noise
+from ddspx.core.synthesis._noise import (
+    NoiseState as NoiseState,
+    filtered_noise as filtered_noise,
+    filtered_noise_init as filtered_noise_init,
+    filtered_noise_step as filtered_noise_step,
+    white_noise as white_noise,
+)
+
+# Oscillators
+from ddspx.core.synthesis._oscillators import (
+    harmonic_synthesis as harmonic_synthesis,
+    normalize_harmonics as normalize_harmonics,
+    oscillator_bank as oscillator_bank,
+    remove_above_nyquist as remove_above_nyquist,
+)
+from ddspx.core.synthesis._phase import (
+    Phase as Phase,
+    advance_phase as advance_phase,
+    cumulative_phase as cumulative_phase,
+)

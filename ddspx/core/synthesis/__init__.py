@@ -1,1 +1,20 @@
 """Synthesis: controls on the frame rule to audio."""
+
+from ddspx.core.synthesis._noise import (
+    NoiseState as NoiseState,
+    filtered_noise as filtered_noise,
+    filtered_noise_init as filtered_noise_init,
+    filtered_noise_step as filtered_noise_step,
+    white_noise as white_noise,
+)
+from ddspx.core.synthesis._oscillators import (
+    harmonic_synthesis as harmonic_synthesis,
+    normalize_harmonics as normalize_harmonics,
+    oscillator_bank as oscillator_bank,
+    remove_above_nyquist as remove_above_nyquist,
+)
+from ddspx.core.synthesis._phase import (
+    Phase as Phase,
+    advance_phase as advance_phase,
+    cumulative_phase as cumulative_phase,
+)

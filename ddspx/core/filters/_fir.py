@@ -1,0 +1,287 @@
+"""FIR filters by FFT: convolution, and filters designed from their frequency response."""
+
+from functools import lru_cache
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, one_of, positive_int, same_size
+from ddspx._typing import Array, Float
+from ddspx.core._framing import frame, n_frames
+from ddspx.core._upsampling import interpolation_weights
+
+ConvolutionMode = Literal["full", "same", "valid"]
+
+
+def fft_convolve(
+    audio: Float[Array, "*batch samples"],
+    impulse_response: Float[Array, "*ir_batch taps"],
+    *,
+    mode: ConvolutionMode,
+) -> Float[Array, "*out_batch out_samples"]:
+    r"""Linear convolution along the last axis.
+
+    .. math:: y[n] = \sum_k h[k]\, x[n - k]
+
+    Args:
+      audio: any signal.
+      impulse_response: the filter. Its batch axes broadcast against those of `audio`; one
+        without batch axes is shared by all.
+      mode: ``"full"`` is every sample that is not identically zero, ``samples + taps - 1``;
+        ``"same"`` is the ``samples`` in the middle of it, from ``(taps - 1) // 2``, so that a
+        filter centred on that tap has no delay; ``"valid"`` is where the shorter of the two
+        lies wholly inside the longer. Static.
+
+    Returns:
+      The convolution, in the dtype of the inputs.
+
+    Raises:
+      ValueError: `mode` is unknown, an input is empty, or an axis is missing.
+
+    Properties:
+      Linear, and differentiable, in both inputs. The FFT has the next size of the form
+      :math:`2^a 3^b 5^c`, so nothing wraps around. Static: `mode`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> y = core.fft_convolve(jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 1.0]), mode="full")
+      >>> [round(v, 3) for v in y.tolist()]
+      [1.0, 3.0, 5.0, 3.0]
+
+    References:
+      ``scipy.signal.convolve`` has the same three modes. DDSP crops by a negative end index and
+      returns nothing where that index is zero.
+    """
+    audio, impulse_response = jnp.asarray(audio), jnp.asarray(impulse_response)
+    one_of("mode", mode, ("full", "same", "valid"))
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
+    samples = positive_int("audio.shape[-1]", audio.shape[-1])
+    taps = positive_int("impulse_response.shape[-1]", impulse_response.shape[-1])
+    total = samples + taps - 1
+    n_fft = next_fast_length(total)
+    audio, impulse_response = _align_batch(audio, impulse_response)
+    spectrum = jnp.fft.rfft(audio, n_fft) * jnp.fft.rfft(impulse_response, n_fft)
+    start, length = {
+        "full": (0, total),
+        "same": ((taps - 1) // 2, samples),
+        "valid": (min(samples, taps) - 1, abs(samples - taps) + 1),
+    }[mode]
+    return jnp.fft.irfft(spectrum, n_fft)[..., start : start + length]
+
+
+def frequency_impulse_response(
+    magnitudes: Float[Array, "*batch bands"], *, win_length: int | None = None
+) -> Float[Array, "*batch taps"]:
+    r"""Linear-phase FIR filter with given magnitudes at equally spaced frequencies.
+
+    .. math::
+
+        h[c + k] = w[k]\, \frac{1}{N} \sum_{b=0}^{N-1} m[b] \cos(2 \pi b k / N), \qquad
+        w[k] = \cos^2(\pi k / W), \quad |k| < W / 2
+
+    with N = 2 (bands - 1) and m continued symmetrically beyond Nyquist: the zero-phase
+    response, under a Hann window of period W centred exactly on its peak.
+
+    Args:
+      magnitudes: gain at ``linspace(0, sample_rate / 2, bands)``; 2 bands or more. A negative
+        gain inverts the phase.
+      win_length: period W of the window, in samples, from 1 to N, which is the default. A
+        smaller one smooths the response over frequency and shortens the filter. Static.
+
+    Returns:
+      An odd number of taps, ``2 * ((W - 1) // 2) + 1``: the window is zero at its ends, so an
+      even W leaves W - 1. They are symmetric around the middle one, c = ``(W - 1) // 2``, which
+      is the filter's delay in samples at every frequency.
+
+    Raises:
+      TypeError: `win_length` is not a Python int.
+      ValueError: there are fewer than 2 bands, or `win_length` is outside 1 to N.
+
+    Properties:
+      Linear, and differentiable, in `magnitudes`. Flat magnitudes give one tap, exactly: the
+      gain at the peak is not touched by the window. Static: `win_length`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> low_pass = core.frequency_impulse_response(jnp.array([1.0, 0.5, 0.0]))
+      >>> [round(v, 3) for v in low_pass.tolist()]
+      [0.125, 0.5, 0.125]
+
+    References:
+      Engel et al., `DDSP: Differentiable Digital Signal Processing
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, section 3.4. DDSP's response has an even
+      length unless it is cropped, and an odd window then sits one sample beside the peak.
+    """
+    magnitudes = jnp.asarray(magnitudes)
+    half = filter_reach(magnitudes.shape, win_length)
+    later = _zero_phase_taps(magnitudes, win_length)
+    return jnp.concatenate([jnp.flip(later[..., 1:], -1), later], -1) if half else later
+
+
+def frequency_filter(
+    audio: Float[Array, "*batch samples"],
+    magnitudes: Float[Array, "*filter_batch bands"],
+    *,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+) -> Float[Array, "*out_batch samples"]:
+    r"""Filters with given magnitudes at equally spaced frequencies, without any delay.
+
+    .. math:: y[n] = \sum_k \bigl[ (1 - v_n)\, h_i[k] + v_n\, h_{i+1}[k] \bigr] x[n - k], \qquad
+        v_n = \tfrac12 - \tfrac12 \cos(\pi (n - i h) / h)
+
+    where :math:`h_i` is the zero-phase filter of frame i = ``n // hop_length``
+    (:func:`frequency_impulse_response` around its middle). Frame i is heard exactly at sample
+    ``i * hop_length`` and fades into the next one without a switch; the last one is held. With
+    one filter for the whole signal, :math:`y = h * x`.
+
+    Args:
+      audio: any signal; silence is taken to surround it.
+      magnitudes: gain at ``linspace(0, sample_rate / 2, bands)``: ``(*batch, bands)`` for a
+        filter that does not change, ``(*batch, frames, bands)`` with `hop_length`. The batch
+        axes broadcast against those of `audio`.
+      hop_length: samples between frames; there must be ``n_frames(samples)`` of them. None, the
+        default, for a filter that does not change. Static.
+      win_length: see :func:`frequency_impulse_response`. Static.
+
+    Returns:
+      Audio of the input's length, dtype and timing.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: the number of frames differs from that of `audio`, per-frame magnitudes come
+        without `hop_length`, there are fewer than 2 bands, or `win_length` is out of range.
+
+    Properties:
+      Linear, and differentiable, in `audio` and in `magnitudes`. Sample n depends on the audio
+      from ``n - (win_length - 1) // 2`` to ``n + (win_length - 1) // 2`` and on two frames.
+      Static: `hop_length`, `win_length`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> impulse = jnp.zeros(9).at[4].set(1.0)
+      >>> y = core.frequency_filter(impulse, jnp.array([1.0, 0.5, 0.0]))
+      >>> [round(abs(v), 3) for v in y.tolist()]
+      [0.0, 0.0, 0.0, 0.125, 0.5, 0.125, 0.0, 0.0, 0.0]
+
+    References:
+      DDSP's ``frequency_filter`` is two samples late unless the window is cropped, and switches
+      filters at the edges of frames, where this one fades.
+    """
+    audio, magnitudes = jnp.asarray(audio), jnp.asarray(magnitudes)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    if hop_length is None:
+        if magnitudes.ndim > audio.ndim:
+            raise ValueError(
+                "`hop_length` must be given with per-frame `magnitudes`, got magnitudes of "
+                f"shape {magnitudes.shape} for audio of shape {audio.shape}."
+            )
+        response = frequency_impulse_response(magnitudes, win_length=win_length)
+        return fft_convolve(audio, response, mode="same")
+    at_least_ndim("magnitudes", magnitudes.shape, 2, "(*batch, frames, bands)")
+    samples = audio.shape[-1]
+    frames = n_frames(samples, hop_length=hop_length)
+    same_size("`magnitudes` and `audio`", magnitudes.shape[-2], frames, "frames")
+    magnitudes = hold_last_frame(magnitudes, samples, hop_length)
+    rest = (magnitudes.shape[-2] - 1) * hop_length - samples
+    audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, rest)])
+    n_fft = crossfade_fft_length(magnitudes.shape, hop_length, win_length)
+    segments = frame(audio, frame_length=n_fft, hop_length=hop_length)
+    return crossfaded_filter(segments, magnitudes, hop_length, win_length)[..., :samples]
+
+
+def next_fast_length(n: int) -> int:
+    """Smallest product of powers of 2, 3 and 5 that is at least n."""
+    odd = (3**b * 5**c for b in range(n.bit_length()) for c in range(n.bit_length()))
+    return min(m << max(0, (-(-n // m) - 1).bit_length()) for m in odd)
+
+
+def filter_reach(shape: tuple[int, ...], win_length: int | None) -> int:
+    """Taps on each side of the middle one, for magnitudes of this shape."""
+    at_least_ndim("magnitudes", shape, 1, "(*batch, bands)")
+    if shape[-1] < 2:
+        raise ValueError(f"`magnitudes` must have at least 2 bands, got shape {shape}.")
+    longest = 2 * (shape[-1] - 1)
+    win_length = longest if win_length is None else positive_int("win_length", win_length)
+    if win_length > longest:
+        raise ValueError(
+            f"`win_length` must be at most 2 * (bands - 1) = {longest}, got {win_length}; a "
+            "longer filter needs more bands."
+        )
+    return (win_length - 1) // 2
+
+
+def hold_last_frame(
+    magnitudes: Float[Array, "*batch frames bands"], n_samples: int, hop_length: int
+) -> Float[Array, "*batch frames_and_end bands"]:
+    """Repeats the last frame where audio of this length ends between two frames."""
+    if n_samples % hop_length == 0:
+        return magnitudes
+    return jnp.concatenate([magnitudes, magnitudes[..., -1:, :]], -2)
+
+
+def crossfade_fft_length(
+    shape: tuple[int, ...], hop_length: int, win_length: int | None
+) -> int:
+    """FFT length that :func:`crossfaded_filter` needs for magnitudes of this shape."""
+    return next_fast_length(2 * (hop_length + filter_reach(shape, win_length)))
+
+
+def crossfaded_filter(
+    segments: Float[Array, "*batch frames n_fft"],
+    magnitudes: Float[Array, "*filter_batch frames bands"],
+    hop_length: int,
+    win_length: int | None,
+) -> Float[Array, "*out_batch samples"]:
+    """Filters the audio around each frame with its own filter and fades from one to the next.
+
+    The product of spectra is a circular convolution; it is wrong within the filter's reach of
+    the ends of the segment, and the two hops in the middle, which are all that is used, lie
+    beyond.
+    """
+    n_fft = segments.shape[-1]
+    segments, magnitudes = _align_batch(segments, magnitudes)
+    design = _response_design(magnitudes.shape[-1], win_length, n_fft).astype(magnitudes.dtype)
+    response = jnp.matmul(magnitudes, design, precision=jax.lax.Precision.HIGHEST)
+    filtered = jnp.fft.irfft(jnp.fft.rfft(segments) * response, n_fft)
+    centre = n_fft // 2
+    _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
+    shape = (1,) * (filtered.ndim - 1) + (hop_length,)
+    out = filtered[..., :-1, centre : centre + hop_length] * jnp.asarray(
+        fade_out.reshape(shape), filtered.dtype
+    ) + filtered[..., 1:, centre - hop_length : centre] * jnp.asarray(
+        fade_in.reshape(shape), filtered.dtype
+    )
+    return out.reshape(*out.shape[:-2], out.shape[-2] * hop_length)
+
+
+@lru_cache(maxsize=32)
+def _response_design(bands: int, win_length: int | None, n_fft: int) -> np.ndarray:
+    """Matrix from magnitudes to the filter's response, which is real, at the bins of an FFT."""
+    taps = _zero_phase_taps(np.eye(bands), win_length, xp=np)
+    # The DFT of a real even sequence, and the taps are given from the middle one on.
+    doubled = taps * np.where(np.arange(taps.shape[-1]) == 0, 1.0, 2.0)
+    return np.fft.rfft(doubled, n_fft).real
+
+
+def _zero_phase_taps(magnitudes, win_length: int | None, *, xp=jnp):
+    """The middle tap and those after it, windowed; float64 NumPy for tables, JAX for data."""
+    bands = magnitudes.shape[-1]
+    length = 2 * (bands - 1)
+    later = np.arange(filter_reach(magnitudes.shape, win_length) + 1)
+    window = np.cos(np.pi * later / (win_length or length)) ** 2
+    taps = xp.fft.irfft(magnitudes, length)[..., : len(later)]
+    return taps * window.astype(taps.dtype).reshape((1,) * (taps.ndim - 1) + (-1,))
+
+
+def _align_batch(left: Array, right: Array) -> tuple[Array, Array]:
+    """Gives both as many axes, so that their batch axes broadcast."""
+    ndim = max(left.ndim, right.ndim)
+    left = left.reshape((1,) * (ndim - left.ndim) + left.shape)
+    return left, right.reshape((1,) * (ndim - right.ndim) + right.shape)
