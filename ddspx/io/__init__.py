@@ -1,8 +1,35 @@
 """Files in and out, on the host, in NumPy: audio, datasets, batches, checkpoints."""
 
+from ddspx.io._audio import (
+    AudioError as AudioError,
+    AudioWriter as AudioWriter,
+    read_audio as read_audio,
+    stream_audio as stream_audio,
+    write_audio as write_audio,
+)
+from ddspx.io._batches import (
+    Batch as Batch,
+    BatchIterator as BatchIterator,
+    evaluation_batches as evaluation_batches,
+    training_batches as training_batches,
+)
 from ddspx.io._checkpoints import (
     Checkpoint as Checkpoint,
     latest_checkpoint as latest_checkpoint,
     restore_checkpoint as restore_checkpoint,
     save_checkpoint as save_checkpoint,
+)
+from ddspx.io._datasets import (
+    DatasetError as DatasetError,
+    DatasetWriter as DatasetWriter,
+    Manifest as Manifest,
+    Records as Records,
+    Segment as Segment,
+    Source as Source,
+    Split as Split,
+    read_manifest as read_manifest,
+)
+from ddspx.io._files import (
+    replacing_file as replacing_file,
+    replacing_folder as replacing_folder,
 )

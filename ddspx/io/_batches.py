@@ -1,0 +1,183 @@
+"""Batches of examples from a prepared dataset: random for training, in order for evaluation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddspx._checks import one_of, positive_int
+from ddspx._typing import Float
+from ddspx.io._datasets import (
+    SPLITS,
+    DatasetError,
+    Manifest,
+    Records,
+    Segment,
+    read_manifest,
+)
+
+
+class Batch(NamedTuple):
+    """Examples with their features: ``frames = 1 + samples // hop_length``."""
+
+    audio: Float[np.ndarray, "batch samples"]
+    f0_hz: Float[np.ndarray, "batch frames"]
+    f0_confidence: Float[np.ndarray, "batch frames"]
+    loudness_db: Float[np.ndarray, "batch frames"]
+
+
+class BatchIterator:
+    """An endless iterator of training batches whose place can be saved and restored.
+
+    Made by :func:`training_batches`. Reading and cropping run ahead in threads.
+    """
+
+    def __init__(self, batches: Any, facts: dict[str, Any]) -> None:
+        self._batches = iter(batches)
+        self._facts = facts
+
+    def __iter__(self) -> "BatchIterator":
+        return self
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the iterator is, as a dict that JSON can hold."""
+        return {**self._facts, "position": self._batches.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from a saved place: the batches that follow are those that followed then.
+
+        Raises:
+          ValueError: `state` was saved with another dataset, split, batch size or seed.
+        """
+        for name, value in self._facts.items():
+            if state.get(name) != value:
+                raise ValueError(
+                    f"`state` was saved with {name} {state.get(name)!r}, but these batches "
+                    f"have {value!r}; resume with the settings of the first run."
+                )
+        self._batches.set_state(state["position"])
+
+
+def training_batches(
+    dataset: str | Path, *, batch_size: int, seed: int, split: str = "train"
+) -> BatchIterator:
+    """Endless random batches: crops of one example, drawn in proportion to sound.
+
+    Each epoch divides the split's seconds into as many equal parts as it holds examples, takes
+    the parts in a new random order and draws one crop at random from each, aligned to the hop.
+    So an epoch visits all of the sound, no two epochs are the same, and batch ``i`` depends
+    on the dataset, `batch_size`, `seed` and ``i`` alone.
+
+    Args:
+      dataset: folder written by :func:`ddspx.training.prepare`.
+      batch_size: examples in a batch.
+      seed: from 0 to 2**32 - 1.
+      split: which split to draw from.
+
+    Returns:
+      An iterator with ``get_state`` and ``set_state`` for exact resumption.
+
+    Raises:
+      DatasetError: the dataset is missing, damaged or empty in that split.
+      ValueError: `batch_size`, `seed` or `split` is not allowed.
+      ModuleNotFoundError: grain or array_record is not installed.
+    """
+    positive_int("batch_size", batch_size)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {seed}.")
+    manifest, records = _opened(dataset, split)
+    info = manifest.splits[split]
+    ends = np.cumsum(info.weights_s)
+    n_parts = info.n_examples
+
+    def draw(part: int, rng: np.random.Generator) -> Segment:
+        place = (part + rng.random()) / n_parts * ends[-1]
+        record = min(int(np.searchsorted(ends, place, side="right")), len(ends) - 1)
+        into = 1.0 - (ends[record] - place) / info.weights_s[record]
+        start = min(max(int(into * info.starts[record]), 0), info.starts[record] - 1)
+        return records[record].crop(
+            start, manifest.example_hops, hop_length=manifest.hop_length
+        )
+
+    grain = _grain()
+    examples = grain.MapDataset.range(n_parts).seed(seed).shuffle().repeat().random_map(draw)
+    batches = examples.batch(batch_size, batch_fn=_stacked).to_iter_dataset(
+        grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    )
+    facts = {
+        "split": split,
+        "batch_size": batch_size,
+        "seed": seed,
+        "n_examples": n_parts,
+        "duration_s": info.duration_s,
+    }
+    return BatchIterator(batches, facts)
+
+
+def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> Iterator[Batch]:
+    """Every example of a split once, side by side without overlap, in the order of the data.
+
+    Args:
+      dataset: folder written by :func:`ddspx.training.prepare`.
+      split: train, valid or test.
+      batch_size: examples in a batch; the last batch holds what is left.
+
+    Returns:
+      An iterator of batches. What is left of a stretch of sound after its last whole example
+      is in none of them.
+
+    Raises:
+      DatasetError: the dataset is missing, damaged or empty in that split.
+      ValueError: `batch_size` or `split` is not allowed.
+      ModuleNotFoundError: array_record is not installed.
+    """
+    positive_int("batch_size", batch_size)
+    manifest, records = _opened(dataset, split)
+
+    def examples() -> Iterator[Segment]:
+        for record, starts in enumerate(manifest.splits[split].starts):
+            segment = records[record]
+            for start in range(0, starts, manifest.example_hops):
+                yield segment.crop(start, manifest.example_hops, hop_length=manifest.hop_length)
+
+    def batches() -> Iterator[Batch]:
+        gathered = []
+        for example in examples():
+            gathered.append(example)
+            if len(gathered) == batch_size:
+                yield _stacked(gathered)
+                gathered = []
+        if gathered:
+            yield _stacked(gathered)
+
+    return batches()
+
+
+def _stacked(examples: list[Segment]) -> Batch:
+    return Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
+
+
+def _opened(dataset: str | Path, split: str) -> tuple[Manifest, Records]:
+    one_of("split", split, SPLITS)
+    manifest = read_manifest(dataset)
+    records = Records(dataset, manifest, split)
+    if len(records) != len(manifest.splits[split].starts):
+        raise DatasetError(
+            f"{dataset} lists {len(manifest.splits[split].starts)} records in its {split} "
+            f"split and holds {len(records)}; prepare the dataset again."
+        )
+    return manifest, records
+
+
+def _grain() -> Any:
+    try:
+        import grain
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'training needs grain, which is not installed; run: pip install "ddspx[train]"'
+        ) from error
+    return grain

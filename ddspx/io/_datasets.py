@@ -1,0 +1,393 @@
+"""A prepared dataset on disk: ArrayRecord shards of sound with features, and one manifest.
+
+A dataset is a folder. ``manifest.json`` says how it was made, what each split holds and where;
+``<split>-00000.array_record`` ... hold the records. A record is a stretch of continuous sound
+with the features of its frames, as safetensors bytes (arrays only, nothing is unpickled).
+
+Records are built for random crops. A stretch of ``T`` hops has ``T - E + 1`` places where an
+example of ``E`` hops can start. The stretch is cut so that every record owns a run of those
+places and holds all that examples starting there need, so neighbouring records overlap by one
+example and every crop of the recording can be drawn, from one record of bounded size.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddspx._checks import positive_int
+from ddspx._typing import Float
+
+FORMAT = "ddspx-dataset"
+FORMAT_VERSION = 1
+SPLITS = ("train", "valid", "test")
+
+_MANIFEST = "manifest.json"
+_SHARD_BYTES = 256 * 2**20
+# A record owns about this much of a recording: long enough that the overlap of one example
+# costs little disk, short enough that reading a record to crop it costs little time.
+_RECORD_SECONDS = 16.0
+# Examples are drawn in random order: every record is its own group, and noise-like float data
+# does not compress.
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
+# Reading a record takes milliseconds and examples come back every epoch: so many bytes of
+# records, two hours of sound at 16 kHz, stay in memory once read.
+_KEPT_BYTES = 512 * 2**20
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message names the path and the fix."""
+
+
+class Segment(NamedTuple):
+    """Sound and its features on the frame rule: frame i describes sample ``i * hop_length``."""
+
+    audio: Float[np.ndarray, " samples"]
+    f0_hz: Float[np.ndarray, " frames"]
+    f0_confidence: Float[np.ndarray, " frames"]
+    loudness_db: Float[np.ndarray, " frames"]
+
+    def crop(self, start: int, n_hops: int, *, hop_length: int) -> "Segment":
+        """The `n_hops` hops from frame `start` on, with both frames at the ends."""
+        first, last = start * hop_length, (start + n_hops) * hop_length
+        frames = slice(start, start + n_hops + 1)
+        return Segment(self.audio[first:last], *(feature[frames] for feature in self[1:]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording that went into a dataset, and what was kept of it."""
+
+    name: str
+    sha256: str
+    duration_s: float
+    kept_s: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """The records of one split.
+
+    Args:
+      shards: file names, in order.
+      shard_records: number of records in each.
+      starts: for each record, how many places it offers for an example to start, in hops.
+      weights_s: for each record, the seconds of sound it stands for when examples are drawn.
+      n_examples: how many examples that do not overlap the split holds.
+      duration_s: seconds of sound, each counted once.
+    """
+
+    shards: tuple[str, ...] = ()
+    shard_records: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    weights_s: tuple[float, ...] = ()
+    n_examples: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset says about itself.
+
+    Args:
+      sample_rate: samples per second of the audio.
+      hop_length: samples between frames.
+      example_length: samples in one example, a multiple of `hop_length`.
+      feature_version: version of the feature extraction.
+      licence: what the recordings may be used for, in the words of whoever prepared them.
+      attribution: whom to credit for them.
+      sources: the recordings.
+      splits: what each of train, valid and test holds.
+      statistics: what training and transfer need to know of the train split.
+    """
+
+    sample_rate: int
+    hop_length: int
+    example_length: int
+    feature_version: int
+    licence: str
+    attribution: str
+    sources: tuple[Source, ...]
+    splits: Mapping[str, Split]
+    statistics: Mapping[str, Any]
+
+    @property
+    def example_hops(self) -> int:
+        """Hops in one example; it has one frame more."""
+        return self.example_length // self.hop_length
+
+
+class DatasetWriter:
+    """Writes the records and then the manifest of a dataset into an existing folder.
+
+    Args:
+      folder: an empty folder, for example from :func:`replacing_folder`.
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      example_length: samples in one example.
+
+    Raises:
+      ValueError: `example_length` is not a multiple of `hop_length`.
+      ModuleNotFoundError: array_record is not installed.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, sample_rate: int, hop_length: int, example_length: int
+    ) -> None:
+        positive_int("sample_rate", sample_rate)
+        positive_int("hop_length", hop_length)
+        positive_int("example_length", example_length)
+        if example_length % hop_length:
+            raise ValueError(
+                f"`example_length` must be a multiple of `hop_length`, got {example_length} "
+                f"and {hop_length}; use "
+                f"{max(1, round(example_length / hop_length)) * hop_length}."
+            )
+        self._folder = Path(folder)
+        self._sample_rate, self._hop_length = sample_rate, hop_length
+        self._example_length = example_length
+        self._splits = {name: _SplitWriter(self._folder, name) for name in SPLITS}
+
+    def __enter__(self) -> "DatasetWriter":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for split in self._splits.values():
+            split.close()
+
+    def add(self, split: str, segment: Segment) -> None:
+        """Appends a stretch of continuous sound, at least one example long, to a split.
+
+        Raises:
+          ValueError: audio and features do not line up, or the stretch is too short.
+        """
+        n_hops = len(segment.f0_hz) - 1
+        if len(segment.audio) != n_hops * self._hop_length:
+            raise ValueError(
+                f"`segment` has {len(segment.audio)} samples and {n_hops + 1} frames; "
+                f"{n_hops + 1} frames go with {n_hops * self._hop_length} samples."
+            )
+        example = self._example_length // self._hop_length
+        n_starts = n_hops - example + 1
+        if n_starts < 1:
+            raise ValueError(
+                f"`segment` has {len(segment.audio)} samples, fewer than the "
+                f"{self._example_length} of one example."
+            )
+        seconds = len(segment.audio) / self._sample_rate
+        # Whole examples per record, so that examples side by side never straddle two records.
+        examples_per_record = round(_RECORD_SECONDS * self._sample_rate / self._example_length)
+        step = max(1, examples_per_record) * example
+        for first in range(0, n_starts, step):
+            starts = min(step, n_starts - first)
+            self._splits[split].add(
+                segment.crop(first, starts - 1 + example, hop_length=self._hop_length),
+                starts=starts,
+                weight_s=seconds * starts / n_starts,
+            )
+        self._splits[split].count(n_examples=n_hops // example, duration_s=seconds)
+
+    def finish(
+        self,
+        *,
+        feature_version: int,
+        licence: str,
+        attribution: str,
+        sources: tuple[Source, ...],
+        statistics: Mapping[str, Any],
+    ) -> Manifest:
+        """Closes the shards and writes the manifest."""
+        manifest = Manifest(
+            sample_rate=self._sample_rate,
+            hop_length=self._hop_length,
+            example_length=self._example_length,
+            feature_version=feature_version,
+            licence=licence,
+            attribution=attribution,
+            sources=sources,
+            splits={name: split.close() for name, split in self._splits.items()},
+            statistics=statistics,
+        )
+        fields = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(manifest)}
+        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+        (self._folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+        return manifest
+
+
+class _SplitWriter:
+    """Shards of one split, a new one whenever the last is full."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._array_record = array_record_module()
+        self._folder, self._name = folder, name
+        self._writer, self._shard_bytes = None, 0
+        self._shards, self._shard_records = [], []
+        self._starts, self._weights_s = [], []
+        self._n_examples, self._duration_s = 0, 0.0
+
+    def add(self, record: Segment, *, starts: int, weight_s: float) -> None:
+        from safetensors.numpy import save
+
+        if self._writer is None or self._shard_bytes > _SHARD_BYTES:
+            self._close_shard()
+            self._shards.append(f"{self._name}-{len(self._shards):05d}.array_record")
+            self._shard_records.append(0)
+            self._writer = self._array_record.ArrayRecordWriter(
+                str(self._folder / self._shards[-1]), _WRITER_OPTIONS
+            )
+        data = save(
+            {
+                name: np.ascontiguousarray(array, np.float32)
+                for name, array in record._asdict().items()
+            }
+        )
+        self._writer.write(data)
+        self._shard_bytes += len(data)
+        self._shard_records[-1] += 1
+        self._starts.append(starts)
+        self._weights_s.append(weight_s)
+
+    def count(self, *, n_examples: int, duration_s: float) -> None:
+        self._n_examples += n_examples
+        self._duration_s += duration_s
+
+    def close(self) -> Split:
+        self._close_shard()
+        return Split(
+            shards=tuple(self._shards),
+            shard_records=tuple(self._shard_records),
+            starts=tuple(self._starts),
+            weights_s=tuple(self._weights_s),
+            n_examples=self._n_examples,
+            duration_s=self._duration_s,
+        )
+
+    def _close_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._shard_bytes = None, 0
+
+
+def array_record_module() -> Any:
+    """The array_record extension, or an error that says how to install it."""
+    try:
+        from array_record.python import array_record_module
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "preparing and reading datasets needs array_record, which is not installed; "
+            'run: pip install "ddspx[train]"'
+        ) from error
+    return array_record_module
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads and checks the manifest of a prepared dataset.
+
+    Raises:
+      DatasetError: no such folder, no manifest in it, or one that is damaged or of a version
+        that this release does not read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder; make a dataset with `ddspx prepare`.")
+    path = folder / _MANIFEST
+    if not path.is_file():
+        raise DatasetError(
+            f"{folder} is not a prepared dataset (it has no {_MANIFEST}); "
+            "make one with `ddspx prepare`."
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        found = fields.pop("format"), fields.pop("version")
+        if found == (FORMAT, FORMAT_VERSION):
+            return _manifest(fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"{path} is damaged ({type(error).__name__}: {error}); prepare the dataset again."
+        ) from error
+    raise DatasetError(
+        f"{path} has format {found[0]!r} version {found[1]!r} where {FORMAT!r} version "
+        f"{FORMAT_VERSION} is read; prepare the dataset again."
+    )
+
+
+def _manifest(fields: dict[str, Any]) -> Manifest:
+    def split(values: dict[str, Any]) -> Split:
+        return Split(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    sources = tuple(Source(**source) for source in fields.pop("sources"))
+    splits = {name: split(values) for name, values in fields.pop("splits").items()}
+    return Manifest(**fields, sources=sources, splits={name: splits[name] for name in SPLITS})
+
+
+class Records:
+    """Random access to the records of one split.
+
+    Args:
+      folder: the dataset.
+      manifest: what :func:`read_manifest` said of it.
+      split: train, valid or test.
+
+    Raises:
+      DatasetError: the split is empty, or a shard is missing or damaged.
+    """
+
+    def __init__(self, folder: str | Path, manifest: Manifest, split: str) -> None:
+        module = array_record_module()
+        info = manifest.splits[split]
+        self._paths = [Path(folder) / name for name in info.shards]
+        if not self._paths:
+            raise DatasetError(
+                f"{folder} has no examples in its {split} split; "
+                "prepare it again from more or longer recordings."
+            )
+        self._readers = []
+        for path, n_records in zip(self._paths, info.shard_records, strict=True):
+            if not path.is_file():
+                raise DatasetError(f"{path} is missing; prepare the dataset again.")
+            reader = module.ArrayRecordReader(str(path), options=_READER_OPTIONS)
+            if not reader.ok() or reader.num_records() != n_records:
+                raise _damaged(path)
+            self._readers.append(reader)
+        self._first = np.concatenate([[0], np.cumsum(info.shard_records)])
+        self._kept: dict[int, Segment] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitem__(self, index: int) -> Segment:
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        if index in self._kept:
+            return self._kept[index]
+        shard = int(np.searchsorted(self._first, index, side="right")) - 1
+        record = self._read(shard, int(index - self._first[shard]))
+        if self._kept_bytes < _KEPT_BYTES:
+            self._kept[index] = record
+            self._kept_bytes += sum(array.nbytes for array in record)
+        return record
+
+    def _read(self, shard: int, position: int) -> Segment:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            (data,) = self._readers[shard].read([position])
+            return Segment(**load(data))
+        except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
+            raise _damaged(self._paths[shard]) from error
+
+
+def _damaged(path: Path) -> DatasetError:
+    return DatasetError(f"{path} is damaged; prepare the dataset again.")

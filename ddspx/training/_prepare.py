@@ -1,0 +1,310 @@
+"""From recordings to a dataset: decode, measure, cut out the silence, split, write."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ddspx._checks import positive_int
+from ddspx._typing import Float
+from ddspx.features import FEATURE_VERSION, conditioning_features
+from ddspx.io import (
+    AudioError,
+    DatasetWriter,
+    Manifest,
+    Segment,
+    Source,
+    read_audio,
+    read_manifest,
+    replacing_folder,
+    stream_audio,
+)
+from ddspx.models.autoencoder import InstrumentStatistics
+
+_VALID_SHARE, _TEST_SHARE = 0.12, 0.08
+# From so many recordings on, whole recordings are held out; of fewer, the end of each.
+_WHOLE_RECORDINGS = 10
+
+# Silence: more than this far under the loud parts (the 95th percentile of loudness) ...
+_SILENCE_BELOW_DB = 45.0
+# ... for longer than this: shorter pauses belong to the playing. The margin keeps the decay.
+_SILENCE_S = 1.0
+_MARGIN_S = 0.2
+
+_VOICED_CONFIDENCE = 0.5
+
+
+class _Recording(NamedTuple):
+    path: Path
+    name: str
+    sha256: str
+    n_samples: int
+
+
+class _Stretch(NamedTuple):
+    """Hops ``first`` to ``last`` of a recording, in one split."""
+
+    split: str
+    first: int
+    last: int
+
+
+def prepare(
+    recordings: Sequence[str | Path],
+    output: str | Path,
+    *,
+    sample_rate: int = 16_000,
+    hop_length: int = 64,
+    example_s: float = 4.0,
+    licence: str = "not stated",
+    attribution: str = "not stated",
+    overwrite: bool = False,
+    report: Callable[[str], object] = print,
+) -> Manifest:
+    """Turns recordings of one instrument into a dataset to train on.
+
+    Each recording is mixed to mono, resampled, and measured once as a whole, so that features
+    and audio line up to the sample and crops know what came before and after. Silence is cut
+    out: more than 45 dB under the loud parts for longer than a second, less 0.2 s on either
+    side. Of ten recordings or more, 8 % are test and 12 % valid, chosen by the SHA-256 of
+    their contents, which neither names nor order change; of fewer, the last 8 % of each is
+    test and the 12 % before it valid. A copy of a recording is left out.
+
+    The dataset is written beside `output` and renamed when it is complete.
+
+    Args:
+      recordings: audio files and folders. Folders are searched with their sub-folders, hidden
+        ones excepted; what cannot be used in them is skipped and reported. A file named
+        here that cannot be used is an error.
+      output: the dataset folder to make.
+      sample_rate: samples per second of the dataset.
+      hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
+      example_s: seconds of one training example, rounded to whole hops.
+      licence: what the recordings may be used for; travels with what is trained on them.
+      attribution: whom to credit.
+      overwrite: whether to replace a dataset that is already there.
+      report: called with one line of text per recording and per thing worth knowing.
+
+    Returns:
+      The manifest, as written.
+
+    Raises:
+      AudioError: a named file cannot be used, or nothing usable or pitched was found.
+      FileExistsError: `output` exists and `overwrite` is false.
+      DatasetError: `overwrite` is true and `output` is something other than a dataset.
+      ValueError: a size or rate is not allowed.
+      ModuleNotFoundError: array_record is not installed.
+    """
+    positive_int("sample_rate", sample_rate)
+    example = round(example_s * sample_rate / positive_int("hop_length", hop_length))
+    if example < 1:
+        raise ValueError(f"`example_s` must be at least one hop long, got {example_s}.")
+    if overwrite and Path(output).exists():
+        read_manifest(output)
+    with (
+        replacing_folder(output, overwrite=overwrite) as folder,
+        DatasetWriter(
+            folder,
+            sample_rate=sample_rate,
+            hop_length=hop_length,
+            example_length=example * hop_length,
+        ) as writer,
+    ):
+        usable = _usable(recordings, sample_rate, example * hop_length, report)
+        held_out = _held_out(usable, 4 * example * hop_length)
+        sources, trained_on = [], []
+        for number, recording in enumerate(usable, start=1):
+            whole = _measured(recording, sample_rate, hop_length)
+            stretches = _stretches(
+                whole.loudness_db, example, hop_length / sample_rate, held_out, recording
+            )
+            for split, first, last in stretches:
+                segment = whole.crop(first, last - first, hop_length=hop_length)
+                writer.add(split, segment)
+                if split == "train":
+                    # The last frame is the first of whatever follows: one frame per hop.
+                    trained_on.append(np.stack(segment[1:])[:, :-1])
+            source = Source(
+                recording.name,
+                recording.sha256,
+                duration_s=len(whole.audio) / sample_rate,
+                kept_s=sum(s.last - s.first for s in stretches) * hop_length / sample_rate,
+            )
+            sources.append(source)
+            report(
+                f"[{number}/{len(usable)}] {source.name}: kept {source.kept_s:.1f} s of "
+                f"{source.duration_s:.1f} s"
+            )
+        statistics = _statistics(trained_on, sample_rate, hop_length)
+        return writer.finish(
+            feature_version=FEATURE_VERSION,
+            licence=licence,
+            attribution=attribution,
+            sources=tuple(sources),
+            statistics=statistics.to_json(),
+        )
+
+
+def _files(
+    recordings: Sequence[str | Path], report: Callable[[str], object]
+) -> Iterator[tuple[Path, str, bool]]:
+    """Yields (file, name in the manifest, whether it was named by the caller)."""
+    for root in map(Path, recordings):
+        if not root.is_dir():
+            yield root, root.name, True
+            continue
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root)
+            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+                yield path, name.as_posix(), False
+
+
+def _usable(
+    recordings: Sequence[str | Path],
+    sample_rate: int,
+    min_samples: int,
+    report: Callable[[str], object],
+) -> list[_Recording]:
+    """Decodes everything once, before the slow part, to know what there is to split."""
+    usable: dict[str, _Recording] = {}
+    for path, name, named in _files(recordings, report):
+        try:
+            blocks = stream_audio(
+                path, sample_rate=sample_rate, block_length=1 << 16, min_samples=min_samples
+            )
+            n_samples = sum(len(block) for block in blocks)
+        except AudioError as error:
+            if named:
+                raise
+            report(f"skipped: {error}")
+            continue
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 in usable:
+            report(f"skipped: {path} is a copy of {usable[sha256].path}")
+            continue
+        usable[sha256] = _Recording(path, name, sha256, n_samples)
+    if not usable:
+        raise AudioError(
+            f"no usable recording in {', '.join(map(str, recordings)) or 'an empty list'}; "
+            f"name audio files of at least {min_samples / sample_rate:.3g} s, or folders "
+            "with some in them, or ask for shorter examples."
+        )
+    return list(usable.values())
+
+
+def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
+    """The split of each recording by SHA-256; empty if recordings are to be divided in time."""
+    too_short = len(usable) >= 3 and all(r.n_samples < divisible for r in usable)
+    if len(usable) < _WHOLE_RECORDINGS and not too_short:
+        return {}
+    ranked = sorted(recording.sha256 for recording in usable)
+    n_test = max(1, round(_TEST_SHARE * len(ranked)))
+    n_valid = max(1, round(_VALID_SHARE * len(ranked)))
+    names = ["test"] * n_test + ["valid"] * n_valid
+    names += ["train"] * (len(ranked) - len(names))
+    return dict(zip(ranked, names, strict=True))
+
+
+def _measured(recording: _Recording, sample_rate: int, hop_length: int) -> Segment:
+    """The recording, whole hops of it, and its features."""
+    audio = read_audio(recording.path, sample_rate=sample_rate)
+    features = conditioning_features(audio, sample_rate=sample_rate, hop_length=hop_length)
+    n_hops = len(audio) // hop_length
+    return Segment(audio[: n_hops * hop_length], *(np.asarray(f) for f in features))
+
+
+def _stretches(
+    loudness_db: Float[np.ndarray, " frames"],
+    example: int,
+    hop_s: float,
+    held_out: dict[str, str],
+    recording: _Recording,
+) -> list[_Stretch]:
+    """Where a recording sounds, in which split; each stretch at least one example long."""
+    n_hops = len(loudness_db) - 1
+    if held_out:
+        bounds = {held_out[recording.sha256]: (0, n_hops)}
+    else:
+        bounds = _divided(n_hops, example)
+    threshold = np.percentile(loudness_db, 95) - _SILENCE_BELOW_DB
+    return [
+        _Stretch(split, start + first, start + last)
+        for split, (start, stop) in bounds.items()
+        for first, last in _sounding(
+            loudness_db[start : stop + 1] > threshold,
+            example=example,
+            gap=round(_SILENCE_S / hop_s),
+            margin=round(_MARGIN_S / hop_s),
+        )
+    ]
+
+
+def _divided(n_hops: int, example: int) -> dict[str, tuple[int, int]]:
+    """Train, valid and test in the order of time, or train alone if that leaves too little."""
+    n_test = max(round(_TEST_SHARE * n_hops), example)
+    n_valid = max(round(_VALID_SHARE * n_hops), example)
+    n_train = n_hops - n_valid - n_test
+    if n_train < 2 * example:
+        return {"train": (0, n_hops)}
+    return {
+        "train": (0, n_train),
+        "valid": (n_train, n_train + n_valid),
+        "test": (n_train + n_valid, n_hops),
+    }
+
+
+def _sounding(
+    loud: np.ndarray, *, example: int, gap: int, margin: int
+) -> list[tuple[int, int]]:
+    """Stretches (first hop, last hop) around the loud frames, each at least `example` long.
+
+    Pauses of up to `gap` hops stay; a stretch too short for one example is widened into the
+    silence around it, which was recorded with it, rather than padded with zeros.
+    """
+    n_hops = len(loud) - 1
+    frames = np.flatnonzero(loud)
+    if n_hops < example or not len(frames):
+        return []
+    breaks = np.flatnonzero(np.diff(frames) > gap)
+    firsts = frames[np.concatenate([[0], breaks + 1])] - margin
+    lasts = frames[np.concatenate([breaks, [len(frames) - 1]])] + margin
+    missing = np.maximum(example - (lasts - firsts), 0)
+    firsts = np.clip(firsts - missing // 2, 0, n_hops - example)
+    lasts = np.minimum(np.maximum(lasts + (missing + 1) // 2, firsts + example), n_hops)
+    merged: list[tuple[int, int]] = []
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _statistics(
+    features: list[np.ndarray], sample_rate: int, hop_length: int
+) -> InstrumentStatistics:
+    """Over the voiced frames; each array has the rows f0_hz, f0_confidence, loudness_db."""
+    f0_hz, confidence, loudness_db = np.concatenate(
+        [np.zeros((3, 0), np.float32), *features], axis=1
+    ).astype(np.float64)
+    voiced = (confidence > _VOICED_CONFIDENCE) & (f0_hz > 0)
+    if not voiced.any():
+        raise AudioError(
+            "no pitch was found in the recordings; an instrument is learnt from "
+            "monophonic, pitched sound."
+        )
+    midi = 69 + 12 * np.log2(f0_hz[voiced] / 440)
+    low, high = np.percentile(midi, [1, 99])
+    return InstrumentStatistics(
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        loudness_quantiles=tuple(np.quantile(loudness_db[voiced], np.linspace(0, 1, 101))),
+        pitch_midi_min=low,
+        pitch_midi_mean=float(np.clip(midi.mean(), low, high)),
+        pitch_midi_max=high,
+        duration_s=f0_hz.size * hop_length / sample_rate,
+        feature_version=FEATURE_VERSION,
+    )
