@@ -1,1 +1,7 @@
 """Timbre transfer: any sound, played by an instrument model."""
+
+from ddspx.transfer._adjust import (
+    Playable as Playable,
+    adjust as adjust,
+    match_loudness as match_loudness,
+)
