@@ -86,15 +86,13 @@ def adjust(
       >>> from ddspx.transfer import adjust
       >>> violin = InstrumentStatistics(
       ...     sample_rate=16000, hop_length=64, loudness_quantiles=(-40.0, -10.0),
-      ...     pitch_midi_min=55, pitch_midi_mean=72, pitch_midi_max=91, duration_s=60,
-      ...     feature_version=1,
+      ...     pitch_midi_min=55.0, pitch_midi_mean=72.0, pitch_midi_max=91.0,
+      ...     duration_s=60.0, feature_version=1,
       ... )
-      >>> low = np.full(250, 131.0)
-      >>> played = adjust(
-      ...     low, np.ones(250), np.linspace(-60, -50, 250), statistics=violin, frame_rate=250
-      ... )
-      >>> played.octaves, float(played.f0_hz[0]), played.loudness_db[[0, -1]].round().tolist()
-      (2, 524.0, [-40.0, -10.0])
+      >>> low, louder = np.full(250, 131.0), np.linspace(-60.0, -50.0, 250)
+      >>> played = adjust(low, np.ones(250), louder, statistics=violin, frame_rate=250.0)
+      >>> played.octaves, round(float(played.f0_hz[0])), played.loudness_db[-1].item()
+      (2, 524, -10.0)
 
     References:
       Steps 5 and 6 of DDSP's timbre-transfer notebook. There the octave is rounded up (down
