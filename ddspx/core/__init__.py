@@ -46,6 +46,16 @@ from ddspx.core.analysis._loudness import (
 )
 from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
 
+# Pitch
+from ddspx.core.analysis._pitch import (
+    PitchPosterior as PitchPosterior,
+    PitchTransition as PitchTransition,
+    pitch_posterior as pitch_posterior,
+    pitch_transition as pitch_transition,
+    viterbi as viterbi,
+    yin as yin,
+)
+
 # Effects
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
