@@ -103,6 +103,7 @@ def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (mono float32 block, file's sample rate)."""
     import soundfile
 
+    low, high = np.inf, -np.inf
     try:
         with soundfile.SoundFile(path) as file:
             while len(block := file.read(_DECODE_FRAMES, dtype="float32", always_2d=True)):
@@ -110,13 +111,21 @@ def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
                     raise AudioError(
                         f"{path} holds NaN or infinite samples; export the recording again."
                     )
-                yield block.mean(axis=1), file.samplerate
+                mono = block.mean(axis=1)
+                low, high = min(low, mono.min()), max(high, mono.max())
+                yield mono, file.samplerate
     # TypeError: soundfile's demand for parameters when the suffix is .raw.
     except (soundfile.SoundFileError, TypeError) as error:
         raise AudioError(
             f"{path} cannot be read as audio ({str(error).rstrip('.')}); "
             "convert it to WAV or FLAC, or check that it is complete."
         ) from error
+    # Before resampling, which turns the ends of a constant offset into sound.
+    if -np.inf < high < low + 2 * _SILENCE_PEAK:
+        raise AudioError(
+            f"{path} is silent from end to end (mixed to mono, its peak is under -80 dB); "
+            "use a recording with sound in it."
+        )
 
 
 def _resampled(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
@@ -137,11 +146,10 @@ def _resampled(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
 def _checked(
     path: Path, blocks: Iterator[np.ndarray], sample_rate: int, min_samples: int
 ) -> Iterator[np.ndarray]:
-    n_samples, low, high = 0, np.inf, -np.inf
+    n_samples = 0
     for block in blocks:
         if block.size:
             n_samples += block.size
-            low, high = min(low, block.min()), max(high, block.max())
             yield block
     if n_samples == 0:
         raise AudioError(f"{path} holds no samples; use a recording that is not empty.")
@@ -150,11 +158,6 @@ def _checked(
             f"{path} is too short: {n_samples} samples at {sample_rate} Hz where at least "
             f"{min_samples} ({min_samples / sample_rate:.3g} s) are needed; "
             "use a longer recording."
-        )
-    if high - low < 2 * _SILENCE_PEAK:
-        raise AudioError(
-            f"{path} is silent from end to end (mixed to mono, its peak is under -80 dB); "
-            "use a recording with sound in it."
         )
 
 
@@ -215,9 +218,7 @@ class AudioWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(replacing_file(self._path))
             self._file = stack.enter_context(
-                soundfile.SoundFile(
-                    temporary, "w", self._sample_rate, 1, subtype, format=container
-                )
+                soundfile.SoundFile(temporary, "w", self._sample_rate, 1, subtype, format=container)
             )
             self._stack = stack.pop_all()
         return self

@@ -1,0 +1,270 @@
+import numpy as np
+import pytest
+import soundfile
+
+from ddspx import io
+
+
+def tone(frequency_hz, *, sample_rate, seconds, level=0.5):
+    t = np.arange(round(sample_rate * seconds)) / sample_rate
+    return (level * np.sin(2 * np.pi * frequency_hz * t)).astype(np.float32)
+
+
+# --- values
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "ogg", "mp3", "w64", "au", "caf"])
+def test_reads_every_format_as_mono_float32(tmp_path, suffix):
+    audio = tone(440, sample_rate=16000, seconds=1)
+    soundfile.write(tmp_path / f"a.{suffix}", audio, 16000)
+    read = io.read_audio(tmp_path / f"a.{suffix}", sample_rate=16000)
+    assert read.dtype == np.float32 and read.shape == (16000,)
+    lossy = suffix in ("ogg", "mp3")
+    np.testing.assert_allclose(read[2000:-2000], audio[2000:-2000], atol=0.02 if lossy else 5e-5)
+
+
+def test_channels_are_averaged(tmp_path, rng):
+    audio = rng.uniform(-0.5, 0.5, (5000, 3)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", audio, 8000, subtype="FLOAT")
+    read = io.read_audio(tmp_path / "a.wav", sample_rate=8000)
+    np.testing.assert_allclose(read, audio.astype(np.float64).mean(axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("file_rate", [8000, 11025, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("n_samples", [20000, 20001, 70003])
+def test_resampled_length_is_rounded_half_up(tmp_path, rng, file_rate, n_samples):
+    audio = rng.uniform(-0.5, 0.5, n_samples).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", audio, file_rate)
+    read = io.read_audio(tmp_path / "a.wav", sample_rate=16000)
+    assert len(read) == (2 * n_samples * 16000 + file_rate) // (2 * file_rate)
+
+
+@pytest.mark.parametrize("file_rate", [16000, 44100])
+@pytest.mark.parametrize("block_length", [1, 777, 16000, 10**6])
+def test_blocks_are_the_whole_file(tmp_path, rng, file_rate, block_length):
+    n_samples = 3000 if block_length == 1 else 150_001
+    soundfile.write(tmp_path / "a.wav", rng.uniform(-1, 1, n_samples), file_rate)
+    whole = io.read_audio(tmp_path / "a.wav", sample_rate=16000)
+    blocks = list(
+        io.stream_audio(tmp_path / "a.wav", sample_rate=16000, block_length=block_length)
+    )
+    assert all(len(block) == block_length for block in blocks[:-1])
+    assert 0 < len(blocks[-1]) <= block_length
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tolerance"), [("wav", 2.0**-23), ("flac", 2.0**-23), ("ogg", 0.02)]
+)
+def test_written_audio_reads_back(tmp_path, suffix, tolerance):
+    audio = tone(440, sample_rate=16000, seconds=1)
+    io.write_audio(tmp_path / f"a.{suffix}", audio, sample_rate=16000)
+    read = io.read_audio(tmp_path / f"a.{suffix}", sample_rate=16000)
+    assert len(read) == len(audio)
+    np.testing.assert_allclose(read[2000:-2000], audio[2000:-2000], atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_writer_joins_blocks_of_any_size(tmp_path, rng, dtype):
+    audio = rng.uniform(-0.9, 0.9, 200_000).astype(dtype)
+    with io.AudioWriter(tmp_path / "a.wav", sample_rate=8000) as writer:
+        for block in np.split(audio, [0, 1, 5000, 150_000]):
+            writer.write(block)
+    assert writer.peak == np.abs(audio).max()
+    read = io.read_audio(tmp_path / "a.wav", sample_rate=8000)
+    np.testing.assert_allclose(read, audio, atol=2.0**-23)
+
+
+# --- physics
+
+
+def test_resampling_does_not_alias(tmp_path):
+    # 10 kHz at 44.1 kHz would fold to 6 kHz at 16 kHz.
+    audio = tone(10_000, sample_rate=44_100, seconds=1) + tone(
+        100, sample_rate=44_100, seconds=1, level=0.1
+    )
+    soundfile.write(tmp_path / "a.wav", audio, 44_100, subtype="FLOAT")
+    read = io.read_audio(tmp_path / "a.wav", sample_rate=16000)
+    kept = tone(100, sample_rate=16000, seconds=1, level=0.1)
+    assert np.abs(read - kept)[2000:-2000].max() < 1e-5
+
+
+def test_resampling_keeps_time(tmp_path):
+    audio = np.zeros(44_100, np.float32)
+    audio[22_050] = 0.9
+    soundfile.write(tmp_path / "a.wav", audio, 44_100, subtype="FLOAT")
+    assert np.argmax(io.read_audio(tmp_path / "a.wav", sample_rate=16000)) == 8000
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_samples_beyond_full_scale_are_clipped_and_reported(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    with pytest.warns(UserWarning, match=r"a\.\w+ was clipped: its peak is 6\.0 dB over"):
+        io.write_audio(path, np.array([0.5, 2.0, -2.0, 1.0, -1.0]), sample_rate=8000)
+    read = io.read_audio(path, sample_rate=8000)
+    np.testing.assert_allclose(read, [0.5, 1, -1, 1, -1], atol=1e-6)
+
+
+def test_memory_does_not_grow_with_duration(tmp_path):
+    import tracemalloc
+
+    def peak_of(seconds):
+        with soundfile.SoundFile(tmp_path / "a.wav", "w", 44_100, 2) as file:
+            for _ in range(seconds):
+                file.write(np.full((44_100, 2), 0.1))
+                file.write(np.full((44_100, 2), -0.1))
+        tracemalloc.start()
+        blocks = io.stream_audio(tmp_path / "a.wav", sample_rate=16000, block_length=4096)
+        n_samples = sum(len(block) for block in blocks)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert n_samples == 2 * seconds * 16000
+        return peak
+
+    peak_of(5)
+    assert peak_of(60) < 1.1 * peak_of(10)
+
+
+# --- files appear whole or not at all
+
+
+def test_an_error_while_writing_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"earlier")
+    with pytest.raises(RuntimeError, match="stop"):
+        with io.AudioWriter(path, sample_rate=8000) as writer:
+            writer.write(np.ones(100))
+            raise RuntimeError("stop")
+    assert path.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_earlier_file_is_there_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"earlier")
+    with io.AudioWriter(path, sample_rate=8000) as writer:
+        writer.write(np.linspace(-0.1, 0.1, 100))
+        assert path.read_bytes() == b"earlier"
+    assert len(io.read_audio(path, sample_rate=8000)) == 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_replacement(tmp_path):
+    target = tmp_path / "deep" / "folder"
+    with io.replacing_folder(target) as folder:
+        (folder / "a").write_text("1")
+        assert not target.exists()
+    with pytest.raises(FileExistsError, match="already exists"):
+        with io.replacing_folder(target):
+            pass
+    with pytest.raises(RuntimeError, match="stop"):
+        with io.replacing_folder(target, overwrite=True) as folder:
+            raise RuntimeError("stop")
+    assert (target / "a").read_text() == "1"
+    with io.replacing_folder(target, overwrite=True) as folder:
+        (folder / "b").write_text("2")
+    assert [file.name for file in target.iterdir()] == ["b"]
+    assert list(target.parent.iterdir()) == [target]
+
+
+# --- boundary errors
+
+
+def written(path, audio, sample_rate=16000):
+    soundfile.write(path, audio, sample_rate, subtype="FLOAT", format="WAV")
+    return path
+
+
+def bad_recordings(folder):
+    """(file, what the message says) for everything that is no recording."""
+    spoilt = np.full((1000, 2), 0.1)
+    spoilt[500] = np.inf, -np.inf
+    (folder / "text.wav").write_text("not audio")
+    (folder / "nothing.wav").write_bytes(b"")
+    (folder / "headless.raw").write_bytes(bytes(1000))
+    (folder / "cut.flac").write_bytes(_flac_bytes(folder)[:20_000])
+    return {
+        "missing": (folder / "missing.wav", "does not exist"),
+        "folder": (folder, "is a folder"),
+        "text": (folder / "text.wav", "cannot be read as audio"),
+        "zero bytes": (folder / "nothing.wav", "cannot be read as audio"),
+        "raw": (folder / "headless.raw", "cannot be read as audio"),
+        "cut": (folder / "cut.flac", "cannot be read as audio"),
+        "no samples": (written(folder / "empty.wav", np.zeros(0)), "holds no samples"),
+        "short": (written(folder / "short.wav", np.linspace(0, 0.1, 99)), "too short: 99 samples"),
+        "NaN": (written(folder / "nan.wav", np.full(1000, np.nan)), "NaN or infinite"),
+        "inf": (written(folder / "inf.wav", spoilt), "NaN or infinite"),
+        "silence": (written(folder / "zeros.wav", np.zeros(1000)), "silent from end to end"),
+        "offset": (written(folder / "dc.wav", np.full(1000, 0.3)), "silent from end to end"),
+        "dither": (
+            written(folder / "dither.wav", np.resize([2e-5, -3e-5], 1000)),
+            "silent from end to end",
+        ),
+    }
+
+
+def _flac_bytes(folder):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 40_000)
+    soundfile.write(folder / "whole.flac", noise, 16000)
+    return (folder / "whole.flac").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["missing", "folder", "text", "zero bytes", "raw", "cut", "no samples", "short", "NaN"]
+    + ["inf", "silence", "offset", "dither"],
+)
+@pytest.mark.parametrize("sample_rate", [16000, 8000])
+def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
+    path, message = bad_recordings(tmp_path)[case]
+    if case == "short" and sample_rate == 8000:
+        message = "too short: 50 samples"
+    with pytest.raises(io.AudioError, match=message) as caught:
+        io.read_audio(path, sample_rate=sample_rate, min_samples=100)
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text and text.endswith(".")
+
+
+def test_stream_reports_a_missing_file_before_it_is_iterated(tmp_path):
+    with pytest.raises(io.AudioError, match="does not exist"):
+        io.stream_audio(tmp_path / "no.wav", sample_rate=16000, block_length=10)
+
+
+def test_quiet_is_not_silent(tmp_path):
+    path = written(tmp_path / "quiet.wav", np.resize([2e-4, -2e-4], 1000))
+    assert len(io.read_audio(path, sample_rate=16000)) == 1000
+
+
+def test_writing_rejects_what_it_cannot_hold(tmp_path):
+    with pytest.raises(ValueError, match=r"must be one of '\.wav', '\.flac', '\.ogg', got '\.mp4'"):
+        io.write_audio(tmp_path / "a.mp4", np.zeros(10), sample_rate=8000)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        io.write_audio(tmp_path / "a.wav", np.array([0.1, np.nan]), sample_rate=8000)
+    with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
+        io.write_audio(tmp_path / "a.wav", np.zeros(10), sample_rate=0)
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        io.write_audio(tmp_path / "folder.wav", np.zeros(10), sample_rate=8000)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.wav"]
+
+
+def test_read_rejects_bad_sizes(tmp_path):
+    path = written(tmp_path / "a.wav", np.resize([0.1, -0.1], 1000))
+    with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
+        io.read_audio(path, sample_rate=0)
+    with pytest.raises(ValueError, match="`block_length` must be at least 1"):
+        io.stream_audio(path, sample_rate=8000, block_length=0)
+
+
+def test_importing_io_loads_no_audio_library():
+    import subprocess
+    import sys
+
+    check = (
+        "import sys, ddspx.io; print([m for m in ('soundfile', 'soxr', 'librosa', 'grain', "
+        "'array_record', 'orbax') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
