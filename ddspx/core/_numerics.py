@@ -67,8 +67,11 @@ def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def safe_divide(
-    numerator: Float[Array, "*shape"], denominator: Float[Array, "*shape"], *, eps: float = 1e-7
-) -> Float[Array, "*shape"]:
+    numerator: Float[Array, "*#shape"],
+    denominator: Float[Array, "*#shape"],
+    *,
+    eps: float = 1e-7,
+) -> Float[Array, "*#shape"]:
     r"""Quotient whose denominator is kept `eps` away from zero.
 
     .. math:: y = \frac{n}{s \max(|d|, \varepsilon)}, \qquad s = -1 \text{ if } d < 0
@@ -79,7 +82,7 @@ def safe_divide(
 
     Args:
       numerator: any values.
-      denominator: any values of the same shape or, axis by axis, of size one.
+      denominator: any values; every axis has the size of the numerator's, or one.
       eps: smallest magnitude of the denominator, in its unit. Static.
 
     Returns:

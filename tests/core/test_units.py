@@ -1,0 +1,162 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+)
+
+from ddspx import core
+
+HZ = np.array([0.0, 1e-3, 8.175799, 20.0, 440.0, 1000.0, 8000.0, 24000.0])
+DB = np.array([-120.0, -60.0, -3.0, 0.0, 6.0, 40.0])
+
+# Each conversion, its definition for one float, and the points where it is tested.
+DEFINITIONS = {
+    core.hz_to_midi: (lambda f: 69 + 12 * math.log2(f / 440) if f > 0 else 0.0, HZ),
+    core.midi_to_hz: (lambda m: 440 * 2 ** ((m - 69) / 12), np.array([-5, 0, 60.5, 69, 127])),
+    core.hz_to_mel: (lambda f: 2595 * math.log1p(f / 700) / math.log(10), HZ),
+    core.mel_to_hz: (
+        lambda m: 700 * math.expm1(m / 2595 * math.log(10)),
+        np.array([0.0, 1e-3, 500.0, 3900.0]),
+    ),
+    core.hz_to_bark: (lambda f: 26.81 * f / (1960 + f) - 0.53, HZ),
+    core.bark_to_hz: (
+        lambda z: 1960 * (z + 0.53) / (26.28 - z),
+        np.array([-0.53, 0.0, 8.5, 24.0]),
+    ),
+    core.hz_to_erb: (lambda f: 0.108 * f + 24.7, HZ),
+    core.power_to_db: (
+        lambda p: 10 * math.log10(max(p, 1e-8)),
+        np.array([-1.0, 0.0, 1e-30, 0.9e-8, 1.1e-8, 0.5, 1.0, 1e6]),
+    ),
+    core.amplitude_to_db: (
+        lambda a: 20 * math.log10(max(abs(a), 1e-4)),
+        np.array([-0.5, 0.0, 1e-30, 0.9e-4, 1.1e-4, 0.5, 1.0, 1e3]),
+    ),
+    core.db_to_power: (lambda level: 10 ** (level / 10), DB),
+    core.db_to_amplitude: (lambda level: 10 ** (level / 20), DB),
+}
+CONVERSIONS = pytest.mark.parametrize("f", DEFINITIONS, ids=lambda f: f.__name__)
+
+
+def convert_all(x):
+    """Every conversion of the same numbers: one compilation serves them all."""
+    return {f.__name__: f(x) for f in DEFINITIONS}
+
+
+INVERSES = [
+    (core.hz_to_midi, core.midi_to_hz, HZ[1:]),
+    (core.hz_to_mel, core.mel_to_hz, HZ),
+    (core.hz_to_bark, core.bark_to_hz, HZ),
+    (core.power_to_db, core.db_to_power, np.array([1e-7, 0.5, 1.0, 1e6])),
+    (core.amplitude_to_db, core.db_to_amplitude, np.array([1e-3, 0.5, 1.0, 1e3])),
+]
+
+
+# Values
+
+
+@CONVERSIONS
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_are_the_definition(f, dtype):
+    definition, points = DEFINITIONS[f]
+    points = points.astype(dtype)
+    expected = np.array([definition(float(point)) for point in points])
+    actual = f(jnp.asarray(points))
+    np.testing.assert_allclose(
+        actual, expected, rtol=64 * jnp.finfo(dtype).eps, atol=64 * jnp.finfo(dtype).eps
+    )
+
+
+@CONVERSIONS
+def test_python_numbers_and_integer_arrays(f):
+    expected = DEFINITIONS[f][0](20.0)
+    for number in (20, 20.0, jnp.array(20)):
+        np.testing.assert_allclose(f(number), expected, rtol=1e-5)
+
+
+def test_python_numbers_do_not_widen_arrays():
+    product = core.db_to_amplitude(-6.0) * jnp.ones(1, jnp.float32)
+    assert product.dtype == jnp.float32
+
+
+def test_librosa_agrees():
+    f = np.array([27.5, 440.0, 5000.0])
+    assert_close(core.hz_to_midi(jnp.asarray(f)), librosa.hz_to_midi(f), scale=100)
+    assert_close(core.midi_to_hz(jnp.asarray(f / 50)), librosa.midi_to_hz(f / 50), scale=100)
+    assert_close(core.hz_to_mel(jnp.asarray(f)), librosa.hz_to_mel(f, htk=True), scale=1e3)
+    assert_close(core.mel_to_hz(jnp.asarray(f)), librosa.mel_to_hz(f, htk=True), scale=1e4)
+    p = np.array([1e-4, 0.3, 2.0])
+    expected = librosa.power_to_db(p, amin=1e-8, top_db=None)
+    assert_close(core.power_to_db(jnp.asarray(p)), expected, scale=100)
+
+
+# Physics
+
+
+def test_known_pitches():
+    assert_close(core.midi_to_hz(jnp.array([69.0, 57.0, 81.0])), [440, 220, 880], scale=1e3)
+    assert core.hz_to_midi(440.0) == 69
+    assert core.hz_to_midi(0.0) == 0
+    assert core.hz_to_midi(-3.0) == 0
+
+
+@pytest.mark.parametrize(("there", "back", "points"), INVERSES, ids=lambda p: None)
+def test_inverses(there, back, points):
+    x = jnp.asarray(points)
+    eps = jnp.finfo(x.dtype).eps
+    # Near 24 Bark a rounding of the rate moves the frequency 13 times as much.
+    np.testing.assert_allclose(back(there(x)), points, rtol=500 * eps, atol=500 * eps)
+
+
+@pytest.mark.parametrize("ref_db", [-20.0, 0.0, 20.7])
+def test_floor_is_exactly_range_below_the_reference(ref_db):
+    power = jnp.array([-1.0, 0.0, 1e-30, 1.0, 1e3])
+    level = np.asarray(core.power_to_db(power, ref_db=ref_db, range_db=60.0))
+    np.testing.assert_array_equal(level[:3], -60.0)
+    np.testing.assert_allclose(level[3:], [max(-ref_db, -60), 30 - ref_db], atol=1e-4)
+
+
+def test_amplitude_level_is_the_level_of_its_power():
+    a = np.array([0.0, 1e-3, -0.5, 2.0])
+    np.testing.assert_allclose(
+        core.amplitude_to_db(jnp.asarray(a), ref_db=3.0, range_db=50.0),
+        core.power_to_db(jnp.asarray(a**2), ref_db=3.0, range_db=50.0),
+        atol=1e-4,
+    )
+
+
+# Gradients
+
+
+def test_gradients_match_differences():
+    check_grads(convert_all, np.array([0.3, 4.0, 11.0]))
+
+
+@CONVERSIONS
+def test_gradients_are_finite_at_zero(f):
+    assert_finite_grads(f, np.array([0.0, -0.0, 1e-12, 1.0]))
+
+
+def test_no_gradient_below_the_floor_or_without_pitch():
+    zeros = jnp.zeros(2)
+    for f in (core.hz_to_midi, core.power_to_db, core.amplitude_to_db):
+        np.testing.assert_array_equal(jax.grad(lambda x, f=f: f(x).sum())(zeros), 0)
+
+
+# Transformations and dtypes
+
+
+def test_transformations_and_dtypes():
+    points = np.array([0.0, 0.2, 3.0, 20.0])
+    check_transformations(convert_all, points.reshape(2, 2), scale=100)
+    check_dtypes(convert_all, points)
