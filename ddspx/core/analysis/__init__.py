@@ -1,1 +1,15 @@
 """Analysis: audio to features on the frame rule."""
+
+from ddspx.core.analysis._loudness import (
+    a_weighting_db as a_weighting_db,
+    loudness_db as loudness_db,
+)
+from ddspx.core.analysis._pitch import (
+    PitchPosterior as PitchPosterior,
+    PitchTransition as PitchTransition,
+    pitch_posterior as pitch_posterior,
+    pitch_transition as pitch_transition,
+    viterbi as viterbi,
+    yin as yin,
+)
+from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
