@@ -1,1 +1,18 @@
 """Training: prepared recordings in, a finished model folder out."""
+
+from ddspx.training._config import TrainConfig as TrainConfig
+from ddspx.training._evaluate import (
+    Evaluation as Evaluation,
+    Interval as Interval,
+    additive_baseline as additive_baseline,
+    evaluate as evaluate,
+)
+from ddspx.training._loop import TrainResult as TrainResult, train as train
+from ddspx.training._prepare import prepare as prepare
+from ddspx.training._state import TrainState as TrainState, initial_state as initial_state
+from ddspx.training._step import (
+    StepReport as StepReport,
+    adam as adam,
+    autoencoder_loss as autoencoder_loss,
+    train_step as train_step,
+)

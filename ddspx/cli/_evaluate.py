@@ -1,0 +1,72 @@
+"""`ddspx evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ddspx.io import replacing_file
+from ddspx.models.autoencoder import load_autoencoder
+from ddspx.training import Evaluation, Interval, evaluate as evaluate_model
+
+_COLUMNS = {
+    "spectral_loss": "spectral loss",
+    "loudness_l1_db": "loudness L1 (dB)",
+    "f0_l1_semitones": "f0 L1 (semitones)",
+    "f0_outlier_share": "f0 outlier share",
+}
+
+
+def evaluate(
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")],
+    dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")],
+    *,
+    split: Literal["train", "valid", "test"] = "test",
+    baselines: bool = False,
+    seed: int = 0,
+    json_output: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+) -> None:
+    """Measures an instrument on the held-out part of a dataset.
+
+    Args:
+      model: a model folder, or the name of an instrument that ships with ddspx.
+      dataset: the prepared dataset.
+      split: which part of it.
+      baselines: also measure the untrained model and fixed 1/k harmonics.
+      seed: of the noise and the bootstrap.
+      json_output: where to write the numbers as JSON.
+    """
+    evaluations = evaluate_model(
+        load_autoencoder(model)[0], dataset, split=split, baselines=baselines, seed=seed
+    )
+    Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
+    if json_output is not None:
+        with replacing_file(json_output) as temporary:
+            temporary.write_text(json.dumps(_plain(evaluations), indent=2) + "\n")
+
+
+def _table(evaluations: list[Evaluation], title: str) -> Table:
+    table = Table(title=title, caption="mean [95 % interval]; lower is better")
+    table.add_column("")
+    table.add_column("examples", justify="right")
+    for heading in _COLUMNS.values():
+        table.add_column(heading, justify="right")
+    for row in evaluations:
+        cells = (_cell(getattr(row, name)) for name in _COLUMNS)
+        table.add_row(row.name, str(row.n_examples), *cells)
+    return table
+
+
+def _cell(value: Interval) -> str:
+    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def _plain(evaluations: list[Evaluation]) -> list[dict]:
+    return [
+        {"name": row.name, "examples": row.n_examples}
+        | {name: getattr(row, name)._asdict() for name in _COLUMNS}
+        for row in evaluations
+    ]

@@ -1,0 +1,52 @@
+"""`ddspx train`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ddspx.io import read_manifest
+from ddspx.models.autoencoder import AutoencoderConfig
+from ddspx.training import TrainConfig, train as train_autoencoder
+
+_DEFAULTS = TrainConfig()
+
+
+def train(
+    dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")],
+    *,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="MODEL")],
+    preset: Literal["solo_instrument", "small", "tiny"] = "small",
+    sample_rate: int | None = None,
+    hop_length: int | None = None,
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
+) -> None:
+    """Trains an instrument on a dataset made by `ddspx prepare`.
+
+    The best model so far is always in MODEL; what the run itself needs is in MODEL.run, from
+    where the same command goes on after an interruption.
+
+    Args:
+      dataset: the prepared dataset.
+      output: the model folder to make.
+      preset: the sizes of the model.
+      sample_rate: of the model, in samples per second; by default the dataset's.
+      hop_length: of the model, in samples; by default the dataset's.
+      config: how to train.
+    """
+    manifest = read_manifest(dataset)
+    model = getattr(AutoencoderConfig, preset)(
+        sample_rate=sample_rate or manifest.sample_rate,
+        hop_length=hop_length or manifest.hop_length,
+    )
+    try:
+        result = train_autoencoder(dataset, output, model=model, config=config)
+    except FloatingPointError as error:
+        sys.exit(f"ddspx train: {error}")
+    where = f"{output} holds the weights of step {result.best.step}"
+    if not result.best.step:
+        where = f"{output} is not written before the first evaluation"
+    if not result.finished:
+        where += "; the same command goes on from here"
+    print(f"Ended at step {result.step}: {where}.")

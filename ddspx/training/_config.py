@@ -1,0 +1,73 @@
+"""How a model is trained: numbers only, saved as JSON beside the run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ddspx._checks import positive_int
+
+# What may change when a run goes on: how long to train and how often to look, nothing that
+# decides the weights of a given step.
+_FREE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The numbers of a training run; with the data and the model's sizes they fix its weights.
+
+    Args:
+      steps: optimiser steps of the whole run, those before a resume counted in.
+      batch_size: examples in a step, over all devices together.
+      learning_rate: of Adam at step 0. At step s it is
+        ``learning_rate * decay_rate ** (s / decay_steps)``.
+      decay_rate: see `learning_rate`.
+      decay_steps: see `learning_rate`.
+      clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
+      evaluate_every: steps between two evaluations on the valid split, each followed by a
+        checkpoint.
+      keep_checkpoints: how many checkpoints stay on disk.
+      max_minutes: stop, to be resumed, after so long on the clock; None for never.
+      seed: of the initial weights, the order of the data and the noise, from 0 to 2**32 - 1.
+
+    Raises:
+      TypeError: a count is not an int.
+      ValueError: a number is out of range.
+    """
+
+    steps: int = 30_000
+    batch_size: int = 16
+    learning_rate: float = 3e-4
+    decay_rate: float = 0.98
+    decay_steps: int = 10_000
+    clip_norm: float = 3.0
+    evaluate_every: int = 500
+    keep_checkpoints: int = 3
+    max_minutes: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "decay_steps", "evaluate_every", "keep_checkpoints"):
+            positive_int(name, getattr(self, name))
+        for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be above 0, got {value}.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {self.seed}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes."""
+        return dataclasses.asdict(self)
+
+    def difference(self, saved: Mapping[str, Any]) -> str | None:
+        """The first number that decides the weights and differs from a saved run's, in words.
+
+        Example:
+          >>> from ddspx.training import TrainConfig
+          >>> TrainConfig(seed=1, steps=5).difference(TrainConfig(seed=2).to_json())
+          '`seed` is 1, there it is 2'
+        """
+        for name, value in self.to_json().items():
+            if name not in _FREE and saved.get(name) != value:
+                return f"`{name}` is {value!r}, there it is {saved.get(name)!r}"
+        return None

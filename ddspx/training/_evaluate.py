@@ -1,0 +1,197 @@
+"""How close an instrument comes to recordings that it never heard, measured on the sound."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx import core, features, metrics
+from ddspx._typing import Array, Float, Key
+from ddspx.io import Batch, evaluation_batches, read_manifest
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.training._loop import check_rates
+
+_CONFIDENT = 0.5
+_RESAMPLINGS = 2000
+_LOUDNESS_FFT = 512
+
+Renderer = Callable[[Key, Array, Array], Array]
+"""``renderer(key, f0_hz, loudness_db)``: audio of ``(frames - 1) * hop_length`` samples."""
+
+
+class Interval(NamedTuple):
+    """A mean over examples, and the bounds of 95 % of its bootstrap distribution."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Evaluation(NamedTuple):
+    """One renderer against the recordings of a split; each measure is better when lower."""
+
+    name: str
+    n_examples: int
+    spectral_loss: Interval
+    loudness_l1_db: Interval
+    f0_l1_semitones: Interval
+    f0_outlier_share: Interval
+
+
+def evaluate(
+    model: Autoencoder,
+    dataset: str | Path,
+    *,
+    split: str = "test",
+    baselines: bool = False,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Renders every example of a split from its pitch and loudness, and measures the result.
+
+    Pitch and loudness are measured anew, on the rendering and on the same samples of the
+    recording, both by `features.conditioning_features`; DDSP's evaluation compares the pitch
+    that went in with itself, and features of two paddings. Pitch counts where the recording's
+    own is confident. Examples do not overlap, and the intervals come of drawing them again
+    with replacement, 2000 times.
+
+    Args:
+      model: the instrument.
+      dataset: folder that `prepare` wrote, with the model's rates.
+      split: train, valid or test.
+      baselines: whether to measure as well the model with its initial random weights, and
+        `additive_baseline`.
+      seed: of the noise, the random weights and the bootstrap.
+
+    Returns:
+      The measures of the model, then of the baselines.
+
+    Raises:
+      ValueError: the dataset has other rates than the model, or nothing in that split.
+    """
+    check_rates(read_manifest(dataset), model.config)
+    renderers = _renderers(model, baselines=baselines, seed=seed)
+    measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
+    batches = evaluation_batches(dataset, split=split, batch_size=1)
+    for index, batch in enumerate(batches):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        example = Batch(*(array[0] for array in batch))
+        for name, renderer in renderers.items():
+            rendering = renderer(key, example.f0_hz, example.loudness_db)
+            measured[name].append(_measures(example.audio, np.asarray(rendering), model.config))
+    return [
+        Evaluation(name, len(rows), *(_interval(column, seed) for column in np.transpose(rows)))
+        for name, rows in measured.items()
+    ]
+
+
+def additive_baseline(
+    f0_hz: Float[Array, "*batch frames"],
+    loudness_db: Float[Array, "*batch frames"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+    n_harmonics: int = 60,
+) -> Float[Array, "*batch samples"]:
+    r"""Harmonics at a fixed 1/k, as loud as they are told to be: what needs no learning.
+
+    A sine of amplitude a puts :math:`3 N^2 a^2 / 32` into a spectrum of N = 512 points under a
+    Hann window, of which `core.loudness_db` takes the A-weighted mean over N/2 + 1 bins, so
+
+    .. math:: a^2 \frac{3 N^2}{32 (N/2 + 1)} \sum_k k^{-2} 10^{A(k f_0) / 10} = 10^{L / 10}
+
+    gives the amplitude of the first harmonic. There is no noise and no reverb.
+
+    Args:
+      f0_hz: pitch in Hz; silent where it is 0.
+      loudness_db: as `core.loudness_db` measures it.
+      hop_length: samples from frame to frame. Static.
+      sample_rate: samples per second. Static.
+      n_harmonics: how many harmonics; those at and above Nyquist are silent. Static.
+
+    Returns:
+      Audio of ``(frames - 1) * hop_length`` samples.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> from ddspx.training import additive_baseline
+      >>> rates = {"hop_length": 64, "sample_rate": 16000}
+      >>> audio = additive_baseline(jnp.full(41, 440.0), jnp.full(41, -20.0), **rates)
+      >>> round(core.loudness_db(audio, **rates)[20].item())
+      -20
+    """
+    harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
+    harmonics = harmonics.reshape((1,) * f0_hz.ndim + (-1,))
+    frequencies_hz = f0_hz[..., None] * harmonics
+    sounding = frequencies_hz < sample_rate / 2
+    spectrum = jnp.where(sounding, 1 / harmonics, 0)
+    weights = core.db_to_power(core.a_weighting_db(frequencies_hz))
+    scale = 3 * _LOUDNESS_FFT**2 / 32 / (_LOUDNESS_FFT // 2 + 1)
+    unit_power = scale * jnp.sum(spectrum**2 * weights, axis=-1)
+    amplitudes = jnp.sqrt(core.safe_divide(core.db_to_power(loudness_db), unit_power))
+    return core.harmonic_synthesis(
+        f0_hz,
+        jnp.where(f0_hz > 0, amplitudes, 0),
+        spectrum,
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+    )
+
+
+def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
+    """By name, the model and what it is compared with; the models share one compilation."""
+    config = model.config
+    graphdef, params = nnx.split(model, nnx.Param)
+
+    @jax.jit
+    def render(params, key, f0_hz, loudness_db):
+        return nnx.merge(graphdef, params)(key, f0_hz, loudness_db)
+
+    renderers: dict[str, Renderer] = {"model": partial(render, params)}
+    if baselines:
+        untrained = nnx.state(Autoencoder(config, rngs=nnx.Rngs(seed)), nnx.Param)
+        additive = jax.jit(
+            partial(
+                additive_baseline,
+                hop_length=config.hop_length,
+                sample_rate=config.sample_rate,
+                n_harmonics=config.n_harmonics,
+            )
+        )
+        renderers["untrained"] = partial(render, untrained)
+        renderers["additive"] = lambda key, f0_hz, loudness_db: additive(f0_hz, loudness_db)
+    return renderers
+
+
+def _measures(
+    recording: np.ndarray, rendering: np.ndarray, config: AutoencoderConfig
+) -> list[float]:
+    """The four measures of one example, in the order of `Evaluation`."""
+    rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
+    ours, theirs = (
+        features.conditioning_features(audio, **rates) for audio in (rendering, recording)
+    )
+    spectral_loss = core.multi_scale_spectral_loss(
+        jnp.asarray(recording), jnp.asarray(rendering), n_ffts=config.loss_n_ffts
+    )
+    return [
+        float(spectral_loss),
+        float(np.mean(np.abs(ours.loudness_db - theirs.loudness_db))),
+        metrics.f0_l1_semitones(theirs.f0_hz, ours.f0_hz),
+        metrics.f0_outlier_share(theirs.f0_hz, ours.f0_hz),
+    ]
+
+
+def _interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
+    """Mean and bootstrapped bounds over the examples in which the measure is defined."""
+    defined = values[np.isfinite(values)]
+    if not defined.size:
+        return Interval(np.nan, np.nan, np.nan)
+    draws = np.random.default_rng(seed).integers(defined.size, size=(_RESAMPLINGS, defined.size))
+    low, high = np.quantile(defined[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(float(defined.mean()), float(low), float(high))

@@ -1,0 +1,401 @@
+"""The training run: steps, now and then a look at the valid split, the best weights kept."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from rich.console import Console
+
+from ddspx import __version__
+from ddspx.io import (
+    Batch,
+    Manifest,
+    evaluation_batches,
+    latest_checkpoint,
+    read_manifest,
+    replacing_file,
+    restore_checkpoint,
+    save_checkpoint,
+    training_batches,
+)
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    InstrumentStatistics,
+    save_autoencoder,
+)
+from ddspx.training._config import TrainConfig
+from ddspx.training._logging import RunLog, progress_bar
+from ddspx.training._state import from_arrays, initial_state, to_arrays
+from ddspx.training._step import (
+    StepReport,
+    adam,
+    autoencoder_evaluation,
+    autoencoder_loss,
+    train_step,
+)
+
+_HEARD_EXAMPLES = 3
+
+
+class Best(NamedTuple):
+    """The weights in the model folder: their step, and their loss on the valid split.
+
+    Step 0 stands for none yet; the loss is None where the dataset has no valid split.
+    """
+
+    step: int = 0
+    loss: float | None = None
+
+
+class TrainResult(NamedTuple):
+    """Where a run ended, which weights it chose, and whether it took all its steps."""
+
+    step: int
+    best: Best
+    finished: bool
+
+
+def train(
+    dataset: str | Path,
+    output: str | Path,
+    *,
+    model: AutoencoderConfig,
+    config: TrainConfig | None = None,
+    console: Console | None = None,
+) -> TrainResult:
+    """Trains an autoencoder on a prepared dataset and writes it as a model folder.
+
+    Every `config.evaluate_every` steps, and at the end, the loss on the valid split is
+    measured. Whenever it is the lowest so far the weights are written to `output`, so that
+    folder holds the best model of the run and can be played while training goes on. The test
+    split is never read. Without a valid split the newest weights are kept.
+
+    What only the run needs is beside it, in ``<output>.run``::
+
+        run.json              the settings and the data; a run goes on only with the same
+        checkpoints/<step>/   the last few states, with the place in the data
+        logs/metrics.jsonl    a line per step and per evaluation
+        logs/events.*         the same for TensorBoard, with a few examples to listen to
+
+    Called again with the same arguments, a run that was cut short goes on from its newest
+    checkpoint and ends in the same weights, bit for bit, as one that was not. Ctrl-C (or
+    SIGTERM) ends it after the current step, with a checkpoint. Where there are several
+    devices, each takes its part of every batch.
+
+    Args:
+      dataset: folder that `prepare` wrote.
+      output: the model folder to make.
+      model: the sizes of the model. Its rates must be the dataset's.
+      config: how to train; by default DDSP's numbers.
+      console: where the progress bar and a line per evaluation go; by default the screen.
+
+    Returns:
+      Where the run ended.
+
+    Raises:
+      ValueError: the rates differ, the settings are not those of the run that `output`
+        belongs to, or the batch does not divide among the devices.
+      FileExistsError: `output` exists and does not belong to a training run.
+      FloatingPointError: the loss or its gradient is no longer finite.
+    """
+    config, console = config or TrainConfig(), console or Console()
+    minutes = math.inf if config.max_minutes is None else config.max_minutes
+    deadline = time.monotonic() + 60 * minutes
+    run = _Run(Path(dataset), Path(output), model, config)
+    if run.taken:
+        console.print(f"going on from step {run.taken}")
+    with (
+        RunLog(run.folder / "logs", step=run.taken) as log,
+        progress_bar(console) as bar,
+        _stop_request() as stop,
+    ):
+        task = bar.add_task(
+            "train", total=config.steps, completed=run.taken, loss=run.loss, rate=run.rate
+        )
+        while run.taken < config.steps and not stop.is_set() and time.monotonic() < deadline:
+            run.step(log)
+            bar.update(task, completed=run.taken, loss=run.loss, rate=run.rate)
+            if run.taken % config.evaluate_every == 0:
+                console.print(run.evaluate(log))
+                run.save()
+        run.settle(log)
+        if run.taken > run.saved:
+            if not stop.is_set():
+                console.print(run.evaluate(log))
+            run.save()
+    return TrainResult(run.taken, run.best, run.taken >= config.steps)
+
+
+def check_rates(manifest: Manifest, model: AutoencoderConfig) -> None:
+    """Raises a ValueError unless a dataset was prepared with the rates of a model."""
+    for name in ("sample_rate", "hop_length"):
+        theirs, ours = getattr(manifest, name), getattr(model, name)
+        if theirs != ours:
+            raise ValueError(
+                f"The dataset was prepared with `{name}` {theirs} and the model has {ours}; "
+                f"prepare the recordings again with {ours}, or use a model with {theirs}."
+            )
+
+
+class _Run:
+    """A run between two steps: its state on the devices, its place in the data, its folder.
+
+    Attributes:
+      folder: ``<output>.run``.
+      taken: steps taken.
+      saved: the step of the newest checkpoint.
+      loss: of the newest step whose report has arrived.
+      best: the weights in the model folder.
+    """
+
+    def __init__(
+        self, dataset: Path, output: Path, model: AutoencoderConfig, config: TrainConfig
+    ) -> None:
+        self._manifest, self._config = read_manifest(dataset), config
+        check_rates(self._manifest, model)
+        self._every, self._each = _placements(config.batch_size)
+        self._dataset, self._output = dataset, output
+        self.folder = output.with_name(f"{output.name}.run")
+        _claim(self.folder, output, _settings(self._manifest, model, config))
+        self._batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
+        optimizer = adam(config)
+        self._graphdef, params = nnx.split(
+            Autoencoder(model, rngs=nnx.Rngs(config.seed)), nnx.Param
+        )
+        state = initial_state(nnx.to_pure_dict(params), optimizer, seed=config.seed)
+        self._state = jax.device_put(state, self._every)
+        self._step = train_step(autoencoder_loss(self._graphdef), optimizer, placement=self._every)
+        self._evaluation = autoencoder_evaluation(self._graphdef)
+        self._pending: StepReport | None = None
+        self._clock: deque[float] = deque(maxlen=20)
+        self.taken = self.saved = 0
+        self.loss, self.best = math.nan, Best()
+        self._resume()
+
+    def _resume(self) -> None:
+        """Goes back to the newest checkpoint, if there is one."""
+        checkpoints = self.folder / "checkpoints"
+        if latest_checkpoint(checkpoints) is None:
+            return
+        step, arrays, facts = restore_checkpoint(checkpoints, to_arrays(self._state))
+        self._state = jax.device_put(from_arrays(arrays), self._every)
+        self._batches.set_state(facts["batches"])
+        self.best = Best(**facts["best"])
+        self.taken = self.saved = step
+
+    def step(self, log: RunLog) -> None:
+        """Starts one step, then waits for the report of the one before it.
+
+        Waiting for the step's own report would leave the device idle meanwhile.
+        """
+        batch = jax.device_put(next(self._batches), self._each)
+        self._state, report = self._step(self._state, batch)
+        self.settle(log)
+        self._pending = report
+        self.taken += 1
+
+    def settle(self, log: RunLog) -> None:
+        """Waits for the last report, logs it and makes sure that it is finite."""
+        if self._pending is None:
+            return
+        self.loss, norm = (float(value) for value in self._pending)
+        self._pending = None
+        self._clock.append(time.monotonic())
+        if not (math.isfinite(self.loss) and math.isfinite(norm)):
+            raise FloatingPointError(
+                f"Training stopped at step {self.taken}: the loss is {self.loss} and the norm "
+                f"of its gradient {norm}; start again with a lower learning rate."
+            )
+        log.scalars(self.taken, {"train/loss": self.loss, "train/gradient_norm": norm})
+
+    @property
+    def rate(self) -> float:
+        """Steps per second over the last few steps, NaN before there are two."""
+        if len(self._clock) < 2:
+            return math.nan
+        return (len(self._clock) - 1) / (self._clock[-1] - self._clock[0])
+
+    def evaluate(self, log: RunLog) -> str:
+        """Measures the loss on the valid split, keeps the weights if it is the lowest so far.
+
+        Returns:
+          What happened, in a line.
+        """
+        self.settle(log)
+        line = f"step {self.taken}: train {self.loss:.3f}"
+        if not self._manifest.splits["valid"].n_examples:
+            self._keep(Best(self.taken))
+            return f"{line}, no valid split, weights kept"
+        loss = self._valid_loss(log)
+        log.scalars(self.taken, {"valid/loss": loss})
+        line = f"{line}, valid {loss:.3f}, {self.rate:.2f} steps/s"
+        self._clock.clear()
+        if self.best.loss is None or loss < self.best.loss:
+            self._keep(Best(self.taken, loss))
+            return f"{line}, best so far"
+        return line
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        facts = {"batches": self._batches.get_state(), "best": self.best._asdict()}
+        save_checkpoint(
+            self.folder / "checkpoints",
+            self.taken,
+            to_arrays(self._state),
+            facts,
+            keep=self._config.keep_checkpoints,
+        )
+        self.saved = self.taken
+
+    def _valid_loss(self, log: RunLog) -> float:
+        """Mean loss over the valid split; the first few examples are logged as sound."""
+        size, losses = self._config.batch_size, []
+        batches = evaluation_batches(self._dataset, split="valid", batch_size=size)
+        for index, batch in enumerate(batches):
+            n_examples = len(batch.audio)
+            # Always the same noise, so that two evaluations differ by the weights alone.
+            key = jax.random.fold_in(jax.random.key(0), index)
+            padded = jax.device_put(_padded(batch, size), self._each)
+            loss, audio = self._evaluation(self._state.params, key, padded)
+            losses.append(np.asarray(loss)[:n_examples])
+            if index == 0:
+                heard = min(_HEARD_EXAMPLES, n_examples)
+                self._log_audio(log, batch.audio[:heard], np.asarray(audio)[:heard])
+        return float(np.mean(np.concatenate(losses)))
+
+    def _log_audio(self, log: RunLog, targets: np.ndarray, renderings: np.ndarray) -> None:
+        rate = self._manifest.sample_rate
+        for index, (target, rendering) in enumerate(zip(targets, renderings, strict=True)):
+            if self.taken <= self._config.evaluate_every:
+                log.audio(self.taken, f"valid/{index}/target", target, sample_rate=rate)
+            log.audio(self.taken, f"valid/{index}/model", rendering, sample_rate=rate)
+
+    def _keep(self, best: Best) -> None:
+        """Writes the weights to the model folder."""
+        model = nnx.merge(self._graphdef, self._state.params)
+        data = self._manifest
+        save_autoencoder(
+            self._output,
+            model,
+            statistics=InstrumentStatistics.from_json(data.statistics),
+            provenance={
+                "ddspx": __version__,
+                "jax": jax.__version__,
+                "data": {
+                    "licence": data.licence,
+                    "attribution": data.attribution,
+                    "sources": [dataclasses.asdict(source) for source in data.sources],
+                },
+                "training": self._config.to_json(),
+                "selected": {
+                    "by": "lowest loss on the valid split"
+                    if best.loss is not None
+                    else "last step (no valid split)",
+                    "step": best.step,
+                    "valid_loss": best.loss,
+                    "train_loss": self.loss,
+                },
+            },
+        )
+        self.best = best
+
+
+def _placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
+    """On every device a copy, and on each device its part of the first axis."""
+    devices = jax.local_devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {len(devices)} devices, got {batch_size}."
+        )
+    mesh = Mesh(np.array(devices), ("batch",))
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+
+
+def _padded(batch: Batch, size: int) -> Batch:
+    """The batch filled up to `size` with copies of its first example, for one compilation."""
+    missing = size - len(batch.audio)
+    return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
+
+
+def _settings(manifest: Manifest, model: AutoencoderConfig, config: TrainConfig) -> dict[str, Any]:
+    """What makes a run the same run."""
+    data = json.dumps(dataclasses.asdict(manifest), sort_keys=True).encode()
+    return {
+        "model": model.to_json(),
+        "training": config.to_json(),
+        "data": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _claim(folder: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Makes the run folder, or makes sure that the run in it is the one to go on with."""
+    path = folder / "run.json"
+    if not path.is_file():
+        if output.exists():
+            raise FileExistsError(
+                f"{output} exists and is not of a run in {folder}; choose another output."
+            )
+        _write_json(path, settings)
+        return
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        theirs = saved["model"], saved["training"], saved["data"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged; delete {folder} to train anew.") from error
+    config = TrainConfig(**settings["training"])
+    if theirs[0] != settings["model"]:
+        difference = "the sizes of the model differ"
+    elif theirs[2] != settings["data"]:
+        difference = "the dataset is another one"
+    else:
+        difference = config.difference(theirs[1])
+    if difference:
+        raise ValueError(
+            f"{folder} holds a run with other settings ({difference}); use those to go on "
+            "with it, or choose another output."
+        )
+    _write_json(path, settings)
+
+
+def _write_json(path: Path, fields: dict[str, Any]) -> None:
+    with replacing_file(path) as temporary:
+        temporary.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _stop_request() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals are left alone.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def request(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

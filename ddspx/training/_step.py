@@ -1,0 +1,124 @@
+"""From a loss to one compiled training step, and the losses of the autoencoder."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from ddspx import core
+from ddspx._typing import Array, Float, Key
+from ddspx.io import Batch
+from ddspx.training._config import TrainConfig
+from ddspx.training._state import TrainState
+
+Loss = Callable[[Any, Key, Any], Float[Array, ""]]
+"""`loss(params, key, batch)`: pure, and a mean over the batch."""
+
+
+class StepReport(NamedTuple):
+    """What one step tells: the loss, and the norm of the gradient before clipping."""
+
+    loss: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+
+
+def adam(config: TrainConfig) -> optax.GradientTransformation:
+    """Adam behind a global-norm clip, with a rate that decays exponentially and smoothly.
+
+    The constants are DDSP's: betas 0.9 and 0.999, epsilon 1e-7. DDSP clips the gradient of
+    each replica and sums over replicas, so that its rate grows with their number; here the
+    gradient is the mean over the whole batch, clipped once.
+    """
+    schedule = optax.exponential_decay(config.learning_rate, config.decay_steps, config.decay_rate)
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-7),
+    )
+
+
+def train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    placement: jax.sharding.Sharding | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
+    """One optimiser step as a compiled function of (state, batch).
+
+    The state is donated: its buffers become those of the new state, and the old one is gone.
+    Where the batch is sharded over devices and the state is replicated, the gradient is the
+    mean over all of them.
+
+    Args:
+      loss: pure function of (params, key, batch), a mean over the batch.
+      optimizer: what turns gradients into updates.
+      placement: where the new state goes; by default where XLA likes it.
+
+    Returns:
+      ``step(state, batch) -> (state, report)``, compiled once per shape of the batch.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from ddspx.training import initial_state, train_step
+      >>> descent = optax.sgd(0.25)
+      >>> step = train_step(lambda w, key, x: jnp.mean((w - x) ** 2), descent)
+      >>> state = initial_state(jnp.float32(0.0), descent, seed=0)
+      >>> state, report = step(state, jnp.full(2, 4.0, jnp.float32))
+      >>> float(state.params), float(report.loss), int(state.step)
+      (2.0, 16.0, 1)
+    """
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
+        key = jax.random.fold_in(state.key, state.step)
+        value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        report = StepReport(value, optax.global_norm(gradient))
+        return TrainState(params, opt_state, state.step + 1, state.key), report
+
+    return jax.jit(step, donate_argnums=0, out_shardings=placement)
+
+
+def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
+    """Mean multi-scale spectral distance between a batch and the model's rendering of it.
+
+    Args:
+      graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param)``.
+
+    Returns:
+      The loss as a function of (params, key, batch).
+    """
+
+    def loss(params: Any, key: Key, batch: Batch) -> Float[Array, ""]:
+        model = nnx.merge(graphdef, params)
+        return core.multi_scale_spectral_loss(
+            batch.audio, _render(model, key, batch), n_ffts=model.config.loss_n_ffts
+        )
+
+    return loss
+
+
+def autoencoder_evaluation(
+    graphdef: nnx.GraphDef,
+) -> Callable[[Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
+    """Like `autoencoder_loss`, but compiled, one loss per example, and with the audio."""
+
+    def evaluation(params: Any, key: Key, batch: Batch):
+        model = nnx.merge(graphdef, params)
+        predicted = _render(model, key, batch)
+
+        def loss(target: jax.Array, rendering: jax.Array) -> jax.Array:
+            return core.multi_scale_spectral_loss(
+                target, rendering, n_ffts=model.config.loss_n_ffts
+            )
+
+        return jax.vmap(loss)(jnp.asarray(batch.audio), predicted), predicted
+
+    return jax.jit(evaluation)
+
+
+def _render(model: Any, key: Key, batch: Batch) -> Float[Array, "batch samples"]:
+    n_samples = batch.audio.shape[-1]
+    return model(key, batch.f0_hz, batch.loudness_db, n_samples=n_samples)
