@@ -27,6 +27,7 @@ from ddspx.io._datasets import (
     Segment as Segment,
     Source as Source,
     Split as Split,
+    is_dataset as is_dataset,
     read_manifest as read_manifest,
 )
 from ddspx.io._files import (

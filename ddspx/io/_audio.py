@@ -116,8 +116,9 @@ def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
                 yield mono, file.samplerate
     # TypeError: soundfile's demand for parameters when the suffix is .raw.
     except (soundfile.SoundFileError, TypeError) as error:
+        reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise AudioError(
-            f"{path} cannot be read as audio ({str(error).rstrip('.')}); "
+            f"{path} cannot be read as audio ({reason}); "
             "convert it to WAV or FLAC, or check that it is complete."
         ) from error
     # Before resampling, which turns the ends of a constant offset into sound.

@@ -13,6 +13,7 @@ example and every crop of the recording can be drawn, from one record of bounded
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -109,7 +110,7 @@ class Manifest:
     sample_rate: int
     hop_length: int
     example_length: int
-    feature_version: int
+    feature_version: str
     licence: str
     attribution: str
     sources: tuple[Source, ...]
@@ -200,7 +201,7 @@ class DatasetWriter:
     def finish(
         self,
         *,
-        feature_version: int,
+        feature_version: str,
         licence: str,
         attribution: str,
         sources: tuple[Source, ...],
@@ -281,13 +282,18 @@ class _SplitWriter:
 def array_record_module() -> Any:
     """The array_record extension, or an error that says how to install it."""
     try:
-        from array_record.python import array_record_module
+        return import_module("array_record.python.array_record_module")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "preparing and reading datasets needs array_record, which is not installed; "
             'run: pip install "ddspx[train]"'
         ) from error
-    return array_record_module
+
+
+def is_dataset(folder: str | Path) -> bool:
+    """Whether a folder holds a dataset, of any version and in any state."""
+    path = Path(folder) / _MANIFEST
+    return path.is_file() and FORMAT in path.read_text(encoding="utf-8", errors="replace")
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -322,12 +328,13 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:
-    def split(values: dict[str, Any]) -> Split:
-        return Split(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
     sources = tuple(Source(**source) for source in fields.pop("sources"))
-    splits = {name: split(values) for name, values in fields.pop("splits").items()}
-    return Manifest(**fields, sources=sources, splits={name: splits[name] for name in SPLITS})
+    splits = fields.pop("splits")
+    for values in splits.values():
+        for name in ("shards", "shard_records", "starts", "weights_s"):
+            values[name] = tuple(values[name])
+    splits = {name: Split(**splits[name]) for name in SPLITS}
+    return Manifest(**fields, sources=sources, splits=splits)
 
 
 class Records:

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx._checks import positive_int
-from ddspx._typing import Float
 from ddspx.features import FEATURE_VERSION, conditioning_features
 from ddspx.io import (
     AudioError,
+    DatasetError,
     DatasetWriter,
     Manifest,
     Segment,
     Source,
+    is_dataset,
     read_audio,
-    read_manifest,
     replacing_folder,
     stream_audio,
 )
@@ -34,6 +34,8 @@ _SILENCE_S = 1.0
 _MARGIN_S = 0.2
 
 _VOICED_CONFIDENCE = 0.5
+# Under this share of voiced frames the recordings are hardly of a pitched instrument.
+_VOICED_SHARE = 0.3
 
 
 class _Recording(NamedTuple):
@@ -41,14 +43,6 @@ class _Recording(NamedTuple):
     name: str
     sha256: str
     n_samples: int
-
-
-class _Stretch(NamedTuple):
-    """Hops ``first`` to ``last`` of a recording, in one split."""
-
-    split: str
-    first: int
-    last: int
 
 
 def prepare(
@@ -101,8 +95,11 @@ def prepare(
     example = round(example_s * sample_rate / positive_int("hop_length", hop_length))
     if example < 1:
         raise ValueError(f"`example_s` must be at least one hop long, got {example_s}.")
-    if overwrite and Path(output).exists():
-        read_manifest(output)
+    if overwrite and Path(output).exists() and not is_dataset(output):
+        raise DatasetError(
+            f"{output} exists and is not a dataset, so it is not replaced; "
+            "choose another output folder."
+        )
     with (
         replacing_folder(output, overwrite=overwrite) as folder,
         DatasetWriter(
@@ -117,34 +114,35 @@ def prepare(
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
             whole = _measured(recording, sample_rate, hop_length)
-            stretches = _stretches(
-                whole.loudness_db, example, hop_length / sample_rate, held_out, recording
-            )
-            for split, first, last in stretches:
-                segment = whole.crop(first, last - first, hop_length=hop_length)
+            n_kept = 0
+            for split, segment in _segments(
+                whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
+            ):
                 writer.add(split, segment)
+                n_kept += len(segment.audio)
                 if split == "train":
                     # The last frame is the first of whatever follows: one frame per hop.
                     trained_on.append(np.stack(segment[1:])[:, :-1])
-            source = Source(
-                recording.name,
-                recording.sha256,
-                duration_s=len(whole.audio) / sample_rate,
-                kept_s=sum(s.last - s.first for s in stretches) * hop_length / sample_rate,
-            )
-            sources.append(source)
+            seconds, kept_s = len(whole.audio) / sample_rate, n_kept / sample_rate
+            sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
             report(
-                f"[{number}/{len(usable)}] {source.name}: kept {source.kept_s:.1f} s of "
-                f"{source.duration_s:.1f} s"
+                f"[{number}/{len(usable)}] {recording.name}: kept {kept_s:.1f} s of {seconds:.1f} s"
             )
-        statistics = _statistics(trained_on, sample_rate, hop_length)
-        return writer.finish(
+        statistics = _statistics(trained_on, sample_rate, hop_length, report)
+        manifest = writer.finish(
             feature_version=FEATURE_VERSION,
             licence=licence,
             attribution=attribution,
             sources=tuple(sources),
             statistics=statistics.to_json(),
         )
+    for split, held in manifest.splits.items():
+        if held.n_examples == 0:
+            report(
+                f"warning: the {split} split is empty; there is too little sound to hold "
+                f"out examples of {example_s:g} s."
+            )
+    return manifest
 
 
 def _files(
@@ -216,30 +214,25 @@ def _measured(recording: _Recording, sample_rate: int, hop_length: int) -> Segme
     return Segment(audio[: n_hops * hop_length], *(np.asarray(f) for f in features))
 
 
-def _stretches(
-    loudness_db: Float[np.ndarray, " frames"],
-    example: int,
-    hop_s: float,
-    held_out: dict[str, str],
-    recording: _Recording,
-) -> list[_Stretch]:
-    """Where a recording sounds, in which split; each stretch at least one example long."""
-    n_hops = len(loudness_db) - 1
-    if held_out:
-        bounds = {held_out[recording.sha256]: (0, n_hops)}
-    else:
-        bounds = _divided(n_hops, example)
-    threshold = np.percentile(loudness_db, 95) - _SILENCE_BELOW_DB
-    return [
-        _Stretch(split, start + first, start + last)
-        for split, (start, stop) in bounds.items()
-        for first, last in _sounding(
-            loudness_db[start : stop + 1] > threshold,
+def _segments(
+    whole: Segment, example: int, sample_rate: int, hop_length: int, split: str | None
+) -> Iterator[tuple[str, Segment]]:
+    """Where a recording sounds, each part at least one example long, and in which split.
+
+    All of it is in `split`; without one, the recording is divided in time.
+    """
+    n_hops = len(whole.loudness_db) - 1
+    bounds = {split: (0, n_hops)} if split else _divided(n_hops, example)
+    loud = whole.loudness_db > np.percentile(whole.loudness_db, 95) - _SILENCE_BELOW_DB
+    for name, (start, stop) in bounds.items():
+        sounding = _sounding(
+            loud[start : stop + 1],
             example=example,
-            gap=round(_SILENCE_S / hop_s),
-            margin=round(_MARGIN_S / hop_s),
+            gap=round(_SILENCE_S * sample_rate / hop_length),
+            margin=round(_MARGIN_S * sample_rate / hop_length),
         )
-    ]
+        for first, last in sounding:
+            yield name, whole.crop(start + first, last - first, hop_length=hop_length)
 
 
 def _divided(n_hops: int, example: int) -> dict[str, tuple[int, int]]:
@@ -256,9 +249,7 @@ def _divided(n_hops: int, example: int) -> dict[str, tuple[int, int]]:
     }
 
 
-def _sounding(
-    loud: np.ndarray, *, example: int, gap: int, margin: int
-) -> list[tuple[int, int]]:
+def _sounding(loud: np.ndarray, *, example: int, gap: int, margin: int) -> list[tuple[int, int]]:
     """Stretches (first hop, last hop) around the loud frames, each at least `example` long.
 
     Pauses of up to `gap` hops stay; a stretch too short for one example is widened into the
@@ -284,7 +275,10 @@ def _sounding(
 
 
 def _statistics(
-    features: list[np.ndarray], sample_rate: int, hop_length: int
+    features: list[np.ndarray],
+    sample_rate: int,
+    hop_length: int,
+    report: Callable[[str], object],
 ) -> InstrumentStatistics:
     """Over the voiced frames; each array has the rows f0_hz, f0_confidence, loudness_db."""
     f0_hz, confidence, loudness_db = np.concatenate(
@@ -295,6 +289,11 @@ def _statistics(
         raise AudioError(
             "no pitch was found in the recordings; an instrument is learnt from "
             "monophonic, pitched sound."
+        )
+    if voiced.mean() < _VOICED_SHARE:
+        report(
+            f"warning: only {voiced.mean():.0%} of the sound is pitched; an instrument is "
+            "learnt from monophonic, pitched sound."
         )
     midi = 69 + 12 * np.log2(f0_hz[voiced] / 440)
     low, high = np.percentile(midi, [1, 99])

@@ -45,9 +45,7 @@ def test_blocks_are_the_whole_file(tmp_path, rng, file_rate, block_length):
     n_samples = 3000 if block_length == 1 else 150_001
     soundfile.write(tmp_path / "a.wav", rng.uniform(-1, 1, n_samples), file_rate)
     whole = io.read_audio(tmp_path / "a.wav", sample_rate=16000)
-    blocks = list(
-        io.stream_audio(tmp_path / "a.wav", sample_rate=16000, block_length=block_length)
-    )
+    blocks = list(io.stream_audio(tmp_path / "a.wav", sample_rate=16000, block_length=block_length))
     assert all(len(block) == block_length for block in blocks[:-1])
     assert 0 < len(blocks[-1]) <= block_length
     np.testing.assert_array_equal(np.concatenate(blocks), whole)
@@ -211,8 +209,9 @@ def _flac_bytes(folder):
 
 @pytest.mark.parametrize(
     "case",
-    ["missing", "folder", "text", "zero bytes", "raw", "cut", "no samples", "short", "NaN"]
-    + ["inf", "silence", "offset", "dither"],
+    "missing,folder,text,zero bytes,raw,cut,no samples,short,NaN,inf,silence,offset,dither".split(
+        ","
+    ),
 )
 @pytest.mark.parametrize("sample_rate", [16000, 8000])
 def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):

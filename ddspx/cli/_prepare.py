@@ -1,0 +1,45 @@
+"""`ddspx prepare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ddspx import training
+
+
+def prepare(
+    recordings: Positional[tuple[Path, ...]],
+    output: Annotated[Path, arg(aliases=["-o"])],
+    *,
+    sample_rate: int = 16_000,
+    hop_length: int = 64,
+    example_s: float = 4.0,
+    licence: str = "not stated",
+    attribution: str = "not stated",
+    overwrite: bool = False,
+) -> None:
+    """Turns recordings of one instrument into a dataset to train on.
+
+    Args:
+      recordings: audio files, and folders to search for them.
+      output: the dataset folder to make.
+      sample_rate: samples per second of the dataset.
+      hop_length: samples from one frame of pitch and loudness to the next.
+      example_s: seconds of one training example.
+      licence: what the recordings may be used for; travels with what is trained on them.
+      attribution: whom to credit for the recordings.
+      overwrite: replace the dataset if there is one already.
+    """
+    manifest = training.prepare(
+        recordings,
+        output,
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        example_s=example_s,
+        licence=licence,
+        attribution=attribution,
+        overwrite=overwrite,
+    )
+    held = ", ".join(f"{name} {part.duration_s:.0f} s" for name, part in manifest.splits.items())
+    print(f"{output}: {held}")

@@ -1,0 +1,146 @@
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from ddspx import io
+
+pytest.importorskip("array_record", reason="the train extra is not installed")
+pytest.importorskip("grain", reason="the train extra is not installed")
+
+HOP, RATE, EXAMPLE = 4, 80, 40
+STRETCHES = [("train", 0, 500), ("train", 1000, 30), ("train", 2000, 10), ("test", 3000, 39)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Samples are their own positions, so that a crop says where it came from."""
+    folder = tmp_path_factory.mktemp("batches")
+    with io.DatasetWriter(
+        folder, sample_rate=RATE, hop_length=HOP, example_length=EXAMPLE
+    ) as writer:
+        for split, first_hop, n_hops in STRETCHES:
+            audio = np.arange(first_hop * HOP, (first_hop + n_hops) * HOP, dtype=np.float32)
+            frames = np.arange(first_hop, first_hop + n_hops + 1, dtype=np.float32) * HOP
+            writer.add(split, io.Segment(audio, frames, frames + 0.25, frames + 0.5))
+        writer.finish(feature_version="1", licence="", attribution="", sources=(), statistics={})
+    return folder
+
+
+def drawn(dataset, n_batches, *, batch_size=8, seed=0, state=None):
+    batches = io.training_batches(dataset, batch_size=batch_size, seed=seed)
+    if state is not None:
+        batches.set_state(state)
+    return list(islice(batches, n_batches))
+
+
+def equal(left, right):
+    arrays, others = (np.concatenate([np.concatenate(b, axis=1) for b in x]) for x in (left, right))
+    return np.array_equal(arrays, others)
+
+
+# --- values
+
+
+def test_examples_are_aligned_to_the_sample_and_the_hop(dataset):
+    for batch in drawn(dataset, 20):
+        assert batch.audio.shape == (8, EXAMPLE)
+        assert batch.f0_hz.shape == (8, 1 + EXAMPLE // HOP)
+        assert all(array.dtype == np.float32 for array in batch)
+        np.testing.assert_array_equal(batch.f0_hz[:, :-1], batch.audio[:, ::HOP])
+        np.testing.assert_array_equal(batch.f0_confidence, batch.f0_hz + 0.25)
+        np.testing.assert_array_equal(batch.loudness_db, batch.f0_hz + 0.5)
+        np.testing.assert_array_equal(np.diff(batch.audio, axis=1), 1.0)
+
+
+def test_evaluation_covers_every_example_once_in_order(dataset):
+    for batch_size in (1, 3, 100):
+        batches = list(io.evaluation_batches(dataset, split="train", batch_size=batch_size))
+        firsts = np.concatenate([batch.audio[:, 0] for batch in batches])
+        expected = [
+            hop * HOP
+            for split, first, n_hops in STRETCHES
+            if split == "train"
+            for hop in range(first, first + n_hops - 9, 10)
+        ]
+        np.testing.assert_array_equal(firsts, expected)
+        assert all(len(batch.audio) == batch_size for batch in batches[:-1])
+
+
+def test_no_example_crosses_a_split(dataset):
+    train = np.concatenate([batch.audio for batch in drawn(dataset, 30)])
+    (test,) = io.evaluation_batches(dataset, split="test", batch_size=100)
+    assert test.audio.shape[0] == 3
+    assert not np.intersect1d(train, test.audio).size
+
+
+# --- what is drawn
+
+
+def test_examples_are_drawn_in_proportion_to_sound(dataset):
+    firsts = np.concatenate([batch.audio[:, 0] for batch in drawn(dataset, 270, batch_size=20)])
+    counts = np.array([np.sum(firsts < 4000), np.sum((firsts >= 4000) & (firsts < 8000))])
+    # 5400 draws over 500 + 30 + 10 hops: 5000, 300, 100; an epoch is stratified.
+    np.testing.assert_allclose([*counts, 5400 - counts.sum()], [5000, 300, 100], atol=40)
+    starts = firsts[firsts < 4000] / HOP
+    histogram = np.histogram(starts, bins=10, range=(0, 491))[0]
+    np.testing.assert_allclose(histogram / len(starts), 0.1, atol=0.02)
+    assert np.unique(starts).size > 480
+
+
+def test_an_epoch_visits_all_parts(dataset):
+    # 54 examples: one epoch; the long stretch's parts of 10 hops each give one crop.
+    firsts = np.sort(np.concatenate([b.audio[:, 0] for b in drawn(dataset, 6, batch_size=9)]))
+    in_long = firsts[firsts < 4000] / HOP
+    assert len(in_long) == 50 and np.diff(in_long).max() <= 20
+
+
+# --- transformations: place and seed
+
+
+def test_draws_depend_on_seed_and_place_alone(dataset):
+    assert equal(drawn(dataset, 10, seed=3), drawn(dataset, 10, seed=3))
+    assert not equal(drawn(dataset, 10, seed=3), drawn(dataset, 10, seed=4))
+    # The order of examples does not depend on how they are batched.
+    small = np.concatenate([batch.audio for batch in drawn(dataset, 12, batch_size=2)])
+    large = np.concatenate([batch.audio for batch in drawn(dataset, 4, batch_size=6)])
+    np.testing.assert_array_equal(small, large)
+
+
+@pytest.mark.parametrize("n_taken", [0, 1, 7, 50])
+def test_resumes_exactly_from_json(dataset, n_taken):
+    batches = io.training_batches(dataset, batch_size=8, seed=5)
+    for _ in range(n_taken):
+        next(batches)
+    state = json.loads(json.dumps(batches.get_state()))
+    ahead = list(islice(batches, 9))
+    assert equal(drawn(dataset, 9, seed=5, state=state), ahead)
+    # Back in the same iterator, after it has prefetched beyond.
+    batches.set_state(state)
+    assert equal(list(islice(batches, 9)), ahead)
+
+
+# --- boundary errors
+
+
+def test_bad_arguments_are_said(dataset, tmp_path):
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        io.training_batches(dataset, batch_size=0, seed=0)
+    with pytest.raises(ValueError, match="`seed` must be from 0"):
+        io.training_batches(dataset, batch_size=1, seed=-1)
+    with pytest.raises(ValueError, match="`split` must be one of 'train'"):
+        io.evaluation_batches(dataset, split="dev", batch_size=1)
+    with pytest.raises(io.DatasetError, match="no examples in its valid split"):
+        io.evaluation_batches(dataset, split="valid", batch_size=1)
+    with pytest.raises(io.DatasetError, match="is not a folder"):
+        io.training_batches(tmp_path / "no", batch_size=1, seed=0)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 9}])
+def test_state_of_other_batches_is_refused(dataset, change):
+    settings = {"seed": 0, "batch_size": 8}
+    state = io.training_batches(dataset, **settings).get_state()
+    other = io.training_batches(dataset, **{**settings, **change})
+    with pytest.raises(ValueError, match=f"saved with {next(iter(change))}"):
+        other.set_state(state)
