@@ -4,7 +4,8 @@ Frames are centred: `n_samples` samples make ``1 + n_samples // hop_length`` fra
 ``i`` describes the audio around sample ``i * hop_length``. No other file states this rule.
 """
 
-from functools import lru_cache
+import operator
+from functools import lru_cache, reduce
 
 import jax
 import jax.numpy as jnp
@@ -169,7 +170,7 @@ def overlap_add(
         for j, part in enumerate(jnp.split(grid, per_frame, axis=-2))
     ]
     left = frame_length // 2
-    return _pad_last(sum(parts[1:], parts[0]), -left, n_samples + left - total)
+    return _pad_last(reduce(operator.add, parts), -left, n_samples + left - total)
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,7 @@
 """Frame-rate controls to sample rate, by the frame rule."""
 
-from functools import lru_cache
+import operator
+from functools import lru_cache, reduce
 from typing import Literal
 
 import jax.numpy as jnp
@@ -148,9 +149,8 @@ def _interpolate(x: Array, offsets: tuple[int, ...], weights: np.ndarray) -> Arr
     if before or after:
         x = jnp.concatenate([x[..., :1, :]] * before + [x] + [x[..., -1:, :]] * after, axis=-2)
     columns = weights.reshape(-1, *(1,) * len(batch), 1, hop_length, 1)
-    taps = [
-        x[..., before + offset : before + offset + frames - 1, None, :] * column
-        for offset, column in zip(offsets, columns, strict=True)
-    ]
-    blocks = sum(taps[1:], taps[0])
+    starts = [before + offset for offset in offsets]
+    spans = [x[..., start : start + frames - 1, :] for start in starts]
+    taps = [jnp.expand_dims(span, -2) * column for span, column in zip(spans, columns, strict=True)]
+    blocks = reduce(operator.add, taps)
     return blocks.reshape(*batch, (frames - 1) * hop_length, features)

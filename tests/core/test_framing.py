@@ -74,9 +74,7 @@ def test_overlap_add_is_its_definition(samples, frame_length, hop_length, dtype)
     frames = noise(1 + samples // hop_length, frame_length).astype(dtype)
     for n_samples in (None, samples):
         length = (len(frames) - 1) * hop_length if n_samples is None else n_samples
-        actual = core.overlap_add(
-            jnp.asarray(frames), hop_length=hop_length, n_samples=n_samples
-        )
+        actual = core.overlap_add(jnp.asarray(frames), hop_length=hop_length, n_samples=n_samples)
         assert_close(actual, overlap_add_by_loop(frames, hop_length, length), scale=4)
 
 

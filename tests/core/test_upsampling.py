@@ -157,8 +157,7 @@ def test_compiled_memory_is_the_result(method):
 def test_gradients_match_differences():
     def squared(x):
         return [
-            core.upsample(x, hop_length=3, method=method, n_samples=11) ** 2
-            for method in METHODS
+            core.upsample(x, hop_length=3, method=method, n_samples=11) ** 2 for method in METHODS
         ]
 
     check_grads(squared, noise(4))
@@ -194,12 +193,17 @@ def test_transformations_and_dtypes(axis):
 
 
 def test_unknown_choices():
+    # Under pytest the type checker refuses the name before our own check does.
+    with pytest.raises((ValueError, TypeError), match="method"):
+        core.upsample(jnp.zeros(3), hop_length=2, method="spline")  # type: ignore
     with pytest.raises(ValueError, match="`axis` must be one of -1, -2, got 0"):
         core.upsample(jnp.zeros(3), hop_length=2, method="linear", axis=0)
     with pytest.raises(ValueError, match=r"`controls` must have shape"):
         core.upsample(jnp.zeros(3), hop_length=2, method="linear", axis=-2)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         core.upsample(jnp.zeros(3), hop_length=0, method="linear")
+    with pytest.raises(ValueError, match="`frames` must be at least 1"):
+        core.upsample(jnp.zeros(0), hop_length=2, method="linear")
 
 
 @pytest.mark.parametrize("n_samples", [0, 3, 6, 64])
