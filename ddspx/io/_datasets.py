@@ -110,7 +110,7 @@ class Manifest:
     sample_rate: int
     hop_length: int
     example_length: int
-    feature_version: str
+    feature_version: int | str
     licence: str
     attribution: str
     sources: tuple[Source, ...]
@@ -201,7 +201,7 @@ class DatasetWriter:
     def finish(
         self,
         *,
-        feature_version: str,
+        feature_version: int | str,
         licence: str,
         attribution: str,
         sources: tuple[Source, ...],

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ _VALID_SHARE, _TEST_SHARE = 0.12, 0.08
 # From so many recordings on, whole recordings are held out; of fewer, the end of each.
 _WHOLE_RECORDINGS = 10
 
-# Silence: more than this far under the loud parts (the 95th percentile of loudness) ...
-_SILENCE_BELOW_DB = 45.0
+# Silence: so far under the loudest frame, further where a pitch is heard all the same ...
+_SILENCE_DB, _VOICED_SILENCE_DB = 40.0, 60.0
 # ... for longer than this: shorter pauses belong to the playing. The margin keeps the decay.
 _SILENCE_S = 1.0
 _MARGIN_S = 0.2
@@ -61,10 +62,11 @@ def prepare(
 
     Each recording is mixed to mono, resampled, and measured once as a whole, so that features
     and audio line up to the sample and crops know what came before and after. Silence is cut
-    out: more than 45 dB under the loud parts for longer than a second, less 0.2 s on either
-    side. Of ten recordings or more, 8 % are test and 12 % valid, chosen by the SHA-256 of
-    their contents, which neither names nor order change; of fewer, the last 8 % of each is
-    test and the 12 % before it valid. A copy of a recording is left out.
+    out: longer than a second and 40 dB under the loudest frame (60 dB where a pitch is heard),
+    less 0.2 s on either side. Of ten recordings or more, 8 % are test and 12 % valid, chosen
+    by the SHA-256 of their contents, which neither names nor order change; of fewer, the last
+    8 % of the sound in each is test and the 12 % before it valid. A recording too short to be
+    divided is for training, unless there are three or more and all are. A copy is left out.
 
     The dataset is written beside `output` and renamed when it is complete.
 
@@ -219,34 +221,51 @@ def _segments(
 ) -> Iterator[tuple[str, Segment]]:
     """Where a recording sounds, each part at least one example long, and in which split.
 
-    All of it is in `split`; without one, the recording is divided in time.
+    All of it is in `split`; without one, what sounds is divided in the order of time.
     """
-    n_hops = len(whole.loudness_db) - 1
-    bounds = {split: (0, n_hops)} if split else _divided(n_hops, example)
-    loud = whole.loudness_db > np.percentile(whole.loudness_db, 95) - _SILENCE_BELOW_DB
-    for name, (start, stop) in bounds.items():
-        sounding = _sounding(
-            loud[start : stop + 1],
-            example=example,
-            gap=round(_SILENCE_S * sample_rate / hop_length),
-            margin=round(_MARGIN_S * sample_rate / hop_length),
-        )
-        for first, last in sounding:
-            yield name, whole.crop(start + first, last - first, hop_length=hop_length)
+    voiced = whole.f0_confidence > _VOICED_CONFIDENCE
+    below_db = np.where(voiced, _VOICED_SILENCE_DB, _SILENCE_DB)
+    stretches = _sounding(
+        whole.loudness_db > whole.loudness_db.max() - below_db,
+        example=example,
+        gap=round(_SILENCE_S * sample_rate / hop_length),
+        margin=round(_MARGIN_S * sample_rate / hop_length),
+    )
+    parts = [(split, *stretch) for stretch in stretches] if split else _divided(stretches, example)
+    for name, first, last in parts:
+        yield name, whole.crop(first, last - first, hop_length=hop_length)
 
 
-def _divided(n_hops: int, example: int) -> dict[str, tuple[int, int]]:
-    """Train, valid and test in the order of time, or train alone if that leaves too little."""
-    n_test = max(round(_TEST_SHARE * n_hops), example)
-    n_valid = max(round(_VALID_SHARE * n_hops), example)
-    n_train = n_hops - n_valid - n_test
-    if n_train < 2 * example:
-        return {"train": (0, n_hops)}
-    return {
-        "train": (0, n_train),
-        "valid": (n_train, n_train + n_valid),
-        "test": (n_train + n_valid, n_hops),
+def _divided(stretches: list[tuple[int, int]], example: int) -> list[tuple[str, int, int]]:
+    """Parts of stretches in train, then valid, then test; train alone if there is too little.
+
+    Hops are counted as if the stretches were joined, so that silence takes no share.
+    """
+    edges = list(accumulate((last - first for first, last in stretches), initial=0))
+
+    def cut(end: int, share: float) -> int:
+        # At the edge of a stretch where one is nearer than an example, so that no part is
+        # shorter than that.
+        place = end - max(round(share * edges[-1]), example)
+        nearest = min(edges, key=lambda edge: abs(edge - place))
+        return nearest if abs(nearest - place) < example else place
+
+    test_from = cut(edges[-1], _TEST_SHARE)
+    valid_from = cut(test_from, _VALID_SHARE)
+    bounds = {
+        "train": (0, valid_from),
+        "valid": (valid_from, test_from),
+        "test": (test_from, edges[-1]),
     }
+    if valid_from < 2 * example:
+        bounds = {"train": (0, edges[-1])}
+    parts = []
+    for edge, (first, last) in zip(edges, stretches, strict=False):
+        for name, (start, stop) in bounds.items():
+            begin, end = max(first, first + start - edge), min(last, first + stop - edge)
+            if begin < end:
+                parts.append((name, begin, end))
+    return parts
 
 
 def _sounding(loud: np.ndarray, *, example: int, gap: int, margin: int) -> list[tuple[int, int]]:

@@ -1,0 +1,374 @@
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from ddspx import cli, io
+from ddspx.features import FEATURE_VERSION, Features, conditioning_features
+from ddspx.training import prepare
+from ddspx.training._prepare import _divided, _sounding
+
+pytest.importorskip("array_record", reason="the train extra is not installed")
+
+RATE, HOP, EXAMPLE_S = 8000, 80, 0.5
+SIZES = {"sample_rate": RATE, "hop_length": HOP, "example_s": EXAMPLE_S}
+
+
+def tone(seconds, *, midi=69.0, level=0.3, sample_rate=RATE):
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    return level * np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * t)
+
+
+def silence(seconds):
+    return np.zeros(round(seconds * RATE))
+
+
+def recorded(path, *parts, sample_rate=RATE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.concatenate(parts), sample_rate, subtype="FLOAT", format="WAV")
+    return path
+
+
+def level_and_crossings(audio, *, sample_rate, hop_length):
+    """Features in place of the real, slower ones: mean square, and rising zero crossings."""
+    n_frames, half = 1 + len(audio) // hop_length, 200
+    padded = np.pad(audio.astype(np.float64), half)
+    rising = (padded[:-1] < 0) & (padded[1:] >= 0)
+    sums = [np.concatenate([[0], np.cumsum(x)]) for x in (padded**2, rising)]
+    at = np.arange(n_frames) * hop_length
+    power, crossings = (s[at + 2 * half - 1] - s[at] for s in sums)
+    f0_hz = np.maximum(crossings * sample_rate / (2 * half), 50.0)
+    loudness_db = 10 * np.log10(power / (2 * half) + 1e-8)
+    features = (f0_hz, loudness_db > -60, loudness_db)
+    return Features(*(feature.astype(np.float32) for feature in features))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr("ddspx.training._prepare.conditioning_features", level_and_crossings)
+
+
+def prepared(tmp_path, *recordings, **options):
+    """The manifest, and the lines reported."""
+    lines = []
+    manifest = prepare(recordings, tmp_path / "data", report=lines.append, **{**SIZES, **options})
+    return manifest, lines
+
+
+def segments(tmp_path, split):
+    records = io.Records(tmp_path / "data", io.read_manifest(tmp_path / "data"), split)
+    return [records[i] for i in range(len(records))]
+
+
+# --- values
+
+
+def test_dataset_holds_the_recording_and_its_features(tmp_path):
+    rng = np.random.default_rng(0)
+    audio = tone(6, midi=60) + 0.001 * rng.standard_normal(6 * RATE)
+    path = recorded(tmp_path / "a.wav", audio)
+    manifest, _ = prepared(tmp_path, path, licence="CC0", attribution="Somebody")
+    whole = io.read_audio(path, sample_rate=RATE)
+    features = conditioning_features(whole, sample_rate=RATE, hop_length=HOP)
+    expected = io.Segment(whole, *features)
+    first = 0
+    for split, n_hops in (("train", 478), ("valid", 72), ("test", 50)):
+        (segment,) = segments(tmp_path, split)
+        wanted = expected.crop(first, n_hops, hop_length=HOP)
+        for found, value in zip(segment, wanted, strict=True):
+            np.testing.assert_array_equal(found, value)
+        first += n_hops
+    assert manifest.feature_version == FEATURE_VERSION
+    assert manifest.statistics["pitch_midi_mean"] == pytest.approx(60, abs=0.1)
+    assert (manifest.licence, manifest.attribution) == ("CC0", "Somebody")
+    assert manifest.example_length == 4000
+
+
+def test_stereo_at_another_rate_is_mixed_and_resampled(tmp_path, quick):
+    left, right = tone(4, midi=60, sample_rate=44_100), tone(4, midi=72, sample_rate=44_100)
+    recorded(tmp_path / "a.wav", np.stack([left, right], axis=1), sample_rate=44_100)
+    prepared(tmp_path, tmp_path / "a.wav")
+    mixed = (tone(4, midi=60) + tone(4, midi=72)) / 2
+    (segment, *_) = segments(tmp_path, "train")
+    middle = slice(500, len(segment.audio))
+    np.testing.assert_allclose(
+        segment.audio[middle], mixed[: len(segment.audio)][middle], atol=1e-4
+    )
+
+
+def test_sources_are_recorded(tmp_path, quick):
+    path = recorded(tmp_path / "in" / "deep" / "a.wav", tone(4), silence(3), tone(4))
+    manifest, _ = prepared(tmp_path, tmp_path / "in")
+    (source,) = manifest.sources
+    assert source.name == "deep/a.wav"
+    assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert source.duration_s == pytest.approx(11)
+    assert source.kept_s == pytest.approx(
+        sum(split.duration_s for split in manifest.splits.values())
+    )
+    assert 8 <= source.kept_s < 8.5
+
+
+def test_statistics_are_those_of_the_train_split(tmp_path, quick):
+    # The last fifth, held out, is two octaves higher and louder.
+    audio = [tone(4, midi=60), tone(4, midi=64), tone(2, midi=84, level=0.9)]
+    manifest, _ = prepared(tmp_path, recorded(tmp_path / "a.wav", *audio))
+    statistics = manifest.statistics
+    f0_hz, confidence, loudness_db = (
+        np.concatenate([segment[i][:-1] for segment in segments(tmp_path, "train")])
+        for i in (1, 2, 3)
+    )
+    assert statistics["duration_s"] == pytest.approx(8)
+    assert statistics["pitch_midi_max"] < 66
+    voiced = confidence > 0.5
+    np.testing.assert_allclose(
+        statistics["loudness_quantiles"],
+        np.percentile(loudness_db[voiced], np.arange(101)),
+        atol=0.05,
+    )
+    midi = 69 + 12 * np.log2(f0_hz[voiced] / 440)
+    assert statistics["pitch_midi_mean"] == pytest.approx(midi.mean(), abs=0.05)
+
+
+def test_the_same_recordings_give_the_same_bytes(tmp_path, quick):
+    path = recorded(tmp_path / "a.wav", tone(4), silence(2), tone(3))
+    prepared(tmp_path, path)
+    shutil.move(tmp_path / "data", tmp_path / "earlier")
+    prepared(tmp_path, path)
+    for file in (tmp_path / "earlier").iterdir():
+        assert (tmp_path / "data" / file.name).read_bytes() == file.read_bytes()
+
+
+# --- silence
+
+
+def test_silence_is_cut_out_and_nothing_is_padded(tmp_path, quick):
+    audio = [silence(2), tone(4), silence(0.6), tone(4), silence(5), tone(4), silence(3)]
+    path = recorded(tmp_path / "a.wav", *audio)
+    prepared(tmp_path, path)
+    kept = [s for split in ("train", "valid", "test") for s in segments(tmp_path, split)]
+    # Of 14 s, all but the 0.6 s pause and the margins around three stretches sound.
+    sounding = sum(len(s.audio) for s in kept) / RATE
+    assert 12.6 <= sounding <= 12.6 + 6 * 0.25
+    for batch in io.evaluation_batches(tmp_path / "data", split="train", batch_size=1):
+        assert np.abs(batch.audio).max() > 0.2
+
+
+def test_a_short_sound_takes_its_surroundings_with_it(tmp_path, quick):
+    rng = np.random.default_rng(0)
+    room = 1e-4 * rng.standard_normal(6 * RATE)
+    room[3 * RATE : 3 * RATE + 400] += tone(0.05)
+    path = recorded(tmp_path / "a.wav", room)
+    manifest, _ = prepared(tmp_path, path, example_s=2.0)
+    (segment,) = segments(tmp_path, "train")
+    assert len(segment.audio) == 2 * RATE
+    assert np.all(segment.audio[::100] != 0)
+    assert manifest.splits["train"].n_examples == 1
+
+
+def test_sounding_stretches_by_their_definition(rng):
+    for _ in range(300):
+        n_frames, example = int(rng.integers(2, 120)), int(rng.integers(1, 30))
+        loud = rng.random(n_frames) < rng.choice([0.02, 0.2, 0.8])
+        stretches = _sounding(loud, example=example, gap=9, margin=3)
+        if not loud.any() or n_frames - 1 < example:
+            assert stretches == []
+            continue
+        covered = np.zeros(n_frames, bool)
+        end = -1
+        for first, last in stretches:
+            assert end < first and last - first >= example and last < n_frames
+            assert loud[first : last + 1].any()
+            covered[first : last + 1] = True
+            end = last
+        assert covered[loud].all()
+        # Nothing that is kept is far from sound, but for what the example length needs.
+        distance = np.abs(np.arange(n_frames)[:, None] - np.flatnonzero(loud)).min(axis=1)
+        assert distance[covered].max() <= max(9, example)
+
+
+# --- splits
+
+
+def test_division_in_time_by_its_definition(rng):
+    divided = 0
+    for _ in range(300):
+        example = int(rng.integers(1, 30))
+        lengths = example + rng.integers(0, 8 * example, size=rng.integers(1, 12))
+        gaps = rng.integers(1, 50, size=lengths.size)
+        firsts = np.cumsum(gaps + lengths) - lengths
+        stretches = [(int(f), int(f + n)) for f, n in zip(firsts, lengths, strict=True)]
+        parts = _divided(stretches, example)
+        # All of the sound, each hop once, in order: train, valid, test; no part too short.
+        hops = [hop for _, first, last in parts for hop in range(first, last)]
+        assert hops == [hop for first, last in stretches for hop in range(first, last)]
+        names = [name for name, _, _ in parts]
+        assert names == sorted(names, key=["train", "valid", "test"].index)
+        assert min(last - first for _, first, last in parts) >= example
+        sizes = {name: sum(b - a for n, a, b in parts if n == name) for name in names}
+        if len(sizes) > 1:
+            divided += 1
+            assert sizes["train"] >= 2 * example
+            for name, share in (("valid", 0.12), ("test", 0.08)):
+                wanted = max(round(share * lengths.sum()), example)
+                assert abs(sizes[name] - wanted) < 2 * example
+        else:
+            assert lengths.sum() < 7 * example + 0.2 * lengths.sum()
+    assert divided > 150
+
+
+def test_few_recordings_are_divided_in_time(tmp_path, quick):
+    names = ["a.wav", "b.wav"]
+    for index, name in enumerate(names):
+        recorded(tmp_path / name, np.linspace(0.1, 0.9, 20 * RATE) * tone(20, midi=60 + index))
+    manifest, _ = prepared(tmp_path, *(tmp_path / name for name in names))
+    seconds = [manifest.splits[split].duration_s for split in ("train", "valid", "test")]
+    np.testing.assert_allclose(seconds, [32, 4.8, 3.2], atol=0.03)
+    peak = {
+        split: [np.abs(segment.audio).max() for segment in segments(tmp_path, split)]
+        for split in ("train", "valid", "test")
+    }
+    assert max(peak["train"]) < min(peak["valid"]) < max(peak["valid"]) < min(peak["test"])
+
+
+def test_many_recordings_are_held_out_whole_whatever_they_are_called(tmp_path, quick):
+    for index in range(12):
+        recorded(tmp_path / "in" / f"{index:02}.wav", tone(1, midi=60 + index))
+        recorded(tmp_path / "renamed" / f"{11 - index:02}.wav", tone(1, midi=60 + index))
+
+    def pitches(folder):
+        prepared(tmp_path, tmp_path / folder, overwrite=True)
+        return {
+            split: sorted(float(np.median(segment.f0_hz)) for segment in segments(tmp_path, split))
+            for split in ("train", "valid", "test")
+        }
+
+    found = pitches("in")
+    assert [len(pitch) for pitch in found.values()] == [10, 1, 1]
+    assert pitches("renamed") == found
+
+
+def test_few_short_recordings_are_held_out_whole(tmp_path, quick):
+    for index in range(3):
+        recorded(tmp_path / "in" / f"{index}.wav", tone(1, midi=60 + index))
+    manifest, _ = prepared(tmp_path, tmp_path / "in")
+    assert [split.n_examples for split in manifest.splits.values()] == [2, 2, 2]
+
+
+def test_one_short_recording_is_all_for_training(tmp_path, quick):
+    manifest, lines = prepared(tmp_path, recorded(tmp_path / "a.wav", tone(1.9)))
+    assert manifest.splits["train"].duration_s == pytest.approx(1.9)
+    assert [line for line in lines if "warning" in line] == [
+        f"warning: the {split} split is empty; there is too little sound to hold out "
+        "examples of 0.5 s."
+        for split in ("valid", "test")
+    ]
+
+
+# --- boundary errors
+
+
+def test_folders_are_searched_and_what_is_no_use_is_skipped(tmp_path, quick):
+    folder = tmp_path / "in"
+    recorded(folder / "deep" / "a.WAV", tone(4))
+    recorded(folder / "copy.wav", tone(4))
+    recorded(folder / ".hidden" / "b.wav", tone(4, midi=50))
+    recorded(folder / "._c.wav", tone(4, midi=51))
+    recorded(folder / "brief.wav", tone(0.1))
+    recorded(folder / "silent.wav", silence(4))
+    (folder / "notes.txt").write_text("not audio")
+    manifest, lines = prepared(tmp_path, folder)
+    assert [source.name for source in manifest.sources] == ["copy.wav"]
+    skipped = [line for line in lines if line.startswith("skipped: ")]
+    for name, reason in {
+        "brief.wav": "too short",
+        "silent.wav": "silent from end to end",
+        "notes.txt": "cannot be read as audio",
+        "a.WAV": "is a copy of",
+    }.items():
+        assert sum(name in line and reason in line for line in skipped) == 1
+    assert len(skipped) == 4
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "text.wav", "brief.wav", "nan.wav"])
+def test_a_bad_recording_by_name_is_an_error_and_leaves_nothing(tmp_path, quick, name):
+    recorded(tmp_path / "in" / "good.wav", tone(4))
+    recorded(tmp_path / "in" / "brief.wav", tone(0.1))
+    recorded(tmp_path / "in" / "nan.wav", np.full(RATE, np.nan))
+    (tmp_path / "in" / "text.wav").write_text("not audio")
+    with pytest.raises(io.AudioError, match=name):
+        prepared(tmp_path, tmp_path / "in" / "good.wav", tmp_path / "in" / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_nothing_usable_is_an_error(tmp_path, quick):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(io.AudioError, match=r"no usable recording in .*in; name audio"):
+        prepared(tmp_path, tmp_path / "in")
+    with pytest.raises(io.AudioError, match="an empty list"):
+        prepared(tmp_path)
+
+
+def test_unpitched_sound_is_said(tmp_path, rng):
+    noise = 0.3 * rng.standard_normal(6 * RATE)
+    path = recorded(tmp_path / "noise.wav", noise)
+    try:
+        _, lines = prepared(tmp_path, path)
+        assert any("warning: only" in line and "is pitched" in line for line in lines)
+    except io.AudioError as error:
+        assert "no pitch was found" in str(error)
+        assert not (tmp_path / "data").exists()
+
+
+def test_an_existing_output_is_not_touched_unasked(tmp_path, quick):
+    path = recorded(tmp_path / "a.wav", tone(4))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="data already exists"):
+        prepared(tmp_path, path)
+    with pytest.raises(io.DatasetError, match="is not a dataset, so it is not replaced"):
+        prepared(tmp_path, path, overwrite=True)
+    assert (tmp_path / "data" / "thesis.txt").read_text() == "mine"
+    shutil.rmtree(tmp_path / "data")
+    prepared(tmp_path, path)
+    manifest, _ = prepared(tmp_path, path, overwrite=True, licence="new")
+    assert io.read_manifest(tmp_path / "data") == manifest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "data"]
+
+
+def test_bad_sizes_are_said(tmp_path):
+    with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
+        prepared(tmp_path, sample_rate=0)
+    with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
+        prepared(tmp_path, hop_length=0)
+    with pytest.raises(ValueError, match="`example_s` must be at least one hop long"):
+        prepared(tmp_path, example_s=0.001)
+
+
+def test_the_command_prepares_and_complains(tmp_path, quick, capsys):
+    path = recorded(tmp_path / "a.wav", tone(8))
+    command = ["prepare", str(path), "-o", str(tmp_path / "data"), "--sample-rate", str(RATE)]
+    command += ["--hop-length", str(HOP), "--example-s", "0.5", "--licence", "CC0"]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.endswith("data: train 6 s, valid 1 s, test 1 s\n")
+    assert io.read_manifest(tmp_path / "data").licence == "CC0"
+    assert cli.main(command) == 2
+    assert "already exists" in capsys.readouterr().err
+    assert cli.main(["prepare", str(tmp_path / "no.wav"), "-o", str(tmp_path / "x")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_real_violin(tmp_path, shared_data):
+    manifest, _ = prepared(
+        tmp_path, shared_data / "violin_bach", sample_rate=16_000, hop_length=128, example_s=4.0
+    )
+    assert [source.name for source in manifest.sources] == [
+        "john-garner_bwv1002_mov6.flac",
+        "john-garner_bwv1002_mov8.flac",
+    ]
+    seconds = {name: split.duration_s for name, split in manifest.splits.items()}
+    assert 190 < seconds["train"] < 200 and seconds["valid"] > 25 and seconds["test"] > 14
+    assert 66 < manifest.statistics["pitch_midi_mean"] < 76
