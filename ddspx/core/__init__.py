@@ -44,7 +44,6 @@ from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
 )
-from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
 
 # Pitch
 from ddspx.core.analysis._pitch import (
@@ -55,6 +54,7 @@ from ddspx.core.analysis._pitch import (
     viterbi as viterbi,
     yin as yin,
 )
+from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
 
 # Effects
 from ddspx.core.effects._reverb import (
