@@ -84,8 +84,17 @@ def stream_audio(
 
     Raises:
       AudioError: as in :func:`read_audio`. A missing file is reported by the call itself;
-        what only the samples show (NaN, a damaged end, silence) while iterating, silence and
-        shortness after the last block.
+        what only the samples show while iterating, shortness and silence after the last
+        block.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     io.write_audio(f"{folder}/a.wav", np.linspace(-1, 1, 2500), sample_rate=8000)
+      ...     blocks = io.stream_audio(f"{folder}/a.wav", sample_rate=8000, block_length=1000)
+      ...     [len(block) for block in blocks]
+      [1000, 1000, 500]
     """
     positive_int("sample_rate", sample_rate)
     positive_int("block_length", block_length)
@@ -200,7 +209,7 @@ class AudioWriter:
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     with io.AudioWriter(f"{folder}/a.wav", sample_rate=8000) as writer:
       ...         for _ in range(3):
-      ...             writer.write(np.full(100, 0.5))
+      ...             writer.write(np.linspace(-0.5, 0.5, 100))
       ...     len(io.read_audio(f"{folder}/a.wav", sample_rate=8000, min_samples=300))
       300
     """

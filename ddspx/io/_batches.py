@@ -88,6 +88,14 @@ def training_batches(
       DatasetError: the dataset is missing, damaged or empty in that split.
       ValueError: `batch_size`, `seed` or `split` is not allowed.
       ModuleNotFoundError: grain or array_record is not installed.
+
+    Example::
+
+      batches = io.training_batches("violin", batch_size=16, seed=0)
+      batch = next(batches)
+      state = json.dumps(batches.get_state())
+      ...
+      batches.set_state(json.loads(state))  # the next batch is the second again
     """
     positive_int("batch_size", batch_size)
     if not 0 <= seed < 2**32:

@@ -135,6 +135,23 @@ class DatasetWriter:
     Raises:
       ValueError: `example_length` is not a multiple of `hop_length`.
       ModuleNotFoundError: array_record is not installed.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> ramp = np.arange(41.0)
+      >>> segment = io.Segment(np.arange(400.0), ramp, ramp, ramp)
+      >>> rates = {"sample_rate": 100, "hop_length": 10, "example_length": 150}
+      >>> facts = {"feature_version": "1", "licence": "CC0", "attribution": "none"}
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with io.DatasetWriter(folder, **rates) as writer:
+      ...         writer.add("test", segment)
+      ...         manifest = writer.finish(**facts, sources=(), statistics={})
+      ...     (batch,) = io.evaluation_batches(folder, split="test", batch_size=8)
+      >>> manifest.splits["test"].n_examples
+      2
+      >>> batch.audio[:, 0].tolist(), batch.f0_hz.shape
+      ([0.0, 150.0], (2, 16))
     """
 
     def __init__(

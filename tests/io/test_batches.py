@@ -1,4 +1,5 @@
 import json
+import sys
 from itertools import islice
 
 import numpy as np
@@ -144,3 +145,10 @@ def test_state_of_other_batches_is_refused(dataset, change):
     other = io.training_batches(dataset, **{**settings, **change})
     with pytest.raises(ValueError, match=f"saved with {next(iter(change))}"):
         other.set_state(state)
+
+
+def test_what_is_not_installed_is_said(dataset, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[train\]"'):
+        io.training_batches(dataset, batch_size=1, seed=0)
+    assert next(io.evaluation_batches(dataset, split="test", batch_size=1))

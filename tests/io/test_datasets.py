@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -188,3 +189,11 @@ def test_the_manifest_is_plain_json(tmp_path):
     fields = json.loads((tmp_path / "data" / "manifest.json").read_text(encoding="utf-8"))
     assert fields["format"] == "ddspx-dataset" and fields["version"] == 1
     assert fields["sources"][0]["name"] == manifest.sources[0].name
+
+
+def test_what_is_not_installed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record", None)
+    monkeypatch.setitem(sys.modules, "array_record.python", None)
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[train\]"'):
+        io.DatasetWriter(tmp_path, sample_rate=RATE, hop_length=HOP, example_length=EXAMPLE)
