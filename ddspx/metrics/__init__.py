@@ -4,3 +4,10 @@ from ddspx.metrics._audio import (
     loudness_l1_db as loudness_l1_db,
     spectral_distance as spectral_distance,
 )
+from ddspx.metrics._pitch import (
+    f0_l1_semitones as f0_l1_semitones,
+    f0_outlier_share as f0_outlier_share,
+    median_cents_error as median_cents_error,
+    octave_error_share as octave_error_share,
+    raw_pitch_accuracy as raw_pitch_accuracy,
+)

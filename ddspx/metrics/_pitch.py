@@ -1,0 +1,230 @@
+"""How far one pitch track is from another."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def f0_l1_semitones(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = 0.5,
+) -> float:
+    r"""Mean absolute pitch error in semitones, where the target is confidently pitched.
+
+    .. math:: \langle |12 \log_2 (f_\mathrm{predicted} / f_\mathrm{target})| \rangle
+      _{c \ge \mathrm{threshold}}
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape. Frames that are not a positive
+        number are left to :func:`f0_outlier_share`.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame counts.
+
+    Returns:
+      The mean in semitones; NaN where no frame counts.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> target, sure = np.array([220.0, 440.0, 440.0]), np.array([1.0, 0.9, 0.2])
+      >>> metrics.f0_l1_semitones(target, np.array([220.0, 880.0, 100.0]), sure)
+      6.0
+
+    References:
+      Engel et al., `DDSP <https://arxiv.org/abs/2001.04643>`_, table 1. DDSP counts frames from
+      CREPE's confidence 0.85; at 0.5 the confidence of `track_pitch` means voiced.
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    return _mean(np.abs(error[np.isfinite(error)]))
+
+
+def f0_outlier_share(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = 0.5,
+    predicted_confidence: NDArray[np.floating] | None = None,
+    semitones: float = 12.0,
+) -> float:
+    """Share of the target's pitched frames that are off by over an octave or not trackable.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape; not a positive number means that no
+        pitch was found.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame is pitched.
+      predicted_confidence: of the prediction; frames below `threshold` are not trackable.
+        Without it only `predicted_hz` tells.
+      semitones: error above which a frame is an outlier.
+
+    Returns:
+      A share from 0 to 1; NaN where the target has no pitched frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> target, sure = np.array([220.0, 440.0, 440.0]), np.array([1.0, 0.9, 0.2])
+      >>> metrics.f0_outlier_share(target, np.array([220.0, 100.0, 0.0]), sure)
+      0.5
+
+    References:
+      DDSP's evaluation counts whole examples by their mean error; frames say the same of
+      recordings of any length. Its later versions compare the conditioning pitch with itself,
+      which is always 0: measure `predicted_hz` on the generated audio.
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    is_outlier = ~(np.abs(error) <= semitones)
+    if predicted_confidence is not None:
+        _same_shapes(target_hz, predicted_confidence)
+        sure = np.asarray(confidence) >= threshold
+        is_outlier |= np.asarray(predicted_confidence)[sure] < threshold
+    return _mean(is_outlier)
+
+
+def raw_pitch_accuracy(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = 0.5,
+    cents: float = 50.0,
+) -> float:
+    """Share of the target's pitched frames whose pitch is right within a quarter tone.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame is pitched.
+      cents: largest error that is right, in hundredths of a semitone.
+
+    Returns:
+      A share from 0 to 1; NaN where the target has no pitched frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> sure = np.ones(2)
+      >>> metrics.raw_pitch_accuracy(np.array([440.0, 440.0]), np.array([441.0, 880.0]), sure)
+      0.5
+
+    References:
+      Poliner et al., `Melody transcription from music audio
+      <https://doi.org/10.1109/TASL.2006.889797>`_, 2007; equals mir_eval's measure of that name.
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    return _mean(100 * np.abs(error) <= cents)
+
+
+def octave_error_share(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = 0.5,
+    cents: float = 50.0,
+) -> float:
+    """Share of the target's pitched frames that are right but for one octave or more.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame is pitched.
+      cents: largest distance from a whole number of octaves.
+
+    Returns:
+      A share from 0 to 1; NaN where the target has no pitched frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> sure = np.ones(2)
+      >>> metrics.octave_error_share(np.array([440.0, 440.0]), np.array([441.0, 882.0]), sure)
+      0.5
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    octaves = np.round(error / 12)
+    return _mean((octaves != 0) & (100 * np.abs(error - 12 * octaves) <= cents))
+
+
+def median_cents_error(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = 0.5,
+) -> float:
+    """Median absolute pitch error in cents, where the target is confidently pitched.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape; frames that are not a positive number
+        are left out.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame counts.
+
+    Returns:
+      The median in cents; NaN where no frame counts.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> semitone = 440.0 * 2 ** (1 / 12)
+      >>> round(metrics.median_cents_error(np.array([440.0]), np.array([semitone]), np.ones(1)))
+      100
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    error = error[np.isfinite(error)]
+    return float(np.median(100 * np.abs(error))) if error.size else float("nan")
+
+
+def _errors(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    threshold: float,
+) -> NDArray[np.floating]:
+    """Signed error in semitones of the confident frames; NaN where a frequency is no number."""
+    _same_shapes(target_hz, predicted_hz, confidence)
+    sure = np.asarray(confidence) >= threshold
+    target, predicted = (np.asarray(x, np.float64)[sure] for x in (target_hz, predicted_hz))
+    is_number = (target > 0) & (predicted > 0) & np.isfinite(target) & np.isfinite(predicted)
+    ratio = np.divide(predicted, target, out=np.full(target.shape, np.nan), where=is_number)
+    return 12 * np.log2(ratio)
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    """Mean as a Python float; NaN of nothing, without a warning."""
+    return float(np.mean(values)) if values.size else float("nan")
+
+
+def _same_shapes(*tracks: NDArray[np.floating]) -> None:
+    """Raises a ValueError unless all tracks have one shape."""
+    shapes = [np.shape(track) for track in tracks]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            "`target_hz`, `predicted_hz` and every confidence must have the same shape, got "
+            + ", ".join(map(str, shapes))
+            + "; cut both tracks to the shorter one."
+        )
