@@ -110,7 +110,7 @@ class Manifest:
     sample_rate: int
     hop_length: int
     example_length: int
-    feature_version: int | str
+    feature_version: str
     licence: str
     attribution: str
     sources: tuple[Source, ...]
@@ -218,7 +218,7 @@ class DatasetWriter:
     def finish(
         self,
         *,
-        feature_version: int | str,
+        feature_version: str,
         licence: str,
         attribution: str,
         sources: tuple[Source, ...],
