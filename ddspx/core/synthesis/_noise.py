@@ -58,9 +58,7 @@ def white_noise(
       0.33
     """
     # Signed 24-bit integers moved by a half: exact in float32, which holds halves below 2**23.
-    steps = (
-        jax.lax.bitcast_convert_type(jax.random.bits(key, shape, jnp.uint32), jnp.int32) >> 8
-    )
+    steps = jax.lax.bitcast_convert_type(jax.random.bits(key, shape, jnp.uint32), jnp.int32) >> 8
     return (steps.astype(dtype) + 0.5) * 2.0**-23
 
 

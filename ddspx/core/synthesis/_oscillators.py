@@ -25,8 +25,9 @@ from ddspx.core.synthesis._phase import (
     to_float_cycles,
 )
 
-# Rows of one hop in a block of the backward pass: its temporaries stay in a core's cache.
-_BLOCK_ROWS = 256
+# The backward pass goes through the hops in at least 16 blocks, so that its temporaries stay below
+# a few times the audio, and in blocks of at most 256, so that they stay in a core's cache.
+_MIN_BLOCKS, _MAX_BLOCK_ROWS = 16, 256
 
 
 def remove_above_nyquist(
@@ -437,7 +438,7 @@ def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size
     shape, weights = cycles.shape, size.weights.astype(cotangent.dtype)
     cycles, cotangent = (x.reshape(-1, size.hop_length) for x in (cycles, cotangent))
     rows = len(cycles)
-    block = min(rows, _BLOCK_ROWS)
+    block = max(1, min(rows // _MIN_BLOCKS, _MAX_BLOCK_ROWS))
     fill = ((0, -rows % block), (0, 0))
     blocks = tuple(
         jnp.pad(x, fill).reshape(-1, block, size.hop_length) for x in (cycles, cotangent)

@@ -230,16 +230,28 @@ def _fixed_product(f_hz: Array, factor: int, modulus: int) -> tuple[Array, Array
 
 
 def _long_division(rest: Array, fraction: Array, denominator: int) -> Phase:
-    """``(rest + fraction / 2**32) / denominator`` for ``rest < denominator``, 8 bits a step."""
-    limbs = []
-    for digits in (fraction, jnp.zeros_like(fraction)):
-        limb = jnp.zeros_like(fraction)
-        for shift in (24, 16, 8, 0):
-            rest = (rest << 8) | ((digits >> shift) & 0xFF)
-            limb = (limb << 8) | (rest // denominator)
-            rest = rest % denominator
-        limbs.append(limb)
-    return Phase(*limbs)
+    """``(rest + fraction / 2**32) / denominator`` for ``rest < denominator``, to 2**-64.
+
+    Digits are as wide as 32 bits leave room for beside the rest: four or five of them.
+    """
+    width = 32 - denominator.bit_length()
+    high = low = jnp.zeros_like(fraction)
+    for done in range(0, 64, width):
+        rest = rest << width
+        if done < 32:
+            rest |= (fraction << done) >> (32 - width)
+        digit = rest // denominator
+        rest -= digit * denominator
+        high |= _shift(digit, 32 - width - done)
+        low |= _shift(digit, 64 - width - done)
+    return Phase(high, low)
+
+
+def _shift(digit: Array, left: int) -> Array:
+    """`digit` shifted to the left, or to the right for a negative number of bits."""
+    if left >= 0:
+        return digit << left if left < 32 else jnp.zeros_like(digit)
+    return digit >> -left if left > -32 else jnp.zeros_like(digit)
 
 
 def _fraction_limbs(cycles: Array) -> Phase:
