@@ -1,7 +1,12 @@
 """Losses between spectrograms at several resolutions."""
 
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from ddspx._checks import at_least_ndim, positive_int
 from ddspx._typing import Array, Float
@@ -10,6 +15,17 @@ from ddspx.core._numerics import safe_log, safe_sqrt
 from ddspx.core.analysis._loudness import loudness_db
 
 _LOG_EPS = 1e-5
+_TILE_SAMPLES = 65536
+
+
+class _Weights(NamedTuple):
+    """Weights of the terms that need spectra at several resolutions."""
+
+    mag: float
+    logmag: float
+    delta_time: float
+    delta_freq: float
+    cumsum_freq: float
 
 
 def multi_scale_spectral_loss(
@@ -75,35 +91,21 @@ def multi_scale_spectral_loss(
             "`target` and `predicted` must have the same shape and at least one sample, got "
             f"{target.shape} and {predicted.shape}; crop both to the shorter length."
         )
-    samples = target.shape[-1]
-    target = jnp.asarray(target).reshape(-1, samples)
-    predicted = jnp.asarray(predicted).reshape(-1, samples)
-    loss = jnp.zeros((), predicted.dtype)
-    for n_fft in n_ffts:
-        if positive_int("n_ffts", n_fft) % 4:
-            raise ValueError(
-                f"`n_ffts` must be multiples of 4 (the hop is a quarter), got {n_fft}."
-            )
-        ours = _magnitudes(predicted, n_fft)
-        theirs = _magnitudes(target, n_fft)
-        differences = [a - b for a, b in zip(theirs, ours, strict=True)]
-        if mag_weight:
-            loss += mag_weight * _mean_abs(differences)
-        if logmag_weight:
-            logs = [
-                safe_log(a, eps=_LOG_EPS) - safe_log(b, eps=_LOG_EPS)
-                for a, b in zip(theirs, ours, strict=True)
-            ]
-            loss += logmag_weight * _mean_abs(logs)
-        if delta_time_weight:
-            loss += delta_time_weight * _mean_abs(_next_frame_differences(differences))
-        if delta_freq_weight:
-            loss += delta_freq_weight * _mean_abs([jnp.diff(d) for d in differences])
-        if cumsum_freq_weight:
-            loss += cumsum_freq_weight * _mean_abs([jnp.cumsum(d, -1) for d in differences])
+    n_ffts = tuple(positive_int("n_ffts", n_fft) for n_fft in n_ffts)
+    if not n_ffts or any(n_fft % 4 for n_fft in n_ffts):
+        raise ValueError(
+            f"`n_ffts` must be one or more multiples of 4 (the hop is a quarter), got {n_ffts}."
+        )
+    if loudness_weight and sample_rate is None:
+        raise ValueError("`sample_rate` must be given where `loudness_weight` is not 0.")
+    target, predicted = (
+        jnp.asarray(audio).reshape(-1, audio.shape[-1]) for audio in (target, predicted)
+    )
+    weights = _Weights(
+        mag_weight, logmag_weight, delta_time_weight, delta_freq_weight, cumsum_freq_weight
+    )
+    loss = _spectral_loss(target, predicted, n_ffts, weights)
     if loudness_weight:
-        if sample_rate is None:
-            raise ValueError("`sample_rate` must be given where `loudness_weight` is not 0.")
         first, second = (
             loudness_db(audio, sample_rate=sample_rate, hop_length=512, n_fft=2048)
             for audio in (target, predicted)
@@ -112,32 +114,160 @@ def multi_scale_spectral_loss(
     return loss
 
 
-def _magnitudes(audio: jax.Array, n_fft: int) -> list[jax.Array]:
-    """Magnitudes of the frames 0, 4, 8, ..., of 1, 5, 9, ..., of 2, 6, ... and of 3, 7, ...
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _spectral_loss(
+    target: jax.Array, predicted: jax.Array, n_ffts: tuple[int, ...], weights: _Weights
+) -> jax.Array:
+    """The spectral terms of the loss, for audio of shape (batch, samples)."""
+    return _value_and_gradients(target, predicted, n_ffts, weights, ())[0]
 
-    Frames four hops apart touch without overlap, so each set is one reshaped slice of the audio:
-    no frame is gathered, and a loss over all frames is the sum over the sets.
+
+@partial(_spectral_loss.defjvp, symbolic_zeros=True)
+def _spectral_loss_jvp(n_ffts, weights, primals, tangents):
+    """Finds value and gradient in one pass, so that no spectrum outlives its own resolution.
+
+    All that reverse mode keeps is then the gradient, as large as the audio.
     """
+    wanted = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
+    value, gradients = _value_and_gradients(*primals, n_ffts, weights, tuple(wanted))
+    products = (
+        jnp.sum(gradient * tangents[i]) for i, gradient in zip(wanted, gradients, strict=True)
+    )
+    return value, sum(products, jnp.zeros_like(value))
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _value_and_gradients(
+    target: jax.Array,
+    predicted: jax.Array,
+    n_ffts: tuple[int, ...],
+    weights: _Weights,
+    wanted: tuple[int, ...],
+) -> tuple[jax.Array, list[jax.Array]]:
+    """The spectral terms and their gradients in the wanted ones of target (0) and predicted (1).
+
+    On a CPU a few seconds of audio at a time: their spectra stay in its cache, and buffers this
+    small are reused by the allocator where larger ones are mapped, and zeroed, at every call.
+    Measured on 8 x 4 s, that halves the time. Accelerators want the whole batch at once.
+    """
+    batch, samples = target.shape
+    fitting = [size for size in range(1, batch + 1) if batch % size == 0]
+    size = max(size for size in fitting if size == 1 or size * samples <= _TILE_SAMPLES)
+    whole = partial(_tile_value_and_gradients, n_ffts=n_ffts, weights=weights, wanted=wanted)
+    if size == batch:
+        return whole((target, predicted))
+
+    def tiled(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+        tiles = [audio.reshape(-1, size, samples) for audio in pair]
+        values, gradients = jax.lax.map(whole, tuple(tiles))
+        share = size / batch
+        return jnp.mean(values), [share * g.reshape(batch, samples) for g in gradients]
+
+    return jax.lax.platform_dependent((target, predicted), cpu=tiled, default=whole)
+
+
+def _tile_value_and_gradients(
+    pair: tuple[jax.Array, jax.Array],
+    *,
+    n_ffts: tuple[int, ...],
+    weights: _Weights,
+    wanted: tuple[int, ...],
+) -> tuple[jax.Array, list[jax.Array]]:
+    """What :func:`_value_and_gradients` does, for audio that is held at once."""
+    samples = pair[0].shape[-1]
+    loss = jnp.zeros((), pair[0].dtype)
+    gradients = [jnp.zeros_like(pair[i]) for i in wanted]
+    for n_fft in n_ffts:
+        spectra = [_spectra(audio, n_fft) for audio in pair]
+
+        def distance(moving: list[jax.Array], fixed=tuple(spectra)) -> jax.Array:
+            both = list(fixed)
+            for i, spectrum in zip(wanted, moving, strict=True):
+                both[i] = spectrum
+            return _distance(*both, weights)
+
+        term, pullback = jax.vjp(distance, [spectra[i] for i in wanted])
+        loss += term
+        (cotangents,) = pullback(jnp.ones_like(term))
+        gradients = [
+            gradient + _spectra_transpose(cotangent, n_fft, samples)
+            for gradient, cotangent in zip(gradients, cotangents, strict=True)
+        ]
+    return loss, gradients
+
+
+def _distance(target: jax.Array, predicted: jax.Array, weights: _Weights) -> jax.Array:
+    """Weighted mean differences of two sets of spectra, laid out as by :func:`_spectra`."""
+    first, second = (
+        safe_sqrt(jnp.square(spectra.real) + jnp.square(spectra.imag))
+        for spectra in (target, predicted)
+    )
+    difference = first - second
+    loss = jnp.zeros((), difference.dtype)
+    if weights.mag:
+        loss += weights.mag * jnp.mean(jnp.abs(difference))
+    if weights.logmag:
+        logs = safe_log(first, eps=_LOG_EPS) - safe_log(second, eps=_LOG_EPS)
+        loss += weights.logmag * jnp.mean(jnp.abs(logs))
+    if weights.delta_time:
+        steps = _frame_steps(difference)
+        loss += weights.delta_time * jnp.sum(jnp.abs(steps)) / max(steps.size, 1)
+    if weights.delta_freq:
+        loss += weights.delta_freq * jnp.mean(jnp.abs(jnp.diff(difference)))
+    if weights.cumsum_freq:
+        loss += weights.cumsum_freq * jnp.mean(jnp.abs(jnp.cumsum(difference, axis=-1)))
+    return loss
+
+
+def _spectra(audio: jax.Array, n_fft: int) -> jax.Array:
+    """Spectra of the centred frames at a hop of a quarter, in the order 0, 4, 8, ..., 1, 5, ...
+
+    Frames four hops apart touch without overlap, so each of the four sets is one slice of the
+    audio, reshaped; nothing is gathered, and the order does not matter to a mean over frames.
+    """
+    batch, samples = audio.shape
     hop = n_fft // 4
-    frames = n_frames(audio.shape[-1], hop_length=hop)
     padded = jnp.pad(audio, ((0, 0), (n_fft // 2, n_fft // 2)))
-    window = hann_window(n_fft, dtype=audio.dtype)[None, None]
-    sets = []
-    for first in range(min(4, frames)):
-        count = (frames - first + 3) // 4
-        part = padded[:, first * hop : first * hop + count * n_fft]
-        spectrum = jnp.fft.rfft(part.reshape(-1, count, n_fft) * window)
-        sets.append(safe_sqrt(spectrum.real**2 + spectrum.imag**2))
-    return sets
+    sets = [
+        padded[:, i * hop : i * hop + count * n_fft].reshape(batch, count, n_fft)
+        for i, count in enumerate(_set_sizes(n_frames(samples, hop_length=hop)))
+    ]
+    window = hann_window(n_fft, dtype=audio.dtype)
+    return jnp.fft.rfft(jnp.concatenate(sets, axis=1) * window[None, None])
 
 
-def _next_frame_differences(sets: list[jax.Array]) -> list[jax.Array]:
-    """Frame i + 1 minus frame i, for frames held as :func:`_magnitudes` gives them."""
-    following = [*sets[1:], sets[0][:, 1:]] if len(sets) == 4 else sets[1:]
-    return [b - a[:, : b.shape[1]] for a, b in zip(sets, following, strict=False)]
+def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.Array:
+    """Transpose of :func:`_spectra`, by one real inverse transform.
+
+    JAX before 0.8 transposes a real transform into a complex one of twice the work. The
+    conjugate is JAX's convention for cotangents of complex numbers; the inverse divides by the
+    length and counts all bins but the first and the last twice.
+    """
+    batch, frames, bins = cotangents.shape
+    hop = n_fft // 4
+    scale = np.full(bins, n_fft / 2)
+    scale[[0, -1]] = n_fft
+    scaled = jnp.conj(cotangents) * scale.astype(cotangents.real.dtype)[None, None]
+    window = hann_window(n_fft, dtype=cotangents.real.dtype)
+    segments = jnp.fft.irfft(scaled, n_fft) * window[None, None]
+    sizes = _set_sizes(frames)
+    audio = jnp.zeros((batch, samples), segments.dtype)
+    for i, part in enumerate(jnp.split(segments, np.cumsum(sizes)[:-1], axis=1)):
+        left, length = i * hop - n_fft // 2, sizes[i] * n_fft
+        edges = [(0, 0, 0), (left, samples - left - length, 0)]
+        zero = jnp.zeros((), segments.dtype)
+        audio += jax.lax.pad(part.reshape(batch, length), zero, edges)
+    return audio
 
 
-def _mean_abs(parts: list[jax.Array]) -> jax.Array:
-    """Mean absolute value over all parts; zero where there is nothing to average."""
-    size = sum(part.size for part in parts)
-    return sum((jnp.sum(jnp.abs(part)) for part in parts), jnp.zeros(())) / max(size, 1)
+def _frame_steps(frames: jax.Array) -> jax.Array:
+    """Frame i + 1 minus frame i, for frames in the order of :func:`_spectra`."""
+    sets = jnp.split(frames, np.cumsum(_set_sizes(frames.shape[1]))[:-1], axis=1)
+    following = [*sets[1:], sets[0][:, 1:]]
+    steps = [b - a[:, : b.shape[1]] for a, b in zip(sets, following, strict=True)]
+    return jnp.concatenate(steps, axis=1)
+
+
+def _set_sizes(frames: int) -> list[int]:
+    """How many of the first `frames` integers are 0, 1, 2 and 3 modulo 4."""
+    return [(frames + 3 - i) // 4 for i in range(4)]
