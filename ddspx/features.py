@@ -188,9 +188,13 @@ def conditioning_features(
     *,
     sample_rate: int,
     hop_length: int,
+    fmin: float = FMIN,
+    fmax: float = FMAX,
 ) -> Features:
     """Conditioning features of a whole signal."""
-    return stream_features([np.asarray(audio)], sample_rate=sample_rate, hop_length=hop_length)
+    return stream_features(
+        [np.asarray(audio)], sample_rate=sample_rate, hop_length=hop_length, fmin=fmin, fmax=fmax
+    )
 
 
 def track_pitch(

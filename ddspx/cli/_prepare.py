@@ -6,6 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import training
+from ddspx.features import FMAX, FMIN
 
 
 def prepare(
@@ -15,6 +16,8 @@ def prepare(
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
+    fmin: float = FMIN,
+    fmax: float = FMAX,
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -27,6 +30,8 @@ def prepare(
       sample_rate: samples per second of the dataset.
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
+      fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
+      fmax: the highest pitch to look for, in Hz.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit for the recordings.
       overwrite: replace the dataset if there is one already.
@@ -37,6 +42,8 @@ def prepare(
         sample_rate=sample_rate,
         hop_length=hop_length,
         example_s=example_s,
+        fmin=fmin,
+        fmax=fmax,
         licence=licence,
         attribution=attribution,
         overwrite=overwrite,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx._checks import positive_int
-from ddspx.features import FEATURE_VERSION, conditioning_features
+from ddspx.features import FEATURE_VERSION, FMAX, FMIN, conditioning_features
 from ddspx.io import (
     AudioError,
     DatasetError,
@@ -53,6 +53,8 @@ def prepare(
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
+    fmin: float = FMIN,
+    fmax: float = FMAX,
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -78,6 +80,9 @@ def prepare(
       sample_rate: samples per second of the dataset.
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
+      fmin: the lowest pitch that is looked for, in Hz. The instrument's own lowest note keeps
+        the tracker from hearing an octave below it.
+      fmax: the highest.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit.
       overwrite: whether to replace a dataset that is already there.
@@ -115,7 +120,7 @@ def prepare(
         held_out = _held_out(usable, 4 * example * hop_length)
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
-            whole = _measured(recording, sample_rate, hop_length)
+            whole = _measured(recording, sample_rate, hop_length, fmin, fmax)
             n_kept = 0
             for split, segment in _segments(
                 whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
@@ -208,10 +213,14 @@ def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
     return dict(zip(ranked, names, strict=True))
 
 
-def _measured(recording: _Recording, sample_rate: int, hop_length: int) -> Segment:
+def _measured(
+    recording: _Recording, sample_rate: int, hop_length: int, fmin: float, fmax: float
+) -> Segment:
     """The recording, whole hops of it, and its features."""
     audio = read_audio(recording.path, sample_rate=sample_rate)
-    features = conditioning_features(audio, sample_rate=sample_rate, hop_length=hop_length)
+    features = conditioning_features(
+        audio, sample_rate=sample_rate, hop_length=hop_length, fmin=fmin, fmax=fmax
+    )
     n_hops = len(audio) // hop_length
     return Segment(audio[: n_hops * hop_length], *(np.asarray(f) for f in features))
 

@@ -171,10 +171,10 @@ class InstrumentStatistics:
     pitch_midi_mean: float
     pitch_midi_max: float
     duration_s: float
-    feature_version: int
+    feature_version: str
 
     def __post_init__(self):
-        for name in ("sample_rate", "hop_length", "feature_version"):
+        for name in ("sample_rate", "hop_length"):
             positive_int(name, getattr(self, name))
         quantiles = tuple(float(value) for value in self.loudness_quantiles)
         object.__setattr__(self, "loudness_quantiles", quantiles)
