@@ -164,6 +164,7 @@ def harmonic_synthesis(
     n_samples: int | None = None,
     amplitude_upsampling: UpsamplingMethod = "hann",
     initial_phase: Phase | Float[Array, "*batch"] | None = None,
+    neighbours_hz: tuple[Float[Array, "*batch"], Float[Array, "*batch"]] | None = None,
 ) -> Float[Array, "*batch samples"]:
     r"""Harmonics of one gliding pitch, from frame-rate controls.
 
@@ -191,6 +192,9 @@ def harmonic_synthesis(
       amplitude_upsampling: ``nearest``, ``linear``, ``cubic`` or ``hann``. Static.
       initial_phase: phase before the first sample: radians, or the Phase that
         :func:`advance_phase` returned for the block before, or None for zero.
+      neighbours_hz: pitch of the frames before the first and after the last, in Hz, where these
+        frames are a block of a longer sound (0 where there is none); they silence harmonics
+        that reach Nyquist just outside the block.
 
     Returns:
       Audio in linear amplitude, in the dtype of the inputs.
@@ -202,7 +206,9 @@ def harmonic_synthesis(
     Properties:
       Differentiable in the three arrays and in an `initial_phase` in radians, by a derivative
       written by hand (reverse mode). Neither pass holds more than a few arrays of the size of
-      the audio. The phase is summed in fixed point and does not drift. Static: the rest.
+      the audio. The phase is summed in fixed point and does not drift. Blocks that share their
+      boundary frame, with the phase carried and their neighbours given, equal the whole to
+      rounding (``cubic`` reads beyond its block and does not). Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -233,7 +239,7 @@ def harmonic_synthesis(
     offsets, _ = interpolation_weights(hop_length, amplitude_upsampling)
 
     products = amplitudes[..., None] * harmonic_distribution
-    products = _silence_above_nyquist(products, f0_hz, offsets, sample_rate)
+    products = _silence_above_nyquist(products, f0_hz, neighbours_hz, offsets, sample_rate)
     n_blocks = -(-n_samples // hop_length)
     taps = _taps(products, offsets, n_blocks)
     start = initial_phase_of(initial_phase, tuple(batch))
@@ -265,7 +271,11 @@ def _harmonic_frequencies(f0_hz: Array, n_harmonics: int) -> Array:
 
 
 def _silence_above_nyquist(
-    products: Array, f0_hz: Array, offsets: tuple[int, ...], sample_rate: int
+    products: Array,
+    f0_hz: Array,
+    neighbours_hz: tuple[Array, Array] | None,
+    offsets: tuple[int, ...],
+    sample_rate: int,
 ) -> Array:
     """Zeroes a frame's harmonic if any hop that interpolates from the frame reaches Nyquist.
 
@@ -273,15 +283,19 @@ def _silence_above_nyquist(
     hops m - offset, whose pitch is bounded by that of the frames from m - max to m - min + 1.
     """
     before, after = offsets[-1], 1 - offsets[0]
+    if neighbours_hz is not None:
+        first, last = (jnp.asarray(hz, f0_hz.dtype)[..., None] for hz in neighbours_hz)
+        f0_hz = jnp.concatenate([first, f0_hz, last], axis=-1)
+        before, after = before - 1, after - 1
+    lead = f0_hz.ndim - 1
     highest = jax.lax.reduce_window(
-        f0_hz,
+        jax.lax.stop_gradient(f0_hz),
         -jnp.inf,
         jax.lax.max,
-        (1,) * (f0_hz.ndim - 1) + (before + after + 1,),
+        (1,) * lead + (offsets[-1] + 2 - offsets[0],),
         (1,) * f0_hz.ndim,
-        ((0, 0),) * (f0_hz.ndim - 1) + ((before, after),),
+        ((0, 0),) * lead + ((before, after),),
     )
-    highest = jax.lax.stop_gradient(highest)
     frequencies_hz = _harmonic_frequencies(highest, products.shape[-1])
     return remove_above_nyquist(products, frequencies_hz, sample_rate=sample_rate)
 
