@@ -1,0 +1,124 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import DTYPES, assert_close, check_dtypes, check_grads, check_transformations, noise
+
+from ddspx import core
+
+# One compilation each instead of one for every operation.
+convolution_reverb = jax.jit(core.convolution_reverb, static_argnames="add_dry")
+reverb_step = jax.jit(core.reverb_step, static_argnames="add_dry")
+
+
+def reverb_by_loop(audio, response, add_dry):
+    output = audio.copy() if add_dry else np.zeros(len(audio))
+    for n in range(len(audio)):
+        for k in range(min(n + 1, len(response))):
+            output[n] += response[k] * audio[n - k]
+    return output
+
+
+# Values
+
+
+@pytest.mark.parametrize("add_dry", [True, False])
+@pytest.mark.parametrize(("samples", "taps"), [(20, 6), (6, 20), (7, 7), (5, 1), (1, 3)])
+def test_reverb_is_its_definition(samples, taps, add_dry):
+    audio, response = noise(samples), noise(taps, seed=1)
+    expected = reverb_by_loop(audio, response, add_dry)
+    for dtype in DTYPES:
+        x, h = jnp.asarray(audio, dtype), jnp.asarray(response, dtype)
+        assert_close(convolution_reverb(x, h, add_dry=add_dry), expected, scale=4.0)
+
+
+# Physics
+
+
+def test_an_impulse_plays_the_room():
+    response = noise(30)
+    y = convolution_reverb(jnp.zeros(50).at[10].set(1.0), jnp.asarray(response))
+    expected = np.concatenate([np.zeros(10), response, np.zeros(10)])
+    expected[10] += 1.0
+    assert_close(y, expected, scale=4.0)
+
+
+def test_nothing_sounds_before_its_cause():
+    audio, response = jnp.asarray(noise(40)), jnp.asarray(noise(25, seed=1))
+    later = audio.at[20:].set(100.0)
+    before, after = (convolution_reverb(x, response)[:20] for x in (audio, later))
+    assert_close(after, before, scale=100.0)
+
+
+# Streaming
+
+
+@pytest.mark.parametrize("add_dry", [True, False])
+@pytest.mark.parametrize("taps", [1, 2, 9, 100])
+def test_blocks_of_any_size_are_the_whole(taps, add_dry):
+    audio, response = jnp.asarray(noise(2, 60)), jnp.asarray(noise(taps, seed=1))
+    state, blocks = core.reverb_init(response, batch_shape=(2,)), []
+    for start, stop in [(0, 1), (1, 17), (17, 18), (18, 50), (50, 60)]:
+        block = audio[:, start:stop]
+        state, out = reverb_step(state, block, response, add_dry=add_dry)
+        blocks.append(out)
+    whole = convolution_reverb(audio, response, add_dry=add_dry)
+    assert_close(jnp.concatenate(blocks, -1), whole, scale=16.0)
+
+
+def test_the_state_is_what_rings_on_into_silence():
+    audio, response = jnp.asarray(noise(30)), jnp.asarray(noise(8, seed=1))
+    state, _ = reverb_step(core.reverb_init(response), audio, response)
+    silence_after = convolution_reverb(jnp.pad(audio, (0, 7)), response)
+    assert_close(state.tail, silence_after[30:], scale=4.0)
+
+
+def test_one_sound_streams_through_a_batch_of_rooms():
+    audio, rooms = jnp.asarray(noise(20)), jnp.asarray(noise(3, 6, seed=1))
+    state, head = reverb_step(core.reverb_init(rooms), audio[:9], rooms)
+    _, tail = reverb_step(state, audio[9:], rooms)
+    whole = convolution_reverb(audio, rooms)
+    assert_close(jnp.concatenate([head, tail], -1), whole, scale=4.0)
+
+
+# Gradients
+
+
+def test_reverb_gradients():
+    check_grads(core.convolution_reverb, noise(2, 8), noise(4))
+
+
+def test_gradients_pass_through_the_state():
+    def two_blocks(audio, response):
+        state, head = reverb_step(core.reverb_init(response), audio[:3], response)
+        return head, reverb_step(state, audio[3:], response)
+
+    check_grads(two_blocks, noise(8), noise(4))
+
+
+# Transformations
+
+
+def test_reverb_under_transformations():
+    check_transformations(core.convolution_reverb, noise(2, 12), noise(2, 5), scale=4.0)
+
+
+# Dtypes
+
+
+def test_reverb_keeps_the_dtype():
+    check_dtypes(core.convolution_reverb, noise(10), noise(4))
+    check_dtypes(lambda x, h: reverb_step(core.reverb_init(h), x, h), noise(10), noise(4, seed=1))
+
+
+# Boundaries
+
+
+def test_reverb_refuses_what_it_cannot_do():
+    x = jnp.ones(4)
+    with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
+        core.convolution_reverb(x, x[:0])
+    with pytest.raises(ValueError, match=r"`audio.shape\[-1\]` must be at least 1"):
+        core.convolution_reverb(x[:0], x)
+    with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
+        core.reverb_init(x[:0])

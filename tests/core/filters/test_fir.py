@@ -1,0 +1,269 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.fft
+import scipy.signal
+from helpers import (
+    DTYPES,
+    assert_close,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+    sine,
+)
+
+from ddspx import core
+from ddspx.core.filters._fir import next_fast_length
+
+# (samples, hop_length, bands, win_length): even and odd windows, lengths between two frames,
+# a filter longer than a hop and longer than the signal, the fewest bands, hop 1.
+VARYING = [
+    (40, 8, 5, None),
+    (43, 8, 9, 7),
+    (43, 4, 9, 16),
+    (16, 16, 3, 2),
+    (17, 5, 2, None),
+    (5, 8, 9, 1),
+    (9, 1, 4, 5),
+]
+# One compilation each instead of one for every operation.
+fft_convolve = jax.jit(core.fft_convolve, static_argnames="mode")
+frequency_filter = jax.jit(core.frequency_filter, static_argnames=("hop_length", "win_length"))
+
+EACH_VARYING = pytest.mark.parametrize(("samples", "hop_length", "bands", "win_length"), VARYING)
+
+
+def impulse_response_by_loop(magnitudes, win_length=None):
+    """Taps by their lag, from the symmetric spectrum of all N = 2 (bands - 1) bins."""
+    spectrum = np.concatenate([magnitudes, magnitudes[-2:0:-1]])
+    length = len(spectrum)
+    win_length = win_length or length
+    taps = {}
+    for lag in range(-length, length + 1):
+        if 2 * abs(lag) < win_length:
+            cosines = np.cos(2 * np.pi * np.arange(length) * lag / length)
+            hann = 0.5 + 0.5 * np.cos(2 * np.pi * lag / win_length)
+            taps[lag] = hann * (spectrum * cosines).sum() / length
+    return taps
+
+
+def filter_by_loop(audio, magnitudes, hop_length, win_length):
+    filters = [impulse_response_by_loop(frame, win_length) for frame in magnitudes]
+    filters.append(filters[-1])
+    output = np.zeros(len(audio))
+    for n in range(len(audio)):
+        frame, sample = divmod(n, hop_length)
+        fade = 0.5 - 0.5 * np.cos(np.pi * sample / hop_length)
+        for lag, tap in filters[frame].items():
+            if 0 <= n - lag < len(audio):
+                faded = (1 - fade) * tap + fade * filters[frame + 1][lag]
+                output[n] += faded * audio[n - lag]
+    return output
+
+
+# Values
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+# 10 + 7 - 1 = 16 is a power of two: there DDSP's "valid" has no samples at all.
+@pytest.mark.parametrize(("samples", "taps"), [(10, 7), (7, 10), (5, 5), (9, 2), (4, 1), (1, 1)])
+def test_fft_convolve_is_scipys(samples, taps, mode):
+    audio, response = noise(samples), noise(taps, seed=1)
+    for dtype in DTYPES:
+        x, h = audio.astype(dtype), response.astype(dtype)
+        y = fft_convolve(jnp.asarray(x), jnp.asarray(h), mode=mode)
+        assert_close(y, scipy.signal.convolve(x.astype(float), h.astype(float), mode), scale=4.0)
+
+
+@pytest.mark.parametrize(
+    ("audio_shape", "response_shape"),
+    [((2, 3, 8), (4,)), ((8,), (2, 3, 4)), ((2, 1, 8), (3, 4)), ((3, 8), (3, 4))],
+)
+def test_fft_convolve_broadcasts_the_batch_axes(audio_shape, response_shape):
+    audio, response = noise(*audio_shape), noise(*response_shape, seed=1)
+    batch = np.broadcast_shapes(audio_shape[:-1], response_shape[:-1])
+    x = np.broadcast_to(audio, (*batch, 8)).reshape(-1, 8)
+    h = np.broadcast_to(response, (*batch, 4)).reshape(-1, 4)
+    expected = np.stack([np.convolve(a, b) for a, b in zip(x, h, strict=True)])
+    dtype = DTYPES[-1]
+    y = fft_convolve(jnp.asarray(audio, dtype), jnp.asarray(response, dtype), mode="full")
+    assert_close(y, expected.reshape(*batch, 11), scale=4.0)
+
+
+def test_fft_length_is_the_next_5_smooth_one():
+    lengths = range(1, 2000)
+    assert [next_fast_length(n) for n in lengths] == [
+        scipy.fft.next_fast_len(n, real=True) for n in lengths
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bands", "win_length"), [(2, None), (2, 1), (3, 4), (6, 7), (17, None), (17, 6)]
+)
+def test_impulse_response_is_the_windowed_inverse_dft(bands, win_length):
+    magnitudes = noise(bands)
+    expected = list(impulse_response_by_loop(magnitudes, win_length).values())
+    for dtype in DTYPES:
+        taps = core.frequency_impulse_response(
+            jnp.asarray(magnitudes, dtype), win_length=win_length
+        )
+        assert_close(taps, expected)
+
+
+@EACH_VARYING
+def test_frequency_filter_is_its_definition(samples, hop_length, bands, win_length):
+    audio = noise(samples)
+    magnitudes = noise(core.n_frames(samples, hop_length=hop_length), bands, seed=1)
+    expected = filter_by_loop(audio, magnitudes, hop_length, win_length)
+    for dtype in DTYPES:
+        y = frequency_filter(
+            jnp.asarray(audio, dtype),
+            jnp.asarray(magnitudes, dtype),
+            hop_length=hop_length,
+            win_length=win_length,
+        )
+        assert_close(y, expected, scale=4.0)
+
+
+@pytest.mark.parametrize(("samples", "hop_length", "bands", "win_length"), VARYING[1:4])
+def test_a_filter_that_stays_the_same_is_the_static_one(samples, hop_length, bands, win_length):
+    audio, magnitudes = jnp.asarray(noise(2, samples)), jnp.asarray(noise(bands, seed=1))
+    frames = jnp.broadcast_to(magnitudes, (core.n_frames(samples, hop_length=hop_length), bands))
+    varying = frequency_filter(audio, frames, hop_length=hop_length, win_length=win_length)
+    static = frequency_filter(audio, magnitudes, win_length=win_length)
+    assert_close(varying, static, scale=8.0)
+
+
+# Physics
+
+
+@pytest.mark.parametrize("win_length", [None, 128, 127, 33, 32, 2])
+def test_flat_magnitudes_are_one_tap_in_the_middle(win_length):
+    # DDSP's window is a sample beside the peak, whose gain it lowers to 0.99 at 33 taps.
+    taps = core.frequency_impulse_response(jnp.full(65, 3.0), win_length=win_length)
+    expected = np.zeros(taps.shape)
+    expected[len(taps) // 2] = 3.0
+    assert_close(taps, expected)
+
+
+@pytest.mark.parametrize("hop_length", [None, 100])
+@pytest.mark.parametrize("win_length", [None, 33])
+def test_an_impulse_and_a_step_stay_at_their_sample(win_length, hop_length):
+    # DDSP is two samples late with its default window.
+    magnitudes = 1 / (1 + np.arange(65.0))
+    if hop_length:
+        magnitudes = np.broadcast_to(magnitudes, (core.n_frames(400, hop_length=hop_length), 65))
+    audio = np.zeros((2, 400))
+    audio[0, 201] = 1.0
+    audio[1, 201:] = 1.0
+    impulse, step = frequency_filter(
+        jnp.asarray(audio), jnp.asarray(magnitudes), hop_length=hop_length, win_length=win_length
+    )
+    assert int(jnp.argmax(impulse)) == 201
+    assert_close(impulse[202:264], impulse[139:201][::-1])
+    # Steepest into sample 201, and as far below half its height before as above it after.
+    assert int(jnp.argmax(jnp.diff(step))) == 200
+    height = float(step[300])
+    assert_close(step[201:264] + step[138:201][::-1], np.full(63, height))
+
+
+def test_a_tone_gets_the_gain_of_its_band():
+    # Linear magnitudes, which the window's smoothing over frequency leaves as they are.
+    audio = sine(1000.0, 400, sample_rate=16000)
+    magnitudes = jnp.linspace(2.0, 0.0, 65)
+    y = frequency_filter(jnp.asarray(audio), magnitudes)
+    assert_close(y[100:-100], 1.75 * audio[100:-100], scale=4.0)
+
+
+def test_each_frame_is_heard_alone_at_its_sample():
+    magnitudes, audio = noise(5, 9), jnp.asarray(noise(32, seed=1))
+    y = frequency_filter(audio, jnp.asarray(magnitudes), hop_length=8)
+    for frame in range(4):
+        alone = frequency_filter(audio, jnp.asarray(magnitudes[frame]))
+        assert_close(y[8 * frame], alone[8 * frame], scale=4.0)
+
+
+def test_a_change_of_filter_makes_no_click():
+    # From all-pass to a twentieth, on a constant: the step between samples is that of the fade.
+    magnitudes = jnp.concatenate([jnp.ones((2, 33)), jnp.full((3, 33), 0.05)])
+    y = frequency_filter(jnp.ones(256), magnitudes, hop_length=64)
+    assert float(jnp.abs(jnp.diff(y)).max()) < 1.01 * 0.95 * np.pi / 2 / 64
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolution_gradients(mode):
+    check_grads(lambda x, h: core.fft_convolve(x, h, mode=mode), noise(2, 7), noise(3), order=1)
+
+
+@pytest.mark.parametrize("hop_length", [None, 4])
+def test_filter_gradients(hop_length):
+    magnitudes = noise(5) if hop_length is None else noise(3, 5)
+    check_grads(lambda x, m: frequency_filter(x, m, hop_length=hop_length), noise(10), magnitudes)
+
+
+# Transformations
+
+
+def test_convolution_under_transformations():
+    check_transformations(
+        lambda x, h: fft_convolve(x, h, mode="same"), noise(2, 12), noise(2, 5), scale=4.0
+    )
+
+
+@pytest.mark.parametrize("hop_length", [None, 4])
+def test_filter_under_transformations(hop_length):
+    magnitudes = noise(2, 5) if hop_length is None else noise(2, 4, 5)
+    check_transformations(
+        lambda x, m: frequency_filter(x, m, hop_length=hop_length),
+        noise(2, 13),
+        magnitudes,
+        scale=4.0,
+    )
+
+
+def test_one_filter_serves_a_whole_batch():
+    audio, magnitudes = jnp.asarray(noise(2, 3, 13)), jnp.asarray(noise(4, 5))
+    together = frequency_filter(audio, magnitudes, hop_length=4)
+    alone = frequency_filter(audio[1, 2], magnitudes, hop_length=4)
+    assert_close(together[1, 2], alone, scale=4.0)
+
+
+# Dtypes
+
+
+@pytest.mark.parametrize("hop_length", [None, 4])
+def test_filters_keep_the_dtype(hop_length):
+    magnitudes = noise(5) if hop_length is None else noise(3, 5)
+    check_dtypes(lambda x, m: frequency_filter(x, m, hop_length=hop_length), noise(10), magnitudes)
+
+
+# Boundaries
+
+
+def test_convolution_refuses_what_it_cannot_do():
+    x = jnp.ones(4)
+    with pytest.raises(ValueError, match=r"`audio.shape\[-1\]` must be at least 1"):
+        core.fft_convolve(x[:0], x, mode="full")
+    with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
+        core.fft_convolve(x, x[:0], mode="full")
+
+
+def test_filters_refuse_what_they_cannot_do():
+    audio, magnitudes = jnp.ones(16), jnp.ones((5, 9))
+    with pytest.raises(ValueError, match="`hop_length` must be given with per-frame"):
+        core.frequency_filter(audio, magnitudes)
+    with pytest.raises(ValueError, match="same number of frames, got 4 and 5"):
+        core.frequency_filter(audio, magnitudes[:4], hop_length=4)
+    with pytest.raises(ValueError, match="`magnitudes` must have at least 2 bands"):
+        core.frequency_impulse_response(jnp.ones(1))
+    with pytest.raises(ValueError, match=r"`win_length` must be at most .* = 16, got 17"):
+        core.frequency_impulse_response(magnitudes, win_length=17)
+    with pytest.raises(ValueError, match="`win_length` must be at least 1"):
+        core.frequency_impulse_response(magnitudes, win_length=0)
+    with pytest.raises(TypeError, match="`hop_length` must be a Python int"):
+        core.frequency_filter(audio, magnitudes, hop_length=True)
