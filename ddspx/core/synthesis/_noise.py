@@ -100,8 +100,9 @@ def filtered_noise(
     Properties:
       Linear, and differentiable, in `magnitudes`. Deterministic given `key`: the white noise of
       hop i comes from ``fold_in(key, i)`` whatever the length, so a longer signal begins with
-      the shorter one, and :func:`filtered_noise_step` gives the same in pieces. Static:
-      `hop_length`, `n_samples`, `win_length`.
+      the shorter one, and :func:`filtered_noise_step` gives the same in pieces. (For keys of
+      JAX's default implementation, threefry; draws of ``rbg`` keys depend on their neighbours
+      under vmap.) Static: `hop_length`, `n_samples`, `win_length`.
 
     Example:
       >>> import jax, jax.numpy as jnp

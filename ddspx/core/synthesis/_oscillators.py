@@ -1,5 +1,6 @@
 """Oscillators: banks of free sinusoids, and harmonics of one pitch by a recurrence."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -177,9 +178,8 @@ def harmonic_synthesis(
     A harmonic is silent at and above Nyquist: every frame whose amplitude reaches a stretch
     in which :math:`k f_0` does is silenced, so it fades over the hop below instead of clicking.
 
-    All harmonics share :math:`\phi`, so none needs a sine of its own: with :math:`\kappa = 4
-    \sin^2(\phi/2)`, :math:`\delta_{k+1} = \delta_k - \kappa \sin k\phi` and
-    :math:`\sin (k+1)\phi = \sin k\phi + \delta_{k+1}`.
+    All harmonics share :math:`\phi`, so none needs a sine of its own: :math:`\sin (k+2)\phi =
+    2 \cos 2\phi \sin k\phi - \sin (k-2)\phi`.
 
     Args:
       f0_hz: fundamental at each frame, in Hz.
@@ -383,18 +383,16 @@ def _phase_adjoint(per_cycle: Array, frames: int, size: _Size) -> Array:
 
 
 def _fold(cycles: Array, dtype: jnp.dtype) -> tuple[Array, Array, Array, Array]:
-    r"""The sine, cosine, kappa and sign for the phase folded to :math:`|x| \le \pi/2`.
+    r"""The sine and cosine of r and of :math:`\pi q / 2`, for phase :math:`x = r + \pi q / 2`.
 
-    Reinsch's recurrence is stable near 0 only. Where the cosine is negative the phase is turned
-    by half a cycle, exactly in fixed point, and :math:`\sin k(x + \pi) = (-1)^k \sin kx`: the
-    sign is -1 there, and odd harmonics are multiplied by it.
+    The quarter turns q are taken off in fixed point, so :math:`|r| \le \pi / 4` is exact.
     """
     bits = jnp.iinfo(cycles.dtype).bits
-    turned = (cycles + (1 << (bits - 2))) >> (bits - 1)
-    half = to_float_cycles(cycles + (turned << (bits - 1)), dtype) * np.pi
-    sine, cosine = jnp.sin(half), jnp.cos(half)
-    kappa = 4 * sine * sine
-    return 2 * sine * cosine, 1 - 0.5 * kappa, kappa, 1 - 2 * turned.astype(dtype)
+    quarter = (cycles + (1 << (bits - 3))) >> (bits - 2)
+    rest = to_float_cycles(cycles - (quarter << (bits - 2)), dtype) * (2 * np.pi)
+    odd = (quarter & 1).astype(dtype)
+    toward = 1 - (quarter & 2).astype(dtype)
+    return jnp.sin(rest), jnp.cos(rest), odd * toward, (1 - odd) * toward
 
 
 def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = False) -> Array:
@@ -422,24 +420,36 @@ def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = 
 
 
 def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
-    """``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
+    r"""``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
 
-    Each tap has an accumulator of odd and one of even harmonics; interpolation weights and the
-    sign of odd harmonics are applied once, at the end, so a harmonic costs one multiply-add for
-    each tap and two for the recurrence.
+    Odd and even harmonics are two recurrences of stride 2x, so that the processor works on one
+    while the other's sum is under way. With :math:`x = r + \pi q/2` the stride is :math:`2r` and
+    a sign :math:`(-1)^q`. Reinsch's form, :math:`\delta \leftarrow \delta - \kappa v` and
+    :math:`v \leftarrow v + \delta` with :math:`\kappa = 4 \sin^2 r`, is stable as
+    :math:`|2r| \le \pi/2`, and the sign belongs to every other step. Each tap has an accumulator
+    of those steps and one of the others, so a harmonic costs one multiply-add for each tap and
+    two for the recurrence.
     """
-    sine, cosine, kappa, sign = _fold(cycles, taps.dtype)
-    value, step = (cosine, -0.5 * kappa) if slope else (sine, sine)
-    sums = [[jnp.zeros_like(value)] * len(taps) for _ in range(2)]
+    sine, cosine, sine_q, cosine_q = _fold(cycles, taps.dtype)
+    kappa = 4 * sine * sine
+    sign = 1 - 2 * sine_q * sine_q
+    if slope:
+        values = [cosine * cosine_q - sine * sine_q, sign * (1 - 0.5 * kappa)]
+        steps = [-2 * sine * sine_q, -0.5 * kappa * sign]
+    else:
+        values = [sine * cosine_q + cosine * sine_q, sign * 2 * sine * cosine]
+        steps = [2 * sine * cosine_q, values[1]]
+    sums = [[jnp.zeros_like(sine)] * len(taps) for _ in range(2)]
     for k in range(taps.shape[-1]):
-        scaled = value * (k + 1) if slope else value
-        sums[k % 2] = [
-            total + tap[:, k, None] * scaled for total, tap in zip(sums[k % 2], taps, strict=True)
+        chain, step = k % 2, k // 2 % 2
+        scaled = values[chain] * (k + 1) if slope else values[chain]
+        sums[step] = [
+            total + tap[:, k, None] * scaled for total, tap in zip(sums[step], taps, strict=True)
         ]
-        step = step - kappa * value
-        value = value + step
+        steps[chain] = steps[chain] - kappa * values[chain]
+        values[chain] = values[chain] + steps[chain]
     weights = size.weights.astype(taps.dtype)[:, None]
-    return sum(w * (sign * odd + even) for w, odd, even in zip(weights, *sums, strict=True))
+    return sum(w * (same + sign * other) for w, same, other in zip(weights, *sums, strict=True))
 
 
 def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size) -> Array:
@@ -465,36 +475,26 @@ def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size
 
 def _correlate(cycles: Array, cotangent: Array, weights: np.ndarray, n_harmonics: int) -> Array:
     """``(taps, harmonics)`` of one hop: see `_taps_adjoint`."""
-    n_fine = max(2, int(np.ceil(np.sqrt(n_harmonics * len(weights)))))
+    n_fine = max(2, math.ceil(math.sqrt(n_harmonics * len(weights))))
     n_coarse = -(-n_harmonics // n_fine)
-    sine, cosine, kappa, sign = _fold(cycles, cotangent.dtype)
+    sine, cosine, sine_q, cosine_q = _fold(cycles, cotangent.dtype)
+    first = _turned((sine, cosine), (sine_q, cosine_q))
+    fine = [(jnp.zeros_like(sine), jnp.ones_like(sine)), first]
+    while len(fine) <= n_fine:
+        fine.append(_turned(fine[-1], first))
+    stride = fine.pop()
+    coarse = [first]
+    while len(coarse) < n_coarse:
+        coarse.append(_turned(coarse[-1], stride))
 
-    fine = [(jnp.zeros_like(sine), jnp.ones_like(sine)), (sine, cosine)]
-    sine_step, cosine_step = sine, -0.5 * kappa
-    for _ in range(2, n_fine + 1):
-        sine_step, cosine_step = (
-            sine_step - kappa * fine[-1][0],
-            cosine_step - kappa * fine[-1][1],
-        )
-        fine.append((fine[-1][0] + sine_step, fine[-1][1] + cosine_step))
-    stride, fine = fine[-1], fine[:-1]
-
-    coarse = [(sine, cosine)]
-    for _ in range(1, n_coarse):
-        (s, c), (ds, dc) = coarse[-1], stride
-        coarse.append((s * dc + c * ds, c * dc - s * ds))
-
-    signs = (jnp.ones_like(sign), sign)
-    left = jnp.stack(
-        [
-            jnp.concatenate([s * weighted, c * weighted])
-            for weight in weights
-            for p, (s, c) in enumerate(coarse)
-            for weighted in [cotangent * weight * signs[(1 + p * n_fine) % 2]]
-        ]
-    )
-    right = jnp.stack(
-        [jnp.concatenate([c * signs[q % 2], s * signs[q % 2]]) for q, (s, c) in enumerate(fine)]
-    )
+    left = jnp.stack([jnp.concatenate([s, c]) for s, c in coarse])
+    left = left[None] * jnp.tile(cotangent[None] * weights, 2)[:, None]
+    right = jnp.stack([jnp.concatenate([c, s]) for s, c in fine])
     out = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
     return out.reshape(len(weights), n_coarse * n_fine)[:, :n_harmonics]
+
+
+def _turned(angle: tuple[Array, Array], by: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Sine and cosine of the sum of two angles, given those of each."""
+    (s, c), (ds, dc) = angle, by
+    return s * dc + c * ds, c * dc - s * ds
