@@ -1,7 +1,7 @@
 """Harmonic synthesis, 4 x 4 s at 16 kHz, 100 harmonics: time, memory and error beside rivals.
 
-Run: ``python tests/benchmarks/bench_harmonic_synthesis.py`` (``DDSPX_BENCH_TF`` names an interpreter
-with ddsp 3.7). The error is against float64, in dB below the signal.
+Run: ``python tests/benchmarks/bench_harmonic_synthesis.py``, with ``DDSPX_BENCH_TF`` naming an
+interpreter with ddsp 3.7. The error is against float64, in dB below the signal.
 """
 
 from functools import partial
