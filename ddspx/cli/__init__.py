@@ -51,9 +51,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     """Parses and runs one command; what its input lacks becomes a sentence."""
     program = f"ddspx {name}"
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _complain(
-            f"{program}: warning", message
-        )
+        warnings.showwarning = lambda message, *_, **__: _complain(f"{program}: warning", message)
         try:
             import tyro
 

@@ -5,3 +5,9 @@ from ddspx.transfer._adjust import (
     adjust as adjust,
     match_loudness as match_loudness,
 )
+from ddspx.transfer._transfer import (
+    Range as Range,
+    TransferReport as TransferReport,
+    synthesise as synthesise,
+    transfer as transfer,
+)

@@ -87,7 +87,7 @@ def adjust(
       >>> violin = InstrumentStatistics(
       ...     sample_rate=16000, hop_length=64, loudness_quantiles=(-40.0, -10.0),
       ...     pitch_midi_min=55.0, pitch_midi_mean=72.0, pitch_midi_max=91.0,
-      ...     duration_s=60.0, feature_version=1,
+      ...     duration_s=60.0, feature_version="1",
       ... )
       >>> low, louder = np.full(250, 131.0), np.linspace(-60.0, -50.0, 250)
       >>> played = adjust(low, np.ones(250), louder, statistics=violin, frame_rate=250.0)
@@ -101,12 +101,7 @@ def adjust(
     """
     same_size("`f0_hz` and `f0_confidence`", len(f0_hz), len(f0_confidence), "frames")
     same_size("`f0_hz` and `loudness_db`", len(f0_hz), len(loudness_db), "frames")
-    if octave is not None and abs(octave) > _MAX_OCTAVES:
-        raise ValueError(
-            f"`octave` must be from -{_MAX_OCTAVES} to {_MAX_OCTAVES}, got {octave}."
-        )
-    if not math.isfinite(loudness_shift_db):
-        raise ValueError(f"`loudness_shift_db` must be finite, got {loudness_shift_db}.")
+    check_options(octave=octave, loudness_shift_db=loudness_shift_db)
     confident = confident_frames(f0_hz, f0_confidence, loudness_db)
     notes = note_frames(confident, frame_rate=frame_rate)
     sure = confident & notes
@@ -123,6 +118,14 @@ def adjust(
         gain.astype(dtype),
         octave,
     )
+
+
+def check_options(*, octave: int | None, loudness_shift_db: float) -> None:
+    """Raises a ValueError if an option of :func:`adjust` is out of range."""
+    if octave is not None and abs(octave) > _MAX_OCTAVES:
+        raise ValueError(f"`octave` must be from -{_MAX_OCTAVES} to {_MAX_OCTAVES}, got {octave}.")
+    if not math.isfinite(loudness_shift_db):
+        raise ValueError(f"`loudness_shift_db` must be finite, got {loudness_shift_db}.")
 
 
 def audible_frames(loudness_db: Float[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
@@ -147,9 +150,7 @@ def note_frames(
     return _without_short_runs(closed, True, _SHORTEST_NOTE_S * frame_rate)
 
 
-def fade(
-    notes: Bool[np.ndarray, " frames"], *, frame_rate: float
-) -> Float[np.ndarray, " frames"]:
+def fade(notes: Bool[np.ndarray, " frames"], *, frame_rate: float) -> Float[np.ndarray, " frames"]:
     """Gain of 1 in a note, 0 away from it, and a raised cosine over 30 ms on either side."""
     away = _frames_to_nearest(notes) / max(1.0, _FADE_S * frame_rate)
     return 0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))

@@ -19,7 +19,7 @@ def statistics(low=-40.0, high=-10.0, midi=72.0):
         pitch_midi_mean=midi,
         pitch_midi_max=midi + 12,
         duration_s=60.0,
-        feature_version=1,
+        feature_version="1",
     )
 
 
@@ -34,9 +34,7 @@ def phrase(rng, frames=1000, f0_hz=220.0):
 
 
 def play(features, **options):
-    return adjust(
-        *features, **{"statistics": statistics(), "frame_rate": FRAME_RATE, **options}
-    )
+    return adjust(*features, **{"statistics": statistics(), "frame_rate": FRAME_RATE, **options})
 
 
 # Values

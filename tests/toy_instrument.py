@@ -1,0 +1,55 @@
+"""An untrained instrument, small but with every part, for tests that need some model folder."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx.features import FEATURE_VERSION
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    InstrumentStatistics,
+    save_autoencoder,
+)
+
+SAMPLE_RATE, HOP = 16_000, 64
+
+
+def save_toy_instrument(folder: Path) -> Path:
+    """Writes the model folder; its pitch is around A4, its loudness from -45 to -10 dB."""
+    config = AutoencoderConfig(
+        sample_rate=SAMPLE_RATE,
+        hop_length=HOP,
+        n_harmonics=12,
+        n_magnitudes=9,
+        rnn_channels=16,
+        fc_channels=16,
+        fc_layers=1,
+        reverb_length=1200,
+        amplitude_upsampling="hann",
+        loss_n_ffts=(256,),
+    )
+    model = Autoencoder(config, rngs=nnx.Rngs(0))
+    model.reverb.taps[...] = 0.02 * jax.random.normal(jax.random.key(1), (1200,), jnp.float32)
+    statistics = InstrumentStatistics(
+        sample_rate=SAMPLE_RATE,
+        hop_length=HOP,
+        loudness_quantiles=tuple(np.linspace(-45.0, -10.0, 101).tolist()),
+        pitch_midi_min=60.0,
+        pitch_midi_mean=69.0,
+        pitch_midi_max=80.0,
+        duration_s=10.0,
+        feature_version=FEATURE_VERSION,
+    )
+    save_autoencoder(folder, model, statistics=statistics, provenance={"licence": "CC0-1.0"})
+    return folder
+
+
+def tone(seconds: float, *, f0_hz: float = 220.0, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Three harmonics with a swell: a pitch that no tracker misses, and some dynamics."""
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    swell = 0.02 + 0.2 * np.sin(np.pi * time / seconds) ** 2
+    return swell * sum(np.sin(2 * np.pi * k * f0_hz * time) / k for k in (1, 2, 3))

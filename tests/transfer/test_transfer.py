@@ -1,0 +1,183 @@
+"""From file to file: length, pitch and level, blocks, memory, and nothing left after an error."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone
+
+from ddspx import core, io
+from ddspx.features import conditioning_features
+from ddspx.models.autoencoder import load_autoencoder
+from ddspx.transfer import Playable, synthesise, transfer
+
+
+@pytest.fixture(scope="module")
+def instrument(tmp_path_factory):
+    return save_toy_instrument(tmp_path_factory.mktemp("models") / "toy")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recordings") / "tone.wav"
+    io.write_audio(path, tone(1.5), sample_rate=SAMPLE_RATE)
+    return path
+
+
+def played_tracks(rng, frames, gain=1.0):
+    """A sound to play: leaps of pitch in which harmonics come and go at Nyquist."""
+    midi = np.repeat(rng.uniform(40.0, 100.0, -(-frames // 7)), 7)[:frames]
+    return Playable(
+        (440.0 * 2 ** ((midi - 69) / 12)).astype(np.float32),
+        rng.uniform(-40.0, -10.0, frames).astype(np.float32),
+        np.full(frames, gain, np.float32),
+        0,
+    )
+
+
+# Values
+
+
+@pytest.mark.parametrize(("rate", "n_input"), [(16_000, 12_345), (44_100, 33_333), (8_000, 6_001)])
+def test_the_output_is_as_long_as_the_input_to_the_sample(instrument, tmp_path, rate, n_input):
+    source, output = tmp_path / "in.wav", tmp_path / "out.wav"
+    io.write_audio(source, tone(1.0, sample_rate=rate)[:n_input], sample_rate=rate)
+    report = transfer(source, output, to=instrument)
+    heard = io.read_audio(source, sample_rate=SAMPLE_RATE)
+    played = io.read_audio(output, sample_rate=SAMPLE_RATE)
+    assert report.n_samples == heard.size == played.size
+    assert abs(played.size - n_input * SAMPLE_RATE / rate) <= 0.5
+
+
+def test_the_report_says_what_was_heard_and_done(instrument, recording, tmp_path):
+    report = transfer(recording, tmp_path / "out.flac", to=instrument)
+    assert report.sample_rate == SAMPLE_RATE
+    assert report.confident_share > 0.95
+    # A3 is an octave under the instrument's mean, A4.
+    assert report.octaves == 1
+    np.testing.assert_allclose(report.source_f0_hz, 220.0, rtol=0.01)
+    np.testing.assert_allclose(report.played_f0_hz, 440.0, rtol=0.01)
+    heard = conditioning_features(tone(1.5), sample_rate=SAMPLE_RATE, hop_length=HOP)
+    assert abs(report.source_loudness_db.median - np.median(heard.loudness_db)) < 0.5
+    assert report.played_loudness_db.low < report.played_loudness_db.high
+    audio = io.read_audio(tmp_path / "out.flac", sample_rate=SAMPLE_RATE)
+    assert abs(report.peak - np.abs(audio).max()) < 1e-4
+
+
+def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    n_samples = 130 * HOP + 17
+    played = played_tracks(rng, 131)
+    play = nnx.jit(lambda model, *inputs: model(*inputs, n_samples=n_samples))
+    f0_hz, loudness_db = jnp.asarray(played.f0_hz), jnp.asarray(played.loudness_db)
+    whole = play(model, jax.random.key(5), f0_hz, loudness_db)
+    blocks = list(synthesise(model, played, n_samples=n_samples, seed=5, block_hops=50))
+    assert [block.size for block in blocks] == [50 * HOP, 50 * HOP, 30 * HOP + 17]
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=2e-5)
+
+
+# Physics
+
+
+def test_the_changed_octave_and_loudness_are_heard(instrument, recording, tmp_path):
+    def play(**options):
+        transfer(recording, tmp_path / "out.wav", to=instrument, **options)
+        return io.read_audio(tmp_path / "out.wav", sample_rate=SAMPLE_RATE)
+
+    plain, octave_up, quiet = play(), play(octave=2), play(loudness_shift_db=-60.0)
+
+    def measure(audio):
+        features = conditioning_features(audio, sample_rate=SAMPLE_RATE, hop_length=HOP)
+        sure = features.f0_confidence > 0.5
+        return np.median(features.f0_hz[sure]), np.median(features.loudness_db[sure])
+
+    (f0, loudness), (f0_up, _), (_, loudness_down) = map(measure, (plain, octave_up, quiet))
+    assert abs(12 * np.log2(f0 / 440.0)) < 0.2
+    assert abs(12 * np.log2(f0_up / 880.0)) < 0.2
+    # The untrained instrument hardly hears loudness: it is the gain that takes 42 of the 60 dB.
+    assert loudness - loudness_down > 20.0
+
+
+def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    played = played_tracks(rng, 101)
+    played.gain[40:] = 0.0
+    audio = np.concatenate(list(synthesise(model, played, n_samples=100 * HOP)))
+    taps = model.reverb.length
+    assert np.abs(audio[: 39 * HOP]).max() > 1e-3
+    assert np.abs(audio[41 * HOP : 40 * HOP + taps - 1]).max() > 1e-5
+    np.testing.assert_allclose(audio[40 * HOP + taps :], 0.0, atol=1e-6)
+
+
+def test_noise_is_said_to_be_noise(instrument, tmp_path, rng):
+    io.write_audio(tmp_path / "in.wav", 0.1 * rng.standard_normal(20_000), sample_rate=SAMPLE_RATE)
+    with pytest.warns(UserWarning, match="mostly unpitched: only .*% of its sounding frames"):
+        report = transfer(tmp_path / "in.wav", tmp_path / "out.wav", to=instrument)
+    assert report.confident_share < 0.25
+    assert (tmp_path / "out.wav").is_file()
+
+
+# Transformations
+
+
+def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    played = played_tracks(rng, 301)
+    played.gain[:] = rng.uniform(0.0, 1.0, 301)
+    n_samples = 300 * HOP + 63
+    whole, blocks = (
+        np.concatenate(list(synthesise(model, played, n_samples=n_samples, block_hops=hops)))
+        for hops in (301, 47)
+    )
+    assert whole.size == n_samples
+    np.testing.assert_allclose(blocks, whole, atol=2e-5)
+
+
+def test_a_transfer_can_be_repeated_and_its_noise_changed(instrument, recording, tmp_path):
+    outputs = [tmp_path / f"{name}.flac" for name in "abc"]
+    for path, seed in zip(outputs, (0, 0, 1), strict=True):
+        transfer(recording, path, to=instrument, seed=seed)
+    first, second, other = (path.read_bytes() for path in outputs)
+    assert first == second
+    assert first != other
+
+
+def test_frames_kept_are_few_bytes_and_blocks_one_size(instrument, rng):
+    """What a transfer holds is three tracks and one block, however long it lasts."""
+    model, _, _ = load_autoencoder(instrument)
+    played = played_tracks(rng, core.n_frames(120 * SAMPLE_RATE, hop_length=HOP))
+    assert sum(track.nbytes for track in played[:3]) <= 12 * 250 * 120 + 12
+    sizes = {block.size for block in synthesise(model, played, n_samples=120 * SAMPLE_RATE)}
+    assert sizes == {1000 * HOP}
+
+
+# Boundary errors
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_listening(
+    instrument, recording, tmp_path
+):
+    with pytest.raises(ValueError, match=r"'\.mp3'"):
+        transfer(recording, tmp_path / "out.mp3", to=instrument)
+    assert not any(tmp_path.iterdir())
+
+
+def test_features_of_another_version_are_refused(instrument, recording, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(instrument, folder)
+    fields = json.loads((folder / "statistics.json").read_text())
+    fields["feature_version"] = "before"
+    (folder / "statistics.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match="prepare its recordings and train it again"):
+        transfer(recording, tmp_path / "out.wav", to=folder)
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_frames_that_do_not_fit_the_length_are_refused(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    with pytest.raises(ValueError, match="`n_samples` must have the 11 frames"):
+        next(synthesise(model, played_tracks(rng, 11), n_samples=9 * HOP))
