@@ -38,9 +38,9 @@ class RnnFcDecoder(nnx.Module):
       ...     (1, 1), 126, rnn_channels=16, fc_channels=16, fc_layers=2, rngs=nnx.Rngs(0)
       ... )
       >>> loudness = pitch = jnp.ones((2, 50, 1), jnp.float32)
-      >>> outputs, carry = decoder((loudness, pitch))
-      >>> outputs.shape, carry.shape
-      ((2, 50, 126), (2, 16))
+      >>> outputs, states = decoder((loudness, pitch))
+      >>> outputs.shape, states.shape
+      ((2, 50, 126), (2, 50, 16))
 
     References:
       Engel et al., `DDSP: Differentiable Digital Signal Processing
@@ -73,13 +73,14 @@ class RnnFcDecoder(nnx.Module):
         self,
         inputs: Sequence[Float[Array, "*batch frames _"]],
         carry: Float[Array, "*batch state"] | None = None,
-    ) -> tuple[Float[Array, "*batch frames outputs"], Float[Array, "*batch state"]]:
+    ) -> tuple[Float[Array, "*batch frames outputs"], Float[Array, "*batch frames state"]]:
         """Decodes the frames from the GRU state `carry` (zeros by default).
 
         Returns:
-          The outputs of every frame, and the `carry` with which the next frames go on.
+          The outputs of every frame, and the GRU's state after every frame: ``[..., i, :]``
+          is the `carry` with which frame i + 1 goes on as if there had been no cut.
         """
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
         heard = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]
-        remembered, carry = self.gru(jnp.concatenate(heard, axis=-1), carry)
-        return self.dense(self.out_stack(jnp.concatenate([*heard, remembered], axis=-1))), carry
+        states, _ = self.gru(jnp.concatenate(heard, axis=-1), carry)
+        return self.dense(self.out_stack(jnp.concatenate([*heard, states], axis=-1))), states

@@ -5,6 +5,7 @@ from ddspx.models.autoencoder.config import (
     InstrumentStatistics as InstrumentStatistics,
 )
 from ddspx.models.autoencoder.convert import (
+    instrument_names as instrument_names,
     load_autoencoder as load_autoencoder,
     save_autoencoder as save_autoencoder,
 )
@@ -12,4 +13,5 @@ from ddspx.models.autoencoder.model import (
     Autoencoder as Autoencoder,
     HarmonicControls as HarmonicControls,
     NoiseControls as NoiseControls,
+    SynthesisState as SynthesisState,
 )

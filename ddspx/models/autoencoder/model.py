@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
 
 from ddspx import core
-from ddspx._checks import same_size
 from ddspx._typing import Array, Float, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
 from ddspx.nn import Reverb, RnnFcDecoder
@@ -26,6 +26,24 @@ class NoiseControls(NamedTuple):
     """What `core.filtered_noise` plays: one row per frame."""
 
     magnitudes: Float[Array, "*batch frames bands"]
+
+
+class SynthesisState(NamedTuple):
+    """Where a stream of `Autoencoder.synthesise_block` stands, at a block's first frame.
+
+    Attributes:
+      carry: the decoder's state before that frame.
+      f0_hz: pitch of the frame before; 0 at the start.
+      phase: of the harmonics.
+      noise: of the noise.
+      room: what the reverb still rings with; None where there is no reverb.
+    """
+
+    carry: Float[Array, "*batch state"]
+    f0_hz: Float[Array, "*batch"]
+    phase: core.Phase
+    noise: core.NoiseState
+    room: core.ReverbState | None
 
 
 class Autoencoder(nnx.Module):
@@ -84,19 +102,12 @@ class Autoencoder(nnx.Module):
         Returns:
           The controls of the harmonics (the distribution sums to 1 over those below
           Nyquist), those of the noise, and the state after the last frame.
+
+        Raises:
+          ValueError: the two do not have the same shape.
         """
-        same_size("`f0_hz` and `loudness_db`", f0_hz.shape[-1], loudness_db.shape[-1], "frames")
-        loudness = loudness_db / 80.0 + 1.0
-        pitch = core.hz_to_midi(f0_hz) / 127.0
-        outputs, carry = self.decoder((loudness[..., None], pitch[..., None]), carry)
-        split = 1 + self.config.n_harmonics
-        bounded = core.exp_sigmoid(outputs[..., :split])
-        distribution = core.normalize_harmonics(
-            bounded[..., 1:], f0_hz, sample_rate=self.config.sample_rate
-        )
-        harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
-        noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
-        return harmonic, noise, carry
+        harmonic, noise, states = self._decode(f0_hz, loudness_db, carry)
+        return harmonic, noise, states[..., -1, :]
 
     def __call__(
         self,
@@ -117,16 +128,110 @@ class Autoencoder(nnx.Module):
 
         Returns:
           Audio in linear amplitude.
+
+        Raises:
+          ValueError: the inputs' shapes differ, or `n_samples` has another number of frames.
         """
-        harmonic, noise, _ = self.controls(f0_hz, loudness_db)
+        harmonic, noise, _ = self._decode(f0_hz, loudness_db, None)
+        _, dry = self._play(harmonic, noise, core.filtered_noise_init(key), None, None, n_samples)
+        return dry if self.reverb is None else self.reverb(dry)
+
+    def init_state(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SynthesisState:
+        """The start of a stream of `synthesise_block`, with the `key` of `__call__`."""
+        silence = jnp.zeros(batch_shape, jnp.uint32)
+        carry = jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
+        room = None
+        if self.reverb is not None:
+            room = core.reverb_init(self.reverb.impulse_response, batch_shape=batch_shape)
+        return SynthesisState(
+            carry,
+            jnp.zeros(batch_shape, jnp.float32),
+            core.Phase(silence, silence),
+            core.filtered_noise_init(key),
+            room,
+        )
+
+    def synthesise_block(
+        self,
+        state: SynthesisState,
+        f0_hz: Float[Array, "*batch frames"],
+        loudness_db: Float[Array, "*batch frames"],
+        *,
+        next_f0_hz: Float[Array, "*batch"] | None = None,
+        n_samples: int | None = None,
+    ) -> tuple[SynthesisState, Float[Array, "*batch samples"]]:
+        """The next block of a sound of any length, in memory of the block's size.
+
+        Frames a to b, both included, give samples ``a * hop_length`` up to, not including,
+        ``b * hop_length``; the next block begins with frame b again. Blocks of any sizes put
+        together equal `__call__` on all frames, to rounding.
+
+        Args:
+          state: from `init_state` or the block before.
+          f0_hz: pitch in Hz; 0 where there is none. Its first frame is the last of the block
+            before.
+          loudness_db: as `core.loudness_db` measures it, for the same frames.
+          next_f0_hz: pitch of the frame after these, in Hz, where it is known: a harmonic that
+            is about to reach Nyquist fades before it. 0, the default, where there is none.
+          n_samples: as in `__call__`; only the last block may have more than its hops. Static.
+
+        Returns:
+          The state at frame b, and the audio.
+
+        Raises:
+          ValueError: as `__call__`.
+        """
+        harmonic, noise, states = self._decode(f0_hz, loudness_db, state.carry)
+        after = jnp.zeros_like(state.f0_hz) if next_f0_hz is None else next_f0_hz
+        noise_state, audio = self._play(
+            harmonic, noise, state.noise, state.phase, (state.f0_hz, after), n_samples
+        )
+        room = state.room
+        if self.reverb is not None:
+            room, audio = core.reverb_step(room, audio, self.reverb.impulse_response)
+        # The next block decodes the last frame again, from the state that it was decoded from.
+        carry = jnp.concatenate([state.carry[..., None, :], states], axis=-2)[..., -2, :]
+        phase = core.advance_phase(
+            f0_hz,
+            hop_length=self.config.hop_length,
+            sample_rate=self.config.sample_rate,
+            initial_phase=state.phase,
+        )
+        before = jnp.concatenate([state.f0_hz[..., None], f0_hz], axis=-1)[..., -2]
+        return SynthesisState(carry, before, phase, noise_state, room), audio
+
+    def _decode(self, f0_hz, loudness_db, carry):
+        """The controls, and the decoder's state after every frame."""
+        if f0_hz.shape != loudness_db.shape:
+            raise ValueError(
+                "`f0_hz` and `loudness_db` must have the same shape, got "
+                f"{f0_hz.shape} and {loudness_db.shape}."
+            )
+        loudness = loudness_db / 80.0 + 1.0
+        pitch = core.hz_to_midi(f0_hz) / 127.0
+        outputs, states = self.decoder((loudness[..., None], pitch[..., None]), carry)
+        split = 1 + self.config.n_harmonics
+        bounded = core.exp_sigmoid(outputs[..., :split])
+        distribution = core.normalize_harmonics(
+            bounded[..., 1:], f0_hz, sample_rate=self.config.sample_rate
+        )
+        harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
+        noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
+        return harmonic, noise, states
+
+    def _play(self, harmonic, noise, noise_state, phase, neighbours_hz, n_samples):
+        """The dry sound, and the noise's state after it."""
         hop_length = self.config.hop_length
-        audio = core.harmonic_synthesis(
+        tones = core.harmonic_synthesis(
             *harmonic,
             hop_length=hop_length,
             sample_rate=self.config.sample_rate,
             n_samples=n_samples,
             amplitude_upsampling=self.config.amplitude_upsampling,
-        ) + core.filtered_noise(
-            key, noise.magnitudes, hop_length=hop_length, n_samples=n_samples
+            initial_phase=phase,
+            neighbours_hz=neighbours_hz,
         )
-        return audio if self.reverb is None else self.reverb(audio)
+        noise_state, breath = core.filtered_noise_step(
+            noise_state, noise.magnitudes, hop_length=hop_length, n_samples=n_samples
+        )
+        return noise_state, tones + breath
