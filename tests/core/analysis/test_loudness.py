@@ -1,0 +1,140 @@
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from helpers import (
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+    sine,
+)
+
+from ddspx import core
+
+RATE = 16000
+
+
+def loudness(audio, **kwargs):
+    return core.loudness_db(jnp.asarray(audio), sample_rate=RATE, hop_length=64, **kwargs)
+
+
+def definition(audio, n_fft, hop_length, sample_rate):
+    """The formula of the docstring in float64, on librosa's spectrum and A-weighting."""
+    spectrum = librosa.stft(audio, n_fft=n_fft, hop_length=hop_length)
+    frequencies_hz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
+    gains_db = np.full(frequencies_hz.shape, -80.0)
+    gains_db[1:] = librosa.A_weighting(frequencies_hz[1:])
+    power = np.mean(10 ** (gains_db / 10)[:, None] * np.abs(spectrum) ** 2, axis=0)
+    return 10 * np.log10(np.maximum(power, 1e-8))
+
+
+# Values
+
+
+def test_a_weighting_is_librosas():
+    frequencies_hz = np.geomspace(1, 24000, 200)
+    actual = core.a_weighting_db(jnp.asarray(frequencies_hz))
+    assert_close(actual, librosa.A_weighting(frequencies_hz), scale=80)
+
+
+def test_a_weighting_of_the_standards_table():
+    # IEC 61672-1, table 3, rounded to 0.1 dB there.
+    table = {31.5: -39.4, 63: -26.2, 125: -16.1, 500: -3.2, 1000: 0, 2000: 1.2, 8000: -1.1}
+    nominal = np.array(list(table))
+    exact = 1000 * 10 ** (np.round(10 * np.log10(nominal / 1000)) / 10)
+    actual = core.a_weighting_db(jnp.asarray(exact))
+    np.testing.assert_allclose(actual, list(table.values()), atol=0.06)
+    assert float(core.a_weighting_db(jnp.zeros(()))) == -80
+
+
+@pytest.mark.parametrize(
+    ("frequency_hz", "amplitude", "expected_db"),
+    [(100, 1, 1.04), (440, 1, 15.71), (1000, 1, 19.81), (440, 0.1, -4.29)],
+)
+def test_tones_read_what_ddsp_3_reads(frequency_hz, amplitude, expected_db):
+    tone = sine(frequency_hz, 8000, sample_rate=RATE, amplitude=amplitude)
+    np.testing.assert_allclose(np.asarray(loudness(tone))[10:-10], expected_db, atol=0.06)
+
+
+def test_noises_read_what_ddsp_3_reads(rng):
+    uniform = np.mean(loudness(rng.uniform(-1, 1, 64000)))
+    normal = np.mean(loudness(rng.standard_normal(64000)))
+    np.testing.assert_allclose([uniform, normal], [18.23, 22.90], atol=0.2)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "rate"), [(512, 64, 16000), (300, 70, 44100)])
+def test_loudness_is_its_definition(n_fft, hop_length, rate):
+    audio = noise(2000) * np.linspace(0, 1, 2000) ** 8
+    actual = core.loudness_db(
+        jnp.asarray(audio), sample_rate=rate, hop_length=hop_length, n_fft=n_fft
+    )
+    assert_close(actual, definition(audio, n_fft, hop_length, rate), scale=20)
+
+
+def test_silence_reads_the_floor():
+    np.testing.assert_allclose(loudness(np.zeros(1000)), -80, rtol=1e-6)
+    np.testing.assert_allclose(loudness(np.zeros(1000), range_db=60.0), -60, rtol=1e-6)
+
+
+# Physics
+
+
+def test_ten_times_the_amplitude_is_twenty_decibels():
+    audio = noise(2000)
+    assert_close(loudness(10 * audio), np.asarray(loudness(audio)) + 20, scale=20)
+
+
+def test_loudness_follows_the_audio_to_the_frame():
+    # Silence up to sample 1024: the frame there is the first with half its window on the tone.
+    tone = sine(1000, 2048, sample_rate=RATE)
+    tone[:1024] = 0
+    db = np.asarray(loudness(tone))
+    assert (db[: (1024 - 256) // 64] < -79).all()
+    # Half of a Hann window has half of its amplitude on the bin and spreads over its neighbours.
+    assert db[-5 - 4] - db[1024 // 64] == pytest.approx(3.0, abs=0.2)
+
+
+# Gradients
+
+
+def test_loudness_gradients():
+    def f(audio):
+        return core.loudness_db(audio, sample_rate=8000, hop_length=6, n_fft=16)
+
+    check_grads(f, noise(30), order=1)
+    check_grads(core.a_weighting_db, np.array([50.0, 440.0, 9000.0]), order=1)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-6, 1.0])
+def test_gradients_are_finite_at_any_level(level):
+    assert_finite_grads(loudness, np.full(600, level))
+    assert_finite_grads(loudness, level * noise(600))
+
+
+def test_gradients_are_finite_at_zero_hertz():
+    assert_finite_grads(core.a_weighting_db, np.array([0.0, 1e-3]))
+
+
+# Transformations and dtypes
+
+
+def test_loudness_transformations():
+    check_transformations(loudness, noise(3, 700), scale=20)
+
+
+def test_loudness_keeps_the_dtype():
+    check_dtypes(loudness, noise(700))
+    check_dtypes(core.a_weighting_db, np.array([0.0, 100.0]))
+
+
+# Boundary errors
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "hop_length", "n_fft"])
+def test_wrong_sizes_are_named(name):
+    sizes = {"sample_rate": RATE, "hop_length": 64, "n_fft": 512, name: 0}
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        core.loudness_db(jnp.zeros(1000), **sizes)

@@ -1,0 +1,155 @@
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from helpers import (
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+)
+
+from ddspx import core
+
+SHAPES = [
+    # n_samples, n_fft, hop_length, win_length
+    (100, 16, 4, None),
+    (101, 16, 5, 11),
+    (33, 15, 4, None),
+    (40, 12, 20, 8),
+    (5, 16, 4, None),
+]
+
+
+def definition(audio, n_fft, hop_length, win_length, center):
+    """The sum in the docstring, sample by sample in float64."""
+    win_length = win_length or n_fft
+    start = (n_fft - win_length) // 2
+    first = n_fft // 2 if center else 0
+    frames = 1 + len(audio) // hop_length if center else 1 + (len(audio) - n_fft) // hop_length
+    spectrum = np.zeros((frames, n_fft // 2 + 1), complex)
+    for i in range(frames):
+        for m in range(win_length):
+            n = i * hop_length + start + m - first
+            if 0 <= n < len(audio):
+                window = 0.5 - 0.5 * np.cos(2 * np.pi * m / win_length)
+                turn = -2j * np.pi * np.arange(n_fft // 2 + 1) * (start + m) / n_fft
+                spectrum[i] += window * audio[n] * np.exp(turn)
+    return spectrum
+
+
+# Values
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize(("n_samples", "n_fft", "hop_length", "win_length"), SHAPES)
+def test_stft_is_its_definition(n_samples, n_fft, hop_length, win_length, center):
+    if not center and n_samples < n_fft:
+        pytest.skip("no frame lies wholly inside")
+    audio = noise(n_samples)
+    actual = core.stft(
+        jnp.asarray(audio),
+        n_fft=n_fft,
+        hop_length=hop_length,
+        win_length=win_length,
+        center=center,
+    )
+    assert_close(actual, definition(audio, n_fft, hop_length, win_length, center), scale=4)
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize(("hop_length", "win_length"), [(64, None), (100, 200)])
+def test_stft_is_librosas_with_the_axes_exchanged(hop_length, win_length, center):
+    audio = noise(2, 3000)
+    sizes = {"n_fft": 256, "hop_length": hop_length, "win_length": win_length}
+    actual = core.stft(jnp.asarray(audio), **sizes, center=center)
+    expected = librosa.stft(audio, **sizes, center=center)
+    assert_close(actual, np.swapaxes(expected, -1, -2), scale=30)
+
+
+def test_spectrogram_is_the_magnitude_and_its_square():
+    audio = jnp.asarray(noise(200))
+    spectrum = np.abs(np.asarray(core.stft(audio, n_fft=32, hop_length=8)))
+    assert_close(core.spectrogram(audio, n_fft=32, hop_length=8), spectrum, scale=4)
+    power = core.spectrogram(audio, n_fft=32, hop_length=8, power=2)
+    assert_close(power, spectrum**2, scale=16)
+
+
+# Physics
+
+
+def test_a_tone_on_a_bin_reads_a_quarter_of_the_window():
+    tone = 0.5 * np.cos(2 * np.pi * 6 * np.arange(512) / 64)
+    magnitude = core.spectrogram(jnp.asarray(tone), n_fft=64, hop_length=16)
+    inner = np.asarray(magnitude)[2:-2]
+    assert_close(inner[:, 6], np.full(len(inner), 0.5 * 64 / 4), scale=16)
+    assert_close(inner[:, [5, 7]], np.full((len(inner), 2), 0.5 * 64 / 8), scale=16)
+    others = np.delete(inner, [5, 6, 7], axis=1)
+    assert_close(jnp.asarray(others), np.zeros_like(others), scale=16)
+
+
+def test_frame_i_is_centred_on_sample_i_hops():
+    for i in range(5):
+        click = np.zeros(4 * 16 + 3)
+        click[i * 16] = 1
+        power = core.spectrogram(jnp.asarray(click), n_fft=64, hop_length=16, power=2)
+        energy = np.asarray(power).sum(axis=1)
+        assert energy.argmax() == i
+        # One click under the window's peak, which is 1: all bins read 1.
+        assert_close(power[i], np.ones(33))
+
+
+def test_energy_is_conserved():
+    # Squares of Hann windows a quarter apart add up to 3/2; Parseval counts inner bins twice.
+    audio = np.pad(noise(400), 64)
+    power = core.spectrogram(jnp.asarray(audio), n_fft=64, hop_length=16, power=2)
+    both_sides = np.asarray(power, np.float64).sum(axis=0) * np.r_[1, np.full(31, 2), 1]
+    np.testing.assert_allclose(both_sides.sum() / 64, 1.5 * np.sum(audio**2), rtol=1e-5)
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_spectrogram_gradients(power):
+    def f(audio):
+        return core.spectrogram(audio, n_fft=8, hop_length=3, power=power)
+
+    check_grads(f, noise(20))
+
+
+@pytest.mark.parametrize("audio", [np.zeros(64), np.ones(64), (-1.0) ** np.arange(64)])
+def test_magnitude_gradients_are_finite(audio):
+    assert_finite_grads(lambda x: core.spectrogram(x, n_fft=16, hop_length=4), audio)
+
+
+# Transformations and dtypes
+
+
+def test_stft_transformations():
+    check_transformations(lambda x: core.stft(x, n_fft=16, hop_length=5), noise(3, 50), scale=4)
+
+
+def test_output_precision_is_the_inputs():
+    check_dtypes(lambda x: core.spectrogram(x, n_fft=16, hop_length=4), noise(50))
+    check_dtypes(lambda x: core.stft(x, n_fft=16, hop_length=4).real, noise(50))
+
+
+# Boundary errors
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("n_fft", {"n_fft": 0, "hop_length": 4}),
+        ("hop_length", {"n_fft": 16, "hop_length": 0}),
+        ("win_length", {"n_fft": 16, "hop_length": 4, "win_length": 17}),
+        ("audio", {"n_fft": 64, "hop_length": 4, "center": False}),
+        ("power", {"n_fft": 16, "hop_length": 4, "power": 3}),
+    ],
+)
+def test_wrong_sizes_are_named(name, arguments):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        core.spectrogram(jnp.zeros(50), **arguments)
