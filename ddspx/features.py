@@ -29,6 +29,7 @@ _LOUDNESS_FFT = 512
 _FRAME_SECONDS = 0.064
 _LOOK_AHEAD_SECONDS = 2.0
 _BINS_PER_OCTAVE = 60
+_VOICING_THRESHOLD = 0.45
 _GLIDE_OCTAVES_PER_SECOND = 15.0
 
 
@@ -62,7 +63,7 @@ class _Plan(NamedTuple):
     @property
     def chunk(self) -> int:
         """Frames of a chunk, which is also what the decision about a chunk looks ahead."""
-        return max(64, round(_LOOK_AHEAD_SECONDS * self.sample_rate / self.hop_length))
+        return max(64, 1 + math.ceil(_LOOK_AHEAD_SECONDS * self.sample_rate / self.hop_length))
 
     @property
     def margin(self) -> int:
@@ -80,6 +81,7 @@ def _observe(audio: Array, plan: _Plan) -> tuple[core.PitchPosterior, Array]:
         fmax=plan.fmax,
         frame_length=plan.frame_length,
         bins_per_octave=_BINS_PER_OCTAVE,
+        voicing_threshold=_VOICING_THRESHOLD,
         **rates,
     )
     loudness = core.loudness_db(audio, n_fft=_LOUDNESS_FFT, **rates)
@@ -95,8 +97,8 @@ def _decide(
     """Pitch (NaN where unvoiced), confidence, and the last state of the chunk `now`."""
     n_bins = now.f0_hz.shape[-1]
     step = plan.hop_length / plan.sample_rate
-    width = round(_GLIDE_OCTAVES_PER_SECOND * step * _BINS_PER_OCTAVE)
-    transition = core.pitch_transition(n_bins, width=min(max(width, 1), _BINS_PER_OCTAVE))
+    reach = round(_GLIDE_OCTAVES_PER_SECOND * step * _BINS_PER_OCTAVE)
+    transition = core.pitch_transition(n_bins, reach=min(max(reach, 1), _BINS_PER_OCTAVE))
     # Frames that overlap are not independent: two looks per frame length count in full.
     weight = min(1.0, 2 * plan.hop_length / plan.frame_length)
     evidence = jnp.concatenate([now.log_probability, ahead.log_probability], axis=-2) * weight
@@ -108,7 +110,9 @@ def _decide(
     f0_hz = jnp.take_along_axis(now.f0_hz, bins, axis=-1)[..., 0]
     aperiodicity = jnp.take_along_axis(now.aperiodicity, bins, axis=-1)[..., 0]
     is_voiced = (path < n_bins) & (aperiodicity < 1)
-    confidence = jnp.where(is_voiced, jnp.clip(1 - aperiodicity / 0.8, 0, 1), 0)
+    confidence = jnp.where(
+        is_voiced, jnp.clip(1 - aperiodicity / (2 * _VOICING_THRESHOLD), 0, 1), 0
+    )
     return jnp.where(is_voiced, f0_hz, jnp.nan), confidence, path[..., -1]
 
 

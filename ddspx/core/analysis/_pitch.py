@@ -1,4 +1,4 @@
-"""Pitch: the YIN difference function, a posterior over log-frequency bins, and Viterbi."""
+"""Pitch: YIN, a posterior over log-frequency bins, and the path through it by Viterbi."""
 
 import math
 from typing import NamedTuple
@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import same_size
-from ddspx._typing import Array, Float, Int
+from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._typing import Array, Bool, Float, Int
 from ddspx.core._framing import frame
+from ddspx.core.filters._fir import next_fast_length
 
 
 class PitchPosterior(NamedTuple):
-    """What one frame says about pitch, on a grid of log-frequency bins.
+    """What each frame says about pitch, on a grid of log-frequency bins.
 
     Attributes:
-      log_probability: log-probability of each bin and, last, of the unvoiced state.
-      f0_hz: frequency of the strongest candidate in each bin, to a fraction of a bin; the
-        bin's centre where there is no candidate.
-      aperiodicity: normalised difference of that candidate, 0 for a perfectly periodic
-        frame; 1 where there is none.
+      log_probability: log-probability of each bin and, last, of there being no pitch.
+      f0_hz: frequency of the candidate that each bin stands for, finer than the grid; the
+        bin's centre where there is none.
+      aperiodicity: of that candidate, from 0 (the frame repeats exactly) to 1 (or no candidate).
     """
 
     log_probability: Float[Array, "*batch frames states"]
@@ -30,89 +30,21 @@ class PitchPosterior(NamedTuple):
 
 
 class PitchTransition(NamedTuple):
-    """Log-scores of moving between pitch bins and the unvoiced state, which comes last.
+    """Log-scores of moving among pitch bins and an unvoiced state, which comes last.
 
     Attributes:
-      log_band: score of moving from bin i to bin i + d - width // 2, in column d.
-      log_leap: score of moving from any bin to any other; it bounds the band from below.
-      log_onset: score of moving from the unvoiced state to each bin.
-      log_offset: score of moving from each bin to the unvoiced state.
-      log_rest: score of remaining unvoiced.
+      log_glide: from bin i to bin i + d - width // 2, in column d; the width is odd.
+      log_leap: from any bin to any bin, where that is better than the glide.
+      log_onset: from the unvoiced state to any bin.
+      log_offset: from any bin to the unvoiced state.
+      log_rest: from the unvoiced state to itself.
     """
 
-    log_band: Float[Array, "bins width"]
+    log_glide: Float[Array, "bins width"]
     log_leap: Float[Array, ""]
     log_onset: Float[Array, ""]
     log_offset: Float[Array, ""]
     log_rest: Float[Array, ""]
-
-
-def _check_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> None:
-    """Raises unless 0 < fmin < fmax <= Nyquist and one period of fmin fits in a frame."""
-    if not 0.0 < fmin < fmax:
-        raise ValueError(f"`fmin` must lie between 0 and `fmax`={fmax}, got {fmin}.")
-    if fmax > sample_rate / 2:
-        raise ValueError(f"`fmax` must not exceed half of `sample_rate`={sample_rate}, got {fmax}.")
-    if math.ceil(sample_rate / fmin) > frame_length - 2:
-        raise ValueError(
-            f"`frame_length` must hold one period of `fmin`={fmin} Hz, got {frame_length}; "
-            f"use at least {math.ceil(sample_rate / fmin) + 2} samples, or raise `fmin`."
-        )
-
-
-def _lag_sums(
-    frames: Float[Array, "*batch length"], n_lags: int
-) -> tuple[Float[Array, "*batch lags"], Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
-    """Autocorrelation, and energy of the first and of the last k samples, for k < n_lags.
-
-    Frames are scaled to unit peak first: the sums are then free of under- and overflow, and
-    what is computed from their ratios does not depend on the level of the audio.
-    """
-    length = frames.shape[-1]
-    peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
-    frames = frames / jnp.where(peak > 0, peak, 1)
-    n_fft = 1 << (length + n_lags - 2).bit_length()
-    spectrum = jnp.fft.rfft(frames, n_fft)
-    power = spectrum.real**2 + spectrum.imag**2
-    correlation = jnp.fft.irfft(power, n_fft)[..., :n_lags]
-    squares = frames**2
-    zero = jnp.zeros_like(squares[..., :1])
-    head = jnp.cumsum(squares[..., : n_lags - 1], axis=-1)
-    tail = jnp.cumsum(squares[..., : length - n_lags : -1], axis=-1)
-    return (
-        correlation.astype(frames.dtype),
-        jnp.concatenate([zero, head], axis=-1),
-        jnp.concatenate([zero, tail], axis=-1),
-    )
-
-
-def _cumulative_mean_normalise(
-    difference: Float[Array, "*batch lags"],
-) -> Float[Array, "*batch lags"]:
-    """d(k) / mean(d(1..k)); 1 at lag 0 and for silent frames."""
-    k = np.arange(1, difference.shape[-1], dtype=difference.dtype)
-    k = np.broadcast_to(k, difference.shape[:-1] + k.shape)
-    total = jnp.cumsum(difference[..., 1:], axis=-1)
-    ratio = jnp.where(total > 0, difference[..., 1:] * k / jnp.where(total > 0, total, 1), 1)
-    return jnp.concatenate([jnp.ones_like(difference[..., :1]), ratio], axis=-1)
-
-
-def _troughs(
-    curve: Float[Array, "*batch lags"],
-) -> tuple[Array, Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
-    """Which points are local minima, and the shift and value of the parabola through three."""
-    left, middle, right = curve[..., :-2], curve[..., 1:-1], curve[..., 2:]
-    bend = left + right - 2 * middle
-    slope = (right - left) / 2
-    inside = jnp.abs(slope) < bend
-    shift = jnp.where(inside, -slope / jnp.where(inside, bend, 1), 0)
-    value = middle + slope * shift / 2
-    is_trough = (middle < left) & (middle <= right)
-    pad = [(0, 0)] * (curve.ndim - 1) + [(1, 1)]
-    is_trough = jnp.pad(is_trough, pad)
-    is_trough = is_trough.at[..., 0].set(curve[..., 0] < curve[..., 1])
-    value = jnp.concatenate([curve[..., :1], value, curve[..., -1:]], axis=-1)
-    return is_trough, jnp.pad(shift, pad), value
 
 
 def yin(
@@ -131,64 +63,64 @@ def yin(
       d(k) = \sum_{m=0}^{L-1} (x_m - x_{m+k})^2, \qquad
       d'(k) = d(k) \Big/ \frac{1}{k} \sum_{j=1}^{k} d(j)
 
-    with :math:`x` zero outside the frame. The period is the first local minimum of :math:`d'`
+    with :math:`x` zero after the frame. The period is the first local minimum of :math:`d'`
     below `threshold`, or the lowest point where there is none, refined by a parabola.
 
     Args:
-      audio: any level; each frame is scaled by its own peak.
+      audio: linear amplitude, of any level; each frame is scaled by its own peak.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
-      fmin: lowest frequency looked for, in Hz. Static.
+      fmin: lowest frequency looked for, in Hz, above 0. Static.
       fmax: highest frequency looked for, in Hz, at most half of `sample_rate`. Static.
-      frame_length: samples in a frame; several periods of `fmin` (2048 is 128 ms at 16 kHz).
+      frame_length: samples in a frame, several periods of `fmin` (2048 is 128 ms at 16 kHz).
         Static.
-      threshold: depth at which a minimum is accepted, from 0 to 1. Static.
+      threshold: depth at which a minimum is accepted, from 0 to 1.
 
     Returns:
-      Frequency in Hz, always finite, and confidence ``1 - d'`` at the period, from 0 (no
-      period, or silence) to 1; both in the dtype of `audio`, on the frame rule.
+      Frequency in Hz, finite in every frame, and the confidence ``1 - d'`` at the period, from
+      0 (no period, or silence) to 1; on the frame rule, in the dtype of `audio`.
 
     Raises:
       TypeError: a size is not a Python int.
-      ValueError: the frequency range is empty, exceeds half the sample rate, or `frame_length`
-        is shorter than one period of `fmin`.
+      ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
+        not hold one period of `fmin`.
 
     Properties:
-      The choice of a minimum is discrete, so the gradient is that of the parabola at the
-      chosen minimum: finite, but of no use for learning. Static: all but `audio`.
+      Which minimum is chosen is not differentiable; the gradient is that of the chosen one,
+      finite everywhere. Static: all but `audio` and `threshold`.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
       >>> tone = jnp.sin(2 * jnp.pi * 220 * jnp.arange(8000) / 16000)
-      >>> f0, confidence = core.yin(
+      >>> f0_hz, confidence = core.yin(
       ...     tone, sample_rate=16000, hop_length=4000, fmin=65.0, fmax=2000.0
       ... )
-      >>> round(float(f0[1])), round(float(confidence[1]), 1)
+      >>> round(float(f0_hz[1])), round(float(confidence[1]), 1)
       (220, 1.0)
 
     References:
       de Cheveigné and Kawahara, `YIN, a fundamental frequency estimator for speech and music
-      <https://doi.org/10.1121/1.1458024>`_, JASA 111 (2002). The frequency equals that of
-      ``librosa.yin`` from version 0.11 on, which has no confidence.
+      <https://doi.org/10.1121/1.1458024>`_, JASA 111, 2002. The frequency is that of
+      ``librosa.yin`` 0.11 and later, which has no confidence. The terms past the end of the
+      frame raise :math:`d'` and pull long periods up by some cents; :func:`pitch_posterior`
+      compares only what overlaps.
     """
     audio = jnp.asarray(audio)
-    _check_range(sample_rate, fmin, fmax, frame_length)
-    min_lag = math.floor(sample_rate / fmax)
-    max_lag = math.ceil(sample_rate / fmin)
+    min_lag, max_lag = _lag_range(sample_rate, fmin, fmax, frame_length)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
     correlation, head, _ = _lag_sums(frames, max_lag + 1)
-    difference = 2 * (correlation[..., :1] - correlation) - head
-    curve = _cumulative_mean_normalise(jnp.maximum(difference, 0))[..., min_lag:]
-    is_trough, shift, value = _troughs(curve)
-    is_trough = is_trough.at[..., -1].set(curve[..., -1] < curve[..., -2])
+    difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head, 0)
+    curve = _cumulative_mean_normalised(difference)[..., min_lag:]
+    ends = jnp.stack([curve[..., 0] < curve[..., 1], curve[..., -1] < curve[..., -2]], axis=-1)
+    is_trough = _is_trough(curve).at[..., (0, -1)].set(ends)
     accepted = is_trough & (curve < threshold)
     first, lowest = jnp.argmax(accepted, axis=-1), jnp.argmin(curve, axis=-1)
     pick = jnp.where(jnp.any(accepted, axis=-1), first, lowest)[..., None]
-    lag = min_lag + pick + jnp.take_along_axis(shift, pick, axis=-1)
-    depth = jnp.take_along_axis(value, pick, axis=-1)
-    f0_hz = (sample_rate / lag).astype(audio.dtype)
-    return f0_hz[..., 0], jnp.clip(1 - depth, 0, 1)[..., 0]
+    shift = _vertex(curve)
+    depth = jnp.take_along_axis(_parabola(curve, shift), pick, axis=-1)[..., 0]
+    period = min_lag + pick[..., 0] + jnp.take_along_axis(shift, pick, axis=-1)[..., 0]
+    return sample_rate / period, jnp.clip(1 - depth, 0, 1)
 
 
 def pitch_posterior(
@@ -198,117 +130,144 @@ def pitch_posterior(
     hop_length: int,
     fmin: float,
     fmax: float,
-    frame_length: int,
+    frame_length: int = 2048,
     bins_per_octave: int = 60,
-    voicing_threshold: float = 0.4,
-    octave_cost: float = 0.1,
-    temperature: float = 0.05,
+    voicing_threshold: float = 0.45,
+    octave_cost: float = 0.2,
+    temperature: float = 0.1,
 ) -> PitchPosterior:
     r"""Probability of every pitch bin, and of no pitch, in each frame.
 
+    .. math::
+      d(k) = \frac{1}{L - k} \sum_{m=0}^{L-k-1} (x_m - x_{m+k})^2, \qquad
+      p_b \propto \bigl( (1 - d'_b)\, e^{-o \log_2 (f_B / f_b)} \bigr)^{1 / T}
+
+    with :math:`d'` normalised as in :func:`yin`. Each local minimum of :math:`d'` is a
+    candidate of the bin it lies in and of the two on either side; :math:`d'_b` is that of the
+    best candidate of bin b, and 0.98 at most. No pitch has the probability that the likeliest
+    bin would have if its :math:`d'` were `voicing_threshold`.
+
+    A period's multiples are periods too, so the octave cost :math:`o` makes the shortest win.
+    In a reverberant room it also keeps the common period of two notes from winning over both.
+
     Args:
-      audio: any level; each frame is scaled by its own peak.
+      audio: linear amplitude, of any level; each frame is scaled by its own peak.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
-      fmin: frequency of the first bin, in Hz. Static.
-      fmax: highest frequency, in Hz, at most half of `sample_rate`. Static.
-      frame_length: samples in a frame, more than one period of `fmin`. Static.
-      bins_per_octave: resolution of the grid. Static.
-      voicing_threshold: aperiodicity at which voiced and unvoiced are equally likely.
-      octave_cost: aperiodicity that a candidate must make up for per octave that it lies lower.
-      temperature: difference of aperiodicity that changes the odds by a factor e.
+      fmin: frequency of the first bin, in Hz, above 0. Static.
+      fmax: no bin lies above it, in Hz, at most half of `sample_rate`. Static.
+      frame_length: samples in a frame, more than one period of `fmin` (2048 is 128 ms at
+        16 kHz). Longer frames are surer and blur fast notes. Static.
+      bins_per_octave: resolution of the grid; bin b is at ``fmin * 2**(b / bins_per_octave)``.
+        Static.
+      voicing_threshold: aperiodicity at which pitch and no pitch are equally likely.
+      octave_cost: a candidate an octave below another wins if its periodicity ``1 - d'`` is
+        higher by a factor of more than ``exp(octave_cost)``.
+      temperature: change of log-periodicity that changes the odds by a factor of e.
 
     Returns:
-      A :class:`PitchPosterior`.
+      A :class:`PitchPosterior` on the frame rule, in the dtype of `audio`. A silent frame has no
+      candidate.
 
     Raises:
       TypeError: a size is not a Python int.
-      ValueError: the frequency range is empty, exceeds half the sample rate, or `frame_length`
-        is shorter than one period of `fmin`.
+      ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
+        not hold one period of `fmin`.
+
+    Properties:
+      The set of candidates is not differentiable; the gradient of what they carry is finite
+      everywhere. Static: the sizes, the rate and the range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> tone = jnp.sin(2 * jnp.pi * 110 * jnp.arange(8000) / 16000)
+      >>> posterior = core.pitch_posterior(
+      ...     tone, sample_rate=16000, hop_length=4000, fmin=55.0, fmax=880.0, bins_per_octave=12
+      ... )
+      >>> int(jnp.argmax(posterior.log_probability[1])), round(float(posterior.f0_hz[1, 12]))
+      (12, 110)
+
+    References:
+      Mauch and Dixon, `pYIN <https://doi.org/10.1109/ICASSP.2014.6853678>`_, ICASSP 2014, gives
+      candidates the probability of a distribution of thresholds instead, and the centre of
+      their bin as frequency. The octave cost is that of Boersma, 1993 (Praat).
     """
     audio = jnp.asarray(audio)
-    _check_range(sample_rate, fmin, fmax, frame_length)
-    n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin))
-    min_lag = math.floor(sample_rate / fmax)
-    max_lag = math.ceil(sample_rate / fmin)
+    min_lag, max_lag = _lag_range(sample_rate, fmin, fmax, frame_length)
+    bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
+    n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
+    # The difference does not see a constant, but its terms lose their digits to a large one.
+    frames = frames - jnp.mean(frames, axis=-1, keepdims=True)
     correlation, head, tail = _lag_sums(frames, max_lag + 2)
     overlap = np.arange(frame_length, frame_length - max_lag - 2, -1, dtype=frames.dtype)
-    difference = 2 * (correlation[..., :1] - correlation) - head - tail
-    difference = jnp.maximum(difference, 0) / np.broadcast_to(overlap, difference.shape)
-    curve = _cumulative_mean_normalise(difference)[..., max(min_lag - 1, 1) :]
-    is_trough, shift, value = _troughs(curve)
-    lags = np.arange(max(min_lag - 1, 1), max_lag + 2, dtype=curve.dtype)
-    hz = sample_rate / (np.broadcast_to(lags, curve.shape) + shift)
-    bins = jnp.round(bins_per_octave * jnp.log2(hz / fmin)).astype(jnp.int32)
-    bins = jnp.where(is_trough & (bins >= 0) & (bins < n_bins), bins, n_bins)
-    value = jnp.clip(value, 0, 1)
-    grid = fmin * 2.0 ** (np.arange(n_bins) / bins_per_octave)
-
-    def scatter(bins, value, hz):
-        depth = jnp.ones(n_bins + 1, value.dtype).at[bins].min(value)
-        winner = jnp.where(value <= depth[bins], bins, n_bins)
-        f0 = jnp.asarray(np.append(grid, 1.0), value.dtype).at[winner].set(hz)
-        return depth[:-1], f0[:-1]
-
-    def flat(x):
-        return x.reshape(-1, x.shape[-1])
-
-    depth, f0_hz = jax.vmap(scatter)(flat(bins), flat(value), flat(hz))
-    # A bin also hears its neighbours, so a path need not follow every wobble of a candidate.
-    best, best_hz, best_depth = None, None, None
-    for j in (0, -1, 1, -2, 2):
-        d = jnp.roll(depth, j, -1)
-        h = jnp.roll(f0_hz, j, -1)
-        if j > 0:
-            d = d.at[:, :j].set(1)
-        if j < 0:
-            d = d.at[:, j:].set(1)
-        cost = d + 0.01 * abs(j)
-        if best is None:
-            best, best_hz, best_depth = cost, h, d
-        else:
-            take = cost < best
-            best, best_hz, best_depth = (
-                jnp.where(take, cost, best),
-                jnp.where(take, h, best_hz),
-                jnp.where(take, d, best_depth),
-            )
-    penalty = octave_cost * np.log2(fmax / grid)
-    total = best + jnp.asarray(penalty, best.dtype)[None]
-    strongest = jnp.argmin(total, axis=-1, keepdims=True)
-    # The cost of low pitch decides between candidates, not between voiced and unvoiced.
-    rest = voicing_threshold + jnp.asarray(penalty, best.dtype)[strongest]
-    voiced, unvoiced = -total / temperature, -rest / temperature
-    log_probability = jax.nn.log_softmax(jnp.concatenate([voiced, unvoiced], -1), axis=-1)
-    shape = frames.shape[:-1]
-    return PitchPosterior(
-        log_probability.reshape(*shape, n_bins + 1),
-        best_hz.reshape(*shape, n_bins),
-        best_depth.reshape(*shape, n_bins),
+    difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
+    difference = difference / np.broadcast_to(overlap, difference.shape)
+    curve = _cumulative_mean_normalised(difference)
+    # The minimum of d' is off that of d by the slope of its denominator.
+    shift = _vertex(difference)
+    depth = jnp.clip(_parabola(curve, shift), 0, 1)
+    lags = np.broadcast_to(np.arange(max_lag + 2, dtype=frames.dtype), depth.shape)
+    f0_hz = sample_rate / jnp.maximum(lags + shift, 1)
+    position = bins_per_octave * jnp.log2(f0_hz / fmin)
+    bins = jnp.round(position).astype(jnp.int32)
+    is_candidate = _is_trough(curve) & (lags >= min_lag - 1) & (bins >= 0) & (bins < n_bins)
+    bins = jnp.where(is_candidate, bins, n_bins)
+    octaves = np.arange(n_bins) / bins_per_octave
+    centres = jnp.asarray(fmin * 2**octaves, depth.dtype)
+    depth, f0_hz = jnp.vectorize(_best_of_bins, signature="(k),(k),(k),(b)->(b),(b)")(
+        bins, depth, f0_hz, centres
     )
+    depth, f0_hz, log_periodicity = _best_of_neighbours(depth, f0_hz)
+    handicap = jnp.asarray(octave_cost * (octaves - octaves[-1]), depth.dtype)
+    score = log_periodicity + jnp.broadcast_to(handicap, depth.shape)
+    # The handicap of the likeliest bin falls on both: it decides between pitches only.
+    no_pitch = handicap[jnp.argmax(score, axis=-1, keepdims=True)] + jnp.log1p(-voicing_threshold)
+    log_probability = jax.nn.log_softmax(
+        jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
+    )
+    return PitchPosterior(log_probability, f0_hz, depth)
 
 
 def pitch_transition(
-    n_bins: int, *, width: int, p_leap: float = 1e-3, p_switch: float = 1e-2
+    n_bins: int,
+    *,
+    reach: int,
+    leap_probability: float = 1e-3,
+    switch_probability: float = 1e-2,
 ) -> PitchTransition:
-    """Transition scores for :func:`viterbi` over pitch bins and an unvoiced state.
+    r"""Transition scores for :func:`viterbi`: glides near by, leaps anywhere, on and off.
+
+    .. math:: T_{i \to j} = \log \max\Bigl(1 - \frac{|i - j|}{w + 1},\; p_\mathrm{leap}\Bigr)
 
     Args:
-      n_bins: pitch bins, without the unvoiced state. Static.
-      width: bins that the pitch can glide by in one frame. Static.
-      p_leap: odds of moving further than that.
-      p_switch: odds of turning from voiced to unvoiced and back.
+      n_bins: number of pitch bins, without the unvoiced state. Static.
+      reach: bins by which the pitch can glide within a frame, :math:`w`. Static.
+      leap_probability: odds of moving further, against staying; above 0.
+      switch_probability: odds of turning from voiced to unvoiced, or back, against staying.
+
+    Returns:
+      Scores in float32, relative to staying; they need not sum to one.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: a size is below 1.
+
+    Properties:
+      Static: `n_bins`, `reach`.
+
+    Example:
+      >>> from ddspx import core
+      >>> transition = core.pitch_transition(5, reach=1)
+      >>> [round(v, 2) for v in transition.log_glide[0].tolist()]
+      [-0.69, 0.0, -0.69]
     """
-    band = np.log(1 - np.abs(np.arange(-width, width + 1)) / (width + 1))
-    band = np.broadcast_to(band, (n_bins, 2 * width + 1))
-
-    def f(x):
-        return jnp.asarray(x, jnp.float32)
-
-    return PitchTransition(
-        f(band), f(np.log(p_leap)), f(np.log(p_switch)), f(np.log(p_switch)), f(0.0)
-    )
+    n_bins, reach = positive_int("n_bins", n_bins), positive_int("reach", reach)
+    glide = np.log(1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1))
+    scores = np.broadcast_to(glide, (n_bins, glide.size)), np.log(leap_probability)
+    switch = np.log(switch_probability)
+    return PitchTransition(*(jnp.asarray(x, jnp.float32) for x in (*scores, switch, switch, 0.0)))
 
 
 def viterbi(
@@ -316,68 +275,219 @@ def viterbi(
     transition: PitchTransition,
     *,
     initial: Float[Array, "*batch states"] | None = None,
-    n_valid: Int[Array, ""] | None = None,
+    n_valid: Int[Array, ""] | int | None = None,
 ) -> Int[Array, "*batch frames"]:
-    """The most likely sequence of states.
+    r"""Most likely sequence of pitch bins and unvoiced frames.
+
+    .. math:: \arg\max_s \; a_{s_{-1}} + \sum_i \bigl(T_{s_{i-1} \to s_i} + L_{i, s_i}\bigr)
+
+    The transitions are a band and a few constants, so a frame takes ``bins * width`` steps and
+    not ``states**2``.
 
     Args:
       log_observation: log-probability of each state in each frame, the unvoiced state last.
-      transition: see :func:`pitch_transition`.
-      initial: score of each state in the frame before the first; all equal by default.
-      n_valid: frames from the first that count; later ones repeat the last. May be traced.
+      transition: scores of moving between states, see :func:`pitch_transition`.
+      initial: score :math:`a` of each state in the frame before the first, 0 or minus infinity
+        where it is known; all 0 by default.
+      n_valid: how many frames count, from the first; the rest repeat the last that does. For
+        audio that is padded to a fixed length. All by default.
 
     Returns:
-      The index of the state in each frame.
+      The state of each frame; equal scores go to the lowest state.
+
+    Raises:
+      ValueError: `log_observation` has fewer than two axes, or another number of bins than
+        `transition`.
+
+    Properties:
+      Not differentiable. A stream is decided block by block with `initial` set to the state
+      that ended the block before, and as many frames ahead as it takes for the paths to meet:
+      the tracker of `ddspx.features` waits two seconds.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> clear, unsure = [0.0, -9.0, -9.0, -9.0], [-1.0, -1.0, -0.9, -9.0]
+      >>> path = core.viterbi(
+      ...     jnp.array([clear, unsure, clear]), core.pitch_transition(3, reach=1)
+      ... )
+      >>> path.tolist()
+      [0, 0, 0]
+
+    References:
+      Viterbi, `Error bounds for convolutional codes
+      <https://doi.org/10.1109/TIT.1967.1054010>`_, 1967.
     """
     log_observation = jnp.asarray(log_observation)
-    *batch, n, states = log_observation.shape
-    same_size(
-        "`log_observation` and `transition`", states - 1, transition.log_band.shape[0], "bins"
-    )
-    flat = log_observation.reshape(-1, n, states)
+    at_least_ndim("log_observation", log_observation.shape, 2, "(*batch, frames, states)")
+    *batch, frames, states = log_observation.shape
+    n_bins = transition.log_glide.shape[0]
+    same_size("`log_observation` and `transition`", states - 1, n_bins, "pitch bins")
     if initial is None:
         initial = jnp.zeros((*batch, states), log_observation.dtype)
-    valid = np.arange(n) < (n if n_valid is None else n_valid)
-    decode = jax.vmap(_viterbi_path, in_axes=(0, 0, None, None))
-    return decode(flat, initial.reshape(-1, states), valid, transition).reshape(*batch, n)
+    valid = jnp.arange(frames) < (frames if n_valid is None else n_valid)
+    decode = jnp.vectorize(_decode, excluded=(2, 3), signature="(t,s),(s)->(t)")
+    return decode(log_observation, initial, valid, transition)
 
 
-def _viterbi_path(log_observation, initial, valid, transition):
-    band, leap, onset, offset, rest = transition
-    n_bins, width = band.shape
-    half = width // 2
+def _lag_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> tuple[int, int]:
+    """Shortest and longest period in samples; raises unless a frame holds the longest."""
+    sample_rate = positive_int("sample_rate", sample_rate)
+    frame_length = positive_int("frame_length", frame_length)
+    if not 0 < fmin < fmax:
+        raise ValueError(f"`fmin` must be above 0 and below `fmax`={fmax}, got {fmin}.")
+    if fmax > sample_rate / 2:
+        raise ValueError(f"`fmax` must be at most half of `sample_rate`={sample_rate}, got {fmax}.")
+    longest = math.ceil(sample_rate / fmin)
+    if longest + 2 > frame_length:
+        raise ValueError(
+            f"`frame_length` must hold a period of `fmin`={fmin} Hz, got {frame_length}; use "
+            f"{longest + 2} samples or more, or raise `fmin`."
+        )
+    return math.floor(sample_rate / fmax), longest
+
+
+def _lag_sums(
+    frames: Float[Array, "*batch length"], n_lags: int
+) -> tuple[Float[Array, "*batch lags"], Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
+    """Autocorrelation, and the energies of the first and last k samples, for k < n_lags.
+
+    Frames are scaled to unit peak first: the sums can then neither under- nor overflow, and
+    ratios of them do not depend on the level.
+    """
+    length = frames.shape[-1]
+    peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
+    frames = frames / jnp.where(peak > 0, peak, 1)
+    n_fft = next_fast_length(length + n_lags - 1)
+    spectrum = jnp.fft.rfft(frames, n_fft)
+    correlation = jnp.fft.irfft(spectrum.real**2 + spectrum.imag**2, n_fft)[..., :n_lags]
+    squares = frames**2
+    front, back = squares[..., : n_lags - 1], squares[..., : length - n_lags : -1]
+    pad = [(0, 0)] * (frames.ndim - 1) + [(1, 0)]
+    head, tail = (jnp.pad(jnp.cumsum(x, axis=-1), pad) for x in (front, back))
+    return correlation, head, tail
+
+
+def _cumulative_mean_normalised(
+    difference: Float[Array, "*batch lags"],
+) -> Float[Array, "*batch lags"]:
+    """The difference over its mean up to that lag; 1 at lag 0 and where all is silent."""
+    later = difference[..., 1:]
+    total = jnp.cumsum(later, axis=-1)
+    lags = np.broadcast_to(np.arange(1, total.shape[-1] + 1, dtype=total.dtype), total.shape)
+    ratio = jnp.where(total > 0, later * lags / jnp.where(total > 0, total, 1), 1)
+    return jnp.concatenate([jnp.ones_like(difference[..., :1]), ratio], axis=-1)
+
+
+def _is_trough(curve: Float[Array, "*batch lags"]) -> Bool[Array, "*batch lags"]:
+    """Whether a point is a local minimum; the ends are not."""
+    left, middle, right = curve[..., :-2], curve[..., 1:-1], curve[..., 2:]
+    pad = [(0, 0)] * (curve.ndim - 1) + [(1, 1)]
+    return jnp.pad((middle < left) & (middle <= right), pad)
+
+
+def _bend_and_slope(
+    curve: Float[Array, "*batch lags"],
+) -> tuple[Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
+    """Second and first difference around each point; 0 at the ends."""
+    left, middle, right = curve[..., :-2], curve[..., 1:-1], curve[..., 2:]
+    pad = [(0, 0)] * (curve.ndim - 1) + [(1, 1)]
+    return jnp.pad(left + right - 2 * middle, pad), jnp.pad((right - left) / 2, pad)
+
+
+def _vertex(curve: Float[Array, "*batch lags"]) -> Float[Array, "*batch lags"]:
+    """Where the parabola through a point and its neighbours has its minimum; 0 if too far."""
+    bend, slope = _bend_and_slope(curve)
+    inside = jnp.abs(slope) < bend
+    return jnp.where(inside, -slope / jnp.where(inside, bend, 1), 0)
+
+
+def _parabola(
+    curve: Float[Array, "*batch lags"], shift: Float[Array, "*batch lags"]
+) -> Float[Array, "*batch lags"]:
+    """Value of the parabola through a point and its neighbours, `shift` from the point."""
+    bend, slope = _bend_and_slope(curve)
+    return curve + shift * (slope + shift * bend / 2)
+
+
+def _best_of_bins(
+    bins: Int[Array, " lags"],
+    depth: Float[Array, " lags"],
+    f0_hz: Float[Array, " lags"],
+    centres: Float[Array, " bins"],
+) -> tuple[Float[Array, " bins"], Float[Array, " bins"]]:
+    """Depth and frequency of the deepest candidate of each bin, or 1 and the bin's centre."""
+    n_bins = centres.size
+    best = jnp.ones(n_bins, depth.dtype).at[bins].min(depth, mode="drop")
+    is_best = depth <= best.at[bins].get(mode="fill", fill_value=-1)
+    winner = jnp.where(is_best, bins, n_bins)
+    found = jnp.zeros(n_bins, f0_hz.dtype).at[winner].max(f0_hz, mode="drop")
+    return best, jnp.where(found > 0, found, centres)
+
+
+def _best_of_neighbours(
+    depth: Float[Array, "*batch bins"], f0_hz: Float[Array, "*batch bins"]
+) -> tuple[Float[Array, "*batch bins"], Float[Array, "*batch bins"], Float[Array, "*batch bins"]]:
+    """Depth and frequency of the best candidate within two bins, and its log-periodicity.
+
+    Less 0.01 for each bin away. A path can then stay in its bin while a candidate wobbles
+    across the edge.
+    """
+    reach, n_bins = 2, depth.shape[-1]
+    score = jnp.log(jnp.maximum(1 - depth, 0.02))
+    pad = [(0, 0)] * (depth.ndim - 1) + [(reach, reach)]
+    padded = [jnp.pad(x, pad, mode="edge") for x in (depth, f0_hz, score)]
+    best = (depth, f0_hz, score)
+    for offset in (-1, 1, -2, 2):
+        near_depth, near_hz, near_score = (
+            x[..., reach + offset : reach + offset + n_bins] for x in padded
+        )
+        near = (near_depth, near_hz, near_score - 0.01 * abs(offset))
+        better = near[2] > best[2]
+        best = tuple(jnp.where(better, new, old) for new, old in zip(near, best, strict=True))
+    return best
+
+
+def _decode(
+    log_observation: Float[Array, "frames states"],
+    initial: Float[Array, " states"],
+    valid: Bool[Array, " frames"],
+    transition: PitchTransition,
+) -> Int[Array, " frames"]:
+    """Viterbi for one sequence: scores forward, then the path backward.
+
+    Only scores are stored. The best predecessor of the one state on the path is cheaper to find
+    again, going back, than those of all states are to remember.
+    """
+    glide, leap, onset, offset, rest = (x.astype(log_observation.dtype) for x in transition)
+    n_bins, width = glide.shape
+    reach = width // 2
 
     def forward(score, step):
-        observation, keep = step
-        bins, silent = score[:-1], score[-1]
-        moved = jnp.pad(bins[:, None] + band, ((half, half), (0, 0)), constant_values=-jnp.inf)
-        reach = jnp.maximum(jnp.max(bins) + leap, silent + onset)
-        best = jnp.full_like(bins, reach)
+        observation, is_valid = step
+        bins, unvoiced = score[:-1], score[-1]
+        top = jnp.max(bins)
+        best = jnp.full(n_bins, jnp.maximum(top + leap, unvoiced + onset))
+        moved = jnp.pad(bins[:, None] + glide, ((reach, reach), (0, 0)), constant_values=-jnp.inf)
         for d in range(width):
-            start = 2 * half - d
-            best = jnp.maximum(best, moved[start : start + n_bins, d])
-        rest_score = jnp.maximum(silent + rest, jnp.max(bins) + offset)
-        new = jnp.append(best, rest_score) + observation
-        new = new - jnp.max(new)
-        return jnp.where(keep, new, score), score
-
-    last, scores = lax.scan(forward, initial, (log_observation, valid))
+            best = jnp.maximum(best, moved[width - 1 - d : width - 1 - d + n_bins, d])
+        silent = jnp.maximum(unvoiced + rest, top + offset)
+        after = jnp.append(best, silent) + observation
+        # Only differences count; keeping the largest at 0 keeps their digits in long audio.
+        return jnp.where(is_valid, after - jnp.max(after), score), score
 
     def backward(state, step):
-        score, keep = step
-        bins, silent = score[:-1], score[-1]
-        # sources of `state`
-        source = np.arange(n_bins)
-        d = state - source + half
-        inside = (d >= 0) & (d < width)
-        within = jnp.take_along_axis(band, jnp.clip(d, 0, width - 1)[:, None], axis=1)[:, 0]
-        to_bin = jnp.append(
-            bins + jnp.maximum(jnp.where(inside, within, -jnp.inf), leap), silent + onset
-        )
-        to_rest = jnp.append(bins + offset, silent + rest)
-        previous = jnp.argmax(jnp.where(state == n_bins, to_rest, to_bin))
-        return jnp.where(keep, previous, state).astype(jnp.int32), state
+        score, is_valid = step
+        d = state - np.arange(n_bins) + reach
+        near = jnp.take_along_axis(glide, jnp.clip(d, 0, width - 1)[:, None], axis=1)[:, 0]
+        near = jnp.where((d >= 0) & (d < width), near, -jnp.inf)
+        to_bin = jnp.append(jnp.maximum(near, leap), onset)
+        to_unvoiced = jnp.append(jnp.full(n_bins, offset), rest)
+        before = jnp.argmax(score + jnp.where(state < n_bins, to_bin, to_unvoiced))
+        return jnp.where(is_valid, before.astype(jnp.int32), state), state
 
+    last, scores = lax.scan(
+        forward, initial.astype(log_observation.dtype), (log_observation, valid)
+    )
     final = jnp.argmax(last).astype(jnp.int32)
-    _, path = lax.scan(backward, final, (scores, valid), reverse=True)
-    return path
+    return lax.scan(backward, final, (scores, valid), reverse=True)[1]
