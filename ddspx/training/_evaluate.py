@@ -14,9 +14,8 @@ from ddspx import core, features, metrics
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch, evaluation_batches, read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
-from ddspx.training._loop import check_rates
+from ddspx.training._loop import check_dataset
 
-_CONFIDENT = 0.5
 _RESAMPLINGS = 2000
 _LOUDNESS_FFT = 512
 
@@ -73,7 +72,7 @@ def evaluate(
     Raises:
       ValueError: the dataset has other rates than the model, or nothing in that split.
     """
-    check_rates(read_manifest(dataset), model.config)
+    check_dataset(read_manifest(dataset), model.config)
     renderers = _renderers(model, baselines=baselines, seed=seed)
     measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
     batches = evaluation_batches(dataset, split=split, batch_size=1)
@@ -182,8 +181,13 @@ def _measures(
     return [
         float(spectral_loss),
         float(np.mean(np.abs(ours.loudness_db - theirs.loudness_db))),
-        metrics.f0_l1_semitones(theirs.f0_hz, ours.f0_hz),
-        metrics.f0_outlier_share(theirs.f0_hz, ours.f0_hz),
+        metrics.f0_l1_semitones(theirs.f0_hz, ours.f0_hz, theirs.f0_confidence),
+        metrics.f0_outlier_share(
+            theirs.f0_hz,
+            ours.f0_hz,
+            theirs.f0_confidence,
+            predicted_confidence=ours.f0_confidence,
+        ),
     ]
 
 

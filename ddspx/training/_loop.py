@@ -8,18 +8,22 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
 from ddspx import __version__
+from ddspx._typing import Array, Key
+from ddspx.features import FEATURE_VERSION
 from ddspx.io import (
     Batch,
     Manifest,
@@ -39,7 +43,7 @@ from ddspx.models.autoencoder import (
 )
 from ddspx.training._config import TrainConfig
 from ddspx.training._logging import RunLog, progress_bar
-from ddspx.training._state import from_arrays, initial_state, to_arrays
+from ddspx.training._state import TrainState, from_arrays, initial_state, to_arrays
 from ddspx.training._step import (
     StepReport,
     adam,
@@ -107,8 +111,9 @@ def train(
       Where the run ended.
 
     Raises:
-      ValueError: the rates differ, the settings are not those of the run that `output`
-        belongs to, or the batch does not divide among the devices.
+      ValueError: the rates differ, the dataset's features are of another version, the settings
+        are not those of the run that `output` belongs to, or the batch does not divide among
+        the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
     """
@@ -140,8 +145,8 @@ def train(
     return TrainResult(run.taken, run.best, run.taken >= config.steps)
 
 
-def check_rates(manifest: Manifest, model: AutoencoderConfig) -> None:
-    """Raises a ValueError unless a dataset was prepared with the rates of a model."""
+def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
+    """Raises a ValueError unless a dataset has a model's rates and today's features."""
     for name in ("sample_rate", "hop_length"):
         theirs, ours = getattr(manifest, name), getattr(model, name)
         if theirs != ours:
@@ -149,6 +154,12 @@ def check_rates(manifest: Manifest, model: AutoencoderConfig) -> None:
                 f"The dataset was prepared with `{name}` {theirs} and the model has {ours}; "
                 f"prepare the recordings again with {ours}, or use a model with {theirs}."
             )
+    if manifest.feature_version != FEATURE_VERSION:
+        # A model must hear in use what it heard in training.
+        raise ValueError(
+            f"The dataset has features of version {manifest.feature_version!r} and this ddspx "
+            f"makes {FEATURE_VERSION!r}; prepare the recordings again."
+        )
 
 
 class _Run:
@@ -166,20 +177,17 @@ class _Run:
         self, dataset: Path, output: Path, model: AutoencoderConfig, config: TrainConfig
     ) -> None:
         self._manifest, self._config = read_manifest(dataset), config
-        check_rates(self._manifest, model)
+        check_dataset(self._manifest, model)
         self._every, self._each = _placements(config.batch_size)
         self._dataset, self._output = dataset, output
         self.folder = output.with_name(f"{output.name}.run")
         _claim(self.folder, output, _settings(self._manifest, model, config))
         self._batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
-        optimizer = adam(config)
-        self._graphdef, params = nnx.split(
-            Autoencoder(model, rngs=nnx.Rngs(config.seed)), nnx.Param
-        )
-        state = initial_state(nnx.to_pure_dict(params), optimizer, seed=config.seed)
+        rate = config.learning_rate, config.decay_rate, config.decay_steps
+        self._programs = _programs(model, *rate, config.clip_norm, self._every)
+        params = nnx.state(Autoencoder(model, rngs=nnx.Rngs(config.seed)), nnx.Param)
+        state = initial_state(nnx.to_pure_dict(params), self._programs.optimizer, seed=config.seed)
         self._state = jax.device_put(state, self._every)
-        self._step = train_step(autoencoder_loss(self._graphdef), optimizer, placement=self._every)
-        self._evaluation = autoencoder_evaluation(self._graphdef)
         self._pending: StepReport | None = None
         self._clock: deque[float] = deque(maxlen=20)
         self.taken = self.saved = 0
@@ -203,7 +211,7 @@ class _Run:
         Waiting for the step's own report would leave the device idle meanwhile.
         """
         batch = jax.device_put(next(self._batches), self._each)
-        self._state, report = self._step(self._state, batch)
+        self._state, report = self._programs.step(self._state, batch)
         self.settle(log)
         self._pending = report
         self.taken += 1
@@ -270,7 +278,7 @@ class _Run:
             # Always the same noise, so that two evaluations differ by the weights alone.
             key = jax.random.fold_in(jax.random.key(0), index)
             padded = jax.device_put(_padded(batch, size), self._each)
-            loss, audio = self._evaluation(self._state.params, key, padded)
+            loss, audio = self._programs.evaluation(self._state.params, key, padded)
             losses.append(np.asarray(loss)[:n_examples])
             if index == 0:
                 heard = min(_HEARD_EXAMPLES, n_examples)
@@ -286,7 +294,7 @@ class _Run:
 
     def _keep(self, best: Best) -> None:
         """Writes the weights to the model folder."""
-        model = nnx.merge(self._graphdef, self._state.params)
+        model = nnx.merge(self._programs.graphdef, self._state.params)
         data = self._manifest
         save_autoencoder(
             self._output,
@@ -312,6 +320,41 @@ class _Run:
             },
         )
         self.best = best
+
+
+class _Programs(NamedTuple):
+    """What is compiled for a run."""
+
+    graphdef: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    step: Callable[[TrainState, Batch], tuple[TrainState, StepReport]]
+    evaluation: Callable[[Any, Key, Batch], tuple[Array, Array]]
+
+
+@lru_cache(maxsize=2)
+def _programs(
+    model: AutoencoderConfig,
+    learning_rate: float,
+    decay_rate: float,
+    decay_steps: int,
+    clip_norm: float,
+    placement: NamedSharding,
+) -> _Programs:
+    """Kept between calls, so that going on with a run in one process does not compile again."""
+    shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
+    graphdef, _ = nnx.split(shape, nnx.Param)
+    optimizer = adam(
+        learning_rate=learning_rate,
+        decay_rate=decay_rate,
+        decay_steps=decay_steps,
+        clip_norm=clip_norm,
+    )
+    return _Programs(
+        graphdef,
+        optimizer,
+        train_step(autoencoder_loss(graphdef), optimizer, placement=placement),
+        autoencoder_evaluation(graphdef),
+    )
 
 
 def _placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:

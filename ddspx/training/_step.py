@@ -11,7 +11,6 @@ from flax import nnx
 from ddspx import core
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
-from ddspx.training._config import TrainConfig
 from ddspx.training._state import TrainState
 
 Loss = Callable[[Any, Key, Any], Float[Array, ""]]
@@ -25,16 +24,32 @@ class StepReport(NamedTuple):
     gradient_norm: Float[Array, ""]
 
 
-def adam(config: TrainConfig) -> optax.GradientTransformation:
+def adam(
+    *,
+    learning_rate: float = 3e-4,
+    decay_rate: float = 0.98,
+    decay_steps: int = 10_000,
+    clip_norm: float = 3.0,
+) -> optax.GradientTransformation:
     """Adam behind a global-norm clip, with a rate that decays exponentially and smoothly.
 
-    The constants are DDSP's: betas 0.9 and 0.999, epsilon 1e-7. DDSP clips the gradient of
-    each replica and sums over replicas, so that its rate grows with their number; here the
-    gradient is the mean over the whole batch, clipped once.
+    The constants are DDSP's, also betas 0.9 and 0.999 and epsilon 1e-7. DDSP clips the
+    gradient of each replica and sums over replicas, so that its rate grows with their number;
+    here the gradient is the mean over the whole batch, clipped once.
+
+    Args:
+      learning_rate: at step 0; at step s it is
+        ``learning_rate * decay_rate ** (s / decay_steps)``.
+      decay_rate: see `learning_rate`.
+      decay_steps: see `learning_rate`.
+      clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
+
+    Returns:
+      The optimiser.
     """
-    schedule = optax.exponential_decay(config.learning_rate, config.decay_steps, config.decay_rate)
+    schedule = optax.exponential_decay(learning_rate, decay_steps, decay_rate)
     return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
+        optax.clip_by_global_norm(clip_norm),
         optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-7),
     )
 
@@ -75,7 +90,7 @@ def train_step(
         value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        report = StepReport(value, optax.global_norm(gradient))
+        report = StepReport(value, optax.tree.norm(gradient))
         return TrainState(params, opt_state, state.step + 1, state.key), report
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement)

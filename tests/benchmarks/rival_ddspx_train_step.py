@@ -10,7 +10,7 @@ from rival import serve
 
 from ddspx.io import Batch
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
-from ddspx.training import TrainConfig, adam, autoencoder_loss, initial_state, train_step
+from ddspx.training import adam, autoencoder_loss, initial_state, train_step
 
 BATCH, FRAMES, SAMPLES = 16, 1001, 64000
 rng = np.random.default_rng(0)
@@ -22,7 +22,7 @@ batch = Batch(
 )
 model = Autoencoder(AutoencoderConfig.solo_instrument(), rngs=nnx.Rngs(0))
 graphdef, params = nnx.split(model, nnx.Param)
-optimizer = adam(TrainConfig())
+optimizer = adam()
 state = initial_state(nnx.to_pure_dict(params), optimizer, seed=0)
 step = train_step(autoencoder_loss(graphdef), optimizer)
 

@@ -1,0 +1,55 @@
+"""The log of a run: one line a step, whatever was interrupted, and events that can be read."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from ddspx.training._logging import RunLog
+
+pytest.importorskip("tensorboardX", reason="the train extra is not installed")
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def events(folder):
+    """The summaries in TensorBoard's files: records of a length, a checksum, data, a checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    for path in sorted(folder.glob("events.*")):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            event = Event.FromString(data[place + 12 : place + 12 + length])
+            yield from ((event.step, value) for value in event.summary.value)
+            place += 12 + length + 4
+
+
+def test_numbers_and_sounds_are_logged(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.scalars(1, {"train/loss": 0.5})
+        log.audio(1, "valid/0/model", np.linspace(-2, 2, 800), sample_rate=8000)
+    (line,) = lines(tmp_path)
+    assert line["step"] == 1 and line["train/loss"] == 0.5
+    by_tag = {value.tag: (step, value) for step, value in events(tmp_path)}
+    assert by_tag["train/loss"][0] == 1 and by_tag["train/loss"][1].simple_value == 0.5
+    step, value = by_tag["valid/0/model"]
+    assert (step, value.audio.sample_rate, value.audio.length_frames) == (1, 8000.0, 800)
+
+
+def test_a_resumed_log_has_every_step_once(tmp_path):
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3, 4):
+            log.scalars(step, {"train/loss": float(step)})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "tra')
+    with RunLog(tmp_path, step=2) as log:
+        log.scalars(3, {"train/loss": 30.0})
+    assert [(line["step"], line["train/loss"]) for line in lines(tmp_path)] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 30.0),
+    ]

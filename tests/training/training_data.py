@@ -1,0 +1,72 @@
+"""A dataset of a gliding tone and a model that trains on it in seconds; tests share them."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx import core
+from ddspx.features import FEATURE_VERSION
+from ddspx.io import DatasetWriter, Segment, Source
+from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
+
+SAMPLE_RATE, HOP, EXAMPLE_HOPS = 8000, 80, 50
+MODEL = AutoencoderConfig(
+    sample_rate=SAMPLE_RATE,
+    hop_length=HOP,
+    n_harmonics=8,
+    n_magnitudes=9,
+    rnn_channels=8,
+    fc_channels=8,
+    fc_layers=1,
+    reverb_length=100,
+    amplitude_upsampling="linear",
+    loss_n_ffts=(256, 64),
+)
+
+
+def write_dataset(
+    folder: Path, seconds: dict[str, int], *, feature_version=FEATURE_VERSION, damage=False
+) -> Path:
+    """A prepared dataset with so many seconds in each split, in half-second examples.
+
+    With `damage` its loudness is NaN, which `prepare` would never write.
+    """
+    folder.mkdir(parents=True)
+    with DatasetWriter(
+        folder, sample_rate=SAMPLE_RATE, hop_length=HOP, example_length=EXAMPLE_HOPS * HOP
+    ) as writer:
+        for split, duration in seconds.items():
+            segment = glide(duration)
+            if damage:
+                segment.loudness_db[:] = np.nan
+            writer.add(split, segment)
+        statistics = InstrumentStatistics(
+            sample_rate=SAMPLE_RATE,
+            hop_length=HOP,
+            loudness_quantiles=(-30.0, -10.0),
+            pitch_midi_min=50.0,
+            pitch_midi_mean=55.0,
+            pitch_midi_max=60.0,
+            duration_s=float(seconds["train"]),
+            feature_version=feature_version,
+        )
+        writer.finish(
+            feature_version=feature_version,
+            licence="CC0-1.0",
+            attribution="a sine",
+            sources=(Source("glide.wav", "0" * 64, 10.0, 10.0),),
+            statistics=statistics.to_json(),
+        )
+    return folder
+
+
+def glide(seconds: int) -> Segment:
+    """A tone of two harmonics that glides from 200 to 300 Hz, with its features."""
+    n_frames = 1 + seconds * SAMPLE_RATE // HOP
+    f0_hz = np.geomspace(200, 300, n_frames)
+    phase = 2 * np.pi * np.cumsum(np.repeat(f0_hz[:-1], HOP) / SAMPLE_RATE)
+    audio = (0.2 * np.sin(phase) + 0.1 * np.sin(2 * phase)).astype(np.float32)
+    loudness = core.loudness_db(jnp.asarray(audio), sample_rate=SAMPLE_RATE, hop_length=HOP)
+    confidence = np.ones(n_frames, np.float32)
+    return Segment(audio, f0_hz.astype(np.float32), confidence, np.array(loudness))
