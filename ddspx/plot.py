@@ -71,7 +71,7 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
     return figure
 
 
-def plot_training(records: Sequence[Mapping[str, float]]) -> "Figure":
+def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
     """Draws what a run logged: one curve for each number over the steps.
 
     Args:
