@@ -28,13 +28,16 @@ _FADE_S = 0.03
 _MAX_SLOPE = 3.0
 _MAX_OCTAVES = 4
 
+# The share of an instrument's loudness that it is asked for; beyond lie single clicks and tails.
+_OFTEN_HEARD = (0.01, 0.99)
+
 
 class Playable(NamedTuple):
     """What to ask of an instrument, frame by frame.
 
     Attributes:
       f0_hz: pitch; between notes it leads from one to the next.
-      loudness_db: loudness, within what the instrument was trained on.
+      loudness_db: loudness, within what the instrument was often trained on.
       gain: linear gain of what the instrument then plays: the loudness that lies outside,
         and 0 where there is no note.
       octaves: by how many octaves `f0_hz` was moved.
@@ -60,9 +63,9 @@ def adjust(
 
     The pitch moves by whole octaves to the instrument's range, the loudness takes the
     distribution that the instrument's own has over its notes, then the shift in dB is added.
-    Loudness beyond the instrument's extremes is played at the extreme and scaled, because a
-    network says anything about a loudness it has not heard. Where the sound has no pitch
-    (breath, consonants, pauses) the instrument is faded out, and only its room rings on.
+    Loudness beyond the instrument's 1st and 99th percentile is played at those and scaled,
+    because a network says anything about a loudness it has hardly heard. Where the sound has no
+    pitch (breath, consonants, pauses) the instrument is faded out, and only its room rings on.
 
     Args:
       f0_hz: pitch of the sound.
@@ -92,7 +95,7 @@ def adjust(
       >>> low, louder = np.full(250, 131.0), np.linspace(-60.0, -50.0, 250)
       >>> played = adjust(low, np.ones(250), louder, statistics=violin, frame_rate=250.0)
       >>> played.octaves, round(float(played.f0_hz[0])), played.loudness_db[-1].item()
-      (2, 524, -10.0)
+      (2, 524, -10.3)
 
     References:
       Steps 5 and 6 of DDSP's timbre-transfer notebook. There the octave is rounded up (down
@@ -109,7 +112,8 @@ def adjust(
         octave = octaves_to(f0_hz[sure], pitch_midi_mean=statistics.pitch_midi_mean)
     quantiles = np.asarray(statistics.loudness_quantiles)
     wanted = match_loudness(loudness_db, sure, quantiles) + loudness_shift_db
-    played = np.clip(wanted, quantiles[0], quantiles[-1])
+    levels = np.linspace(0, 1, len(quantiles))
+    played = np.clip(wanted, *np.interp(_OFTEN_HEARD, levels, quantiles))
     gain = fade(notes, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
     dtype = f0_hz.dtype
     return Playable(

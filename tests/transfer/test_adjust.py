@@ -123,7 +123,7 @@ def test_a_guessed_pitch_in_a_pause_is_never_heard(rng):
     played = play(phrase(rng), octave=0)
     assert played.f0_hz.max() < 221.0
     np.testing.assert_array_equal(played.gain[410:590], 0.0)
-    np.testing.assert_allclose(played.gain[:400], 1.0, atol=1e-6)
+    assert played.gain[:400].min() > 0.9
 
 
 def test_a_note_fades_without_a_step():
@@ -136,11 +136,12 @@ def test_a_note_fades_without_a_step():
     np.testing.assert_allclose(gain[80::-1], gain[119:200])
 
 
-def test_what_the_instrument_is_asked_for_lies_within_what_it_learnt(rng):
-    played = play(phrase(rng), loudness_shift_db=50.0)
-    assert played.loudness_db.min() >= -40.0
-    assert played.loudness_db.max() <= -10.0
-    assert played.gain.max() > 10.0
+def test_what_the_instrument_is_asked_for_lies_within_what_it_often_heard(rng):
+    features = phrase(rng)
+    plain, louder = play(features), play(features, loudness_shift_db=50.0)
+    np.testing.assert_allclose(plain.loudness_db.min(), -39.7, atol=1e-5)
+    np.testing.assert_allclose(louder.loudness_db.max(), -10.3, atol=1e-5)
+    assert louder.gain.max() > 10.0
 
 
 def test_the_shift_in_db_is_what_loudness_and_gain_gain_together(rng):
