@@ -10,9 +10,7 @@ import pytest
 jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-SHARED_DATA = Path(
-    os.environ.get("DDSPX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-)
+SHARED_DATA = Path(os.environ.get("DDSPX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture

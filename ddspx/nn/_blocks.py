@@ -34,14 +34,12 @@ class Fc(nnx.Module):
     def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs):
         self.in_features = positive_int("in_features", in_features)
         self.features = positive_int("features", features)
-        self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, features)))
+        self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, features), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(features, jnp.float32))
 
-    def __call__(
-        self, inputs: Float[Array, "*batch features"]
-    ) -> Float[Array, "*batch channels"]:
+    def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
         """Applies the block to the last axis."""
         at_least_ndim("inputs", inputs.shape, 1, "(*batch, features)")
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
@@ -82,9 +80,7 @@ class FcStack(nnx.Module):
         self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
         self.features = sizes[-1]
 
-    def __call__(
-        self, inputs: Float[Array, "*batch features"]
-    ) -> Float[Array, "*batch channels"]:
+    def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
         """Applies the blocks to the last axis."""
         for layer in self.layers:
             inputs = layer(inputs)

@@ -61,8 +61,10 @@ class Gru(nnx.Module):
         self.in_features = positive_int("in_features", in_features)
         self.features = positive_int("features", features)
         gates = 3 * features
-        self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, gates)))
-        self.recurrent_kernel = nnx.Param(_orthogonal(rngs.params(), (features, gates)))
+        self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, gates), jnp.float32))
+        self.recurrent_kernel = nnx.Param(
+            _orthogonal(rngs.params(), (features, gates), jnp.float32)
+        )
         self.bias = nnx.Param(jnp.zeros((2, gates), jnp.float32))
 
     def __call__(
@@ -139,9 +141,7 @@ def _recur_backward(residuals, states_bar):
         g = g + state_bar
         return g * z + (jnp.tile(g, 3) * by_q) @ kernel.T, g
 
-    carry_bar, g = jax.lax.scan(
-        step, jnp.zeros_like(carry), (states_bar, z, by_q), reverse=True
-    )
+    carry_bar, g = jax.lax.scan(step, jnp.zeros_like(carry), (states_bar, z, by_q), reverse=True)
     q_bar = jnp.tile(g, 3) * by_q
     projected_bar = jnp.concatenate([g * by_z, g * by_r, g * by_n], axis=-1)
     kernel_bar = jnp.einsum("tbh,tbg->hg", previous, q_bar)

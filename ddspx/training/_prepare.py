@@ -132,9 +132,8 @@ def prepare(
                     trained_on.append(np.stack(segment[1:])[:, :-1])
             seconds, kept_s = len(whole.audio) / sample_rate, n_kept / sample_rate
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
-            report(
-                f"[{number}/{len(usable)}] {recording.name}: kept {kept_s:.1f} s of {seconds:.1f} s"
-            )
+            kept = f"kept {kept_s:.1f} s of {seconds:.1f} s"
+            report(f"[{number}/{len(usable)}] {recording.name}: {kept}")
         statistics = _statistics(trained_on, sample_rate, hop_length, report)
         manifest = writer.finish(
             feature_version=FEATURE_VERSION,

@@ -70,8 +70,7 @@ class AutoencoderConfig:
                 positive_int(name, getattr(self, name))
         if self.n_magnitudes < 2:
             raise ValueError(
-                "`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got "
-                f"{self.n_magnitudes}."
+                f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
             )
         one_of("amplitude_upsampling", self.amplitude_upsampling, _UPSAMPLING)
         # JSON has lists only, and a list would make the config unhashable.
@@ -81,8 +80,7 @@ class AutoencoderConfig:
         for size in self.loss_n_ffts:
             if positive_int("loss_n_ffts", size) % 4:
                 raise ValueError(
-                    "`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got "
-                    f"{size}."
+                    f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
                 )
 
     @property
@@ -225,7 +223,7 @@ def _to_json(config):
 
 
 def _exact_fields(cls, fields):
-    """`fields`, or a ValueError that names what is missing from it and what is unknown."""
+    """`fields`, lists as tuples, or a ValueError that names what is missing and what unknown."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
     names = {field.name for field in dataclasses.fields(cls)}
@@ -239,4 +237,4 @@ def _exact_fields(cls, fields):
             f"A saved {cls.__name__} {' and '.join(complaints)}; it was written by another "
             "version of ddspx or edited by hand. Save the model again with this version."
         )
-    return fields
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ddspx._typing import Array
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
 
@@ -170,8 +169,8 @@ def _with_weights(config: AutoencoderConfig, path: Path) -> Autoencoder:
 _MISMATCH = f"it does not fit {_CONFIG} beside it, so copy the whole model folder again."
 
 
-def _weights(model: Autoencoder) -> dict[str, Array]:
-    """The model's parameters by dotted name."""
+def _weights(model: Autoencoder) -> dict[str, Any]:
+    """The parameters by dotted name: arrays, or shapes for an abstract model."""
     pure = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
 
