@@ -72,8 +72,10 @@ def multi_scale_spectral_loss(
         of 4, or `sample_rate` is missing where `loudness_weight` is not 0.
 
     Properties:
-      Differentiable in `target` and `predicted`, with finite gradients for silence on either
-      side and for equal inputs. Static: all but the audio.
+      Differentiable in `target` and `predicted`, in forward and reverse mode and to any order.
+      Gradients are finite everywhere: zero for silence against silence; where a difference is
+      zero up to rounding, between the slopes on its two sides. Reverse mode finds the gradient
+      along with the value and keeps only the gradient. Static: all but the audio.
 
     Example:
       >>> import jax.numpy as jnp
@@ -83,7 +85,15 @@ def multi_scale_spectral_loss(
       6.3
 
     References:
-      Engel et al., `DDSP <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, section 4.2.1.
+      Engel et al., `DDSP: Differentiable Digital Signal Processing
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, section 4.2.1; there the loss of a
+      trained model on solo instruments is about 4.5 to 5. Differences from DDSP's
+      ``SpectralLoss``, whose values this keeps to about 1 % on music and noise: frames are
+      centred, where DDSP's start at each hop, which gives the first samples almost no weight;
+      the logarithm has a floor, where DDSP's replaces only zeros and lets 1e-12 weigh more than
+      silence; `logmag_weight` is 1, as in all of DDSP's recipes; the loudness knows its sample
+      rate. DDSP's `weights` argument, which no spectrogram of several sizes can satisfy, is
+      left out: weigh losses of single examples under ``jax.vmap`` instead.
     """
     at_least_ndim("target", target.shape, 1, "(*batch, samples)")
     if target.shape != predicted.shape or target.size == 0:
@@ -96,8 +106,6 @@ def multi_scale_spectral_loss(
         raise ValueError(
             f"`n_ffts` must be one or more multiples of 4 (the hop is a quarter), got {n_ffts}."
         )
-    if loudness_weight and sample_rate is None:
-        raise ValueError("`sample_rate` must be given where `loudness_weight` is not 0.")
     target, predicted = (
         jnp.asarray(audio).reshape(-1, audio.shape[-1]) for audio in (target, predicted)
     )
@@ -106,6 +114,8 @@ def multi_scale_spectral_loss(
     )
     loss = _spectral_loss(target, predicted, n_ffts, weights)
     if loudness_weight:
+        if sample_rate is None:
+            raise ValueError("`sample_rate` must be given where `loudness_weight` is not 0.")
         first, second = (
             loudness_db(audio, sample_rate=sample_rate, hop_length=512, n_fft=2048)
             for audio in (target, predicted)
@@ -179,24 +189,17 @@ def _tile_value_and_gradients(
     gradients = [jnp.zeros_like(pair[i]) for i in wanted]
     for n_fft in n_ffts:
         spectra = [_spectra(audio, n_fft) for audio in pair]
-
-        def distance(moving: list[jax.Array], fixed=tuple(spectra)) -> jax.Array:
-            both = list(fixed)
-            for i, spectrum in zip(wanted, moving, strict=True):
-                both[i] = spectrum
-            return _distance(*both, weights)
-
-        term, pullback = jax.vjp(distance, [spectra[i] for i in wanted])
+        term, pullback = jax.vjp(partial(_distance, weights=weights), *spectra)
         loss += term
-        (cotangents,) = pullback(jnp.ones_like(term))
+        cotangents = pullback(jnp.ones_like(term))
         gradients = [
-            gradient + _spectra_transpose(cotangent, n_fft, samples)
-            for gradient, cotangent in zip(gradients, cotangents, strict=True)
+            gradient + _spectra_transpose(cotangents[i], n_fft, samples)
+            for i, gradient in zip(wanted, gradients, strict=True)
         ]
     return loss, gradients
 
 
-def _distance(target: jax.Array, predicted: jax.Array, weights: _Weights) -> jax.Array:
+def _distance(target: jax.Array, predicted: jax.Array, *, weights: _Weights) -> jax.Array:
     """Weighted mean differences of two sets of spectra, laid out as by :func:`_spectra`."""
     first, second = (
         safe_sqrt(jnp.square(spectra.real) + jnp.square(spectra.imag))
