@@ -1,6 +1,6 @@
 """Sings `melody.flac` with the library's own synthesizer: a tune on open vowels, 8 seconds.
 
-A voice is a buzz in a pipe: harmonics that fall off by 12 dB per octave, made louder where
+A voice is a buzz in a pipe: harmonics that fall off by 6 dB per octave, made louder where
 the pipe resonates (the formants, which are what makes an "ah" of it), plus a little breath
 through the same pipe. The singer slides between notes, adds vibrato to the long ones, breathes
 between phrases, and stands in a small room.
@@ -88,7 +88,7 @@ def score():
 
 
 def sing():
-    """The dry voice and the room, as audio."""
+    """What the singer does, frame by frame, and how it sounds."""
     rng = np.random.default_rng(7)
     midi, level_db, sings, vowels, since = score()
     frames = len(midi)
@@ -119,11 +119,15 @@ def sing():
     magnitudes = air[:, None] * (breath + 0.2 * (bands_hz / 4000) ** 2)
 
     tracks = (f0_hz, 0.5 * envelope, distribution, magnitudes)
-    f0_hz, amplitudes, distribution, magnitudes = (jnp.asarray(t, jnp.float32) for t in tracks)
+    return render(*(jnp.asarray(track, jnp.float32) for track in tracks))
+
+
+@jax.jit
+def render(f0_hz, amplitudes, distribution, magnitudes):
+    """The synthesizer: harmonics and breath, in a room."""
     voice = core.harmonic_synthesis(
         f0_hz, amplitudes, distribution, hop_length=HOP_LENGTH, sample_rate=SAMPLE_RATE
-    )
-    voice += core.filtered_noise(jax.random.key(1), magnitudes, hop_length=HOP_LENGTH)
+    ) + core.filtered_noise(jax.random.key(1), magnitudes, hop_length=HOP_LENGTH)
     return core.convolution_reverb(voice, room())
 
 
