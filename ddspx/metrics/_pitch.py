@@ -214,7 +214,7 @@ def _errors(
     return 12 * np.log2(ratio)
 
 
-def _mean(values: NDArray[np.generic]) -> float:
+def _mean(values: NDArray[np.floating] | NDArray[np.bool_]) -> float:
     """Mean as a Python float; NaN of nothing, without a warning."""
     return float(np.mean(values)) if values.size else float("nan")
 

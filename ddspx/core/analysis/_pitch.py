@@ -13,6 +13,9 @@ from ddspx._typing import Array, Bool, Float, Int
 from ddspx.core._framing import frame
 from ddspx.core.filters._fir import next_fast_length
 
+_NEIGHBOUR_CENTS = 40
+_NEIGHBOUR_COST = 0.02
+
 
 class PitchPosterior(NamedTuple):
     """What each frame says about pitch, on a grid of log-frequency bins.
@@ -143,8 +146,9 @@ def pitch_posterior(
       p_b \propto \bigl( (1 - d'_b)\, e^{-o \log_2 (f_B / f_b)} \bigr)^{1 / T}
 
     with :math:`d'` normalised as in :func:`yin`. Each local minimum of :math:`d'` is a
-    candidate of the bin it lies in and of the two on either side; :math:`d'_b` is that of the
-    best candidate of bin b, and 0.98 at most. No pitch has the probability that the likeliest
+    candidate of the bin it lies in and, for a little less, of those within 40 cents;
+    :math:`d'_b` and :math:`f_b` are those of the best candidate of bin b, :math:`d'_b` is at
+    most 0.98, and :math:`f_B` is the last bin. No pitch has the probability that the likeliest
     bin would have if its :math:`d'` were `voicing_threshold`.
 
     A period's multiples are periods too, so the octave cost :math:`o` makes the shortest win.
@@ -212,18 +216,19 @@ def pitch_posterior(
     f0_hz = sample_rate / jnp.maximum(lags + shift, 1)
     position = bins_per_octave * jnp.log2(f0_hz / fmin)
     bins = jnp.round(position).astype(jnp.int32)
-    is_candidate = _is_trough(curve) & (lags >= min_lag - 1) & (bins >= 0) & (bins < n_bins)
-    bins = jnp.where(is_candidate, bins, n_bins)
+    is_candidate = _is_trough(curve) & (depth < 1) & (lags >= min_lag - 1)
+    bins = jnp.where(is_candidate & (bins >= 0) & (bins < n_bins), bins, n_bins)
     octaves = np.arange(n_bins) / bins_per_octave
     centres = jnp.asarray(fmin * 2**octaves, depth.dtype)
-    depth, f0_hz = jnp.vectorize(_best_of_bins, signature="(k),(k),(k),(b)->(b),(b)")(
-        bins, depth, f0_hz, centres
-    )
-    depth, f0_hz, log_periodicity = _best_of_neighbours(depth, f0_hz)
-    handicap = jnp.asarray(octave_cost * (octaves - octaves[-1]), depth.dtype)
-    score = log_periodicity + jnp.broadcast_to(handicap, depth.shape)
+    best = jnp.vectorize(_best_of_bins, excluded=(3,), signature="(k),(k),(k)->(b),(b)")
+    depth, f0_hz = best(bins, depth, f0_hz, centres)
+    handicap = octave_cost * (jnp.log2(f0_hz / fmin) - float(octaves[-1]))
+    score = jnp.log(jnp.maximum(1 - depth, 0.02)) + handicap
+    reach = round(_NEIGHBOUR_CENTS * bins_per_octave / 1200)
+    score, depth, f0_hz, handicap = _best_of_neighbours((score, depth, f0_hz, handicap), reach)
     # The handicap of the likeliest bin falls on both: it decides between pitches only.
-    no_pitch = handicap[jnp.argmax(score, axis=-1, keepdims=True)] + jnp.log1p(-voicing_threshold)
+    likeliest = jnp.argmax(score, axis=-1, keepdims=True)
+    no_pitch = jnp.take_along_axis(handicap, likeliest, axis=-1) + jnp.log1p(-voicing_threshold)
     log_probability = jax.nn.log_softmax(
         jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
     )
@@ -426,25 +431,22 @@ def _best_of_bins(
 
 
 def _best_of_neighbours(
-    depth: Float[Array, "*batch bins"], f0_hz: Float[Array, "*batch bins"]
-) -> tuple[Float[Array, "*batch bins"], Float[Array, "*batch bins"], Float[Array, "*batch bins"]]:
-    """Depth and frequency of the best candidate within two bins, and its log-periodicity.
+    bins: tuple[Float[Array, "*batch bins"], ...], reach: int
+) -> tuple[Float[Array, "*batch bins"], ...]:
+    """What belongs to the best score, the first of `bins`, within `reach` of each bin.
 
-    Less 0.01 for each bin away. A path can then stay in its bin while a candidate wobbles
-    across the edge.
+    A path can then stay in its bin while a candidate wobbles across the edge.
     """
-    reach, n_bins = 2, depth.shape[-1]
-    score = jnp.log(jnp.maximum(1 - depth, 0.02))
-    pad = [(0, 0)] * (depth.ndim - 1) + [(reach, reach)]
-    padded = [jnp.pad(x, pad, mode="edge") for x in (depth, f0_hz, score)]
-    best = (depth, f0_hz, score)
-    for offset in (-1, 1, -2, 2):
-        near_depth, near_hz, near_score = (
-            x[..., reach + offset : reach + offset + n_bins] for x in padded
-        )
-        near = (near_depth, near_hz, near_score - 0.01 * abs(offset))
-        better = near[2] > best[2]
-        best = tuple(jnp.where(better, new, old) for new, old in zip(near, best, strict=True))
+    n_bins = bins[0].shape[-1]
+    pad = [(0, 0)] * (bins[0].ndim - 1) + [(reach, reach)]
+    padded = [jnp.pad(x, pad, mode="edge") for x in bins]
+    best = bins
+    for start in range(2 * reach + 1):
+        score, *others = (x[..., start : start + n_bins] for x in padded)
+        score = score - _NEIGHBOUR_COST * abs(start - reach) / max(reach, 1)
+        better = score > best[0]
+        pairs = zip((score, *others), best, strict=True)
+        best = tuple(jnp.where(better, near, own) for near, own in pairs)
     return best
 
 
