@@ -1,0 +1,185 @@
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import assert_close
+from toy_instrument import HOP, save_toy_instrument
+
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    instrument_names,
+    load_autoencoder,
+    save_autoencoder,
+)
+
+
+def count(tree) -> int:
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_toy_instrument(tmp_path_factory.mktemp("models") / "toy")
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Autoencoder:
+    return load_autoencoder(folder)[0]
+
+
+@pytest.fixture
+def played(rng):
+    f0_hz = jnp.asarray(rng.uniform(200, 1500, 21), jnp.float32)
+    return f0_hz, jnp.asarray(rng.uniform(-50, 0, 21), jnp.float32)
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    ("preset", "decoder", "taps"),
+    [("solo_instrument", 4_801_150, 48_000), ("tiny", 232_314, 48_000), ("small", 754_686, 24_000)],
+)
+def test_presets_have_the_published_sizes(preset, decoder, taps):
+    config = getattr(AutoencoderConfig, preset)()
+    model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    assert count(nnx.state(model.decoder, nnx.Param)) == decoder
+    assert count(nnx.state(model.reverb, nnx.Param)) == taps
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 22_050, 44_100, 96_000])
+def test_presets_follow_the_rate(sample_rate):
+    config = AutoencoderConfig.tiny(sample_rate=sample_rate, hop_length=100)
+    assert (config.sample_rate, config.hop_length) == (sample_rate, 100)
+    assert config.reverb_length == 3 * sample_rate
+    longest_s = config.loss_n_ffts[0] / sample_rate
+    assert 0.8 * 0.128 < longest_s < 1.25 * 0.128
+    assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+# what it plays
+
+
+def test_controls_are_bounded_and_silent_above_nyquist(model, played):
+    harmonic, noise, _ = model.controls(*played)
+    k = np.arange(1, 13)
+    audible = np.asarray(played[0])[:, None] * k < 8000
+    distribution = np.asarray(harmonic.harmonic_distribution)
+    np.testing.assert_allclose(distribution.sum(-1), 1, atol=1e-5)
+    assert np.all((distribution > 0) == audible)
+    for control in (harmonic.amplitudes, noise.magnitudes):
+        assert np.all((np.asarray(control) > 0) & (np.asarray(control) < 2.001))
+
+
+def test_pitch_and_loudness_are_both_heard(model, played, key):
+    f0_hz, loudness_db = played
+    play = jax.jit(lambda *x: nnx.merge(*nnx.split(model))(key, *x))
+    audio = play(f0_hz, loudness_db)
+    assert audio.shape == (20 * HOP,)
+    for changed in (play(f0_hz * 1.5, loudness_db), play(f0_hz, loudness_db + 6)):
+        assert np.abs(changed - audio).max() > 1e-3 * np.abs(audio).max()
+
+
+def test_batches_are_played_one_by_one(model, played, key):
+    f0_hz, loudness_db = (jnp.stack([x, x[::-1]])[None] for x in played)
+    harmonic, noise, carry = model.controls(f0_hz, loudness_db)
+    alone = model.controls(f0_hz[0, 1], loudness_db[0, 1])
+    together = jax.tree.map(lambda x: x[0, 1], (harmonic, noise, carry))
+    for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+        assert_close(one, other, scale=1000 if one.ndim == 1 else 8)
+
+
+def test_blocks_of_any_size_equal_the_whole(model, played, key):
+    f0_hz, loudness_db = played
+    whole = model(key, f0_hz, loudness_db, n_samples=20 * HOP + 5)
+    state, blocks = model.init_state(key), []
+    for first, last in [(0, 1), (1, 20)]:
+        rows = slice(first, last + 1)
+        ends = last == 20
+        state, audio = model.synthesise_block(
+            state,
+            f0_hz[rows],
+            loudness_db[rows],
+            next_f0_hz=None if ends else f0_hz[last + 1],
+            n_samples=(last - first) * HOP + 5 if ends else None,
+        )
+        blocks.append(audio)
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
+
+
+def test_the_gradient_reaches_every_weight(model, played, key):
+    graph, params = nnx.split(model)
+
+    def loss(params):
+        return jnp.sum(nnx.merge(graph, params)(key, *played) ** 2)
+
+    gradients = jax.jit(jax.grad(loss))(params)
+    for gradient in jax.tree.leaves(gradients):
+        assert np.isfinite(np.asarray(gradient)).all()
+        assert np.abs(np.asarray(gradient)).max() > 0
+
+
+def test_tracks_of_different_lengths_are_refused(model):
+    with pytest.raises(Exception, match="loudness_db"):
+        model.controls(jnp.ones(3, jnp.float32), jnp.ones(4, jnp.float32))
+
+
+# model folders
+
+
+def test_a_saved_model_plays_the_same(model, played, key, tmp_path, folder):
+    _, statistics, provenance = load_autoencoder(folder)
+    save_autoencoder(tmp_path / "again", model, statistics=statistics, provenance=provenance)
+    again, statistics_again, provenance_again = load_autoencoder(tmp_path / "again")
+    assert (statistics_again, provenance_again) == (statistics, provenance)
+    np.testing.assert_array_equal(again(key, *played), model(key, *played))
+
+
+def test_the_shipped_violin_is_whole_small_and_attributed():
+    assert "violin" in instrument_names()
+    model, statistics, provenance = load_autoencoder("violin")
+    assert model.config.sample_rate == statistics.sample_rate == 16_000
+    assert 54 < statistics.pitch_midi_min < statistics.pitch_midi_mean < 96
+    assert "Garner" in provenance["data"]["attribution"]
+    assert count(nnx.state(model, nnx.Param)) * 4 < 10e6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("weights.safetensors", None, "weights.safetensors"),
+        ("weights.safetensors", b"nothing", "not a readable safetensors file"),
+        ("config.json", None, "config.json"),
+        ("config.json", b"{", "config.json"),
+        ("config.json", b"{}", "is missing"),
+        ("statistics.json", b"[]", "statistics.json"),
+        ("provenance.json", None, "provenance.json"),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, name, content, sentence):
+    shutil.copytree(folder, tmp_path / "toy")
+    (tmp_path / "toy" / name).unlink()
+    if content is not None:
+        (tmp_path / "toy" / name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        load_autoencoder(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("name", ["kazoo", "../violin", "violin/../violin "])
+def test_names_that_are_no_instrument_are_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match="violin"):
+        load_autoencoder(name)
+
+
+def test_a_model_that_diverged_is_not_saved(folder, tmp_path):
+    broken, statistics, provenance = load_autoencoder(folder)
+    broken.reverb.taps[...] = broken.reverb.taps[...].at[3].set(jnp.nan)
+    with pytest.raises(ValueError, match=r"`reverb\.taps` is not finite"):
+        save_autoencoder(tmp_path / "m", broken, statistics=statistics, provenance=provenance)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import assert_close, check_grads
+
+from ddspx.nn import Gru
+from ddspx.nn._recurrent import _recur
+
+BATCH, FRAMES, INPUTS, STATE = 3, 7, 2, 4
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def definition(inputs, kernel, recurrent_kernel, bias, h):
+    """Keras' GRU with `reset_after`, frame by frame, gates in the order z, r, n."""
+    states = []
+    for x in inputs:
+        u = x @ kernel + bias[0]
+        v = h @ recurrent_kernel + bias[1]
+        (uz, ur, un), (vz, vr, vn) = np.split(u, 3, -1), np.split(v, 3, -1)
+        z, r = sigmoid(uz + vz), sigmoid(ur + vr)
+        h = z * h + (1 - z) * np.tanh(un + r * vn)
+        states.append(h)
+    return np.stack(states)
+
+
+@pytest.fixture
+def gru(rng) -> Gru:
+    layer = Gru(INPUTS, STATE, rngs=nnx.Rngs(0))
+    layer.bias[...] = jnp.asarray(rng.normal(size=(2, 3 * STATE)), jnp.float32)
+    return layer
+
+
+def weights(layer):
+    return [np.asarray(w[...]) for w in (layer.kernel, layer.recurrent_kernel, layer.bias)]
+
+
+# values
+
+
+def test_equals_the_definition(gru, rng):
+    inputs = rng.normal(size=(BATCH, FRAMES, INPUTS))
+    carry = rng.uniform(-1, 1, (BATCH, STATE))
+    states, last = jax.jit(lambda *x: nnx.merge(*nnx.split(gru))(*x))(
+        jnp.asarray(inputs, jnp.float32), jnp.asarray(carry, jnp.float32)
+    )
+    expected = np.stack(
+        [definition(i, *weights(gru), c) for i, c in zip(inputs, carry, strict=True)]
+    )
+    assert_close(states, expected, scale=4)
+    assert_close(last, expected[:, -1], scale=4)
+
+
+def test_the_number_of_weights_is_that_of_keras():
+    layer = Gru(7, 5, rngs=nnx.Rngs(0))
+    count = sum(w.size for w in jax.tree.leaves(nnx.state(layer, nnx.Param)))
+    assert count == 3 * (7 * 5 + 5 * 5 + 2 * 5)
+    recurrent = np.asarray(layer.recurrent_kernel[...])
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(5), atol=1e-5)
+
+
+# streaming
+
+
+def test_frames_go_on_from_the_carry(gru, rng):
+    inputs = jnp.asarray(rng.normal(size=(2, BATCH, FRAMES, INPUTS)), jnp.float32)
+    whole, _ = gru(inputs)
+    first, carry = gru(inputs[:, :, :3])
+    second, _ = gru(inputs[:, :, 3:], carry)
+    assert_close(jnp.concatenate([first, second], -2), whole)
+
+
+# gradients
+
+
+def test_the_derivative_by_hand_is_the_automatic_one(rng):
+    if not jax.config.jax_enable_x64:
+        pytest.skip("1e-10 needs float64")
+    shapes = ((FRAMES, BATCH, 3 * STATE), (BATCH, STATE), (STATE, 3 * STATE), (3 * STATE,))
+    args = [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
+    cotangent = jnp.asarray(rng.normal(size=(FRAMES, BATCH, STATE)))
+
+    def loss(f):
+        return jax.jit(jax.grad(lambda *x: jnp.sum(f(*x) * cotangent), argnums=(0, 1, 2, 3)))
+
+    for ours, automatic in zip(loss(_recur)(*args), loss(_recur.fun)(*args), strict=True):
+        np.testing.assert_allclose(ours, automatic, rtol=1e-10, atol=1e-12)
+    check_grads(_recur, *args, order=1, modes=["rev"])
+
+
+# boundary
+
+
+def test_inputs_of_another_size_are_refused(gru):
+    with pytest.raises(ValueError, match="must have the same number of features, got 3 and 2"):
+        gru(jnp.ones((1, 2, 3), jnp.float32))

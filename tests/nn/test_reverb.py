@@ -1,0 +1,28 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from helpers import assert_close
+
+from ddspx.nn import Reverb
+
+
+def test_an_impulse_brings_out_the_taps_after_the_dry_sound(rng):
+    reverb = Reverb(6, rngs=nnx.Rngs(0))
+    taps = rng.normal(size=6).astype(np.float32)
+    reverb.taps[...] = jnp.asarray(taps)
+    impulse = jnp.zeros((2, 9), jnp.float32).at[:, 1].set(1.0)
+    expected = np.zeros((2, 9))
+    expected[:, 1] = 1.0
+    expected[:, 2:7] = taps[1:]
+    assert_close(reverb(impulse), expected, scale=4)
+
+
+def test_the_masked_tap_learns_nothing_and_the_others_do(rng):
+    reverb = Reverb(6, rngs=nnx.Rngs(0))
+    audio = jnp.asarray(rng.normal(size=20), jnp.float32)
+    graph, state = nnx.split(reverb)
+    gradient = jax.grad(lambda s: jnp.sum(nnx.merge(graph, s)(audio) ** 2))(state)
+    taps = np.asarray(jax.tree.leaves(gradient)[0])
+    assert taps[0] == 0
+    assert np.all(np.abs(taps[1:]) > 0)
