@@ -40,6 +40,4 @@ def at_least_ndim(name: str, shape: tuple[int, ...], ndim: int, axes: str) -> No
 def same_size(names: str, left: int, right: int, axis: str) -> None:
     """Raises a ValueError unless two arguments agree on the size of an axis."""
     if left != right:
-        raise ValueError(
-            f"{names} must have the same number of {axis}, got {left} and {right}."
-        )
+        raise ValueError(f"{names} must have the same number of {axis}, got {left} and {right}.")

@@ -6,13 +6,15 @@ is audio time, ``frames`` is control time, and a last axis says what one frame h
 time and are checked under pytest only.
 """
 
-from jaxtyping import Array as Array
-from jaxtyping import Bool as Bool
-from jaxtyping import Complex as Complex
-from jaxtyping import Float as Float
-from jaxtyping import Int as Int
-from jaxtyping import PRNGKeyArray as PRNGKeyArray
-from jaxtyping import UInt as UInt
+from jaxtyping import (
+    Array as Array,
+    Bool as Bool,
+    Complex as Complex,
+    Float as Float,
+    Int as Int,
+    PRNGKeyArray as PRNGKeyArray,
+    UInt as UInt,
+)
 
 Key = PRNGKeyArray | UInt[Array, "2"]
 """A JAX random key, typed (``jax.random.key``) or raw (``jax.random.PRNGKey``)."""

@@ -35,6 +35,7 @@ from ddspx.core._units import (
 
 # Frame rate to sample rate
 from ddspx.core._upsampling import (
+    UpsamplingMethod as UpsamplingMethod,
     interpolation_weights as interpolation_weights,
     upsample as upsample,
 )

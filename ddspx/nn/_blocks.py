@@ -41,15 +41,17 @@ class Fc(nnx.Module):
 
     def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
         """Applies the block to the last axis."""
-        at_least_ndim("inputs", inputs.shape, 1, "(*batch, features)")
-        same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
-        # Centring the weights centres every output: the mean needs no pass over the frames.
-        kernel = self.kernel[...] - self.kernel[...].mean(axis=-1, keepdims=True)
-        bias = self.bias[...] - self.bias[...].mean()
-        rows = inputs.reshape(-1, self.in_features)
-        normal = _normalise(rows @ kernel + bias[None])
-        out = jax.nn.leaky_relu(normal * self.scale[...][None] + self.shift[...][None], _SLOPE)
-        return out.reshape(*inputs.shape[:-1], self.features)
+        return _apply([self], inputs)
+
+    def weights(self) -> tuple[Float[Array, "..."], ...]:
+        """Kernel, bias, scale and shift, the first two so that they give centred outputs.
+
+        A row of centred weights for every input centres every output: the norm's mean needs
+        no pass over the frames, neither here nor in the derivative.
+        """
+        kernel, bias = self.kernel[...], self.bias[...]
+        centred = kernel - kernel.mean(axis=-1, keepdims=True)
+        return centred, bias - bias.mean(), self.scale[...], self.shift[...]
 
 
 class FcStack(nnx.Module):
@@ -82,27 +84,61 @@ class FcStack(nnx.Module):
 
     def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
         """Applies the blocks to the last axis."""
-        for layer in self.layers:
-            inputs = layer(inputs)
+        return _apply(self.layers, inputs)
+
+
+def _apply(layers, inputs):
+    """Runs checked inputs through the layers, in one dtype, with the frames as rows."""
+    if not layers:
         return inputs
+    at_least_ndim("inputs", inputs.shape, 1, "(*batch, features)")
+    *batch, features = inputs.shape
+    same_size("`inputs` and the layer", features, layers[0].in_features, "features")
+    dtype = jnp.result_type(inputs.dtype, layers[0].kernel[...].dtype)
+    weights = tuple(tuple(weight.astype(dtype) for weight in layer.weights()) for layer in layers)
+    rows = _stack(inputs.reshape(-1, features).astype(dtype), weights)
+    return rows.reshape(*batch, layers[-1].features)
 
 
 @jax.custom_vjp
-def _normalise(centred):
-    """Centred rows divided by their standard deviation."""
-    return _normalise_forward(centred)[0]
+def _stack(rows, weights):
+    """Several blocks, with a derivative that keeps one array of rows for each of them."""
+    return _stack_forward(rows, weights)[0]
 
 
-def _normalise_forward(centred):
-    inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
-    normal = centred * inverse
-    return normal, (normal, inverse)
+def _stack_forward(rows, weights):
+    out, kept = rows, []
+    for kernel, bias, scale, shift in weights:
+        centred = out @ kernel + bias[None]
+        inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
+        normal = centred * inverse
+        kept.append((normal, inverse))
+        out = _activate(normal, scale, shift)
+    return out, (rows, weights, kept)
 
 
-def _normalise_backward(residuals, normal_bar):
-    normal, inverse = residuals
-    along = jnp.mean(normal * normal_bar, axis=-1, keepdims=True)
-    return (inverse * (normal_bar - normal * along),)
+def _stack_backward(residuals, bar):
+    rows, weights, kept = residuals
+    weights_bar = []
+    for i in reversed(range(len(weights))):
+        kernel, _, scale, shift = weights[i]
+        # What was activated is computed again. The barrier keeps XLA from noticing that it
+        # was there in the forward pass, and so from keeping that as well.
+        (normal, inverse), below, bar = jax.lax.optimization_barrier(
+            (kept[i], kept[i - 1][0] if i else rows, bar)
+        )
+        inputs = _activate(below, *weights[i - 1][2:]) if i else below
+        bar = jnp.where(normal * scale[None] + shift[None] > 0, bar, _SLOPE * bar)
+        affine_bar = (bar * normal).sum(0), bar.sum(0)
+        bar = bar * scale[None]
+        bar = inverse * (bar - normal * jnp.mean(normal * bar, axis=-1, keepdims=True))
+        weights_bar.append((inputs.T @ bar, bar.sum(0), *affine_bar))
+        bar = bar @ kernel.T
+    return bar, tuple(reversed(weights_bar))
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+_stack.defvjp(_stack_forward, _stack_backward)
+
+
+def _activate(normal, scale, shift):
+    return jax.nn.leaky_relu(normal * scale[None] + shift[None], _SLOPE)

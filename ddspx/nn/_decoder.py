@@ -81,6 +81,18 @@ class RnnFcDecoder(nnx.Module):
           is the `carry` with which frame i + 1 goes on as if there had been no cut.
         """
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
-        heard = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]
-        states, _ = self.gru(jnp.concatenate(heard, axis=-1), carry)
-        return self.dense(self.out_stack(jnp.concatenate([*heard, states], axis=-1))), states
+        *batch, n_frames, _ = inputs[0].shape
+        if carry is not None:
+            carry = carry.reshape(-1, self.gru.features)
+        # The GRU wants the frames first, and turning the few inputs and outputs around is
+        # cheaper than the hundreds of channels between them.
+        heard = [
+            stack(jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0))
+            for stack, x in zip(self.stacks, inputs, strict=True)
+        ]
+        states = self.gru.frames_first(jnp.concatenate(heard, axis=-1), carry)
+        outputs = self.dense(self.out_stack(jnp.concatenate([*heard, states], axis=-1)))
+        outputs, states = (
+            jnp.moveaxis(x, 0, 1).reshape(*batch, n_frames, x.shape[-1]) for x in (outputs, states)
+        )
+        return outputs, states

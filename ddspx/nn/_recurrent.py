@@ -26,8 +26,8 @@ class Gru(nnx.Module):
     :math:`3 (in \cdot h + h^2 + 2 h)` numbers.
 
     The derivative is written by hand. Automatic differentiation adds to the gradient of
-    `U` at every step of the backward scan; here the scan only carries the gradient of the
-    state, and every weight gradient is one matrix product over all frames after it.
+    `U` at every step of the backward scan; here the scan carries the gradient of the state
+    alone, and every weight gradient is one matrix product over all frames after it.
 
     Args:
       in_features: size of a frame's input. Static.
@@ -79,23 +79,29 @@ class Gru(nnx.Module):
           frames go on as if there had been no cut.
         """
         at_least_ndim("inputs", inputs.shape, 2, "(*batch, frames, features)")
+        *batch, n_frames, in_features = inputs.shape
+        frames = jnp.moveaxis(inputs.reshape(-1, n_frames, in_features), 1, 0)
+        if carry is not None:
+            carry = carry.reshape(-1, self.features)
+        states = jnp.moveaxis(self.frames_first(frames, carry), 0, 1)
+        states = states.reshape(*batch, n_frames, self.features)
+        return states, states[..., -1, :]
+
+    def frames_first(
+        self,
+        inputs: Float[Array, "frames batch features"],
+        carry: Float[Array, "batch state"] | None = None,
+    ) -> Float[Array, "frames batch state"]:
+        """The layer as it runs: a step of the scan is one contiguous (batch, gates) block."""
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
-        *batch, n_frames, _ = inputs.shape
-        if carry is None:
-            dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
-            carry = jnp.zeros((*batch, self.features), dtype)
-        # Frames lead, so that one step of the scan is one contiguous (batch, gates) block.
-        frames = jnp.moveaxis(inputs.reshape(-1, n_frames, self.in_features), 1, 0)
-        input_bias, state_bias = self.bias[...]
-        projected = frames @ self.kernel[...] + input_bias[None, None]
-        states = _recur(
-            projected,
-            carry.reshape(-1, self.features),
-            self.recurrent_kernel[...],
-            state_bias,
+        dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
+        kernel, recurrent_kernel, (input_bias, state_bias) = (
+            weight[...].astype(dtype) for weight in (self.kernel, self.recurrent_kernel, self.bias)
         )
-        outputs = jnp.moveaxis(states, 0, 1).reshape(*batch, n_frames, self.features)
-        return outputs, outputs[..., -1, :]
+        if carry is None:
+            carry = jnp.zeros((inputs.shape[1], self.features), dtype)
+        projected = inputs.astype(dtype) @ kernel + input_bias[None, None]
+        return _recur(projected, carry.astype(dtype), recurrent_kernel, state_bias)
 
 
 @jax.custom_vjp
@@ -130,22 +136,23 @@ def _recur_forward(projected, carry, kernel, bias):
 def _recur_backward(residuals, states_bar):
     (z, r, n, qn), states, carry, kernel = residuals
     previous = jnp.concatenate([carry[None], states[:-1]])
-    # With g the gradient of h_t, those of the pre-activations are g times these.
-    by_z = (previous - n) * z * (1 - z)
-    by_n = (1 - z) * (1 - n * n)
-    by_r = by_n * qn * r * (1 - r)
-    by_q = jnp.concatenate([by_z, by_r, by_n * r], axis=-1)
 
-    def step(g, frame):
-        state_bar, z, by_q = frame
-        g = g + state_bar
-        return g * z + (jnp.tile(g, 3) * by_q) @ kernel.T, g
+    def step(h_bar, frame):
+        state_bar, z, r, n, qn, h = frame
+        h_bar = h_bar + state_bar
+        n_bar = h_bar * (1 - z) * (1 - n * n)
+        z_bar = h_bar * (h - n) * z * (1 - z)
+        r_bar = n_bar * qn * r * (1 - r)
+        q_bar = jnp.concatenate([z_bar, r_bar, n_bar * r], axis=-1)
+        x_bar = jnp.concatenate([z_bar, r_bar, n_bar], axis=-1)
+        return h_bar * z + q_bar @ kernel.T, x_bar
 
-    carry_bar, g = jax.lax.scan(step, jnp.zeros_like(carry), (states_bar, z, by_q), reverse=True)
-    q_bar = jnp.tile(g, 3) * by_q
-    projected_bar = jnp.concatenate([g * by_z, g * by_r, g * by_n], axis=-1)
+    frames = (states_bar, z, r, n, qn, previous)
+    carry_bar, x_bar = jax.lax.scan(step, jnp.zeros_like(carry), frames, reverse=True)
+    zr_bar, n_bar = jnp.split(x_bar, [2 * carry.shape[-1]], axis=-1)
+    q_bar = jnp.concatenate([zr_bar, n_bar * r], axis=-1)
     kernel_bar = jnp.einsum("tbh,tbg->hg", previous, q_bar)
-    return projected_bar, carry_bar, kernel_bar, q_bar.sum((0, 1))
+    return x_bar, carry_bar, kernel_bar, q_bar.sum((0, 1))
 
 
 _recur.defvjp(_recur_forward, _recur_backward)

@@ -79,8 +79,9 @@ def evaluate(
     for index, batch in enumerate(batches):
         key = jax.random.fold_in(jax.random.key(seed), index)
         example = Batch(*(array[0] for array in batch))
+        heard = jnp.asarray(example.f0_hz), jnp.asarray(example.loudness_db)
         for name, renderer in renderers.items():
-            rendering = renderer(key, example.f0_hz, example.loudness_db)
+            rendering = renderer(key, *heard)
             measured[name].append(_measures(example.audio, np.asarray(rendering), model.config))
     return [
         Evaluation(name, len(rows), *(_interval(column, seed) for column in np.transpose(rows)))

@@ -433,7 +433,7 @@ def _stop_request() -> Iterator[threading.Event]:
 
     def request(number: int, frame: Any) -> None:
         stop.set()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, request)

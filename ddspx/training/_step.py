@@ -109,7 +109,7 @@ def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
     def loss(params: Any, key: Key, batch: Batch) -> Float[Array, ""]:
         model = nnx.merge(graphdef, params)
         return core.multi_scale_spectral_loss(
-            batch.audio, _render(model, key, batch), n_ffts=model.config.loss_n_ffts
+            jnp.asarray(batch.audio), _render(model, key, batch), n_ffts=model.config.loss_n_ffts
         )
 
     return loss

@@ -113,7 +113,8 @@ def adjust(
     quantiles = np.asarray(statistics.loudness_quantiles)
     wanted = match_loudness(loudness_db, sure, quantiles) + loudness_shift_db
     levels = np.linspace(0, 1, len(quantiles))
-    played = np.clip(wanted, *np.interp(_OFTEN_HEARD, levels, quantiles))
+    lowest, highest = np.interp(_OFTEN_HEARD, levels, quantiles)
+    played = np.clip(wanted, lowest, highest)
     gain = fade(notes, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
     dtype = f0_hz.dtype
     return Playable(

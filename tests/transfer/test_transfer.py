@@ -1,7 +1,11 @@
 """From file to file: length, pitch and level, blocks, memory, and nothing left after an error."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,7 @@ import pytest
 from flax import nnx
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone
 
+import ddspx
 from ddspx import core, io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import load_autoencoder
@@ -153,6 +158,36 @@ def test_frames_kept_are_few_bytes_and_blocks_one_size(instrument, rng):
     assert sum(track.nbytes for track in played[:3]) <= 12 * 250 * 120 + 12
     sizes = {block.size for block in synthesise(model, played, n_samples=120 * SAMPLE_RATE)}
     assert sizes == {1000 * HOP}
+
+
+PEAK_MEMORY = """
+import resource, sys
+from ddspx.transfer import transfer
+transfer(sys.argv[1], sys.argv[2], to=sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux alone")
+def test_half_an_hour_takes_the_memory_of_half_a_minute(instrument, tmp_path):
+    def peak_megabytes(seconds):
+        source = tmp_path / f"{seconds}.wav"
+        with io.AudioWriter(source, sample_rate=SAMPLE_RATE) as writer:
+            for _ in range(seconds // 10):
+                writer.write(tone(10.0))
+        arguments = [source, tmp_path / "out.wav", instrument]
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK_MEMORY, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(ddspx.__file__).parents[1])},
+            check=True,
+        )
+        return int(run.stdout) / 1024
+
+    # The audio alone would be 115 MB as float32, twice over with the result.
+    assert peak_megabytes(1800) - peak_megabytes(30) < 100
 
 
 # Boundary errors

@@ -226,9 +226,7 @@ def hold_last_frame(
     return jnp.concatenate([magnitudes, magnitudes[..., -1:, :]], -2)
 
 
-def crossfade_fft_length(
-    shape: tuple[int, ...], hop_length: int, win_length: int | None
-) -> int:
+def crossfade_fft_length(shape: tuple[int, ...], hop_length: int, win_length: int | None) -> int:
     """FFT length that :func:`crossfaded_filter` needs for magnitudes of this shape."""
     return next_fast_length(2 * (hop_length + filter_reach(shape, win_length)))
 

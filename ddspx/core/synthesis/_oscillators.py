@@ -247,7 +247,7 @@ def harmonic_synthesis(
     if initial_phase is not None and not isinstance(initial_phase, Phase):
         radians = jnp.broadcast_to(jnp.asarray(initial_phase, f0_hz.dtype), batch)
     size = _Size(hop_length, sample_rate, n_blocks, amplitude_upsampling)
-    blocks = _harmonics(f0_hz, taps, radians, start, size)
+    blocks = jnp.asarray(_harmonics(f0_hz, taps, radians, start, size))
     return blocks.reshape(*batch, n_blocks * hop_length)[..., :n_samples]
 
 
@@ -330,7 +330,7 @@ def _harmonics_backward(size, residuals, cotangent):
     f0_cotangent = _phase_adjoint(per_cycle, f0_hz.shape[-1], size)
     radians_cotangent = jnp.sum(per_cycle, (-2, -1)) / (2 * jnp.pi)
     taps_cotangent = _taps_adjoint(cycles, cotangent, taps.shape[-1], size)
-    none = Phase(*(np.zeros(limb.shape, jax.dtypes.float0) for limb in start))
+    none = jax.tree.map(lambda limb: np.zeros(limb.shape, jax.dtypes.float0), start)
     return f0_cotangent, taps_cotangent, radians_cotangent, none
 
 
@@ -356,12 +356,12 @@ def _phase_blocks(f0_hz: Array, start: Phase, size: _Size) -> Array:
     dtype = f0_hz.dtype
     fine = glide[..., None] * (j * (j + 1) / (2 * hop_length)).astype(dtype)
     if dtype == jnp.float64:
-        start, advance = (joined_limbs(phase)[..., None] for phase in (before, step))
+        first, advance = (joined_limbs(phase)[..., None] for phase in (before, step))
     else:
-        start, advance = before.cycles[..., None], step.cycles[..., None]
+        first, advance = before.cycles[..., None], step.cycles[..., None]
         fine += before.remainder.astype(dtype)[..., None] * 2.0**-64
         fine += step.remainder.astype(dtype)[..., None] * ((j + 1) * 2.0**-64).astype(dtype)
-    return start + advance * (j + 1).astype(start.dtype) + from_float_cycles(fine)
+    return first + advance * (j + 1).astype(first.dtype) + from_float_cycles(fine)
 
 
 def _phase_adjoint(per_cycle: Array, frames: int, size: _Size) -> Array:
@@ -449,7 +449,10 @@ def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
         steps[chain] = steps[chain] - kappa * values[chain]
         values[chain] = values[chain] + steps[chain]
     weights = size.weights.astype(taps.dtype)[:, None]
-    return sum(w * (same + sign * other) for w, same, other in zip(weights, *sums, strict=True))
+    audio = jnp.zeros_like(sine)
+    for weight, same, other in zip(weights, *sums, strict=True):
+        audio = audio + weight * (same + sign * other)
+    return audio
 
 
 def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size) -> Array:

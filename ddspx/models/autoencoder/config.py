@@ -4,11 +4,10 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
+from ddspx import core
 from ddspx._checks import one_of, positive_int
-
-_UPSAMPLING = ("nearest", "linear", "cubic", "hann")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ class AutoencoderConfig:
     fc_channels: int
     fc_layers: int
     reverb_length: int
-    amplitude_upsampling: str
+    amplitude_upsampling: core.UpsamplingMethod
     loss_n_ffts: tuple[int, ...]
 
     def __post_init__(self):
@@ -72,7 +71,7 @@ class AutoencoderConfig:
             raise ValueError(
                 f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
             )
-        one_of("amplitude_upsampling", self.amplitude_upsampling, _UPSAMPLING)
+        one_of("amplitude_upsampling", self.amplitude_upsampling, get_args(core.UpsamplingMethod))
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "loss_n_ffts", tuple(self.loss_n_ffts))
         if not self.loss_n_ffts:
@@ -222,7 +221,7 @@ def _to_json(config):
     }
 
 
-def _exact_fields(cls, fields):
+def _exact_fields(cls, fields) -> dict[str, Any]:
     """`fields`, lists as tuples, or a ValueError that names what is missing and what unknown."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")

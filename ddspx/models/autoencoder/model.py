@@ -187,7 +187,7 @@ class Autoencoder(nnx.Module):
             harmonic, noise, state.noise, state.phase, (state.f0_hz, after), n_samples
         )
         room = state.room
-        if self.reverb is not None:
+        if self.reverb is not None and room is not None:
             room, audio = core.reverb_step(room, audio, self.reverb.impulse_response)
         # The next block decodes the last frame again, from the state that it was decoded from.
         carry = jnp.concatenate([state.carry[..., None, :], states], axis=-2)[..., -2, :]

@@ -1,0 +1,265 @@
+import csv
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from helpers import noise
+
+from ddspx import core, features, metrics
+
+RATE, HOP = 16000, 64
+
+
+def track(audio, sample_rate=RATE, hop_length=HOP, **options):
+    return features.track_pitch(audio, sample_rate=sample_rate, hop_length=hop_length, **options)
+
+
+def voice(f0_hz, n_harmonics=6, sample_rate=RATE):
+    """A sound of harmonics k with amplitude 1 / k on a pitch given at each sample."""
+    phase = 2 * np.pi * np.cumsum(np.asarray(f0_hz) / sample_rate, axis=-1)
+    return sum(np.sin(k * phase + k * k) / k for k in range(1, n_harmonics + 1))
+
+
+def at_frames(f0_hz, hop_length=HOP):
+    """Pitch at each frame from pitch at each sample, which are `n * hop_length` and one more."""
+    return np.concatenate([f0_hz[..., ::hop_length], f0_hz[..., -1:]], axis=-1)
+
+
+def cents(f0_hz, target_hz):
+    return np.abs(1200 * np.log2(f0_hz / target_hz))
+
+
+# Physics
+
+
+@pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 256), (44100, 441)])
+def test_a_tone_reads_its_pitch(sample_rate, hop_length):
+    tones_hz = np.array([40.0, 65.4, 110.0, 196.0, 440.0, 659.3, 1046.5, 1760.0, 2000.0])
+    samples = np.broadcast_to(tones_hz[:, None], (tones_hz.size, sample_rate // 2))
+    n_harmonics = 3
+    f0_hz, confidence = track(voice(samples, n_harmonics, sample_rate), sample_rate, hop_length)
+    inner = slice(4, -4)
+    error = cents(f0_hz, tones_hz[:, None])[:, inner]
+    assert np.all(np.median(error, axis=-1) < 2)
+    assert np.max(error) < 10
+    assert np.min(confidence[:, inner]) > 0.9
+
+
+def test_glides_and_vibrato_are_followed():
+    time_s = np.arange(2 * RATE) / RATE
+    glide = 110 * 2 ** (1.5 * time_s)
+    vibrato = 440 * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 6 * time_s))
+    truth = np.stack([glide, vibrato])
+    f0_hz, confidence = track(voice(truth))
+    error = cents(f0_hz, at_frames(truth))[:, 8:-8]
+    assert np.all(np.median(error, axis=-1) < 5)
+    assert np.max(error) < 25
+    assert np.min(confidence[:, 8:-8]) > 0.5
+
+
+def test_the_track_follows_notes_and_bridges_rests():
+    rest, note = np.zeros(RATE // 2), RATE // 2
+    low, high = voice(np.full(note, 220.0)), voice(np.full(note, 880.0))
+    f0_hz, confidence = track(np.concatenate([rest, low, high, rest, low, rest]))
+    frames = RATE // 2 // HOP
+    edge = 9
+    part = [slice(i * frames + edge, (i + 1) * frames - edge) for i in range(6)]
+    for i, hz in ((1, 220), (2, 880), (4, 220)):
+        assert np.max(cents(f0_hz[part[i]], hz)) < 5
+        assert np.min(confidence[part[i]]) > 0.8
+    for i in (0, 3, 5):
+        assert np.max(confidence[part[i]]) < 0.05
+    assert np.max(cents(f0_hz[part[0]], 220)) < 20
+    assert np.max(cents(f0_hz[part[5]], 220)) < 20
+    # A straight line in log-frequency, from the one note down to the other.
+    middle = np.log2(f0_hz[part[3]])
+    np.testing.assert_allclose(np.diff(middle, 2), 0, atol=1e-5)
+    assert np.all(np.diff(middle) < 0)
+
+
+def test_level_does_not_matter():
+    audio = voice(np.full(RATE, 300.0)) + 0.3 * noise(RATE)
+    levels = np.array([1.0, 1e-4, 100.0])
+    f0_hz, confidence = track(levels[:, None] * audio)
+    np.testing.assert_allclose(f0_hz[1:], f0_hz[[0, 0]], rtol=1e-4)
+    np.testing.assert_allclose(confidence[1:], confidence[[0, 0]], atol=1e-3)
+
+
+def test_noise_and_silence_are_not_pitched_and_finite():
+    coloured = np.cumsum(noise(RATE, seed=1))
+    coloured = coloured - np.convolve(coloured, np.ones(200) / 200, mode="same")
+    heard = features.conditioning_features(
+        np.stack([np.zeros(RATE), noise(RATE), coloured]), sample_rate=RATE, hop_length=HOP
+    )
+    for values in heard:
+        assert values.dtype == np.float32
+        assert np.all(np.isfinite(values))
+    np.testing.assert_array_equal(heard.f0_confidence[0], 0)
+    assert np.mean(heard.f0_confidence[1:] > features.VOICED) < 0.02
+    np.testing.assert_array_equal(heard.loudness_db[0], -80)
+    assert np.all(heard.f0_hz > 0)
+
+
+# One path for whole and streamed audio
+
+
+def melody(n_samples):
+    """Notes and rests of odd lengths, with noise: many decisions that could come out otherwise."""
+    rng = np.random.default_rng(3)
+    pieces = []
+    while sum(map(len, pieces)) < n_samples:
+        n, hz = rng.integers(1500, 6000), 110 * 2 ** rng.uniform(0, 3)
+        pieces += [voice(np.full(n, hz)), np.zeros(rng.integers(0, 2500))]
+    return np.concatenate(pieces)[:n_samples] + 0.4 * noise(n_samples)
+
+
+@pytest.mark.parametrize("sizes", [[7, 0, 64, 30000, 1], [100_000], [1000] * 90])
+def test_a_stream_gives_the_very_numbers_of_the_whole(sizes):
+    audio = melody(6 * RATE + 33)
+    whole = features.conditioning_features(audio, sample_rate=RATE, hop_length=HOP)
+    blocks = np.split(audio, np.cumsum(sizes))
+    streamed = features.stream_features(iter(blocks), sample_rate=RATE, hop_length=HOP)
+    for a, b in zip(streamed, whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_examples_of_a_batch_are_independent():
+    audio = melody(3 * RATE)
+    batch = np.stack([audio, audio[::-1], 0.1 * audio]).reshape(3, 1, -1)
+    together = features.conditioning_features(batch, sample_rate=RATE, hop_length=HOP)
+    for i in range(3):
+        alone = features.conditioning_features(batch[i, 0], sample_rate=RATE, hop_length=HOP)
+        np.testing.assert_allclose(together.f0_hz[i, 0], alone.f0_hz, rtol=1e-4)
+        np.testing.assert_allclose(together.f0_confidence[i, 0], alone.f0_confidence, atol=1e-4)
+
+
+def test_chunks_do_not_change_the_path(monkeypatch):
+    audio = melody(5 * RATE)
+    options = {"sample_rate": RATE, "hop_length": 160}
+    chunked = features.conditioning_features(audio, **options)
+    # One chunk of all the audio: nothing is decided before everything is known.
+    monkeypatch.setattr(features, "_LOOK_AHEAD_SECONDS", 6.0)
+    features._observe.clear_cache()
+    features._decide.clear_cache()
+    at_once = features.conditioning_features(audio, **options)
+    monkeypatch.undo()
+    features._observe.clear_cache()
+    features._decide.clear_cache()
+    np.testing.assert_allclose(chunked.f0_hz, at_once.f0_hz, rtol=1e-4)
+    np.testing.assert_allclose(chunked.f0_confidence, at_once.f0_confidence, atol=1e-4)
+    np.testing.assert_allclose(chunked.loudness_db, at_once.loudness_db, atol=1e-3)
+
+
+def test_frames_and_loudness_follow_the_frame_rule(monkeypatch):
+    traced = []
+    loudness_db = core.loudness_db
+    monkeypatch.setattr(
+        core, "loudness_db", lambda *a, **k: traced.append(1) or loudness_db(*a, **k)
+    )
+    hop_length = 200
+    for n_samples in (0, 1, 199, 200, 5000, 40_000, 40_001):
+        audio = noise(n_samples)
+        heard = features.conditioning_features(audio, sample_rate=RATE, hop_length=hop_length)
+        frames = core.n_frames(n_samples, hop_length=hop_length)
+        assert all(values.shape == (frames,) for values in heard)
+        assert all(np.all(np.isfinite(values)) for values in heard)
+    # One compilation served every length.
+    assert len(traced) == 1
+    expected = loudness_db(audio, sample_rate=RATE, hop_length=hop_length)
+    np.testing.assert_allclose(heard.loudness_db, expected, atol=1e-3)
+
+
+def test_the_summary_names_the_share_and_the_range():
+    heard = features.Features(
+        f0_hz=np.array([100.0, 200.0, 300.0, 50.0], np.float32),
+        f0_confidence=np.array([0.6, 1.0, 0.51, 0.5], np.float32),
+        loudness_db=np.zeros(4, np.float32),
+    )
+    assert features.voiced_share(heard) == 0.75
+    summary = "75 % of the frames are confidently pitched, from 110 to 290 Hz."
+    assert features.voicing_summary(heard) == summary
+    unvoiced = heard._replace(f0_confidence=np.zeros(4, np.float32))
+    assert features.voicing_summary(unvoiced) == "0 % of the frames are confidently pitched."
+
+
+# Recordings
+
+
+def read(path, seconds=None):
+    audio, sample_rate = soundfile.read(path)
+    assert sample_rate == RATE
+    return audio if seconds is None else audio[: int(seconds * RATE)]
+
+
+def test_notes_of_a_violin_in_a_reverberant_room(shared_data):
+    audio = read(shared_data / "violin_bach/john-garner_bwv1002_mov6.flac", 20)
+    f0_hz, confidence = track(audio)
+    notes = np.loadtxt(
+        shared_data / "violin_bach/scores/john-garner_bwv1002_mov6.csv", delimiter=",", skiprows=1
+    )
+    right, pitched = [], []
+    for start_s, end_s, midi in notes[notes[:, 1] < 20]:
+        frames = slice(int((start_s + 0.04) * RATE / HOP), int((end_s - 0.02) * RATE / HOP))
+        semitones = librosa.hz_to_midi(np.median(f0_hz[frames])) - midi
+        right.append(abs(semitones) < 0.8)
+        pitched.append(np.median(confidence[frames]) > features.VOICED)
+    assert np.mean(right) > 0.93
+    assert np.mean(pitched) > 0.95
+
+
+def test_single_notes_of_other_instruments(shared_data):
+    with (shared_data / "solo_notes/metadata.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["label_ok"] == "1"]
+    audio, target = [], []
+    for row in rows[::40]:
+        note = read(shared_data / "solo_notes" / row["file"], 1.2)[RATE // 5 :]
+        if len(note) == RATE:
+            audio.append(note)
+            target.append(float(librosa.midi_to_hz(float(row["midi"]))))
+    f0_hz, confidence = track(np.stack(audio), hop_length=160)
+    target_hz = np.broadcast_to(np.array(target)[:, None], f0_hz.shape)
+    everywhere = np.ones_like(confidence)
+    assert len(audio) > 10
+    assert metrics.raw_pitch_accuracy(target_hz, f0_hz, everywhere, cents=80) > 0.97
+    assert metrics.octave_error_share(target_hz, f0_hz, everywhere) < 0.01
+    assert np.mean(confidence > features.VOICED) > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("sms_sax-phrase-short", 0.97),
+        ("sms_cello-phrase", 0.98),
+        ("sms_singing-female", 0.98),
+        ("mtg_tenor_sax_d_minor", 0.97),
+    ],
+)
+def test_phrases_agree_with_pyin(shared_data, name, least):
+    audio = read(shared_data / f"sources/{name}.flac", 6)
+    expected, is_voiced, _ = librosa.pyin(
+        audio, sr=RATE, hop_length=HOP, fmin=40, fmax=2000, frame_length=1024, fill_na=100.0
+    )
+    f0_hz, confidence = track(audio)
+    assert metrics.raw_pitch_accuracy(expected, f0_hz, is_voiced.astype(float)) > least
+    assert metrics.octave_error_share(expected, f0_hz, is_voiced.astype(float)) < 0.01
+    assert np.mean(confidence[is_voiced] > features.VOICED) > 0.95
+
+
+# Boundary
+
+
+def test_what_cannot_be_tracked():
+    with pytest.raises(ValueError, match="`method` must be one of 'yin', got 'crepe'"):
+        track(np.zeros(100), method="crepe")
+    with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
+        features.stream_features([], sample_rate=RATE, hop_length=HOP)
+    with pytest.raises(ValueError, match=r"`audio` must have shape \(\*batch, samples\)"):
+        features.stream_features([np.float32(0)], sample_rate=RATE, hop_length=HOP)
+    with pytest.raises(ValueError, match="`fmax` must be at most half of `sample_rate`=4000"):
+        track(np.zeros(100), sample_rate=4000)
+    with pytest.raises(ValueError, match="`fmin` must be above 0"):
+        track(np.zeros(100), fmin=-1.0)
+    with pytest.raises(TypeError, match="`hop_length` must be a Python int"):
+        track(np.zeros(100), hop_length=64.0)

@@ -1,0 +1,110 @@
+"""What is measured is the sound that comes out, and the baseline is as loud as it is told."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from training_data import HOP, MODEL, SAMPLE_RATE, write_dataset
+
+from ddspx import core
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.training import Interval, additive_baseline, evaluate
+from ddspx.training._evaluate import _interval
+
+RATES = {"hop_length": HOP, "sample_rate": SAMPLE_RATE}
+
+
+class OctaveUp(Autoencoder):
+    """An instrument that plays everything an octave too high and 6 dB too loud."""
+
+    def __call__(self, key, f0_hz, loudness_db, *, n_samples=None):
+        del key, n_samples
+        return additive_baseline(2 * f0_hz, loudness_db + 6, **RATES, n_harmonics=2)
+
+
+# values
+
+
+@pytest.fixture(scope="module")
+def evaluations(tmp_path_factory):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path_factory.mktemp("data") / "set", {"train": 1, "test": 2})
+    model = OctaveUp(MODEL, rngs=nnx.Rngs(0))
+    return {row.name: row for row in evaluate(model, dataset, baselines=True)}
+
+
+def test_pitch_and_loudness_are_measured_on_what_was_rendered(evaluations):
+    row = evaluations["model"]
+    assert row.n_examples == 4
+    assert row.f0_l1_semitones.mean == pytest.approx(12, abs=0.2)
+    assert row.loudness_l1_db.mean == pytest.approx(6, abs=0.5)
+
+
+def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
+    row = evaluations["additive"]
+    assert row.f0_l1_semitones.mean < 0.2
+    assert row.f0_outlier_share == Interval(0.0, 0.0, 0.0)
+    assert row.loudness_l1_db.mean < 0.5
+
+
+def test_the_untrained_model_is_measured_too(evaluations):
+    assert list(evaluations) == ["model", "untrained", "additive"]
+    row = evaluations["untrained"]
+    assert row.loudness_l1_db.mean > 3 and np.isfinite(row.spectral_loss).all()
+
+
+def test_intervals_hold_the_mean_of_what_is_defined():
+    assert _interval(np.array([2.0, np.nan, 2.0]), 0) == Interval(2.0, 2.0, 2.0)
+    values = np.random.default_rng(0).standard_normal(400)
+    mean, low, high = _interval(values, 0)
+    half = 1.96 * values.std() / 20
+    np.testing.assert_allclose(
+        [mean, low, high], values.mean() + np.array([0, -half, half]), atol=0.01
+    )
+    assert np.isnan(_interval(np.array([np.nan]), 0)).all()
+
+
+# physics
+
+
+@pytest.mark.parametrize("f0_hz", [110.0, 440.0, 1500.0, 3900.0])
+@pytest.mark.parametrize("loudness_db", [-40.0, 0.0])
+def test_a_steady_tone_is_as_loud_as_asked(f0_hz, loudness_db):
+    n_frames = 21
+    audio = additive_baseline(
+        jnp.full(n_frames, f0_hz, jnp.float32),
+        jnp.full(n_frames, loudness_db, jnp.float32),
+        **RATES,
+    )
+    measured = core.loudness_db(audio, **RATES)[5:-5]
+    np.testing.assert_allclose(measured, loudness_db, atol=0.2)
+
+
+def test_the_harmonics_fall_with_their_number():
+    audio = additive_baseline(jnp.full(51, 500.0, jnp.float32), jnp.zeros(51, jnp.float32), **RATES)
+    middle = np.asarray(audio)[1600:2400] * np.hanning(800)
+    spectrum = np.abs(np.fft.rfft(middle))[50::50][:7]
+    np.testing.assert_allclose(spectrum / spectrum[0], 1 / np.arange(1, 8), rtol=0.02)
+
+
+def test_without_a_pitch_there_is_silence():
+    audio = additive_baseline(jnp.zeros(5, jnp.float32), jnp.zeros(5, jnp.float32), **RATES)
+    assert not np.any(audio)
+
+
+# boundary errors
+
+
+def test_other_rates_than_the_models(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
+    model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="dataset was prepared with `sample_rate` 8000"):
+        evaluate(model, dataset)
+
+
+def test_an_empty_split(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 1})
+    with pytest.raises(ValueError, match="no examples in its test split"):
+        evaluate(Autoencoder(MODEL, rngs=nnx.Rngs(0)), dataset)

@@ -1,0 +1,162 @@
+"""The compiled step computes what its equations say, and the losses agree with each other."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+from training_data import MODEL, glide
+
+from ddspx.io import Batch
+from ddspx.models.autoencoder import Autoencoder
+from ddspx.training import (
+    TrainConfig,
+    adam,
+    autoencoder_loss,
+    initial_state,
+    train_step,
+)
+from ddspx.training._step import autoencoder_evaluation
+
+
+def quadratic(w, key, batch):
+    del key
+    return jnp.mean((w - batch) ** 2)
+
+
+# values
+
+
+@pytest.mark.parametrize("clip_norm", [1e9, 0.5])
+def test_adam_is_the_textbooks(clip_norm):
+    batch = np.array([3.0, 5.0])
+    w, mean, square = 1.0, 0.0, 0.0
+    optimizer = adam(learning_rate=0.1, decay_rate=0.5, decay_steps=2, clip_norm=clip_norm)
+    step = train_step(quadratic, optimizer)
+    state = initial_state(jnp.float32(w), optimizer, seed=0)
+    for taken in range(4):
+        gradient = 2 * (w - batch.mean())
+        state, report = step(state, jnp.asarray(batch, jnp.float32))
+        np.testing.assert_allclose(report.loss, np.mean((w - batch) ** 2), rtol=1e-5)
+        np.testing.assert_allclose(report.gradient_norm, abs(gradient), rtol=1e-5)
+        gradient *= min(1.0, clip_norm / abs(gradient))
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        rate = 0.1 * 0.5 ** (taken / 2)
+        unbiased = mean / (1 - 0.9 ** (taken + 1)), square / (1 - 0.999 ** (taken + 1))
+        w -= rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-7)
+        np.testing.assert_allclose(state.params, w, rtol=1e-5)
+    assert int(state.step) == 4
+
+
+def test_every_step_draws_from_its_own_key():
+    def loss(w, key, batch):
+        return w * jax.random.normal(key) + 0 * batch
+
+    optimizer = optax.sgd(0.0)
+    step = train_step(loss, optimizer)
+    state = initial_state(jnp.float32(1.0), optimizer, seed=7)
+    for taken in range(3):
+        state, report = step(state, jnp.float32(0.0))
+        expected = jax.random.normal(jax.random.fold_in(jax.random.key(7), taken))
+        np.testing.assert_allclose(report.loss, expected, rtol=1e-6)
+
+
+def test_compiles_once_and_reuses_the_states_memory():
+    optimizer = adam()
+    step = train_step(quadratic, optimizer)
+    first = initial_state(jnp.ones(1000, jnp.float32), optimizer, seed=0)
+    second, _ = step(first, jnp.zeros(1000, jnp.float32))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first))
+    step(second, jnp.ones(1000, jnp.float32))
+    assert step._cache_size() == 1
+
+
+# the autoencoder's losses
+
+
+def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
+    whole = glide(1)
+    batch = Batch(*(np.stack([a, a[::-1]]) for a in whole))
+    # The fewest parts, because this compiles twice.
+    config = dataclasses.replace(MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,))
+    graphdef, params = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param)
+    params = nnx.to_pure_dict(params)
+    optimizer = adam(learning_rate=1e-2)
+    step = train_step(autoencoder_loss(graphdef), optimizer)
+    state = initial_state(params, optimizer, seed=0)
+    key = jax.random.fold_in(state.key, 0)
+    losses, audio = autoencoder_evaluation(graphdef)(state.params, key, batch)
+    assert losses.shape == (2,) and audio.shape == batch.audio.shape
+    history = []
+    for _ in range(20):
+        state, report = step(state, batch)
+        history.append(float(report.loss))
+    np.testing.assert_allclose(history[0], np.mean(losses), rtol=1e-5)
+    assert min(history[-3:]) < 0.7 * history[0]
+
+
+# devices
+
+DATA_PARALLEL = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from ddspx.training import adam, initial_state, train_step
+from ddspx.training._loop import _placements
+
+every, each = _placements(4)
+assert len(jax.local_devices()) == int(sys.argv[1])
+optimizer = adam(learning_rate=0.1, clip_norm=0.5)
+
+def loss(w, key, batch):
+    return jnp.mean((jnp.sin(batch @ w) - 1) ** 2) + jax.random.normal(key) * w[0]
+
+state = jax.device_put(initial_state(jnp.arange(3.0), optimizer, seed=0), every)
+step = train_step(loss, optimizer, placement=every)
+for index in range(3):
+    batch = np.random.default_rng(index).standard_normal((4, 3)).astype(np.float32)
+    state, report = step(state, jax.device_put(batch, each))
+assert state.params.sharding.is_fully_replicated
+print(*np.asarray(state.params).tolist(), float(report.loss))
+"""
+
+
+def test_two_devices_take_the_step_of_one():
+    outputs = []
+    for n_devices in (1, 2):
+        flags = f"--xla_force_host_platform_device_count={n_devices}"
+        result = subprocess.run(
+            [sys.executable, "-c", DATA_PARALLEL, str(n_devices)],
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        outputs.append([float(number) for number in result.stdout.split()])
+    np.testing.assert_allclose(*outputs, rtol=1e-5)
+
+
+# boundary errors
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
+        ({"max_minutes": -1.0}, "`max_minutes` must be above 0"),
+        ({"seed": -1}, "`seed` must be from 0"),
+    ],
+)
+def test_numbers_out_of_range(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**change)
