@@ -1,5 +1,7 @@
 """Fully connected blocks applied to every frame alike."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -41,7 +43,7 @@ class Fc(nnx.Module):
 
     def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
         """Applies the block to the last axis."""
-        return _apply([self], inputs)
+        return _apply([self], (inputs,))
 
     def weights(self) -> tuple[Float[Array, "..."], ...]:
         """Kernel, bias, scale and shift, the first two so that they give centred outputs.
@@ -82,22 +84,27 @@ class FcStack(nnx.Module):
         self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
         self.features = sizes[-1]
 
-    def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
-        """Applies the blocks to the last axis."""
+    def __call__(self, *inputs: Float[Array, "*batch _"]) -> Float[Array, "*batch channels"]:
+        """Applies the blocks to the last axis, of several inputs as if they were one.
+
+        Several inputs are taken as concatenated, but are not: each has its rows of the first
+        kernel.
+        """
         return _apply(self.layers, inputs)
 
 
 def _apply(layers, inputs):
-    """Runs checked inputs through the layers, in one dtype, with the frames as rows."""
+    """Runs inputs through the layers, in one dtype, with the frames as rows."""
     if not layers:
-        return inputs
-    at_least_ndim("inputs", inputs.shape, 1, "(*batch, features)")
-    *batch, features = inputs.shape
+        return jnp.concatenate(inputs, axis=-1)
+    for x in inputs:
+        at_least_ndim("inputs", x.shape, 1, "(*batch, features)")
+    features = sum(x.shape[-1] for x in inputs)
     same_size("`inputs` and the layer", features, layers[0].in_features, "features")
-    dtype = jnp.result_type(inputs.dtype, layers[0].kernel[...].dtype)
+    dtype = jnp.result_type(layers[0].kernel[...].dtype, *(x.dtype for x in inputs))
     weights = tuple(tuple(weight.astype(dtype) for weight in layer.weights()) for layer in layers)
-    rows = _stack(inputs.reshape(-1, features).astype(dtype), weights)
-    return rows.reshape(*batch, layers[-1].features)
+    rows = tuple(x.reshape(-1, x.shape[-1]).astype(dtype) for x in inputs)
+    return _stack(rows, weights).reshape(*inputs[0].shape[:-1], layers[-1].features)
 
 
 @jax.custom_vjp
@@ -109,12 +116,12 @@ def _stack(rows, weights):
 def _stack_forward(rows, weights):
     out, kept = rows, []
     for kernel, bias, scale, shift in weights:
-        centred = out @ kernel + bias[None]
+        centred = sum(x @ k for x, k in zip(out, _split(kernel, out), strict=True)) + bias[None]
         inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
         normal = centred * inverse
         kept.append((normal, inverse))
-        out = _activate(normal, scale, shift)
-    return out, (rows, weights, kept)
+        out = (_activate(normal, scale, shift),)
+    return out[0], (rows, weights, kept)
 
 
 def _stack_backward(residuals, bar):
@@ -122,22 +129,29 @@ def _stack_backward(residuals, bar):
     weights_bar = []
     for i in reversed(range(len(weights))):
         kernel, _, scale, shift = weights[i]
-        # What was activated is computed again. The barrier keeps XLA from noticing that it
-        # was there in the forward pass, and so from keeping that as well.
-        (normal, inverse), below, bar = jax.lax.optimization_barrier(
-            (kept[i], kept[i - 1][0] if i else rows, bar)
-        )
-        inputs = _activate(below, *weights[i - 1][2:]) if i else below
+        normal, inverse = kept[i]
+        inputs = (_activate(kept[i - 1][0], *weights[i - 1][2:]),) if i else rows
         bar = jnp.where(normal * scale[None] + shift[None] > 0, bar, _SLOPE * bar)
-        affine_bar = (bar * normal).sum(0), bar.sum(0)
-        bar = bar * scale[None]
-        bar = inverse * (bar - normal * jnp.mean(normal * bar, axis=-1, keepdims=True))
-        weights_bar.append((inputs.T @ bar, bar.sum(0), *affine_bar))
-        bar = bar @ kernel.T
-    return bar, tuple(reversed(weights_bar))
+        product = bar * normal
+        affine_bar = product.sum(0), bar.sum(0)
+        # mean(normal * bar * scale) as a matrix product: as a sum, XLA spreads scale to the
+        # size of the rows first, and does so early.
+        along = product @ (scale[:, None] / scale.size)
+        bar = inverse * (bar * scale[None] - normal * along)
+        kernel_bar = jnp.concatenate([x.T @ bar for x in inputs])
+        weights_bar.append((kernel_bar, bar.sum(0), *affine_bar))
+        inputs_bar = tuple(bar @ k.T for k in _split(kernel, inputs))
+        bar = inputs_bar[0]
+    return inputs_bar, tuple(reversed(weights_bar))
 
 
 _stack.defvjp(_stack_forward, _stack_backward)
+
+
+def _split(kernel, inputs):
+    """The rows of a kernel that belong to each of its inputs."""
+    ends = list(itertools.accumulate(x.shape[-1] for x in inputs))
+    return jnp.split(kernel, ends[:-1])
 
 
 def _activate(normal, scale, shift):

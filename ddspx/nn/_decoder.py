@@ -90,8 +90,9 @@ class RnnFcDecoder(nnx.Module):
             stack(jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0))
             for stack, x in zip(self.stacks, inputs, strict=True)
         ]
-        states = self.gru.frames_first(jnp.concatenate(heard, axis=-1), carry)
-        outputs = self.dense(self.out_stack(jnp.concatenate([*heard, states], axis=-1)))
+        joint = jnp.concatenate(heard, axis=-1)
+        states = self.gru.frames_first(joint, carry)
+        outputs = self.dense(self.out_stack(joint, states))
         outputs, states = (
             jnp.moveaxis(x, 0, 1).reshape(*batch, n_frames, x.shape[-1]) for x in (outputs, states)
         )

@@ -95,24 +95,23 @@ class Gru(nnx.Module):
         """The layer as it runs: a step of the scan is one contiguous (batch, gates) block."""
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
-        kernel, recurrent_kernel, (input_bias, state_bias) = (
-            weight[...].astype(dtype) for weight in (self.kernel, self.recurrent_kernel, self.bias)
-        )
+        weights = (self.kernel, self.recurrent_kernel, self.bias)
         if carry is None:
             carry = jnp.zeros((inputs.shape[1], self.features), dtype)
-        projected = inputs.astype(dtype) @ kernel + input_bias[None, None]
-        return _recur(projected, carry.astype(dtype), recurrent_kernel, state_bias)
+        return _gru(
+            inputs.astype(dtype), carry.astype(dtype), *(w[...].astype(dtype) for w in weights)
+        )
 
 
 @jax.custom_vjp
-def _recur(projected, carry, kernel, bias):
-    """States (frames, batch, h) from the inputs' projection (frames, batch, 3 h)."""
+def _gru(inputs, carry, kernel, recurrent_kernel, bias):
+    """States (frames, batch, h) from inputs (frames, batch, in) and the state before them."""
 
     def step(h, x):
-        h = _gates(x, h @ kernel + bias[None], h)[0]
+        h = _gates(x + bias[:1], h @ recurrent_kernel + bias[1:], h)[0]
         return h, h
 
-    return jax.lax.scan(step, carry, projected)[1]
+    return jax.lax.scan(step, carry, inputs @ kernel)[1]
 
 
 def _gates(x, q, h):
@@ -124,17 +123,17 @@ def _gates(x, q, h):
     return n + z * (h - n), (z, r, n, qn)
 
 
-def _recur_forward(projected, carry, kernel, bias):
+def _gru_forward(inputs, carry, kernel, recurrent_kernel, bias):
     def step(h, x):
-        h, gates = _gates(x, h @ kernel + bias[None], h)
+        h, gates = _gates(x + bias[:1], h @ recurrent_kernel + bias[1:], h)
         return h, (h, gates)
 
-    states, gates = jax.lax.scan(step, carry, projected)[1]
-    return states, (gates, states, carry, kernel)
+    states, gates = jax.lax.scan(step, carry, inputs @ kernel)[1]
+    return states, (inputs, carry, kernel, recurrent_kernel, states, gates)
 
 
-def _recur_backward(residuals, states_bar):
-    (z, r, n, qn), states, carry, kernel = residuals
+def _gru_backward(residuals, states_bar):
+    inputs, carry, kernel, recurrent_kernel, states, (z, r, n, qn) = residuals
     previous = jnp.concatenate([carry[None], states[:-1]])
 
     def step(h_bar, frame):
@@ -145,14 +144,19 @@ def _recur_backward(residuals, states_bar):
         r_bar = n_bar * qn * r * (1 - r)
         q_bar = jnp.concatenate([z_bar, r_bar, n_bar * r], axis=-1)
         x_bar = jnp.concatenate([z_bar, r_bar, n_bar], axis=-1)
-        return h_bar * z + q_bar @ kernel.T, x_bar
+        return h_bar * z + q_bar @ recurrent_kernel.T, x_bar
 
     frames = (states_bar, z, r, n, qn, previous)
     carry_bar, x_bar = jax.lax.scan(step, jnp.zeros_like(carry), frames, reverse=True)
     zr_bar, n_bar = jnp.split(x_bar, [2 * carry.shape[-1]], axis=-1)
     q_bar = jnp.concatenate([zr_bar, n_bar * r], axis=-1)
-    kernel_bar = jnp.einsum("tbh,tbg->hg", previous, q_bar)
-    return x_bar, carry_bar, kernel_bar, q_bar.sum((0, 1))
+    # As two axes: of three, XLA would first write a transposed copy.
+    rows, previous, x_bar, q_bar = (
+        a.reshape(-1, a.shape[-1]) for a in (inputs, previous, x_bar, q_bar)
+    )
+    bias_bar = jnp.stack([x_bar.sum(0), q_bar.sum(0)])
+    inputs_bar = (x_bar @ kernel.T).reshape(inputs.shape)
+    return inputs_bar, carry_bar, rows.T @ x_bar, previous.T @ q_bar, bias_bar
 
 
-_recur.defvjp(_recur_forward, _recur_backward)
+_gru.defvjp(_gru_forward, _gru_backward)
