@@ -6,7 +6,7 @@ from flax import nnx
 from helpers import assert_close, check_grads
 
 from ddspx.nn import Gru
-from ddspx.nn._recurrent import _recur
+from ddspx.nn._recurrent import _gru
 
 BATCH, FRAMES, INPUTS, STATE = 3, 7, 2, 4
 
@@ -80,16 +80,17 @@ def test_frames_go_on_from_the_carry(gru, rng):
 def test_the_derivative_by_hand_is_the_automatic_one(rng):
     if not jax.config.jax_enable_x64:
         pytest.skip("1e-10 needs float64")
-    shapes = ((FRAMES, BATCH, 3 * STATE), (BATCH, STATE), (STATE, 3 * STATE), (3 * STATE,))
+    gates = 3 * STATE
+    shapes = ((FRAMES, BATCH, INPUTS), (BATCH, STATE), (INPUTS, gates), (STATE, gates), (2, gates))
     args = [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
     cotangent = jnp.asarray(rng.normal(size=(FRAMES, BATCH, STATE)))
 
     def loss(f):
-        return jax.jit(jax.grad(lambda *x: jnp.sum(f(*x) * cotangent), argnums=(0, 1, 2, 3)))
+        return jax.jit(jax.grad(lambda *x: jnp.sum(f(*x) * cotangent), argnums=(0, 1, 2, 3, 4)))
 
-    for ours, automatic in zip(loss(_recur)(*args), loss(_recur.fun)(*args), strict=True):
+    for ours, automatic in zip(loss(_gru)(*args), loss(_gru.fun)(*args), strict=True):
         np.testing.assert_allclose(ours, automatic, rtol=1e-10, atol=1e-12)
-    check_grads(_recur, *args, order=1, modes=["rev"])
+    check_grads(_gru, *args, order=1, modes=["rev"])
 
 
 # boundary

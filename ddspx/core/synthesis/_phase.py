@@ -154,8 +154,9 @@ def cumulative_phase(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
-      >>> core.cumulative_phase(jnp.full(5, 2000.0), sample_rate=16000).round(3).tolist()[:3]
-      [0.7850000262260437, 1.5709999799728394, 2.3559999465942383]
+      >>> phase = core.cumulative_phase(jnp.full(5, 2000.0), sample_rate=16000)
+      >>> [round(v, 3) for v in phase.tolist()]
+      [0.785, 1.571, 2.356, -3.142, -2.356]
 
     References:
       DDSP's ``angular_cumsum`` wraps a float32 sum chunk by chunk: after one minute at 48 kHz
