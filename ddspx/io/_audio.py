@@ -5,7 +5,7 @@ soundfile and soxr are imported where they are used, so that ``import ddspx.io``
 
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +19,11 @@ _DECODE_FRAMES = 1 << 16
 # Half the peak-to-peak range under which a recording is silence: -80 dB, above the two lowest
 # bits of dithered 16-bit silence. Peak to peak, so that a constant offset is silence too.
 _SILENCE_PEAK = 1e-4
+# From here on the length in a WAV header means "not known" (SoX, FFmpeg and arecord into a pipe).
+_UNKNOWN_LENGTH = 0x7FFFF000
+
+# Peak above which samples are no audio of full scale 1.0: +60 dB, more than any mix runs over.
+_LOUDEST_PEAK = 1e3
 
 # 24 bits hold what float32 synthesis produces (noise floor -144 dB), need no dither, and play
 # everywhere; float files would carry samples beyond full scale that players then clip.
@@ -47,8 +52,9 @@ def read_audio(
       Samples in linear amplitude, full scale 1.0 (float and lossy files may exceed it).
 
     Raises:
-      AudioError: no such file, a folder, not audio, cut short, empty or shorter than
-        `min_samples`, NaN or Inf, or silence from end to end (peak under -80 dB).
+      AudioError: no such file, a folder, not audio, cut short (of Ogg and MP3 what is there is
+        read: they do not say how long they were), empty or shorter than `min_samples`, NaN, Inf
+        or a peak over 1000, or silence from end to end (peak under -80 dB).
 
     Example:
       >>> import numpy as np, tempfile
@@ -67,7 +73,12 @@ def read_audio(
 
 
 def stream_audio(
-    path: str | Path, *, sample_rate: int, block_length: int, min_samples: int = 1
+    path: str | Path,
+    *,
+    sample_rate: int,
+    block_length: int,
+    min_samples: int = 1,
+    allow_silence: bool = False,
 ) -> Iterator[Float[np.ndarray, " samples"]]:
     """Reads a recording in blocks, in memory that does not grow with its duration.
 
@@ -78,6 +89,7 @@ def stream_audio(
       sample_rate: samples per second of the blocks.
       block_length: samples per block; the last may be shorter, none is empty.
       min_samples: as in :func:`read_audio`.
+      allow_silence: whether silence from end to end is read like any other sound.
 
     Returns:
       An iterator of mono float32 blocks.
@@ -103,12 +115,40 @@ def stream_audio(
         raise AudioError(f"{path} is a folder, not a recording; name an audio file inside it.")
     if not path.is_file():
         raise AudioError(f"{path} does not exist; check the name and the folder.")
+    try:
+        missing = _missing_bytes(path)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
+    if missing:
+        raise AudioError(
+            f"{path} is cut short: its header promises {missing} bytes of sound that are not "
+            "there; copy or export the recording again."
+        )
+    decoded = _decoded(path, allow_silence=allow_silence)
     return _rebatched(
-        _checked(path, _resampled(path, sample_rate), sample_rate, min_samples), block_length
+        _checked(path, _resampled(decoded, sample_rate), sample_rate, min_samples), block_length
     )
 
 
-def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+def _missing_bytes(path: Path) -> int:
+    """How much of the samples that a WAV or AIFF file declares lies beyond its end.
+
+    libsndfile reads such a file as if it were meant to be shorter; of other formats it says
+    itself what is wrong.
+    """
+    n_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        order = {b"RIFF": "little", b"FORM": "big"}.get(file.read(12)[:4])
+        while order and len(chunk := file.read(8)) == 8:
+            length = int.from_bytes(chunk[4:], order)
+            if chunk[:4] in (b"data", b"SSND"):
+                # What is written to a pipe declares the largest length there is.
+                return 0 if length >= _UNKNOWN_LENGTH else max(0, file.tell() + length - n_bytes)
+            file.seek(length + length % 2, 1)
+    return 0
+
+
+def _decoded(path: Path, *, allow_silence: bool) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (mono float32 block, file's sample rate)."""
     import soundfile
 
@@ -119,6 +159,11 @@ def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
                 if not np.isfinite(block).all():
                     raise AudioError(
                         f"{path} holds NaN or infinite samples; export the recording again."
+                    )
+                if (peak := np.abs(block).max()) > _LOUDEST_PEAK:
+                    raise AudioError(
+                        f"{path} holds a sample of {peak:.3g}, and full scale is 1.0; export the "
+                        "recording again with samples from -1 to 1."
                     )
                 mono = block.mean(axis=1)
                 low, high = min(low, mono.min()), max(high, mono.max())
@@ -131,18 +176,18 @@ def _decoded(path: Path) -> Iterator[tuple[np.ndarray, int]]:
             "convert it to WAV or FLAC, or check that it is complete."
         ) from error
     # Before resampling, which turns the ends of a constant offset into sound.
-    if -np.inf < high < low + 2 * _SILENCE_PEAK:
+    if not allow_silence and -np.inf < high < low + 2 * _SILENCE_PEAK:
         raise AudioError(
             f"{path} is silent from end to end (mixed to mono, its peak is under -80 dB); "
             "use a recording with sound in it."
         )
 
 
-def _resampled(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+def _resampled(decoded: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
     import soxr
 
     stream = None
-    for block, file_rate in _decoded(path):
+    for block, file_rate in decoded:
         if file_rate == sample_rate:
             yield block
             continue
@@ -202,6 +247,7 @@ class AudioWriter:
 
     Raises:
       ValueError: the suffix is not one of the three; from `write`, a NaN or infinite sample.
+      OSError: the file cannot be made, written (a full disk) or completed.
 
     Example:
       >>> import numpy as np, tempfile
@@ -225,7 +271,7 @@ class AudioWriter:
         import soundfile
 
         container, subtype = _SUBTYPES[self._path.suffix.lower()]
-        with ExitStack() as stack:
+        with self._saying_so(), ExitStack() as stack:
             temporary = stack.enter_context(replacing_file(self._path))
             self._file = stack.enter_context(
                 soundfile.SoundFile(temporary, "w", self._sample_rate, 1, subtype, format=container)
@@ -239,7 +285,8 @@ class AudioWriter:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+        with self._saying_so():
+            self._stack.__exit__(exc_type, exc, traceback)
         if exc is None and self.peak > 1.0:
             excess_db = 20 * np.log10(self.peak)
             warnings.warn(
@@ -258,8 +305,23 @@ class AudioWriter:
         self.peak = max(self.peak, peak)
         clipped = np.clip(audio, -1.0, 1.0)
         # Slices, because libsndfile's Vorbis encoder needs stack for every sample of a write.
-        for start in range(0, clipped.size, _DECODE_FRAMES):
-            self._file.write(clipped[start : start + _DECODE_FRAMES])
+        with self._saying_so():
+            for start in range(0, clipped.size, _DECODE_FRAMES):
+                self._file.write(clipped[start : start + _DECODE_FRAMES])
+
+    @contextmanager
+    def _saying_so(self) -> Iterator[None]:
+        """Turns soundfile's errors, which are RuntimeErrors, into an OSError in a sentence."""
+        import soundfile
+
+        try:
+            yield
+        except soundfile.SoundFileError as error:
+            reason = getattr(error, "error_string", str(error)).rstrip(".")
+            raise OSError(
+                f"{self._path} cannot be written ({reason}); check that its folder can be "
+                "written to and that the disk is not full."
+            ) from error
 
 
 def write_audio(
@@ -273,7 +335,7 @@ def write_audio(
       sample_rate: samples per second.
 
     Raises:
-      ValueError: as :class:`AudioWriter`.
+      ValueError, OSError: as :class:`AudioWriter`.
     """
     with AudioWriter(path, sample_rate=sample_rate) as writer:
         writer.write(np.asarray(audio))

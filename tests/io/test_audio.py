@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -147,6 +149,28 @@ def test_an_earlier_file_is_there_until_the_new_one_is_complete(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_disk_that_is_full_is_said_and_nothing_is_left(tmp_path, rng):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for suffix in ("wav", "flac", "ogg"):
+        path = tmp_path / f"a.{suffix}"
+        # A file may not grow beyond this, so that writing fails as it does on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            with pytest.raises(OSError, match=rf"a\.{suffix} cannot be written \(.*disk") as caught:
+                io.write_audio(path, rng.uniform(-1, 1, 100_000), sample_rate=8000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.strerror is None and "\n" not in str(caught.value)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
+def test_a_folder_in_which_no_file_can_be_made_is_said():
+    with pytest.raises(OSError, match=r"^/proc/a\.wav cannot be written"):
+        io.write_audio("/proc/a.wav", np.zeros(10), sample_rate=8000)
+
+
 def test_folder_replacement(tmp_path):
     target = tmp_path / "deep" / "folder"
     with io.replacing_folder(target) as folder:
@@ -181,17 +205,27 @@ def bad_recordings(folder):
     (folder / "nothing.wav").write_bytes(b"")
     (folder / "headless.raw").write_bytes(bytes(1000))
     (folder / "cut.flac").write_bytes(_flac_bytes(folder)[:20_000])
+    for suffix in ("wav", "aiff"):
+        soundfile.write(folder / f"cut.{suffix}", np.resize([0.1, -0.1], 9001), 16000)
+        whole = (folder / f"cut.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(whole[:-2000])
     return {
         "missing": (folder / "missing.wav", "does not exist"),
         "folder": (folder, "is a folder"),
         "text": (folder / "text.wav", "cannot be read as audio"),
         "zero bytes": (folder / "nothing.wav", "cannot be read as audio"),
         "raw": (folder / "headless.raw", "cannot be read as audio"),
-        "cut": (folder / "cut.flac", "cannot be read as audio"),
+        "cut flac": (folder / "cut.flac", "cannot be read as audio"),
+        "cut wav": (folder / "cut.wav", "promises 2000 bytes of sound that are not there"),
+        "cut aiff": (folder / "cut.aiff", "promises 2000 bytes of sound that are not there"),
         "no samples": (written(folder / "empty.wav", np.zeros(0)), "holds no samples"),
         "short": (written(folder / "short.wav", np.linspace(0, 0.1, 99)), "too short: 99 samples"),
         "NaN": (written(folder / "nan.wav", np.full(1000, np.nan)), "NaN or infinite"),
         "inf": (written(folder / "inf.wav", spoilt), "NaN or infinite"),
+        "level": (
+            written(folder / "int.wav", np.resize([32767.0, -3.0], 1000)),
+            r"a sample of 3\.28e\+04, and full scale is 1\.0",
+        ),
         "silence": (written(folder / "zeros.wav", np.zeros(1000)), "silent from end to end"),
         "offset": (written(folder / "dc.wav", np.full(1000, 0.3)), "silent from end to end"),
         "dither": (
@@ -207,12 +241,10 @@ def _flac_bytes(folder):
     return (folder / "whole.flac").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "case",
-    "missing,folder,text,zero bytes,raw,cut,no samples,short,NaN,inf,silence,offset,dither".split(
-        ","
-    ),
-)
+CASES = "missing,folder,text,zero bytes,raw,cut flac,cut wav,cut aiff,no samples,short,NaN,inf"
+
+
+@pytest.mark.parametrize("case", [*CASES.split(","), "level", "silence", "offset", "dither"])
 @pytest.mark.parametrize("sample_rate", [16000, 8000])
 def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
     path, message = bad_recordings(tmp_path)[case]
@@ -227,6 +259,22 @@ def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
 def test_stream_reports_a_missing_file_before_it_is_iterated(tmp_path):
     with pytest.raises(io.AudioError, match="does not exist"):
         io.stream_audio(tmp_path / "no.wav", sample_rate=16000, block_length=10)
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path, length):
+    path = tmp_path / "pipe.wav"
+    soundfile.write(path, np.resize([0.1, -0.1], 1000), 16000)
+    data = path.read_bytes()
+    place = data.index(b"data") + 4
+    path.write_bytes(data[:place] + length.to_bytes(4, "little") + data[place + 4 :])
+    assert len(io.read_audio(path, sample_rate=16000)) == 1000
+
+
+def test_silence_can_be_asked_for(tmp_path):
+    path = written(tmp_path / "zeros.wav", np.zeros(1000))
+    blocks = io.stream_audio(path, sample_rate=16000, block_length=600, allow_silence=True)
+    assert [len(block) for block in blocks] == [600, 400]
 
 
 def test_quiet_is_not_silent(tmp_path):
