@@ -18,6 +18,7 @@ import numpy as np
 from ddspx import core
 from ddspx._checks import at_least_ndim, one_of, positive_int
 from ddspx._typing import Array, Float, Int
+from ddspx.metrics import VOICED
 
 FEATURE_VERSION = "yin-viterbi-1/loudness-a-512-1"
 """Names the definition of the features; stored with datasets so that two never mix."""
@@ -27,9 +28,6 @@ FMIN = 32.703
 
 FMAX = 2093.0
 """Highest pitch looked for by default, in Hz: C7."""
-
-VOICED = 0.5
-"""Confidence above which a frame is pitched."""
 
 _LOUDNESS_FFT = 512
 # Short frames follow speech, fast notes and vibrato (of 6 Hz they pass 91 %, of 64 ms 77 %),
@@ -48,7 +46,7 @@ class Features(NamedTuple):
     Attributes:
       f0_hz: fundamental frequency in Hz, finite; through unvoiced frames it moves from the last
         pitch to the next along a straight line in log-frequency.
-      f0_confidence: how sure the pitch is, from 0 to 1; above `VOICED` the frame is pitched.
+      f0_confidence: how sure the pitch is, from 0 to 1; from `metrics.VOICED` on the frame is pitched.
       loudness_db: A-weighted loudness, see `core.loudness_db`.
     """
 
@@ -201,54 +199,6 @@ def stream_features(
         np.concatenate(track, axis=-1) for track in zip(*parts, strict=True)
     )
     return Features(_bridge(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
-
-
-def voiced_share(features: Features) -> float:
-    """Share of the frames that are pitched, from 0 to 1.
-
-    Args:
-      features: of any sound.
-
-    Returns:
-      The share of frames whose confidence is above `VOICED`.
-
-    Example:
-      >>> import numpy as np
-      >>> from ddspx import features
-      >>> silence = np.zeros(4000)
-      >>> heard = features.conditioning_features(silence, sample_rate=16000, hop_length=1000)
-      >>> features.voiced_share(heard)
-      0.0
-    """
-    return float(np.mean(features.f0_confidence > VOICED))
-
-
-def voicing_summary(features: Features) -> str:
-    """One sentence on how much of a sound is pitched, and where, for a report or a warning.
-
-    Args:
-      features: of any sound.
-
-    Returns:
-      For example "62 % of the frames are confidently pitched, from 196 to 880 Hz."; the range
-      holds 90 % of them.
-
-    Example:
-      >>> import numpy as np
-      >>> from ddspx import features
-      >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
-      >>> heard = features.conditioning_features(tone, sample_rate=16000, hop_length=1000)
-      >>> features.voicing_summary(heard)
-      '100 % of the frames are confidently pitched, from 440 to 440 Hz.'
-    """
-    voiced = features.f0_hz[features.f0_confidence > VOICED]
-    if not voiced.size:
-        return "0 % of the frames are confidently pitched."
-    low, high = np.percentile(voiced, [5, 95])
-    share = voiced_share(features)
-    # Rounding must not call a recording with silence in it pitched throughout.
-    percent = 100 if share == 1 else min(99, round(100 * share))
-    return f"{percent} % of the frames are confidently pitched, from {low:.0f} to {high:.0f} Hz."
 
 
 class _Plan(NamedTuple):

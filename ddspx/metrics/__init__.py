@@ -5,6 +5,7 @@ from ddspx.metrics._audio import (
     spectral_distance as spectral_distance,
 )
 from ddspx.metrics._pitch import (
+    VOICED as VOICED,
     f0_l1_semitones as f0_l1_semitones,
     f0_outlier_share as f0_outlier_share,
     median_cents_error as median_cents_error,

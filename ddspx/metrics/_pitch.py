@@ -3,13 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
+VOICED = 0.5
+"""Confidence from which a frame is pitched."""
+
 
 def f0_l1_semitones(
     target_hz: NDArray[np.floating],
     predicted_hz: NDArray[np.floating],
     confidence: NDArray[np.floating],
     *,
-    threshold: float = 0.5,
+    threshold: float = VOICED,
 ) -> float:
     r"""Mean absolute pitch error in semitones, where the target is confidently pitched.
 
@@ -49,7 +52,7 @@ def f0_outlier_share(
     predicted_hz: NDArray[np.floating],
     confidence: NDArray[np.floating],
     *,
-    threshold: float = 0.5,
+    threshold: float = VOICED,
     predicted_confidence: NDArray[np.floating] | None = None,
     semitones: float = 12.0,
 ) -> float:
@@ -97,7 +100,7 @@ def raw_pitch_accuracy(
     predicted_hz: NDArray[np.floating],
     confidence: NDArray[np.floating],
     *,
-    threshold: float = 0.5,
+    threshold: float = VOICED,
     cents: float = 50.0,
 ) -> float:
     """Share of the target's pitched frames whose pitch is right within a quarter tone.
@@ -135,7 +138,7 @@ def octave_error_share(
     predicted_hz: NDArray[np.floating],
     confidence: NDArray[np.floating],
     *,
-    threshold: float = 0.5,
+    threshold: float = VOICED,
     cents: float = 50.0,
 ) -> float:
     """Share of the target's pitched frames that are right but for one octave or more.
@@ -170,7 +173,7 @@ def median_cents_error(
     predicted_hz: NDArray[np.floating],
     confidence: NDArray[np.floating],
     *,
-    threshold: float = 0.5,
+    threshold: float = VOICED,
 ) -> float:
     """Median absolute pitch error in cents, where the target is confidently pitched.
 

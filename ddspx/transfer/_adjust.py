@@ -11,10 +11,9 @@ import numpy as np
 
 from ddspx._checks import same_size
 from ddspx._typing import Bool, Float
+from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
 
-# The same line that `ddspx prepare` draws between the frames it counts and those it does not.
-CONFIDENT = 0.5
 # Frames this far under the loudest are pauses: the pitch of a room is not a note.
 _PAUSE_DB = 60.0
 
@@ -27,6 +26,7 @@ _FADE_S = 0.03
 # How much dynamics may be widened: a tone held steady within 0.1 dB stays within 0.3 dB.
 _MAX_SLOPE = 3.0
 _MAX_OCTAVES = 4
+_MAX_SHIFT_DB = 100.0
 
 # The share of an instrument's loudness that it is asked for; beyond lie single clicks and tails.
 _OFTEN_HEARD = (0.01, 0.99)
@@ -81,7 +81,7 @@ def adjust(
 
     Raises:
       ValueError: the tracks differ in length, `octave` is beyond 4 either way, or
-        `loudness_shift_db` is not finite.
+        `loudness_shift_db` beyond 100.
 
     Example:
       >>> import numpy as np
@@ -129,8 +129,11 @@ def check_options(*, octave: int | None, loudness_shift_db: float) -> None:
     """Raises a ValueError if an option of :func:`adjust` is out of range."""
     if octave is not None and abs(octave) > _MAX_OCTAVES:
         raise ValueError(f"`octave` must be from -{_MAX_OCTAVES} to {_MAX_OCTAVES}, got {octave}.")
-    if not math.isfinite(loudness_shift_db):
-        raise ValueError(f"`loudness_shift_db` must be finite, got {loudness_shift_db}.")
+    if not abs(loudness_shift_db) <= _MAX_SHIFT_DB:
+        raise ValueError(
+            f"`loudness_shift_db` must be from -{_MAX_SHIFT_DB:.0f} to {_MAX_SHIFT_DB:.0f}, got "
+            f"{loudness_shift_db}."
+        )
 
 
 def audible_frames(loudness_db: Float[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
@@ -144,7 +147,7 @@ def confident_frames(
     loudness_db: Float[np.ndarray, " frames"],
 ) -> Bool[np.ndarray, " frames"]:
     """Frames that sound and whose pitch is sure."""
-    return (f0_confidence > CONFIDENT) & (f0_hz > 0) & audible_frames(loudness_db)
+    return (f0_confidence >= VOICED) & (f0_hz > 0) & audible_frames(loudness_db)
 
 
 def note_frames(

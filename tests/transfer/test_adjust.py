@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from ddspx import metrics
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer import adjust, match_loudness
-from ddspx.transfer._adjust import bridged, fade, note_frames, octaves_to
+from ddspx.transfer._adjust import bridged, confident_frames, fade, note_frames, octaves_to
 
 FRAME_RATE = 250.0
 
@@ -181,5 +182,15 @@ def test_bad_arguments_are_named(rng):
     features = phrase(rng)
     with pytest.raises(ValueError, match="`octave` must be from -4 to 4, got 5"):
         play(features, octave=5)
-    with pytest.raises(ValueError, match="`loudness_shift_db` must be finite, got nan"):
-        play(features, loudness_shift_db=float("nan"))
+    for shift in (float("nan"), float("inf"), -1000.0, 100.1):
+        with pytest.raises(ValueError, match=f"`loudness_shift_db` must be .*, got {shift}"):
+            play(features, loudness_shift_db=shift)
+
+
+def test_one_confidence_divides_pitched_from_unpitched():
+    at_the_line = np.nextafter(np.float32(metrics.VOICED), np.float32([0, 1, 1]))
+    at_the_line[1] = metrics.VOICED
+    sure = confident_frames(np.full(3, 220.0, np.float32), at_the_line, np.zeros(3, np.float32))
+    assert sure.tolist() == [False, True, True]
+    share = metrics.f0_outlier_share(np.full(3, 220.0), np.array([1.0, 220.0, 220.0]), at_the_line)
+    assert share == 0.0
