@@ -4,23 +4,31 @@ Figures are made without pyplot: no window, no state, no display needed. Save on
 ``figure.savefig(path)``; in a notebook it shows itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import chain
+from math import log2
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
 from ddspx._typing import Float
+from ddspx.metrics import VOICED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_N_FFT = 1024
-_MAX_COLUMNS = 1200
+# Long enough to show the harmonics of a low voice apart.
+_FRAME_SECONDS = 0.1
+_MAX_COLUMNS = 600
 _RANGE_DB = 80.0
+# What is darker than this is drawn as silence, even where there is nothing louder.
+_QUIETEST_TOP_DB = -30.0
+# A logarithmic axis, on which a voice's pitch is not squeezed into the lowest tenth.
+_LOWEST_HZ = 40.0
+_TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 class Sound(NamedTuple):
@@ -28,21 +36,26 @@ class Sound(NamedTuple):
 
     Attributes:
       title: written above it.
-      audio: its samples.
+      audio: its samples, or consecutive blocks of them, for what is too long to be held.
       f0_hz: its pitch, on equally spaced frames from the first sample to the last.
-      f0_confidence: how sure the pitch is; only frames above 0.5 are drawn.
+      f0_confidence: how sure the pitch is; only frames from `metrics.VOICED` on are drawn.
       loudness_db: its loudness, on the same frames.
+      n_samples: how many samples the blocks hold; of no use with an array.
     """
 
     title: str
-    audio: Float[np.ndarray, " samples"]
+    audio: Float[np.ndarray, " samples"] | Iterable[np.ndarray]
     f0_hz: Float[np.ndarray, " frames"]
     f0_confidence: Float[np.ndarray, " frames"]
     loudness_db: Float[np.ndarray, " frames"]
+    n_samples: int | None = None
 
 
 def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
     """Draws sounds side by side: the spectrogram with the pitch on it, and the loudness.
+
+    A column of the spectrogram is the mean power over its span. Memory does not grow with the
+    sound if it comes in blocks.
 
     Args:
       sounds: one or more, for example a recording and what an instrument made of it.
@@ -53,7 +66,7 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed.
-      ValueError: there is no sound.
+      ValueError: there is no sound, or one comes in blocks without `n_samples`.
     """
     if not sounds:
         raise ValueError("`sounds` must hold at least one sound, got none.")
@@ -62,8 +75,13 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
         2, len(sounds), squeeze=False, sharex="col", sharey="row", height_ratios=(3, 1)
     )
     for (above, below), sound in zip(axes.T, sounds, strict=True):
+        duration_s = _n_samples(sound) / sample_rate
+        seconds = np.linspace(0, duration_s, sound.loudness_db.size)
         _draw_spectrogram(above, sound, sample_rate)
-        seconds = np.linspace(0, sound.audio.size / sample_rate, sound.loudness_db.size)
+        sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
+        above.plot(seconds, sure, color="cyan", linewidth=0.8)
+        above.set_title(sound.title)
+        above.set_xlim(0, duration_s)
         below.plot(seconds, sound.loudness_db, linewidth=1)
         below.set_xlabel("time (s)")
     axes[0, 0].set_ylabel("frequency (Hz)")
@@ -118,23 +136,68 @@ def _figure(*, width: float, height: float) -> "Figure":
 
 
 def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int) -> None:
-    # At most one column per pixel, however long the sound.
-    hop_length = max(_N_FFT // 4, -(-sound.audio.size // _MAX_COLUMNS))
-    magnitudes = core.spectrogram(jnp.asarray(sound.audio), n_fft=_N_FFT, hop_length=hop_length)
-    level_db = 20 * np.log10(np.maximum(np.asarray(magnitudes, np.float64), 1e-12)).T
-    duration_s = sound.audio.size / sample_rate
-    axes.imshow(
+    n_fft = 2 ** round(log2(_FRAME_SECONDS * sample_rate))
+    hop_length = n_fft // 4
+    power = _mean_power(sound, n_fft, hop_length)
+    # The lowest bin is a constant offset, and has no place on a logarithmic axis.
+    level_db = 10 * np.log10(np.maximum(power[:, 1:], 1e-24)).T
+    top_db = max(level_db.max(), _QUIETEST_TOP_DB)
+    frames = core.n_frames(_n_samples(sound), hop_length=hop_length)
+    # Frames are centred.
+    starts = np.linspace(0, frames, len(power) + 1) - 0.5
+    axes.pcolormesh(
+        starts * hop_length / sample_rate,
+        (0.5 + np.arange(len(level_db) + 1)) * sample_rate / n_fft,
         level_db,
-        origin="lower",
-        aspect="auto",
-        interpolation="nearest",
         cmap="magma",
-        vmin=level_db.max() - _RANGE_DB,
-        vmax=level_db.max(),
-        extent=(0, duration_s, 0, sample_rate / 2),
+        vmin=top_db - _RANGE_DB,
+        vmax=top_db,
+        rasterized=True,
     )
-    seconds = np.linspace(0, duration_s, sound.f0_hz.size)
-    sure = np.where(sound.f0_confidence > 0.5, sound.f0_hz, np.nan)
-    axes.plot(seconds, sure, color="cyan", linewidth=0.8)
-    axes.set_ylim(0, sample_rate / 2)
-    axes.set_title(sound.title)
+    axes.set_yscale("log")
+    axes.set_ylim(_LOWEST_HZ, sample_rate / 2)
+    ticks_hz = [hz for hz in _TICKS_HZ if hz <= sample_rate / 2]
+    axes.set_yticks(ticks_hz, [str(hz) for hz in ticks_hz])
+    axes.minorticks_off()
+
+
+def _mean_power(sound: Sound, n_fft: int, hop_length: int) -> Float[np.ndarray, "columns bins"]:
+    """Power of the frames, averaged to at most one column per pixel, however long the sound."""
+    frames = core.n_frames(_n_samples(sound), hop_length=hop_length)
+    columns = min(frames, _MAX_COLUMNS)
+    column = np.arange(frames) * columns // frames
+    total = np.zeros((columns, n_fft // 2 + 1))
+    first = 0
+    for power in _powers(_blocks(sound), n_fft, hop_length):
+        np.add.at(total, column[first : first + len(power)], power)
+        first += len(power)
+    return total / np.bincount(column)[:, None]
+
+
+def _powers(
+    blocks: Iterable[np.ndarray], n_fft: int, hop_length: int
+) -> Iterator[Float[np.ndarray, "frames bins"]]:
+    """Power spectra of the centred frames, some at a time."""
+    window = np.hanning(n_fft + 1)[:-1]
+    ends = np.zeros(n_fft // 2)
+    rest = ends
+    for block in chain(blocks, [ends]):
+        rest = np.concatenate([rest, block])
+        if rest.size < n_fft:
+            continue
+        frames = np.lib.stride_tricks.sliding_window_view(rest, n_fft)[::hop_length]
+        for first in range(0, len(frames), 256):
+            yield np.abs(np.fft.rfft(window * frames[first : first + 256])) ** 2
+        rest = rest[len(frames) * hop_length :]
+
+
+def _blocks(sound: Sound) -> Iterable[np.ndarray]:
+    return [sound.audio] if isinstance(sound.audio, np.ndarray) else sound.audio
+
+
+def _n_samples(sound: Sound) -> int:
+    if isinstance(sound.audio, np.ndarray):
+        return sound.audio.size
+    if sound.n_samples is None:
+        raise ValueError(f"`n_samples` of {sound.title!r} must be given, as it comes in blocks.")
+    return sound.n_samples

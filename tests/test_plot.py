@@ -29,10 +29,12 @@ def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it
     figure = plot.plot_sounds([sound(1000), sound(3000)], sample_rate=8000)
     above = figure.axes[:2]
     for axes, f0_hz in zip(above, (1000, 3000), strict=True):
-        (image,), (line,) = axes.images, axes.lines
-        levels, (_, _, low, high) = image.get_array(), image.get_extent()
-        loudest = np.argmax(levels[:, levels.shape[1] // 2]) / (levels.shape[0] - 1)
-        assert abs(low + loudest * (high - low) - f0_hz) < 10
+        (image,), (line,) = axes.collections, axes.lines
+        levels, edges = image.get_array(), image.get_coordinates()
+        loudest = np.argmax(levels[:, levels.shape[1] // 2])
+        (_, low), (_, high) = edges[loudest : loudest + 2, 0]
+        assert low < f0_hz < high < low + 10
+        assert (axes.get_yscale(), axes.get_ylim()) == ("log", (40, 4000))
         seconds, pitch = line.get_data()
         assert np.nanmax(pitch) == f0_hz
         assert np.isnan(pitch[seconds > 0.52]).all() and not np.isnan(pitch[:50]).any()
@@ -41,7 +43,40 @@ def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it
 
 def test_a_long_sound_has_no_more_columns_than_a_screen():
     figure = plot.plot_sounds([sound(440, seconds=200.0)], sample_rate=8000)
-    assert figure.axes[0].images[0].get_array().shape[1] <= 1201
+    assert figure.axes[0].collections[0].get_array().shape[1] <= 600
+
+
+def test_a_column_is_the_mean_power_of_its_span():
+    audio = sine(440, 400 * 8000, sample_rate=8000)
+    # Two thirds of every column are silent; of single frames most would be all or nothing.
+    audio[np.arange(audio.size) % 4000 > 1333] = 0.0
+    still = np.zeros(2)
+    figure = plot.plot_sounds([plot.Sound("bursts", audio, *[still] * 3)], sample_rate=8000)
+    levels = figure.axes[0].collections[0].get_array().max(axis=0)
+    assert np.ptp(levels[1:-1]) < 3
+
+
+def test_blocks_are_drawn_as_the_whole_would_be():
+    whole = sound(440, seconds=3.3)
+    blocks = plot.Sound(
+        whole.title,
+        iter(np.split(whole.audio, [1, 700, 701, 20_000])),
+        *whole[2:5],
+        n_samples=whole.audio.size,
+    )
+    figure = plot.plot_sounds([whole, blocks], sample_rate=8000)
+    first, second = (axes.collections[0] for axes in figure.axes[:2])
+    np.testing.assert_allclose(first.get_array(), second.get_array(), atol=1e-9)
+    np.testing.assert_array_equal(first.get_coordinates(), second.get_coordinates())
+    with pytest.raises(ValueError, match="`n_samples` of 'endless' must be given"):
+        plot.plot_sounds([plot.Sound("endless", iter([]), *whole[2:5])], sample_rate=8000)
+
+
+def test_silence_is_drawn_dark():
+    nothing = plot.Sound("nothing", np.zeros(8000), *[np.zeros(11)] * 3)
+    figure = plot.plot_sounds([nothing], sample_rate=8000)
+    image = figure.axes[0].collections[0]
+    assert image.get_array().max() < image.get_clim()[0]
 
 
 def test_training_curves_of_one_name_share_a_panel():
