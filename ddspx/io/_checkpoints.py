@@ -1,9 +1,12 @@
 """Checkpoints of a running training: a pytree of arrays and a little JSON, through orbax.
 
 A checkpoint is written beside its final name and renamed, so a killed run leaves whole
-checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON.
+checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON. The SHA-256 of
+every file is beside them, and is compared before orbax reads one: on a damaged file orbax leaves
+reads behind that print their own failures whenever they end.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from ddspx._checks import positive_int
+from ddspx.io._files import replacing_file
 
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager
+
+_DIGESTS = "sha256.json"
 
 
 class Checkpoint(NamedTuple):
@@ -68,14 +74,18 @@ def save_checkpoint(
             ),
             force=True,
         )
+    written = Path(folder) / str(step)
+    with replacing_file(written / _DIGESTS) as temporary:
+        temporary.write_text(json.dumps(_digests(written), indent=1) + "\n", encoding="utf-8")
 
 
 def latest_checkpoint(folder: str | Path) -> int | None:
     """The step of the newest whole checkpoint in `folder`, or None where there is none."""
+    import orbax.checkpoint as ocp
+
     if not Path(folder).is_dir():
         return None
-    with _manager(folder) as manager:
-        return manager.latest_step()
+    return max(ocp.utils.checkpoint_steps(Path(folder)), default=None)
 
 
 def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None) -> Checkpoint:
@@ -91,7 +101,8 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
       The checkpoint, with `arrays` in the structure of `like`.
 
     Raises:
-      ValueError: there is none, it cannot be read, or it holds other arrays than `like`.
+      ValueError: there is none, a file of it is not as it was written, or it holds other arrays
+        than `like`.
     """
     import orbax.checkpoint as ocp
 
@@ -99,6 +110,8 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
     step = latest_checkpoint(folder) if step is None else step
     if step is None:
         raise ValueError(f"There is no checkpoint in {folder}.")
+    if damaged := _damaged_file(folder / str(step)):
+        raise _unusable(folder / str(step), f"{damaged} is not as it was written")
     template = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like
     )
@@ -110,12 +123,9 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
                     arrays=ocp.args.StandardRestore(template), facts=ocp.args.JsonRestore()
                 ),
             )
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"The checkpoint {folder / str(step)} cannot be restored; delete that folder to go "
-            f"on from an older one. ({type(error).__name__}: {reason[:160]})"
-        ) from error
+    except Exception as error:  # orbax raises anything, down to a bare Exception
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise _unusable(folder / str(step), f"{type(error).__name__}: {reason[:160]}") from error
     return Checkpoint(step, restored.arrays, restored.facts)
 
 
@@ -128,4 +138,36 @@ def _manager(folder: str | Path, *, keep: int | None = None) -> "CheckpointManag
         options=ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=False, create=keep is not None
         ),
+    )
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a checkpoint, by its path in there."""
+    digests = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path.name != _DIGESTS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(checkpoint).as_posix()] = digest
+    return digests
+
+
+def _damaged_file(checkpoint: Path) -> str | None:
+    """The first file that is gone or changed since the checkpoint was written, if there is one."""
+    path = checkpoint / _DIGESTS
+    # A run that was killed just after orbax's rename has a whole checkpoint without digests.
+    if not path.is_file():
+        return None
+    try:
+        written = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return _DIGESTS
+    found = _digests(checkpoint)
+    return next((name for name, digest in written.items() if found.get(name) != digest), None)
+
+
+def _unusable(checkpoint: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"The checkpoint {checkpoint} cannot be restored; delete that folder to go on from an "
+        f"older one. ({reason})"
     )

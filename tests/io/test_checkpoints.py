@@ -1,5 +1,8 @@
 """Checkpoints give back the bits they were given, and say what is wrong when they cannot."""
 
+import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -57,28 +60,92 @@ def test_none_there(tmp_path):
         restore_checkpoint(tmp_path / "run", {"a": jnp.ones(2)})
 
 
-def test_corrupt_arrays(tmp_path):
+def files_of(checkpoint: Path) -> list[Path]:
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "delete"])
+def test_any_damaged_file_is_refused_in_a_sentence(tmp_path, damage):
+    arrays = {"a": jnp.arange(5.0), "b": jnp.arange(2000.0)}
+    save_checkpoint(tmp_path, 1, arrays, {"loss": 0.5})
+    paths = files_of(tmp_path / "1")
+    assert len(paths) > 4
+    for path in paths:
+        whole = path.read_bytes()
+        if damage == "delete" and path.name != "sha256.json":
+            path.unlink()
+        elif damage == "flip":
+            path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 255]))
+        else:
+            path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=rf"1 cannot be restored; .*{path.name} is not as"):
+            restore_checkpoint(tmp_path, arrays)
+        path.write_bytes(whole)
+    np.testing.assert_array_equal(restore_checkpoint(tmp_path, arrays).arrays["a"], arrays["a"])
+
+
+RESTORE = """
+import sys
+import jax.numpy as jnp
+from ddspx.io import latest_checkpoint, restore_checkpoint
+
+assert latest_checkpoint(sys.argv[1]) == 1
+try:
+    restore_checkpoint(sys.argv[1], {f"a{i}": jnp.zeros((100, 40)) for i in range(20)})
+except ValueError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("pattern", ["arrays/d/*", "arrays/manifest.ocdbt", "_CHECKPOINT_METADATA"])
+def test_nothing_but_the_sentence_is_printed(tmp_path, pattern):
+    save_checkpoint(tmp_path, 1, {f"a{i}": jnp.ones((100, 40)) for i in range(20)}, {})
+    for path in (tmp_path / "1").glob(pattern):
+        path.write_bytes(path.read_bytes()[:60])
+    result = subprocess.run(
+        [sys.executable, "-c", RESTORE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "cannot be restored; delete that folder" in line
+
+
+# Without its digests a damaged checkpoint reaches orbax, which leaves futures behind; they fail
+# when they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_without_digests_is_read_and_refused_by_orbax(tmp_path):
     arrays = {"a": jnp.arange(5.0)}
     save_checkpoint(tmp_path, 1, arrays, {})
+    (tmp_path / "1" / "sha256.json").unlink()
+    np.testing.assert_array_equal(restore_checkpoint(tmp_path, arrays).arrays["a"], arrays["a"])
     for path in tmp_path.glob("1/arrays/**/d/*"):
         path.write_bytes(b"?")
     with pytest.raises(ValueError, match=r"1 cannot be restored; delete that folder"):
         restore_checkpoint(tmp_path, arrays)
+    gc.collect()
 
 
-def test_corrupt_facts(tmp_path):
-    arrays = {"a": jnp.arange(5.0)}
-    save_checkpoint(tmp_path, 1, arrays, {})
-    (tmp_path / "1" / "facts" / "metadata").write_text("{")
-    with pytest.raises(ValueError, match=r"1 cannot be restored; delete that folder"):
-        restore_checkpoint(tmp_path, arrays)
+def test_whatever_orbax_raises_becomes_the_sentence(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, {"a": jnp.ones(2)}, {})
+
+    def fail(*_, **__):
+        raise Exception("Encountered error while reading\nand much more")
+
+    monkeypatch.setattr("orbax.checkpoint.CheckpointManager.restore", fail)
+    with pytest.raises(ValueError, match=r"1 cannot be restored; .*Exception: Encountered error"):
+        restore_checkpoint(tmp_path, {"a": jnp.ones(2)})
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("like", [{"a": jnp.ones(6)}, {"b": jnp.ones(5)}])
 def test_other_arrays_than_asked_for(tmp_path: Path, like):
     save_checkpoint(tmp_path, 1, {"a": jnp.arange(5.0)}, {})
     with pytest.raises(ValueError, match=r"1 cannot be restored"):
         restore_checkpoint(tmp_path, like)
+    gc.collect()
 
 
 def test_facts_must_be_json(tmp_path):
