@@ -1,13 +1,14 @@
 """How a model is trained: numbers only, saved as JSON beside the run."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from ddspx._checks import positive_int
+from ddspx._checks import non_negative_int, positive_int
 
-# What may change when a run goes on: how long to train and how often to look, nothing that
-# decides the weights of a given step.
+# What may change when a run goes on: nothing that decides the weights of a given step. Of these
+# `evaluate_every` decides at which steps weights can be chosen, the others not even that.
 _FREE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes")
 
 
@@ -20,17 +21,17 @@ class TrainConfig:
       batch_size: examples in a step, over all devices together.
       learning_rate: of Adam at step 0. At step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
-      decay_rate: see `learning_rate`.
+      decay_rate: see `learning_rate`; at most 1.
       decay_steps: see `learning_rate`.
       clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
       evaluate_every: steps between two evaluations on the valid split, each followed by a
-        checkpoint.
+        checkpoint; only at these, and after the last step, are weights written as a model.
       keep_checkpoints: how many checkpoints stay on disk.
       max_minutes: stop, to be resumed, after so long on the clock; None for never.
       seed: of the initial weights, the order of the data and the noise, from 0 to 2**32 - 1.
 
     Raises:
-      TypeError: a count is not an int.
+      TypeError: a count is not an int, or another field is not a number.
       ValueError: a number is out of range.
     """
 
@@ -50,9 +51,17 @@ class TrainConfig:
             positive_int(name, getattr(self, name))
         for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}` must be above 0, got {value}.")
-        if not 0 <= self.seed < 2**32:
+            if name == "max_minutes" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"`{name}` must be a number, got {value!r}.")
+            if not 0 < value < math.inf:
+                raise ValueError(f"`{name}` must be finite and above 0, got {value}.")
+        if self.decay_rate > 1:
+            raise ValueError(
+                f"`decay_rate` must be at most 1, which keeps the rate, got {self.decay_rate}."
+            )
+        if non_negative_int("seed", self.seed) >= 2**32:
             raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {self.seed}.")
 
     def to_json(self) -> dict[str, Any]:

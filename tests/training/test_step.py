@@ -151,12 +151,28 @@ def test_two_devices_take_the_step_of_one():
     [
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
-        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
-        ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
-        ({"max_minutes": -1.0}, "`max_minutes` must be above 0"),
-        ({"seed": -1}, "`seed` must be from 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be finite and above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be finite and above 0, got nan"),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be finite and above 0, got inf"),
+        ({"decay_rate": 2.0}, "`decay_rate` must be at most 1, which keeps the rate, got 2.0"),
+        ({"clip_norm": float("inf")}, "`clip_norm` must be finite"),
+        ({"max_minutes": -1.0}, "`max_minutes` must be finite and above 0"),
+        ({"seed": -1}, "`seed` must be at least 0"),
+        ({"seed": 2**32}, "`seed` must be from 0 to"),
     ],
 )
 def test_numbers_out_of_range(change, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**change)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1.5}, {"steps": 2.0}, {"learning_rate": "1e-3"}, {"clip_norm": None}]
+)
+def test_what_is_no_number_of_the_right_kind(change):
+    # Not through the constructor, whose annotations are checked under pytest alone.
+    config = object.__new__(TrainConfig)
+    vars(config).update(TrainConfig().to_json() | change)
+    (name,) = change
+    with pytest.raises(TypeError, match=f"`{name}` must be"):
+        config.__post_init__()
