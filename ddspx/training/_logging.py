@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,33 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ddspx.io import replacing_file
+
 
 class RunLog:
     """The log folder of one run, `metrics.jsonl` and TensorBoard's events; close it after use.
 
     A resumed run goes on in the same files; what was logged after the step that it resumes
-    from is dropped first, so that no step appears twice.
+    from is dropped first, so that no step appears twice, and so is a line that cannot be read.
 
     Args:
       folder: where to write; made if absent.
       step: the step the run starts from.
+
+    Raises:
+      ModuleNotFoundError: tensorboardX is not installed.
     """
 
     def __init__(self, folder: str | Path, *, step: int = 0) -> None:
-        from tensorboardX import SummaryWriter
-
+        writer = summary_writer()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
-        kept = [line for line in _lines(path) if json.loads(line)["step"] <= step]
-        self._lines = path.open("w", encoding="utf-8")
-        self._lines.writelines(line + "\n" for line in kept)
-        self._lines.flush()
-        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+        kept = _lines(path, step)
+        with replacing_file(path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self._lines = path.open("a", encoding="utf-8")
+        self._events = writer(str(folder), purge_step=step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Logs named numbers at a step."""
@@ -77,8 +82,25 @@ def progress_bar(console: Console) -> Progress:
     )
 
 
-def _lines(path: Path) -> list[str]:
-    """The whole lines of a log that a kill may have cut in its last one."""
+def summary_writer() -> Any:
+    """The writer of events for TensorBoard, or an error that says how to install it."""
+    try:
+        return import_module("tensorboardX").SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'training needs tensorboardX, which is not installed; run: pip install "ddspx[train]"'
+        ) from error
+
+
+def _lines(path: Path, step: int) -> list[str]:
+    """The lines of a log up to a step, without those that a kill or a bad disk has damaged."""
     if not path.exists():
         return []
-    return [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return kept

@@ -53,3 +53,29 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
         (2, 2.0),
         (3, 30.0),
     ]
+
+
+def test_damaged_lines_are_dropped_and_the_rest_stays(tmp_path):
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.scalars(step, {"train/loss": float(step)})
+    path = tmp_path / "metrics.jsonl"
+    first, second, third = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, b"\xff\x00" + second, b"[]", b'{"step": "2"}', third, b""]))
+    with RunLog(tmp_path, step=3):
+        pass
+    assert [line["step"] for line in lines(tmp_path)] == [1, 3]
+
+
+def test_a_log_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    with RunLog(tmp_path) as log:
+        log.scalars(1, {"train/loss": 1.0})
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("ddspx.io._files.os.replace", fail)
+    with pytest.raises(OSError, match="full"):
+        RunLog(tmp_path, step=0)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
