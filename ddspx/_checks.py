@@ -7,17 +7,30 @@ never checked here: data is validated once, on the host, in :mod:`ddspx.io`.
 
 from collections.abc import Collection
 from numbers import Integral
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 
 def positive_int(name: str, value: object) -> int:
     """Returns `value` as an int, or raises a TypeError or ValueError that names it."""
+    return _int_from(1, name, value)
+
+
+def non_negative_int(name: str, value: object) -> int:
+    """Like :func:`positive_int`, but 0 is allowed."""
+    return _int_from(0, name, value)
+
+
+def _int_from(least: int, name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
             f"`{name}` must be a Python int, got {value!r} ({type(value).__name__}); "
             "sizes and rates are static, so convert it with int() outside jit."
         )
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
     return int(value)
 
 
@@ -41,3 +54,28 @@ def same_size(names: str, left: int, right: int, axis: str) -> None:
     """Raises a ValueError unless two arguments agree on the size of an axis."""
     if left != right:
         raise ValueError(f"{names} must have the same number of {axis}, got {left} and {right}.")
+
+
+def floats(**arrays: Any) -> list[jax.Array]:
+    """Arguments as arrays of their common dtype, which must be float32 or float64."""
+    out = [jnp.asarray(array) for array in arrays.values()]
+    for name, array in zip(arrays, out, strict=True):
+        if array.dtype not in (jnp.float32, jnp.float64):
+            raise TypeError(
+                f"`{name}` must be float32 or float64, got {array.dtype}; convert it with "
+                ".astype (and divide integer audio by its full scale, 32768 for int16)."
+            )
+    dtype = jnp.result_type(*out)
+    return [array.astype(dtype) for array in out]
+
+
+def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the batch axes of several arguments broadcast to, or a ValueError."""
+    try:
+        return jnp.broadcast_shapes(*shapes.values())
+    except ValueError:
+        listed = ", ".join(f"{shape} of `{name}`" for name, shape in shapes.items())
+        raise ValueError(
+            f"the batch axes must be equal or broadcast, got {listed}; every array has its batch "
+            "axes first."
+        ) from None

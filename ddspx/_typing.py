@@ -16,5 +16,5 @@ from jaxtyping import (
     UInt as UInt,
 )
 
-Key = PRNGKeyArray | UInt[Array, "2"]
+Key = PRNGKeyArray | UInt[Array, "words"]
 """A JAX random key, typed (``jax.random.key``) or raw (``jax.random.PRNGKey``)."""

@@ -75,6 +75,14 @@ from ddspx.core.filters._fir import (
 # Losses
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
 
+# Harmonics of one pitch
+from ddspx.core.synthesis._harmonic import (
+    HarmonicState as HarmonicState,
+    harmonic_synthesis as harmonic_synthesis,
+    harmonic_synthesis_init as harmonic_synthesis_init,
+    harmonic_synthesis_step as harmonic_synthesis_step,
+)
+
 # Noise
 from ddspx.core.synthesis._noise import (
     NoiseState as NoiseState,
@@ -86,7 +94,6 @@ from ddspx.core.synthesis._noise import (
 
 # Oscillators
 from ddspx.core.synthesis._oscillators import (
-    harmonic_synthesis as harmonic_synthesis,
     normalize_harmonics as normalize_harmonics,
     oscillator_bank as oscillator_bank,
     remove_above_nyquist as remove_above_nyquist,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, positive_int
+from ddspx._checks import at_least_ndim, non_negative_int, positive_int
 from ddspx._typing import Array, Float
 
 
@@ -44,14 +44,16 @@ def n_frames(n_samples: int, *, hop_length: int) -> int:
       librosa with ``center=True`` counts the same way. DDSP mixes three rules (``center``,
       ``same``, ``valid``), which puts its pitch 32 ms ahead of its loudness.
     """
-    samples = 0 if n_samples == 0 else positive_int("n_samples", n_samples)
+    samples = non_negative_int("n_samples", n_samples)
     return 1 + samples // positive_int("hop_length", hop_length)
 
 
 def n_samples_of(frames: int, *, hop_length: int, n_samples: int | None = None) -> int:
     """Length that `frames` frames synthesise: `n_samples` if it has that many, or the least."""
     hop_length = positive_int("hop_length", hop_length)
-    shortest = (positive_int("frames", frames) - 1) * hop_length
+    if frames < 1:
+        raise ValueError("the controls must have at least one frame, got an empty axis of frames.")
+    shortest = (frames - 1) * hop_length
     if n_samples is None:
         return shortest
     if n_frames(n_samples, hop_length=hop_length) != frames:

@@ -14,22 +14,23 @@ Values = Float[Array, "*shape"] | Int[Array, "*shape"] | float | int
 
 _A4_HZ = 440.0
 _A4_MIDI = 69.0
+_LEAST_HZ = 1e-3
 _MEL_PER_NEPER = 2595.0 / math.log(10.0)
 
 
 def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
     r"""MIDI note number of a frequency, fractional.
 
-    .. math:: m = 69 + 12 \log_2(f / 440), \qquad m = 0 \text{ for } f \le 0
+    .. math:: m = 69 + 12 \log_2(f / 440), \qquad m = 0 \text{ for } f < 10^{-3}
 
     Args:
-      frequency_hz: frequency in Hz; zero or less stands for "no pitch".
+      frequency_hz: frequency in Hz; less than a thousandth stands for "no pitch".
 
     Returns:
       Note number in semitones, 69 at 440 Hz.
 
     Properties:
-      Differentiable; zero gradient at and below 0 Hz.
+      Differentiable; zero gradient where there is no pitch.
 
     Example:
       >>> from ddspx import core
@@ -37,10 +38,11 @@ def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
       [69.0, 57.0, 0.0]
 
     References:
-      DDSP's rule for :math:`f \le 0`; ``librosa.hz_to_midi`` gives minus infinity there.
+      DDSP's rule for :math:`f \le 0`; ``librosa.hz_to_midi`` gives minus infinity there. Between
+      0 and 0.001 Hz the formula would give notes below -157 and gradients without a bound.
     """
     frequency_hz = jnp.asarray(frequency_hz)
-    voiced = frequency_hz > 0
+    voiced = frequency_hz >= _LEAST_HZ
     # The ratio is formed first: log2(f) - log2(440) would lose a semitone's fifth digit.
     midi = _A4_MIDI + 12 * jnp.log2(jnp.where(voiced, frequency_hz, _A4_HZ) / _A4_HZ)
     return jnp.where(voiced, midi, 0)
@@ -145,7 +147,10 @@ def amplitude_to_db(
       >>> [round(float(core.amplitude_to_db(a)), 3) for a in (1.0, 0.5, 0.0)]
       [0.0, -6.021, -80.0]
     """
-    return power_to_db(jnp.square(jnp.asarray(amplitude)), ref_db=ref_db, range_db=range_db)
+    amplitude = jnp.asarray(amplitude)
+    # Before squaring, or integers would overflow.
+    amplitude = amplitude.astype(jnp.result_type(amplitude, jnp.float32))
+    return power_to_db(jnp.square(amplitude), ref_db=ref_db, range_db=range_db)
 
 
 def db_to_amplitude(level_db: Values) -> Float[Array, "*shape"]:

@@ -7,15 +7,14 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 
 UpsamplingMethod = Literal["nearest", "linear", "cubic", "hann"]
-_METHODS = ("nearest", "linear", "cubic", "hann")
+METHODS = ("nearest", "linear", "cubic", "hann")
 
 
-@lru_cache(maxsize=64)
 def interpolation_weights(
     hop_length: int, method: UpsamplingMethod
 ) -> tuple[tuple[int, ...], np.ndarray]:
@@ -53,8 +52,12 @@ def interpolation_weights(
       29(6), 1981: only a = -1/2 reproduces quadratics. DDSP inherits TensorFlow's a = -3/4.
       Its ``nearest`` always takes the earlier frame, on average half a hop late.
     """
-    hop_length = positive_int("hop_length", hop_length)
-    one_of("method", method, _METHODS)
+    one_of("method", method, METHODS)
+    return _interpolation_weights(positive_int("hop_length", hop_length), method)
+
+
+@lru_cache(maxsize=64)
+def _interpolation_weights(hop_length: int, method: str) -> tuple[tuple[int, ...], np.ndarray]:
     u = np.arange(hop_length) / hop_length
     if method == "cubic":
         offsets = (-1, 0, 1, 2)
@@ -107,7 +110,7 @@ def upsample(
       ``(*batch, samples)`` or ``(*batch, samples, features)``, in the dtype of `controls`.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `controls` neither float32 nor float64.
       ValueError: `method` or `axis` is unknown, an axis is missing, or `n_samples` samples do
         not have this number of frames.
 
@@ -126,7 +129,7 @@ def upsample(
       ``hann`` is DDSP's ``window``, the overlap-add of frames under Hann windows two hops long,
       without those windows: DDSP's form holds ``(frames, 2 * hop_length)`` for every feature.
     """
-    controls = jnp.asarray(controls)
+    (controls,) = floats(controls=controls)
     offsets, weights = interpolation_weights(hop_length, method)
     one_of("axis", axis, (-1, -2))
     at_least_ndim("controls", controls.shape, -axis, "(*batch, frames[, features])")

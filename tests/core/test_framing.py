@@ -182,7 +182,7 @@ def test_sizes_must_be_positive_ints():
     audio = jnp.zeros(8)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         core.n_frames(8, hop_length=0)
-    with pytest.raises(ValueError, match="`n_samples`"):
+    with pytest.raises(ValueError, match="`n_samples` must be at least 0, got -1"):
         core.n_frames(-1, hop_length=2)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         core.frame(audio, frame_length=4, hop_length=0)

@@ -160,3 +160,13 @@ def test_transformations_and_dtypes():
     points = np.array([0.0, 0.2, 3.0, 20.0])
     check_transformations(convert_all, points.reshape(2, 2), scale=100)
     check_dtypes(convert_all, points)
+
+
+def test_integers_do_not_overflow():
+    assert_close(core.amplitude_to_db(jnp.array([300], jnp.int16)), [20 * np.log10(300)], scale=50)
+
+
+def test_a_thousandth_of_a_hertz_is_no_pitch():
+    f = jnp.asarray([2e-38, 9e-4], jnp.float32)
+    assert_close(core.hz_to_midi(f), [0, 0])
+    assert_close(jax.grad(lambda x: core.hz_to_midi(x).sum())(f), [0, 0])

@@ -202,7 +202,7 @@ def test_unknown_choices():
         core.upsample(jnp.zeros(3), hop_length=2, method="linear", axis=-2)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         core.upsample(jnp.zeros(3), hop_length=0, method="linear")
-    with pytest.raises(ValueError, match="`frames` must be at least 1"):
+    with pytest.raises(ValueError, match="must have at least one frame"):
         core.upsample(jnp.zeros(0), hop_length=2, method="linear")
 
 

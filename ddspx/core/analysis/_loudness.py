@@ -7,6 +7,7 @@ import numpy as np
 
 from ddspx._checks import positive_int
 from ddspx._typing import Array, Float
+from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
 
 
@@ -94,7 +95,7 @@ def loudness_db(
     gains_db = _a_weighting_db(np.fft.rfftfreq(n_fft, 1 / sample_rate), np)
     weights = (10 ** (gains_db / 10) / gains_db.size).astype(power.dtype)
     weighted = jnp.sum(power * weights.reshape((1,) * (power.ndim - 1) + (-1,)), axis=-1)
-    return 10 * jnp.log10(jnp.maximum(weighted, 10 ** (-range_db / 10)))
+    return power_to_db(weighted, range_db=range_db)
 
 
 def _a_weighting_db(frequencies_hz, xp: ModuleType):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, positive_int, same_size
 from ddspx._typing import Array, Bool, Float, Int
 from ddspx.core._framing import frame
 from ddspx.core.filters._fir import next_fast_length
@@ -81,10 +81,12 @@ def yin(
 
     Returns:
       Frequency in Hz, finite in every frame, and the confidence ``1 - d'`` at the period, from
-      0 (no period, or silence) to 1; on the frame rule, in the dtype of `audio`.
+      0 (silence, or :math:`d'` falls on beyond the range and has no minimum within) to 1; on
+      the frame rule, in the dtype of `audio`. The period is a whole number of samples before it
+      is refined, so the frequency can lie above `fmax` by up to one sample of its period.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
       ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
         not hold one period of `fmin`.
 
@@ -109,12 +111,14 @@ def yin(
       frame raise :math:`d'` and pull long periods up by some cents; :func:`pitch_posterior`
       compares only what overlaps.
     """
-    audio = jnp.asarray(audio)
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     min_lag, max_lag = _lag_range(sample_rate, fmin, fmax, frame_length)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
-    correlation, head, _ = _lag_sums(frames, max_lag + 1)
+    correlation, head, _ = _lag_sums(frames, max_lag + 2)
     difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head, 0)
-    curve = _cumulative_mean_normalised(difference)[..., min_lag:]
+    whole = _cumulative_mean_normalised(difference)
+    curve, is_minimum = (x[..., min_lag:-1] for x in (whole, _is_trough(whole)))
     ends = jnp.stack([curve[..., 0] < curve[..., 1], curve[..., -1] < curve[..., -2]], axis=-1)
     is_trough = _is_trough(curve).at[..., (0, -1)].set(ends)
     accepted = is_trough & (curve < threshold)
@@ -122,8 +126,9 @@ def yin(
     pick = jnp.where(jnp.any(accepted, axis=-1), first, lowest)[..., None]
     shift = _vertex(curve)
     depth = jnp.take_along_axis(_parabola(curve, shift), pick, axis=-1)[..., 0]
+    found = jnp.take_along_axis(is_minimum, pick, axis=-1)[..., 0]
     period = min_lag + pick[..., 0] + jnp.take_along_axis(shift, pick, axis=-1)[..., 0]
-    return sample_rate / period, jnp.clip(1 - depth, 0, 1)
+    return sample_rate / period, jnp.where(found, jnp.clip(1 - depth, 0, 1), 0)
 
 
 def pitch_posterior(
@@ -164,17 +169,17 @@ def pitch_posterior(
         16 kHz). Longer frames are surer and blur fast notes. Static.
       bins_per_octave: resolution of the grid; bin b is at ``fmin * 2**(b / bins_per_octave)``.
         Static.
-      voicing_threshold: aperiodicity at which pitch and no pitch are equally likely.
+      voicing_threshold: aperiodicity at which pitch and no pitch are equally likely, below 1.
       octave_cost: a candidate an octave below another wins if its periodicity ``1 - d'`` is
         higher by a factor of more than ``exp(octave_cost)``.
-      temperature: change of log-periodicity that changes the odds by a factor of e.
+      temperature: change of log-periodicity that changes the odds by a factor of e, above 0.
 
     Returns:
       A :class:`PitchPosterior` on the frame rule, in the dtype of `audio`. A silent frame has no
       candidate.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
       ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
         not hold one period of `fmin`.
 
@@ -197,7 +202,8 @@ def pitch_posterior(
       candidates the probability of a distribution of thresholds instead, and the centre of
       their bin as frequency. The octave cost is that of Boersma, 1993 (Praat).
     """
-    audio = jnp.asarray(audio)
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     min_lag, max_lag = _lag_range(sample_rate, fmin, fmax, frame_length)
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
@@ -250,7 +256,8 @@ def pitch_transition(
       n_bins: number of pitch bins, without the unvoiced state. Static.
       reach: bins by which the pitch can glide within a frame, :math:`w`. Static.
       leap_probability: odds of moving further, against staying; above 0.
-      switch_probability: odds of turning from voiced to unvoiced, or back, against staying.
+      switch_probability: odds of turning from voiced to unvoiced, or back, against staying;
+        above 0.
 
     Returns:
       Scores in float32, relative to staying; they need not sum to one.

@@ -1,10 +1,9 @@
 """Short-time Fourier transform and the spectrograms made of it."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Complex, Float
 from ddspx.core._framing import frame, hann_window
 from ddspx.core._numerics import safe_sqrt
@@ -16,7 +15,6 @@ def stft(
     n_fft: int,
     hop_length: int,
     win_length: int | None = None,
-    center: bool = True,
 ) -> Complex[Array, "*batch frames bins"]:
     r"""Short-time Fourier transform with a periodic Hann window, not normalised.
 
@@ -31,16 +29,13 @@ def stft(
       hop_length: distance between frames, in samples. Static.
       win_length: length of the window, at most `n_fft` (the default); a shorter one sits in
         the middle of the frame. Static.
-      center: False starts frame `i` at sample ``i * hop_length`` instead and makes only
-        frames that lie wholly inside the audio.
 
     Returns:
       Spectrum of ``n_fft // 2 + 1`` bins per frame, complex of the input's precision.
 
     Raises:
-      TypeError: a size is not an int.
-      ValueError: a size is below 1, `win_length` exceeds `n_fft`, or `center` is False and
-        the audio is shorter than one frame.
+      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      ValueError: a size is below 1, or `win_length` exceeds `n_fft`.
 
     Properties:
       Linear in `audio`, so differentiable everywhere. Static: all sizes.
@@ -58,6 +53,7 @@ def stft(
       exchanged. DDSP's does not centre and pads at the end only, so its frames lead ours by
       half a window; magenta also rounds `n_fft` up to a power of two, this does not.
     """
+    (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     n_fft = positive_int("n_fft", n_fft)
     hop_length = positive_int("hop_length", hop_length)
@@ -67,11 +63,7 @@ def stft(
             f"`win_length` must be at most `n_fft` ({n_fft}), got {win_length}; "
             "raise `n_fft` to zero-pad each frame."
         )
-    audio = jnp.asarray(audio)
-    if center:
-        frames = frame(audio, frame_length=n_fft, hop_length=hop_length)
-    else:
-        frames = _inner_frames(audio, n_fft, hop_length)
+    frames = frame(audio, frame_length=n_fft, hop_length=hop_length)
     margin = n_fft - win_length
     window = np.pad(hann_window(win_length, dtype=audio.dtype), (margin // 2, margin - margin // 2))
     return jnp.fft.rfft(frames * window.reshape((1,) * audio.ndim + (-1,)))
@@ -83,7 +75,6 @@ def spectrogram(
     n_fft: int,
     hop_length: int,
     win_length: int | None = None,
-    center: bool = True,
     power: int = 1,
 ) -> Float[Array, "*batch frames bins"]:
     r"""Magnitude (or power) of the short-time Fourier transform.
@@ -95,7 +86,6 @@ def spectrogram(
       n_fft: as in :func:`stft`. Static.
       hop_length: as in :func:`stft`. Static.
       win_length: as in :func:`stft`. Static.
-      center: as in :func:`stft`. Static.
       power: 1 for magnitude, 2 for power. Static.
 
     Returns:
@@ -122,18 +112,6 @@ def spectrogram(
       ``abs(librosa.stft(...)) ** power`` transposed.
     """
     one_of("power", power, (1, 2))
-    spectrum = stft(audio, n_fft=n_fft, hop_length=hop_length, win_length=win_length, center=center)
+    spectrum = stft(audio, n_fft=n_fft, hop_length=hop_length, win_length=win_length)
     squared = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     return squared if power == 2 else safe_sqrt(squared)
-
-
-def _inner_frames(audio: jax.Array, n_fft: int, hop_length: int) -> jax.Array:
-    """Frames that start at multiples of the hop and end inside the audio."""
-    n_samples = audio.shape[-1]
-    if n_samples < n_fft:
-        raise ValueError(
-            f"`audio` must hold at least `n_fft` ({n_fft}) samples when `center` is False, "
-            f"got {n_samples}; pad it or leave `center` True."
-        )
-    starts = np.arange(0, n_samples - n_fft + 1, hop_length)
-    return audio[..., starts[:, None] + np.arange(n_fft)]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Float
 from ddspx.core.filters._fir import fft_convolve
 
@@ -41,7 +41,8 @@ def convolution_reverb(
       ``taps - 1`` zeros to hear it).
 
     Raises:
-      ValueError: an input is empty, or an axis is missing.
+      TypeError: an array is neither float32 nor float64.
+      ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
 
     Properties:
       Linear, and differentiable, in both inputs. Causal: sample n does not depend on later
@@ -59,8 +60,9 @@ def convolution_reverb(
       DDSP's ``Reverb`` sets the first tap to zero inside; here that belongs to whoever owns the
       taps.
     """
-    audio, impulse_response = jnp.asarray(audio), jnp.asarray(impulse_response)
+    audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
     samples = audio.shape[-1]
     # Taps later than the audio is long never sound within it.
     wet = fft_convolve(audio, impulse_response[..., :samples], mode="full")[..., :samples]
@@ -80,6 +82,7 @@ def reverb_init(
       The state of a stream, in the dtype of the response.
 
     Raises:
+      TypeError: `impulse_response` is neither float32 nor float64.
       ValueError: `impulse_response` is empty or has no axis.
 
     Example:
@@ -88,7 +91,7 @@ def reverb_init(
       >>> core.reverb_init(jnp.ones(4), batch_shape=(2,)).tail.shape
       (2, 3)
     """
-    impulse_response = jnp.asarray(impulse_response)
+    (impulse_response,) = floats(impulse_response=impulse_response)
     at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
     *ir_batch, taps = impulse_response.shape
     positive_int("impulse_response.shape[-1]", taps)
@@ -115,7 +118,8 @@ def reverb_step(
       The state after the block, and a block of the input's length.
 
     Raises:
-      ValueError: an input is empty, or an axis is missing.
+      TypeError: an array is neither float32 nor float64.
+      ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
 
     Properties:
       Blocks of any sizes put together equal :func:`convolution_reverb` of all (to rounding).
@@ -131,7 +135,7 @@ def reverb_step(
       >>> [round(abs(v), 3) for v in [*first.tolist(), *second.tolist()]]
       [1.0, 2.0, 0.5, 1.0, 0.0]
     """
-    audio = jnp.asarray(audio)
+    audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     samples = audio.shape[-1]
     wet = fft_convolve(audio, impulse_response, mode="full")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, one_of, positive_int, same_size
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._framing import frame, n_frames
 from ddspx.core._upsampling import interpolation_weights
@@ -38,7 +38,9 @@ def fft_convolve(
       The convolution, in the dtype of the inputs.
 
     Raises:
-      ValueError: `mode` is unknown, an input is empty, or an axis is missing.
+      TypeError: an array is neither float32 nor float64.
+      ValueError: `mode` is unknown, an input is empty, an axis is missing, or the batch axes do
+        not broadcast.
 
     Properties:
       Linear, and differentiable, in both inputs. The FFT has the next size of the form
@@ -55,12 +57,13 @@ def fft_convolve(
       ``scipy.signal.convolve`` has the same three modes. DDSP crops by a negative end index and
       returns nothing where that index is zero.
     """
-    audio, impulse_response = jnp.asarray(audio), jnp.asarray(impulse_response)
+    audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     one_of("mode", mode, ("full", "same", "valid"))
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
     samples = positive_int("audio.shape[-1]", audio.shape[-1])
     taps = positive_int("impulse_response.shape[-1]", impulse_response.shape[-1])
+    broadcast_batch(audio=audio.shape[:-1], impulse_response=impulse_response.shape[:-1])
     total = samples + taps - 1
     n_fft = next_fast_length(total)
     audio, impulse_response = _align_batch(audio, impulse_response)
@@ -117,7 +120,7 @@ def frequency_impulse_response(
       <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, section 3.4. DDSP's response has an even
       length unless it is cropped, and an odd window then sits one sample beside the peak.
     """
-    magnitudes = jnp.asarray(magnitudes)
+    (magnitudes,) = floats(magnitudes=magnitudes)
     half = filter_reach(magnitudes.shape, win_length)
     later = _zero_phase_taps(magnitudes, win_length)
     return jnp.concatenate([jnp.flip(later[..., 1:], -1), later], -1) if half else later
@@ -153,9 +156,9 @@ def frequency_filter(
       Audio of the input's length, dtype and timing.
 
     Raises:
-      TypeError: a size is not a Python int.
-      ValueError: the number of frames differs from that of `audio`, per-frame magnitudes come
-        without `hop_length`, there are fewer than 2 bands, or `win_length` is out of range.
+      TypeError: a size is not a Python int, or an array neither float32 nor float64.
+      ValueError: the number of frames differs from that of `audio`, the batch axes do not
+        broadcast, there are fewer than 2 bands, or `win_length` is out of range.
 
     Properties:
       Linear, and differentiable, in `audio` and in `magnitudes`. Sample n depends on the audio
@@ -174,17 +177,18 @@ def frequency_filter(
       DDSP's ``frequency_filter`` is two samples late unless the window is cropped, and switches
       filters at the edges of frames, where this one fades.
     """
-    audio, magnitudes = jnp.asarray(audio), jnp.asarray(magnitudes)
+    audio, magnitudes = floats(audio=audio, magnitudes=magnitudes)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     if hop_length is None:
-        if magnitudes.ndim > audio.ndim:
-            raise ValueError(
-                "`hop_length` must be given with per-frame `magnitudes`, got magnitudes of "
-                f"shape {magnitudes.shape} for audio of shape {audio.shape}."
-            )
+        at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bands)")
+        broadcast_batch(
+            audio=audio.shape[:-1],
+            **{"magnitudes` without `hop_length": magnitudes.shape[:-1]},
+        )
         response = frequency_impulse_response(magnitudes, win_length=win_length)
         return fft_convolve(audio, response, mode="same")
     at_least_ndim("magnitudes", magnitudes.shape, 2, "(*batch, frames, bands)")
+    broadcast_batch(audio=audio.shape[:-1], magnitudes=magnitudes.shape[:-2])
     samples = audio.shape[-1]
     frames = n_frames(samples, hop_length=hop_length)
     same_size("`magnitudes` and `audio`", magnitudes.shape[-2], frames, "frames")

@@ -1,5 +1,11 @@
 """Synthesis: controls on the frame rule to audio."""
 
+from ddspx.core.synthesis._harmonic import (
+    HarmonicState as HarmonicState,
+    harmonic_synthesis as harmonic_synthesis,
+    harmonic_synthesis_init as harmonic_synthesis_init,
+    harmonic_synthesis_step as harmonic_synthesis_step,
+)
 from ddspx.core.synthesis._noise import (
     NoiseState as NoiseState,
     filtered_noise as filtered_noise,
@@ -8,7 +14,6 @@ from ddspx.core.synthesis._noise import (
     white_noise as white_noise,
 )
 from ddspx.core.synthesis._oscillators import (
-    harmonic_synthesis as harmonic_synthesis,
     normalize_harmonics as normalize_harmonics,
     oscillator_bank as oscillator_bank,
     remove_above_nyquist as remove_above_nyquist,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Float, Key, UInt
 from ddspx.core._framing import frame, n_samples_of
 from ddspx.core.filters._fir import (
@@ -190,7 +190,7 @@ def filtered_noise_step(
       >>> bool(jnp.allclose(jnp.concatenate([head, tail]), offline, atol=1e-5))
       True
     """
-    magnitudes = jnp.asarray(magnitudes)
+    (magnitudes,) = floats(magnitudes=magnitudes)
     at_least_ndim("magnitudes", magnitudes.shape, 2, "(*batch, frames, bands)")
     hop_length = positive_int("hop_length", hop_length)
     *batch, frames, _ = magnitudes.shape

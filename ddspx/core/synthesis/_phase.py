@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Float, UInt
 
 
@@ -95,7 +95,7 @@ def advance_phase(
 
     Args:
       f0_hz: frequency at each frame, in Hz; two frames or more to advance at all.
-      hop_length: samples between frames. Static.
+      hop_length: samples between frames, below 2**16. Static.
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       initial_phase: phase before the first sample: a Phase, or radians, or None for zero.
 
@@ -103,7 +103,8 @@ def advance_phase(
       The phase as exact fixed point.
 
     Raises:
-      ValueError: a size is not positive, or `f0_hz` has no frame axis.
+      TypeError: a size is not an int, or `f0_hz` neither float32 nor float64.
+      ValueError: a size is not positive or too large, or `f0_hz` has no frame axis.
 
     Properties:
       Exact for float32 frequencies: blocks of any size give the bits of one long block. Not
@@ -120,7 +121,7 @@ def advance_phase(
       DDSP's streaming bank returns the wrapped phase plus the incoming one, never wrapped again,
       so it grows and loses precision over a stream.
     """
-    f0_hz = jnp.asarray(f0_hz)
+    (f0_hz,) = floats(f0_hz=f0_hz)
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)")
     start = initial_phase_of(initial_phase, f0_hz.shape[:-1])
@@ -138,14 +139,16 @@ def cumulative_phase(
 
     Args:
       frequencies_hz: ``(*batch, samples)``, or ``(*batch, samples, sinusoids)`` with ``axis=-2``.
-      sample_rate: samples per second. Static.
+      sample_rate: samples per second, below 2**23. Static.
       axis: the axis of the samples, -1 or -2. Static.
 
     Returns:
       Radians in [-pi, pi), of the shape and dtype of `frequencies_hz`.
 
     Raises:
-      ValueError: `sample_rate` is not positive, or `axis` is neither -1 nor -2.
+      TypeError: `sample_rate` is not an int, or the array neither float32 nor float64.
+      ValueError: `sample_rate` is not positive, or 2**23 and more, or `axis` is neither -1 nor
+        -2.
 
     Properties:
       Differentiable in `frequencies_hz` (forward and reverse), as the unwrapped sum is. The
@@ -162,7 +165,7 @@ def cumulative_phase(
       DDSP's ``angular_cumsum`` wraps a float32 sum chunk by chunk: after one minute at 48 kHz
       its phase is off by more than a radian.
     """
-    frequencies_hz = jnp.asarray(frequencies_hz)
+    (frequencies_hz,) = floats(frequencies_hz=frequencies_hz)
     check_rates(hop_length=1, sample_rate=sample_rate)
     one_of("axis", axis, (-1, -2))
     at_least_ndim("frequencies_hz", frequencies_hz.shape, -axis, "(*batch, samples[, sinusoids])")
@@ -191,17 +194,21 @@ def check_rates(*, hop_length: int, sample_rate: int) -> None:
     """Raises a ValueError unless the exact arithmetic of increments fits 32 bits."""
     positive_int("hop_length", hop_length)
     positive_int("sample_rate", sample_rate)
-    if sample_rate >= 2**23 or (hop_length + 1) * sample_rate >= 2**31:
+    if sample_rate >= 2**23:
+        raise ValueError(f"`sample_rate` must be below 2**23 Hz, got {sample_rate}.")
+    if hop_length >= 2**16 or (hop_length + 1) * sample_rate >= 2**31:
         raise ValueError(
-            "`sample_rate` must be below 2**23 and `(hop_length + 1) * sample_rate` below 2**31, "
-            f"got {sample_rate} and a hop of {hop_length}; use a shorter hop."
+            "`hop_length` must be below 2**16, and `(hop_length + 1) * sample_rate` below 2**31, "
+            f"got {hop_length} at {sample_rate} Hz; use a shorter hop."
         )
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _cumulative_phase(frequencies_hz: Array, sample_rate: int, axis: int) -> Array:
     steps = sample_increments(frequencies_hz, sample_rate=sample_rate)
-    start = initial_phase_of(None, steps.cycles.take(0, axis=axis).shape)
+    shape = list(frequencies_hz.shape)
+    del shape[axis]
+    start = initial_phase_of(None, tuple(shape))
     total = running_sum(steps, start, axis=axis)
     dtype = frequencies_hz.dtype
     after = [jax.lax.slice_in_dim(limb, 1, None, axis=limb.ndim + axis) for limb in total]

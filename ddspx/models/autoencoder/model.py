@@ -33,15 +33,13 @@ class SynthesisState(NamedTuple):
 
     Attributes:
       carry: the decoder's state before that frame.
-      f0_hz: pitch of the frame before; 0 at the start.
-      phase: of the harmonics.
+      harmonics: of the harmonics.
       noise: of the noise.
       room: what the reverb still rings with; None where there is no reverb.
     """
 
     carry: Float[Array, "*batch state"]
-    f0_hz: Float[Array, "*batch"]
-    phase: core.Phase
+    harmonics: core.HarmonicState
     noise: core.NoiseState
     room: core.ReverbState | None
 
@@ -133,20 +131,26 @@ class Autoencoder(nnx.Module):
           ValueError: the inputs' shapes differ, or `n_samples` has another number of frames.
         """
         harmonic, noise, _ = self._decode(f0_hz, loudness_db, None)
-        _, dry = self._play(harmonic, noise, core.filtered_noise_init(key), None, None, n_samples)
+        hop_length = self.config.hop_length
+        dry = core.harmonic_synthesis(
+            *harmonic,
+            hop_length=hop_length,
+            sample_rate=self.config.sample_rate,
+            n_samples=n_samples,
+            amplitude_upsampling=self.config.amplitude_upsampling,
+        )
+        dry += core.filtered_noise(key, *noise, hop_length=hop_length, n_samples=n_samples)
         return dry if self.reverb is None else self.reverb(dry)
 
     def init_state(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SynthesisState:
         """The start of a stream of `synthesise_block`, with the `key` of `__call__`."""
-        silence = jnp.zeros(batch_shape, jnp.uint32)
         carry = jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
         room = None
         if self.reverb is not None:
             room = core.reverb_init(self.reverb.impulse_response, batch_shape=batch_shape)
         return SynthesisState(
             carry,
-            jnp.zeros(batch_shape, jnp.float32),
-            core.Phase(silence, silence),
+            core.harmonic_synthesis_init(batch_shape=batch_shape),
             core.filtered_noise_init(key),
             room,
         )
@@ -182,23 +186,25 @@ class Autoencoder(nnx.Module):
           ValueError: as `__call__`.
         """
         harmonic, noise, states = self._decode(f0_hz, loudness_db, state.carry)
-        after = jnp.zeros_like(state.f0_hz) if next_f0_hz is None else next_f0_hz
-        noise_state, audio = self._play(
-            harmonic, noise, state.noise, state.phase, (state.f0_hz, after), n_samples
+        hop_length = self.config.hop_length
+        harmonics, tones = core.harmonic_synthesis_step(
+            state.harmonics,
+            *harmonic,
+            hop_length=hop_length,
+            sample_rate=self.config.sample_rate,
+            next_f0_hz=next_f0_hz,
+            n_samples=n_samples,
+            amplitude_upsampling=self.config.amplitude_upsampling,
         )
-        room = state.room
+        noise_state, breath = core.filtered_noise_step(
+            state.noise, *noise, hop_length=hop_length, n_samples=n_samples
+        )
+        room, audio = state.room, tones + breath
         if self.reverb is not None and room is not None:
             room, audio = core.reverb_step(room, audio, self.reverb.impulse_response)
         # The next block decodes the last frame again, from the state that it was decoded from.
         carry = jnp.concatenate([state.carry[..., None, :], states], axis=-2)[..., -2, :]
-        phase = core.advance_phase(
-            f0_hz,
-            hop_length=self.config.hop_length,
-            sample_rate=self.config.sample_rate,
-            initial_phase=state.phase,
-        )
-        before = jnp.concatenate([state.f0_hz[..., None], f0_hz], axis=-1)[..., -2]
-        return SynthesisState(carry, before, phase, noise_state, room), audio
+        return SynthesisState(carry, harmonics, noise_state, room), audio
 
     def _decode(self, f0_hz, loudness_db, carry):
         """The controls, and the decoder's state after every frame."""
@@ -218,20 +224,3 @@ class Autoencoder(nnx.Module):
         harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
         noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
         return harmonic, noise, states
-
-    def _play(self, harmonic, noise, noise_state, phase, neighbours_hz, n_samples):
-        """The dry sound, and the noise's state after it."""
-        hop_length = self.config.hop_length
-        tones = core.harmonic_synthesis(
-            *harmonic,
-            hop_length=hop_length,
-            sample_rate=self.config.sample_rate,
-            n_samples=n_samples,
-            amplitude_upsampling=self.config.amplitude_upsampling,
-            initial_phase=phase,
-            neighbours_hz=neighbours_hz,
-        )
-        noise_state, breath = core.filtered_noise_step(
-            noise_state, noise.magnitudes, hop_length=hop_length, n_samples=n_samples
-        )
-        return noise_state, tones + breath

@@ -138,3 +138,9 @@ def test_wrong_sizes_are_named(name):
     sizes = {"sample_rate": RATE, "hop_length": 64, "n_fft": 512, name: 0}
     with pytest.raises(ValueError, match=f"`{name}`"):
         core.loudness_db(jnp.zeros(1000), **sizes)
+
+
+def test_a_floor_below_the_smallest_float_is_finite():
+    silence = jnp.zeros(600, jnp.float32)
+    level = core.loudness_db(silence, sample_rate=16000, hop_length=256, range_db=400.0)
+    np.testing.assert_array_equal(level, -400)

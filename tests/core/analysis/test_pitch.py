@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -65,9 +66,10 @@ def value_at(left, middle, right, shift):
 def yin_of_frame(x, sample_rate, fmin, fmax, threshold):
     """Frequency and confidence by the definition, in loops."""
     low, high = int(sample_rate // fmax), int(np.ceil(sample_rate / fmin))
-    padded = np.pad(x, (0, high))
-    d = [sum((padded[m] - padded[m + k]) ** 2 for m in range(len(x))) for k in range(high + 1)]
-    curve = normalised(d)[low:]
+    padded = np.pad(x, (0, high + 1))
+    d = [sum((padded[m] - padded[m + k]) ** 2 for m in range(len(x))) for k in range(high + 2)]
+    whole = normalised(d)
+    curve = whole[low:-1]
     around = [np.inf, *curve, np.inf]
     troughs = [i for i in range(len(curve)) if around[i] > curve[i] <= around[i + 2]]
     accepted = [i for i in troughs if curve[i] < threshold]
@@ -77,7 +79,8 @@ def yin_of_frame(x, sample_rate, fmin, fmax, threshold):
         three = curve[pick - 1 : pick + 2]
         shift = vertex(*three)
         depth = value_at(*three, shift)
-    return sample_rate / (low + pick + shift), min(max(1 - depth, 0), 1)
+    is_minimum = whole[low + pick - 1] > whole[low + pick] <= whole[low + pick + 1]
+    return sample_rate / (low + pick + shift), min(max(1 - depth, 0), 1) * is_minimum
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
@@ -411,3 +414,14 @@ def test_a_transition_without_bins_or_reach(name):
     sizes = {"n_bins": 4, "reach": 1, name: 0}
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1"):
         core.pitch_transition(sizes["n_bins"], reach=sizes["reach"])
+
+
+def test_yin_is_not_sure_of_what_lies_outside_its_range():
+    time_s = np.arange(8000) / 16000
+    rates = {"sample_rate": 16000, "hop_length": 2000, "fmin": 100.0, "fmax": 1000.0}
+    yin = jax.jit(partial(core.yin, **rates))
+    inside, below = (yin(jnp.asarray(np.sin(2 * np.pi * f * time_s)))[1] for f in (300.0, 50.0))
+    assert np.all(inside[1:-1] > 0.9)
+    assert np.all(below[1:-1] == 0)
+    f0_hz, confidence = yin(jnp.zeros(8000))
+    assert np.all(f0_hz <= 16000 / 16) and np.all(confidence == 0)

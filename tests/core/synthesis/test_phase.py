@@ -30,7 +30,9 @@ def wrapped_distance(cycles: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 64), (44100, 147), (192000, 480)])
+@pytest.mark.parametrize(
+    ("sample_rate", "hop_length"), [(16000, 64), (44100, 147), (192000, 480), (16000, 65535)]
+)
 def test_advance_is_the_exact_sum_of_the_frequency(dtype, sample_rate, hop_length, rng):
     f0_hz = rng.uniform(0.01, 0.6 * sample_rate, 500).astype(dtype)
     total = frequency_at_samples(f0_hz, hop_length).sum() / sample_rate
@@ -128,9 +130,19 @@ def test_axes_jit_and_vmap_agree(rng):
 
 
 def test_rates_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="`sample_rate` must be below"):
+    with pytest.raises(ValueError, match=r"`hop_length` must be below .* got 32768 at 65536 Hz"):
         core.advance_phase(jnp.zeros(2), hop_length=2**15, sample_rate=2**16)
+    with pytest.raises(
+        ValueError, match=r"`hop_length` must be below 2\*\*16.* got 65536 at 16000"
+    ):
+        core.advance_phase(jnp.ones(2), hop_length=65536, sample_rate=16000)
+    with pytest.raises(ValueError, match=r"`sample_rate` must be below 2\*\*23 Hz, got 8388608"):
+        core.cumulative_phase(jnp.ones(2), sample_rate=2**23)
     with pytest.raises(ValueError, match="`axis` must be one of -1, -2, got 0"):
         core.cumulative_phase(jnp.zeros(2), sample_rate=8000, axis=0)
     with pytest.raises(TypeError, match="`hop_length` must be a Python int"):
         core.advance_phase(jnp.zeros(2), hop_length=True, sample_rate=16000)
+
+
+def test_no_samples_have_no_phase():
+    assert core.cumulative_phase(jnp.ones((2, 0)), sample_rate=16000).shape == (2, 0)
