@@ -29,7 +29,9 @@ FMIN = 32.703
 FMAX = 2093.0
 """Highest pitch looked for by default, in Hz: C7."""
 
-_LOUDNESS_FFT = 512
+LOUDNESS_FFT = 512
+"""Samples of the frames that loudness is measured in."""
+
 # Short frames follow speech, fast notes and vibrato (of 6 Hz they pass 91 %, of 64 ms 77 %),
 # and of single notes of eight instruments down to C1 they get as many right as long ones do.
 _FRAME_SECONDS = 0.04
@@ -228,7 +230,7 @@ class _Plan(NamedTuple):
     @property
     def margin(self) -> int:
         """Frames on either side of a chunk whose samples its outermost frames reach into."""
-        return math.ceil(max(self.frame_length, _LOUDNESS_FFT) / 2 / self.hop_length)
+        return math.ceil(max(self.frame_length, LOUDNESS_FFT) / 2 / self.hop_length)
 
 
 class _Observation(NamedTuple):
@@ -303,7 +305,7 @@ def _observe(audio: Float[Array, "*batch samples"], plan: _Plan) -> _Observation
         voicing_threshold=_VOICING_THRESHOLD,
         **rates,
     )
-    loudness_db = core.loudness_db(audio, n_fft=_LOUDNESS_FFT, **rates)
+    loudness_db = core.loudness_db(audio, n_fft=LOUDNESS_FFT, **rates)
     inner = slice(plan.margin, plan.margin + plan.chunk)
     posterior = jax.tree.map(lambda x: x[..., inner, :], posterior)
     return _Observation(posterior, loudness_db[..., inner])
