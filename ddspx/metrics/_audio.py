@@ -54,14 +54,20 @@ def loudness_l1_db(
     return float(np.mean(np.abs(first - second)))
 
 
-def spectral_distance(target: NDArray[np.floating], predicted: NDArray[np.floating]) -> float:
+def spectral_distance(
+    target: NDArray[np.floating],
+    predicted: NDArray[np.floating],
+    *,
+    n_ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128, 64),
+) -> float:
     """Distance of two recordings: :func:`ddspx.core.multi_scale_spectral_loss` as it stands.
 
-    Six resolutions (2048 to 64 samples), magnitudes and log magnitudes at weight 1.
+    Magnitudes and log magnitudes at weight 1, on all resolutions.
 
     Args:
       target: audio of shape (*batch, samples), linear amplitude.
       predicted: audio of the same shape.
+      n_ffts: the resolutions, in samples; the default suits 16 kHz.
 
     Returns:
       The loss; 0 for equal audio. A well trained DDSP autoencoder reaches about 4.5 to 5.
@@ -77,7 +83,8 @@ def spectral_distance(target: NDArray[np.floating], predicted: NDArray[np.floati
       0.0
     """
     _same_shape(target, predicted)
-    return float(core.multi_scale_spectral_loss(jnp.asarray(target), jnp.asarray(predicted)))
+    sounds = jnp.asarray(target), jnp.asarray(predicted)
+    return float(core.multi_scale_spectral_loss(*sounds, n_ffts=n_ffts))
 
 
 def _same_shape(target: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
