@@ -48,7 +48,8 @@ class Features(NamedTuple):
     Attributes:
       f0_hz: fundamental frequency in Hz, finite; through unvoiced frames it moves from the last
         pitch to the next along a straight line in log-frequency.
-      f0_confidence: how sure the pitch is, from 0 to 1; from `metrics.VOICED` on the frame is pitched.
+      f0_confidence: how sure the pitch is, from 0 to 1; from `metrics.VOICED` on the frame is
+        pitched.
       loudness_db: A-weighted loudness, see `core.loudness_db`.
     """
 
@@ -64,7 +65,7 @@ def track_pitch(
     hop_length: int,
     method: str = "yin",
     fmin: float = FMIN,
-    fmax: float = FMAX,
+    fmax: float | None = None,
 ) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
     """Fundamental frequency of a monophonic sound, and how sure it is.
 
@@ -79,7 +80,8 @@ def track_pitch(
       method: "yin", the only one so far.
       fmin: lowest pitch looked for, in Hz. The lowest note of the instrument, where it is
         known, avoids what is left of errors downward.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`.
+      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+        that half where it is lower.
 
     Returns:
       Frequency in Hz and confidence from 0 to 1, float32, on the frame rule; as in
@@ -114,7 +116,7 @@ def conditioning_features(
     sample_rate: int,
     hop_length: int,
     fmin: float = FMIN,
-    fmax: float = FMAX,
+    fmax: float | None = None,
 ) -> Features:
     """Pitch, confidence and loudness of a whole signal: :func:`stream_features` of one block.
 
@@ -123,7 +125,8 @@ def conditioning_features(
       sample_rate: samples per second.
       hop_length: samples between frames.
       fmin: lowest pitch looked for, in Hz.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`.
+      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+        that half where it is lower.
 
     Returns:
       :class:`Features` of ``core.n_frames(samples, hop_length=hop_length)`` frames.
@@ -154,7 +157,7 @@ def stream_features(
     sample_rate: int,
     hop_length: int,
     fmin: float = FMIN,
-    fmax: float = FMAX,
+    fmax: float | None = None,
 ) -> Features:
     """Pitch, confidence and loudness of audio that arrives in blocks, in bounded memory.
 
@@ -163,7 +166,8 @@ def stream_features(
       sample_rate: samples per second.
       hop_length: samples between frames.
       fmin: lowest pitch looked for, in Hz.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`.
+      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+        that half where it is lower.
 
     Returns:
       :class:`Features` of the blocks joined together, bit for bit those of
@@ -187,6 +191,8 @@ def stream_features(
       >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]))
       ((9,), 440)
     """
+    if fmax is None:
+        fmax = min(FMAX, positive_int("sample_rate", sample_rate) / 2)
     plan = _Plan(
         positive_int("sample_rate", sample_rate),
         positive_int("hop_length", hop_length),
