@@ -3,6 +3,7 @@
 soundfile and soxr are imported where they are used, so that ``import ddspx.io`` stays light.
 """
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -138,9 +139,9 @@ def _missing_bytes(path: Path) -> int:
     """
     n_bytes = path.stat().st_size
     with path.open("rb") as file:
-        order = {b"RIFF": "little", b"FORM": "big"}.get(file.read(12)[:4])
-        while order and len(chunk := file.read(8)) == 8:
-            length = int.from_bytes(chunk[4:], order)
+        length_of = {b"RIFF": "<I", b"FORM": ">I"}.get(file.read(12)[:4])
+        while length_of and len(chunk := file.read(8)) == 8:
+            (length,) = struct.unpack(length_of, chunk[4:])
             if chunk[:4] in (b"data", b"SSND"):
                 # What is written to a pipe declares the largest length there is.
                 return 0 if length >= _UNKNOWN_LENGTH else max(0, file.tell() + length - n_bytes)
