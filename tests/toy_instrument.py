@@ -18,11 +18,13 @@ from ddspx.models.autoencoder import (
 SAMPLE_RATE, HOP = 16_000, 64
 
 
-def save_toy_instrument(folder: Path) -> Path:
+def save_toy_instrument(
+    folder: Path, *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP
+) -> Path:
     """Writes the model folder; its pitch is around A4, its loudness from -45 to -10 dB."""
     config = AutoencoderConfig(
-        sample_rate=SAMPLE_RATE,
-        hop_length=HOP,
+        sample_rate=sample_rate,
+        hop_length=hop_length,
         n_harmonics=12,
         n_magnitudes=9,
         rnn_channels=16,
@@ -35,8 +37,8 @@ def save_toy_instrument(folder: Path) -> Path:
     model = Autoencoder(config, rngs=nnx.Rngs(0))
     model.reverb.taps[...] = 0.02 * jax.random.normal(jax.random.key(1), (1200,), jnp.float32)
     statistics = InstrumentStatistics(
-        sample_rate=SAMPLE_RATE,
-        hop_length=HOP,
+        sample_rate=sample_rate,
+        hop_length=hop_length,
         loudness_quantiles=tuple(np.linspace(-45.0, -10.0, 101).tolist()),
         pitch_midi_min=60.0,
         pitch_midi_mean=69.0,

@@ -1,7 +1,7 @@
 """Timbre transfer from file to file, in memory that does not grow with the recording."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from ddspx.transfer._adjust import (
     confident_frames,
 )
 
-# One frame of the pitch tracker: in less there is no pitch to find.
+# A note of 50 ms and a little around it: in less there is nothing to play.
 _SHORTEST_S = 0.064
 # 4 s at 250 frames per second: long enough for the reverb's FFT to pay, short to hold.
 _BLOCK_HOPS = 1000
@@ -64,6 +64,8 @@ class TransferReport(NamedTuple):
       played_f0_hz: pitch asked of the instrument.
       played_loudness_db: loudness asked of the instrument.
       peak: largest absolute sample of the output; above 1.0 the file was clipped there.
+      heard: features of the recording.
+      played: what the instrument was asked for.
     """
 
     n_samples: int
@@ -76,6 +78,12 @@ class TransferReport(NamedTuple):
     played_f0_hz: Range
     played_loudness_db: Range
     peak: float
+    heard: Features
+    played: Playable
+
+
+Progress = Callable[[str, float, float | None], object]
+"""Told what is being done, how far it is, and how far it goes (None: not known yet)."""
 
 
 def transfer(
@@ -86,12 +94,14 @@ def transfer(
     octave: int | None = None,
     loudness_shift_db: float = 0.0,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> TransferReport:
     """Plays a recording on an instrument.
 
-    The recording is read in small pieces, of which the features stay (12 bytes per frame, 11 MB
-    for an hour). They are adjusted as :func:`adjust` says, and the instrument plays them block
-    by block with its state carried over, into a file that appears when it is complete.
+    The recording is read in small pieces, of which the features stay, and what is made of them
+    (24 bytes per frame, 22 MB for an hour). They are adjusted as :func:`adjust` says, and the
+    instrument plays them block by block with its state carried over, into a file that appears
+    when it is complete.
 
     Args:
       recording: any sound, in a format that libsndfile reads.
@@ -101,6 +111,8 @@ def transfer(
       octave: octaves to move the pitch by; None for the nearest to the instrument's range.
       loudness_shift_db: added to the matched loudness.
       seed: of the instrument's noise.
+      progress: called as the work goes on, with "listening" or "playing", the seconds of sound
+        that are done, and of how many.
 
     Returns:
       What was heard and done.
@@ -109,8 +121,9 @@ def transfer(
       AudioError: the recording is missing, not audio, empty, shorter than 64 ms, silent, or
         holds NaN.
       FileNotFoundError: there is no such model, or a file of it is missing.
-      ValueError: a file of the model is corrupt or of another version, or an argument is out
-        of range.
+      ValueError: a file of the model is corrupt or of another version, an argument is out of
+        range, or `output` is the recording.
+      OSError: the output cannot be written.
 
     Warns:
       UserWarning: most of the recording has no pitch, and the instrument is silent there; or
@@ -118,6 +131,9 @@ def transfer(
     """
     # What can be refused without listening is refused first.
     check_options(octave=octave, loudness_shift_db=loudness_shift_db)
+    if Path(output).resolve() == Path(recording).resolve():
+        raise ValueError(f"{output} is the recording itself; choose another output.")
+    progress = progress or (lambda what, done, total: None)
     model, statistics, _ = load_autoencoder(to)
     if statistics.feature_version != FEATURE_VERSION:
         raise ValueError(
@@ -126,7 +142,7 @@ def transfer(
             "again, or use the ddspx that made it."
         )
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
-    heard, n_samples = _listen(recording, model)
+    heard, n_samples = _listen(recording, model, progress)
     played = adjust(
         *heard,
         statistics=statistics,
@@ -135,8 +151,11 @@ def transfer(
         loudness_shift_db=loudness_shift_db,
     )
     with writer:
+        done, total = 0, n_samples / model.config.sample_rate
         for block in synthesise(model, played, n_samples=n_samples, seed=seed):
             writer.write(block)
+            done += block.size
+            progress("playing", done / model.config.sample_rate, total)
     report = _report(heard, played, n_samples, model.config, writer.peak)
     if report.confident_share < _MOSTLY_UNPITCHED:
         warnings.warn(
@@ -224,7 +243,7 @@ def _play_block(graph, weights, state, room, f0_hz, loudness_db, gain):
     return state, room, audio
 
 
-def _listen(recording: str | Path, model: Autoencoder) -> tuple[Features, int]:
+def _listen(recording: str | Path, model: Autoencoder, progress: Progress) -> tuple[Features, int]:
     """The features of a recording on the model's frames, and its length at the model's rate."""
     config = model.config
     n_samples = 0
@@ -233,6 +252,7 @@ def _listen(recording: str | Path, model: Autoencoder) -> tuple[Features, int]:
         nonlocal n_samples
         for block in blocks:
             n_samples += block.size
+            progress("listening", n_samples / config.sample_rate, None)
             yield block
 
     blocks = stream_audio(
@@ -269,4 +289,6 @@ def _report(
         played_f0_hz=over_notes(played.f0_hz),
         played_loudness_db=over_notes(played.loudness_db),
         peak=peak,
+        heard=heard,
+        played=played,
     )

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -15,10 +16,10 @@ from flax import nnx
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone
 
 import ddspx
-from ddspx import core, io
+from ddspx import io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import load_autoencoder
-from ddspx.transfer import Playable, synthesise, transfer
+from ddspx.transfer import Playable, picture, synthesise, transfer
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,18 @@ def test_the_output_is_as_long_as_the_input_to_the_sample(instrument, tmp_path, 
     assert abs(played.size - n_input * SAMPLE_RATE / rate) <= 0.5
 
 
+@pytest.mark.parametrize(("sample_rate", "hop_length"), [(4_000, 40), (8_000, 32), (44_100, 441)])
+def test_an_instrument_of_any_rate_plays(tmp_path, recording, sample_rate, hop_length):
+    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
+    instrument = save_toy_instrument(tmp_path / "toy", **rates)
+    report = transfer(recording, tmp_path / "out.wav", to=instrument)
+    played = io.read_audio(tmp_path / "out.wav", sample_rate=sample_rate)
+    assert played.size == report.n_samples == round(1.5 * sample_rate)
+    np.testing.assert_allclose(report.source_f0_hz, 220.0, rtol=0.01)
+    np.testing.assert_allclose(report.played_f0_hz, 440.0, rtol=0.01)
+    assert np.abs(played).max() > 1e-3
+
+
 def test_the_report_says_what_was_heard_and_done(instrument, recording, tmp_path):
     report = transfer(recording, tmp_path / "out.flac", to=instrument)
     assert report.sample_rate == SAMPLE_RATE
@@ -71,6 +84,48 @@ def test_the_report_says_what_was_heard_and_done(instrument, recording, tmp_path
     assert report.played_loudness_db.low < report.played_loudness_db.high
     audio = io.read_audio(tmp_path / "out.flac", sample_rate=SAMPLE_RATE)
     assert abs(report.peak - np.abs(audio).max()) < 1e-4
+
+
+def test_progress_goes_from_nothing_to_the_whole(instrument, recording, tmp_path):
+    told = []
+    transfer(recording, tmp_path / "out.wav", to=instrument, progress=lambda *now: told.append(now))
+    assert told[0] == ("listening", 1.5, None)
+    assert told[-1] == ("playing", 1.5, 1.5)
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.ogg"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
+def test_the_picture_shows_what_was_heard_and_asked_for(instrument, recording, tmp_path, name):
+    pytest.importorskip("matplotlib")
+    report = transfer(recording, tmp_path / name, to=instrument, loudness_shift_db=-20.0)
+    figure = picture(recording, tmp_path / name, report)
+    above, below = figure.axes[:2], figure.axes[2:]
+    assert [axes.get_title() for axes in above] == ["tone.wav", name]
+    for axes, f0_hz in zip(above, (220.0, 440.0), strict=True):
+        np.testing.assert_allclose(np.nanmedian(axes.lines[0].get_ydata()), f0_hz, rtol=0.01)
+        levels = axes.collections[0].get_array()
+        edges = axes.collections[0].get_coordinates()[:, 0, 1]
+        loudest = int(np.argmax(levels.mean(axis=1)))
+        assert any(edges[loudest] < k * f0_hz < edges[loudest + 1] for k in range(1, 13))
+    heard, asked = (axes.lines[0].get_ydata() for axes in below)
+    np.testing.assert_array_equal(heard, report.heard.loudness_db)
+    middle = slice(100, 200)
+    expected = np.median(
+        report.played.loudness_db[middle] + 20 * np.log10(report.played.gain[middle])
+    )
+    assert abs(np.median(asked[middle]) - expected) < 1e-3
+    assert asked.min() >= -80.0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*", "ignore:.*unpitched")
+def test_a_picture_of_a_silent_result_can_be_drawn(instrument, tmp_path, rng):
+    pytest.importorskip("matplotlib")
+    source, output = tmp_path / "in.wav", tmp_path / "out.wav"
+    io.write_audio(source, 0.1 * rng.standard_normal(20_000), sample_rate=SAMPLE_RATE)
+    report = transfer(source, output, to=instrument)
+    assert report.peak < 1e-4
+    figure = picture(source, output, report)
+    assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
 
 
 def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
@@ -151,24 +206,17 @@ def test_a_transfer_can_be_repeated_and_its_noise_changed(instrument, recording,
     assert first != other
 
 
-def test_frames_kept_are_few_bytes_and_blocks_one_size(instrument, rng):
-    """What a transfer holds is three tracks and one block, however long it lasts."""
-    model, _, _ = load_autoencoder(instrument)
-    played = played_tracks(rng, core.n_frames(120 * SAMPLE_RATE, hop_length=HOP))
-    assert sum(track.nbytes for track in played[:3]) <= 12 * 250 * 120 + 12
-    sizes = {block.size for block in synthesise(model, played, n_samples=120 * SAMPLE_RATE)}
-    assert sizes == {1000 * HOP}
-
-
 PEAK_MEMORY = """
-import resource, sys
-from ddspx.transfer import transfer
-transfer(sys.argv[1], sys.argv[2], to=sys.argv[3])
+import io, resource, sys
+from ddspx.transfer import picture, transfer
+report = transfer(sys.argv[1], sys.argv[2], to=sys.argv[3])
+picture(sys.argv[1], sys.argv[2], report).savefig(io.BytesIO())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="a picture is drawn, too")
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux alone")
 def test_half_an_hour_takes_the_memory_of_half_a_minute(instrument, tmp_path):
     def peak_megabytes(seconds):
@@ -186,7 +234,7 @@ def test_half_an_hour_takes_the_memory_of_half_a_minute(instrument, tmp_path):
         )
         return int(run.stdout) / 1024
 
-    # The audio alone would be 115 MB as float32, twice over with the result.
+    # The audio alone would be 115 MB as float32, twice over with the result; 11 MB are tracks.
     assert peak_megabytes(1800) - peak_megabytes(30) < 100
 
 
@@ -199,6 +247,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_listening(
     with pytest.raises(ValueError, match=r"'\.mp3'"):
         transfer(recording, tmp_path / "out.mp3", to=instrument)
     assert not any(tmp_path.iterdir())
+
+
+def test_the_recording_is_never_the_output(instrument, recording, tmp_path, monkeypatch):
+    copy = tmp_path / "in.wav"
+    shutil.copy(recording, copy)
+    (tmp_path / "link.wav").symlink_to(copy)
+    monkeypatch.chdir(tmp_path)
+    for output in (copy, "in.wav", "link.wav"):
+        with pytest.raises(ValueError, match="is the recording itself; choose another output"):
+            transfer(copy, output, to=instrument)
+    assert copy.read_bytes() == recording.read_bytes()
 
 
 def test_features_of_another_version_are_refused(instrument, recording, tmp_path):
