@@ -5,32 +5,43 @@ chosen. What is wrong with the input becomes one line on stderr and exit status 
 """
 
 import importlib
+import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 _COMMANDS = {
-    "prepare": "turn recordings into a dataset",
-    "train": "train an instrument on a dataset",
-    "evaluate": "measure an instrument on the held-out part of a dataset",
-    "transfer": "play a recording on an instrument",
-    "instruments": "list the instruments that ship with ddspx",
+    "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
+    "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
+    "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
+    "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
+    "instruments": ("", "list the instruments that ship with ddspx"),
 }
+_UNEXPECTED = 1
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status.
 
+    What goes wrong is said in one line on stderr. With the environment variable
+    DDSPX_TRACEBACK=1 the exception is raised instead.
+
     Args:
       argv: the arguments after the program's name; those of the process by default.
 
     Returns:
-      0, or 2 for unusable input (said in one line on stderr), or 130 after Ctrl-C.
+      0; 1 for an error that is not the input's, diverging training among them; 2 for unusable
+      input or arguments; 130 after Ctrl-C. `train` ends after the current step at the first
+      Ctrl-C or SIGTERM, with a checkpoint and status 0.
 
     Raises:
-      SystemExit: from the parser of a command's options, after it printed help or usage.
+      SystemExit: with status 143 after SIGTERM, once what was begun is cleaned up.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     name = arguments[0] if arguments else "--help"
@@ -43,46 +54,79 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ddspx {__version__}")
         return 0
     if name not in _COMMANDS:
-        return _complain("ddspx", f"there is no command {name!r}; use {', '.join(_COMMANDS)}.")
+        _complain("ddspx", f"there is no command {name!r}; use {', '.join(_COMMANDS)}.")
+        return _BAD_INPUT
     return _run(name, arguments[1:])
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    """Parses and runs one command; what its input lacks becomes a sentence."""
+    """Runs one command; what stops it becomes a sentence and a status."""
     program = f"ddspx {name}"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _termination():
         warnings.showwarning = lambda message, *_, **__: _complain(f"{program}: warning", message)
         try:
-            import tyro
-
-            command = getattr(importlib.import_module(f"ddspx.cli._{name}"), name)
-            tyro.cli(command, prog=program, args=arguments)
-        except OSError as error:
-            # The library's own messages are sentences; the system's are a code and a name.
-            reason = error if error.strerror is None else f"{error.filename}: {error.strerror}."
-            return _complain(program, reason)
-        except (ValueError, ImportError) as error:
-            return _complain(program, error)
-        except KeyboardInterrupt:
-            _complain(program, "interrupted.")
-            return _INTERRUPTED
+            _call(name, arguments, program)
+        except BaseException as error:
+            if isinstance(error, SystemExit) or os.environ.get("DDSPX_TRACEBACK") == "1":
+                raise
+            sentence, status = _explained(error)
+            _complain(program, sentence)
+            return status
     return 0
 
 
-def _complain(who: str, what: object) -> int:
-    """Says one line on stderr; the status for bad input."""
+def _call(name: str, arguments: Sequence[str], program: str) -> None:
+    from ddspx.cli._arguments import parse
+
+    command = getattr(importlib.import_module(f"ddspx.cli._{name}"), name)
+    parse(command, arguments, program=program, usage=_COMMANDS[name][0])()
+
+
+def _explained(error: BaseException) -> tuple[object, int]:
+    """What to say of an exception, and the status it ends with."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted.", _INTERRUPTED
+    if isinstance(error, OSError) and error.strerror is not None:
+        # The library's own messages are sentences; the system's are a code and a name.
+        return f"{error.filename}: {error.strerror}.", _BAD_INPUT
+    if isinstance(error, (OSError, ValueError, ImportError)):
+        return error, _BAD_INPUT
+    if isinstance(error, FloatingPointError):
+        return error, _UNEXPECTED
+    kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
+    what = f"{kind} ({message})" if message else kind
+    return f"stopped by {what}; DDSPX_TRACEBACK=1 in the environment shows where.", _UNEXPECTED
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Makes SIGTERM an exception, so that unfinished files are removed on the way out.
+
+    Outside the main thread signals are left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(who: str, what: object) -> None:
+    """Says one line on stderr."""
     print(f"{who}: {' '.join(str(what).split())}", file=sys.stderr)
-    return _BAD_INPUT
 
 
 def _usage() -> str:
-    width = max(map(len, _COMMANDS))
-    lines = (f"  {name:<{width}}  {summary}" for name, summary in _COMMANDS.items())
+    calls = {f"{name} {usage}": summary for name, (usage, summary) in _COMMANDS.items()}
+    width = max(map(len, calls))
     return "\n".join(
         [
             "usage: ddspx COMMAND ...   (ddspx COMMAND --help for its options)",
             "",
-            *lines,
+            *(f"  {call:<{width}}  {summary}" for call, summary in calls.items()),
             "",
             "ddspx --version says which version this is.",
         ]

@@ -14,9 +14,9 @@ from ddspx.training import Evaluation, Interval, evaluate as evaluate_model
 
 _COLUMNS = {
     "spectral_loss": "spectral loss",
-    "loudness_l1_db": "loudness L1 (dB)",
-    "f0_l1_semitones": "f0 L1 (semitones)",
-    "f0_outlier_share": "f0 outlier share",
+    "loudness_l1_db": "loudness L1\n(dB)",
+    "f0_l1_semitones": "f0 L1\n(semitones)",
+    "f0_outlier_share": "f0 outliers\n(share)",
 }
 
 
@@ -27,7 +27,9 @@ def evaluate(
     split: Literal["train", "valid", "test"] = "test",
     baselines: bool = False,
     seed: int = 0,
-    json_output: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+    json_output: Annotated[
+        Path | None, tyro.conf.arg(name="json", metavar="FILE", help_behavior_hint="")
+    ] = None,
 ) -> None:
     """Measures an instrument on the held-out part of a dataset.
 
@@ -49,19 +51,19 @@ def evaluate(
 
 
 def _table(evaluations: list[Evaluation], title: str) -> Table:
-    table = Table(title=title, caption="mean [95 % interval]; lower is better")
+    examples = f"{evaluations[0].n_examples} examples"
+    caption = f"{examples}; mean ± half of its 95 % interval; lower is better"
+    table = Table(title=title, caption=caption)
     table.add_column("")
-    table.add_column("examples", justify="right")
     for heading in _COLUMNS.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in evaluations:
-        cells = (_cell(getattr(row, name)) for name in _COLUMNS)
-        table.add_row(row.name, str(row.n_examples), *cells)
+        table.add_row(row.name, *(_cell(getattr(row, name)) for name in _COLUMNS))
     return table
 
 
 def _cell(value: Interval) -> str:
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+    return f"{value.mean:.2f} ± {(value.high - value.low) / 2:.2f}"
 
 
 def _plain(evaluations: list[Evaluation]) -> list[dict]:

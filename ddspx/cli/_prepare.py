@@ -10,8 +10,10 @@ from ddspx.features import FMAX, FMIN
 
 
 def prepare(
-    recordings: Positional[tuple[Path, ...]],
-    output: Annotated[Path, arg(aliases=["-o"])],
+    recordings: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="RECORDING", help_behavior_hint="(required)")
+    ],
+    output: Annotated[Path, arg(aliases=["-o"], metavar="DATASET")],
     *,
     sample_rate: int = 16_000,
     hop_length: int = 64,

@@ -1,6 +1,5 @@
 """`ddspx train`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,14 +17,14 @@ def train(
     *,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="MODEL")],
     preset: Literal["solo_instrument", "small", "tiny"] = "small",
-    sample_rate: int | None = None,
-    hop_length: int | None = None,
+    sample_rate: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
+    hop_length: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
 ) -> None:
-    """Trains an instrument on a dataset made by `ddspx prepare`.
+    """Trains an instrument on a dataset made by ddspx prepare.
 
-    The best model so far is always in MODEL; what the run itself needs is in MODEL.run, from
-    where the same command goes on after an interruption.
+    The best model so far is always in MODEL. What the run itself needs is in MODEL.run:
+    the same command goes on from there after an interruption.
 
     Args:
       dataset: the prepared dataset.
@@ -40,10 +39,7 @@ def train(
         sample_rate=sample_rate or manifest.sample_rate,
         hop_length=hop_length or manifest.hop_length,
     )
-    try:
-        result = train_autoencoder(dataset, output, model=model, config=config)
-    except FloatingPointError as error:
-        sys.exit(f"ddspx train: {error}")
+    result = train_autoencoder(dataset, output, model=model, config=config)
     where = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:
         where = f"{output} is not written before the first evaluation"

@@ -1,14 +1,16 @@
 """`ddspx transfer`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from ddspx import transfer as timbre
-from ddspx.features import conditioning_features
-from ddspx.io import read_audio, replacing_file
-from ddspx.plot import Sound, plot_sounds, require_matplotlib
+from ddspx.cli._progress import progress
+from ddspx.io import replacing_file
+from ddspx.plot import require_matplotlib
 
 
 def transfer(
@@ -16,44 +18,55 @@ def transfer(
     *,
     to: Annotated[str, arg(metavar="MODEL")],
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
-    octave: Annotated[int | None, arg(metavar="N")] = None,
+    octave: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
     loudness_db: Annotated[float, arg(metavar="X")] = 0.0,
-    seed: int = 0,
-    plot: Annotated[Path | None, arg(metavar="PNG")] = None,
+    seed: Annotated[int, arg(metavar="N")] = 0,
+    plot: Annotated[Path | None, arg(metavar="PNG", help_behavior_hint="")] = None,
 ) -> None:
     """Plays a recording on an instrument.
 
     Args:
       recording: one voice or instrument, in any format that libsndfile reads.
-      to: the folder of a trained model, or an instrument's name (`ddspx instruments`).
+      to: the folder of a trained model, or an instrument's name (ddspx instruments).
       output: the .wav, .flac or .ogg file to write, as long as the recording.
       octave: octaves to move the pitch by; by default to the instrument's range.
       loudness_db: dB to add to the loudness, which is matched to the instrument's.
       seed: of the instrument's noise.
-      plot: a picture of both sounds to draw as well (needs the extra `plot`).
+      plot: a .png file to draw both sounds in as well (needs the extra plot).
     """
-    if plot is not None:
-        require_matplotlib()
-    report = timbre.transfer(
-        recording, output, to=to, octave=octave, loudness_shift_db=loudness_db, seed=seed
-    )
-    print(_summary(output, report))
-    if plot is not None:
-        _draw(plot, (recording, output), report)
+    with _picture_file(plot, (recording, output)) as picture:
+        with progress() as bar:
+            report = timbre.transfer(
+                recording,
+                output,
+                to=to,
+                octave=octave,
+                loudness_shift_db=loudness_db,
+                seed=seed,
+                progress=bar,
+            )
+            if picture is not None:
+                bar("drawing", 0.0, None)
+                figure = timbre.picture(recording, output, report)
+                figure.savefig(picture, format="png")
+        print(_summary(output, report))
 
 
-def _draw(picture: Path, paths: tuple[Path, Path], report: timbre.TransferReport) -> None:
-    """Both sounds side by side, with features measured as the model hears them."""
-    sounds = []
-    for path in paths:
-        audio = read_audio(path, sample_rate=report.sample_rate)
-        features = conditioning_features(
-            audio, sample_rate=report.sample_rate, hop_length=report.hop_length
-        )
-        sounds.append(Sound(path.name, audio, *features))
-    figure = plot_sounds(sounds, sample_rate=report.sample_rate)
-    with replacing_file(picture) as temporary:
-        figure.savefig(temporary, format="png")
+@contextmanager
+def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path | None]:
+    """A place for the picture, found before any work is done, or None if there is to be none."""
+    if path is None:
+        yield None
+        return
+    require_matplotlib()
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"`plot` must be a .png file, got {path}.")
+    if path.resolve() in [sound.resolve() for sound in sounds]:
+        raise ValueError(f"`plot` must be a file of its own, got {path}, which is a sound.")
+    with replacing_file(path) as temporary:
+        # A folder that cannot be written to is found here.
+        temporary.touch()
+        yield temporary
 
 
 def _summary(output: Path, report: timbre.TransferReport) -> str:

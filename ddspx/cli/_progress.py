@@ -1,0 +1,38 @@
+"""How far a command is, on the terminal of whoever waits for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, float, float | None], None]]:
+    """A bar on stderr, gone when the work is; where stderr is no terminal there is none.
+
+    Yields:
+      What to call with what is being done, how far it is, and how far it goes if that is known.
+    """
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+        doing = ""
+
+        def update(what: str, done: float, total: float | None) -> None:
+            nonlocal doing
+            if what != doing:
+                bar.reset(task, description=what)
+                doing = what
+            bar.update(task, completed=done, total=total)
+
+        yield update
