@@ -1,6 +1,7 @@
 """What a run writes while it trains: JSON lines, TensorBoard events, a line on the screen."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,9 +14,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ddspx.io import replacing_file
 
@@ -75,11 +79,20 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TextColumn("{task.fields[rate]:.2f} steps/s"),
+        _LossAndRate(),
         TimeRemainingColumn(),
         console=console,
     )
+
+
+class _LossAndRate(ProgressColumn):
+    """What is known of them; before the first step has come back, that it is being compiled."""
+
+    def render(self, task: Task) -> Text:
+        loss, rate = task.fields["loss"], task.fields["rate"]
+        if math.isnan(loss):
+            return Text("compiling")
+        return Text(f"loss {loss:.3f}" + ("" if math.isnan(rate) else f"  {rate:.2f} steps/s"))
 
 
 def summary_writer() -> Any:

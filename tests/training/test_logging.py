@@ -1,12 +1,15 @@
 """The log of a run: one line a step, whatever was interrupted, and events that can be read."""
 
 import json
+import math
 import struct
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from ddspx.training._logging import RunLog
+from ddspx.training._logging import RunLog, progress_bar
 
 pytest.importorskip("tensorboardX", reason="the train extra is not installed")
 
@@ -79,3 +82,20 @@ def test_a_log_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         RunLog(tmp_path, step=0)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_bar_shows_what_is_known():
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    bar = progress_bar(console)
+    task = bar.add_task("train", total=5, loss=math.nan, rate=math.nan)
+
+    def shown():
+        with console.capture() as capture:
+            console.print(bar.get_renderable())
+        return capture.get()
+
+    assert "compiling" in shown() and "nan" not in shown()
+    bar.update(task, loss=1.5)
+    assert "loss 1.500" in shown() and "nan" not in shown() and "compiling" not in shown()
+    bar.update(task, rate=2.0)
+    assert "loss 1.500  2.00 steps/s" in shown()
