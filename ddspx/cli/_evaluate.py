@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from ddspx.cli._progress import progress
 from ddspx.io import replacing_file
 from ddspx.models.autoencoder import load_autoencoder
 from ddspx.training import Evaluation, Interval, evaluate as evaluate_model
@@ -41,9 +42,11 @@ def evaluate(
       seed: of the noise and the bootstrap.
       json_output: where to write the numbers as JSON.
     """
-    evaluations = evaluate_model(
-        load_autoencoder(model)[0], dataset, split=split, baselines=baselines, seed=seed
-    )
+    with progress() as bar:
+        bar("measuring", 0.0, None)
+        evaluations = evaluate_model(
+            load_autoencoder(model)[0], dataset, split=split, baselines=baselines, seed=seed
+        )
     Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
     if json_output is not None:
         with replacing_file(json_output) as temporary:

@@ -1,0 +1,28 @@
+"""The bar is for terminals, and says what it is told."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ddspx.cli import _progress
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_bar_is_on_terminals_alone_and_gone_at_the_end(is_terminal, monkeypatch, capsys):
+    file = io.StringIO()
+
+    def console(*, stderr):
+        assert stderr
+        return Console(file=file, force_terminal=is_terminal, width=80)
+
+    monkeypatch.setattr(_progress, "Console", console)
+    with _progress.progress() as bar:
+        bar("listening", 3.0, None)
+        bar("playing", 12.0, 24.0)
+        bar("playing", 24.0, 24.0)
+    shown = file.getvalue()
+    assert ("playing" in shown and "0:00:00" in shown) is is_terminal
+    if not is_terminal:
+        assert shown == ""
+    assert capsys.readouterr().out == ""
