@@ -58,7 +58,7 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     Args:
       path: the folder to be written. Missing parents are made.
       overwrite: whether an existing `path` may be replaced, with all that is in it. It stays
-        as it was until the new folder is complete.
+        as it was until the new folder is complete, and where that cannot take its place.
 
     Yields:
       The folder to write into, beside `path`.
@@ -84,7 +84,11 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         if path.exists():
             retired = _temporary(path)
             os.replace(path, retired)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(retired, path)
+                raise
             shutil.rmtree(retired) if retired.is_dir() else retired.unlink()
         else:
             os.replace(temporary, path)

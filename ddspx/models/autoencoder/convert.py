@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,8 @@ def save_autoencoder(
     """Writes a model as `weights.safetensors` and three JSON files.
 
     They are written to a temporary folder that is then renamed, so `folder` is never half a
-    model. A model that is already there is replaced; any other folder is left alone.
+    model. A model that is already there is replaced, and other files beside it stay; a folder
+    of something else is left alone.
 
     Args:
       folder: the model folder to make.
@@ -53,6 +53,8 @@ def save_autoencoder(
         not a model folder.
     """
     from safetensors.numpy import save_file
+
+    from ddspx.io import replacing_folder
 
     folder = Path(folder)
     if folder.exists() and not (folder / _CONFIG).is_file() and any(folder.iterdir()):
@@ -72,19 +74,12 @@ def save_autoencoder(
         }
     except (TypeError, ValueError) as error:
         raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        staged, replaced = Path(temporary) / "new", Path(temporary) / "old"
+    with replacing_folder(folder, overwrite=True) as staged:
         if folder.exists():
-            shutil.copytree(folder, staged)
-        else:
-            staged.mkdir()
+            shutil.copytree(folder, staged, dirs_exist_ok=True)
         save_file(tensors, staged / _WEIGHTS)
         for name, text in texts.items():
             (staged / name).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rename(replaced)
-        staged.rename(folder)
 
 
 def load_autoencoder(
