@@ -11,7 +11,8 @@ example and every crop of the recording can be drawn, from one record of bounded
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -345,13 +346,85 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def _manifest(fields: dict[str, Any]) -> Manifest:
+    _check("the manifest", fields, _MANIFEST_FIELDS)
+    if fields["example_length"] % fields["hop_length"]:
+        raise ValueError("`example_length` is not a multiple of `hop_length`")
+    for source in fields["sources"]:
+        _check("a source", source, _SOURCE_FIELDS)
     sources = tuple(Source(**source) for source in fields.pop("sources"))
     splits = fields.pop("splits")
-    for values in splits.values():
-        for name in ("shards", "shard_records", "starts", "weights_s"):
-            values[name] = tuple(values[name])
-    splits = {name: Split(**splits[name]) for name in SPLITS}
-    return Manifest(**fields, sources=sources, splits=splits)
+    return Manifest(
+        **fields, sources=sources, splits={name: _split(name, splits[name]) for name in SPLITS}
+    )
+
+
+def _split(name: str, split: Any) -> Split:
+    """A split that `DatasetWriter` could have written, or a ValueError."""
+    _check(f"the {name} split", split, _SPLIT_FIELDS)
+    n_records = sum(split["shard_records"])
+    if len(split["shards"]) != len(split["shard_records"]):
+        raise ValueError(f"`shards` and `shard_records` of {name} differ in length")
+    if not n_records == len(split["starts"]) == len(split["weights_s"]):
+        raise ValueError(f"`starts` and `weights_s` of {name} do not have {n_records} values each")
+    if bool(n_records) != bool(split["n_examples"]):
+        raise ValueError(f"{name} has {n_records} records of {split['n_examples']} examples")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in split.items()}
+    return Split(**values)
+
+
+def _check(owner: str, fields: Any, kinds: "Mapping[str, _Kind]") -> None:
+    """Raises a ValueError unless every named field holds what it should."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{owner} is not an object")
+    for name, (kind, allowed) in kinds.items():
+        if not allowed(fields[name]):
+            raise ValueError(f"`{name}` of {owner} should be {kind}, not {fields[name]!r}")
+
+
+_Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _is_file_name(value: Any) -> bool:
+    # Of the dataset's own folder: no path that leads out of it.
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_int(value) and value >= 1
+
+
+def _is_duration(value: Any) -> bool:
+    return (_is_int(value) or isinstance(value, float)) and 0 <= value < math.inf
+
+
+def _all(allowed: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, list) and all(map(allowed, values))
+
+
+_TEXT: _Kind = "text", lambda value: isinstance(value, str)
+_COUNT: _Kind = "an int above 0", _is_count
+_DURATION: _Kind = "a finite duration", _is_duration
+_MANIFEST_FIELDS: dict[str, _Kind] = {
+    **dict.fromkeys(("sample_rate", "hop_length", "example_length"), _COUNT),
+    **dict.fromkeys(("feature_version", "licence", "attribution"), _TEXT),
+    "sources": ("a list", lambda value: isinstance(value, list)),
+    **dict.fromkeys(("splits", "statistics"), ("an object", lambda value: isinstance(value, dict))),
+}
+_SOURCE_FIELDS: dict[str, _Kind] = {
+    **dict.fromkeys(("name", "sha256"), _TEXT),
+    **dict.fromkeys(("duration_s", "kept_s"), _DURATION),
+}
+_SPLIT_FIELDS: dict[str, _Kind] = {
+    "shards": ("a list of plain file names", _all(_is_file_name)),
+    **dict.fromkeys(("shard_records", "starts"), ("a list of ints above 0", _all(_is_count))),
+    "weights_s": ("a list of durations", _all(lambda value: _is_duration(value) and value > 0)),
+    "n_examples": ("an int from 0", lambda value: _is_int(value) and value >= 0),
+    "duration_s": _DURATION,
+}
 
 
 class Records:

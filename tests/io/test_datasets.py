@@ -136,6 +136,56 @@ def test_damaged_manifests_are_said(tmp_path, edit, message):
     assert str(path) in str(caught.value) and "prepare the dataset again" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (["sample_rate"], "80"),
+        (["sample_rate"], 80.0),
+        (["hop_length"], 0),
+        (["example_length"], 41),
+        (["feature_version"], 1),
+        (["licence"], None),
+        (["statistics"], []),
+        (["sources"], {}),
+        (["sources", 0, "name"], 3),
+        (["sources", 0, "kept_s"], "long"),
+        (["splits"], []),
+        (["splits", "train"], []),
+        (["splits", "train", "shards"], 7),
+        (["splits", "train", "shards"], ["/etc/hostname"]),
+        (["splits", "train", "shards"], ["../data/train-00000.array_record"]),
+        (["splits", "train", "shards"], [".."]),
+        (["splits", "train", "shards"], [""]),
+        (["splits", "train", "shards"], []),
+        (["splits", "train", "shard_records"], [True]),
+        (["splits", "train", "shard_records"], [2]),
+        (["splits", "train", "starts"], ["a"]),
+        (["splits", "train", "starts"], [0]),
+        (["splits", "train", "starts"], [16, 16]),
+        (["splits", "train", "weights_s"], [-1.0]),
+        (["splits", "train", "weights_s"], [float("nan")]),
+        (["splits", "train", "weights_s"], []),
+        (["splits", "train", "n_examples"], 0),
+        (["splits", "train", "n_examples"], 2.5),
+        (["splits", "valid", "n_examples"], 1),
+        (["splits", "train", "duration_s"], "x"),
+    ],
+    ids=str,
+)
+def test_manifests_with_wrong_contents_are_said(tmp_path, place, value):
+    written(tmp_path / "data", [("train", 0, 25)])
+    path = tmp_path / "data" / "manifest.json"
+    fields = json.loads(path.read_text())
+    target = fields
+    for step in place[:-1]:
+        target = target[step]
+    assert place[-1] in target
+    target[place[-1]] = value
+    path.write_text(json.dumps(fields))
+    with pytest.raises(io.DatasetError, match=r"is damaged \(.*prepare the dataset again"):
+        io.read_manifest(tmp_path / "data")
+
+
 def test_missing_and_damaged_shards_are_said(tmp_path):
     manifest = written(tmp_path / "data", [("train", 0, 2000)])
     (shard,) = (tmp_path / "data").glob("train-*")
