@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,9 @@ from ddspx import core, features, metrics
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch, evaluation_batches, read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
-from ddspx.training._loop import check_dataset
+from ddspx.training._data import check_dataset, dataset_statistics
 
 _RESAMPLINGS = 2000
-_LOUDNESS_FFT = 512
 
 Renderer = Callable[[Key, Array, Array], Array]
 """``renderer(key, f0_hz, loudness_db)``: audio of ``(frames - 1) * hop_length`` samples."""
@@ -55,8 +54,10 @@ def evaluate(
     Pitch and loudness are measured anew, on the rendering and on the same samples of the
     recording, both by `features.conditioning_features`; DDSP's evaluation compares the pitch
     that went in with itself, and features of two paddings. Pitch counts where the recording's
-    own is confident. Examples do not overlap, and the intervals come of drawing them again
-    with replacement, 2000 times.
+    own is confident, and is looked for in the range that the dataset was prepared with; where
+    the rendering's is not confident, the frame is an outlier and has no error in semitones.
+    Examples do not overlap, and the intervals come of drawing them again with replacement,
+    2000 times.
 
     Args:
       model: the instrument.
@@ -70,9 +71,12 @@ def evaluate(
       The measures of the model, then of the baselines.
 
     Raises:
-      ValueError: the dataset has other rates than the model, or nothing in that split.
+      ValueError: the dataset has other rates than the model, is damaged, or has nothing in
+        that split.
     """
-    check_dataset(read_manifest(dataset), model.config)
+    manifest = read_manifest(dataset)
+    check_dataset(manifest, model.config)
+    pitch_range_hz = dataset_statistics(dataset, manifest).pitch_range_hz
     renderers = _renderers(model, baselines=baselines, seed=seed)
     measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
     batches = evaluation_batches(dataset, split=split, batch_size=1)
@@ -82,7 +86,8 @@ def evaluate(
         heard = jnp.asarray(example.f0_hz), jnp.asarray(example.loudness_db)
         for name, renderer in renderers.items():
             rendering = renderer(key, *heard)
-            measured[name].append(_measures(example.audio, np.asarray(rendering), model.config))
+            sounds = example.audio, np.asarray(rendering)
+            measured[name].append(_measures(*sounds, model.config, pitch_range_hz))
     return [
         Evaluation(name, len(rows), *(_interval(column, seed) for column in np.transpose(rows)))
         for name, rows in measured.items()
@@ -131,7 +136,8 @@ def additive_baseline(
     sounding = frequencies_hz < sample_rate / 2
     spectrum = jnp.where(sounding, 1 / harmonics, 0)
     weights = core.db_to_power(core.a_weighting_db(frequencies_hz))
-    scale = 3 * _LOUDNESS_FFT**2 / 32 / (_LOUDNESS_FFT // 2 + 1)
+    n_fft = features.LOUDNESS_FFT
+    scale = 3 * n_fft**2 / 32 / (n_fft // 2 + 1)
     unit_power = scale * jnp.sum(spectrum**2 * weights, axis=-1)
     amplitudes = jnp.sqrt(core.safe_divide(core.db_to_power(loudness_db), unit_power))
     return core.harmonic_synthesis(
@@ -169,26 +175,25 @@ def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, R
 
 
 def _measures(
-    recording: np.ndarray, rendering: np.ndarray, config: AutoencoderConfig
+    recording: np.ndarray,
+    rendering: np.ndarray,
+    config: AutoencoderConfig,
+    pitch_range_hz: dict[str, Any],
 ) -> list[float]:
     """The four measures of one example, in the order of `Evaluation`."""
     rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
-    ours, theirs = (
-        features.conditioning_features(audio, **rates) for audio in (rendering, recording)
+    theirs, ours = (
+        features.conditioning_features(audio, **rates, **pitch_range_hz)
+        for audio in (recording, rendering)
     )
-    spectral_loss = core.multi_scale_spectral_loss(
-        jnp.asarray(recording), jnp.asarray(rendering), n_ffts=config.loss_n_ffts
-    )
+    # Between pitches the track only leads from one to the next.
+    played_hz = np.where(ours.f0_confidence >= metrics.VOICED, ours.f0_hz, np.nan)
+    tracks = theirs.f0_hz, played_hz, theirs.f0_confidence
     return [
-        float(spectral_loss),
-        float(np.mean(np.abs(ours.loudness_db - theirs.loudness_db))),
-        metrics.f0_l1_semitones(theirs.f0_hz, ours.f0_hz, theirs.f0_confidence),
-        metrics.f0_outlier_share(
-            theirs.f0_hz,
-            ours.f0_hz,
-            theirs.f0_confidence,
-            predicted_confidence=ours.f0_confidence,
-        ),
+        metrics.spectral_distance(recording, rendering, n_ffts=config.loss_n_ffts),
+        metrics.loudness_l1_db(recording, rendering, **rates),
+        metrics.f0_l1_semitones(*tracks),
+        metrics.f0_outlier_share(*tracks),
     ]
 
 

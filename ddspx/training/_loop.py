@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import shutil
 import signal
 import threading
 import time
@@ -23,7 +24,6 @@ from rich.console import Console
 
 from ddspx import __version__
 from ddspx._typing import Array, Key
-from ddspx.features import FEATURE_VERSION
 from ddspx.io import (
     Batch,
     Manifest,
@@ -31,6 +31,7 @@ from ddspx.io import (
     latest_checkpoint,
     read_manifest,
     replacing_file,
+    replacing_folder,
     restore_checkpoint,
     save_checkpoint,
     training_batches,
@@ -42,7 +43,8 @@ from ddspx.models.autoencoder import (
     save_autoencoder,
 )
 from ddspx.training._config import TrainConfig
-from ddspx.training._logging import RunLog, progress_bar
+from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._logging import RunLog, progress_bar, summary_writer
 from ddspx.training._state import TrainState, from_arrays, initial_state, to_arrays
 from ddspx.training._step import (
     StepReport,
@@ -56,7 +58,7 @@ _HEARD_EXAMPLES = 3
 
 
 class Best(NamedTuple):
-    """The weights in the model folder: their step, and their loss on the valid split.
+    """Weights that were chosen: their step, and their loss on the valid split.
 
     Step 0 stands for none yet; the loss is None where the dataset has no valid split.
     """
@@ -66,7 +68,7 @@ class Best(NamedTuple):
 
 
 class TrainResult(NamedTuple):
-    """Where a run ended, which weights it chose, and whether it took all its steps."""
+    """Where a run ended, which weights are in `output`, and whether it took all its steps."""
 
     step: int
     best: Best
@@ -83,7 +85,7 @@ def train(
 ) -> TrainResult:
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
 
-    Every `config.evaluate_every` steps, and at the end, the loss on the valid split is
+    Every `config.evaluate_every` steps, and after the last one, the loss on the valid split is
     measured. Whenever it is the lowest so far the weights are written to `output`, so that
     folder holds the best model of the run and can be played while training goes on. The test
     split is never read. Without a valid split the newest weights are kept.
@@ -92,13 +94,19 @@ def train(
 
         run.json              the settings and the data; a run goes on only with the same
         checkpoints/<step>/   the last few states, with the place in the data
+        best/                 while `output` holds the last step of a run between two regular
+                              evaluations: the model that is compared with if the run goes on
         logs/metrics.jsonl    a line per step and per evaluation
         logs/events.*         the same for TensorBoard, with a few examples to listen to
 
     Called again with the same arguments, a run that was cut short goes on from its newest
-    checkpoint and ends in the same weights, bit for bit, as one that was not. Ctrl-C (or
-    SIGTERM) ends it after the current step, with a checkpoint. Where there are several
-    devices, each takes its part of every batch.
+    checkpoint and ends in the same weights, bit for bit, as one that was not, wherever it was
+    cut: Ctrl-C (or SIGTERM) and the clock end it after the current step, with a checkpoint and
+    without an evaluation, and a last step between two evaluations decides what is in `output`
+    only until the run goes on with more steps. Where there are several devices, each takes its
+    part of every batch. Nothing is written before the data, the model and what training needs
+    have been found usable, and a run that never came to a checkpoint can be begun anew with
+    other settings.
 
     Args:
       dataset: folder that `prepare` wrote.
@@ -111,11 +119,12 @@ def train(
       Where the run ended.
 
     Raises:
-      ValueError: the rates differ, the dataset's features are of another version, the settings
-        are not those of the run that `output` belongs to, or the batch does not divide among
-        the devices.
+      ValueError: the rates differ, the dataset's features are of another version, its contents
+        are damaged, a checkpoint is, the settings are not those of the run that `output`
+        belongs to, or the batch does not divide among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
+      ModuleNotFoundError: what training needs is not installed.
     """
     config, console = config or TrainConfig(), console or Console()
     minutes = math.inf if config.max_minutes is None else config.max_minutes
@@ -138,28 +147,12 @@ def train(
                 console.print(run.evaluate(log))
                 run.save()
         run.settle(log)
+        finished = run.taken >= config.steps
+        if finished and run.evaluated < run.taken:
+            console.print(run.evaluate(log))
         if run.taken > run.saved:
-            if not stop.is_set():
-                console.print(run.evaluate(log))
             run.save()
-    return TrainResult(run.taken, run.best, run.taken >= config.steps)
-
-
-def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
-    """Raises a ValueError unless a dataset has a model's rates and today's features."""
-    for name in ("sample_rate", "hop_length"):
-        theirs, ours = getattr(manifest, name), getattr(model, name)
-        if theirs != ours:
-            raise ValueError(
-                f"The dataset was prepared with `{name}` {theirs} and the model has {ours}; "
-                f"prepare the recordings again with {ours}, or use a model with {theirs}."
-            )
-    if manifest.feature_version != FEATURE_VERSION:
-        # A model must hear in use what it heard in training.
-        raise ValueError(
-            f"The dataset has features of version {manifest.feature_version!r} and this ddspx "
-            f"makes {FEATURE_VERSION!r}; prepare the recordings again."
-        )
+    return TrainResult(run.taken, run.kept, finished)
 
 
 class _Run:
@@ -169,8 +162,12 @@ class _Run:
       folder: ``<output>.run``.
       taken: steps taken.
       saved: the step of the newest checkpoint.
+      evaluated: the step of the newest evaluation.
       loss: of the newest step whose report has arrived.
-      best: the weights in the model folder.
+      best: the best of the regular evaluations, at multiples of `evaluate_every`: what a run
+        of any length finds.
+      kept: the weights in the model folder; other than `best` only after the last step of a
+        run, if that is between two regular evaluations.
     """
 
     def __init__(
@@ -178,11 +175,17 @@ class _Run:
     ) -> None:
         self._manifest, self._config = read_manifest(dataset), config
         check_dataset(self._manifest, model)
+        self._statistics = dataset_statistics(dataset, self._manifest)
+        summary_writer()
         self._every, self._each = _placements(config.batch_size)
         self._dataset, self._output = dataset, output
         self.folder = output.with_name(f"{output.name}.run")
-        _claim(self.folder, output, _settings(self._manifest, model, config))
+        self._best_folder = self.folder / "best"
+        settings = _settings(self._manifest, model, config)
+        _check_claim(self.folder, output, settings)
         self._batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
+        if self._manifest.splits["valid"].n_examples:
+            evaluation_batches(dataset, split="valid", batch_size=1)
         rate = config.learning_rate, config.decay_rate, config.decay_steps
         self._programs = _programs(model, *rate, config.clip_norm, self._every)
         params = nnx.state(Autoencoder(model, rngs=nnx.Rngs(config.seed)), nnx.Param)
@@ -190,9 +193,11 @@ class _Run:
         self._state = jax.device_put(state, self._every)
         self._pending: StepReport | None = None
         self._clock: deque[float] = deque(maxlen=20)
-        self.taken = self.saved = 0
-        self.loss, self.best = math.nan, Best()
+        self.taken = self.saved = self.evaluated = 0
+        self.loss, self.best, self.kept = math.nan, Best(), Best()
         self._resume()
+        # Claimed when all else is known to be good: what was refused leaves nothing behind.
+        _write_json(self.folder / "run.json", settings)
 
     def _resume(self) -> None:
         """Goes back to the newest checkpoint, if there is one."""
@@ -202,7 +207,8 @@ class _Run:
         step, arrays, facts = restore_checkpoint(checkpoints, to_arrays(self._state))
         self._state = jax.device_put(from_arrays(arrays), self._every)
         self._batches.set_state(facts["batches"])
-        self.best = Best(**facts["best"])
+        self.best, self.kept = Best(**facts["best"]), Best(**facts["kept"])
+        self.loss, self.evaluated = facts["loss"], facts["evaluated"]
         self.taken = self.saved = step
 
     def step(self, log: RunLog) -> None:
@@ -244,6 +250,7 @@ class _Run:
           What happened, in a line.
         """
         self.settle(log)
+        self.evaluated = self.taken
         line = f"step {self.taken}: train {self.loss:.3f}"
         if not self._manifest.splits["valid"].n_examples:
             self._keep(Best(self.taken))
@@ -255,11 +262,18 @@ class _Run:
         if self.best.loss is None or loss < self.best.loss:
             self._keep(Best(self.taken, loss))
             return f"{line}, best so far"
+        self._put_back()
         return line
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        facts = {"batches": self._batches.get_state(), "best": self.best._asdict()}
+        facts = {
+            "batches": self._batches.get_state(),
+            "best": self.best._asdict(),
+            "kept": self.kept._asdict(),
+            "evaluated": self.evaluated,
+            "loss": self.loss,
+        }
         save_checkpoint(
             self.folder / "checkpoints",
             self.taken,
@@ -292,34 +306,39 @@ class _Run:
                 log.audio(self.taken, f"valid/{index}/target", target, sample_rate=rate)
             log.audio(self.taken, f"valid/{index}/model", rendering, sample_rate=rate)
 
-    def _keep(self, best: Best) -> None:
-        """Writes the weights to the model folder."""
-        model = nnx.merge(self._programs.graphdef, self._state.params)
-        data = self._manifest
+    def _keep(self, chosen: Best) -> None:
+        """Writes the weights to the model folder; for good at a regular evaluation only."""
+        regular = self.taken % self._config.evaluate_every == 0
+        if not regular and self.best.step and self._output.exists():
+            if not self._best_folder.exists():
+                _copy_folder(self._output, self._best_folder)
         save_autoencoder(
             self._output,
-            model,
-            statistics=InstrumentStatistics.from_json(data.statistics),
-            provenance={
-                "ddspx": __version__,
-                "jax": jax.__version__,
-                "data": {
-                    "licence": data.licence,
-                    "attribution": data.attribution,
-                    "sources": [dataclasses.asdict(source) for source in data.sources],
-                },
-                "training": self._config.to_json(),
+            nnx.merge(self._programs.graphdef, self._state.params),
+            statistics=self._statistics,
+            provenance=_provenance(self._manifest, self._statistics, self._config)
+            | {
                 "selected": {
                     "by": "lowest loss on the valid split"
-                    if best.loss is not None
+                    if chosen.loss is not None
                     else "last step (no valid split)",
-                    "step": best.step,
-                    "valid_loss": best.loss,
+                    "step": chosen.step,
+                    "valid_loss": chosen.loss,
                     "train_loss": self.loss,
-                },
+                }
             },
         )
-        self.best = best
+        self.kept = chosen
+        if regular:
+            self.best = chosen
+            shutil.rmtree(self._best_folder, ignore_errors=True)
+
+    def _put_back(self) -> None:
+        """Gives the model folder back to the best weights, where a last step is in it."""
+        if self._best_folder.exists():
+            _copy_folder(self._best_folder, self._output)
+            shutil.rmtree(self._best_folder)
+        self.kept = self.best
 
 
 class _Programs(NamedTuple):
@@ -384,34 +403,65 @@ def _settings(manifest: Manifest, model: AutoencoderConfig, config: TrainConfig)
     }
 
 
-def _claim(folder: Path, output: Path, settings: dict[str, Any]) -> None:
-    """Makes the run folder, or makes sure that the run in it is the one to go on with."""
+def _provenance(
+    data: Manifest, statistics: InstrumentStatistics, config: TrainConfig
+) -> dict[str, Any]:
+    """Where a model comes from, as far as it is known before training."""
+    return {
+        "ddspx": __version__,
+        "jax": jax.__version__,
+        "data": {
+            "licence": data.licence,
+            "attribution": data.attribution,
+            "sources": [dataclasses.asdict(source) for source in data.sources],
+            "prepared": {
+                "sample_rate": data.sample_rate,
+                "hop_length": data.hop_length,
+                "example_length": data.example_length,
+                **statistics.pitch_range_hz,
+                "feature_version": data.feature_version,
+            },
+            "splits": {
+                name: {"n_examples": split.n_examples, "duration_s": split.duration_s}
+                for name, split in data.splits.items()
+            },
+        },
+        "training": config.to_json(),
+    }
+
+
+def _check_claim(folder: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Makes sure that a run folder is free, or that its run is the one to go on with."""
     path = folder / "run.json"
-    if not path.is_file():
-        if output.exists():
-            raise FileExistsError(
-                f"{output} exists and is not of a run in {folder}; choose another output."
-            )
-        _write_json(path, settings)
+    if not path.is_file() and output.exists():
+        raise FileExistsError(
+            f"{output} exists and is not of a run in {folder}; choose another output."
+        )
+    is_begun = output.exists() or latest_checkpoint(folder / "checkpoints") is not None
+    if not path.is_file() or not is_begun:
         return
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         theirs = saved["model"], saved["training"], saved["data"]
-    except (ValueError, TypeError, KeyError) as error:
+        config = TrainConfig(**settings["training"])
+        if theirs[0] != settings["model"]:
+            difference = "the sizes of the model differ"
+        elif theirs[2] != settings["data"]:
+            difference = "the dataset is another one"
+        else:
+            difference = config.difference(theirs[1])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is damaged; delete {folder} to train anew.") from error
-    config = TrainConfig(**settings["training"])
-    if theirs[0] != settings["model"]:
-        difference = "the sizes of the model differ"
-    elif theirs[2] != settings["data"]:
-        difference = "the dataset is another one"
-    else:
-        difference = config.difference(theirs[1])
     if difference:
         raise ValueError(
             f"{folder} holds a run with other settings ({difference}); use those to go on "
             "with it, or choose another output."
         )
-    _write_json(path, settings)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    with replacing_folder(target, overwrite=True) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 def _write_json(path: Path, fields: dict[str, Any]) -> None:

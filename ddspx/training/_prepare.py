@@ -1,5 +1,6 @@
 """From recordings to a dataset: decode, measure, cut out the silence, split, write."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -22,6 +23,7 @@ from ddspx.io import (
     replacing_folder,
     stream_audio,
 )
+from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
 
 _VALID_SHARE, _TEST_SHARE = 0.12, 0.08
@@ -34,7 +36,6 @@ _SILENCE_DB, _VOICED_SILENCE_DB = 40.0, 60.0
 _SILENCE_S = 1.0
 _MARGIN_S = 0.2
 
-_VOICED_CONFIDENCE = 0.5
 # Under this share of voiced frames the recordings are hardly of a pitched instrument.
 _VOICED_SHARE = 0.3
 
@@ -140,7 +141,7 @@ def prepare(
             licence=licence,
             attribution=attribution,
             sources=tuple(sources),
-            statistics=statistics.to_json(),
+            statistics=dataclasses.replace(statistics, fmin=fmin, fmax=fmax).to_json(),
         )
     for split, held in manifest.splits.items():
         if held.n_examples == 0:
@@ -151,9 +152,7 @@ def prepare(
     return manifest
 
 
-def _files(
-    recordings: Sequence[str | Path], report: Callable[[str], object]
-) -> Iterator[tuple[Path, str, bool]]:
+def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]:
     """Yields (file, name in the manifest, whether it was named by the caller)."""
     for root in map(Path, recordings):
         if not root.is_dir():
@@ -173,7 +172,7 @@ def _usable(
 ) -> list[_Recording]:
     """Decodes everything once, before the slow part, to know what there is to split."""
     usable: dict[str, _Recording] = {}
-    for path, name, named in _files(recordings, report):
+    for path, name, named in _files(recordings):
         try:
             blocks = stream_audio(
                 path, sample_rate=sample_rate, block_length=1 << 16, min_samples=min_samples
@@ -231,7 +230,7 @@ def _segments(
 
     All of it is in `split`; without one, what sounds is divided in the order of time.
     """
-    voiced = whole.f0_confidence > _VOICED_CONFIDENCE
+    voiced = whole.f0_confidence >= VOICED
     below_db = np.where(voiced, _VOICED_SILENCE_DB, _SILENCE_DB)
     stretches = _sounding(
         whole.loudness_db > whole.loudness_db.max() - below_db,
@@ -311,7 +310,7 @@ def _statistics(
     f0_hz, confidence, loudness_db = np.concatenate(
         [np.zeros((3, 0), np.float32), *features], axis=1
     ).astype(np.float64)
-    voiced = (confidence > _VOICED_CONFIDENCE) & (f0_hz > 0)
+    voiced = (confidence >= VOICED) & (f0_hz > 0)
     if not voiced.any():
         raise AudioError(
             "no pitch was found in the recordings; an instrument is learnt from "

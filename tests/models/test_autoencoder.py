@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import os
 import shutil
 
 import jax
@@ -9,9 +11,12 @@ from flax import nnx
 from helpers import assert_close
 from toy_instrument import HOP, save_toy_instrument
 
+from ddspx.features import conditioning_features
+from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
+    InstrumentStatistics,
     instrument_names,
     load_autoencoder,
     save_autoencoder,
@@ -149,6 +154,51 @@ def test_the_shipped_violin_is_whole_small_and_attributed():
     assert count(nnx.state(model, nnx.Param)) * 4 < 10e6
 
 
+@pytest.mark.parametrize("midi", [57, 69, 81])
+def test_the_shipped_violin_plays_the_pitch_it_is_given(midi, key):
+    model, statistics, _ = load_autoencoder("violin")
+    rates = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
+    wanted_hz = 440 * 2 ** ((midi - 69) / 12)
+    f0_hz = jnp.full(188, wanted_hz, jnp.float32)
+    audio = model(key, f0_hz, jnp.zeros(188, jnp.float32))
+    heard = conditioning_features(np.asarray(audio), **rates, **statistics.pitch_range_hz)
+    note = slice(30, -30)
+    assert np.min(heard.f0_confidence[note]) >= VOICED
+    assert np.max(np.abs(1200 * np.log2(heard.f0_hz[note] / wanted_hz))) < 20
+    # It was asked for 0 dB, as loud as its recordings are in the middle.
+    assert abs(np.median(heard.loudness_db[note])) < 6
+
+
+def test_the_shipped_violin_says_how_its_recordings_were_prepared():
+    model, statistics, provenance = load_autoencoder("violin")
+    prepared = provenance["data"]["prepared"]
+    assert statistics.pitch_range_hz == {name: prepared[name] for name in ("fmin", "fmax")}
+    for name in ("sample_rate", "hop_length"):
+        assert prepared[name] == getattr(model.config, name)
+    splits = provenance["data"]["splits"]
+    assert splits["train"]["duration_s"] == pytest.approx(statistics.duration_s)
+    kept_s = sum(source["kept_s"] for source in provenance["data"]["sources"])
+    assert sum(split["duration_s"] for split in splits.values()) == pytest.approx(kept_s)
+
+
+def test_statistics_without_a_range_of_pitch_are_read(folder):
+    _, statistics, _ = load_autoencoder(folder)
+    fields = statistics.to_json()
+    del fields["fmin"], fields["fmax"]
+    old = InstrumentStatistics.from_json(fields)
+    assert old == statistics and old.pitch_range_hz == {}
+
+
+@pytest.mark.parametrize(
+    "range_hz", [(100.0, 100.0), (0.0, 100.0), (100.0, None), (100.0, float("inf"))]
+)
+def test_a_range_of_pitch_that_is_none_is_refused(folder, range_hz):
+    _, statistics, _ = load_autoencoder(folder)
+    fmin, fmax = range_hz
+    with pytest.raises(ValueError, match="`fmin` and `fmax` must both be None, or"):
+        dataclasses.replace(statistics, fmin=fmin, fmax=fmax)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -175,6 +225,31 @@ def test_names_that_are_no_instrument_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match="violin"):
         load_autoencoder(name)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_model_that_cannot_be_replaced_stays(folder, tmp_path, monkeypatch, fails_at):
+    output = shutil.copytree(folder, tmp_path / "toy")
+    (output / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    model, statistics, _ = load_autoencoder(output)
+    calls, replace = [], os.replace
+
+    def fail(source, target):
+        calls.append(target)
+        if len(calls) == fails_at:
+            raise OSError("the disk is gone")
+        replace(source, target)
+
+    monkeypatch.setattr("ddspx.io._files.os.replace", fail)
+    with pytest.raises(OSError, match="gone"):
+        save_autoencoder(output, model, statistics=statistics, provenance={"licence": "new"})
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [output]
+    save_autoencoder(output, model, statistics=statistics, provenance={"licence": "new"})
+    assert load_autoencoder(output)[2] == {"licence": "new"}
+    assert (output / "notes.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [output]
 
 
 def test_a_model_that_diverged_is_not_saved(folder, tmp_path):

@@ -1,12 +1,13 @@
 """What is measured is the sound that comes out, and the baseline is as loud as it is told."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from training_data import HOP, MODEL, SAMPLE_RATE, write_dataset
+from training_data import FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
-from ddspx import core
+from ddspx import core, features
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.training import Interval, additive_baseline, evaluate
 from ddspx.training._evaluate import _interval
@@ -20,6 +21,16 @@ class OctaveUp(Autoencoder):
     def __call__(self, key, f0_hz, loudness_db, *, n_samples=None):
         del key, n_samples
         return additive_baseline(2 * f0_hz, loudness_db + 6, **RATES, n_harmonics=2)
+
+
+class Breath(Autoencoder):
+    """An instrument that plays noise alone, a little of it at the pitch of its last note."""
+
+    def __call__(self, key, f0_hz, loudness_db, *, n_samples=None):
+        del n_samples
+        tone = additive_baseline(f0_hz, loudness_db, **RATES, n_harmonics=2)
+        breath = 0.1 * jax.random.normal(key, tone.shape, tone.dtype)
+        return jnp.where(jnp.arange(tone.size) < tone.size // 2, tone, breath)
 
 
 # values
@@ -45,6 +56,28 @@ def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
     assert row.f0_l1_semitones.mean < 0.2
     assert row.f0_outlier_share == Interval(0.0, 0.0, 0.0)
     assert row.loudness_l1_db.mean < 0.5
+
+
+def test_what_is_played_without_a_pitch_is_an_outlier_and_no_error_in_semitones(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 2})
+    (row,) = evaluate(Breath(MODEL, rngs=nnx.Rngs(0)), dataset)
+    assert row.f0_l1_semitones.mean < 0.5
+    assert row.f0_outlier_share.mean == pytest.approx(0.5, abs=0.1)
+
+
+def test_pitch_is_looked_for_where_the_dataset_was_prepared(tmp_path, monkeypatch):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
+    measure, ranges = features.conditioning_features, []
+
+    def listen(audio, **options):
+        ranges.append((options["fmin"], options["fmax"]))
+        return measure(audio, **options)
+
+    monkeypatch.setattr(features, "conditioning_features", listen)
+    evaluate(OctaveUp(MODEL, rngs=nnx.Rngs(0)), dataset)
+    assert set(ranges) == {(FMIN, FMAX)}
 
 
 def test_the_untrained_model_is_measured_too(evaluations):

@@ -3,16 +3,20 @@
 import json
 import shutil
 import signal
+import sys
 
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from rich.console import Console
-from training_data import HOP, MODEL, SAMPLE_RATE, write_dataset
+from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
-from ddspx.models.autoencoder import AutoencoderConfig, load_autoencoder
-from ddspx.training import TrainConfig, train
+from ddspx.features import FEATURE_VERSION
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
+from ddspx.training import TrainConfig, evaluate, train
 from ddspx.training._logging import RunLog
+from ddspx.training._loop import _Run
 
 pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
@@ -35,6 +39,57 @@ def run(dataset, output, model=MODEL, **changes):
 def log(output):
     path = output.with_name(f"{output.name}.run") / "logs" / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_same_state(output, other, step):
+    """The checkpoints of two runs are equal in every bit of the arrays and every fact."""
+    import orbax.checkpoint as ocp
+
+    restored = []
+    for folder in (output, other):
+        with ocp.CheckpointManager(folder.with_name(f"{folder.name}.run") / "checkpoints") as m:
+            saved = m.restore(
+                step,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardRestore(), facts=ocp.args.JsonRestore()
+                ),
+            )
+        restored.append((jax.tree.leaves(saved.arrays), saved.facts))
+    (ours, our_facts), (theirs, their_facts) = restored
+    assert our_facts == their_facts
+    for one, two in zip(ours, theirs, strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
+
+
+def weights(output):
+    return (output / "weights.safetensors").read_bytes()
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """A function that makes the run end after a step, as Ctrl-C does."""
+    scalars, at = RunLog.scalars, [0]
+
+    def interrupt(self, step, values):
+        scalars(self, step, values)
+        # What is logged is the step before the one that is being taken.
+        if "train/loss" in values and step == at[0] - 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunLog, "scalars", interrupt)
+
+    def end_after(step):
+        at[0] = step
+
+    return end_after
+
+
+@pytest.fixture
+def valid_losses(monkeypatch):
+    """The losses on the valid split by step, in place of the measured ones."""
+    losses = {}
+    monkeypatch.setattr(_Run, "_valid_loss", lambda self, log: losses[self.taken])
+    return losses
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +122,7 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(runs):
         (6, True),
     ]
     assert results[0].best == results[2].best
-    arrays = []
-    for output in (straight, resumed):
-        import orbax.checkpoint as ocp
-
-        with ocp.CheckpointManager(output.with_name(f"{output.name}.run") / "checkpoints") as m:
-            saved = m.restore(
-                6,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardRestore(), facts=ocp.args.JsonRestore()
-                ),
-            )
-        arrays.append((jax.tree.leaves(saved.arrays), saved.facts))
-    (ours, our_facts), (theirs, their_facts) = arrays
-    assert our_facts == their_facts
-    for one, other in zip(ours, theirs, strict=True):
-        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    assert_same_state(straight, resumed, 6)
     files = ("weights.safetensors", "config.json", "statistics.json", "provenance.json")
     for name in files:
         assert (straight / name).read_bytes() == (resumed / name).read_bytes(), name
@@ -91,6 +131,80 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(runs):
         for output in (straight, resumed)
     ]
     assert losses[0] == losses[1]
+
+
+@pytest.fixture(scope="module")
+def twelve(dataset, tmp_path_factory):
+    """Twelve steps at a stretch, evaluated every six, and the result."""
+    output = tmp_path_factory.mktemp("twelve") / "straight"
+    return output, run(dataset, output, steps=12, evaluate_every=6)
+
+
+@pytest.mark.parametrize("stopped_by", ["steps", "ctrl-c"])
+def test_stops_between_evaluations_change_nothing(dataset, twelve, tmp_path, ctrl_c, stopped_by):
+    straight, expected = twelve
+    output = tmp_path / "out"
+    for stop in (2, 4, 11):
+        if stopped_by == "steps":
+            result = run(dataset, output, steps=stop, evaluate_every=6)
+            # The last step is evaluated, and its weights are a model if they are the best.
+            assert result.finished and result.best.step in (6, stop)
+            selected = json.loads((output / "provenance.json").read_text())["selected"]
+            assert selected["step"] == result.best.step
+            assert selected["valid_loss"] == result.best.loss
+        else:
+            ctrl_c(stop)
+            result = run(dataset, output, steps=12, evaluate_every=6)
+            assert result.best.step == stop // 6 * 6 and not result.finished
+            assert output.exists() == (stop > 6)
+        assert result.step == stop
+    ctrl_c(0)
+    assert run(dataset, output, steps=12, evaluate_every=6) == expected
+    assert_same_state(straight, output, 12)
+    assert weights(output) == weights(straight)
+    assert not (tmp_path / "out.run" / "best").exists()
+
+
+def test_the_clock_between_evaluations_leaves_the_choice_open(dataset, tmp_path, monkeypatch):
+    # The clock says an hour from the fourth step on.
+    step = _Run.step
+
+    def slow(self, log):
+        step(self, log)
+        if self.taken == 4:
+            monkeypatch.setattr("ddspx.training._loop.time.monotonic", lambda: 1e12)
+
+    monkeypatch.setattr(_Run, "step", slow)
+    result = run(dataset, tmp_path / "out", max_minutes=60.0)
+    assert (result.step, result.best.step, result.finished) == (4, 3, False)
+
+
+def test_a_last_step_is_in_the_folder_until_the_run_goes_on(dataset, tmp_path, valid_losses):
+    output = tmp_path / "out"
+    valid_losses.update({3: 5.0, 4: 4.0, 5: 6.0, 6: 5.5, 7: 9.0, 8: 5.2, 9: 4.5})
+    assert run(dataset, output, steps=3).best == (3, 5.0)
+    third = weights(output)
+    # Step 4 is the best so far, but a run that goes on would not have looked there.
+    assert run(dataset, output, steps=4).best == (4, 4.0)
+    assert weights(output) != third
+    # A run of five steps would have compared the third with the fifth; one of six as well.
+    assert run(dataset, output, steps=5).best == (3, 5.0)
+    assert weights(output) == third
+    valid_losses[5] = 0.0
+    for steps, best in [(6, (3, 5.0)), (7, (3, 5.0)), (8, (3, 5.0)), (9, (9, 4.5))]:
+        assert run(dataset, output, steps=steps).best == best
+        assert (weights(output) == third) == (best[0] == 3)
+
+
+def test_a_last_step_twice_gives_way_to_the_best(dataset, tmp_path, valid_losses):
+    output = tmp_path / "out"
+    valid_losses.update({3: 5.0, 4: 4.0, 5: 3.0, 6: 6.0})
+    run(dataset, output, steps=3)
+    third = weights(output)
+    for steps in (4, 5):
+        assert run(dataset, output, steps=steps).best.step == steps
+    assert run(dataset, output, steps=6).best == (3, 5.0)
+    assert weights(output) == third
 
 
 def test_the_loss_falls_and_the_lowest_on_the_valid_split_is_kept(runs):
@@ -114,7 +228,17 @@ def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
     assert provenance["data"]["licence"] == "CC0-1.0"
     assert provenance["data"]["attribution"] == "a sine"
     assert provenance["data"]["sources"][0]["name"] == "glide.wav"
+    assert provenance["data"]["prepared"] == {
+        "sample_rate": SAMPLE_RATE,
+        "hop_length": HOP,
+        "example_length": EXAMPLE_HOPS * HOP,
+        "fmin": FMIN,
+        "fmax": FMAX,
+        "feature_version": FEATURE_VERSION,
+    }
+    assert provenance["data"]["splits"]["valid"] == {"n_examples": 2, "duration_s": 1.0}
     assert provenance["training"] == numbers().to_json()
+    assert statistics.pitch_range_hz == {"fmin": FMIN, "fmax": FMAX}
 
 
 def test_taking_no_further_step_changes_nothing(runs, dataset):
@@ -124,23 +248,16 @@ def test_taking_no_further_step_changes_nothing(runs, dataset):
     assert ((straight / "weights.safetensors").read_bytes(), len(log(straight))) == before
 
 
-def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch):
+def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path, ctrl_c):
     dataset = write_dataset(tmp_path / "dataset", {"train": 1})
-    scalars = RunLog.scalars
-
-    def interrupt(self, step, values):
-        scalars(self, step, values)
-        if step == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(RunLog, "scalars", interrupt)
+    ctrl_c(5)
     handler = signal.getsignal(signal.SIGINT)
-    result = run(dataset, tmp_path / "out", steps=10**6, evaluate_every=1)
-    assert not result.finished and 2 <= result.step <= 3
+    result = run(dataset, tmp_path / "out", steps=10**6, evaluate_every=3)
+    assert not result.finished and result.step == 5
     assert signal.getsignal(signal.SIGINT) is handler
     assert (tmp_path / "out.run" / "checkpoints" / str(result.step)).is_dir()
     # Without a valid split there is nothing to choose by: the newest evaluated weights stay.
-    assert result.best.loss is None and result.best.step == 2
+    assert result.best.loss is None and result.best.step == 3
     assert "valid/loss" not in log(tmp_path / "out")[-1]
 
 
@@ -155,6 +272,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(tmp_path):
     with pytest.raises(FloatingPointError, match=r"stopped at step 1: .*lower learning rate"):
         run(dataset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # Nothing was saved, so the same command with a lower rate is not refused.
+    assert run(dataset, tmp_path / "out", learning_rate=1e-4, max_minutes=AT_ONCE).step == 0
 
 
 # boundary errors, all before anything compiles
@@ -176,22 +295,73 @@ def test_features_of_another_version(tmp_path):
         run(dataset, tmp_path / "out")
 
 
-def test_a_run_goes_on_only_with_its_own_settings(dataset, tmp_path):
-    run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
-    run(dataset, tmp_path / "out", max_minutes=AT_ONCE, steps=7, evaluate_every=2)
+def test_a_run_goes_on_only_with_its_own_settings(dataset, runs, tmp_path):
+    straight, _, _ = runs
+    shutil.copytree(straight.with_name("straight.run"), tmp_path / "out.run")
     for change in ({"seed": 1}, {"batch_size": 4}, {"learning_rate": 1.0}, {"decay_steps": 5}):
         (name,) = change
         with pytest.raises(ValueError, match=f"other settings .`{name}` is"):
-            run(dataset, tmp_path / "out", max_minutes=AT_ONCE, **change)
+            run(dataset, tmp_path / "out", **change)
     with pytest.raises(ValueError, match="the sizes of the model differ"):
         tiny = AutoencoderConfig.tiny(sample_rate=SAMPLE_RATE, hop_length=HOP)
-        run(dataset, tmp_path / "out", model=tiny, max_minutes=AT_ONCE)
+        run(dataset, tmp_path / "out", model=tiny)
     other = write_dataset(tmp_path / "other", {"train": 2})
     with pytest.raises(ValueError, match="the dataset is another one"):
-        run(other, tmp_path / "out", max_minutes=AT_ONCE)
-    (tmp_path / "out.run" / "run.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"run.json is damaged; delete"):
-        run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
+        run(other, tmp_path / "out")
+    for damaged in ("{", "{}", "[]", '{"model": 0, "training": 0, "data": 0}'):
+        (tmp_path / "out.run" / "run.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"run.json is damaged; delete|sizes of the model"):
+            run(dataset, tmp_path / "out")
+
+
+def test_a_run_without_a_checkpoint_is_begun_anew_with_any_settings(dataset, tmp_path):
+    run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
+    run(dataset, tmp_path / "out", max_minutes=AT_ONCE, learning_rate=1.0, seed=3)
+    settings = json.loads((tmp_path / "out.run" / "run.json").read_text())
+    assert settings["training"]["seed"] == 3
+    (tmp_path / "out.run" / "run.json").write_text("{")
+    run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
+
+
+@pytest.mark.parametrize("missing", ["tensorboardX", "grain"])
+def test_what_is_not_installed_is_said_before_anything_is_made(
+    dataset, tmp_path, monkeypatch, missing
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"{missing}.*pip install .ddspx\[train\]"):
+        run(dataset, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pitch_midi_min": "low"},
+        {"loudness_quantiles": 5},
+        {"loudness_quantiles": [0.0, -1.0]},
+        {"duration_s": None},
+        {"fmin": 100.0, "fmax": 50.0},
+    ],
+)
+def test_damaged_statistics_are_said_before_anything_is_made(tmp_path, change):
+    dataset = write_dataset(tmp_path / "dataset", {"train": 1})
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["statistics"] |= change
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=r"(?s)damaged statistics \(.*prepare the dataset again"):
+        run(dataset, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"damaged statistics"):
+        evaluate(Autoencoder(MODEL, rngs=nnx.Rngs(0)), dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_missing_shard_is_said_before_anything_is_made(tmp_path, split):
+    dataset = write_dataset(tmp_path / "dataset", {"train": 1, "valid": 1})
+    next(dataset.glob(f"{split}-*")).unlink()
+    with pytest.raises(ValueError, match=rf"{split}-00000.* is missing"):
+        run(dataset, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_a_folder_that_is_there_already_is_left_alone(dataset, tmp_path):

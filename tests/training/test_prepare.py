@@ -6,7 +6,8 @@ import pytest
 import soundfile
 
 from ddspx import cli, io
-from ddspx.features import FEATURE_VERSION, Features, conditioning_features
+from ddspx.features import FEATURE_VERSION, FMAX, FMIN, Features, conditioning_features
+from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.training import prepare
 from ddspx.training._prepare import _divided, _sounding
 
@@ -130,6 +131,15 @@ def test_statistics_are_those_of_the_train_split(tmp_path, quick):
     )
     midi = 69 + 12 * np.log2(f0_hz[voiced] / 440)
     assert statistics["pitch_midi_mean"] == pytest.approx(midi.mean(), abs=0.05)
+
+
+def test_the_range_of_pitch_is_recorded(tmp_path, quick):
+    path = recorded(tmp_path / "a.wav", tone(4))
+    manifest, _ = prepared(tmp_path, path, fmin=185.0, fmax=1500.0)
+    statistics = InstrumentStatistics.from_json(manifest.statistics)
+    assert statistics.pitch_range_hz == {"fmin": 185.0, "fmax": 1500.0}
+    manifest, _ = prepared(tmp_path, path, overwrite=True)
+    assert (manifest.statistics["fmin"], manifest.statistics["fmax"]) == (FMIN, FMAX)
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path, quick):

@@ -11,6 +11,7 @@ from ddspx.io import DatasetWriter, Segment, Source
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
 
 SAMPLE_RATE, HOP, EXAMPLE_HOPS = 8000, 80, 50
+FMIN, FMAX = 100.0, 1000.0
 MODEL = AutoencoderConfig(
     sample_rate=SAMPLE_RATE,
     hop_length=HOP,
@@ -50,6 +51,8 @@ def write_dataset(
             pitch_midi_max=60.0,
             duration_s=float(seconds["train"]),
             feature_version=feature_version,
+            fmin=FMIN,
+            fmax=FMAX,
         )
         writer.finish(
             feature_version=feature_version,

@@ -155,6 +155,9 @@ class InstrumentStatistics:
       duration_s: seconds of recording.
       feature_version: version of the feature extraction; features made by two versions
         are not to be mixed.
+      fmin: lowest pitch that was looked for in the recordings, in Hz; None where that is not
+        recorded, which means the default of the features.
+      fmax: highest pitch, likewise.
 
     Raises:
       TypeError: a count is not an int.
@@ -169,6 +172,8 @@ class InstrumentStatistics:
     pitch_midi_max: float
     duration_s: float
     feature_version: str
+    fmin: float | None = None
+    fmax: float | None = None
 
     def __post_init__(self):
         for name in ("sample_rate", "hop_length"):
@@ -192,6 +197,22 @@ class InstrumentStatistics:
                 "`pitch_midi_min` <= `pitch_midi_mean` <= `pitch_midi_max` must hold, got "
                 f"{self.pitch_midi_min}, {self.pitch_midi_mean}, {self.pitch_midi_max}."
             )
+        if self.fmin is not None or self.fmax is not None:
+            fmin, fmax = (math.nan if f is None else float(f) for f in (self.fmin, self.fmax))
+            if not 0 < fmin < fmax < math.inf:
+                raise ValueError(
+                    "`fmin` and `fmax` must both be None, or finite with 0 < `fmin` < `fmax`, "
+                    f"got {self.fmin} and {self.fmax}."
+                )
+            object.__setattr__(self, "fmin", fmin)
+            object.__setattr__(self, "fmax", fmax)
+
+    @property
+    def pitch_range_hz(self) -> dict[str, Any]:
+        """`fmin` and `fmax` as keyword arguments of the features; empty where not recorded."""
+        if self.fmin is None or self.fmax is None:
+            return {}
+        return {"fmin": self.fmin, "fmax": self.fmax}
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dumps` takes."""
@@ -225,9 +246,11 @@ def _exact_fields(cls, fields) -> dict[str, Any]:
     """`fields`, lists as tuples, or a ValueError that names what is missing and what unknown."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
-    names = {field.name for field in dataclasses.fields(cls)}
+    known = dataclasses.fields(cls)
+    names = {field.name for field in known}
+    required = {field.name for field in known if field.default is dataclasses.MISSING}
     complaints = []
-    if missing := sorted(names - set(fields)):
+    if missing := sorted(required - set(fields)):
         complaints.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
     if unknown := sorted(set(fields) - names):
         complaints.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
