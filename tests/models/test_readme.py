@@ -1,0 +1,24 @@
+"""What the models' documents say is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ddspx.models import autoencoder
+
+FOLDER = Path(autoencoder.__file__).parent
+DOCUMENTS = [FOLDER / "README.md", *FOLDER.glob("instruments/*/README.md")]
+
+
+def test_the_python_in_the_readme_runs():
+    (code,) = re.findall(r"^```python\n(.*?)^```", DOCUMENTS[0].read_text(), re.M | re.S)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["audio"].shape == (2 * names["model"].config.sample_rate,)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_links_lead_to_files(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).is_file(), target
