@@ -5,3 +5,16 @@ from ddspx.core.filters._fir import (
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
 )
+from ddspx.core.filters._iir import (
+    BiquadKind as BiquadKind,
+    allpole as allpole,
+    allpole_init as allpole_init,
+    allpole_step as allpole_step,
+    biquad as biquad,
+    one_pole as one_pole,
+    reflection_to_allpole as reflection_to_allpole,
+    sos_filter as sos_filter,
+    sos_filter_init as sos_filter_init,
+    sos_filter_step as sos_filter_step,
+    stable_biquad as stable_biquad,
+)

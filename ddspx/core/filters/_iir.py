@@ -1,0 +1,686 @@
+"""Recursive filters: biquad designs, cascades of sections and all-pole filters, in parallel.
+
+A recursive filter is a linear recurrence. With fixed coefficients it is computed in blocks: the
+response within a block is a product with one small Toeplitz matrix, and the states at the borders
+of blocks follow by doubling, so a signal takes some ten wide steps instead of one for each sample.
+With coefficients that move it is a scan in two levels, see `_recurrence`.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._typing import Array, Float
+from ddspx.core._framing import n_frames
+from ddspx.core._upsampling import upsample
+from ddspx.core.filters._recurrence import recurrence
+
+BiquadKind = Literal[
+    "lowpass", "highpass", "bandpass", "notch", "allpass", "peak", "low_shelf", "high_shelf"
+]
+_KINDS = (
+    "lowpass",
+    "highpass",
+    "bandpass",
+    "notch",
+    "allpass",
+    "peak",
+    "low_shelf",
+    "high_shelf",
+)
+# Longer blocks cost more products, shorter ones more blocks; both passes are fastest near here.
+_BLOCK = 64
+_BUTTERWORTH = math.sqrt(0.5)
+
+
+def biquad(
+    frequency_hz: Float[Array, "*batch"] | float,
+    *,
+    kind: BiquadKind,
+    sample_rate: int,
+    q: Float[Array, "*q_batch"] | float = _BUTTERWORTH,
+    gain_db: Float[Array, "*gain_batch"] | float = 0.0,
+) -> Float[Array, "*out_batch 6"]:
+    r"""Second-order section with a frequency in Hz, a quality and, for some, a gain in dB.
+
+    With :math:`\omega = 2 \pi f / f_s`, :math:`\alpha = \sin \omega / 2Q` and
+    :math:`A = 10^{g / 40}`, divided by the denominator's first coefficient:
+
+    - ``lowpass``: :math:`b = \tfrac12 (1 - \cos \omega) (1, 2, 1)`,
+      :math:`a = (1 + \alpha, -2 \cos \omega, 1 - \alpha)`; ``highpass``:
+      :math:`b = \tfrac12 (1 + \cos \omega) (1, -2, 1)`, the same a;
+    - ``bandpass`` (0 dB at its peak): :math:`b = (\alpha, 0, -\alpha)`; ``notch``:
+      :math:`b = (1, -2 \cos \omega, 1)`; ``allpass``: b is a reversed;
+    - ``peak``: :math:`b, a = (1 \pm \alpha A^{\pm 1}, -2 \cos \omega, 1 \mp \alpha A^{\pm 1})`;
+    - ``low_shelf``, ``high_shelf``: gain g below or above, half of it in dB at the frequency.
+
+    Args:
+      frequency_hz: cutoff, centre or corner, in Hz, above 0 and below half of `sample_rate`.
+      kind: one of the eight names. Static.
+      sample_rate: samples per second. Static.
+      q: quality, above 0: centre over bandwidth; the default is Butterworth's, without a bump.
+      gain_db: of ``peak`` and the shelves; ignored by the others.
+
+    Returns:
+      ``(b0, b1, b2, 1, a1, a2)``, SciPy's order of a second-order section; several, stacked
+      along the axis before the last, are the `sos` of :func:`sos_filter`.
+
+    Raises:
+      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      ValueError: `kind` is unknown.
+
+    Properties:
+      Differentiable in `frequency_hz`, `q` and `gain_db`. Poles lie inside the unit circle for
+      every frequency between 0 and Nyquist and every positive q. Static: `kind`, `sample_rate`.
+
+    Example:
+      >>> from ddspx import core
+      >>> section = core.biquad(1000.0, kind="lowpass", sample_rate=8000)
+      >>> [round(v, 3) for v in section.tolist()]
+      [0.098, 0.195, 0.098, 1.0, -0.943, 0.333]
+
+    References:
+      Bristow-Johnson, `Cookbook formulae for audio equalizer biquad filter coefficients
+      <https://www.w3.org/TR/audio-eq-cookbook/>`_; bilinear transform with the frequency
+      prewarped, so it is exact.
+    """
+    one_of("kind", kind, _KINDS)
+    positive_int("sample_rate", sample_rate)
+    frequency_hz, q, gain_db = jnp.broadcast_arrays(
+        *floats(frequency_hz=frequency_hz, q=q, gain_db=gain_db)
+    )
+    omega = 2 * jnp.pi * frequency_hz / sample_rate
+    cosine, alpha = jnp.cos(omega), jnp.sin(omega) / (2 * q)
+    amplitude = jnp.exp(gain_db * (math.log(10) / 40))
+    resonance = (1 + alpha, -2 * cosine, 1 - alpha)
+    if kind == "peak":
+        up, down = alpha * amplitude, alpha / amplitude
+        b, a = (1 + up, -2 * cosine, 1 - up), (1 + down, -2 * cosine, 1 - down)
+    elif kind in ("low_shelf", "high_shelf"):
+        b, a = _shelf(amplitude, cosine, alpha, 1.0 if kind == "low_shelf" else -1.0)
+    else:
+        a = resonance
+        low, high, zero = (1 - cosine) / 2, (1 + cosine) / 2, jnp.zeros_like(alpha)
+        b = {
+            "lowpass": (low, 2 * low, low),
+            "highpass": (high, -2 * high, high),
+            "bandpass": (alpha, zero, -alpha),
+            "notch": (jnp.ones_like(alpha), -2 * cosine, jnp.ones_like(alpha)),
+            "allpass": resonance[::-1],
+        }[kind]
+    section = jnp.stack([*b, *a], axis=-1)
+    return section / section[..., 3:4]
+
+
+def one_pole(
+    time_constant_s: Float[Array, "*batch"] | float, *, sample_rate: int
+) -> Float[Array, "*batch 6"]:
+    r"""Section that smooths exponentially: :math:`y[n] = p\, y[n-1] + (1 - p)\, x[n]`.
+
+    .. math:: p = e^{-1 / \tau f_s}
+
+    Args:
+      time_constant_s: time :math:`\tau`, in seconds, in which a step is followed by 63 %; 0
+        does not smooth.
+      sample_rate: samples per second. Static.
+
+    Returns:
+      A section for :func:`sos_filter`, see :func:`biquad`. Its gain at 0 Hz is 1.
+
+    Raises:
+      TypeError: `sample_rate` is not an int, or the array neither float32 nor float64.
+
+    Properties:
+      Differentiable in `time_constant_s`, with a gradient of zero at 0. Static: `sample_rate`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> section = core.one_pole(0.001, sample_rate=1000)
+      >>> steps = core.sos_filter(jnp.ones(3), section[None])
+      >>> [round(v, 3) for v in steps.tolist()]
+      [0.632, 0.865, 0.95]
+    """
+    positive_int("sample_rate", sample_rate)
+    (time_constant_s,) = floats(time_constant_s=time_constant_s)
+    moves = time_constant_s > 0
+    rate = 1 / (jnp.where(moves, time_constant_s, 1) * sample_rate)
+    pole = jnp.where(moves, jnp.exp(-rate), 0)
+    rise = jnp.where(moves, -jnp.expm1(-rate), 1)
+    zero, one = jnp.zeros_like(pole), jnp.ones_like(pole)
+    return jnp.stack([rise, zero, zero, one, -pole, zero], axis=-1)
+
+
+def stable_biquad(logits: Float[Array, "*batch 5"]) -> Float[Array, "*batch 6"]:
+    r"""Section of any five real numbers, always stable: what a network can learn directly.
+
+    .. math:: a_1 = 2 \tanh u, \qquad a_2 = |a_1| - 1 + (2 - |a_1|)\, \sigma(v)
+
+    which reaches every point inside the triangle :math:`|a_1| < 1 + a_2,\ a_2 < 1` of stable
+    sections, and no other.
+
+    Args:
+      logits: :math:`b_0, b_1, b_2`, which are kept, then u and v.
+
+    Returns:
+      A section for :func:`sos_filter`, see :func:`biquad`.
+
+    Raises:
+      TypeError: `logits` is neither float32 nor float64.
+      ValueError: the last axis does not hold 5.
+
+    Properties:
+      Differentiable; at :math:`u = 0` the slope of the modulus is taken as zero.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.stable_biquad(jnp.array([1.0, 0.0, 0.0, 0.0, 0.0])).tolist()
+      [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+
+    References:
+      Nercessian, Sarroff and Werner, `Lightweight and interpretable neural modeling of an audio
+      distortion effect using hyperconditioned differentiable biquads
+      <https://arxiv.org/abs/2103.08709>`_, ICASSP 2021.
+    """
+    (logits,) = floats(logits=logits)
+    at_least_ndim("logits", logits.shape, 1, "(*batch, 5)")
+    same_size("`logits` and a section's logits", logits.shape[-1], 5, "numbers")
+    a1 = 2 * jnp.tanh(logits[..., 3])
+    modulus = jnp.abs(a1)
+    a2 = modulus - 1 + (2 - modulus) * jax.nn.sigmoid(logits[..., 4])
+    return jnp.stack([*jnp.unstack(logits[..., :3], axis=-1), jnp.ones_like(a1), a1, a2], axis=-1)
+
+
+def reflection_to_allpole(reflection: Float[Array, "*batch order"]) -> Float[Array, "*batch order"]:
+    r"""Coefficients of an all-pole filter from its reflection coefficients (step-up recursion).
+
+    .. math:: a^{(m)}_i = a^{(m-1)}_i + k_m a^{(m-1)}_{m-i}, \qquad a^{(m)}_m = k_m
+
+    Args:
+      reflection: :math:`k_1, \dots, k_p`. The filter is stable where all are between -1 and 1
+        (take the tanh of what a network says), and only there.
+
+    Returns:
+      :math:`a_1, \dots, a_p` for :func:`allpole`.
+
+    Raises:
+      TypeError: `reflection` is neither float32 nor float64.
+
+    Properties:
+      Differentiable.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.reflection_to_allpole(jnp.array([0.5, 0.25])).tolist()
+      [0.625, 0.25]
+
+    References:
+      Markel and Gray, Linear Prediction of Speech, 1976, section 5.
+    """
+    (reflection,) = floats(reflection=reflection)
+    at_least_ndim("reflection", reflection.shape, 1, "(*batch, order)")
+    coefficients = reflection[..., :0]
+    for k in jnp.split(reflection, reflection.shape[-1], axis=-1):
+        coefficients = jnp.concatenate([coefficients + k * coefficients[..., ::-1], k], axis=-1)
+    return coefficients
+
+
+def sos_filter(
+    audio: Float[Array, "*batch samples"],
+    sos: Float[Array, "*filter_batch sections 6"],
+    *,
+    hop_length: int | None = None,
+) -> Float[Array, "*out_batch samples"]:
+    r"""Cascade of second-order sections, fixed or moving.
+
+    .. math:: y[n] = b_0 x[n] + b_1 x[n-1] + b_2 x[n-2] - a_1 y[n-1] - a_2 y[n-2]
+
+    for each section in turn, from rest.
+
+    Args:
+      audio: any signal.
+      sos: sections as SciPy writes them, ``(b0, b1, b2, 1, a1, a2)``: ``(*batch, sections, 6)``
+        for a filter that does not change, ``(*batch, frames, sections, 6)`` with `hop_length`.
+        All sections must be stable; see :func:`biquad` and :func:`stable_biquad`. The batch axes
+        broadcast against those of `audio`.
+      hop_length: samples between frames; there must be ``n_frames(samples)`` of them.
+        Coefficients are linear between frames, which keeps stable sections stable. None, the
+        default, for a filter that does not change. Static.
+
+    Returns:
+      Audio of the input's length and dtype.
+
+    Raises:
+      TypeError: `hop_length` is not an int, or an array neither float32 nor float64.
+      ValueError: the last axis of `sos` is not 6, the number of frames differs from that of
+        `audio`, or the batch axes do not broadcast.
+
+    Properties:
+      Linear in `audio`; differentiable in both, in forward and reverse mode and to any order.
+      Static: `hop_length`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> decay = jnp.array([[1.0, 0.0, 0.0, 1.0, -0.5, 0.0]])
+      >>> impulse = jnp.array([1.0, 0.0, 0.0, 0.0])
+      >>> [round(v, 3) for v in core.sos_filter(impulse, decay).tolist()]
+      [1.0, 0.5, 0.25, 0.125]
+
+    References:
+      ``scipy.signal.sosfilt``, whose state this is too. In float32 this is more exact than
+      SciPy by up to two orders, for low and narrow filters: the state is carried in another
+      form. A moving filter keeps its direct-form state, as most hardware does.
+    """
+    return sos_filter_step(None, audio, sos, hop_length=hop_length)[1]
+
+
+def sos_filter_init(
+    sos: Float[Array, "*filter_batch sections 6"], *, batch_shape: tuple[int, ...] = ()
+) -> Float[Array, "*out_batch sections 2"]:
+    """Rest, before the first block of :func:`sos_filter_step`.
+
+    Args:
+      sos: the sections, without a frames axis.
+      batch_shape: batch axes of the audio to come, broadcast with those of `sos`. Static.
+
+    Returns:
+      The state: two numbers for each section, in the dtype of `sos`. SciPy's ``zi`` has the same
+      meaning.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.sos_filter_init(jnp.ones((4, 6)), batch_shape=(2,)).shape
+      (2, 4, 2)
+    """
+    (sos,) = floats(sos=sos)
+    at_least_ndim("sos", sos.shape, 2, "(*batch, sections, 6)")
+    batch = broadcast_batch(batch_shape=tuple(batch_shape), sos=sos.shape[:-2])
+    return jnp.zeros((*batch, sos.shape[-2], 2), sos.dtype)
+
+
+def sos_filter_step(
+    state: Float[Array, "*state_batch sections 2"] | None,
+    audio: Float[Array, "*batch samples"],
+    sos: Float[Array, "*filter_batch sections 6"],
+    *,
+    hop_length: int | None = None,
+) -> tuple[Float[Array, "*out_batch sections 2"], Float[Array, "*out_batch samples"]]:
+    """Next block of :func:`sos_filter`, without latency.
+
+    Args:
+      state: from :func:`sos_filter_init` or the step before; None is rest.
+      audio: the next block, of any size. With `hop_length` a multiple of it, unless the last.
+      sos: as in :func:`sos_filter`. With `hop_length`, frames a to b of the block, both
+        included; the next block begins with frame b again.
+      hop_length: as in :func:`sos_filter`. Static.
+
+    Returns:
+      The state after the block, and a block of the input's length.
+
+    Raises:
+      TypeError: as :func:`sos_filter`.
+      ValueError: as :func:`sos_filter`.
+
+    Properties:
+      Blocks of any sizes put together equal :func:`sos_filter` of all (to rounding).
+      Differentiable in all arrays. Static: `hop_length`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> decay = jnp.array([[1.0, 0.0, 0.0, 1.0, -0.5, 0.0]])
+      >>> state = core.sos_filter_init(decay)
+      >>> state, first = core.sos_filter_step(state, jnp.array([1.0, 0.0]), decay)
+      >>> state, second = core.sos_filter_step(state, jnp.array([0.0, 0.0]), decay)
+      >>> [round(v, 3) for v in [*first.tolist(), *second.tolist()]]
+      [1.0, 0.5, 0.25, 0.125]
+    """
+    audio, sos = floats(audio=audio, sos=sos)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("sos", sos.shape, 2, "(*batch, sections, 6)")
+    same_size("`sos` and a section", sos.shape[-1], 6, "coefficients")
+    sections, filter_batch = sos.shape[-2], sos.shape[:-2]
+    if hop_length is not None:
+        at_least_ndim("sos", sos.shape, 3, "(*batch, frames, sections, 6)")
+        frames = n_frames(audio.shape[-1], hop_length=hop_length)
+        same_size("`sos` and `audio`", sos.shape[-3], frames, "frames")
+        filter_batch = sos.shape[:-3]
+    batch = broadcast_batch(audio=audio.shape[:-1], sos=filter_batch)
+    audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
+    if state is None:
+        state = jnp.zeros((sections, 2), audio.dtype)
+    state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 2))
+    if hop_length is not None:
+        return _moving_sections(state, audio, sos, hop_length)
+    sign = _nearest_point(sos[..., 4])
+    step = partial(_step_of_sections, _about_a_point(sos, sign))
+    sign = _with_ndim(sign, len(batch) + 1)
+    state = _sum_state(state, sign).reshape(*batch, 2 * sections)
+    state, audio = _run_in_blocks(step, state, audio, filter_batch)
+    return _direct_state(state.reshape(*batch, sections, 2), sign), audio
+
+
+def allpole(
+    audio: Float[Array, "*batch samples"], coefficients: Float[Array, "*filter_batch order"]
+) -> Float[Array, "*out_batch samples"]:
+    r"""All-pole filter, from rest: what turns an excitation into a vowel.
+
+    .. math:: y[n] = x[n] - \sum_{k=1}^{p} a_k\, y[n - k]
+
+    Args:
+      audio: any signal.
+      coefficients: :math:`a_1, \dots, a_p`, of a stable filter; see
+        :func:`reflection_to_allpole`. The batch axes broadcast against those of `audio`.
+
+    Returns:
+      Audio of the input's length and dtype.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: an axis is missing, or the batch axes do not broadcast.
+
+    Properties:
+      Linear in `audio`; differentiable in both, in forward and reverse mode and to any order.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> impulse = jnp.array([1.0, 0.0, 0.0, 0.0])
+      >>> [round(v, 3) for v in core.allpole(impulse, jnp.array([-0.5, 0.25])).tolist()]
+      [1.0, 0.5, 0.0, -0.125]
+
+    References:
+      ``scipy.signal.lfilter([1], [1, *coefficients], audio)``.
+    """
+    return allpole_step(None, audio, coefficients)[1]
+
+
+def allpole_init(
+    coefficients: Float[Array, "*filter_batch order"], *, batch_shape: tuple[int, ...] = ()
+) -> Float[Array, "*out_batch order"]:
+    """Rest, before the first block of :func:`allpole_step`.
+
+    Args:
+      coefficients: of the filter.
+      batch_shape: batch axes of the audio to come, broadcast with those of the filter. Static.
+
+    Returns:
+      The state: the last outputs, newest first, in the dtype of the coefficients.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.allpole_init(jnp.ones(3)).tolist()
+      [0.0, 0.0, 0.0]
+    """
+    (coefficients,) = floats(coefficients=coefficients)
+    at_least_ndim("coefficients", coefficients.shape, 1, "(*batch, order)")
+    shapes = {"batch_shape": tuple(batch_shape), "coefficients": coefficients.shape[:-1]}
+    return jnp.zeros((*broadcast_batch(**shapes), coefficients.shape[-1]), coefficients.dtype)
+
+
+def allpole_step(
+    state: Float[Array, "*state_batch order"] | None,
+    audio: Float[Array, "*batch samples"],
+    coefficients: Float[Array, "*filter_batch order"],
+) -> tuple[Float[Array, "*out_batch order"], Float[Array, "*out_batch samples"]]:
+    """Next block of :func:`allpole`, without latency.
+
+    Args:
+      state: from :func:`allpole_init` or the step before; None is rest.
+      audio: the next block, of any size.
+      coefficients: of the filter.
+
+    Returns:
+      The state after the block, and a block of the input's length.
+
+    Raises:
+      TypeError: as :func:`allpole`.
+      ValueError: as :func:`allpole`.
+
+    Properties:
+      Blocks of any sizes put together equal :func:`allpole` of all (to rounding).
+      Differentiable in all arrays.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> filter = jnp.array([-0.5])
+      >>> state, first = core.allpole_step(core.allpole_init(filter), jnp.ones(1), filter)
+      >>> state, second = core.allpole_step(state, jnp.zeros(1), filter)
+      >>> [round(v, 3) for v in [*first.tolist(), *second.tolist()]]
+      [1.0, 0.5]
+    """
+    audio, coefficients = floats(audio=audio, coefficients=coefficients)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("coefficients", coefficients.shape, 1, "(*batch, order)")
+    *filter_batch, order = coefficients.shape
+    positive_int("coefficients.shape[-1]", order)
+    batch = broadcast_batch(audio=audio.shape[:-1], coefficients=tuple(filter_batch))
+    audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
+    state = jnp.zeros(order, audio.dtype) if state is None else state.astype(audio.dtype)
+
+    def step(state: Array, x: Array) -> tuple[Array, Array]:
+        y = x - jnp.sum(state * _with_ndim(coefficients, state.ndim), axis=-1)
+        return jnp.concatenate([y[..., None], state[..., :-1]], axis=-1), y
+
+    state = jnp.broadcast_to(state, (*batch, order))
+    return _run_in_blocks(step, state, audio, tuple(filter_batch))
+
+
+def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[tuple, tuple]:
+    """Numerator and denominator of a shelf below (side 1) or above (-1) the frequency."""
+    root = 2 * jnp.sqrt(amplitude) * alpha
+    more, less, turn = amplitude + 1, amplitude - 1, side * cosine
+    b = (
+        amplitude * (more - less * turn + root),
+        side * 2 * amplitude * (less - more * turn),
+        amplitude * (more - less * turn - root),
+    )
+    a = (more + less * turn + root, -side * 2 * (less + more * turn), more + less * turn - root)
+    return b, a
+
+
+class _Section(NamedTuple):
+    r"""A section about the point :math:`z = \sigma` (1 or -1) that its poles are nearest to.
+
+    With :math:`\delta = \sigma z - 1` the denominator is :math:`\delta^2 + d_1 \delta + d_2`, and
+    the state is s, the first of the transposed direct form, and :math:`t = s + \sigma s_2`. Where
+    a filter is low and narrow, its poles are near 1 and :math:`s_2` is near -s: their sum, formed
+    in float32 at every sample, is what direct forms lose, and powers of their matrix lose more.
+    Measured on a low-pass of 40 Hz and quality 10 at 48 kHz, float32 against float64: this form
+    3e-6 of the output's peak, SciPy's 6e-4, blocks of direct form 0.6.
+    """
+
+    sign: Array
+    d1: Array
+    d2: Array
+    b0: Array
+    b1: Array
+    total: Array
+    """The numerator at the point: b0 + sign * b1 + b2."""
+
+    def gains(self) -> tuple[Array, Array]:
+        """What a sample adds to s and to t."""
+        a1 = self.sign * (self.d1 - 2)
+        return self.b1 - a1 * self.b0, self.sign * (self.total - self.d2 * self.b0)
+
+
+def _about_a_point(sos: Array, sign: Array) -> _Section:
+    """Sections ``(..., 6)`` about the points `sign`, ``(...)``."""
+    b0, b1, b2, _, a1, a2 = jnp.unstack(sos, axis=-1)
+    d1, d2 = 2 + sign * a1, (1 + sign * a1) + a2
+    return _Section(sign, d1, d2, b0, b1, b0 + sign * b1 + b2)
+
+
+def _nearest_point(a1: Array) -> Array:
+    return jnp.where(a1 <= 0, 1, -1).astype(a1.dtype)
+
+
+def _sum_state(state: Array, sign: Array) -> Array:
+    """From the two numbers of the transposed direct form to s and t."""
+    return jnp.stack([state[..., 0], state[..., 0] + sign * state[..., 1]], axis=-1)
+
+
+def _direct_state(state: Array, sign: Array) -> Array:
+    """From s and t to the two numbers of the transposed direct form."""
+    return jnp.stack([state[..., 0], sign * (state[..., 1] - state[..., 0])], axis=-1)
+
+
+def _step_of_sections(sections: _Section, state: Array, x: Array) -> tuple[Array, Array]:
+    """One sample through all sections; state is ``(..., 2 * sections)``: s and t of each."""
+    sign, d1, d2, b0, *_ = (_with_ndim(c, x.ndim + 1) for c in sections)
+    g1, g2 = (_with_ndim(g, x.ndim + 1) for g in sections.gains())
+    states = []
+    for i in range(b0.shape[-1]):
+        s, t = state[..., 2 * i], state[..., 2 * i + 1]
+        states.append(sign[..., i] * (s - d1[..., i] * s + t) + g1[..., i] * x)
+        states.append(sign[..., i] * (t - d2[..., i] * s) + g2[..., i] * x)
+        x = b0[..., i] * x + s
+    return jnp.stack(states, axis=-1), x
+
+
+def _run_in_blocks(
+    step: Callable[[Array, Array], tuple[Array, Array]],
+    state: Array,
+    audio: Array,
+    filter_batch: tuple[int, ...],
+) -> tuple[Array, Array]:
+    r"""Runs a linear, time-invariant ``step(state, x) -> (state, y)`` over the audio.
+
+    A block's output is :math:`T x + O s` and its last state :math:`C x + M s`. Running the step
+    for one block from an impulse and from each unit state gives all four matrices. The states
+    at the borders, :math:`s_{i+1} = M s_i + C x_i`, follow by doubling: after step j each is the
+    sum over the last :math:`2^j` blocks, and the next adds :math:`M^{2^j}` times the sum before.
+    """
+    order, samples, batch = state.shape[-1], audio.shape[-1], audio.shape[:-1]
+    if samples == 0:
+        return state, audio
+    length = min(_BLOCK, samples)
+    n_blocks = -(-samples // length)
+    outputs, states = _responses(step, order, length, filter_batch, audio.dtype)
+    lags = np.subtract.outer(np.arange(length), np.arange(length))
+    toeplitz = jnp.where(lags >= 0, outputs[..., 0][..., np.maximum(lags, 0)], 0)
+    blocks = jnp.pad(audio, [(0, 0)] * len(batch) + [(0, n_blocks * length - samples)])
+    blocks = blocks.reshape(*batch, n_blocks, length)
+    inside = _matmul(blocks, jnp.swapaxes(toeplitz, -1, -2))
+    arrived = _matmul(blocks, states[..., ::-1, 0, :])
+    power = states[..., -1, 1:, :]
+    # The state that comes in has decayed by one block when the first block has ended.
+    entering = jnp.concatenate([state[..., None, :], arrived], axis=-2)
+    reach = 1
+    while reach <= n_blocks:
+        earlier = jnp.pad(entering, [(0, 0)] * len(batch) + [(reach, 0), (0, 0)])
+        entering = entering + _matmul(earlier[..., : n_blocks + 1, :], power)
+        power, reach = _matmul(power, power), 2 * reach
+    audio = inside + _matmul(entering[..., :-1, :], jnp.swapaxes(outputs[..., 1:], -1, -2))
+    audio = audio.reshape(*batch, n_blocks * length)[..., :samples]
+    return _last_state(step, entering, blocks, samples - (n_blocks - 1) * length), audio
+
+
+def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], dtype):
+    """Outputs ``(*batch, length, 1 + order)`` and states ``(*batch, length, 1 + order, order)``.
+
+    From an impulse, first, and from each unit state.
+    """
+    lead = (1 + order, *filter_batch)
+    start = np.eye(1 + order, order, -1).reshape(1 + order, *(1,) * len(filter_batch), order)
+    impulse = np.eye(1 + order, 1).reshape(1 + order, *(1,) * len(filter_batch))
+    start = jnp.broadcast_to(start.astype(dtype), (*lead, order))
+    impulse = jnp.broadcast_to(impulse.astype(dtype), lead)
+
+    def advance(carry, _):
+        state, x = carry
+        state, y = step(state, x)
+        return (state, jnp.zeros_like(x)), (y, state)
+
+    _, (outputs, states) = jax.lax.scan(advance, (start, impulse), None, length=length)
+    return jnp.moveaxis(outputs, (0, 1), (-2, -1)), jnp.moveaxis(states, (0, 1), (-3, -2))
+
+
+def _last_state(step, entering: Array, blocks: Array, left: int) -> Array:
+    """The state after `left` samples of the last block."""
+    if left == blocks.shape[-1]:
+        return entering[..., -1, :]
+    rest = jnp.moveaxis(blocks[..., -1, :left], -1, 0)
+    return jax.lax.scan(step, entering[..., -2, :], rest)[0]
+
+
+def _moving_sections(
+    state: Array, audio: Array, sos: Array, hop_length: int
+) -> tuple[Array, Array]:
+    """A cascade whose coefficients are linear between frames, section by section."""
+    *batch, samples = audio.shape
+    if samples == 0:
+        return state, audio
+    sos = jnp.broadcast_to(sos, (*batch, *sos.shape[-3:]))
+    point = _nearest_point(jnp.mean(sos[..., 4], axis=-2))
+    frames = _about_a_point(sos, jnp.broadcast_to(point[..., None, :], sos.shape[:-1]))
+    # What is interpolated are the small differences: of the coefficients themselves, rounding
+    # would leave as little of them as a direct form does.
+    options = {"hop_length": hop_length, "n_samples": samples, "axis": -2}
+    sections = [upsample(frame, method="linear", **options) for frame in frames[1:]]
+    states = []
+    for i in range(sos.shape[-2]):
+        sign = jnp.broadcast_to(point[..., None, i], audio.shape)
+        section = _Section(sign, *(c[..., i] for c in sections))
+        end, audio = _moving_section(state[..., i, :], audio, section)
+        states.append(end)
+    return jnp.stack(states, axis=-2), audio
+
+
+def _moving_section(state: Array, audio: Array, section: _Section) -> tuple[Array, Array]:
+    r"""One section whose two numbers follow :math:`s_n = \sigma (I + D_n) s_{n-1} + u_n`.
+
+    As :math:`r_n = \sigma^n s_n` they follow :math:`r_n = r_{n-1} + D_n r_{n-1} + \sigma^n u_n`:
+    maps that compose without adding the small D to 1, which would round its digits away.
+    """
+    d1, d2, point = section.d1, section.d2, section.sign[..., 0]
+    odd = np.arange(1, audio.shape[-1] + 1) % 2 == 1
+    turns = jnp.where(np.broadcast_to(odd, audio.shape), section.sign, 1)
+    offset = tuple(turns * g * audio for g in section.gains())
+    matrix = (-d1, jnp.ones_like(d1), -d2, jnp.zeros_like(d1))
+    entering = tuple(jnp.unstack(_sum_state(state, point), axis=-1))
+    first, second = recurrence(_compose, _apply, (matrix, offset), entering)
+    first, second = turns * first, turns * second
+    last = jnp.stack([first[..., -1], second[..., -1]], axis=-1)
+    before = jnp.concatenate([entering[0][..., None], first[..., :-1]], axis=-1)
+    return _direct_state(last, point), section.b0 * audio + before
+
+
+def _compose(earlier, later):
+    """Two steps of ``s -> s + D s + u`` as one, D of two by two."""
+    (a, b, c, d), offset = earlier
+    (p, q, r, s), _ = later
+    product = (p * a + q * c, p * b + q * d, r * a + s * c, r * b + s * d)
+    matrix = tuple(x + y + z for x, y, z in zip(earlier[0], later[0], product, strict=True))
+    return matrix, _apply(later, offset)
+
+
+def _apply(step, state):
+    """``s + D s + u``."""
+    (p, q, r, s), (x, y) = step
+    u, v = state
+    return u + (p * u + q * v + x), v + (r * u + s * v + y)
+
+
+def _matmul(left: Array, right: Array) -> Array:
+    """Matrix product over broadcast batch axes, in full precision."""
+    ndim = max(left.ndim, right.ndim)
+    left, right = _with_ndim(left, ndim), _with_ndim(right, ndim)
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+
+
+def _with_ndim(array: Array, ndim: int) -> Array:
+    """More leading axes, of size one."""
+    return array.reshape((1,) * (ndim - array.ndim) + array.shape)

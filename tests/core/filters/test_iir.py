@@ -1,0 +1,276 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+from helpers import (
+    DTYPES,
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+)
+
+from ddspx import core
+
+SAMPLE_RATE, HOP = 16000, 8
+BAND = scipy.signal.butter(4, [300, 3000], "band", fs=SAMPLE_RATE, output="sos")
+GENTLE = np.array([[0.5, 0.2, 0.1, 1, -0.6, 0.3], [0.8, -0.3, 0.2, 1, 0.4, 0.2]])
+PREDICTOR = np.array([-1.2, 0.9, -0.3])
+run = jax.jit(core.sos_filter)
+
+
+def response_db(section, frequency_hz) -> np.ndarray:
+    response = scipy.signal.sosfreqz(
+        np.asarray(section, np.float64)[None], np.atleast_1d(frequency_hz), fs=SAMPLE_RATE
+    )[1]
+    return 20 * np.log10(np.abs(response) + 1e-12)
+
+
+def moving_filter(audio, frames):
+    """A cascade with the coefficients of every sample, in a loop."""
+    state = np.zeros((frames.shape[1], 2))
+    out = np.zeros(len(audio))
+    for n, x in enumerate(audio):
+        i, j = divmod(n, HOP)
+        later = frames[min(i + 1, len(frames) - 1)]
+        for s, (b0, b1, b2, _, a1, a2) in enumerate(frames[i] + (later - frames[i]) * j / HOP):
+            y = b0 * x + state[s, 0]
+            state[s] = b1 * x - a1 * y + state[s, 1], b2 * x - a2 * y
+            x = y
+        out[n] = x
+    return out
+
+
+def moving_sections(rng, *shape) -> np.ndarray:
+    logits = rng.normal(0, 0.7, (*shape, 5))
+    return np.asarray(core.stable_biquad(jnp.asarray(logits)))
+
+
+# values
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_samples", [1, 64, 65, 1000])
+def test_sos_filter_is_scipys(n_samples, dtype):
+    audio, sos = noise(3, n_samples).astype(dtype), BAND.astype(dtype)
+    exact = sos.astype(np.float64), audio.astype(np.float64)
+    expected, zf = scipy.signal.sosfilt(*exact, zi=np.zeros((len(sos), 3, 2)))
+    state, out = core.sos_filter_step(None, jnp.asarray(audio), jnp.asarray(sos))
+    assert out.dtype == dtype
+    bound = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(out, expected, atol=bound)
+    np.testing.assert_allclose(state, np.moveaxis(zf, 1, 0), atol=bound)
+
+
+@pytest.mark.parametrize(
+    ("frequency_hz", "kind", "q"),
+    [
+        (40.0, "lowpass", 10.0),
+        (100.0, "bandpass", 30.0),
+        (20.0, "highpass", 0.7),
+        (23e3, "peak", 9.0),
+    ],
+)
+def test_narrow_filters_at_the_ends_keep_their_digits(frequency_hz, kind, q):
+    section = core.biquad(frequency_hz, kind=kind, sample_rate=48000, q=q, gain_db=6.0)
+    sos = np.asarray(section, np.float32)[None]
+    audio = noise(20000).astype(np.float32)
+    expected = scipy.signal.sosfilt(sos.astype(np.float64), audio.astype(np.float64))
+    peak = np.abs(expected).max()
+    fixed = core.sos_filter(jnp.asarray(audio), jnp.asarray(sos))
+    assert np.abs(fixed - expected).max() < 4e-5 * peak
+    frames = jnp.broadcast_to(jnp.asarray(sos), (21, 1, 6))
+    moving = core.sos_filter(jnp.asarray(audio), frames, hop_length=1000)
+    assert np.abs(moving - expected).max() < 4e-5 * peak
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_allpole_is_scipys(dtype):
+    audio, coefficients = noise(2, 300).astype(dtype), PREDICTOR.astype(dtype)
+    exact = np.concatenate([[1], coefficients]).astype(np.float64)
+    expected = scipy.signal.lfilter([1], exact, audio.astype(np.float64))
+    out = core.allpole(jnp.asarray(audio), jnp.asarray(coefficients))
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out, expected, atol=2e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [5 * HOP, 5 * HOP + 3])
+def test_a_moving_filter_is_its_definition(n_samples, rng):
+    frames = moving_sections(rng, 6, 2)
+    audio = noise(n_samples)
+    out = core.sos_filter(jnp.asarray(audio), jnp.asarray(frames), hop_length=HOP)
+    assert_close(out, moving_filter(audio, frames), scale=100)
+
+
+def test_filters_differ_over_the_batch(rng):
+    audio, sos = jnp.asarray(noise(2, 1, 100)), jnp.asarray(np.stack([GENTLE, GENTLE[::-1]]))
+    out = core.sos_filter(audio, sos[:, None])
+    for i in range(2):
+        expected = scipy.signal.sosfilt(np.array(sos[i]), np.array(audio[i, 0]))
+        assert_close(out[i, 0], expected, scale=4)
+    both = core.sos_filter(audio[1, 0], sos)
+    assert_close(both[1], out[1, 0], scale=4)
+
+
+def test_reflection_coefficients_step_up_to_levinsons():
+    k = np.array([0.5, -0.3, 0.8])
+    expected = np.array([1.0])
+    for value in k:
+        longer = np.append(expected, 0)
+        expected = longer + value * longer[::-1]
+    assert_close(core.reflection_to_allpole(jnp.asarray(k)), expected[1:])
+
+
+# physics
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_dc", "at_frequency", "at_nyquist"),
+    [
+        ("lowpass", 0, 20 * np.log10(2.0), None),
+        ("highpass", None, 20 * np.log10(2.0), 0),
+        ("bandpass", None, 0, None),
+        ("notch", 0, None, 0),
+        ("allpass", 0, 0, 0),
+        ("peak", 0, 6, 0),
+        ("low_shelf", 6, 3, 0),
+        ("high_shelf", 0, 3, 6),
+    ],
+)
+def test_gains_are_where_the_names_say(kind, at_dc, at_frequency, at_nyquist):
+    frequencies = jnp.asarray([50.0, 1000.0, 7000.0])
+    sections = core.biquad(frequencies, kind=kind, sample_rate=SAMPLE_RATE, q=2.0, gain_db=6.0)
+    for section, frequency_hz in zip(sections, frequencies, strict=True):
+        points = [1e-9, float(frequency_hz), SAMPLE_RATE / 2 * (1 - 1e-12)]
+        got = response_db(section, points)
+        for level, expected in zip(got, (at_dc, at_frequency, at_nyquist), strict=True):
+            if expected is None:
+                assert level < -100
+            else:
+                np.testing.assert_allclose(level, expected, atol=2e-3)
+
+
+def test_quality_is_centre_over_bandwidth():
+    section = core.biquad(500.0, kind="bandpass", sample_rate=SAMPLE_RATE, q=5.0)
+    # The bilinear transform warps frequencies: the -3 dB points are 100 Hz apart on its scale.
+    hz = np.linspace(300, 800, 20001)
+    inside = hz[response_db(section, hz) > -10 * np.log10(2)]
+    low, high = (np.tan(np.pi * f / SAMPLE_RATE) for f in inside[[0, -1]])
+    assert np.tan(np.pi * 500 / SAMPLE_RATE) / (high - low) == pytest.approx(5, rel=1e-3)
+
+
+def test_one_pole_follows_a_step_with_its_time_constant():
+    section = core.one_pole(0.01, sample_rate=SAMPLE_RATE)
+    out = run(jnp.ones(1600, section.dtype), section[None])
+    expected = 1 - np.exp(-np.arange(1, 1601) / (0.01 * SAMPLE_RATE))
+    np.testing.assert_allclose(out, expected, atol=2e-6)
+    through = core.sos_filter(jnp.arange(3.0), core.one_pole(0.0, sample_rate=8000)[None])
+    assert_close(through, [0, 1, 2])
+
+
+def test_any_logits_are_stable(rng):
+    for scale in (1.0, 3.0):
+        section = np.asarray(core.stable_biquad(jnp.asarray(rng.normal(0, scale, (500, 5)))))
+        poles = np.array([np.roots([1, *row[4:]]) for row in section])
+        assert np.abs(poles).max() < 1
+    reflection = np.tanh(rng.normal(0, 2, (200, 6)))
+    rows = np.asarray(core.reflection_to_allpole(jnp.asarray(reflection)))
+    assert max(np.abs(np.roots([1, *row])).max() for row in rows) < 1
+
+
+# streaming
+
+
+def test_blocks_equal_the_whole(rng):
+    audio = jnp.asarray(noise(2, 300))
+    filters = {
+        "sos": (core.sos_filter_step, core.sos_filter_init, core.sos_filter, BAND),
+        "allpole": (core.allpole_step, core.allpole_init, core.allpole, PREDICTOR),
+    }
+    for step, init, whole, coefficients in filters.values():
+        coefficients = jnp.asarray(coefficients)
+        state, out = init(coefficients, batch_shape=(2,)), []
+        for start, end in [(0, 1), (1, 101), (101, 228), (228, 300)]:
+            state, block = step(state, audio[:, start:end], coefficients)
+            out.append(block)
+        expected = whole(audio, coefficients)
+        np.testing.assert_allclose(np.concatenate(out, -1), expected, atol=1e-5)
+
+
+def test_blocks_of_a_moving_filter_equal_the_whole(rng):
+    frames, audio = jnp.asarray(moving_sections(rng, 7, 2)), jnp.asarray(noise(6 * HOP + 5))
+    state, out = core.sos_filter_init(frames[0]), []
+    for start, end in [(0, 1), (1, 4), (4, 6)]:
+        samples = slice(start * HOP, end * HOP if end < 6 else None)
+        rows = slice(start, end + 1)
+        state, block = core.sos_filter_step(state, audio[samples], frames[rows], hop_length=HOP)
+        out.append(block)
+    expected = core.sos_filter(audio, frames, hop_length=HOP)
+    np.testing.assert_allclose(np.concatenate(out), expected, atol=1e-5)
+
+
+def test_no_samples_leave_the_state():
+    state = jnp.ones((2, 2))
+    after, out = core.sos_filter_step(state, jnp.zeros(0), jnp.asarray(GENTLE))
+    np.testing.assert_array_equal(after, state)
+    assert out.shape == (0,)
+
+
+# gradients
+
+
+def test_gradients_equal_differences(rng):
+    audio = noise(70)
+    check_grads(core.sos_filter, audio, GENTLE)
+    check_grads(core.allpole, audio, PREDICTOR)
+    moving = partial(core.sos_filter, hop_length=HOP)
+    check_grads(moving, audio[:HOP], 0.5 * moving_sections(rng, 2, 1))
+
+
+@pytest.mark.parametrize("kind", ["lowpass", "bandpass", "allpass", "peak", "high_shelf"])
+def test_gradients_of_designs_equal_differences(kind):
+    design = partial(core.biquad, kind=kind, sample_rate=SAMPLE_RATE)
+    check_grads(lambda f, q, g: design(1e3 * f, q=q, gain_db=g), 1.3, 0.8, -3.0)
+
+
+def test_gradients_are_finite_at_the_bad_points():
+    edges = np.array([1e-3, SAMPLE_RATE / 2 - 1e-2])
+    for kind in ("lowpass", "notch", "low_shelf"):
+        assert_finite_grads(partial(core.biquad, kind=kind, sample_rate=SAMPLE_RATE), edges)
+    assert_finite_grads(partial(core.one_pole, sample_rate=SAMPLE_RATE), np.array([0.0, 1e-9, 1e9]))
+    assert_finite_grads(core.stable_biquad, np.zeros((2, 5)))
+    assert_finite_grads(core.sos_filter, np.zeros(70), GENTLE)
+    one = jax.grad(lambda t: core.one_pole(t, sample_rate=SAMPLE_RATE)[0])(0.0)
+    assert one == 0
+
+
+# transformations
+
+
+def test_transformations(rng):
+    check_transformations(core.sos_filter, noise(2, 100), np.stack([GENTLE, GENTLE[::-1]]), scale=4)
+    check_transformations(
+        core.allpole, noise(2, 100), np.stack([PREDICTOR, PREDICTOR / 2]), scale=9
+    )
+    moving = partial(core.sos_filter, hop_length=HOP)
+    check_transformations(moving, noise(2, 2 * HOP), moving_sections(rng, 2, 3, 2), scale=9)
+    check_dtypes(core.sos_filter, noise(10), GENTLE)
+    check_dtypes(partial(core.biquad, kind="peak", sample_rate=8000), np.array([100.0]))
+
+
+# boundary
+
+
+def test_arguments_that_are_off_are_refused():
+    audio, sos = jnp.ones(16), jnp.asarray(GENTLE)
+    with pytest.raises(ValueError, match="same number of frames, got 2 and 3"):
+        core.sos_filter(audio, sos[None].repeat(2, 0), hop_length=8)
+    with pytest.raises(ValueError, match=r"batch axes .* \(3,\) of `sos`"):
+        core.sos_filter(jnp.ones((2, 16)), sos[None].repeat(3, 0))
+    with pytest.raises(ValueError, match="`sample_rate` must be at least 1, got 0"):
+        core.biquad(100.0, kind="peak", sample_rate=0)
