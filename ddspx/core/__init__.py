@@ -103,3 +103,17 @@ from ddspx.core.synthesis._phase import (
     advance_phase as advance_phase,
     cumulative_phase as cumulative_phase,
 )
+
+# Classic waveforms
+from ddspx.core.synthesis._waveforms import (
+    pulse as pulse,
+    sawtooth as sawtooth,
+    square as square,
+    triangle as triangle,
+)
+
+# Wavetables
+from ddspx.core.synthesis._wavetable import (
+    harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
+    wavetable_synthesis as wavetable_synthesis,
+)

@@ -23,3 +23,13 @@ from ddspx.core.synthesis._phase import (
     advance_phase as advance_phase,
     cumulative_phase as cumulative_phase,
 )
+from ddspx.core.synthesis._waveforms import (
+    pulse as pulse,
+    sawtooth as sawtooth,
+    square as square,
+    triangle as triangle,
+)
+from ddspx.core.synthesis._wavetable import (
+    harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
+    wavetable_synthesis as wavetable_synthesis,
+)

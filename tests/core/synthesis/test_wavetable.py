@@ -1,0 +1,207 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+)
+
+from ddspx import core
+
+SAMPLE_RATE, HOP = 16000, 16
+RATES = {"hop_length": HOP, "sample_rate": SAMPLE_RATE}
+wavetable_synthesis = jax.jit(
+    core.wavetable_synthesis, static_argnames=("hop_length", "sample_rate", "n_samples")
+)
+
+
+def definition(f0_hz, amplitudes, wavetables, n_samples=None):
+    """The docstring, sample by sample; `wavetables` with a frames axis."""
+    frames, length = wavetables.shape
+    n_samples = (frames - 1) * HOP if n_samples is None else n_samples
+    audio, phase = np.zeros(n_samples), 0.0
+
+    def read(table):
+        position = (phase % 1) * length
+        i = int(position)
+        after = table[(i + 1) % length]
+        return table[i % length] + (position - i) * (after - table[i % length])
+
+    for n in range(n_samples):
+        i, j = divmod(n, HOP)
+        later = min(i + 1, frames - 1)
+        u = j / HOP
+        fade = 0.5 - 0.5 * np.cos(np.pi * u)
+        gain = (1 - fade) * amplitudes[i] + fade * amplitudes[later]
+        audio[n] = gain * ((1 - u) * read(wavetables[i]) + u * read(wavetables[later]))
+        phase += ((1 - u) * f0_hz[i] + u * f0_hz[later]) / SAMPLE_RATE
+    return audio
+
+
+def controls(rng, frames=8, length=37, batch=()):
+    return (
+        rng.uniform(100, 900, (*batch, frames)),
+        rng.uniform(0, 1, (*batch, frames)),
+        rng.standard_normal((*batch, frames, length)),
+    )
+
+
+# values
+
+
+@pytest.mark.parametrize("n_samples", [None, 7 * HOP + 9])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_changing_tables_equal_the_definition(dtype, n_samples, rng):
+    args = [x.astype(dtype) for x in controls(rng)]
+    audio = wavetable_synthesis(*args, **RATES, n_samples=n_samples)
+    assert audio.dtype == dtype
+    expected = definition(*(x.astype(np.float64) for x in args), n_samples)
+    # The slope between entries of 37 random ones is some 37 times 3 in a cycle.
+    np.testing.assert_allclose(audio, expected, atol=3e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_table_equals_the_definition(dtype, rng):
+    f0_hz, amplitudes, tables = (x.astype(dtype) for x in controls(rng))
+    audio = wavetable_synthesis(f0_hz, amplitudes, tables[0], **RATES)
+    expected = definition(f0_hz, amplitudes, np.repeat(tables[:1], len(tables), 0))
+    np.testing.assert_allclose(audio, expected, atol=3e-5 if dtype == np.float32 else 1e-12)
+
+
+def test_tables_of_harmonics_are_their_sum():
+    distribution = noise(3, 5)
+    m, k = np.arange(12), np.arange(1, 6)
+    expected = distribution @ np.sin(2 * np.pi * k[:, None] * m / 12)
+    for dtype in DTYPES:
+        table = core.harmonic_distribution_to_wavetable(
+            jnp.asarray(distribution, dtype), table_length=12
+        )
+        assert_close(table, expected, scale=4.0)
+
+
+# physics
+
+
+def test_it_sounds_like_harmonic_synthesis_one_sample_later():
+    frames = 20
+    f0_hz, ones = jnp.full(frames, 313.0), jnp.ones(frames)
+    distribution = jnp.asarray(np.random.default_rng(0).uniform(0, 1, 9))
+    table = core.harmonic_distribution_to_wavetable(distribution, table_length=4096)
+    audio = wavetable_synthesis(f0_hz, ones, table, **RATES)
+    bank = jnp.broadcast_to(distribution, (frames, 9))
+    harmonic = core.harmonic_synthesis(f0_hz, ones, bank, **RATES)
+    # Linear reading: (pi k / L)**2 / 2 of each harmonic at most.
+    bound = float((distribution * (np.pi * np.arange(1, 10) / 4096) ** 2).sum())
+    assert np.abs(audio[1:] - harmonic[:-1]).max() < bound + 1e-6
+
+
+def test_minutes_do_not_drift():
+    seconds, f_hz, hop_length = 120, np.float32(7001.013), 4000
+    frames = 1 + seconds * SAMPLE_RATE // hop_length
+    saw = jnp.linspace(-1, 1, 1000, dtype=jnp.float32)
+    audio = wavetable_synthesis(
+        jnp.full(frames, f_hz),
+        jnp.ones(frames, jnp.float32),
+        saw,
+        hop_length=hop_length,
+        sample_rate=SAMPLE_RATE,
+    )
+    n = np.arange(seconds * SAMPLE_RATE)[-50000:]
+    cycles = np.longdouble(f_hz) * n / SAMPLE_RATE % 1
+    inside = cycles < 0.998
+    expected = (-1 + 2 * 1000 / 999 * cycles).astype(float)
+    assert np.abs(np.asarray(audio)[-50000:] - expected)[inside].max() < 1e-6
+
+
+def test_the_last_entry_leads_into_the_first():
+    table = jnp.array([0.0, 1.0, 2.0, 3.0])
+    audio = wavetable_synthesis(
+        jnp.full(2, 250.0), jnp.ones(2), table, hop_length=16, sample_rate=4000
+    )
+    one_period = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.25, 2.5, 2.75, 3, 2.25, 1.5, 0.75]
+    assert_close(audio, one_period)
+
+
+def test_a_batch_shares_a_table_or_has_its_own(rng):
+    f0_hz, amplitudes, tables = (jnp.asarray(x) for x in controls(rng, batch=(3,)))
+    run = partial(wavetable_synthesis, **RATES)
+    for i in range(3):
+        one = run(f0_hz[i], amplitudes[i], tables[0, 0])
+        assert_close(run(f0_hz, amplitudes, tables[0, 0])[i], one, scale=4)
+        one = run(f0_hz[i], amplitudes[i], tables[i, 0])
+        assert_close(run(f0_hz, amplitudes, tables[:, 0])[i], one, scale=4)
+        one = run(f0_hz[i], amplitudes[i], tables[0])
+        assert_close(run(f0_hz, amplitudes, tables[:1])[i], one, scale=4)
+
+
+# gradients
+
+
+@pytest.mark.parametrize("changing", [True, False])
+def test_gradients_equal_differences(changing, rng):
+    f0_hz, amplitudes, tables = controls(rng, frames=4, length=9)
+    run = partial(core.wavetable_synthesis, **RATES, n_samples=3 * HOP + 5)
+    # A short step: the slope changes at every entry of the table.
+    check_grads(run, f0_hz, amplitudes, tables if changing else tables[0], eps=1e-7, rtol=1e-5)
+
+
+def test_the_gradient_of_a_sine_finds_its_phase():
+    # d/df of sin(2 pi f n / fs) is 2 pi n / fs cos(...), up to the reading of the table.
+    table = core.harmonic_distribution_to_wavetable(jnp.ones(1), table_length=4096)
+    n = np.arange(4 * HOP)
+
+    def run(f_hz):
+        return core.wavetable_synthesis(jnp.full(5, f_hz), jnp.ones(5), table, **RATES)
+
+    slope = jax.jit(jax.jacfwd(run))(440.0)
+    angle = 2 * np.pi * n / SAMPLE_RATE
+    np.testing.assert_allclose(slope, angle * np.cos(440 * angle), atol=1e-4)
+
+
+def test_gradients_are_finite_at_the_bad_points():
+    bad_hz = np.repeat(np.array([0.0, 8000.0, 1e5])[:, None], 4, 1)
+    run = partial(core.wavetable_synthesis, **RATES)
+    assert_finite_grads(run, bad_hz, np.zeros((3, 4)), np.zeros((3, 4, 5)))
+
+
+# transformations
+
+
+@pytest.mark.parametrize("changing", [True, False])
+def test_transformations(changing, rng):
+    f0_hz, amplitudes, tables = controls(rng, frames=5, batch=(3,))
+    run = partial(core.wavetable_synthesis, **RATES, n_samples=4 * HOP + 3)
+    check_transformations(run, f0_hz, amplitudes, tables if changing else tables[:, 0], scale=10)
+
+
+# dtypes
+
+
+def test_dtypes(rng):
+    check_dtypes(jax.jit(partial(core.wavetable_synthesis, **RATES)), *controls(rng))
+    check_dtypes(core.harmonic_distribution_to_wavetable, noise(2, 4))
+
+
+# boundary
+
+
+def test_refuses_what_it_cannot_do():
+    ones, table = jnp.ones(4), jnp.ones(8)
+    with pytest.raises(ValueError, match="`f0_hz` and `wavetables` must have the same number of"):
+        core.wavetable_synthesis(ones, ones, jnp.ones((3, 8)), **RATES)
+    with pytest.raises(ValueError, match=r"`wavetables.shape\[-1\]` must be at least 1"):
+        core.wavetable_synthesis(ones, ones, table[:0], **RATES)
+    with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
+        core.wavetable_synthesis(jnp.ones((2, 4)), ones, jnp.ones((3, 8)), **RATES)
+    with pytest.raises(ValueError, match="`n_samples` must be from 48 to 63"):
+        core.wavetable_synthesis(ones, ones, table, **RATES, n_samples=64)
+    with pytest.raises(ValueError, match="`table_length` must be more than twice the number"):
+        core.harmonic_distribution_to_wavetable(jnp.ones(8), table_length=16)
