@@ -75,6 +75,9 @@ from ddspx.core.filters._fir import (
 # Losses
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
 
+# Envelopes
+from ddspx.core.synthesis._envelopes import adsr as adsr
+
 # Harmonics of one pitch
 from ddspx.core.synthesis._harmonic import (
     HarmonicState as HarmonicState,

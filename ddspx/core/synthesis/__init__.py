@@ -1,5 +1,6 @@
 """Synthesis: controls on the frame rule to audio."""
 
+from ddspx.core.synthesis._envelopes import adsr as adsr
 from ddspx.core.synthesis._harmonic import (
     HarmonicState as HarmonicState,
     harmonic_synthesis as harmonic_synthesis,
