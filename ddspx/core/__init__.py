@@ -58,6 +58,13 @@ from ddspx.core.analysis._pitch import (
 from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
 
 # Effects
+from ddspx.core.effects._delay import (
+    DelayState as DelayState,
+    modulated_delay as modulated_delay,
+    variable_delay as variable_delay,
+    variable_delay_init as variable_delay_init,
+    variable_delay_step as variable_delay_step,
+)
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,

@@ -1,5 +1,12 @@
 """Effects: audio to audio."""
 
+from ddspx.core.effects._delay import (
+    DelayState as DelayState,
+    modulated_delay as modulated_delay,
+    variable_delay as variable_delay,
+    variable_delay_init as variable_delay_init,
+    variable_delay_step as variable_delay_step,
+)
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
