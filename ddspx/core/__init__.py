@@ -44,6 +44,8 @@ from ddspx.core._upsampling import (
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
+    power_db as power_db,
+    rms as rms,
 )
 
 # Pitch
@@ -55,7 +57,7 @@ from ddspx.core.analysis._pitch import (
     viterbi as viterbi,
     yin as yin,
 )
-from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
+from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
 
 # Effects
 from ddspx.core.effects._delay import (

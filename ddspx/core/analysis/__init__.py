@@ -3,6 +3,8 @@
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
+    power_db as power_db,
+    rms as rms,
 )
 from ddspx.core.analysis._pitch import (
     PitchPosterior as PitchPosterior,
@@ -12,4 +14,4 @@ from ddspx.core.analysis._pitch import (
     viterbi as viterbi,
     yin as yin,
 )
-from ddspx.core.analysis._stft import spectrogram as spectrogram, stft as stft
+from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft

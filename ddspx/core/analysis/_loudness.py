@@ -1,12 +1,15 @@
-"""Loudness: A-weighted spectral power in decibels, on the frame rule."""
+"""Loudness and level: power in decibels, A-weighted or not, on the frame rule."""
 
+import math
 from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Float
+from ddspx.core._framing import frame, n_frames
+from ddspx.core._numerics import safe_sqrt
 from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
 
@@ -96,6 +99,112 @@ def loudness_db(
     weights = (10 ** (gains_db / 10) / gains_db.size).astype(power.dtype)
     weighted = jnp.sum(power * weights.reshape((1,) * (power.ndim - 1) + (-1,)), axis=-1)
     return power_to_db(weighted, range_db=range_db)
+
+
+def rms(
+    audio: Float[Array, "*batch samples"], *, hop_length: int, win_length: int
+) -> Float[Array, "*batch frames"]:
+    r"""Root of the mean square, on the frame rule.
+
+    .. math:: r[i] = \sqrt{\frac1W \sum_{m=0}^{W-1} x[iH + m - \lfloor W/2 \rfloor]^2}
+
+    with silence outside the audio.
+
+    Args:
+      audio: linear amplitude.
+      hop_length: distance between frames, in samples. Static.
+      win_length: length of the (rectangular) window, in samples. Static.
+
+    Returns:
+      Amplitude of the audio around each sample ``i * hop_length``, in the dtype of the input; a
+      sine of amplitude `a` reads ``a / sqrt(2)``.
+
+    Raises:
+      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      ValueError: a size is below 1.
+
+    Properties:
+      Differentiable in `audio`; the root's gradient at zero is defined as zero, so silence gives
+      zeros. Memory is that of the audio where `hop_length` divides `win_length`. Static: the
+      sizes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.rms(jnp.ones(8), hop_length=4, win_length=2).tolist()
+      [0.7071067690849304, 1.0, 0.7071067690849304]
+
+    References:
+      ``librosa.feature.rms(y=..., center=True)``. DDSP's ``compute_rms_energy`` has an infinite
+      gradient at silence, which makes a NaN of it.
+    """
+    return safe_sqrt(_mean_square(audio, hop_length, win_length))
+
+
+def power_db(
+    audio: Float[Array, "*batch samples"],
+    *,
+    hop_length: int,
+    win_length: int,
+    range_db: float = 80.0,
+) -> Float[Array, "*batch frames"]:
+    r"""Mean square in decibels, on the frame rule.
+
+    .. math:: L[i] = \max(20 \log_{10} r[i], -R)
+
+    with :math:`r` of :func:`rms`.
+
+    Args:
+      audio: linear amplitude, full scale at 1.
+      hop_length: distance between frames, in samples. Static.
+      win_length: length of the (rectangular) window, in samples. Static.
+      range_db: silence reads ``-range_db``. Static.
+
+    Returns:
+      Level of the audio around each sample ``i * hop_length``, in the dtype of the input: 0 dB
+      for a square wave at full scale, -3 dB for a sine.
+
+    Raises:
+      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      ValueError: a size is below 1.
+
+    Properties:
+      Differentiable in `audio`; the gradient is zero at and below the floor. Static: all but
+      `audio`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> audio = jnp.array([0.0, 0.0, 0.0, 0.1, -0.1, 0.1])
+      >>> [round(v, 1) for v in core.power_db(audio, hop_length=2, win_length=2).tolist()]
+      [-80.0, -80.0, -20.0, -23.0]
+
+    References:
+      DDSP's ``compute_power``.
+    """
+    return power_to_db(_mean_square(audio, hop_length, win_length), range_db=range_db)
+
+
+def _mean_square(audio: Array, hop_length: int, win_length: int) -> Array:
+    """Mean of the squares in each frame.
+
+    Windows are sums of blocks as long as the greatest common divisor of hop and window, so what
+    overlaps are the blocks' sums and not the samples. (Differences of one running sum would
+    need less still, but lose quiet passages after loud ones to rounding.)
+    """
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    hop_length = positive_int("hop_length", hop_length)
+    win_length = positive_int("win_length", win_length)
+    samples = audio.shape[-1]
+    size = math.gcd(hop_length, win_length)
+    per_window = win_length // size
+    # What `frame` does not shift by whole blocks, to start windows on the edge of a block.
+    left = win_length // 2 - per_window // 2 * size
+    edges = [(0, 0)] * (audio.ndim - 1) + [(left, -(samples + left) % size)]
+    blocks = jnp.pad(jnp.square(audio), edges).reshape(*audio.shape[:-1], -1, size).sum(-1)
+    windows = frame(blocks, frame_length=per_window, hop_length=hop_length // size)
+    return windows.sum(-1)[..., : n_frames(samples, hop_length=hop_length)] / win_length
 
 
 def _a_weighting_db(frequencies_hz, xp: ModuleType):

@@ -79,7 +79,43 @@ def test_silence_reads_the_floor():
     np.testing.assert_allclose(loudness(np.zeros(1000), range_db=60.0), -60, rtol=1e-6)
 
 
+# Windows longer and shorter than the hop, odd ones, sizes with and without a common divisor.
+LEVELS = [(100, 8, 32), (101, 8, 33), (64, 12, 8), (50, 7, 3), (9, 16, 4), (40, 6, 15), (1, 4, 8)]
+
+
+@pytest.mark.parametrize(("n_samples", "hop_length", "win_length"), LEVELS)
+def test_rms_and_power_are_their_definitions(n_samples, hop_length, win_length):
+    audio = noise(n_samples)
+    padded = np.pad(audio, win_length)
+    starts = hop_length * np.arange(1 + n_samples // hop_length) + win_length - win_length // 2
+    expected = np.array([np.mean(padded[i : i + win_length] ** 2) for i in starts])
+    sizes = {"hop_length": hop_length, "win_length": win_length}
+    assert_close(core.rms(jnp.asarray(audio), **sizes), np.sqrt(expected))
+    power = core.power_db(jnp.asarray(audio), **sizes, range_db=20.0)
+    assert_close(power, np.maximum(10 * np.log10(np.maximum(expected, 1e-9)), -20), scale=20)
+
+
+def test_rms_is_librosas():
+    audio = noise(2, 3000)
+    sizes = {"frame_length": 512, "hop_length": 64}
+    expected = librosa.feature.rms(y=audio, **sizes, dtype=np.float64)[:, 0]
+    assert_close(core.rms(jnp.asarray(audio), hop_length=64, win_length=512), expected)
+
+
 # Physics
+
+
+def test_a_quiet_passage_after_a_loud_one_keeps_its_level():
+    # A running sum in float32 would lose it: 1e-4 squared is far below a rounding of 1e6.
+    audio = np.concatenate([np.full(100000, 4.0), np.full(1000, 1e-4)]).astype(np.float32)
+    levels = core.rms(jnp.asarray(audio), hop_length=100, win_length=200)
+    np.testing.assert_allclose(levels[1002:-1], 1e-4, rtol=1e-5)
+
+
+def test_a_sine_reads_three_decibels_below_its_peak():
+    tone = jnp.asarray(sine(1000, 1600, sample_rate=RATE, amplitude=0.5))
+    power = core.power_db(tone, hop_length=160, win_length=320)
+    assert_close(power[1:-1], np.full(9, 20 * np.log10(0.5 / np.sqrt(2))), scale=20)
 
 
 def test_ten_times_the_amplitude_is_twenty_decibels():
@@ -108,6 +144,16 @@ def test_loudness_gradients():
     check_grads(core.a_weighting_db, np.array([50.0, 440.0, 9000.0]), order=1)
 
 
+@pytest.mark.parametrize("f", [core.rms, core.power_db])
+def test_level_gradients(f):
+    def level(audio):
+        return f(audio, hop_length=4, win_length=6)
+
+    check_grads(level, noise(20))
+    for audio in (np.zeros(20), 1e-30 * noise(20), np.eye(1, 20, 3)[0]):
+        assert_finite_grads(level, audio)
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1e-6, 1.0])
 def test_gradients_are_finite_at_any_level(level):
     assert_finite_grads(loudness, np.full(600, level))
@@ -123,10 +169,14 @@ def test_gradients_are_finite_at_zero_hertz():
 
 def test_loudness_transformations():
     check_transformations(loudness, noise(3, 700), scale=20)
+    for f in (core.rms, core.power_db):
+        check_transformations(lambda x, f=f: f(x, hop_length=4, win_length=6), noise(3, 40))
 
 
 def test_loudness_keeps_the_dtype():
     check_dtypes(loudness, noise(700))
+    for f in (core.rms, core.power_db):
+        check_dtypes(lambda x, f=f: f(x, hop_length=4, win_length=6), noise(40))
     check_dtypes(core.a_weighting_db, np.array([0.0, 100.0]))
 
 
@@ -144,3 +194,10 @@ def test_a_floor_below_the_smallest_float_is_finite():
     silence = jnp.zeros(600, jnp.float32)
     level = core.loudness_db(silence, sample_rate=16000, hop_length=256, range_db=400.0)
     np.testing.assert_array_equal(level, -400)
+
+
+@pytest.mark.parametrize("f", [core.rms, core.power_db])
+@pytest.mark.parametrize("name", ["hop_length", "win_length"])
+def test_wrong_sizes_of_a_level_are_named(f, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+        f(jnp.zeros(100), **{"hop_length": 4, "win_length": 8, name: 0})

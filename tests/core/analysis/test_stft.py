@@ -1,8 +1,10 @@
+import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
 from helpers import (
+    DTYPES,
     assert_close,
     assert_finite_grads,
     check_dtypes,
@@ -68,7 +70,66 @@ def test_spectrogram_is_the_magnitude_and_its_square():
     assert_close(power, spectrum**2, scale=16)
 
 
+# A hop that leaves gaps between the windows, one frame, lengths between two frames.
+INVERSES = [
+    # n_samples, n_fft, hop_length, win_length
+    (100, 16, 4, None),
+    (103, 16, 5, 11),
+    (33, 15, 4, None),
+    (47, 12, 20, 8),
+    (3, 16, 4, None),
+    (90, 8, 8, None),
+]
+
+
+@pytest.mark.parametrize(("n_samples", "n_fft", "hop_length", "win_length"), INVERSES)
+def test_istft_is_the_least_squares_solution(n_samples, n_fft, hop_length, win_length):
+    sizes = {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length}
+    frames = core.n_frames(n_samples, hop_length=hop_length)
+    target = noise(frames, n_fft // 2 + 1) + 1j * noise(frames, n_fft // 2 + 1, seed=1)
+    # The forward transform as a matrix, inner bins counted twice; the least-norm solution is
+    # zero where no window reaches.
+    columns = [definition(row, n_fft, hop_length, win_length) for row in np.eye(n_samples)]
+    twice = np.full(n_fft // 2 + 1, 2.0)
+    twice[0] = 1
+    target.imag[:, 0] = 0
+    if n_fft % 2 == 0:
+        twice[-1] = 1
+        target.imag[:, -1] = 0
+    matrix = np.stack([(np.sqrt(twice) * c).ravel() for c in columns], axis=1)
+    goal = (np.sqrt(twice) * target).ravel()
+    expected = np.linalg.lstsq(
+        np.concatenate([matrix.real, matrix.imag]), np.concatenate([goal.real, goal.imag])
+    )[0]
+    actual = core.istft(jnp.asarray(target), **sizes, n_samples=n_samples)
+    np.testing.assert_allclose(actual, expected, atol=1e-9 if DTYPES[-1] is np.float64 else 1e-3)
+
+
+@pytest.mark.parametrize(("hop_length", "win_length"), [(64, None), (100, 200), (128, None)])
+def test_istft_is_librosas_with_the_axes_exchanged(hop_length, win_length):
+    sizes = {"n_fft": 256, "hop_length": hop_length, "win_length": win_length}
+    spectrum = librosa.stft(noise(2, 3000), **sizes) * np.exp(1j * noise(129, 1))
+    expected = librosa.istft(spectrum, **sizes)
+    del sizes["n_fft"]
+    actual = core.istft(jnp.asarray(np.swapaxes(spectrum, -1, -2)), **sizes)
+    assert_close(actual, expected, scale=30)
+
+
 # Physics
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("n_samples", "n_fft", "hop_length", "win_length"),
+    [(1000, 64, 16, None), (1001, 64, 20, 50), (777, 33, 11, None), (5, 64, 16, None)],
+)
+def test_istft_inverts_stft(n_samples, n_fft, hop_length, win_length, dtype):
+    audio = noise(2, n_samples).astype(dtype)
+    sizes = {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length}
+    spectrum = core.stft(jnp.asarray(audio), **sizes)
+    actual = core.istft(spectrum, **sizes, n_samples=n_samples)
+    assert actual.dtype == dtype
+    assert_close(actual, audio, scale=4)
 
 
 def test_a_tone_on_a_bin_reads_a_quarter_of_the_window():
@@ -116,7 +177,29 @@ def test_magnitude_gradients_are_finite(audio):
     assert_finite_grads(lambda x: core.spectrogram(x, n_fft=16, hop_length=4), audio)
 
 
+def test_istft_gradients():
+    def f(real, imaginary):
+        return core.istft(real + 1j * imaginary, hop_length=3, n_samples=11)
+
+    check_grads(f, noise(4, 5), noise(4, 5, seed=1))
+    assert_finite_grads(f, np.zeros((4, 5)), np.zeros((4, 5)))
+
+
 # Transformations and dtypes
+
+
+def test_istft_transformations():
+    check_transformations(
+        lambda real, imaginary: core.istft(real + 1j * imaginary, hop_length=3),
+        noise(3, 4, 5),
+        noise(3, 4, 5, seed=1),
+    )
+
+
+def test_the_inverse_of_a_long_spectrum_has_no_long_constant():
+    spectrum = jax.ShapeDtypeStruct((5000, 9), np.complex64)
+    text = jax.jit(lambda s: core.istft(s, hop_length=4)).lower(spectrum).as_text()
+    assert len(text) < 30000
 
 
 def test_stft_transformations():
@@ -129,6 +212,20 @@ def test_output_precision_is_the_inputs():
 
 
 # Boundary errors
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("`n_fft` must be 16 or 17 for 9 bins, got 15", {"n_fft": 15}),
+        ("`win_length` must be at most `n_fft`", {"win_length": 17}),
+        ("`n_samples` must be from 12 to 15", {"n_samples": 16}),
+        ("`hop_length` must be at least 1", {"hop_length": 0}),
+    ],
+)
+def test_what_istft_cannot_invert_is_refused(message, arguments):
+    with pytest.raises(ValueError, match=message):
+        core.istft(jnp.zeros((4, 9), complex), **{"hop_length": 4, **arguments})
 
 
 @pytest.mark.parametrize(
