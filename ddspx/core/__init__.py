@@ -70,6 +70,8 @@ from ddspx.core.effects._delay import (
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
+    exponential_reverb_ir as exponential_reverb_ir,
+    filtered_noise_reverb_ir as filtered_noise_reverb_ir,
     reverb_init as reverb_init,
     reverb_step as reverb_step,
 )
@@ -79,6 +81,21 @@ from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
+)
+
+# Recursive filters
+from ddspx.core.filters._iir import (
+    BiquadKind as BiquadKind,
+    allpole as allpole,
+    allpole_init as allpole_init,
+    allpole_step as allpole_step,
+    biquad as biquad,
+    one_pole as one_pole,
+    reflection_to_allpole as reflection_to_allpole,
+    sos_filter as sos_filter,
+    sos_filter_init as sos_filter_init,
+    sos_filter_step as sos_filter_step,
+    stable_biquad as stable_biquad,
 )
 
 # Losses

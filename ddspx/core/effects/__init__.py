@@ -10,6 +10,8 @@ from ddspx.core.effects._delay import (
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
+    exponential_reverb_ir as exponential_reverb_ir,
+    filtered_noise_reverb_ir as filtered_noise_reverb_ir,
     reverb_init as reverb_init,
     reverb_step as reverb_step,
 )

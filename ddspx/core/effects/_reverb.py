@@ -1,12 +1,15 @@
-"""Reverb: causal convolution with the impulse response of a room."""
+"""Reverb: causal convolution with the impulse response of a room, and responses to begin with."""
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
+from ddspx._typing import Array, Float, Key
+from ddspx.core._numerics import safe_divide
 from ddspx.core.filters._fir import fft_convolve
+from ddspx.core.synthesis._noise import filtered_noise, white_noise
 
 
 class ReverbState(NamedTuple):
@@ -142,6 +145,120 @@ def reverb_step(
     edges = [(0, 0)] * (state.tail.ndim - 1) + [(0, samples)]
     wet = wet + jnp.pad(state.tail, edges)
     return ReverbState(wet[..., samples:]), _mix(audio, wet[..., :samples], add_dry)
+
+
+def exponential_reverb_ir(
+    key: Key,
+    t60_s: Float[Array, "*batch"] | float,
+    *,
+    n_samples: int,
+    sample_rate: int,
+    gain: Float[Array, "*gain_batch"] | float = 1.0,
+) -> Float[Array, "*out_batch samples"]:
+    r"""Impulse response of a room that dies away evenly: decaying white noise.
+
+    .. math:: h[n] = g\, 10^{-3 n / (T_{60} f_s)}\, x[n], \qquad x \sim U(-1, 1), \quad h[0] = 0
+
+    Args:
+      key: JAX random key.
+      t60_s: reverberation time: after it, in seconds, the level has fallen by 60 dB.
+      n_samples: length of the response, in samples; after `t60_s` little is left. Static.
+      sample_rate: samples per second. Static.
+      gain: amplitude at the start, linear. White sound comes out of the room with a power of
+        nearly :math:`g^2 f_s T_{60} / 41.4` times its own.
+
+    Returns:
+      A response for :func:`convolution_reverb`, in the dtype of the arguments. Its first tap is
+      zero, so that the dry sound is what the reverb adds and nothing else. Each element of the
+      batch has noise of its own.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: a size is not positive, or the batch axes do not broadcast.
+
+    Properties:
+      Differentiable in `t60_s` and `gain`, at a reverberation time of 0 too. Deterministic given
+      `key`. Static: the sizes.
+
+    Example:
+      >>> import jax
+      >>> from ddspx import core
+      >>> room = core.exponential_reverb_ir(
+      ...     jax.random.key(0), 0.5, n_samples=8000, sample_rate=16000
+      ... )
+      >>> room.shape, float(room[0]), bool(abs(room[-100:]).max() < 1.1e-3)
+      ((8000,), 0.0, True)
+
+    References:
+      DDSP's ``ExpDecayReverb`` draws new noise at every call, without a seed, and has a rate of
+      decay per length of the response, so that a longer response is a larger room.
+    """
+    t60_s, gain = floats(t60_s=t60_s, gain=gain)
+    n_samples = positive_int("n_samples", n_samples)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    batch = broadcast_batch(t60_s=t60_s.shape, gain=gain.shape)
+    t60_s, gain = (jnp.broadcast_to(array, batch)[..., None] for array in (t60_s, gain))
+    noise = white_noise(key, (*batch, n_samples), dtype=t60_s.dtype)
+    time_s = jnp.arange(n_samples).astype(t60_s.dtype) / sample_rate
+    time_s = jnp.broadcast_to(time_s, noise.shape)
+    decay = jnp.exp(-math.log(1e3) * safe_divide(time_s, t60_s))
+    return _without_first_tap(gain * decay * noise)
+
+
+def filtered_noise_reverb_ir(
+    key: Key,
+    magnitudes: Float[Array, "*batch frames bands"],
+    *,
+    hop_length: int,
+    n_samples: int | None = None,
+    win_length: int | None = None,
+) -> Float[Array, "*batch samples"]:
+    """Impulse response of a room whose colour changes as it dies away: filtered noise.
+
+    It is :func:`filtered_noise` with the first tap set to zero, so that the dry sound is what
+    :func:`convolution_reverb` adds and nothing else.
+
+    Args:
+      key: JAX random key.
+      magnitudes: gain of each band at each frame, see :func:`filtered_noise`; for a room they
+        fall from frame to frame.
+      hop_length: samples between frames. Static.
+      n_samples: length of the response, see :func:`filtered_noise`. Static.
+      win_length: see :func:`frequency_impulse_response`. Static.
+
+    Returns:
+      A response for :func:`convolution_reverb`, in the dtype of `magnitudes`. Each element of
+      the batch has noise of its own.
+
+    Raises:
+      TypeError: as :func:`filtered_noise`.
+      ValueError: as :func:`filtered_noise`.
+
+    Properties:
+      Linear, and differentiable, in `magnitudes`. Deterministic given `key`. Static: the rest.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddspx import core
+      >>> magnitudes = jnp.exp(-jnp.arange(6.0))[:, None] * jnp.ones((1, 9))
+      >>> room = core.filtered_noise_reverb_ir(jax.random.key(0), magnitudes, hop_length=100)
+      >>> room.shape, float(room[0])
+      ((500,), 0.0)
+
+    References:
+      DDSP's ``FilteredNoiseReverb`` draws new noise at every call, without a seed: its response
+      differs each time.
+    """
+    audio = filtered_noise(
+        key, magnitudes, hop_length=hop_length, n_samples=n_samples, win_length=win_length
+    )
+    return _without_first_tap(audio)
+
+
+def _without_first_tap(impulse_response: Array) -> Array:
+    """The response after its first sample, where the dry sound is."""
+    taps = jnp.arange(impulse_response.shape[-1]).reshape(*(1,) * (impulse_response.ndim - 1), -1)
+    return jnp.where(taps == 0, 0, impulse_response)
 
 
 def _mix(audio: Array, wet: Array, add_dry: bool) -> Array:

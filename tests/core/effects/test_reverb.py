@@ -2,13 +2,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_close, check_dtypes, check_grads, check_transformations, noise
+from helpers import (
+    DTYPES,
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+    noise,
+)
 
 from ddspx import core
 
 # One compilation each instead of one for every operation.
 convolution_reverb = jax.jit(core.convolution_reverb, static_argnames="add_dry")
 reverb_step = jax.jit(core.reverb_step, static_argnames="add_dry")
+exponential_reverb_ir = jax.jit(
+    core.exponential_reverb_ir, static_argnames=("n_samples", "sample_rate")
+)
 
 
 def reverb_by_loop(audio, response, add_dry):
@@ -122,3 +133,66 @@ def test_reverb_refuses_what_it_cannot_do():
         core.convolution_reverb(x[:0], x)
     with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
         core.reverb_init(x[:0])
+
+
+# Responses
+
+
+def test_a_decay_is_noise_that_falls_by_60_db_in_its_time(key):
+    t60_s, gain = jnp.array([0.05, 0.2]), jnp.array([1.0, 0.3])
+    room = exponential_reverb_ir(key, t60_s, gain=gain, n_samples=400, sample_rate=1000)
+    dry = np.asarray(core.white_noise(key, (2, 400), dtype=room.dtype))
+    n = np.arange(400)
+    expected = np.asarray(gain)[:, None] * 10 ** (-3 * n / np.asarray(t60_s)[:, None] / 1000) * dry
+    expected[:, 0] = 0
+    assert_close(room, expected)
+    # Of one key always the same, of another another.
+    again = exponential_reverb_ir(key, t60_s, gain=gain, n_samples=400, sample_rate=1000)
+    np.testing.assert_array_equal(again, room)
+    other = exponential_reverb_ir(
+        jax.random.key(1), t60_s, gain=gain, n_samples=400, sample_rate=1000
+    )
+    assert np.abs(other - room).max() > 0.1
+
+
+def test_a_decay_has_the_power_that_it_says(key):
+    room = exponential_reverb_ir(key, 1.0, gain=0.5, n_samples=20000, sample_rate=16000)
+    np.testing.assert_allclose((room**2).sum(), 0.25 * 16000 / 41.4, rtol=0.05)
+
+
+def test_noise_rooms_are_filtered_noise_after_the_dry_sound(key):
+    magnitudes = jnp.asarray(np.exp(-np.arange(5.0))[:, None] * np.ones((1, 9)))
+    room = core.filtered_noise_reverb_ir(key, magnitudes, hop_length=16, n_samples=70)
+    expected = core.filtered_noise(key, magnitudes, hop_length=16, n_samples=70)
+    assert room[0] == 0
+    assert_close(room[1:], expected[1:])
+
+
+def test_response_gradients(key):
+    def room(t60_s, gain):
+        return core.exponential_reverb_ir(key, t60_s, gain=gain, n_samples=20, sample_rate=100)
+
+    check_grads(room, np.array([0.1, 0.4]), np.array([1.0, 0.2]))
+    assert_finite_grads(room, np.array([0.0, 1e-30, 1e30]), np.zeros(3))
+    check_grads(lambda m: core.filtered_noise_reverb_ir(key, m, hop_length=4), noise(3, 5), order=1)
+
+
+def test_response_transformations_and_dtypes(key):
+    keys, times = jax.random.split(key, 2), jnp.array([0.1, 0.4])
+
+    def room(key, t60_s):
+        return core.exponential_reverb_ir(key, t60_s, n_samples=20, sample_rate=100)
+
+    one_by_one = jnp.stack([room(k, t) for k, t in zip(keys, times, strict=True)])
+    assert_close(jax.jit(jax.vmap(room))(keys, times), one_by_one)
+    check_dtypes(lambda t: room(key, t), np.array([0.2]))
+    check_dtypes(lambda m: core.filtered_noise_reverb_ir(key, m, hop_length=4), noise(3, 5))
+
+
+def test_responses_refuse_what_they_cannot_do(key):
+    with pytest.raises(ValueError, match="`n_samples` must be at least 1, got 0"):
+        core.exponential_reverb_ir(key, 1.0, n_samples=0, sample_rate=8000)
+    with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
+        core.exponential_reverb_ir(
+            key, jnp.ones(2), gain=jnp.ones(3), n_samples=9, sample_rate=8000
+        )
