@@ -60,6 +60,7 @@ from ddspx.core.analysis._pitch import (
 from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
 
 # Effects
+from ddspx.core.effects._crossfade import crossfade as crossfade
 from ddspx.core.effects._delay import (
     DelayState as DelayState,
     modulated_delay as modulated_delay,
@@ -79,8 +80,12 @@ from ddspx.core.effects._reverb import (
 # Filters
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
+    fft_convolve_init as fft_convolve_init,
+    fft_convolve_step as fft_convolve_step,
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
+    sinc_highpass as sinc_highpass,
+    sinc_lowpass as sinc_lowpass,
 )
 
 # Recursive filters
@@ -97,6 +102,9 @@ from ddspx.core.filters._iir import (
     sos_filter_step as sos_filter_step,
     stable_biquad as stable_biquad,
 )
+
+# Sample rates
+from ddspx.core.filters._resampling import resample as resample
 
 # Losses
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
@@ -131,6 +139,13 @@ from ddspx.core.synthesis._phase import (
     Phase as Phase,
     advance_phase as advance_phase,
     cumulative_phase as cumulative_phase,
+)
+
+# Free sinusoids
+from ddspx.core.synthesis._sinusoidal import (
+    harmonic_to_sinusoidal as harmonic_to_sinusoidal,
+    sinusoidal_synthesis as sinusoidal_synthesis,
+    sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
 
 # Classic waveforms

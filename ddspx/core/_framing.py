@@ -104,17 +104,29 @@ def frame(
     frame_length = positive_int("frame_length", frame_length)
     samples = audio.shape[-1]
     frames = n_frames(samples, hop_length=hop_length)
-    # A frame is `per_frame` consecutive blocks of one hop, the last one cut short, so block j
-    # of all frames is one contiguous slice: neither gather nor scatter, whatever the lengths.
-    # Stacked and then reshaped they cost a tenth of what concatenation along time does.
-    per_frame = -(-frame_length // hop_length)
-    left = frame_length // 2
-    blocks = frames - 1 + per_frame
-    padded = _pad_last(audio, left, blocks * hop_length - samples - left)
-    grid = padded.reshape(*audio.shape[:-1], blocks, hop_length)
-    stacked = jnp.stack([grid[..., j : j + frames, :] for j in range(per_frame)], axis=-2)
-    flat = stacked.reshape(*audio.shape[:-1], frames, per_frame * hop_length)
-    return flat[..., :frame_length]
+    return sections(audio, frame_length // 2, frames, frame_length, hop_length)
+
+
+def sections(
+    audio: Float[Array, "*batch samples"],
+    before: int,
+    count: int,
+    length: int,
+    hop_length: int,
+) -> Float[Array, "*batch count length"]:
+    """Sections of a signal, the first from `before` samples ahead of it; zero outside.
+
+    A section is `per_section` consecutive blocks of one hop, the last one cut short, so block j
+    of all sections is one contiguous slice: neither gather nor scatter, whatever the lengths.
+    Stacked and then reshaped they cost a tenth of what concatenation along time does.
+    """
+    *batch, samples = audio.shape
+    per_section = -(-length // hop_length)
+    blocks = count - 1 + per_section
+    padded = _pad_last(audio, before, blocks * hop_length - samples - before)
+    grid = padded.reshape(*batch, blocks, hop_length)
+    stacked = jnp.stack([grid[..., j : j + count, :] for j in range(per_section)], axis=-2)
+    return stacked.reshape(*batch, count, per_section * hop_length)[..., :length]
 
 
 def overlap_add(

@@ -1,9 +1,13 @@
-"""Filters: FIR by FFT, designed from frequency responses."""
+"""Filters: by FFT, by recurrence, and from one sample rate to another."""
 
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
+    fft_convolve_init as fft_convolve_init,
+    fft_convolve_step as fft_convolve_step,
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
+    sinc_highpass as sinc_highpass,
+    sinc_lowpass as sinc_lowpass,
 )
 from ddspx.core.filters._iir import (
     BiquadKind as BiquadKind,
@@ -18,3 +22,4 @@ from ddspx.core.filters._iir import (
     sos_filter_step as sos_filter_step,
     stable_biquad as stable_biquad,
 )
+from ddspx.core.filters._resampling import resample as resample

@@ -76,6 +76,160 @@ def fft_convolve(
     return jnp.fft.irfft(spectrum, n_fft)[..., start : start + length]
 
 
+def fft_convolve_init(
+    impulse_response: Float[Array, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
+) -> Float[Array, "*out_batch tail"]:
+    """Silence in a filter, before the first block of :func:`fft_convolve_step`.
+
+    Args:
+      impulse_response: the filter.
+      batch_shape: batch axes of the audio to come, broadcast with those of the filter. Static.
+
+    Returns:
+      The state, in the dtype of the filter: the ``taps - 1`` samples that still ring.
+
+    Raises:
+      TypeError: `impulse_response` is neither float32 nor float64.
+      ValueError: `impulse_response` is empty or has no axis.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.fft_convolve_init(jnp.ones(4), batch_shape=(2,)).shape
+      (2, 3)
+    """
+    (impulse_response,) = floats(impulse_response=impulse_response)
+    at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
+    *ir_batch, taps = impulse_response.shape
+    positive_int("impulse_response.shape[-1]", taps)
+    batch = broadcast_batch(batch_shape=tuple(batch_shape), impulse_response=tuple(ir_batch))
+    return jnp.zeros((*batch, taps - 1), impulse_response.dtype)
+
+
+def fft_convolve_step(
+    state: Float[Array, "*state_batch tail"],
+    audio: Float[Array, "*batch samples"],
+    impulse_response: Float[Array, "*ir_batch taps"],
+) -> tuple[Float[Array, "*out_batch tail"], Float[Array, "*out_batch samples"]]:
+    """Next block of a causal convolution, without latency.
+
+    Args:
+      state: from :func:`fft_convolve_init` or the step before.
+      audio: the next block, of any size from 1.
+      impulse_response: the filter, the same in all steps.
+
+    Returns:
+      The state after the block, and a block of the input's length.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
+
+    Properties:
+      Blocks of any sizes put together equal the beginning of :func:`fft_convolve` in ``full``
+      mode (to rounding). Differentiable in all arrays.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> echo = jnp.array([1.0, 0.0, 0.5])
+      >>> state = core.fft_convolve_init(echo)
+      >>> state, first = core.fft_convolve_step(state, jnp.array([1.0, 2.0]), echo)
+      >>> state, second = core.fft_convolve_step(state, jnp.array([0.0, 0.0]), echo)
+      >>> [round(abs(v), 3) for v in [*first.tolist(), *second.tolist()]]
+      [1.0, 2.0, 0.5, 1.0]
+    """
+    audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    samples = audio.shape[-1]
+    out = fft_convolve(audio, impulse_response, mode="full")
+    out = out + jnp.pad(state, [(0, 0)] * (state.ndim - 1) + [(0, samples)])
+    return out[..., samples:], out[..., :samples]
+
+
+def sinc_lowpass(
+    cutoff_hz: Float[Array, "*batch"] | float, *, sample_rate: int, win_length: int = 513
+) -> Float[Array, "*batch taps"]:
+    r"""Low-pass filter with a cutoff in Hz: a windowed sinc.
+
+    .. math:: h[k] \propto w[k] \operatorname{sinc}(2 f_c k / f_s), \qquad
+        w[k] = 0.54 + 0.46 \cos(2 \pi k / W), \qquad |k| \le (W - 1) / 2
+
+    scaled to a gain of 1 at 0 Hz.
+
+    Args:
+      cutoff_hz: where the gain is one half, in Hz, from 0 to half of `sample_rate`.
+      sample_rate: samples per second. Static.
+      win_length: number of taps, odd. The transition is ``3.3 * sample_rate / win_length`` Hz
+        wide, and the stop band 53 dB down. Static.
+
+    Returns:
+      Taps, symmetric around the middle one: ``fft_convolve(audio, taps, mode="same")`` has no
+      delay.
+
+    Raises:
+      TypeError: a size is not an int, or `cutoff_hz` neither float32 nor float64.
+      ValueError: `win_length` is even, or a size is not positive.
+
+    Properties:
+      Differentiable in `cutoff_hz`. Static: `sample_rate`, `win_length`.
+
+    Example:
+      >>> from ddspx import core
+      >>> taps = core.sinc_lowpass(2000.0, sample_rate=8000, win_length=5)
+      >>> [round(v, 3) for v in taps.tolist()[1:4]]
+      [0.232, 0.535, 0.232]
+
+    References:
+      DDSP's ``sinc_impulse_response``; its ``sinc_filter`` is a sample late.
+    """
+    positive_int("sample_rate", sample_rate)
+    if positive_int("win_length", win_length) % 2 == 0:
+        raise ValueError(
+            f"`win_length` must be odd, got {win_length}; the middle tap has no delay."
+        )
+    (cutoff_hz,) = floats(cutoff_hz=cutoff_hz)
+    lags = np.arange(win_length) - win_length // 2
+    window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
+    lags, window = (
+        x.reshape((1,) * cutoff_hz.ndim + (-1,)).astype(cutoff_hz.dtype) for x in (lags, window)
+    )
+    taps = window * jnp.sinc(2 * cutoff_hz[..., None] / sample_rate * lags)
+    return taps / jnp.sum(taps, axis=-1, keepdims=True)
+
+
+def sinc_highpass(
+    cutoff_hz: Float[Array, "*batch"] | float, *, sample_rate: int, win_length: int = 513
+) -> Float[Array, "*batch taps"]:
+    r"""High-pass filter with a cutoff in Hz: what :func:`sinc_lowpass` leaves out.
+
+    .. math:: h[k] = [k = 0] - h_\mathrm{low}[k]
+
+    Args:
+      cutoff_hz: see :func:`sinc_lowpass`.
+      sample_rate: samples per second. Static.
+      win_length: see :func:`sinc_lowpass`. Static.
+
+    Returns:
+      Taps, symmetric around the middle one; the gain at 0 Hz is 0.
+
+    Raises:
+      TypeError: see :func:`sinc_lowpass`.
+      ValueError: see :func:`sinc_lowpass`.
+
+    Properties:
+      Differentiable in `cutoff_hz`. Static: `sample_rate`, `win_length`.
+
+    Example:
+      >>> from ddspx import core
+      >>> taps = core.sinc_highpass(2000.0, sample_rate=8000, win_length=5)
+      >>> [round(v, 3) for v in taps.tolist()[1:4]]
+      [-0.232, 0.465, -0.232]
+    """
+    low = sinc_lowpass(cutoff_hz, sample_rate=sample_rate, win_length=win_length)
+    return (-low).at[..., win_length // 2].add(1)
+
+
 def frequency_impulse_response(
     magnitudes: Float[Array, "*batch bands"], *, win_length: int | None = None
 ) -> Float[Array, "*batch taps"]:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import scipy.signal
 from helpers import (
     DTYPES,
     assert_close,
+    assert_finite_grads,
     check_dtypes,
     check_grads,
     check_transformations,
@@ -267,3 +270,44 @@ def test_filters_refuse_what_they_cannot_do():
         core.frequency_impulse_response(magnitudes, win_length=0)
     with pytest.raises(TypeError, match="`hop_length` must be a Python int"):
         core.frequency_filter(audio, magnitudes, hop_length=True)
+
+
+# Windowed sincs and streams
+
+
+@pytest.mark.parametrize("cutoff_hz", [500.0, 3000.0])
+def test_sinc_filters_pass_one_side_of_their_cutoff(cutoff_hz):
+    low, high = (
+        np.asarray(design(cutoff_hz, sample_rate=16000, win_length=257))
+        for design in (core.sinc_lowpass, core.sinc_highpass)
+    )
+    lags = np.arange(257) - 128
+    hz = np.array([0.0, cutoff_hz - 150, cutoff_hz, cutoff_hz + 150, 8000.0])
+    turns = np.exp(-2j * np.pi * np.outer(hz / 16000, lags))
+    below, above = (np.abs(turns @ taps) for taps in (low, high))
+    np.testing.assert_allclose(below, [1, 1, 0.5, 0, 0], atol=4e-3)
+    np.testing.assert_allclose(above, [0, 0, 0.5, 1, 1], atol=4e-3)
+
+
+def test_sinc_filters_are_windowed_sincs(rng):
+    cutoffs = rng.uniform(100, 3000, 2)
+    taps = core.sinc_lowpass(jnp.asarray(cutoffs), sample_rate=8000, win_length=9)
+    k = np.arange(-4, 5)
+    for row, cutoff_hz in zip(taps, cutoffs, strict=True):
+        expected = np.sinc(2 * cutoff_hz / 8000 * k) * (0.54 + 0.46 * np.cos(2 * np.pi * k / 9))
+        assert_close(row, expected / expected.sum())
+    design = partial(core.sinc_highpass, sample_rate=8000, win_length=9)
+    check_grads(lambda cutoff: design(1000 * cutoff), np.array([0.3, 1.7]))
+    assert_finite_grads(design, np.array([0.0, 4000.0]))
+    with pytest.raises(ValueError, match="`win_length` must be odd, got 8"):
+        core.sinc_lowpass(100.0, sample_rate=8000, win_length=8)
+
+
+def test_blocks_of_a_convolution_equal_the_whole():
+    audio, taps = jnp.asarray(noise(2, 50)), jnp.asarray(noise(7, seed=1))
+    state, out = core.fft_convolve_init(taps, batch_shape=(2,)), []
+    for start, end in [(0, 1), (1, 30), (30, 50)]:
+        state, block = core.fft_convolve_step(state, audio[:, start:end], taps)
+        out.append(block)
+    whole = core.fft_convolve(audio, taps, mode="full")
+    assert_close(np.concatenate([*out, state], -1), whole, scale=9)
