@@ -1,5 +1,6 @@
 """Effects: audio to audio."""
 
+from ddspx.core.effects._crossfade import crossfade as crossfade
 from ddspx.core.effects._delay import (
     DelayState as DelayState,
     modulated_delay as modulated_delay,

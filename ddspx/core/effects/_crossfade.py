@@ -1,0 +1,56 @@
+"""Cross-fade of two sounds."""
+
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, same_size
+from ddspx._typing import Array, Float
+from ddspx.core._numerics import safe_sqrt
+
+
+def crossfade(
+    first: Float[Array, "*batch samples"],
+    second: Float[Array, "*second_batch samples"],
+    mix: Float[Array, "*mix_batch mix_samples"],
+) -> Float[Array, "*out_batch samples"]:
+    r"""Two sounds mixed at constant power.
+
+    .. math:: y[n] = \sqrt{1 - m[n]}\, x_1[n] + \sqrt{m[n]}\, x_2[n]
+
+    The power of two unrelated sounds, :math:`(1 - m) P_1 + m P_2`, is between theirs.
+
+    Args:
+      first: heard alone at mix 0.
+      second: heard alone at mix 1; as long as `first`.
+      mix: from 0 to 1, at each sample, or one number on an axis of size 1.
+
+    Returns:
+      Audio, in the dtype of the inputs.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: the samples or batch axes of the arrays do not fit.
+
+    Properties:
+      Differentiable in all three. The slope of a root is infinite at 0: there, at mix 0 for
+      `second` and at mix 1 for `first`, it counts as zero. Where a mix is learnt, keep it inside
+      (a sigmoid does).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> one, mix = jnp.ones(3), jnp.array([0.0, 0.36, 1.0])
+      >>> [round(v, 3) for v in core.crossfade(one, -2 * one, mix).tolist()]
+      [1.0, -0.4, -2.0]
+
+    References:
+      DDSP's ``Mix`` means this, and has :math:`1 - \sqrt{1 - m}` for the second weight: silence
+      at mix 0 of what should be heard alone, and both sounds in full at mix 1.
+    """
+    first, second, mix = floats(first=first, second=second, mix=mix)
+    for name, array in (("first", first), ("second", second), ("mix", mix)):
+        at_least_ndim(name, array.shape, 1, "(*batch, samples)")
+    same_size("`first` and `second`", first.shape[-1], second.shape[-1], "samples")
+    if mix.shape[-1] != 1:
+        same_size("`first` and `mix`", first.shape[-1], mix.shape[-1], "samples")
+    broadcast_batch(first=first.shape[:-1], second=second.shape[:-1], mix=mix.shape[:-1])
+    ndim = max(first.ndim, second.ndim, mix.ndim)
+    first, second, mix = (x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in (first, second, mix))
+    return safe_sqrt(1 - mix) * first + safe_sqrt(mix) * second
