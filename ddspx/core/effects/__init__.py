@@ -8,6 +8,16 @@ from ddspx.core.effects._delay import (
     variable_delay_init as variable_delay_init,
     variable_delay_step as variable_delay_step,
 )
+from ddspx.core.effects._dynamics import (
+    CompressorState as CompressorState,
+    LimiterState as LimiterState,
+    compressor as compressor,
+    compressor_init as compressor_init,
+    compressor_step as compressor_step,
+    limiter as limiter,
+    limiter_init as limiter_init,
+    limiter_step as limiter_step,
+)
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
