@@ -24,6 +24,11 @@ from ddspx.core.synthesis._phase import (
     advance_phase as advance_phase,
     cumulative_phase as cumulative_phase,
 )
+from ddspx.core.synthesis._sinusoidal import (
+    harmonic_to_sinusoidal as harmonic_to_sinusoidal,
+    sinusoidal_synthesis as sinusoidal_synthesis,
+    sinusoidal_to_harmonic as sinusoidal_to_harmonic,
+)
 from ddspx.core.synthesis._waveforms import (
     pulse as pulse,
     sawtooth as sawtooth,

@@ -59,14 +59,24 @@ def gliding_phase(
 def _gliding_phase_jvp(hop_length, sample_rate, n_samples, inclusive, primals, tangents):
     (f0_hz,), (tangent,) = primals, tangents
     out = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, inclusive)
-    now, glide = _hops(tangent, hop_length, n_samples)
-    in_hop = ((hop_length + 1) * tangent[..., :-1] + (hop_length - 1) * tangent[..., 1:]) / 2
-    pad = [(0, 0)] * (tangent.ndim - 1)
+    return out, linear_cycles(tangent, hop_length, sample_rate, n_samples, inclusive)
+
+
+def linear_cycles(
+    f0_hz: Float[Array, "*batch frames"],
+    hop_length: int,
+    sample_rate: int,
+    n_samples: int,
+    inclusive: bool,
+) -> Float[Array, "*batch samples"]:
+    """The sum that :func:`gliding_phase` wraps, in floats: linear, and so its derivative."""
+    now, glide = _hops(f0_hz, hop_length, n_samples)
+    in_hop = ((hop_length + 1) * f0_hz[..., :-1] + (hop_length - 1) * f0_hz[..., 1:]) / 2
+    pad = [(0, 0)] * (f0_hz.ndim - 1)
     before = jnp.pad(jnp.cumsum(in_hop, axis=-1), [*pad, (1, 0)])[..., : now.shape[-1]]
     count, bend = _within_hop(f0_hz, hop_length, inclusive)
     cycles = before[..., None] + now[..., None] * count + glide[..., None] * bend
-    cycles = cycles.reshape(*cycles.shape[:-2], -1)[..., :n_samples]
-    return out, cycles / sample_rate
+    return cycles.reshape(*cycles.shape[:-2], -1)[..., :n_samples] / sample_rate
 
 
 def _hops(f0_hz: Array, hop_length: int, n_samples: int) -> tuple[Array, Array]:

@@ -1,0 +1,272 @@
+"""Free sinusoids from frame-rate controls, and their exchange with the harmonics of a pitch."""
+
+import jax
+import jax.numpy as jnp
+
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._typing import Array, Float
+from ddspx.core._framing import n_samples_of
+from ddspx.core._numerics import safe_divide
+from ddspx.core._upsampling import METHODS, UpsamplingMethod, interpolation_weights, upsample
+from ddspx.core.synthesis._glide import gliding_phase, linear_cycles
+from ddspx.core.synthesis._oscillators import (
+    harmonic_frequencies,
+    normalize_harmonics,
+    remove_above_nyquist,
+)
+from ddspx.core.synthesis._phase import check_rates
+
+# Pitches below this, in Hz, stand for "no pitch".
+_LEAST_HZ = 1e-3
+
+
+def sinusoidal_synthesis(
+    frequencies_hz: Float[Array, "*batch frames sinusoids"],
+    amplitudes: Float[Array, "*amplitude_batch frames sinusoids"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+    n_samples: int | None = None,
+    amplitude_upsampling: UpsamplingMethod = "hann",
+) -> Float[Array, "*out_batch samples"]:
+    r"""Sum of free sinusoids, from frame-rate controls.
+
+    .. math:: y[n] = \sum_k A_k[n] \sin\Bigl(2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
+
+    :math:`f_k` is linear between frames, :math:`A_k` as `amplitude_upsampling` says. A sinusoid
+    is silent at and above Nyquist: every frame whose amplitude reaches a stretch in which its
+    frequency does is silenced, so it fades over the hop below instead of clicking.
+
+    Args:
+      frequencies_hz: frequency of each sinusoid at each frame, in Hz; of either sign.
+      amplitudes: linear amplitude of each at each frame.
+      hop_length: samples between frames, below 2**16. Static.
+      sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
+      n_samples: length of the result; any length that has this many frames (after the last one
+        everything is held). The default is ``(frames - 1) * hop_length``. Static.
+      amplitude_upsampling: ``nearest``, ``linear``, ``cubic`` or ``hann``. Static.
+
+    Returns:
+      Audio in linear amplitude, in the dtype of the inputs.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: a size is not positive, `n_samples` samples do not have this number of frames,
+        the two arrays differ in frames or sinusoids, or their batch axes do not broadcast.
+
+    Properties:
+      Differentiable in `frequencies_hz` and `amplitudes`, in both modes and to any order. Memory
+      is a few arrays of the size of the audio however many sinusoids there are, in the gradient
+      too: they are added up one after the other, and computed again on the way back. The phase
+      is summed in fixed point and does not drift. For the harmonics of one pitch
+      :func:`harmonic_synthesis` is several times faster. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f_hz = jnp.array([[1000.0, 2000.0]] * 3)
+      >>> y = core.sinusoidal_synthesis(f_hz, jnp.ones((3, 2)), hop_length=4, sample_rate=8000)
+      >>> [round(v, 3) for v in y.tolist()[:3]]
+      [1.707, 1.0, -0.293]
+
+    References:
+      DDSP's ``synths.Sinusoidal`` without its scaling, which is the caller's. DDSP sums the phase
+      in float32, holds every sinusoid at every sample, and switches them off between two samples.
+    """
+    frequencies_hz, amplitudes = floats(frequencies_hz=frequencies_hz, amplitudes=amplitudes)
+    axes = "(*batch, frames, sinusoids)"
+    at_least_ndim("frequencies_hz", frequencies_hz.shape, 2, axes)
+    at_least_ndim("amplitudes", amplitudes.shape, 2, axes)
+    check_rates(hop_length=hop_length, sample_rate=sample_rate)
+    one_of("amplitude_upsampling", amplitude_upsampling, METHODS)
+    names = "`frequencies_hz` and `amplitudes`"
+    same_size(names, frequencies_hz.shape[-2], amplitudes.shape[-2], "frames")
+    same_size(names, frequencies_hz.shape[-1], amplitudes.shape[-1], "sinusoids")
+    batch = broadcast_batch(
+        frequencies_hz=frequencies_hz.shape[:-2], amplitudes=amplitudes.shape[:-2]
+    )
+    frames = frequencies_hz.shape[-2]
+    samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
+
+    @jax.checkpoint
+    def sinusoid(f_hz: Array, amplitude: Array) -> Array:
+        amplitude = _silence_above_nyquist(f_hz, amplitude, sample_rate, amplitude_upsampling)
+        envelope = upsample(
+            amplitude, hop_length=hop_length, method=amplitude_upsampling, n_samples=samples
+        )
+        # The value of the one, which does not drift, and the derivative of the other: within a
+        # scan JAX loses second derivatives of a rule written by hand.
+        sizes = (hop_length, sample_rate, samples, True)
+        exact = gliding_phase(jax.lax.stop_gradient(f_hz), *sizes)
+        moving = linear_cycles(f_hz, *sizes)
+        cycles = exact + (moving - jax.lax.stop_gradient(moving))
+        return envelope * jnp.sin(2 * jnp.pi * cycles)
+
+    def add(total: Array, controls: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + sinusoid(*controls), None
+
+    shape = (*batch, *frequencies_hz.shape[-2:])
+    each = tuple(
+        jnp.moveaxis(jnp.broadcast_to(x, shape), -1, 0) for x in (frequencies_hz, amplitudes)
+    )
+    silence = jnp.zeros((*batch, samples), frequencies_hz.dtype)
+    return jax.lax.scan(add, silence, each)[0]
+
+
+def harmonic_to_sinusoidal(
+    amplitudes: Float[Array, "*batch"],
+    harmonic_distribution: Float[Array, "*batch harmonics"],
+    f0_hz: Float[Array, "*batch"],
+    *,
+    sample_rate: int,
+) -> tuple[Float[Array, "*batch harmonics"], Float[Array, "*batch harmonics"]]:
+    r"""Sinusoids that the harmonics of a pitch are.
+
+    .. math:: f_k = k f_0, \qquad a_k = A\, d'_k
+
+    with :math:`d'` the distribution below Nyquist, adding up to 1 (:func:`normalize_harmonics`).
+
+    Args:
+      amplitudes: linear amplitude of each frame.
+      harmonic_distribution: non-negative weights of harmonics 1, 2, ... of each frame.
+      f0_hz: fundamental of each frame, in Hz.
+      sample_rate: samples per second. Static.
+
+    Returns:
+      First the frequencies in Hz, then the amplitudes, as :func:`sinusoidal_synthesis` takes them;
+      sinusoids at and above Nyquist have amplitude 0.
+
+    Raises:
+      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      ValueError: `sample_rate` is not positive.
+
+    Properties:
+      Differentiable in all arrays. Static: `sample_rate`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> weights = jnp.array([1.0, 3.0, 5.0])
+      >>> controls = core.harmonic_to_sinusoidal(
+      ...     jnp.array(0.8), weights, jnp.array(1500.0), sample_rate=8000
+      ... )
+      >>> [[round(v, 3) for v in control.tolist()] for control in controls]
+      [[1500.0, 3000.0, 4500.0], [0.2, 0.6, 0.0]]
+
+    References:
+      DDSP's function of this name, which returns the amplitudes first.
+    """
+    amplitudes, distribution, f0_hz = floats(
+        amplitudes=amplitudes, harmonic_distribution=harmonic_distribution, f0_hz=f0_hz
+    )
+    distribution = normalize_harmonics(distribution, f0_hz, sample_rate=sample_rate)
+    frequencies_hz = harmonic_frequencies(f0_hz, distribution.shape[-1])
+    return frequencies_hz, amplitudes[..., None] * distribution
+
+
+def sinusoidal_to_harmonic(
+    frequencies_hz: Float[Array, "*batch sinusoids"],
+    amplitudes: Float[Array, "*batch sinusoids"],
+    f0_hz: Float[Array, "*batch"],
+    *,
+    sample_rate: int,
+    n_harmonics: int = 100,
+    harmonic_width: float = 0.1,
+    normalize: bool = False,
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch harmonics"]]:
+    r"""Harmonics of a pitch that are nearest to free sinusoids.
+
+    .. math:: w_{ks} = \exp -\Bigl(\frac{f_s / f_0 - k}{\Delta}\Bigr)^2, \qquad
+        h_k = \sum_s w_{ks} a_s, \qquad A = \sum_k h_k, \qquad d_k = h_k / A
+
+    so a sinusoid counts for a harmonic in so far as it lies within about :math:`\Delta f_0`.
+
+    Args:
+      frequencies_hz: frequency of each sinusoid of each frame, in Hz.
+      amplitudes: linear amplitude of each.
+      f0_hz: fundamental of each frame, in Hz; less than a thousandth stands for "no pitch", to
+        which no sinusoid belongs.
+      sample_rate: samples per second; harmonics at and above Nyquist get nothing. Static.
+      n_harmonics: how many harmonics to make. Static.
+      harmonic_width: :math:`\Delta`, as a share of the fundamental. Static.
+      normalize: divide by :math:`\sum_s w_{ks}` where that exceeds 1, so that many sinusoids on
+        one harmonic give their weighted mean and not their sum. Static.
+
+    Returns:
+      First the amplitude of each frame, then its harmonic distribution, which adds up to 1 or is
+      all zeros in silence.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: a size or `harmonic_width` is not positive.
+
+    Properties:
+      Differentiable in all arrays, memory not being that of all pairs. The inverse of
+      :func:`harmonic_to_sinusoidal` where `harmonic_width` is at most 0.2. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> amplitude, distribution = core.sinusoidal_to_harmonic(
+      ...     jnp.array([200.0, 404.0, 750.0]), jnp.array([0.3, 0.1, 0.9]), jnp.array(200.0),
+      ...     sample_rate=8000, n_harmonics=3,
+      ... )
+      >>> round(float(amplitude), 3), [round(v, 3) for v in distribution.tolist()]
+      (0.396, [0.757, 0.243, 0.0])
+
+    References:
+      DDSP's function of this name, which divides by a pitch of zero.
+    """
+    frequencies_hz, amplitudes, f0_hz = floats(
+        frequencies_hz=frequencies_hz, amplitudes=amplitudes, f0_hz=f0_hz
+    )
+    n_harmonics = positive_int("n_harmonics", n_harmonics)
+    positive_int("sample_rate", sample_rate)
+    at_least_ndim("frequencies_hz", frequencies_hz.shape, 1, "(*batch, sinusoids)")
+    if not harmonic_width > 0:
+        raise ValueError(f"`harmonic_width` must be positive, got {harmonic_width}.")
+
+    # The pairs are summed in the loop that makes them, and made again for the gradient.
+    @jax.checkpoint
+    def sums(ratios: Array, amplitudes: Array) -> tuple[Array, Array]:
+        harmonics = jnp.arange(1, n_harmonics + 1, dtype=ratios.dtype)
+        harmonics = harmonics.reshape(*(1,) * (ratios.ndim - 1), -1, 1)
+        weights = jnp.exp(-jnp.square((ratios[..., None, :] - harmonics) / harmonic_width))
+        return jnp.sum(weights * amplitudes[..., None, :], -1), jnp.sum(weights, -1)
+
+    voiced = f0_hz >= _LEAST_HZ
+    # Ratio 0 is no harmonic's.
+    ratios = (
+        jnp.where(voiced[..., None], frequencies_hz, 0) / jnp.where(voiced, f0_hz, 1)[..., None]
+    )
+    harmonics, weights = sums(ratios, amplitudes)
+    if normalize:
+        harmonics = harmonics / jnp.maximum(weights, 1)
+    harmonics = remove_above_nyquist(
+        harmonics, harmonic_frequencies(f0_hz, n_harmonics), sample_rate=sample_rate
+    )
+    harmonics = jnp.where(voiced[..., None], harmonics, 0)
+    total = jnp.sum(harmonics, -1)
+    return total, safe_divide(harmonics, total[..., None])
+
+
+def _silence_above_nyquist(
+    frequencies_hz: Array, amplitudes: Array, sample_rate: int, method: UpsamplingMethod
+) -> Array:
+    """Zeroes a frame's amplitude if any hop that interpolates from the frame reaches Nyquist.
+
+    Hop i glides from frame i to i + 1 and reads the frames i + offset, so frame m is read by the
+    hops m - offset, whose frequency is bounded by those of the frames m - max to m - min + 1.
+    """
+    offsets, _ = interpolation_weights(2, method)
+    before, after = offsets[-1], 1 - offsets[0]
+    lead = frequencies_hz.ndim - 1
+    highest = jax.lax.reduce_window(
+        jnp.abs(jax.lax.stop_gradient(frequencies_hz)),
+        -jnp.inf,
+        jax.lax.max,
+        (1,) * lead + (before + after + 1,),
+        (1,) * frequencies_hz.ndim,
+        ((0, 0),) * lead + ((before, after),),
+    )
+    return jnp.where(highest < sample_rate / 2, amplitudes, 0)

@@ -1,0 +1,226 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    assert_close,
+    assert_finite_grads,
+    check_dtypes,
+    check_grads,
+    check_transformations,
+)
+from jaxtyping import TypeCheckError
+
+from ddspx import core
+
+RATE = 16000
+synthesise = partial(core.sinusoidal_synthesis, hop_length=8, sample_rate=RATE)
+to_sinusoidal = partial(core.harmonic_to_sinusoidal, sample_rate=RATE)
+to_harmonic = partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=4)
+
+
+def controls(rng, *shape):
+    return rng.uniform(50, 7900, shape), rng.uniform(0, 1, shape)
+
+
+# Values
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("method", ["nearest", "linear", "cubic", "hann"])
+def test_sinusoids_equal_the_definition(dtype, method, rng):
+    f_hz, amplitudes = (x.astype(dtype) for x in controls(rng, 6, 3))
+    position = np.minimum(np.arange(43) / 8, 5)
+    frames = np.arange(6)
+    f = np.stack([np.interp(position, frames, c.astype(float)) for c in f_hz.T])
+    a = core.upsample(jnp.asarray(amplitudes.T, float), hop_length=8, method=method, n_samples=43)
+    expected = (np.asarray(a) * np.sin(2 * np.pi * np.cumsum(f / RATE, -1))).sum(0)
+    actual = synthesise(
+        jnp.asarray(f_hz), jnp.asarray(amplitudes), n_samples=43, amplitude_upsampling=method
+    )
+    assert actual.dtype == dtype
+    # The frequencies jump by kilohertz from frame to frame; see the phase's own tests.
+    assert_close(actual, expected, scale=20)
+
+
+def test_sinusoids_on_harmonics_are_harmonic_synthesis(rng):
+    f0_hz, amplitudes = rng.uniform(100, 2500, (2, 9)), rng.uniform(0, 1, (2, 9))
+    distribution = rng.uniform(0, 1, (2, 9, 5))
+    f0_hz, amplitudes, distribution = map(jnp.asarray, (f0_hz, amplitudes, distribution))
+    normalized = core.normalize_harmonics(distribution, f0_hz, sample_rate=RATE)
+    expected = core.harmonic_synthesis(
+        f0_hz, amplitudes, normalized, hop_length=8, sample_rate=RATE
+    )
+    assert_close(synthesise(*to_sinusoidal(amplitudes, distribution, f0_hz)), expected, scale=20)
+
+
+def harmonics_by_loop(f_hz, amplitudes, f0_hz, width, normalize):
+    out = np.zeros(4)
+    for k in range(1, 5):
+        weights = [np.exp(-(((f - k * f0_hz) / f0_hz / width) ** 2)) for f in f_hz]
+        out[k - 1] = np.dot(weights, amplitudes)
+        if normalize:
+            out[k - 1] /= max(1, sum(weights))
+        if k * f0_hz >= RATE / 2:
+            out[k - 1] = 0
+    return out
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("f0_hz", [200.0, 2500.0])
+def test_nearest_harmonics_are_the_definition(f0_hz, normalize, rng):
+    f_hz, amplitudes = f0_hz * rng.uniform(0.5, 4.5, 7), rng.uniform(0, 1, 7)
+    expected = harmonics_by_loop(f_hz, amplitudes, f0_hz, 0.5, normalize)
+    total, distribution = to_harmonic(
+        *map(jnp.asarray, (f_hz, amplitudes, f0_hz)), harmonic_width=0.5, normalize=normalize
+    )
+    assert_close(total, expected.sum(), scale=5)
+    assert_close(distribution, expected / expected.sum(), scale=5)
+
+
+# Physics
+
+
+def test_harmonics_survive_the_way_there_and_back(rng):
+    f0_hz, amplitudes = rng.uniform(100, 3000, (2, 5)), rng.uniform(0.1, 1, (2, 5))
+    distribution = core.normalize_harmonics(
+        jnp.asarray(rng.uniform(0, 1, (2, 5, 4))), jnp.asarray(f0_hz), sample_rate=RATE
+    )
+    f0_hz, amplitudes = jnp.asarray(f0_hz), jnp.asarray(amplitudes)
+    f_hz, a = to_sinusoidal(amplitudes, distribution, f0_hz)
+    back, back_distribution = to_harmonic(f_hz, a, f0_hz)
+    assert_close(back, amplitudes)
+    assert_close(back_distribution, distribution)
+
+
+def test_a_glide_through_nyquist_fades_without_a_click():
+    f_hz = jnp.linspace(7000, 9000, 21)[:, None]
+    audio = np.asarray(
+        core.sinusoidal_synthesis(f_hz, jnp.ones((21, 1)), hop_length=64, sample_rate=RATE)
+    )
+    assert np.abs(audio[9 * 64 :]).max() == 0
+    # Above Nyquist there would be an alias: the last hop before it is a fade to zero.
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(64) / 64)
+    assert (np.abs(audio[8 * 64 : 9 * 64]) <= fade + 1e-6).all()
+    assert np.abs(audio[7 * 64 : 8 * 64]).max() > 0.9
+
+
+def test_negative_frequencies_turn_backwards():
+    f_hz, ones = jnp.full((5, 1), 700.0), jnp.ones((5, 1))
+    assert_close(synthesise(-f_hz, ones), -np.asarray(synthesise(f_hz, ones)))
+
+
+def test_the_phase_does_not_drift():
+    # A minute in float32: the last samples against the sine of the exact phase.
+    n = 60 * RATE
+    f_hz = np.full((n // 320 + 1, 1), 7001.3, np.float32)
+    audio = core.sinusoidal_synthesis(
+        jnp.asarray(f_hz), jnp.ones_like(f_hz), hop_length=320, sample_rate=RATE
+    )
+    phase = 2 * np.pi * (np.float64(f_hz[0, 0]) / RATE * np.arange(n - 99, n + 1) % 1)
+    np.testing.assert_allclose(audio[-100:], np.sin(phase), atol=3e-6)
+
+
+@pytest.mark.parametrize("mode", ["value", "gradient"])
+def test_memory_is_the_audios_not_that_of_all_sinusoids(mode):
+    shape = jax.ShapeDtypeStruct((2, 251, 64), np.float32)
+
+    def audio(f_hz, amplitudes):
+        return core.sinusoidal_synthesis(f_hz, amplitudes, hop_length=64, sample_rate=RATE)
+
+    def gradient(f_hz, amplitudes, cotangent):
+        return jax.vjp(audio, f_hz, amplitudes)[1](cotangent)
+
+    cotangent = jax.ShapeDtypeStruct((2, 16000), np.float32)
+    if mode == "value":
+        compiled = jax.jit(audio).lower(shape, shape).compile()
+    else:
+        compiled = jax.jit(gradient).lower(shape, shape, cotangent).compile()
+    memory = compiled.memory_analysis()
+    if memory is None:
+        pytest.skip("this backend does not say how much memory it needs")
+    audio_bytes = 4 * 2 * 16000
+    # 64 for every sinusoid at every sample, in one array.
+    assert memory.temp_size_in_bytes < 12 * audio_bytes
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("method", ["linear", "hann"])
+def test_synthesis_gradients(method, rng):
+    f_hz, amplitudes = controls(rng, 3, 2)
+
+    # In kilohertz, so that differences in both arguments are far above rounding.
+    def f(f_khz, amplitudes):
+        return synthesise(1000 * f_khz, amplitudes, amplitude_upsampling=method, n_samples=20)
+
+    check_grads(f, f_hz / 1000, amplitudes)
+
+
+def test_exchange_gradients(rng):
+    f_hz, amplitudes = rng.uniform(100, 900, 5), rng.uniform(0.1, 1, 5)
+    f = partial(to_harmonic, harmonic_width=0.4, normalize=True)
+    check_grads(f, f_hz, amplitudes, 200.0)
+    check_grads(to_sinusoidal, 0.5, rng.uniform(0.1, 1, 4), 200.0)
+
+
+def test_gradients_are_finite_at_the_bad_points():
+    bad_hz = np.tile(np.array([0.0, 8000.0, -8000.0, 1e5, 100.0]), (2, 5, 1))
+    amplitudes = np.stack([np.zeros((5, 5)), np.ones((5, 5))])
+    f0_hz = np.tile(np.array([0.0, 1e-9, 100.0, 8000.0, 1e5]), (2, 1))
+    assert_finite_grads(synthesise, bad_hz, amplitudes)
+    assert_finite_grads(to_harmonic, bad_hz, amplitudes, f0_hz)
+    assert_finite_grads(to_sinusoidal, amplitudes[..., 0], amplitudes, f0_hz)
+
+
+def test_without_a_pitch_there_are_no_harmonics():
+    total, distribution = to_harmonic(jnp.array([0.0, 100.0]), jnp.ones(2), jnp.array(0.0))
+    assert float(total) == 0
+    assert not np.asarray(distribution).any()
+
+
+# Transformations and dtypes
+
+
+def test_transformations(rng):
+    f_hz, amplitudes = controls(rng, 3, 4, 2)
+    check_transformations(synthesise, f_hz, amplitudes, scale=4)
+    check_transformations(to_harmonic, f_hz, amplitudes, f_hz[..., 0] / 2, scale=4)
+    check_transformations(to_sinusoidal, amplitudes[..., 0], amplitudes, f_hz[..., 0], scale=8000)
+
+
+def test_the_batch_axes_broadcast(rng):
+    f_hz, amplitudes = controls(rng, 3, 4, 2)
+    f_hz, amplitudes = jnp.asarray(f_hz), jnp.asarray(amplitudes)
+    together = synthesise(f_hz[0], amplitudes)
+    apart = synthesise(jnp.broadcast_to(f_hz[0], f_hz.shape), amplitudes)
+    assert_close(together, apart)
+
+
+def test_dtypes(rng):
+    f_hz, amplitudes = controls(rng, 4, 2)
+    check_dtypes(synthesise, f_hz, amplitudes)
+    check_dtypes(to_harmonic, f_hz, amplitudes, f_hz[..., 0])
+    check_dtypes(to_sinusoidal, amplitudes[..., 0], amplitudes, f_hz[..., 0])
+
+
+# Boundaries
+
+
+def test_arguments_that_are_off_are_refused():
+    ones = jnp.ones((3, 2))
+    # The annotations' checker, on in tests only, sees these first.
+    with pytest.raises((ValueError, TypeCheckError), match="sinusoids"):
+        synthesise(ones, ones[:, :1])
+    with pytest.raises((ValueError, TypeCheckError), match="frames"):
+        synthesise(ones, ones[:2])
+    with pytest.raises(ValueError, match="`n_samples` must be from 16 to 23"):
+        synthesise(ones, ones, n_samples=24)
+    with pytest.raises(ValueError, match="`harmonic_width` must be positive"):
+        to_harmonic(ones, ones, ones[:, 0], harmonic_width=0.0)
+    with pytest.raises(ValueError, match="`n_harmonics` must be at least 1, got 0"):
+        to_harmonic(ones, ones, ones[:, 0], n_harmonics=0)
