@@ -80,7 +80,7 @@ def sawtooth(
     References:
       ``scipy.signal.sawtooth`` has the same phase, and aliases. Välimäki and Huovilainen,
       Antialiasing oscillators in subtractive synthesis, IEEE Signal Processing Magazine 24(2),
-      2007, compare cheaper forms (polynomial steps: -30 dB at 4 kHz).
+      2007, compare cheaper forms, which leave some aliases.
     """
     cycles, gain, limit, most = _controls(
         f0_hz, amplitudes, hop_length, sample_rate, n_samples, n_harmonics

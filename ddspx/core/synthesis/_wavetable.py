@@ -33,7 +33,7 @@ def wavetable_synthesis(
     aliases, so leave out harmonics from ``sample_rate / (2 * f0_hz)`` on
     (:func:`normalize_harmonics` before :func:`harmonic_distribution_to_wavetable` does). Linear
     reading makes harmonic k quieter by :math:`(\pi k / L)^2 / 3` and adds images around
-    :math:`L f_0` that are quieter than it by :math:`(k / L)^2`: at L = 2048, -85 dB and less up
+    :math:`L f_0` that are quieter than it by :math:`(k / L)^2`: at L = 2048, -84 dB and less up
     to k = 16, -60 dB at k = 64.
 
     Args:
