@@ -58,6 +58,11 @@ class Features(NamedTuple):
     loudness_db: Float[np.ndarray, "*batch frames"]
 
 
+def default_fmax(sample_rate: int) -> float:
+    """The highest pitch that is looked for, in Hz: `FMAX`, or Nyquist where that is lower."""
+    return min(FMAX, positive_int("sample_rate", sample_rate) / 2)
+
+
 def track_pitch(
     audio: Float[np.ndarray, "*batch samples"] | Float[Array, "*batch samples"],
     *,
@@ -191,8 +196,7 @@ def stream_features(
       >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]))
       ((9,), 440)
     """
-    if fmax is None:
-        fmax = min(FMAX, positive_int("sample_rate", sample_rate) / 2)
+    fmax = default_fmax(sample_rate) if fmax is None else fmax
     plan = _Plan(
         positive_int("sample_rate", sample_rate),
         positive_int("hop_length", hop_length),

@@ -260,3 +260,8 @@ def test_what_cannot_be_tracked():
         track(np.zeros(100), fmin=-1.0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         track(np.zeros(100), hop_length=0)
+
+
+def test_the_default_range_ends_at_nyquist():
+    assert features.default_fmax(16000) == features.FMAX
+    assert features.default_fmax(3000) == 1500

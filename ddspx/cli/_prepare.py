@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import training
-from ddspx.features import FMAX, FMIN
+from ddspx.features import FMIN
 
 
 def prepare(
@@ -19,7 +19,7 @@ def prepare(
     hop_length: int = 64,
     example_s: float = 4.0,
     fmin: float = FMIN,
-    fmax: float = FMAX,
+    fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -33,7 +33,7 @@ def prepare(
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
       fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
-      fmax: the highest pitch to look for, in Hz.
+      fmax: the highest pitch to look for, in Hz; 2093, or half the sample rate if that is lower.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit for the recordings.
       overwrite: replace the dataset if there is one already.

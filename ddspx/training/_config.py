@@ -21,8 +21,8 @@ class TrainConfig:
       batch_size: examples in a step, over all devices together.
       learning_rate: of Adam at step 0. At step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
-      decay_rate: see `learning_rate`; at most 1.
-      decay_steps: see `learning_rate`.
+      decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.
+      decay_steps: steps over which the learning rate falls by `decay_rate`.
       clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
       evaluate_every: steps between two evaluations on the valid split, each followed by a
         checkpoint; only at these, and after the last step, are weights written as a model.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx._checks import positive_int
-from ddspx.features import FEATURE_VERSION, FMAX, FMIN, conditioning_features
+from ddspx.features import FEATURE_VERSION, FMIN, conditioning_features, default_fmax
 from ddspx.io import (
     AudioError,
     DatasetError,
@@ -55,7 +55,7 @@ def prepare(
     hop_length: int = 64,
     example_s: float = 4.0,
     fmin: float = FMIN,
-    fmax: float = FMAX,
+    fmax: float | None = None,
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -83,7 +83,7 @@ def prepare(
       example_s: seconds of one training example, rounded to whole hops.
       fmin: the lowest pitch that is looked for, in Hz. The instrument's own lowest note keeps
         the tracker from hearing an octave below it.
-      fmax: the highest.
+      fmax: the highest; by default 2093 Hz, or Nyquist where that is lower.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit.
       overwrite: whether to replace a dataset that is already there.
@@ -99,7 +99,7 @@ def prepare(
       ValueError: a size or rate is not allowed.
       ModuleNotFoundError: array_record is not installed.
     """
-    positive_int("sample_rate", sample_rate)
+    fmax = default_fmax(sample_rate) if fmax is None else fmax
     example = round(example_s * sample_rate / positive_int("hop_length", hop_length))
     if example < 1:
         raise ValueError(f"`example_s` must be at least one hop long, got {example_s}.")

@@ -40,8 +40,8 @@ def adam(
     Args:
       learning_rate: at step 0; at step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
-      decay_rate: see `learning_rate`.
-      decay_steps: see `learning_rate`.
+      decay_rate: factor of the learning rate over `decay_steps` steps.
+      decay_steps: steps over which the learning rate falls by `decay_rate`.
       clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
 
     Returns:

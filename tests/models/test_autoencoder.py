@@ -258,3 +258,8 @@ def test_a_model_that_diverged_is_not_saved(folder, tmp_path):
     with pytest.raises(ValueError, match=r"`reverb\.taps` is not finite"):
         save_autoencoder(tmp_path / "m", broken, statistics=statistics, provenance=provenance)
     assert not list(tmp_path.iterdir())
+
+
+def test_amplitudes_that_cannot_stream_are_refused():
+    with pytest.raises(ValueError, match=r"`amplitude_upsampling` must be one of .* got 'cubic'"):
+        dataclasses.replace(AutoencoderConfig.tiny(), amplitude_upsampling="cubic")

@@ -194,7 +194,7 @@ def sinc_lowpass(
     lags, window = (
         x.reshape((1,) * cutoff_hz.ndim + (-1,)).astype(cutoff_hz.dtype) for x in (lags, window)
     )
-    taps = window * jnp.sinc(2 * cutoff_hz[..., None] / sample_rate * lags)
+    taps = jnp.sinc(2 * cutoff_hz[..., None] / sample_rate * lags) * window
     return taps / jnp.sum(taps, axis=-1, keepdims=True)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from ddspx import core
 from ddspx._checks import one_of, positive_int
@@ -27,7 +27,7 @@ class AutoencoderConfig:
       fc_layers: blocks in each stack; 0 leaves the GRU alone.
       reverb_length: taps of the trained reverb; 0 for none.
       amplitude_upsampling: how harmonic amplitudes go from frames to samples, one of
-        "nearest", "linear", "cubic", "hann".
+        "nearest", "linear", "hann".
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
 
     Raises:
@@ -71,7 +71,8 @@ class AutoencoderConfig:
             raise ValueError(
                 f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
             )
-        one_of("amplitude_upsampling", self.amplitude_upsampling, get_args(core.UpsamplingMethod))
+        # What streams: a cubic would need frames of the block to come.
+        one_of("amplitude_upsampling", self.amplitude_upsampling, ("nearest", "linear", "hann"))
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "loss_n_ffts", tuple(self.loss_n_ffts))
         if not self.loss_n_ffts:
