@@ -24,18 +24,23 @@ class Case(NamedTuple):
     run: Callable[[], float]
     memory_mb: float | None
     error: str
+    compile_s: float | None = None
 
 
 def compiled(f: Callable, *args: Any, error: str = "") -> Case:
     """A jitted function on device arrays; its memory is that of XLA's temporaries."""
+    jax.clear_caches()
+    start = time.perf_counter()
     program = jax.jit(f).lower(*args).compile()
+    compile_s = time.perf_counter() - start
 
     def run() -> float:
         start = time.perf_counter()
         jax.block_until_ready(program(*args))
         return 1e3 * (time.perf_counter() - start)
 
-    return Case(run, program.memory_analysis().temp_size_in_bytes / 2**20, error)
+    memory_mb = program.memory_analysis().temp_size_in_bytes / 2**20
+    return Case(run, memory_mb, error, compile_s)
 
 
 class Rival:
@@ -80,19 +85,19 @@ def measure(cases: Mapping[str, Case], *, repeats: int) -> dict[str, list[float]
     return times
 
 
-def report(title: str, cases: Mapping[str, Case], *, repeats: int, baseline: str) -> str:
-    """Measures, and prints and returns a Markdown table with ratios to `baseline`."""
+def report(title: str, cases: Mapping[str, Case], *, repeats: int, baseline: str) -> None:
+    """Measures, and prints a Markdown table with ratios to `baseline`."""
     times = measure(cases, repeats=repeats)
     base = statistics.median(times[baseline])
-    rows = [("case", "median ms", "best ms", f"times faster than {baseline}", "memory MB", "error")]
+    faster = f"times faster than {baseline}"
+    rows = [("case", "median ms", "best ms", faster, "memory MB", "compile s", "error")]
     for name, case in cases.items():
         median = statistics.median(times[name])
         memory = "" if case.memory_mb is None else f"{case.memory_mb:.1f}"
-        figures = (f"{median:.1f}", f"{min(times[name]):.1f}", f"{base / median:.1f}")
-        rows.append((name, *figures, memory, case.error))
-    table = "\n".join([f"### {title}", "", *_markdown(rows)])
-    print(table, flush=True)
-    return table
+        compiling = "" if case.compile_s is None else f"{case.compile_s:.1f}"
+        figures = (f"{median:.2f}", f"{min(times[name]):.2f}", f"{base / median:.1f}")
+        rows.append((name, *figures, memory, compiling, case.error))
+    print("\n".join([f"### {title}", "", *_markdown(rows), ""]), flush=True)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

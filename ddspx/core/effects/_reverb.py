@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, Float, Key
 from ddspx.core._numerics import safe_divide
-from ddspx.core.filters._fir import fft_convolve
+from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
 
 
@@ -94,12 +94,7 @@ def reverb_init(
       >>> core.reverb_init(jnp.ones(4), batch_shape=(2,)).tail.shape
       (2, 3)
     """
-    (impulse_response,) = floats(impulse_response=impulse_response)
-    at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
-    *ir_batch, taps = impulse_response.shape
-    positive_int("impulse_response.shape[-1]", taps)
-    shape = (*jnp.broadcast_shapes(tuple(batch_shape), tuple(ir_batch)), taps - 1)
-    return ReverbState(jnp.zeros(shape, impulse_response.dtype))
+    return ReverbState(fft_convolve_init(impulse_response, batch_shape=batch_shape))
 
 
 def reverb_step(
@@ -139,12 +134,8 @@ def reverb_step(
       [1.0, 2.0, 0.5, 1.0, 0.0]
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-    samples = audio.shape[-1]
-    wet = fft_convolve(audio, impulse_response, mode="full")
-    edges = [(0, 0)] * (state.tail.ndim - 1) + [(0, samples)]
-    wet = wet + jnp.pad(state.tail, edges)
-    return ReverbState(wet[..., samples:]), _mix(audio, wet[..., :samples], add_dry)
+    tail, wet = fft_convolve_step(state.tail, audio, impulse_response)
+    return ReverbState(tail), _mix(audio, wet, add_dry)
 
 
 def exponential_reverb_ir(

@@ -12,18 +12,14 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._upsampling import METHODS, UpsamplingMethod, interpolation_weights, upsample
+from ddspx.core._upsampling import METHODS, UpsamplingMethod, interpolation_weights
+from ddspx.core.synthesis._glide import gliding_cycles, linear_cycles
 from ddspx.core.synthesis._oscillators import harmonic_frequencies, remove_above_nyquist
 from ddspx.core.synthesis._phase import (
     Phase,
     advance_phase,
     check_rates,
-    frame_increments,
-    from_float_cycles,
     initial_phase_of,
-    joined_limbs,
-    running_sum,
-    sample_increments,
     to_float_cycles,
 )
 
@@ -386,11 +382,10 @@ def _harmonics_by_definition(
     f0_hz: Array, taps: Array, radians: Array, start: Phase, size: _Size
 ) -> Array:
     """`_harmonics` as written in the docstring: a sine for each harmonic and sample."""
-    held = jnp.concatenate([f0_hz, f0_hz[..., -1:]], -1)
-    hz = upsample(held, hop_length=size.hop_length, method="linear")
-    hz = hz.reshape(*f0_hz.shape, size.hop_length)[..., : size.n_blocks, :]
-    total = jnp.cumsum(hz.reshape(*hz.shape[:-2], -1), -1).reshape(hz.shape) / size.sample_rate
-    moving = 2 * jnp.pi * total + radians[..., None, None]
+    n_samples = size.n_blocks * size.hop_length
+    cycles = linear_cycles(f0_hz, size.hop_length, size.sample_rate, n_samples, True)
+    cycles = cycles.reshape(*f0_hz.shape[:-1], size.n_blocks, size.hop_length)
+    moving = 2 * jnp.pi * cycles + radians[..., None, None]
     fixed = to_float_cycles(_phase_blocks(f0_hz, start, size), f0_hz.dtype)
     # The value of the one, which does not drift, and the derivative of the other.
     phase = 2 * jnp.pi * fixed + (moving - jax.lax.stop_gradient(moving))
@@ -401,32 +396,8 @@ def _harmonics_by_definition(
 
 
 def _phase_blocks(f0_hz: Array, start: Phase, size: _Size) -> Array:
-    r"""``(*batch, blocks, hop)`` cycles in fixed point, as wide as the float type.
-
-    At sample j of hop i the phase is that before the hop plus :math:`(j+1) f_i + (f_{i+1} - f_i)
-    j (j+1) / 2h`, over the sample rate. The first product is an integer multiple in fixed point;
-    what is left is a few cycles at most unless the pitch jumps over a long hop, and one float
-    holds it: random jumps of up to 4 kHz at 16 kHz leave the second harmonic at -122 dB for a
-    hop of 64 in float32, at -91 dB for one of 2048. Nothing of this error reaches the next hop.
-    """
-    n_blocks, hop_length = size.n_blocks, size.hop_length
-    rates = {"hop_length": hop_length, "sample_rate": size.sample_rate}
-    before = running_sum(frame_increments(f0_hz, **rates), start)
-    before = Phase(before.cycles[..., :n_blocks], before.remainder[..., :n_blocks])
-    now = f0_hz[..., :n_blocks]
-    glide = jnp.diff(f0_hz, append=f0_hz[..., -1:])[..., :n_blocks] / size.sample_rate
-    step = sample_increments(now, sample_rate=size.sample_rate)
-
-    j = np.arange(hop_length, dtype=np.float64).reshape(*(1,) * f0_hz.ndim, -1)
-    dtype = f0_hz.dtype
-    fine = glide[..., None] * (j * (j + 1) / (2 * hop_length)).astype(dtype)
-    if dtype == jnp.float64:
-        first, advance = (joined_limbs(phase)[..., None] for phase in (before, step))
-    else:
-        first, advance = before.cycles[..., None], step.cycles[..., None]
-        fine += before.remainder.astype(dtype)[..., None] * 2.0**-64
-        fine += step.remainder.astype(dtype)[..., None] * ((j + 1) * 2.0**-64).astype(dtype)
-    return first + advance * (j + 1).astype(first.dtype) + from_float_cycles(fine)
+    """``(*batch, blocks, hop)`` cycles in fixed point."""
+    return gliding_cycles(f0_hz, start, *size[:3], inclusive=True)
 
 
 def _phase_adjoint(per_cycle: Array, frames: int, size: _Size) -> Array:
