@@ -106,11 +106,11 @@ def sinusoidal_synthesis(
         return total + sinusoid(*controls), None
 
     shape = (*batch, *frequencies_hz.shape[-2:])
-    each = tuple(
+    frequencies_hz, amplitudes = (
         jnp.moveaxis(jnp.broadcast_to(x, shape), -1, 0) for x in (frequencies_hz, amplitudes)
     )
     silence = jnp.zeros((*batch, samples), frequencies_hz.dtype)
-    return jax.lax.scan(add, silence, each)[0]
+    return jax.lax.scan(add, silence, (frequencies_hz, amplitudes))[0]
 
 
 def harmonic_to_sinusoidal(
