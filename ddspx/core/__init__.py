@@ -117,6 +117,15 @@ from ddspx.core.filters._iir import (
 from ddspx.core.filters._resampling import resample as resample
 
 # Losses
+from ddspx.core.losses._controls import (
+    control_loss as control_loss,
+    harmonic_consistency_loss as harmonic_consistency_loss,
+)
+from ddspx.core.losses._sinusoids import (
+    kde_consistency_loss as kde_consistency_loss,
+    two_way_mismatch_loss as two_way_mismatch_loss,
+    wasserstein_loss as wasserstein_loss,
+)
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
 
 # Envelopes

@@ -1,3 +1,12 @@
 """Losses: scalar training objectives."""
 
+from ddspx.core.losses._controls import (
+    control_loss as control_loss,
+    harmonic_consistency_loss as harmonic_consistency_loss,
+)
+from ddspx.core.losses._sinusoids import (
+    kde_consistency_loss as kde_consistency_loss,
+    two_way_mismatch_loss as two_way_mismatch_loss,
+    wasserstein_loss as wasserstein_loss,
+)
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss

@@ -1,0 +1,138 @@
+"""Losses between the controls of a synthesiser: amplitudes, distributions, pitches."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ddspx._checks import at_least_ndim, floats, one_of
+from ddspx._typing import Array, Bool, Float
+from ddspx.core._numerics import safe_divide
+from ddspx.core._units import hz_to_midi
+
+Norm = Literal["l1", "l2"]
+
+
+def control_loss(
+    target: Float[Array, "*shape"],
+    predicted: Float[Array, "*shape"],
+    *,
+    norm: Norm = "l1",
+    weights: Float[Array, "*#shape"] | Bool[Array, "*#shape"] | None = None,
+) -> Float[Array, ""]:
+    r"""Weighted mean difference of two sets of controls.
+
+    .. math:: \ell = \frac{\sum_i w_i |t_i - p_i|^q}{\sum_i w_i}, \qquad q = 1 \text{ or } 2
+
+    Args:
+      target: values of any control, in any unit.
+      predicted: as many values, in the same unit.
+      norm: ``l1`` (absolute differences) or ``l2`` (their squares). Static.
+      weights: not negative, or a mask; every axis has the size of the controls' or 1, so a mask
+        of frames for controls of features is ``mask[..., None]``. None weighs all alike.
+
+    Returns:
+      The loss, a scalar in the dtype of the controls; 0 where all weights are.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64 (the weights may be bool).
+      ValueError: `norm` is unknown.
+
+    Properties:
+      Differentiable in `target` and `predicted`, and in `weights` of floats; zero gradient where
+      target and predicted are equal, or all weights zero. Static: `norm`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> target, predicted = jnp.array([1.0, 2.0, 3.0]), jnp.array([1.5, 2.0, 9.0])
+      >>> float(core.control_loss(target, predicted, weights=jnp.array([True, True, False])))
+      0.25
+
+    References:
+      DDSP's ``mean_difference``, ``ParamLoss`` and ``FilteredNoiseConsistencyLoss``. They divide
+      by the number of elements, masked ones included, so a loss there falls with every silent
+      frame.
+    """
+    one_of("norm", norm, ("l1", "l2"))
+    target, predicted = floats(target=target, predicted=predicted)
+    difference = target - predicted
+    distance = jnp.abs(difference) if norm == "l1" else jnp.square(difference)
+    if weights is None:
+        return jnp.mean(distance)
+    weights = jnp.broadcast_to(jnp.asarray(weights, distance.dtype), distance.shape)
+    return safe_divide(jnp.sum(weights * distance), jnp.sum(weights))
+
+
+def harmonic_consistency_loss(
+    target: tuple[
+        Float[Array, "*batch frames"],
+        Float[Array, "*batch frames harmonics"],
+        Float[Array, "*batch frames"],
+    ],
+    predicted: tuple[
+        Float[Array, "*batch frames"],
+        Float[Array, "*batch frames harmonics"],
+        Float[Array, "*batch frames"],
+    ],
+    *,
+    amplitude_weight: float = 1.0,
+    distribution_weight: float = 1.0,
+    f0_weight: float = 1.0,
+    amplitude_threshold: float = 1e-4,
+    norm: Norm = "l1",
+) -> Float[Array, ""]:
+    r"""Mean difference of harmonic controls, of what can be heard of them.
+
+    .. math:: \ell = w_A \langle |A - \hat A| \rangle
+        + w_d \langle |d - \hat d| \rangle_{A > \theta}
+        + w_f \langle |m - \hat m| \rangle_{A > \theta}
+
+    with the amplitude A, the distribution d, the pitch m in semitones, and angles the mean of
+    :func:`control_loss`: that of distribution and pitch over the frames whose target is louder
+    than the threshold, as in silence both are arbitrary.
+
+    Args:
+      target: amplitudes (linear), harmonic distribution, and fundamental in Hz.
+      predicted: the same three.
+      amplitude_weight: weight of the amplitudes. Static, as all weights.
+      distribution_weight: weight of the distribution.
+      f0_weight: weight of the pitch, in semitones.
+      amplitude_threshold: target amplitude from which a frame is heard, linear. Static.
+      norm: ``l1`` or ``l2``, of :func:`control_loss`. Static.
+
+    Returns:
+      The loss, a scalar in the dtype of the controls.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: `norm` is unknown.
+
+    Properties:
+      Differentiable in all controls; zero gradient where a frame is not heard (to distribution
+      and pitch), and where a pitch is below a thousandth of a Hz. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> one, flat = jnp.array([1.0, 0.0]), jnp.full((2, 4), 0.25)
+      >>> target = (one, flat, jnp.array([440.0, 100.0]))
+      >>> predicted = (0.5 * one, flat, jnp.array([220.0, 5000.0]))
+      >>> round(float(core.harmonic_consistency_loss(target, predicted)), 3)
+      12.25
+
+    References:
+      Engel et al., `Self-supervised Pitch Detection by Inverse Audio Synthesis
+      <https://openreview.net/forum?id=RlVTYWhsky7>`_, ICML 2020 workshop. DDSP's
+      ``HarmonicConsistencyLoss`` divides the masked sums by all frames.
+    """
+    amplitudes, distribution, f0_hz = floats(
+        amplitudes=target[0], harmonic_distribution=target[1], f0_hz=target[2]
+    )
+    at_least_ndim("harmonic_distribution", distribution.shape, 2, "(*batch, frames, harmonics)")
+    heard = amplitudes > amplitude_threshold
+    loss = amplitude_weight * control_loss(amplitudes, predicted[0], norm=norm)
+    loss += distribution_weight * control_loss(
+        distribution, predicted[1], norm=norm, weights=heard[..., None]
+    )
+    semitones = hz_to_midi(f0_hz), hz_to_midi(predicted[2])
+    return loss + f0_weight * control_loss(*semitones, norm=norm, weights=heard)
