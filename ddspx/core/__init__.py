@@ -167,6 +167,13 @@ from ddspx.core.synthesis._sinusoidal import (
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
 
+# A surrogate for finding frequencies by gradient descent
+from ddspx.core.synthesis._surrogate import (
+    exponential_bank as exponential_bank,
+    exponential_basis as exponential_basis,
+    poles_to_hz as poles_to_hz,
+)
+
 # Classic waveforms
 from ddspx.core.synthesis._waveforms import (
     pulse as pulse,

@@ -176,15 +176,16 @@ def kde_consistency_loss(
     )
     at_least_ndim("target_frequencies_hz", target_hz.shape, 1, "(*batch, sinusoids)")
     at_least_ndim("predicted_frequencies_hz", predicted_hz.shape, 1, "(*batch, sinusoids)")
-    sets = (hz_to_midi(target_hz), target), (hz_to_midi(predicted_hz), predicted)
+    ours = hz_to_midi(predicted_hz), predicted
+    theirs = hz_to_midi(target_hz), target
 
     def improbability(of: tuple[Array, Array], under: tuple[Array, Array], scale: float) -> Array:
         (midi, amplitudes), (centres, weights) = of, under
         logs = _log_weights(weights)[..., None, :]
         return _weighted_mean(-_log_mixture(midi, centres[..., None, :], logs, scale), amplitudes)
 
-    loss = target_weight * improbability(*sets, predicted_scale)
-    loss += predicted_weight * improbability(*sets[::-1], target_scale)
+    loss = target_weight * improbability(theirs, ours, predicted_scale)
+    loss += predicted_weight * improbability(ours, theirs, target_scale)
     level = jnp.abs(jnp.mean(target, axis=-1) - jnp.mean(predicted, axis=-1))
     return jnp.mean(loss + mean_amplitude_weight * level)
 

@@ -29,6 +29,11 @@ from ddspx.core.synthesis._sinusoidal import (
     sinusoidal_synthesis as sinusoidal_synthesis,
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
+from ddspx.core.synthesis._surrogate import (
+    exponential_bank as exponential_bank,
+    exponential_basis as exponential_basis,
+    poles_to_hz as poles_to_hz,
+)
 from ddspx.core.synthesis._waveforms import (
     pulse as pulse,
     sawtooth as sawtooth,

@@ -1,0 +1,279 @@
+"""What every function of the core keeps, whatever it computes.
+
+For each: compiled = eager; over a batch axis (or two) = `vmap` = a loop, so nothing leaks from one
+example to the next; outputs have the dtype of the inputs; and where it is differentiable, gradients
+at silence (zeros) are finite. The tests of each module hold it to its definition.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import check_dtypes, check_transformations
+
+from ddspx import core
+
+RATE, HOP = 8000, 8
+RATES = {"hop_length": HOP, "sample_rate": RATE}
+RNG = np.random.default_rng(7)
+KEY = jax.random.key(3)
+
+
+class Case(NamedTuple):
+    """A function of arrays with a leading batch axis of 2, and such arrays."""
+
+    function: Callable
+    arguments: tuple[np.ndarray, ...]
+    differentiable: bool = True
+
+
+def uniform(low, high, *shape):
+    return RNG.uniform(low, high, (2, *shape))
+
+
+AUDIO = RNG.normal(0, 0.3, (2, 3 * HOP))
+F0 = uniform(200, 900, 4)
+GAINS = uniform(0.1, 1, 4)
+SECTIONS = np.asarray(core.stable_biquad(jnp.asarray(uniform(-0.5, 0.5, 2, 5))))
+DYNAMICS = {"threshold_db": -20.0, "release_s": 0.002, "sample_rate": RATE}
+STREAMED = {
+    # A step from the start is the whole, and what it leaves is its state: the module tests fold.
+    "allpole_step": "allpole",
+    "compressor_step": "compressor",
+    "fft_convolve_step": "fft_convolve",
+    "filtered_noise_step": "filtered_noise",
+    "harmonic_synthesis_step": "harmonic_synthesis",
+    "limiter_step": "limiter",
+    "reverb_step": "convolution_reverb",
+    "sos_filter_step": "sos_filter",
+    "variable_delay_step": "variable_delay",
+}
+STATIC = {
+    # No arrays go in: tables, sizes, states, and what is drawn from a key.
+    "exponential_reverb_ir",
+    "filtered_noise",
+    "filtered_noise_reverb_ir",
+    "hann_window",
+    "interpolation_weights",
+    "n_frames",
+    "pitch_transition",
+    "white_noise",
+}
+
+
+def waveform(function):
+    return Case(partial(function, **RATES, n_harmonics=4), (F0, GAINS))
+
+
+def loss(function, signature, *arguments):
+    """A scalar of a whole batch, one of each example."""
+    each = jnp.vectorize(function, signature=f"{signature}->()")
+    return Case(each, arguments)
+
+
+def of_poles(function):
+    """A function of complex poles as one of their parts, in parts."""
+
+    def parts(real, imaginary):
+        out = function(real + 1j * imaginary)
+        return out.real, out.imag
+
+    return Case(parts, (uniform(-0.6, 0.6, 2), uniform(0.1, 0.6, 2)))
+
+
+def unit(function, low=0.1, high=3.0, differentiable=True):
+    return Case(function, (uniform(low, high, 3),), differentiable)
+
+
+def pitch(function):
+    options = {"frame_length": 64, "fmin": 250.0, "fmax": 2000.0}
+    return Case(partial(function, **RATES, **options), (AUDIO,))
+
+
+CASES = {
+    "a_weighting_db": unit(core.a_weighting_db, 20, 4000),
+    "adsr": Case(
+        lambda on, off: core.adsr(
+            on,
+            off,
+            attack_s=0.001,
+            decay_s=0.002,
+            sustain=0.5,
+            release_s=0.003,
+            n_frames=5,
+            **RATES,
+        ),
+        (uniform(0, 0.001), uniform(0.003, 0.004)),
+    ),
+    "advance_phase": Case(
+        lambda f: core.advance_phase(f, **RATES).cycles.astype(f.dtype), (F0,), False
+    ),
+    "allpole": Case(core.allpole, (AUDIO, uniform(-0.3, 0.3, 2))),
+    "amplitude_to_db": unit(core.amplitude_to_db),
+    "bark_to_hz": unit(core.bark_to_hz, 1, 20),
+    "biquad": Case(partial(core.biquad, kind="peak", sample_rate=RATE), (uniform(100, 3000),)),
+    "compressor": Case(partial(core.compressor, **DYNAMICS, ratio=4.0, attack_s=0.001), (AUDIO,)),
+    "control_loss": loss(core.control_loss, "(n),(n)", GAINS, GAINS[::-1]),
+    "convolution_reverb": Case(core.convolution_reverb, (AUDIO, uniform(-1, 1, 5))),
+    "crossfade": Case(core.crossfade, (AUDIO, AUDIO[::-1], uniform(0, 1, AUDIO.shape[-1]))),
+    "cumulative_phase": Case(partial(core.cumulative_phase, sample_rate=RATE), (F0,)),
+    "db_to_amplitude": unit(core.db_to_amplitude),
+    "db_to_power": unit(core.db_to_power),
+    "exp_sigmoid": unit(core.exp_sigmoid),
+    "exponential_bank": of_poles(
+        lambda poles: core.exponential_bank(poles, poles[..., ::-1], n_samples=9)
+    ),
+    "exponential_basis": of_poles(partial(core.exponential_basis, n_samples=9)),
+    "fft_convolve": Case(partial(core.fft_convolve, mode="same"), (AUDIO, uniform(-1, 1, 5))),
+    "frame": Case(partial(core.frame, frame_length=10, hop_length=HOP), (AUDIO,)),
+    "frequency_filter": Case(
+        partial(core.frequency_filter, hop_length=HOP), (AUDIO, uniform(0, 1, 4, 5))
+    ),
+    "frequency_impulse_response": Case(core.frequency_impulse_response, (uniform(0, 1, 5),)),
+    "harmonic_consistency_loss": loss(
+        lambda *c: core.harmonic_consistency_loss(c[:3], c[3:]),
+        "(n),(n,k),(n),(n),(n,k),(n)",
+        *(GAINS, uniform(0, 1, 4, 3), F0),
+        *(GAINS[::-1], uniform(0, 1, 4, 3), F0[::-1]),
+    ),
+    "harmonic_distribution_to_wavetable": Case(
+        partial(core.harmonic_distribution_to_wavetable, table_length=16), (uniform(0, 1, 5),)
+    ),
+    "harmonic_synthesis": Case(
+        partial(core.harmonic_synthesis, **RATES), (F0, GAINS, uniform(0, 1, 4, 6))
+    ),
+    "harmonic_to_sinusoidal": Case(
+        partial(core.harmonic_to_sinusoidal, sample_rate=RATE), (GAINS, uniform(0, 1, 4, 6), F0)
+    ),
+    "hz_to_bark": unit(core.hz_to_bark, 50, 3000),
+    "hz_to_erb": unit(core.hz_to_erb, 50, 3000),
+    "hz_to_mel": unit(core.hz_to_mel, 50, 3000),
+    "hz_to_midi": unit(core.hz_to_midi, 50, 3000),
+    "istft": Case(
+        lambda x: core.istft(core.stft(x, n_fft=16, hop_length=HOP), hop_length=HOP), (AUDIO,)
+    ),
+    "kde_consistency_loss": loss(
+        core.kde_consistency_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
+    ),
+    "limiter": Case(partial(core.limiter, **DYNAMICS, lookahead_s=0.001), (AUDIO,)),
+    "loudness_db": Case(partial(core.loudness_db, **RATES, n_fft=16), (AUDIO,)),
+    "mel_to_hz": unit(core.mel_to_hz, 50, 3000),
+    "midi_to_hz": unit(core.midi_to_hz, 20, 90),
+    "modulated_delay": Case(
+        partial(core.modulated_delay, sample_rate=RATE, center_ms=0.7, depth_ms=0.4),
+        (AUDIO, uniform(-1, 1, AUDIO.shape[-1])),
+    ),
+    "multi_scale_spectral_loss": loss(
+        partial(core.multi_scale_spectral_loss, n_ffts=(16, 8)), "(n),(n)", AUDIO, AUDIO[::-1]
+    ),
+    "normalize_harmonics": Case(
+        partial(core.normalize_harmonics, sample_rate=RATE), (uniform(0, 1, 4, 6), F0)
+    ),
+    "one_pole": Case(partial(core.one_pole, sample_rate=RATE), (uniform(0.001, 0.1),)),
+    "oscillator_bank": Case(
+        partial(core.oscillator_bank, sample_rate=RATE),
+        (uniform(100, 3000, 9, 2), uniform(0, 1, 9, 2)),
+    ),
+    "overlap_add": Case(partial(core.overlap_add, hop_length=HOP), (uniform(-1, 1, 3, 12),)),
+    "pitch_posterior": pitch(partial(core.pitch_posterior, bins_per_octave=12)),
+    "poles_to_hz": of_poles(partial(core.poles_to_hz, sample_rate=RATE)),
+    "power_db": Case(partial(core.power_db, hop_length=HOP, win_length=12), (AUDIO,)),
+    "power_to_db": unit(core.power_to_db),
+    "pulse": Case(partial(core.pulse, **RATES, n_harmonics=4), (F0, GAINS, uniform(0.2, 0.8, 4))),
+    "reflection_to_allpole": Case(core.reflection_to_allpole, (uniform(-0.9, 0.9, 3),)),
+    "remove_above_nyquist": Case(
+        partial(core.remove_above_nyquist, sample_rate=RATE), (GAINS, 10 * F0)
+    ),
+    "resample": Case(partial(core.resample, orig_rate=2, target_rate=3), (AUDIO,)),
+    "rms": Case(partial(core.rms, hop_length=HOP, win_length=12), (AUDIO,)),
+    "safe_divide": Case(core.safe_divide, (GAINS, F0)),
+    "safe_log": unit(core.safe_log),
+    "safe_sqrt": unit(core.safe_sqrt),
+    "sawtooth": waveform(core.sawtooth),
+    "sinc_highpass": Case(
+        partial(core.sinc_highpass, sample_rate=RATE, win_length=9), (uniform(100, 3000),)
+    ),
+    "sinc_lowpass": Case(
+        partial(core.sinc_lowpass, sample_rate=RATE, win_length=9), (uniform(100, 3000),)
+    ),
+    "sinusoidal_synthesis": Case(
+        partial(core.sinusoidal_synthesis, **RATES),
+        (uniform(100, 3000, 4, 2), uniform(0, 1, 4, 2)),
+    ),
+    "sinusoidal_to_harmonic": Case(
+        partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=5),
+        (uniform(100, 3000, 4, 2), uniform(0, 1, 4, 2), F0),
+    ),
+    "sos_filter": Case(core.sos_filter, (AUDIO, SECTIONS)),
+    "spectrogram": Case(partial(core.spectrogram, n_fft=16, hop_length=HOP), (AUDIO,)),
+    "square": waveform(core.square),
+    "stable_biquad": Case(core.stable_biquad, (uniform(-1, 1, 5),)),
+    "stft": Case(lambda x: core.stft(x, n_fft=16, hop_length=HOP).real, (AUDIO,)),
+    "triangle": waveform(core.triangle),
+    "two_way_mismatch_loss": loss(
+        partial(core.two_way_mismatch_loss, sample_rate=RATE),
+        "(c),(n),(n)",
+        *(uniform(200, 900, 2), F0, GAINS),
+    ),
+    "upsample": Case(partial(core.upsample, hop_length=HOP, method="cubic"), (F0,)),
+    "variable_delay": Case(
+        partial(core.variable_delay, max_delay=9), (AUDIO, uniform(0, 9, AUDIO.shape[-1]))
+    ),
+    "viterbi": Case(
+        lambda x: core.viterbi(x, core.pitch_transition(4, reach=1)).astype(x.dtype),
+        (uniform(-3, 0, 5, 5),),
+        False,
+    ),
+    "wasserstein_loss": loss(
+        core.wasserstein_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
+    ),
+    "wavetable_synthesis": Case(
+        partial(core.wavetable_synthesis, **RATES), (F0, GAINS, uniform(-1, 1, 16))
+    ),
+    "yin": pitch(core.yin),
+}
+
+
+def test_every_function_has_a_case():
+    public = {
+        name
+        for name, value in vars(core).items()
+        if inspect.isfunction(inspect.unwrap(value)) and not name.startswith("_")
+    }
+    public = {name for name in public if not name.endswith("_init")}
+    covered = CASES.keys() | STREAMED.keys() | STATIC
+    assert public - covered == set(), "give it a case, or say why it has none"
+    assert covered - public == set(), "it is gone"
+    assert set(STREAMED.values()) <= CASES.keys() | STATIC
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_transformations(name):
+    case = CASES[name]
+    scale = 10 * max(1.0, *(float(np.abs(x).max()) for x in case.arguments))
+    check_transformations(case.function, *case.arguments, scale=scale)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_dtypes(name):
+    case = CASES[name]
+    check_dtypes(case.function, *case.arguments)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CASES if CASES[name].differentiable))
+def test_gradients_at_zeros_are_finite(name):
+    """In float32, whose range is the narrower."""
+    function, arguments, _ = CASES[name]
+
+    def total(*xs):
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(*xs)))
+
+    zeros = [jnp.zeros(x.shape, jnp.float32) for x in arguments]
+    gradients = jax.jit(jax.grad(total, argnums=tuple(range(len(zeros)))))(*zeros)
+    for gradient in gradients:
+        assert np.isfinite(gradient).all()
