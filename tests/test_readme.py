@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import ddspx
@@ -11,6 +13,8 @@ from ddspx import core, features, models, nn, transfer
 README = Path(__file__).parents[1] / "README.md"
 CONVENTIONS = Path(ddspx.__file__).parent / "CONVENTIONS.md"
 NAMESPACES = {
+    "jax": jax,
+    "jnp": jnp,
     "core": core,
     "nn": nn,
     "features": features,
