@@ -16,7 +16,14 @@ from ddspx.core._numerics import (
 )
 
 # Scaling of network outputs
-from ddspx.core._scaling import exp_sigmoid as exp_sigmoid
+from ddspx.core._scaling import (
+    exp_sigmoid as exp_sigmoid,
+    frequencies_critical_bands as frequencies_critical_bands,
+    frequencies_sigmoid as frequencies_sigmoid,
+    frequencies_softmax as frequencies_softmax,
+    soft_limit as soft_limit,
+    sym_exp_sigmoid as sym_exp_sigmoid,
+)
 
 # Units
 from ddspx.core._units import (
@@ -28,9 +35,13 @@ from ddspx.core._units import (
     hz_to_erb as hz_to_erb,
     hz_to_mel as hz_to_mel,
     hz_to_midi as hz_to_midi,
+    hz_to_unit as hz_to_unit,
     mel_to_hz as mel_to_hz,
     midi_to_hz as midi_to_hz,
+    midi_to_unit as midi_to_unit,
     power_to_db as power_to_db,
+    unit_to_hz as unit_to_hz,
+    unit_to_midi as unit_to_midi,
 )
 
 # Frame rate to sample rate
@@ -41,6 +52,7 @@ from ddspx.core._upsampling import (
 )
 
 # Spectra and loudness
+from ddspx.core.analysis._filterbanks import mel_filterbank as mel_filterbank
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
@@ -120,6 +132,12 @@ from ddspx.core.filters._resampling import resample as resample
 from ddspx.core.losses._controls import (
     control_loss as control_loss,
     harmonic_consistency_loss as harmonic_consistency_loss,
+)
+from ddspx.core.losses._resolution import (
+    complex_spectral_loss as complex_spectral_loss,
+    mel_spectral_loss as mel_spectral_loss,
+    phase_loss as phase_loss,
+    spectral_convergence_loss as spectral_convergence_loss,
 )
 from ddspx.core.losses._sinusoids import (
     kde_consistency_loss as kde_consistency_loss,

@@ -1,11 +1,22 @@
 """Maps from unbounded network outputs to physical ranges."""
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Float
+from ddspx.core._units import (
+    bark_to_hz,
+    hz_to_bark,
+    hz_to_erb,
+    hz_to_mel,
+    mel_to_hz,
+    unit_to_hz,
+)
 
 
 def exp_sigmoid(
@@ -54,3 +65,253 @@ def exp_sigmoid(
         raise ValueError(f"`exponent` must be greater than 1, got {exponent}.")
     power = math.log(exponent)
     return max_value * jnp.exp(power * jax.nn.log_sigmoid(jnp.asarray(x))) + threshold
+
+
+def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[Array, "*shape"]:
+    r"""Amplitudes that are small near zero and grow with the magnitude of a network output.
+
+    .. math:: y = \mathrm{exp\_sigmoid}(w (|x| / 2 - 1))
+
+    Args:
+      x: network outputs.
+      width: :math:`w`, how fast the valley around zero rises; positive. Static.
+
+    Returns:
+      Values in (0, 2], in the dtype of `x`.
+
+    Raises:
+      ValueError: `width` is not positive.
+
+    Properties:
+      Differentiable in `x`; zero gradient at 0, where two slopes meet.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> [round(v, 3) for v in core.sym_exp_sigmoid(jnp.array([-2.0, 0.0, 2.0])).tolist()]
+      [0.405, 0.0, 0.405]
+    """
+    if not width > 0:
+        raise ValueError(f"`width` must be positive, got {width}.")
+    return exp_sigmoid(width * (jnp.abs(jnp.asarray(x)) / 2 - 1))
+
+
+def soft_limit(
+    x: Float[Array, "*shape"], *, minimum: float = 0.0, maximum: float = 1.0, width: float = 1.0
+) -> Float[Array, "*shape"]:
+    r"""Values bent into a range, nearly unchanged within it.
+
+    .. math:: y = a + w\, s\Bigl(\frac{x - a}{w}\Bigr) - w\, s\Bigl(\frac{x - b}{w}\Bigr),
+        \qquad s(t) = \ln(1 + e^t)
+
+    Args:
+      x: any values.
+      minimum: lower bound :math:`a`. Static.
+      maximum: upper bound :math:`b`; above `minimum`. Static.
+      width: of the bend at either bound, in the unit of `x`; positive. Static.
+
+    Returns:
+      Values in [minimum, maximum], in the dtype of `x`.
+
+    Raises:
+      ValueError: `maximum` is not above `minimum`, or `width` is not positive.
+
+    Properties:
+      Differentiable in `x`, with a positive slope of less than 1 (zero where it underflows).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> x = jnp.array([-5.0, 20.0, 50.0, 1e9])
+      >>> [round(v, 2) for v in core.soft_limit(x, minimum=20.0, maximum=100.0).tolist()]
+      [20.0, 20.69, 50.0, 100.0]
+
+    References:
+      DDSP's function of this name moves all values up by a lower bound that is not zero.
+    """
+    if not minimum < maximum:
+        raise ValueError(f"`minimum` must be below `maximum` ({maximum}), got {minimum}.")
+    if not width > 0:
+        raise ValueError(f"`width` must be positive, got {width}.")
+    x = jnp.asarray(x)
+    above, below = (x - minimum) / width, (x - maximum) / width
+    # s(t) = t + s(-t): the difference of two large numbers is not taken on either side.
+    left = minimum + width * (jax.nn.softplus(above) - jax.nn.softplus(below))
+    right = maximum + width * (jax.nn.softplus(-above) - jax.nn.softplus(-below))
+    return jnp.where(x < (minimum + maximum) / 2, left, right)
+
+
+def frequencies_softmax(
+    x: Float[Array, "*batch outputs"], *, depth: int, fmin: float, fmax: float
+) -> Float[Array, "*batch sinusoids"]:
+    r"""Frequencies as the mean of a distribution over steps of pitch.
+
+    .. math:: f_k = f_\mathrm{min} (f_\mathrm{max} / f_\mathrm{min})^{u_k}, \qquad
+        u_k = \sum_{d=0}^{D-1} \mathrm{softmax}(x_k)_d\, \frac{d}{D - 1}
+
+    Args:
+      x: network outputs, ``depth`` in succession for each sinusoid.
+      depth: :math:`D`, steps from `fmin` to `fmax`; at least 2. Static.
+      fmin: lowest frequency, in Hz; above 0. Static.
+      fmax: highest frequency, in Hz. Static.
+
+    Returns:
+      Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
+
+    Raises:
+      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      ValueError: `depth` is below 2 or does not divide the outputs, or not ``0 < fmin < fmax``.
+
+    Properties:
+      Differentiable in `x`. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f_hz = core.frequencies_softmax(jnp.zeros(6), depth=3, fmin=20.0, fmax=8000.0)
+      >>> [round(v, 2) for v in f_hz.tolist()]
+      [400.0, 400.0]
+
+    References:
+      DDSP's function of this name, whose default of one step gives its lower end for any input.
+    """
+    outputs = _by_sinusoid(x, depth)
+    if depth < 2:
+        raise ValueError(f"`depth` must be at least 2 (one step is no choice), got {depth}.")
+    steps = np.linspace(0, 1, depth).astype(outputs.dtype)
+    unit = jnp.sum(jax.nn.softmax(outputs, axis=-1) * _along(steps, outputs), axis=-1)
+    return unit_to_hz(unit, fmin=fmin, fmax=fmax)
+
+
+def frequencies_sigmoid(
+    x: Float[Array, "*batch outputs"],
+    *,
+    fmin: float,
+    fmax: float,
+    depth: int = 1,
+    depth_scale: float = 10.0,
+) -> Float[Array, "*batch sinusoids"]:
+    r"""Frequencies from sigmoids, coarse and then finer.
+
+    .. math:: f_k = f_\mathrm{min} (f_\mathrm{max} / f_\mathrm{min})^{u_k}, \qquad
+        u_k = \sum_{d=0}^{D-1} \sigma(x_{kd})\, s^{-d} \Big/ \sum_{d=0}^{D-1} s^{-d}
+
+    Args:
+      x: network outputs, ``depth`` in succession for each sinusoid.
+      fmin: lowest frequency, in Hz; above 0. Static.
+      fmax: highest frequency, in Hz. Static.
+      depth: :math:`D`, outputs for each sinusoid. Static.
+      depth_scale: :math:`s`, by which each is finer than the one before; positive. Static.
+
+    Returns:
+      Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
+
+    Raises:
+      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      ValueError: `depth` is not positive or does not divide the outputs, `depth_scale` is not
+        positive, or not ``0 < fmin < fmax``.
+
+    Properties:
+      Differentiable in `x`. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> x = jnp.array([-50.0, 0.0, 50.0])
+      >>> [round(v, 1) for v in core.frequencies_sigmoid(x, fmin=20.0, fmax=8000.0).tolist()]
+      [20.0, 400.0, 8000.0]
+
+    References:
+      DDSP's function of this name adds frequencies and not pitches, from a lower end of 0 Hz that
+      it maps to 8.18 Hz, once for each of `depth`: its range is not what it says.
+    """
+    outputs = _by_sinusoid(x, depth)
+    weights = _depth_weights(depth, depth_scale)
+    weights = (weights / weights.sum()).astype(outputs.dtype)
+    unit = jnp.sum(jax.nn.sigmoid(outputs) * _along(weights, outputs), axis=-1)
+    return unit_to_hz(unit, fmin=fmin, fmax=fmax)
+
+
+def frequencies_critical_bands(
+    x: Float[Array, "*batch outputs"],
+    *,
+    fmin: float,
+    fmax: float,
+    depth: int = 1,
+    depth_scale: float = 10.0,
+    bandwidth_scale: float = 1.0,
+    scale: Literal["bark", "mel"] = "bark",
+) -> Float[Array, "*batch sinusoids"]:
+    r"""Frequencies within a band each, the bands equally spaced as they are heard.
+
+    .. math:: f_k = \mathrm{limit}\Bigl(c_k + b\, B(c_k) \sum_{d=0}^{D-1} s^{-d} \tanh x_{kd}\Bigr)
+
+    with centres :math:`c_k` from `fmin` to `fmax` at equal steps of the scale, the bandwidth
+    :math:`B` of :func:`hz_to_erb`, and :func:`soft_limit` to that range.
+
+    Args:
+      x: network outputs, ``depth`` in succession for each sinusoid.
+      fmin: lowest frequency, in Hz; at least 0. Static.
+      fmax: highest frequency, in Hz. Static.
+      depth: :math:`D`, outputs for each sinusoid. Static.
+      depth_scale: :math:`s`, by which each is finer than the one before; positive. Static.
+      bandwidth_scale: :math:`b`, in bandwidths. Static.
+      scale: ``bark`` or ``mel`` (HTK's). Static.
+
+    Returns:
+      Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
+
+    Raises:
+      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      ValueError: `depth` is not positive or does not divide the outputs, `depth_scale` is not
+        positive, `scale` is unknown, or not ``0 <= fmin < fmax``.
+
+    Properties:
+      Differentiable in `x`. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f_hz = core.frequencies_critical_bands(jnp.zeros(5), fmin=20.0, fmax=8000.0)
+      >>> [round(v) for v in f_hz.tolist()]
+      [21, 516, 1343, 3001, 7999]
+
+    References:
+      DDSP's function of this name.
+    """
+    outputs = _by_sinusoid(x, depth)
+    one_of("scale", scale, ("bark", "mel"))
+    if not 0 <= fmin < fmax:
+        raise ValueError(f"`fmin` must be at least 0 and below `fmax` ({fmax}), got {fmin}.")
+    forth, back = (hz_to_bark, bark_to_hz) if scale == "bark" else (hz_to_mel, mel_to_hz)
+    low, high = forth(jnp.asarray([fmin, fmax], outputs.dtype))
+    centres = back(jnp.linspace(low, high, outputs.shape[-2]))
+    weights = _depth_weights(depth, depth_scale).astype(outputs.dtype)
+    deviation = jnp.sum(jnp.tanh(outputs) * _along(weights, outputs), axis=-1)
+    bandwidths = _along(bandwidth_scale * hz_to_erb(centres), deviation)
+    hz = jnp.asarray(_along(centres, deviation) + bandwidths * deviation)
+    return soft_limit(hz, minimum=fmin, maximum=fmax)
+
+
+def _by_sinusoid(x: Array, depth: int) -> Array:
+    """``(*batch, sinusoids, depth)``: the network outputs of each sinusoid."""
+    (x,) = floats(x=x)
+    at_least_ndim("x", x.shape, 1, "(*batch, outputs)")
+    depth = positive_int("depth", depth)
+    if x.shape[-1] % depth:
+        raise ValueError(
+            f"`depth` must divide the number of outputs, {x.shape[-1]}, got {depth}; a sinusoid "
+            "has that many each."
+        )
+    return x.reshape(*x.shape[:-1], -1, depth)
+
+
+def _depth_weights(depth: int, depth_scale: float) -> np.ndarray:
+    if not depth_scale > 0:
+        raise ValueError(f"`depth_scale` must be positive, got {depth_scale}.")
+    return float(depth_scale) ** -np.arange(depth)
+
+
+def _along(values: Array | np.ndarray, like: Array) -> Array | np.ndarray:
+    """A vector with as many axes as another array, along its last."""
+    return values.reshape(*(1,) * (like.ndim - 1), -1)

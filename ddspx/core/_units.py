@@ -295,3 +295,155 @@ def hz_to_erb(frequency_hz: Values) -> Float[Array, "*shape"]:
       Research 47, 1990, with the slope 24.7 * 4.37 / 1000 rounded to 0.108.
     """
     return 0.108 * jnp.asarray(frequency_hz) + 24.7
+
+
+def unit_to_midi(
+    unit: Values, *, midi_min: float = 20.0, midi_max: float = 90.0, clip: bool = False
+) -> Float[Array, "*shape"]:
+    r"""MIDI note number of a position in a range of notes.
+
+    .. math:: m = m_\mathrm{min} + u\, (m_\mathrm{max} - m_\mathrm{min})
+
+    Args:
+      unit: 0 at the lower end, 1 at the upper.
+      midi_min: lower end, in semitones. Static.
+      midi_max: upper end, in semitones; above `midi_min`. Static.
+      clip: positions outside [0, 1] count as its ends. Static.
+
+    Returns:
+      Note number in semitones.
+
+    Raises:
+      ValueError: `midi_max` is not above `midi_min`.
+
+    Properties:
+      Differentiable (affine); zero gradient outside [0, 1] with `clip`.
+
+    Example:
+      >>> from ddspx import core
+      >>> float(core.unit_to_midi(0.5))
+      55.0
+    """
+    _check_range("midi_min", midi_min, "midi_max", midi_max)
+    unit = _float_array(unit)
+    unit = jnp.clip(unit, 0, 1) if clip else unit
+    return midi_min + unit * (midi_max - midi_min)
+
+
+def midi_to_unit(
+    midi: Values, *, midi_min: float = 20.0, midi_max: float = 90.0, clip: bool = False
+) -> Float[Array, "*shape"]:
+    r"""Position of a MIDI note number in a range of notes.
+
+    .. math:: u = \frac{m - m_\mathrm{min}}{m_\mathrm{max} - m_\mathrm{min}}
+
+    Args:
+      midi: note number in semitones.
+      midi_min: note at 0, in semitones. Static.
+      midi_max: note at 1, in semitones; above `midi_min`. Static.
+      clip: notes outside the range get its ends. Static.
+
+    Returns:
+      Position, from 0 to 1 within the range.
+
+    Raises:
+      ValueError: `midi_max` is not above `midi_min`.
+
+    Properties:
+      Differentiable (affine); zero gradient outside the range with `clip`.
+
+    Example:
+      >>> from ddspx import core
+      >>> float(core.midi_to_unit(55.0))
+      0.5
+    """
+    _check_range("midi_min", midi_min, "midi_max", midi_max)
+    unit = (_float_array(midi) - midi_min) / (midi_max - midi_min)
+    return jnp.clip(unit, 0, 1) if clip else unit
+
+
+def unit_to_hz(
+    unit: Values, *, fmin: float, fmax: float, clip: bool = False
+) -> Float[Array, "*shape"]:
+    r"""Frequency of a position in a range, at equal steps of pitch.
+
+    .. math:: f = f_\mathrm{min} (f_\mathrm{max} / f_\mathrm{min})^u
+
+    Args:
+      unit: 0 at the lower end, 1 at the upper.
+      fmin: lower end, in Hz; above 0, as no pitch is at 0 Hz. Static.
+      fmax: upper end, in Hz; above `fmin`. Static.
+      clip: positions outside [0, 1] count as its ends. Static.
+
+    Returns:
+      Frequency in Hz.
+
+    Raises:
+      ValueError: not ``0 < fmin < fmax``.
+
+    Properties:
+      Differentiable; zero gradient outside [0, 1] with `clip`.
+
+    Example:
+      >>> from ddspx import core
+      >>> [round(float(core.unit_to_hz(u, fmin=20.0, fmax=8000.0)), 3) for u in (0, 0.5, 1)]
+      [20.0, 400.0, 8000.0]
+
+    References:
+      DDSP's goes by MIDI notes and takes a lower end of 0 Hz for note 0, which is 8.18 Hz.
+    """
+    octaves = _octaves(fmin, fmax)
+    unit = _float_array(unit)
+    unit = jnp.clip(unit, 0, 1) if clip else unit
+    return fmin * jnp.exp2(unit * octaves)
+
+
+def hz_to_unit(
+    frequency_hz: Values, *, fmin: float, fmax: float, clip: bool = False
+) -> Float[Array, "*shape"]:
+    r"""Position of a frequency in a range, at equal steps of pitch.
+
+    .. math:: u = \frac{\log_2(f / f_\mathrm{min})}{\log_2(f_\mathrm{max} / f_\mathrm{min})}
+
+    Args:
+      frequency_hz: frequency in Hz; less than a thousandth counts as that.
+      fmin: frequency at 0, in Hz; above 0. Static.
+      fmax: frequency at 1, in Hz; above `fmin`. Static.
+      clip: frequencies outside the range get its ends. Static.
+
+    Returns:
+      Position, from 0 to 1 within the range.
+
+    Raises:
+      ValueError: not ``0 < fmin < fmax``.
+
+    Properties:
+      Differentiable; zero gradient below a thousandth of a Hz, and outside the range with `clip`.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.hz_to_unit(400.0, fmin=20.0, fmax=8000.0)), 3)
+      0.5
+    """
+    octaves = _octaves(fmin, fmax)
+    unit = jnp.log2(jnp.maximum(_float_array(frequency_hz), _LEAST_HZ) / fmin) / octaves
+    return jnp.clip(unit, 0, 1) if clip else unit
+
+
+def _float_array(values: Values) -> Array:
+    """The values as floats, integers as JAX's default float."""
+    array = jnp.asarray(values)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array * 1.0
+
+
+def _check_range(low_name: str, low: float, high_name: str, high: float) -> None:
+    if not low < high:
+        raise ValueError(f"`{low_name}` must be below `{high_name}` ({high}), got {low}.")
+
+
+def _octaves(fmin: float, fmax: float) -> float:
+    """Width of a range of frequencies, or the error that says why it is none."""
+    if not fmin > 0:
+        raise ValueError(f"`fmin` must be above 0 Hz, which has no pitch, got {fmin}.")
+    _check_range("fmin", fmin, "fmax", fmax)
+    return math.log2(fmax / fmin)

@@ -40,6 +40,7 @@ AUDIO = RNG.normal(0, 0.3, (2, 3 * HOP))
 F0 = uniform(200, 900, 4)
 GAINS = uniform(0.1, 1, 4)
 SECTIONS = np.asarray(core.stable_biquad(jnp.asarray(uniform(-0.5, 0.5, 2, 5))))
+BAND = {"fmin": 50.0, "fmax": 3000.0}
 DYNAMICS = {"threshold_db": -20.0, "release_s": 0.002, "sample_rate": RATE}
 STREAMED = {
     # A step from the start is the whole, and what it leaves is its state: the module tests fold.
@@ -60,6 +61,7 @@ STATIC = {
     "filtered_noise_reverb_ir",
     "hann_window",
     "interpolation_weights",
+    "mel_filterbank",
     "n_frames",
     "pitch_transition",
     "white_noise",
@@ -74,6 +76,10 @@ def loss(function, signature, *arguments):
     """A scalar of a whole batch, one of each example."""
     each = jnp.vectorize(function, signature=f"{signature}->()")
     return Case(each, arguments)
+
+
+def spectral(function):
+    return loss(partial(function, n_ffts=(16, 8)), "(n),(n)", AUDIO, AUDIO[::-1])
 
 
 def of_poles(function):
@@ -118,6 +124,7 @@ CASES = {
     "bark_to_hz": unit(core.bark_to_hz, 1, 20),
     "biquad": Case(partial(core.biquad, kind="peak", sample_rate=RATE), (uniform(100, 3000),)),
     "compressor": Case(partial(core.compressor, **DYNAMICS, ratio=4.0, attack_s=0.001), (AUDIO,)),
+    "complex_spectral_loss": spectral(core.complex_spectral_loss),
     "control_loss": loss(core.control_loss, "(n),(n)", GAINS, GAINS[::-1]),
     "convolution_reverb": Case(core.convolution_reverb, (AUDIO, uniform(-1, 1, 5))),
     "crossfade": Case(core.crossfade, (AUDIO, AUDIO[::-1], uniform(0, 1, AUDIO.shape[-1]))),
@@ -130,6 +137,9 @@ CASES = {
     ),
     "exponential_basis": of_poles(partial(core.exponential_basis, n_samples=9)),
     "fft_convolve": Case(partial(core.fft_convolve, mode="same"), (AUDIO, uniform(-1, 1, 5))),
+    "frequencies_critical_bands": unit(partial(core.frequencies_critical_bands, **BAND)),
+    "frequencies_sigmoid": unit(partial(core.frequencies_sigmoid, **BAND)),
+    "frequencies_softmax": unit(partial(core.frequencies_softmax, depth=3, **BAND)),
     "frame": Case(partial(core.frame, frame_length=10, hop_length=HOP), (AUDIO,)),
     "frequency_filter": Case(
         partial(core.frequency_filter, hop_length=HOP), (AUDIO, uniform(0, 1, 4, 5))
@@ -154,6 +164,7 @@ CASES = {
     "hz_to_erb": unit(core.hz_to_erb, 50, 3000),
     "hz_to_mel": unit(core.hz_to_mel, 50, 3000),
     "hz_to_midi": unit(core.hz_to_midi, 50, 3000),
+    "hz_to_unit": unit(partial(core.hz_to_unit, **BAND), 50, 3000),
     "istft": Case(
         lambda x: core.istft(core.stft(x, n_fft=16, hop_length=HOP), hop_length=HOP), (AUDIO,)
     ),
@@ -162,15 +173,15 @@ CASES = {
     ),
     "limiter": Case(partial(core.limiter, **DYNAMICS, lookahead_s=0.001), (AUDIO,)),
     "loudness_db": Case(partial(core.loudness_db, **RATES, n_fft=16), (AUDIO,)),
+    "mel_spectral_loss": spectral(partial(core.mel_spectral_loss, sample_rate=RATE)),
     "mel_to_hz": unit(core.mel_to_hz, 50, 3000),
     "midi_to_hz": unit(core.midi_to_hz, 20, 90),
+    "midi_to_unit": unit(core.midi_to_unit, 20, 90),
     "modulated_delay": Case(
         partial(core.modulated_delay, sample_rate=RATE, center_ms=0.7, depth_ms=0.4),
         (AUDIO, uniform(-1, 1, AUDIO.shape[-1])),
     ),
-    "multi_scale_spectral_loss": loss(
-        partial(core.multi_scale_spectral_loss, n_ffts=(16, 8)), "(n),(n)", AUDIO, AUDIO[::-1]
-    ),
+    "multi_scale_spectral_loss": spectral(core.multi_scale_spectral_loss),
     "normalize_harmonics": Case(
         partial(core.normalize_harmonics, sample_rate=RATE), (uniform(0, 1, 4, 6), F0)
     ),
@@ -180,6 +191,7 @@ CASES = {
         (uniform(100, 3000, 9, 2), uniform(0, 1, 9, 2)),
     ),
     "overlap_add": Case(partial(core.overlap_add, hop_length=HOP), (uniform(-1, 1, 3, 12),)),
+    "phase_loss": spectral(core.phase_loss),
     "pitch_posterior": pitch(partial(core.pitch_posterior, bins_per_octave=12)),
     "poles_to_hz": of_poles(partial(core.poles_to_hz, sample_rate=RATE)),
     "power_db": Case(partial(core.power_db, hop_length=HOP, win_length=12), (AUDIO,)),
@@ -209,17 +221,22 @@ CASES = {
         partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=5),
         (uniform(100, 3000, 4, 2), uniform(0, 1, 4, 2), F0),
     ),
+    "soft_limit": unit(core.soft_limit),
     "sos_filter": Case(core.sos_filter, (AUDIO, SECTIONS)),
+    "spectral_convergence_loss": spectral(core.spectral_convergence_loss),
     "spectrogram": Case(partial(core.spectrogram, n_fft=16, hop_length=HOP), (AUDIO,)),
     "square": waveform(core.square),
     "stable_biquad": Case(core.stable_biquad, (uniform(-1, 1, 5),)),
     "stft": Case(lambda x: core.stft(x, n_fft=16, hop_length=HOP).real, (AUDIO,)),
+    "sym_exp_sigmoid": unit(core.sym_exp_sigmoid),
     "triangle": waveform(core.triangle),
     "two_way_mismatch_loss": loss(
         partial(core.two_way_mismatch_loss, sample_rate=RATE),
         "(c),(n),(n)",
         *(uniform(200, 900, 2), F0, GAINS),
     ),
+    "unit_to_hz": unit(partial(core.unit_to_hz, **BAND), 0, 1),
+    "unit_to_midi": unit(core.unit_to_midi, 0, 1),
     "upsample": Case(partial(core.upsample, hop_length=HOP, method="cubic"), (F0,)),
     "variable_delay": Case(
         partial(core.variable_delay, max_delay=9), (AUDIO, uniform(0, 9, AUDIO.shape[-1]))

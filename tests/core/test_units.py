@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,37 @@ def test_librosa_agrees():
     assert_close(core.power_to_db(jnp.asarray(p)), expected, scale=100)
 
 
+UNITS = np.array([-0.5, 0.0, 0.25, 1.0, 1.5])
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_positions_in_a_range_are_their_definitions(clip):
+    u = np.clip(UNITS, 0, 1) if clip else UNITS
+    notes, hz = 30 + 50 * UNITS, 25 * 40.0**UNITS
+    x, midi, f = map(jnp.asarray, (UNITS, notes, hz))
+    options = {"midi_min": 30.0, "midi_max": 80.0, "clip": clip}
+    assert_close(core.unit_to_midi(x, **options), 30 + 50 * u, scale=100)
+    assert_close(core.midi_to_unit(midi, **options), u)
+    options = {"fmin": 25.0, "fmax": 1000.0, "clip": clip}
+    assert_close(core.unit_to_hz(x, **options), 25 * 40.0**u, scale=1e4)
+    assert_close(core.hz_to_unit(f, **options), u)
+
+
 # Physics
+
+
+def test_the_range_is_what_it_says():
+    # DDSP takes 0 Hz for the note 0, 8.18 Hz.
+    ends = core.unit_to_hz(jnp.array([0.0, 1.0]), fmin=20.0, fmax=8000.0)
+    assert_close(ends, [20, 8000], scale=1e4)
+    for fmin in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="`fmin` must be above 0 Hz"):
+            core.unit_to_hz(0.5, fmin=fmin, fmax=8000.0)
+    with pytest.raises(ValueError, match="`fmin` must be below `fmax`"):
+        core.hz_to_unit(100.0, fmin=80.0, fmax=80.0)
+    for convert in (core.unit_to_midi, core.midi_to_unit):
+        with pytest.raises(ValueError, match="`midi_min` must be below `midi_max`"):
+            convert(0.5, midi_min=80.0, midi_max=20.0)
 
 
 def test_known_pitches():
@@ -145,6 +176,16 @@ def test_gradients_match_differences():
 @CONVERSIONS
 def test_gradients_are_finite_at_zero(f):
     assert_finite_grads(f, np.array([0.0, -0.0, 1e-12, 1.0]))
+
+
+def test_gradients_of_positions():
+    def f(x):
+        midi, hz = core.unit_to_midi(x), core.unit_to_hz(x, fmin=2.0, fmax=9.0)
+        return core.midi_to_unit(midi**2), core.hz_to_unit(hz**2, fmin=1.0, fmax=5.0)
+
+    check_grads(f, np.array([0.1, 0.6, 0.9]))
+    to_unit = partial(core.hz_to_unit, fmin=20.0, fmax=100.0, clip=True)
+    assert_finite_grads(to_unit, np.array([0.0, 1e-12, 20.0, 100.0, 1e9]))
 
 
 def test_no_gradient_below_the_floor_or_without_pitch():

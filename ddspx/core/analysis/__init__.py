@@ -1,5 +1,6 @@
 """Analysis: audio to features on the frame rule."""
 
+from ddspx.core.analysis._filterbanks import mel_filterbank as mel_filterbank
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,

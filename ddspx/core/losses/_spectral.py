@@ -95,19 +95,8 @@ def multi_scale_spectral_loss(
       rate. DDSP's `weights` argument, which no spectrogram of several sizes can satisfy, is
       left out: weigh losses of single examples under ``jax.vmap`` instead.
     """
-    target, predicted = floats(target=target, predicted=predicted)
-    at_least_ndim("target", target.shape, 1, "(*batch, samples)")
-    if target.shape != predicted.shape or target.size == 0:
-        raise ValueError(
-            "`target` and `predicted` must have the same shape and at least one sample, got "
-            f"{target.shape} and {predicted.shape}; crop both to the shorter length."
-        )
-    n_ffts = tuple(positive_int("n_ffts", n_fft) for n_fft in n_ffts)
-    if not n_ffts or any(n_fft % 4 for n_fft in n_ffts):
-        raise ValueError(
-            f"`n_ffts` must be one or more multiples of 4 (the hop is a quarter), got {n_ffts}."
-        )
-    target, predicted = (audio.reshape(-1, audio.shape[-1]) for audio in (target, predicted))
+    target, predicted = checked_pair(target, predicted)
+    n_ffts = checked_n_ffts(n_ffts)
     weights = _Weights(
         mag_weight, logmag_weight, delta_time_weight, delta_freq_weight, cumsum_freq_weight
     )
@@ -121,6 +110,29 @@ def multi_scale_spectral_loss(
         )
         loss += loudness_weight * jnp.mean(jnp.abs(first - second))
     return loss
+
+
+def checked_pair(target: jax.Array, predicted: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both as (batch, samples) of one float dtype, or the error that says why not."""
+    target, predicted = floats(target=target, predicted=predicted)
+    at_least_ndim("target", target.shape, 1, "(*batch, samples)")
+    if target.shape != predicted.shape or target.size == 0:
+        raise ValueError(
+            "`target` and `predicted` must have the same shape and at least one sample, got "
+            f"{target.shape} and {predicted.shape}; crop both to the shorter length."
+        )
+    samples = target.shape[-1]
+    return target.reshape(-1, samples), predicted.reshape(-1, samples)
+
+
+def checked_n_ffts(n_ffts: tuple[int, ...]) -> tuple[int, ...]:
+    """The lengths, or the error that says why not."""
+    n_ffts = tuple(positive_int("n_ffts", n_fft) for n_fft in n_ffts)
+    if not n_ffts or any(n_fft % 4 for n_fft in n_ffts):
+        raise ValueError(
+            f"`n_ffts` must be one or more multiples of 4 (the hop is a quarter), got {n_ffts}."
+        )
+    return n_ffts
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))

@@ -1,0 +1,58 @@
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+
+from ddspx import core
+
+SIZES = [
+    # n_mels, n_fft, sample_rate, fmin, fmax
+    (40, 512, 16000, 0.0, None),
+    (128, 2048, 44100, 30.0, 16000.0),
+    (5, 33, 8000, 0.0, 3000.0),
+    (80, 256, 22050, 0.0, None),
+]
+
+
+@pytest.mark.parametrize("norm", ["slaney", None])
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize(("n_mels", "n_fft", "sample_rate", "fmin", "fmax"), SIZES)
+def test_the_filters_are_librosas(n_mels, n_fft, sample_rate, fmin, fmax, htk, norm):
+    shared = {"n_mels": n_mels, "n_fft": n_fft, "fmin": fmin, "fmax": fmax, "htk": htk}
+    with warnings.catch_warnings():
+        # Of filters that lie between two bins.
+        warnings.simplefilter("ignore")
+        expected = librosa.filters.mel(sr=sample_rate, norm=norm, dtype=np.float64, **shared)
+    actual = core.mel_filterbank(sample_rate=sample_rate, norm=norm, **shared)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_triangles_of_height_one_add_up_to_one_between_the_outer_peaks():
+    filters = core.mel_filterbank(n_mels=20, n_fft=1024, sample_rate=16000, norm=None)
+    first, last = filters[0].argmax() + 1, filters[-1].argmax()
+    np.testing.assert_allclose(filters.sum(axis=0)[first:last], 1)
+
+
+def test_slaneys_triangles_have_the_area_one():
+    filters = core.mel_filterbank(n_mels=10, n_fft=8192, sample_rate=16000)
+    np.testing.assert_allclose(filters.sum(axis=1) * 16000 / 8192, 1, rtol=2e-3)
+
+
+def test_the_matrix_is_read_only_and_of_the_dtype():
+    filters = core.mel_filterbank(n_mels=4, n_fft=64, sample_rate=16000, dtype=np.float32)
+    assert filters.dtype == np.float32
+    assert not filters.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("`n_mels` must be at least 1", {"n_mels": 0}),
+        ("`fmin` must be at least 0 and below", {"fmin": 9000.0}),
+        ("`fmin` must be at least 0 and below", {"fmin": -1.0}),
+    ],
+)
+def test_what_makes_no_filters_is_refused(message, arguments):
+    with pytest.raises(ValueError, match=message):
+        core.mel_filterbank(**{"n_mels": 4, "n_fft": 64, "sample_rate": 16000, **arguments})
