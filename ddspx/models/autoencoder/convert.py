@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
+from ddspx.models._weights import finite_weights, require_file, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
 
@@ -59,13 +57,7 @@ def save_autoencoder(
     folder = Path(folder)
     if folder.exists() and not (folder / _CONFIG).is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
-    tensors = {name: np.asarray(array) for name, array in _weights(model).items()}
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise ValueError(
-                f"The weight `{name}` is not finite; the training diverged, so save an "
-                "earlier checkpoint."
-            )
+    tensors = finite_weights(model)
     try:
         texts = {
             _CONFIG: _dump(model.config.to_json()),
@@ -109,7 +101,8 @@ def load_autoencoder(
                 f"{_CONFIG} has {getattr(config, name)}; they belong to different models, so "
                 "copy the whole model folder again."
             )
-    return _with_weights(config, folder / _WEIGHTS), statistics, provenance
+    model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / _WEIGHTS)
+    return model, statistics, provenance
 
 
 def _find(source: str | Path) -> Path:
@@ -128,67 +121,14 @@ def _find(source: str | Path) -> Path:
     )
 
 
-def _with_weights(config: AutoencoderConfig, path: Path) -> Autoencoder:
-    """A model with the weights of a safetensors file, checked name by name."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    _require(path)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); copy it again."
-        ) from error
-    model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
-    expected = {name: array.shape for name, array in _weights(model).items()}
-    if missing := sorted(set(expected) - set(tensors)):
-        raise ValueError(f"{path} lacks the tensor `{missing[0]}`; {_MISMATCH}")
-    if unknown := sorted(set(tensors) - set(expected)):
-        raise ValueError(f"{path} holds the unknown tensor `{unknown[0]}`; {_MISMATCH}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name] or tensor.dtype != np.float32:
-            raise ValueError(
-                f"{path} holds `{name}` as {tensor.dtype} {tensor.shape}, not as float32 "
-                f"{expected[name]}; {_MISMATCH}"
-            )
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{path} holds a `{name}` that is not finite; copy it again.")
-    graph, params = nnx.split(model, nnx.Param)
-    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(params))
-    arrays = [jnp.asarray(tensors[_name(keys)]) for keys, _ in flat]
-    nnx.replace_by_pure_dict(params, tree.unflatten(arrays))
-    return nnx.merge(graph, params)
-
-
-_MISMATCH = f"it does not fit {_CONFIG} beside it, so copy the whole model folder again."
-
-
-def _weights(model: Autoencoder) -> dict[str, Any]:
-    """The parameters by dotted name: arrays, or shapes for an abstract model."""
-    pure = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
-
-
-def _name(keys) -> str:
-    return ".".join(str(key.key) for key in keys)
-
-
 def _dump(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, indent=2, allow_nan=False) + "\n"
 
 
 def _parse(path: Path, build):
     """`build` of a JSON file; whatever is wrong with it becomes one sentence."""
-    _require(path)
+    require_file(path)
     try:
         return build(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
-        )
