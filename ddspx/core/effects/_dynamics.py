@@ -27,7 +27,7 @@ class CompressorState(NamedTuple):
     """
 
     released_db: Float[Array, "*batch"]
-    attack: Float[Array, "*batch 1 2"]
+    attack: Float[Array, "*batch 1 3"]
 
 
 def compressor(
@@ -123,7 +123,7 @@ def compressor_init(
       [0.0, 0.0]
     """
     zeros = jnp.zeros(batch_shape, dtype)
-    return CompressorState(zeros, jnp.zeros((*batch_shape, 1, 2), dtype))
+    return CompressorState(zeros, jnp.zeros((*batch_shape, 1, 3), dtype))
 
 
 def compressor_step(

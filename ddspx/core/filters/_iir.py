@@ -77,7 +77,10 @@ def biquad(
 
     Properties:
       Differentiable in `frequency_hz`, `q` and `gain_db`. Poles lie inside the unit circle for
-      every frequency between 0 and Nyquist and every positive q. Static: `kind`, `sample_rate`.
+      every frequency between 0 and Nyquist and every positive q. Five numbers in float32 hold a
+      frequency within 1 % from ``sample_rate / 1500`` on; for lower ones design and filter in
+      float64. The gain of a ``lowpass`` at 0 Hz, of a ``highpass`` at Nyquist and of a
+      ``bandpass`` at its peak is 1 even there. Static: `kind`, `sample_rate`.
 
     Example:
       >>> from ddspx import core
@@ -98,21 +101,23 @@ def biquad(
     omega = 2 * jnp.pi * frequency_hz / sample_rate
     cosine, alpha = jnp.cos(omega), jnp.sin(omega) / (2 * q)
     amplitude = jnp.exp(gain_db * (math.log(10) / 40))
-    resonance = (1 + alpha, -2 * cosine, 1 - alpha)
     if kind == "peak":
         up, down = alpha * amplitude, alpha / amplitude
         b, a = (1 + up, -2 * cosine, 1 - up), (1 + down, -2 * cosine, 1 - down)
     elif kind in ("low_shelf", "high_shelf"):
         b, a = _shelf(amplitude, cosine, alpha, 1.0 if kind == "low_shelf" else -1.0)
     else:
-        a = resonance
-        low, high, zero = (1 - cosine) / 2, (1 + cosine) / 2, jnp.zeros_like(alpha)
+        one, a1, a2 = jnp.ones_like(alpha), -2 * cosine / (1 + alpha), (1 - alpha) / (1 + alpha)
+        # Of the rounded denominator: its digits are few at low frequencies, and the gain at 0 Hz,
+        # at Nyquist or at the peak would show it.
+        low, high, band = ((1 + a1) + a2) / 4, ((1 - a1) + a2) / 4, (1 - a2) / 2
+        a = one, a1, a2
         b = {
             "lowpass": (low, 2 * low, low),
             "highpass": (high, -2 * high, high),
-            "bandpass": (alpha, zero, -alpha),
-            "notch": (jnp.ones_like(alpha), -2 * cosine, jnp.ones_like(alpha)),
-            "allpass": resonance[::-1],
+            "bandpass": (band, 0 * band, -band),
+            "notch": (one - band, a1, one - band),
+            "allpass": (a2, a1, one),
         }[kind]
     section = jnp.stack([*b, *a], axis=-1)
     return section / section[..., 3:4]
@@ -131,7 +136,8 @@ def one_pole(
       sample_rate: samples per second. Static.
 
     Returns:
-      A section for :func:`sos_filter`, see :func:`biquad`. Its gain at 0 Hz is 1.
+      A section for :func:`sos_filter`, see :func:`biquad`. Its gain at 0 Hz is 1. In float32 a
+      time of 100 000 samples is held within half a percent; beyond 30 million nothing moves.
 
     Raises:
       TypeError: `sample_rate` is not an int, or the array neither float32 nor float64.
@@ -152,9 +158,9 @@ def one_pole(
     moves = time_constant_s > 0
     rate = 1 / (jnp.where(moves, time_constant_s, 1) * sample_rate)
     pole = jnp.where(moves, jnp.exp(-rate), 0)
-    rise = jnp.where(moves, -jnp.expm1(-rate), 1)
     zero, one = jnp.zeros_like(pole), jnp.ones_like(pole)
-    return jnp.stack([rise, zero, zero, one, -pole, zero], axis=-1)
+    # 1 minus the rounded pole, so that the gain at 0 Hz is 1 for the longest times.
+    return jnp.stack([1 - pole, zero, zero, one, -pole, zero], axis=-1)
 
 
 def stable_biquad(logits: Float[Array, "*batch 5"]) -> Float[Array, "*batch 6"]:
@@ -276,16 +282,16 @@ def sos_filter(
       [1.0, 0.5, 0.25, 0.125]
 
     References:
-      ``scipy.signal.sosfilt``, whose state this is too. In float32 this is more exact than
-      SciPy by up to two orders, for low and narrow filters: the state is carried in another
-      form. A moving filter keeps its direct-form state, as most hardware does.
+      ``scipy.signal.sosfilt``. In float32 this is more exact than SciPy by up to two orders, for
+      low and narrow filters: the state is carried in another form. A moving filter keeps its
+      transposed direct form's state, as most hardware does.
     """
     return sos_filter_step(None, audio, sos, hop_length=hop_length)[1]
 
 
 def sos_filter_init(
     sos: Float[Array, "*filter_batch sections 6"], *, batch_shape: tuple[int, ...] = ()
-) -> Float[Array, "*out_batch sections 2"]:
+) -> Float[Array, "*out_batch sections 3"]:
     """Rest, before the first block of :func:`sos_filter_step`.
 
     Args:
@@ -293,28 +299,29 @@ def sos_filter_init(
       batch_shape: batch axes of the audio to come, broadcast with those of `sos`. Static.
 
     Returns:
-      The state: two numbers for each section, in the dtype of `sos`. SciPy's ``zi`` has the same
-      meaning.
+      The state: three numbers for each section, in the dtype of `sos`. They are the first of
+      SciPy's ``zi``, the sum of its two, and the first less the second: where a filter is low and
+      narrow the two nearly cancel, and in float32 their sum has to be kept beside them.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
       >>> core.sos_filter_init(jnp.ones((4, 6)), batch_shape=(2,)).shape
-      (2, 4, 2)
+      (2, 4, 3)
     """
     (sos,) = floats(sos=sos)
     at_least_ndim("sos", sos.shape, 2, "(*batch, sections, 6)")
     batch = broadcast_batch(batch_shape=tuple(batch_shape), sos=sos.shape[:-2])
-    return jnp.zeros((*batch, sos.shape[-2], 2), sos.dtype)
+    return jnp.zeros((*batch, sos.shape[-2], 3), sos.dtype)
 
 
 def sos_filter_step(
-    state: Float[Array, "*state_batch sections 2"] | None,
+    state: Float[Array, "*state_batch sections 3"] | None,
     audio: Float[Array, "*batch samples"],
     sos: Float[Array, "*filter_batch sections 6"],
     *,
     hop_length: int | None = None,
-) -> tuple[Float[Array, "*out_batch sections 2"], Float[Array, "*out_batch samples"]]:
+) -> tuple[Float[Array, "*out_batch sections 3"], Float[Array, "*out_batch samples"]]:
     """Next block of :func:`sos_filter`, without latency.
 
     Args:
@@ -358,16 +365,16 @@ def sos_filter_step(
     batch = broadcast_batch(audio=audio.shape[:-1], sos=filter_batch)
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     if state is None:
-        state = jnp.zeros((sections, 2), audio.dtype)
-    state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 2))
+        state = jnp.zeros((sections, 3), audio.dtype)
+    state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 3))
     if hop_length is not None:
         return _moving_sections(state, audio, sos, hop_length)
     sign = _nearest_point(sos[..., 4])
     step = partial(_step_of_sections, _about_a_point(sos, sign))
     sign = _with_ndim(sign, len(batch) + 1)
-    state = _sum_state(state, sign).reshape(*batch, 2 * sections)
+    state = _about_point(state, sign).reshape(*batch, 2 * sections)
     state, audio = _run_in_blocks(step, state, audio, filter_batch)
-    return _direct_state(state.reshape(*batch, sections, 2), sign), audio
+    return _about_both(state.reshape(*batch, sections, 2), sign), audio
 
 
 def allpole(
@@ -391,6 +398,10 @@ def allpole(
 
     Properties:
       Linear in `audio`; differentiable in both, in forward and reverse mode and to any order.
+      The coefficients of a direct form lose digits where many poles lie close together: in
+      float32, poles all over the band (linear prediction) are safe, a few formants far below
+      Nyquist are not (four below 3.5 kHz: 1 % of the peak at 16 kHz, and no stable filter at
+      44.1 kHz). Take float64 there, or a cascade of sections, see :func:`sos_filter`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -527,14 +538,17 @@ def _nearest_point(a1: Array) -> Array:
     return jnp.where(a1 <= 0, 1, -1).astype(a1.dtype)
 
 
-def _sum_state(state: Array, sign: Array) -> Array:
-    """From the two numbers of the transposed direct form to s and t."""
-    return jnp.stack([state[..., 0], state[..., 0] + sign * state[..., 1]], axis=-1)
+def _about_point(state: Array, sign: Array) -> Array:
+    """Of s and t about both points, s and the t about one."""
+    s, t, other = jnp.unstack(state, axis=-1)
+    return jnp.stack([s, jnp.where(sign > 0, t, other)], axis=-1)
 
 
-def _direct_state(state: Array, sign: Array) -> Array:
-    """From s and t to the two numbers of the transposed direct form."""
-    return jnp.stack([state[..., 0], sign * (state[..., 1] - state[..., 0])], axis=-1)
+def _about_both(state: Array, sign: Array) -> Array:
+    """Of s and t about one point, s and the t about 1 and about -1, which add up to 2 s."""
+    s, t = jnp.unstack(state, axis=-1)
+    other = 2 * s - t
+    return jnp.stack([s, jnp.where(sign > 0, t, other), jnp.where(sign > 0, other, t)], axis=-1)
 
 
 def _step_of_sections(sections: _Section, state: Array, x: Array) -> tuple[Array, Array]:
@@ -650,12 +664,12 @@ def _moving_section(state: Array, audio: Array, section: _Section) -> tuple[Arra
     turns = jnp.where(np.broadcast_to(odd, audio.shape), section.sign, 1)
     offset = tuple(turns * g * audio for g in section.gains())
     matrix = (-d1, jnp.ones_like(d1), -d2, jnp.zeros_like(d1))
-    entering = tuple(jnp.unstack(_sum_state(state, point), axis=-1))
+    entering = tuple(jnp.unstack(_about_point(state, point), axis=-1))
     first, second = recurrence(_compose, _apply, (matrix, offset), entering)
     first, second = turns * first, turns * second
     last = jnp.stack([first[..., -1], second[..., -1]], axis=-1)
     before = jnp.concatenate([entering[0][..., None], first[..., :-1]], axis=-1)
-    return _direct_state(last, point), section.b0 * audio + before
+    return _about_both(last, point), section.b0 * audio + before
 
 
 def _compose(earlier, later):
