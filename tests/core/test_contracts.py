@@ -197,6 +197,13 @@ CASES = {
     "power_db": Case(partial(core.power_db, hop_length=HOP, win_length=12), (AUDIO,)),
     "power_to_db": unit(core.power_to_db),
     "pulse": Case(partial(core.pulse, **RATES, n_harmonics=4), (F0, GAINS, uniform(0.2, 0.8, 4))),
+    "pyin": Case(
+        lambda x: jax.tree.map(
+            lambda y: y.astype(x.dtype), pitch(core.pyin).function(x, bins_per_octave=24)
+        ),
+        (AUDIO,),
+        False,
+    ),
     "reflection_to_allpole": Case(core.reflection_to_allpole, (uniform(-0.9, 0.9, 3),)),
     "remove_above_nyquist": Case(
         partial(core.remove_above_nyquist, sample_rate=RATE), (GAINS, 10 * F0)

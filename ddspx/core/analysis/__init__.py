@@ -9,10 +9,13 @@ from ddspx.core.analysis._loudness import (
 )
 from ddspx.core.analysis._pitch import (
     PitchPosterior as PitchPosterior,
-    PitchTransition as PitchTransition,
     pitch_posterior as pitch_posterior,
+)
+from ddspx.core.analysis._pyin import PitchTrack as PitchTrack, pyin as pyin
+from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
+from ddspx.core.analysis._viterbi import (
+    PitchTransition as PitchTransition,
     pitch_transition as pitch_transition,
     viterbi as viterbi,
-    yin as yin,
 )
-from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
+from ddspx.core.analysis._yin import yin as yin

@@ -1,0 +1,174 @@
+"""The most likely path through pitch bins and an unvoiced state."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._typing import Array, Bool, Float, Int
+
+
+class PitchTransition(NamedTuple):
+    """Log-scores of moving among pitch bins and an unvoiced state, which comes last.
+
+    Attributes:
+      log_glide: from bin i to bin i + d - width // 2, in column d; the width is odd.
+      log_leap: from any bin to any bin, where that is better than the glide.
+      log_onset: from the unvoiced state to any bin.
+      log_offset: from any bin to the unvoiced state.
+      log_rest: from the unvoiced state to itself.
+    """
+
+    log_glide: Float[Array, "bins width"]
+    log_leap: Float[Array, ""]
+    log_onset: Float[Array, ""]
+    log_offset: Float[Array, ""]
+    log_rest: Float[Array, ""]
+
+
+def pitch_transition(
+    n_bins: int,
+    *,
+    reach: int,
+    leap_probability: float = 1e-3,
+    switch_probability: float = 1e-2,
+) -> PitchTransition:
+    r"""Transition scores for :func:`viterbi`: glides near by, leaps anywhere, on and off.
+
+    .. math:: T_{i \to j} = \log \max\Bigl(1 - \frac{|i - j|}{w + 1},\; p_\mathrm{leap}\Bigr)
+
+    Args:
+      n_bins: number of pitch bins, without the unvoiced state. Static.
+      reach: bins by which the pitch can glide within a frame, :math:`w`. Static.
+      leap_probability: odds of moving further, against staying; above 0.
+      switch_probability: odds of turning from voiced to unvoiced, or back, against staying;
+        above 0.
+
+    Returns:
+      Scores in float32, relative to staying; they need not sum to one.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: a size is below 1.
+
+    Properties:
+      Static: `n_bins`, `reach`.
+
+    Example:
+      >>> from ddspx import core
+      >>> transition = core.pitch_transition(5, reach=1)
+      >>> [round(v, 2) for v in transition.log_glide[0].tolist()]
+      [-0.69, 0.0, -0.69]
+    """
+    n_bins, reach = positive_int("n_bins", n_bins), positive_int("reach", reach)
+    glide = np.log(1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1))
+    scores = np.broadcast_to(glide, (n_bins, glide.size)), np.log(leap_probability)
+    switch = np.log(switch_probability)
+    return PitchTransition(*(jnp.asarray(x, jnp.float32) for x in (*scores, switch, switch, 0.0)))
+
+
+def viterbi(
+    log_observation: Float[Array, "*batch frames states"],
+    transition: PitchTransition,
+    *,
+    initial: Float[Array, "*batch states"] | None = None,
+    n_valid: Int[Array, ""] | int | None = None,
+) -> Int[Array, "*batch frames"]:
+    r"""Most likely sequence of pitch bins and unvoiced frames.
+
+    .. math:: \arg\max_s \; a_{s_{-1}} + \sum_i \bigl(T_{s_{i-1} \to s_i} + L_{i, s_i}\bigr)
+
+    The transitions are a band and a few constants, so a frame takes ``bins * width`` steps and
+    not ``states**2``.
+
+    Args:
+      log_observation: log-probability of each state in each frame, the unvoiced state last.
+      transition: scores of moving between states, see :func:`pitch_transition`.
+      initial: score :math:`a` of each state in the frame before the first, 0 or minus infinity
+        where it is known; all 0 by default.
+      n_valid: how many frames count, from the first; the rest repeat the last that does. For
+        audio that is padded to a fixed length. All by default.
+
+    Returns:
+      The state of each frame; equal scores go to the lowest state.
+
+    Raises:
+      ValueError: `log_observation` has fewer than two axes, or another number of bins than
+        `transition`.
+
+    Properties:
+      Not differentiable. A stream is decided block by block with `initial` set to the state
+      that ended the block before, and as many frames ahead as it takes for the paths to meet:
+      the tracker of `ddspx.features` waits two seconds.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> clear, unsure = [0.0, -9.0, -9.0, -9.0], [-1.0, -1.0, -0.9, -9.0]
+      >>> path = core.viterbi(
+      ...     jnp.array([clear, unsure, clear]), core.pitch_transition(3, reach=1)
+      ... )
+      >>> path.tolist()
+      [0, 0, 0]
+
+    References:
+      Viterbi, `Error bounds for convolutional codes
+      <https://doi.org/10.1109/TIT.1967.1054010>`_, 1967.
+    """
+    log_observation = jnp.asarray(log_observation)
+    at_least_ndim("log_observation", log_observation.shape, 2, "(*batch, frames, states)")
+    *batch, frames, states = log_observation.shape
+    n_bins = transition.log_glide.shape[0]
+    same_size("`log_observation` and `transition`", states - 1, n_bins, "pitch bins")
+    if initial is None:
+        initial = jnp.zeros((*batch, states), log_observation.dtype)
+    valid = jnp.arange(frames) < (frames if n_valid is None else n_valid)
+    decode = jnp.vectorize(_decode, excluded=(2, 3), signature="(t,s),(s)->(t)")
+    return decode(log_observation, initial, valid, transition)
+
+
+def _decode(
+    log_observation: Float[Array, "frames states"],
+    initial: Float[Array, " states"],
+    valid: Bool[Array, " frames"],
+    transition: PitchTransition,
+) -> Int[Array, " frames"]:
+    """Viterbi for one sequence: scores forward, then the path backward.
+
+    Only scores are stored. The best predecessor of the one state on the path is cheaper to find
+    again, going back, than those of all states are to remember.
+    """
+    glide, leap, onset, offset, rest = (x.astype(log_observation.dtype) for x in transition)
+    n_bins, width = glide.shape
+    reach = width // 2
+
+    def forward(score, step):
+        observation, is_valid = step
+        bins, unvoiced = score[:-1], score[-1]
+        top = jnp.max(bins)
+        best = jnp.full(n_bins, jnp.maximum(top + leap, unvoiced + onset))
+        moved = jnp.pad(bins[:, None] + glide, ((reach, reach), (0, 0)), constant_values=-jnp.inf)
+        for d in range(width):
+            best = jnp.maximum(best, moved[width - 1 - d : width - 1 - d + n_bins, d])
+        silent = jnp.maximum(unvoiced + rest, top + offset)
+        after = jnp.append(best, silent) + observation
+        # Only differences count; keeping the largest at 0 keeps their digits in long audio.
+        return jnp.where(is_valid, after - jnp.max(after), score), score
+
+    def backward(state, step):
+        score, is_valid = step
+        d = state - np.arange(n_bins) + reach
+        near = jnp.take_along_axis(glide, jnp.clip(d, 0, width - 1)[:, None], axis=1)[:, 0]
+        near = jnp.where((d >= 0) & (d < width), near, -jnp.inf)
+        to_bin = jnp.append(jnp.maximum(near, leap), onset)
+        to_unvoiced = jnp.append(jnp.full(n_bins, offset), rest)
+        before = jnp.argmax(score + jnp.where(state < n_bins, to_bin, to_unvoiced))
+        return jnp.where(is_valid, before.astype(jnp.int32), state), state
+
+    last, scores = lax.scan(
+        forward, initial.astype(log_observation.dtype), (log_observation, valid)
+    )
+    final = jnp.argmax(last).astype(jnp.int32)
+    return lax.scan(backward, final, (scores, valid), reverse=True)[1]
