@@ -108,7 +108,7 @@ def pyin(
       bins_per_octave: resolution; bin b is at ``fmin * 2**(b / bins_per_octave)``. Static.
       mean_threshold: mean of the distribution of thresholds, between 0 and 1. Higher finds
         pitch in more frames. Static.
-      no_trough_probability: see above, from 0 to 1. Static.
+      no_trough_probability: see above, between 0 and 1. Static.
       switch_probability: of turning voiced or unvoiced within a frame, between 0 and 1. Static.
       max_octaves_per_s: twice the fastest glide, which is the full width of the triangle, in
         octaves per second. Static.
@@ -148,6 +148,7 @@ def pyin(
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     for name, value in (
         ("mean_threshold", mean_threshold),
+        ("no_trough_probability", no_trough_probability),
         ("switch_probability", switch_probability),
     ):
         if not 0 < value < 1:
