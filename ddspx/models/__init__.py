@@ -1,3 +1,3 @@
 """Models, one folder each."""
 
-from ddspx.models import autoencoder as autoencoder
+from ddspx.models import autoencoder as autoencoder, crepe as crepe

@@ -1,0 +1,256 @@
+"""Finding, reading and writing weights: Keras' `.h5` as published, and safetensors."""
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx.models.crepe.config import Capacity, CrepeConfig
+from ddspx.models.crepe.model import Crepe
+
+WEIGHTS_VARIABLE = "DDSPX_CREPE_WEIGHTS"
+"""The environment variable that names a file of weights, or a folder of them."""
+
+_SUFFIXES = (".safetensors", ".h5")
+_BLOCK_ARRAYS = {
+    "kernel": "conv{}/kernel",
+    "bias": "conv{}/bias",
+    "scale": "conv{}-BN/gamma",
+    "shift": "conv{}-BN/beta",
+    "mean": "conv{}-BN/moving_mean",
+    "variance": "conv{}-BN/moving_variance",
+}
+_AGAIN = "copy it again from the crepe package or from github.com/marl/crepe"
+
+
+def load_crepe(capacity: Capacity = "full", *, path: str | Path | None = None) -> Crepe:
+    """Reads trained weights: of a file, or from where they are looked for.
+
+    They are looked for in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a
+    file or a folder; the folder of an installed `crepe` package, which is not imported; the
+    user's cache, ``~/.cache/ddspx/crepe`` (XDG_CACHE_HOME is respected). In a folder the file
+    is ``model-CAPACITY.safetensors`` or ``model-CAPACITY.h5``. Nothing is downloaded.
+
+    Args:
+      capacity: one of "tiny", "small", "medium", "large", "full".
+      path: a file of weights, or a folder of them.
+
+    Returns:
+      The model; its `network` is what computes.
+
+    Raises:
+      FileNotFoundError: there are no weights; it says where they were looked for.
+      ImportError: the file is an `.h5` and h5py is not installed.
+      ValueError: `capacity` is unknown, or the file is damaged or of another capacity.
+    """
+    config = CrepeConfig.of(capacity)
+    file = _find(capacity, None if path is None else Path(path))
+    model = read_crepe(file)
+    if model.config != config:
+        raise ValueError(
+            f"{file} holds the network {model.config.capacity!r}, not {capacity!r}; ask for that "
+            "capacity or name another file."
+        )
+    return model
+
+
+def read_crepe(path: str | Path) -> Crepe:
+    """Reads the weights of a file, of whatever capacity they are.
+
+    Args:
+      path: a `.safetensors` file that `save_crepe` wrote, or a Keras `.h5` as published.
+
+    Returns:
+      The model.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ImportError: the file is an `.h5` and h5py is not installed.
+      ValueError: the file has another suffix, is damaged, lacks arrays or holds unusable ones.
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}, as its format is.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}; name a file of CREPE's weights.")
+    tensors = _read_h5(path) if path.suffix == ".h5" else _read_safetensors(path)
+    config = _config_of(tensors, path)
+    model = nnx.eval_shape(lambda: Crepe(config, rngs=nnx.Rngs(0)))
+    expected = {name: array.shape for name, array in _arrays(model).items()}
+    if missing := sorted(set(expected) - set(tensors)):
+        raise ValueError(f"{path} lacks the array `{missing[0]}`; {_AGAIN}.")
+    if unknown := sorted(set(tensors) - set(expected)):
+        raise ValueError(f"{path} holds the unknown array `{unknown[0]}`; {_AGAIN}.")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name] or tensor.dtype != np.float32:
+            raise ValueError(
+                f"{path} holds `{name}` as {tensor.dtype} {tensor.shape}, not as float32 "
+                f"{expected[name]}; {_AGAIN}."
+            )
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{path} holds a `{name}` that is not finite; {_AGAIN}.")
+    graph, state = nnx.split(model)
+    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(state))
+    arrays = [jnp.asarray(tensors[_name(keys)]) for keys, _ in flat]
+    nnx.replace_by_pure_dict(state, tree.unflatten(arrays))
+    return nnx.merge(graph, state)
+
+
+def save_crepe(path: str | Path, model: Crepe) -> None:
+    """Writes the weights as one `.safetensors` file, whole or not at all.
+
+    Args:
+      path: the file to write; one of that name is replaced.
+      model: the weights.
+
+    Raises:
+      ValueError: `path` does not end in ".safetensors".
+    """
+    from safetensors.numpy import save
+
+    from ddspx.io import replacing_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"`path` must end in .safetensors, got {path}.")
+    tensors = {name: np.asarray(array) for name, array in _arrays(model).items()}
+    with replacing_file(path) as temporary:
+        # Not save_file, whose files only their owner may read.
+        temporary.write_bytes(save(tensors))
+
+
+def convert_crepe(source: str | Path, target: str | Path) -> str:
+    """Writes the weights of a Keras `.h5` file as `.safetensors`, which needs no h5py.
+
+    Args:
+      source: the `.h5` file, as published.
+      target: the `.safetensors` file to write.
+
+    Returns:
+      The capacity of the network.
+
+    Raises:
+      FileNotFoundError: there is no `source`.
+      ImportError: h5py is not installed.
+      ValueError: a name has another suffix, or the file is damaged or lacks arrays.
+    """
+    model = read_crepe(source)
+    save_crepe(target, model)
+    return model.config.capacity
+
+
+def _find(capacity: str, path: Path | None) -> Path:
+    """The file of weights that `load_crepe` means."""
+    names = [f"model-{capacity}{suffix}" for suffix in _SUFFIXES]
+    for place, is_asked_for in _places(path):
+        for file in (place, *(place / name for name in names)):
+            if file.is_file():
+                return file
+        if is_asked_for:
+            break
+    else:
+        place = None
+    where = f"neither {place} nor {' or '.join(names)} in it is a file" if place else "none found"
+    raise FileNotFoundError(
+        f"There are no weights of CREPE {capacity!r} ({where}). Give the `path` of {names[1]}, "
+        f"name it or its folder in the environment variable {WEIGHTS_VARIABLE}, install the "
+        f"crepe package, or put it into {_cache()}; ddspx downloads nothing. `ddspx crepe "
+        "convert` makes a .safetensors of it, which is read without h5py."
+    )
+
+
+def _places(path: Path | None) -> Iterator[tuple[Path, bool]]:
+    """Where weights may be, and whether the user named that place: then no other will do."""
+    if path is not None:
+        yield path, True
+    if named := os.environ.get(WEIGHTS_VARIABLE):
+        yield Path(named), True
+    package = importlib.util.find_spec("crepe")
+    for folder in (package and package.submodule_search_locations) or ():
+        yield Path(folder), False
+    yield _cache(), False
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "ddspx" / "crepe"
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a readable safetensors file ({error}); copy it again."
+        ) from error
+
+
+def _read_h5(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a Keras file, by the names and with the shapes that they have here."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            f"{path} is read by h5py, which is not installed: pip install 'ddspx[h5]', or have "
+            "it converted to .safetensors where h5py is (ddspx crepe convert)."
+        ) from error
+    found: dict[str, np.ndarray] = {}
+
+    def keep(name: str, item: Any) -> None:
+        # conv1/conv1_3/kernel:0, where the middle says how many networks Keras had built.
+        if isinstance(item, h5py.Dataset):
+            parts = name.split("/")
+            found[f"{parts[0]}/{parts[-1].removesuffix(':0')}"] = np.asarray(item)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(keep)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is not a readable .h5 file ({reason}); {_AGAIN}.") from error
+    return _renamed(found, path)
+
+
+def _renamed(keras: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    names = {
+        f"blocks.{i}.{name}": keras_name.format(i + 1)
+        for i in range(6)
+        for name, keras_name in _BLOCK_ARRAYS.items()
+    }
+    names |= {"kernel": "classifier/kernel", "bias": "classifier/bias"}
+    for name in names.values():
+        if name not in keras:
+            raise ValueError(f"{path} lacks the array `{name}`; {_AGAIN}.")
+    tensors = {ours: keras[name] for ours, name in names.items()}
+    # Keras' two-dimensional kernels are (taps, 1, inputs, outputs).
+    return {
+        name: tensor.squeeze(1) if tensor.ndim == 4 and tensor.shape[1] == 1 else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _config_of(tensors: Mapping[str, np.ndarray], path: Path) -> CrepeConfig:
+    """The size of the network, as its last bias but one shows it."""
+    bias = tensors.get("blocks.1.bias")
+    if bias is None or bias.ndim != 1 or bias.size == 0 or bias.size % 4:
+        raise ValueError(f"{path} does not hold the weights of a CREPE network; {_AGAIN}.")
+    return CrepeConfig(bias.size // 4)
+
+
+def _arrays(model: Crepe) -> dict[str, Any]:
+    """All variables by dotted name: arrays, or shapes for an abstract model."""
+    pure = nnx.to_pure_dict(nnx.state(model))
+    return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
+
+
+def _name(keys) -> str:
+    return ".".join(str(key.key) for key in keys)

