@@ -154,6 +154,16 @@ def test_blocks_of_any_size_are_the_whole(interpolation):
     np.testing.assert_array_equal(state.past, audio[:, -(MAX + 2) :])
 
 
+def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
+    """Weighing all 512 samples of the line for each one would take five hundred."""
+    run = partial(core.variable_delay, max_delay=512, interpolation="cubic")
+    grad = jax.grad(lambda *xs: jnp.sum(run(*xs)), argnums=(0, 1))
+    args = [jax.ShapeDtypeStruct((16000,), jnp.float32)] * 2
+    for f in (run, grad):
+        memory = jax.jit(f).lower(*args).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 20 * 16000 * 4
+
+
 # gradients
 
 

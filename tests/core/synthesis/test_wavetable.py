@@ -142,6 +142,16 @@ def test_a_batch_shares_a_table_or_has_its_own(rng):
         assert_close(run(f0_hz, amplitudes, tables[:1])[i], one, scale=4)
 
 
+def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
+    """Weighing all 2048 entries for each sample would take two thousand."""
+    run = partial(core.wavetable_synthesis, hop_length=64, sample_rate=SAMPLE_RATE)
+    grad = jax.grad(lambda *xs: jnp.sum(run(*xs)), argnums=(0, 1, 2))
+    args = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((251,), (251,), (2048,))]
+    for f in (run, grad):
+        memory = jax.jit(f).lower(*args).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 20 * 250 * 64 * 4
+
+
 # gradients
 
 
