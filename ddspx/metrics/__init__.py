@@ -8,7 +8,12 @@ from ddspx.metrics._pitch import (
     VOICED as VOICED,
     f0_l1_semitones as f0_l1_semitones,
     f0_outlier_share as f0_outlier_share,
+    gross_error_share as gross_error_share,
     median_cents_error as median_cents_error,
     octave_error_share as octave_error_share,
+    overall_accuracy as overall_accuracy,
+    raw_chroma_accuracy as raw_chroma_accuracy,
     raw_pitch_accuracy as raw_pitch_accuracy,
+    voicing_false_alarm as voicing_false_alarm,
+    voicing_recall as voicing_recall,
 )

@@ -110,7 +110,7 @@ def raw_pitch_accuracy(
       predicted_hz: frequency to judge, of the same shape, voiced or not.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
-      cents: largest error that is right, in hundredths of a semitone.
+      cents: an error below it is right, in hundredths of a semitone.
 
     Returns:
       A share from 0 to 1; NaN where the target has no pitched frame.
@@ -130,7 +130,200 @@ def raw_pitch_accuracy(
       <https://doi.org/10.1109/TASL.2006.889797>`_, 2007; equals mir_eval's measure of that name.
     """
     error = _errors(target_hz, predicted_hz, confidence, threshold)
-    return _mean(100 * np.abs(error) <= cents)
+    return _mean(100 * np.abs(error) < cents)
+
+
+def raw_chroma_accuracy(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    threshold: float = VOICED,
+    cents: float = 50.0,
+) -> float:
+    """Share of the target's pitched frames whose pitch is right but for whole octaves.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      confidence: of the target, from 0 to 1, of the same shape.
+      threshold: confidence from which a frame is pitched.
+      cents: an error below it is right, in hundredths of a semitone.
+
+    Returns:
+      A share from 0 to 1; NaN where the target has no pitched frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> sure = np.ones(2)
+      >>> metrics.raw_chroma_accuracy(np.array([440.0, 440.0]), np.array([441.0, 882.0]), sure)
+      1.0
+
+    References:
+      Poliner et al., 2007; equals mir_eval's measure of that name. It is
+      :func:`raw_pitch_accuracy` and :func:`octave_error_share` together.
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    return _mean(100 * np.abs(error - 12 * np.round(error / 12)) < cents)
+
+
+def voicing_recall(
+    confidence: NDArray[np.floating],
+    predicted_confidence: NDArray[np.floating],
+    *,
+    threshold: float = VOICED,
+) -> float:
+    """Share of the target's pitched frames that the prediction calls pitched.
+
+    Args:
+      confidence: of the target, from 0 to 1, any shape.
+      predicted_confidence: of the prediction, of the same shape.
+      threshold: confidence from which a frame is pitched, in both.
+
+    Returns:
+      A share from 0 to 1; NaN where the target has no pitched frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> metrics.voicing_recall(np.array([1.0, 0.9, 0.1]), np.array([0.2, 0.6, 0.7]))
+      0.5
+
+    References:
+      Poliner et al., 2007; equals mir_eval's measure of that name for voicing of 0 or 1.
+    """
+    _same_shapes(confidence, predicted_confidence)
+    is_pitched = np.asarray(confidence) >= threshold
+    return _mean(np.asarray(predicted_confidence)[is_pitched] >= threshold)
+
+
+def voicing_false_alarm(
+    confidence: NDArray[np.floating],
+    predicted_confidence: NDArray[np.floating],
+    *,
+    threshold: float = VOICED,
+) -> float:
+    """Share of the target's unpitched frames that the prediction calls pitched.
+
+    Args:
+      confidence: of the target, from 0 to 1, any shape.
+      predicted_confidence: of the prediction, of the same shape.
+      threshold: confidence from which a frame is pitched, in both.
+
+    Returns:
+      A share from 0 to 1; NaN where every frame of the target is pitched.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> metrics.voicing_false_alarm(np.array([1.0, 0.3, 0.1]), np.array([0.2, 0.6, 0.4]))
+      0.5
+
+    References:
+      Poliner et al., 2007; equals mir_eval's measure of that name for voicing of 0 or 1.
+    """
+    _same_shapes(confidence, predicted_confidence)
+    is_unpitched = ~(np.asarray(confidence) >= threshold)
+    return _mean(np.asarray(predicted_confidence)[is_unpitched] >= threshold)
+
+
+def overall_accuracy(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    predicted_confidence: NDArray[np.floating],
+    *,
+    threshold: float = VOICED,
+    cents: float = 50.0,
+) -> float:
+    """Share of all frames that are right: pitched in both and in tune, or unpitched in both.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape.
+      confidence: of the target, from 0 to 1, of the same shape.
+      predicted_confidence: of the prediction, of the same shape.
+      threshold: confidence from which a frame is pitched, in both.
+      cents: an error below it is right, in hundredths of a semitone.
+
+    Returns:
+      A share from 0 to 1; NaN where there is no frame.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> target, predicted = np.array([440.0, 440.0, 0.0]), np.array([441.0, 880.0, 100.0])
+      >>> sure, heard = np.array([1.0, 1.0, 0.0]), np.array([0.9, 0.9, 0.4])
+      >>> round(metrics.overall_accuracy(target, predicted, sure, heard), 2)
+      0.67
+
+    References:
+      Poliner et al., 2007; equals mir_eval's measure of that name for voicing of 0 or 1.
+    """
+    _same_shapes(confidence, predicted_confidence)
+    error = _errors(target_hz, predicted_hz, np.ones(np.shape(confidence)), 1.0)
+    pitched, heard = (np.ravel(x) >= threshold for x in (confidence, predicted_confidence))
+    return _mean(np.where(pitched, heard & (100 * np.abs(error) < cents), ~heard))
+
+
+def gross_error_share(
+    target_hz: NDArray[np.floating],
+    predicted_hz: NDArray[np.floating],
+    confidence: NDArray[np.floating],
+    *,
+    predicted_confidence: NDArray[np.floating] | None = None,
+    threshold: float = VOICED,
+    ratio: float = 0.2,
+) -> float:
+    """Gross pitch error: share of the pitched frames whose frequency is off by over a fifth.
+
+    Args:
+      target_hz: true frequency of each frame, in Hz, any shape.
+      predicted_hz: frequency to judge, of the same shape; not a positive number is an error.
+      confidence: of the target, from 0 to 1, of the same shape.
+      predicted_confidence: of the prediction; with it only the frames that are pitched in both
+        count, as in speech research.
+      threshold: confidence from which a frame is pitched.
+      ratio: error above which a frame counts, relative to the true frequency.
+
+    Returns:
+      A share from 0 to 1; NaN where no frame counts.
+
+    Raises:
+      ValueError: the shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> sure = np.ones(2)
+      >>> metrics.gross_error_share(np.array([200.0, 200.0]), np.array([238.0, 242.0]), sure)
+      0.5
+
+    References:
+      Rabiner et al., `A comparative performance study of several pitch detection algorithms
+      <https://doi.org/10.1109/TASSP.1976.1162846>`_, 1976, with a limit of 1 ms of period; 20 %
+      of frequency is today's.
+    """
+    error = _errors(target_hz, predicted_hz, confidence, threshold)
+    is_gross = ~(np.abs(2 ** (error / 12) - 1) <= ratio)
+    if predicted_confidence is None:
+        return _mean(is_gross)
+    _same_shapes(confidence, predicted_confidence)
+    heard = np.asarray(predicted_confidence)[np.asarray(confidence) >= threshold] >= threshold
+    return _mean(is_gross[heard])
 
 
 def octave_error_share(
