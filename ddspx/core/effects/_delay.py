@@ -208,8 +208,9 @@ def modulated_delay(
         axes of the arrays do not fit.
 
     Properties:
-      Differentiable in `audio`, `modulation` and `gain`; see :func:`variable_delay`, which
-      streams. Static: the rest.
+      Differentiable in `audio`, `modulation` and `gain`; see :func:`variable_delay`. It has no
+      step of its own: the delay line is all it remembers, so stream d through
+      :func:`variable_delay_step`. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp

@@ -191,9 +191,10 @@ def compressor_step(
     )
     if state is None:
         state = compressor_init(batch_shape=batch, dtype=audio.dtype)
+    released = jnp.broadcast_to(state.released_db.astype(audio.dtype), batch)
     over_db = _DB * safe_log(jnp.abs(audio)) - threshold[..., None]
     wanted_db = (1 - 1 / ratio[..., None]) * _above(over_db, knee[..., None])
-    released_db, end = _release(state.released_db, wanted_db, release, sample_rate)
+    released_db, end = _release(released, wanted_db, release, sample_rate)
     section = one_pole(attack, sample_rate=sample_rate)[..., None, :]
     smooth, reduction_db = sos_filter_step(state.attack, released_db, section)
     gain = jnp.exp((makeup[..., None] - reduction_db) / _DB)
@@ -374,11 +375,14 @@ def limiter_step(
     samples = audio.shape[-1]
     audio = jnp.broadcast_to(audio, (*batch, samples))
     threshold, release = (jnp.broadcast_to(value, batch) for value in (threshold, release))
-    line = jnp.concatenate([state.past, audio], axis=-1)
+    past, released = (
+        jnp.broadcast_to(held.astype(audio.dtype), (*batch, held.shape[-1])) for held in state
+    )
+    line = jnp.concatenate([past, audio], axis=-1)
     over = safe_log(jnp.abs(audio)) - threshold[..., None] / _DB
     wanted = jnp.maximum(over, 0)
-    released, _ = _release(state.released[..., -1], wanted, release, sample_rate)
-    released = jnp.concatenate([state.released, released], axis=-1)
+    later, _ = _release(released[..., -1], wanted, release, sample_rate)
+    released = jnp.concatenate([released, later], axis=-1)
     highest = _windows(released[..., 1:], lookahead + 1, jnp.maximum)
     reduction = _windows(highest, lookahead + 1, jnp.add) / (lookahead + 1)
     sound = jnp.exp(-reduction) * line[..., :samples]

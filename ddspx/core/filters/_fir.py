@@ -143,6 +143,7 @@ def fft_convolve_step(
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     samples = audio.shape[-1]
     out = fft_convolve(audio, impulse_response, mode="full")
+    state, out = _align_batch(state.astype(out.dtype), out)
     out = out + jnp.pad(state, [(0, 0)] * (state.ndim - 1) + [(0, samples)])
     return out[..., samples:], out[..., :samples]
 

@@ -28,7 +28,7 @@ def resample(
         h(t) = c \operatorname{sinc}(c t)\, w\Bigl(\frac{c t}{64}\Bigr)
 
     with R the old rate, R' the new one, :math:`c = 0.944 \min(1, R' / R)` and w a Kaiser window:
-    flat to 0.889 of the lower Nyquist frequency, 110 dB down from there on.
+    flat to 0.889 of the lower Nyquist frequency, and 110 dB down from that frequency on.
 
     Args:
       audio: at `orig_rate`; silence is taken to surround it.
@@ -47,7 +47,8 @@ def resample(
     Properties:
       Linear, and differentiable, in `audio`. Computed as one product of overlapping sections
       with a matrix of filters: about twice the audio in memory and, for each sample of the
-      longer side, some 250 multiplications. Static: the rates.
+      longer side, some 250 multiplications, or as many as the smaller of the ratio's terms where
+      that is more. Static: the rates.
 
     Example:
       >>> import numpy as np

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import (
     DTYPES,
+    assert_close,
     assert_finite_grads,
     check_dtypes,
     check_grads,
@@ -215,6 +216,18 @@ def test_limited_blocks_are_the_whole_later():
     late = np.concatenate(blocks, -1)
     np.testing.assert_array_equal(late[:, :5], 0)
     np.testing.assert_allclose(late[:, 5:], limiter(audio, **LIMITS)[:, :-5], atol=1e-5)
+
+
+def test_a_rest_without_batch_axes_serves_a_batch():
+    audio = jnp.asarray(noise(2, 9), jnp.float32)
+    settings = SETTINGS | {"sample_rate": SAMPLE_RATE}
+    state, y = compressor_step(core.compressor_init(), audio, **settings)
+    assert state.released_db.shape == (2,)
+    assert_close(y, compressor(audio, **settings))
+    rest = core.limiter_init(sample_rate=SAMPLE_RATE, lookahead_s=0.005)
+    state, y = limiter_step(rest, audio, **LIMITS)
+    assert state.past.shape == (2, 5)
+    assert_close(y[:, 5:], limiter(audio, **LIMITS)[:, :-5])
 
 
 # gradients

@@ -303,9 +303,10 @@ def test_sinc_filters_are_windowed_sincs(rng):
         core.sinc_lowpass(100.0, sample_rate=8000, win_length=8)
 
 
-def test_blocks_of_a_convolution_equal_the_whole():
+@pytest.mark.parametrize("batch_shape", [(2,), ()])
+def test_blocks_of_a_convolution_equal_the_whole(batch_shape):
     audio, taps = jnp.asarray(noise(2, 50)), jnp.asarray(noise(7, seed=1))
-    state, out = core.fft_convolve_init(taps, batch_shape=(2,)), []
+    state, out = core.fft_convolve_init(taps, batch_shape=batch_shape), []
     for start, end in [(0, 1), (1, 30), (30, 50)]:
         state, block = core.fft_convolve_step(state, audio[:, start:end], taps)
         out.append(block)
