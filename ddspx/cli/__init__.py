@@ -19,6 +19,7 @@ _COMMANDS = {
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
     "instruments": ("", "list the instruments that ship with ddspx"),
+    "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
 _UNEXPECTED = 1
 _BAD_INPUT = 2

@@ -1,0 +1,23 @@
+"""`ddspx crepe`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ddspx.models.crepe import convert_crepe
+
+
+def crepe(
+    action: Annotated[Positional[Literal["convert"]], arg(metavar="convert")],
+    source: Annotated[Positional[Path], arg(metavar="IN.h5")],
+    target: Annotated[Positional[Path], arg(metavar="OUT.safetensors")],
+) -> None:
+    """Makes a safetensors file of CREPE's published weights, to be read without h5py.
+
+    Args:
+      action: what to do; there is one thing so far.
+      source: the Keras file, model-CAPACITY.h5 (needs the extra h5).
+      target: the file to write; one of that name is replaced.
+    """
+    print(f"{target}: {convert_crepe(source, target)}")
