@@ -29,7 +29,7 @@ _BLOCK_ARRAYS = {
 _AGAIN = "copy it again from the crepe package or from github.com/marl/crepe"
 
 
-def load_crepe(capacity: Capacity = "full", *, path: str | Path | None = None) -> Crepe:
+def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
     """Reads trained weights: of a file, or from where they are looked for.
 
     They are looked for in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a

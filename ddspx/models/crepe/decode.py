@@ -60,7 +60,7 @@ def bins_to_hz(
       >>> from ddspx.models.crepe import bins_to_hz
       >>> activation = jnp.zeros((1, 360), jnp.float32).at[0, 227:229].set(0.5)
       >>> round(float(bins_to_hz(activation, jnp.array([228]))[0]))
-      438
+      439
 
     References:
       ``to_local_average_cents`` of the `crepe` package. DDSP's function has a window of ten bins.
@@ -180,7 +180,7 @@ def decode_crepe(
       >>> activation = jnp.zeros((1, 360), jnp.float32).at[0, 228].set(0.75)
       >>> f0_hz, confidence = decode_crepe(activation)
       >>> round(float(f0_hz[0])), float(confidence[0])
-      (441, 0.75)
+      (442, 0.75)
 
     References:
       ``predict`` of the `crepe` package, without and with ``viterbi=True``.
