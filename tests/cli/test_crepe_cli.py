@@ -10,7 +10,7 @@ from ddspx.models.crepe import Crepe, CrepeConfig, load_crepe
 def published(tmp_path):
     """A Keras file of the tiny network, with numbers of its own."""
     h5py = pytest.importorskip("h5py", reason="the h5 extra is not installed")
-    model = Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(0))
+    model = nnx.jit(lambda: Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(0)))()
     path = tmp_path / "model-tiny.h5"
     with h5py.File(path, "w") as file:
         for i, block in enumerate(model.blocks, start=1):

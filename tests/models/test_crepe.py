@@ -35,7 +35,8 @@ CENTS = 1997.3794084376191 + np.linspace(0, 7180, 360)
 
 def random_model(multiplier: int = 1) -> Crepe:
     """A small network in which every array matters, and some slopes are negative."""
-    model = Crepe(CrepeConfig(multiplier), rngs=nnx.Rngs(0))
+    # One compilation, where the initialisers would have one for each shape.
+    model = nnx.jit(lambda: Crepe(CrepeConfig(multiplier), rngs=nnx.Rngs(0)))()
     rng = np.random.default_rng(1)
     for block in model.blocks:
         size = block.bias[...].size

@@ -54,7 +54,7 @@ def write_h5(path, model, without=()):
 
 @pytest.fixture(scope="module")
 def tiny():
-    model = Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(3))
+    model = nnx.jit(lambda: Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(3)))()
     rng = np.random.default_rng(3)
     for block in model.blocks:
         for name in ("bias", *OURS):
