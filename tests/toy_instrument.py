@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ddspx.features import FEATURE_VERSION
+from ddspx.features import feature_version
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -44,7 +44,7 @@ def save_toy_instrument(
         pitch_midi_mean=69.0,
         pitch_midi_max=80.0,
         duration_s=10.0,
-        feature_version=FEATURE_VERSION,
+        feature_version=feature_version("ddspx"),
     )
     save_autoencoder(folder, model, statistics=statistics, provenance={"licence": "CC0-1.0"})
     return folder

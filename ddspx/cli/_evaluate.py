@@ -44,8 +44,14 @@ def evaluate(
     """
     with progress() as bar:
         bar("measuring", 0.0, None)
+        autoencoder, statistics, _ = load_autoencoder(model)
         evaluations = evaluate_model(
-            load_autoencoder(model)[0], dataset, split=split, baselines=baselines, seed=seed
+            autoencoder,
+            dataset,
+            split=split,
+            statistics=statistics,
+            baselines=baselines,
+            seed=seed,
         )
     Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
     if json_output is not None:

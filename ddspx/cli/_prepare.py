@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import training
-from ddspx.features import FMIN
+from ddspx.features import FMIN, StreamingMethod
 
 
 def prepare(
@@ -20,6 +20,7 @@ def prepare(
     example_s: float = 4.0,
     fmin: float = FMIN,
     fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
+    method: StreamingMethod = "ddspx",
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -34,6 +35,7 @@ def prepare(
       example_s: seconds of one training example.
       fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
       fmax: the highest pitch to look for, in Hz; 2093, or half the sample rate if that is lower.
+      method: the pitch tracker: ddspx's network, or yin.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit for the recordings.
       overwrite: replace the dataset if there is one already.
@@ -46,6 +48,7 @@ def prepare(
         example_s=example_s,
         fmin=fmin,
         fmax=fmax,
+        method=method,
         licence=licence,
         attribution=attribution,
         overwrite=overwrite,

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from ddspx.features import FEATURE_VERSION
+from ddspx.features import method_of
 from ddspx.io import DatasetError, Manifest
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
 
 
 def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
-    """Raises a ValueError unless a dataset has a model's rates and today's features."""
+    """Raises a ValueError unless a dataset has a model's rates and features made here."""
     for name in ("sample_rate", "hop_length"):
         theirs, ours = getattr(manifest, name), getattr(model, name)
         if theirs != ours:
@@ -16,12 +16,11 @@ def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
                 f"The dataset was prepared with `{name}` {theirs} and the model has {ours}; "
                 f"prepare the recordings again with {ours}, or use a model with {theirs}."
             )
-    if manifest.feature_version != FEATURE_VERSION:
-        # A model must hear in use what it heard in training.
-        raise ValueError(
-            f"The dataset has features of version {manifest.feature_version!r} and this ddspx "
-            f"makes {FEATURE_VERSION!r}; prepare the recordings again."
-        )
+    # A model must hear in use what it heard in training.
+    try:
+        method_of(manifest.feature_version)
+    except ValueError as error:
+        raise ValueError(f"The dataset cannot be used: its {error}") from None
 
 
 def dataset_statistics(dataset: str | Path, manifest: Manifest) -> InstrumentStatistics:

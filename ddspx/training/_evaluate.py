@@ -12,8 +12,9 @@ from flax import nnx
 
 from ddspx import core, features, metrics
 from ddspx._typing import Array, Float, Key
+from ddspx.features import method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
-from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
 from ddspx.training._data import check_dataset, dataset_statistics
 
 _RESAMPLINGS = 2000
@@ -46,6 +47,7 @@ def evaluate(
     dataset: str | Path,
     *,
     split: str = "test",
+    statistics: InstrumentStatistics | None = None,
     baselines: bool = False,
     seed: int = 0,
 ) -> list[Evaluation]:
@@ -63,6 +65,7 @@ def evaluate(
       model: the instrument.
       dataset: folder that `prepare` wrote, with the model's rates.
       split: train, valid or test.
+      statistics: the model's own, to refuse a dataset whose features it was not trained on.
       baselines: whether to measure as well the model with its initial random weights, and
         `additive_baseline`.
       seed: of the noise, the random weights and the bootstrap.
@@ -76,7 +79,14 @@ def evaluate(
     """
     manifest = read_manifest(dataset)
     check_dataset(manifest, model.config)
-    pitch_range_hz = dataset_statistics(dataset, manifest).pitch_range_hz
+    if statistics is not None and statistics.feature_version != manifest.feature_version:
+        raise ValueError(
+            f"The model listens to features of version {statistics.feature_version!r} and the "
+            f"dataset has {manifest.feature_version!r}; prepare the recordings again with the "
+            f"method {method_of(statistics.feature_version)!r}."
+        )
+    listening = dataset_statistics(dataset, manifest).pitch_range_hz
+    listening["method"] = method_of(manifest.feature_version)
     renderers = _renderers(model, baselines=baselines, seed=seed)
     measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
     batches = evaluation_batches(dataset, split=split, batch_size=1)
@@ -87,7 +97,7 @@ def evaluate(
         for name, renderer in renderers.items():
             rendering = renderer(key, *heard)
             sounds = example.audio, np.asarray(rendering)
-            measured[name].append(_measures(*sounds, model.config, pitch_range_hz))
+            measured[name].append(_measures(*sounds, model.config, listening))
     return [
         Evaluation(name, len(rows), *(_interval(column, seed) for column in np.transpose(rows)))
         for name, rows in measured.items()
@@ -178,12 +188,12 @@ def _measures(
     recording: np.ndarray,
     rendering: np.ndarray,
     config: AutoencoderConfig,
-    pitch_range_hz: dict[str, Any],
+    listening: dict[str, Any],
 ) -> list[float]:
     """The four measures of one example, in the order of `Evaluation`."""
     rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
     theirs, ours = (
-        features.conditioning_features(audio, **rates, **pitch_range_hz)
+        features.conditioning_features(audio, **rates, **listening)
         for audio in (recording, rendering)
     )
     # Between pitches the track only leads from one to the next.

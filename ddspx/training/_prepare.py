@@ -10,7 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx._checks import positive_int
-from ddspx.features import FEATURE_VERSION, FMIN, conditioning_features, default_fmax
+from ddspx.features import (
+    FMIN,
+    StreamingMethod,
+    conditioning_features,
+    default_fmax,
+    feature_version,
+)
 from ddspx.io import (
     AudioError,
     DatasetError,
@@ -56,6 +62,7 @@ def prepare(
     example_s: float = 4.0,
     fmin: float = FMIN,
     fmax: float | None = None,
+    method: StreamingMethod = "ddspx",
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
@@ -84,6 +91,8 @@ def prepare(
       fmin: the lowest pitch that is looked for, in Hz. The instrument's own lowest note keeps
         the tracker from hearing an octave below it.
       fmax: the highest; by default 2093 Hz, or Nyquist where that is lower.
+      method: the pitch tracker, see `features.track_pitch`; what is trained on the dataset will
+        listen with it.
       licence: what the recordings may be used for; travels with what is trained on them.
       attribution: whom to credit.
       overwrite: whether to replace a dataset that is already there.
@@ -121,7 +130,7 @@ def prepare(
         held_out = _held_out(usable, 4 * example * hop_length)
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
-            whole = _measured(recording, sample_rate, hop_length, fmin, fmax)
+            whole = _measured(recording, sample_rate, hop_length, method, fmin, fmax)
             n_kept = 0
             for split, segment in _segments(
                 whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
@@ -135,9 +144,9 @@ def prepare(
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
             kept = f"kept {kept_s:.1f} s of {seconds:.1f} s"
             report(f"[{number}/{len(usable)}] {recording.name}: {kept}")
-        statistics = _statistics(trained_on, sample_rate, hop_length, report)
+        statistics = _statistics(trained_on, sample_rate, hop_length, method, report)
         manifest = writer.finish(
-            feature_version=FEATURE_VERSION,
+            feature_version=feature_version(method),
             licence=licence,
             attribution=attribution,
             sources=tuple(sources),
@@ -212,12 +221,22 @@ def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
 
 
 def _measured(
-    recording: _Recording, sample_rate: int, hop_length: int, fmin: float, fmax: float
+    recording: _Recording,
+    sample_rate: int,
+    hop_length: int,
+    method: StreamingMethod,
+    fmin: float,
+    fmax: float,
 ) -> Segment:
     """The recording, whole hops of it, and its features."""
     audio = read_audio(recording.path, sample_rate=sample_rate)
     features = conditioning_features(
-        audio, sample_rate=sample_rate, hop_length=hop_length, fmin=fmin, fmax=fmax
+        audio,
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        method=method,
+        fmin=fmin,
+        fmax=fmax,
     )
     n_hops = len(audio) // hop_length
     return Segment(audio[: n_hops * hop_length], *(np.asarray(f) for f in features))
@@ -304,6 +323,7 @@ def _statistics(
     features: list[np.ndarray],
     sample_rate: int,
     hop_length: int,
+    method: StreamingMethod,
     report: Callable[[str], object],
 ) -> InstrumentStatistics:
     """Over the voiced frames; each array has the rows f0_hz, f0_confidence, loudness_db."""
@@ -331,5 +351,5 @@ def _statistics(
         pitch_midi_mean=float(np.clip(midi.mean(), low, high)),
         pitch_midi_max=high,
         duration_s=f0_hz.size * hop_length / sample_rate,
-        feature_version=FEATURE_VERSION,
+        feature_version=feature_version(method),
     )

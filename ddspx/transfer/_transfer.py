@@ -14,7 +14,7 @@ from flax import nnx
 from ddspx import core
 from ddspx._checks import positive_int
 from ddspx._typing import Array, Float
-from ddspx.features import FEATURE_VERSION, Features, stream_features
+from ddspx.features import Features, StreamingMethod, method_of, stream_features
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -135,14 +135,13 @@ def transfer(
         raise ValueError(f"{output} is the recording itself; choose another output.")
     progress = progress or (lambda what, done, total: None)
     model, statistics, _ = load_autoencoder(to)
-    if statistics.feature_version != FEATURE_VERSION:
-        raise ValueError(
-            f"The model {to} was trained on features of version {statistics.feature_version}, and "
-            f"this ddspx measures version {FEATURE_VERSION}; prepare its recordings and train it "
-            "again, or use the ddspx that made it."
-        )
+    try:
+        # An instrument listens with the tracker that it was trained with.
+        method = method_of(statistics.feature_version)
+    except ValueError as error:
+        raise ValueError(f"The model {to} cannot be used: its {error}") from None
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
-    heard, n_samples = _listen(recording, model, progress)
+    heard, n_samples = _listen(recording, model, method, progress)
     played = adjust(
         *heard,
         statistics=statistics,
@@ -243,7 +242,9 @@ def _play_block(graph, weights, state, room, f0_hz, loudness_db, gain):
     return state, room, audio
 
 
-def _listen(recording: str | Path, model: Autoencoder, progress: Progress) -> tuple[Features, int]:
+def _listen(
+    recording: str | Path, model: Autoencoder, method: StreamingMethod, progress: Progress
+) -> tuple[Features, int]:
     """The features of a recording on the model's frames, and its length at the model's rate."""
     config = model.config
     n_samples = 0
@@ -262,7 +263,10 @@ def _listen(recording: str | Path, model: Autoencoder, progress: Progress) -> tu
         min_samples=round(_SHORTEST_S * config.sample_rate),
     )
     features = stream_features(
-        counted(blocks), sample_rate=config.sample_rate, hop_length=config.hop_length
+        counted(blocks),
+        sample_rate=config.sample_rate,
+        hop_length=config.hop_length,
+        method=method,
     )
     return features, n_samples
 

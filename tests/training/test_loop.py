@@ -12,7 +12,7 @@ from flax import nnx
 from rich.console import Console
 from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
-from ddspx.features import FEATURE_VERSION
+from ddspx.features import feature_version
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.training import TrainConfig, evaluate, train
 from ddspx.training._logging import RunLog
@@ -234,7 +234,7 @@ def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
         "example_length": EXAMPLE_HOPS * HOP,
         "fmin": FMIN,
         "fmax": FMAX,
-        "feature_version": FEATURE_VERSION,
+        "feature_version": feature_version("ddspx"),
     }
     assert provenance["data"]["splits"]["valid"] == {"n_examples": 2, "duration_s": 1.0}
     assert provenance["training"] == numbers().to_json()

@@ -6,7 +6,13 @@ import pytest
 import soundfile
 
 from ddspx import cli, io
-from ddspx.features import FEATURE_VERSION, FMAX, FMIN, Features, conditioning_features
+from ddspx.features import (
+    FMAX,
+    FMIN,
+    Features,
+    conditioning_features,
+    feature_version,
+)
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.training import prepare
 from ddspx.training._prepare import _divided, _sounding
@@ -81,7 +87,7 @@ def test_dataset_holds_the_recording_and_its_features(tmp_path):
         for found, value in zip(segment, wanted, strict=True):
             np.testing.assert_array_equal(found, value)
         first += n_hops
-    assert manifest.feature_version == FEATURE_VERSION
+    assert manifest.feature_version == feature_version("ddspx")
     assert manifest.statistics["pitch_midi_mean"] == pytest.approx(60, abs=0.1)
     assert (manifest.licence, manifest.attribution) == ("CC0", "Somebody")
     assert manifest.example_length == 4000

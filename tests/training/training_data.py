@@ -5,13 +5,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx import core
-from ddspx.features import FEATURE_VERSION
+from ddspx import core, features
 from ddspx.io import DatasetWriter, Segment, Source
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
 
 SAMPLE_RATE, HOP, EXAMPLE_HOPS = 8000, 80, 50
 FMIN, FMAX = 100.0, 1000.0
+VERSION = features.feature_version("ddspx")
 MODEL = AutoencoderConfig(
     sample_rate=SAMPLE_RATE,
     hop_length=HOP,
@@ -27,7 +27,11 @@ MODEL = AutoencoderConfig(
 
 
 def write_dataset(
-    folder: Path, seconds: dict[str, int], *, feature_version=FEATURE_VERSION, damage=False
+    folder: Path,
+    seconds: dict[str, int],
+    *,
+    feature_version=VERSION,
+    damage=False,
 ) -> Path:
     """A prepared dataset with so many seconds in each split, in half-second examples.
 

@@ -1,0 +1,51 @@
+"""Audio that arrives in blocks of any size, cut into windows on a fixed grid."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from ddspx._checks import at_least_ndim
+
+
+def windows(
+    blocks: Iterable[np.ndarray],
+    *,
+    hop: int,
+    chunk: int,
+    margin: int,
+    n_frames: Callable[[int], int],
+) -> Iterator[tuple[np.ndarray, int]]:
+    """The samples of each chunk of frames with its margins, and how many of its frames count.
+
+    Args:
+      blocks: consecutive blocks (*batch, samples) of one signal.
+      hop: samples between frames.
+      chunk: frames of a chunk.
+      margin: frames on either side of a chunk whose samples its outermost frames reach into;
+        outside the signal they are zero.
+      n_frames: how many frames a signal of so many samples has.
+    """
+    step, length = chunk * hop, (chunk + 2 * margin) * hop
+    pending: list[np.ndarray] = []
+    held, samples, first_frame = 0, 0, 0
+    for block in blocks:
+        block = np.asarray(block, np.float32)
+        at_least_ndim("audio", block.shape, 1, "(*batch, samples)")
+        if not pending:
+            held = margin * hop
+            pending = [np.zeros((*block.shape[:-1], held), np.float32)]
+        pending.append(block)
+        held, samples = held + block.shape[-1], samples + block.shape[-1]
+        if held >= length:
+            rest = np.concatenate(pending, axis=-1)
+            while rest.shape[-1] >= length:
+                yield rest[..., :length], chunk
+                rest, first_frame = rest[..., step:], first_frame + chunk
+            pending, held = [rest], rest.shape[-1]
+    if not pending:
+        raise ValueError("`blocks` must hold at least one block of audio, got none.")
+    rest = np.concatenate(pending, axis=-1)
+    for left in range(n_frames(samples) - first_frame, 0, -chunk):
+        pad = [(0, 0)] * (rest.ndim - 1) + [(0, max(0, length - rest.shape[-1]))]
+        yield np.pad(rest, pad)[..., :length], min(chunk, left)
+        rest = rest[..., step:]

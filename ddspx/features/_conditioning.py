@@ -1,0 +1,240 @@
+"""What an instrument listens to: pitch, its confidence, and loudness, on the frame rule.
+
+Preparing a dataset and transferring a sound both go through this file, so a model never hears
+features made in two ways. There is one code path: audio is cut into chunks on a fixed grid,
+whatever the blocks it arrives in, so memory is bounded, one compilation serves every length, and
+a stream gives the very numbers of the whole signal.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import numpy as np
+
+from ddspx import core
+from ddspx._checks import one_of, positive_int
+from ddspx._typing import Array, Float
+from ddspx.features._blocks import windows
+from ddspx.features._network import at_hops, check_range, stream_network
+from ddspx.features._yin import YinPlan, stream_yin
+
+StreamingMethod = Literal["ddspx", "yin"]
+
+FMIN = 32.703
+"""Lowest pitch looked for by default, in Hz: C1, under the double bass's E1."""
+
+FMAX = 2093.0
+"""Highest pitch looked for by default, in Hz: C7."""
+
+LOUDNESS_FFT = 512
+"""Samples of the frames that loudness is measured in."""
+
+_VERSIONS = {
+    "ddspx": "ddspx-pitch-1/loudness-a-512-1",
+    "yin": "yin-viterbi-1/loudness-a-512-1",
+}
+_LOUDNESS_CHUNK_SECONDS = 2.0
+
+
+class Features(NamedTuple):
+    """What a model listens to: one float32 value for each frame.
+
+    Attributes:
+      f0_hz: fundamental frequency in Hz, finite; through unvoiced frames it moves from the last
+        pitch to the next along a straight line in log-frequency.
+      f0_confidence: how sure it is that there is a pitch, from 0 to 1; from `metrics.VOICED` on
+        the frame is pitched.
+      loudness_db: A-weighted loudness, see `core.loudness_db`.
+    """
+
+    f0_hz: Float[np.ndarray, "*batch frames"]
+    f0_confidence: Float[np.ndarray, "*batch frames"]
+    loudness_db: Float[np.ndarray, "*batch frames"]
+
+
+def default_fmax(sample_rate: int) -> float:
+    """The highest pitch that is looked for, in Hz: `FMAX`, or Nyquist where that is lower."""
+    return min(FMAX, positive_int("sample_rate", sample_rate) / 2)
+
+
+def feature_version(method: StreamingMethod) -> str:
+    """The name of a definition of the features: tracker, loudness, and their versions.
+
+    It is stored with datasets and models, so that a model never hears features of two kinds.
+    """
+    one_of("method", method, get_args(StreamingMethod))
+    return _VERSIONS[method]
+
+
+def method_of(version: str) -> StreamingMethod:
+    """The tracker that features of a version are made with.
+
+    Raises:
+      ValueError: this ddspx makes no features of that version.
+    """
+    for method in get_args(StreamingMethod):
+        if _VERSIONS[method] == version:
+            return method
+    raise ValueError(
+        f"features of version {version!r} are not what this ddspx measures, which is "
+        f"{' or '.join(map(repr, _VERSIONS.values()))}; prepare the recordings and train again."
+    )
+
+
+def conditioning_features(
+    audio: Float[np.ndarray, "*batch samples"] | Float[Array, "*batch samples"],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    method: StreamingMethod = "ddspx",
+    fmin: float = FMIN,
+    fmax: float | None = None,
+) -> Features:
+    """Pitch, confidence and loudness of a whole signal: :func:`stream_features` of one block.
+
+    Args:
+      audio: linear amplitude, without NaN or Inf.
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      method: the tracker, see :func:`track_pitch`.
+      fmin: lowest pitch looked for, in Hz.
+      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+        that half where it is lower.
+
+    Returns:
+      :class:`Features` of ``core.n_frames(samples, hop_length=hop_length)`` frames.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: the range of pitch is empty or exceeds half of `sample_rate`.
+
+    Properties:
+      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features
+      >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
+      >>> heard = features.conditioning_features(tone, sample_rate=16000, hop_length=1000)
+      >>> round(float(heard.loudness_db[4]), 1)
+      15.7
+    """
+    return stream_features(
+        [np.asarray(audio)],
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        method=method,
+        fmin=fmin,
+        fmax=fmax,
+    )
+
+
+def stream_features(
+    blocks: Iterable[np.ndarray],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    method: StreamingMethod = "ddspx",
+    fmin: float = FMIN,
+    fmax: float | None = None,
+) -> Features:
+    """Pitch, confidence and loudness of audio that arrives in blocks, in bounded memory.
+
+    Args:
+      blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      method: the tracker, see :func:`track_pitch`.
+      fmin: lowest pitch looked for, in Hz.
+      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+        that half where it is lower.
+
+    Returns:
+      :class:`Features` of the blocks joined together, bit for bit those of
+      :func:`conditioning_features`. Memory holds these, one block and some seconds of audio.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: there is no block, or the range of pitch is empty or exceeds half of
+        `sample_rate`.
+
+    Properties:
+      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features
+      >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
+      >>> heard = features.stream_features(
+      ...     np.split(tone, [1, 300, 4096]), sample_rate=16000, hop_length=1000
+      ... )
+      >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]) / 10)
+      ((9,), 44)
+    """
+    sample_rate = positive_int("sample_rate", sample_rate)
+    hop_length = positive_int("hop_length", hop_length)
+    one_of("method", method, get_args(StreamingMethod))
+    fmin, fmax = pitch_range(fmin, fmax, sample_rate)
+    for_pitch, for_loudness = itertools.tee(blocks)
+    if method == "yin":
+        tracker = stream_yin(for_pitch, YinPlan(sample_rate, hop_length, fmin, fmax))
+    else:
+        check_range(fmin, fmax)
+        tracker = stream_network(for_pitch, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
+    # In turns, so that neither is ahead of the other by more than a chunk.
+    heard = itertools.zip_longest(tracker, _stream_loudness(for_loudness, sample_rate, hop_length))
+    tracks, levels = zip(*heard, strict=True)
+    loudness_db = np.concatenate([x for x in levels if x is not None], axis=-1)
+    f0_hz, confidence = (
+        np.concatenate(x, axis=-1) for x in zip(*filter(None, tracks), strict=True)
+    )
+    if method == "ddspx":
+        n_frames, rates = loudness_db.shape[-1], {"sample_rate": sample_rate}
+        f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, hop_length=hop_length, **rates)
+    return Features(bridged(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
+
+
+def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[float, float]:
+    """The range of pitch, checked."""
+    fmin, fmax = float(fmin), default_fmax(sample_rate) if fmax is None else float(fmax)
+    if not 0 < fmin < fmax <= sample_rate / 2:
+        raise ValueError(
+            f"`fmin` and `fmax` must be rising frequencies up to half of `sample_rate`, "
+            f"{sample_rate / 2} Hz, got {fmin} and {fmax}."
+        )
+    return fmin, fmax
+
+
+def bridged(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
+    """Fills gaps (NaN) by straight lines in log-frequency; holds at the ends."""
+    filled = np.full_like(f0_hz, fallback_hz)
+    time = np.arange(f0_hz.shape[-1])
+    for row in np.ndindex(f0_hz.shape[:-1]):
+        known = np.flatnonzero(np.isfinite(f0_hz[row]))
+        if known.size:
+            filled[row] = np.exp(np.interp(time, known, np.log(f0_hz[row][known])))
+            # Not through exp and log where nothing is missing.
+            filled[row][known] = f0_hz[row][known]
+    return filled
+
+
+def _stream_loudness(
+    blocks: Iterable[np.ndarray], sample_rate: int, hop_length: int
+) -> Iterator[np.ndarray]:
+    """Loudness of one chunk after the other."""
+    chunk = max(64, 1 + math.ceil(_LOUDNESS_CHUNK_SECONDS * sample_rate / hop_length))
+    margin = math.ceil(LOUDNESS_FFT / 2 / hop_length)
+    n_frames = partial(core.n_frames, hop_length=hop_length)
+    for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
+        loudness_db = _loudness_db(window, sample_rate, hop_length)
+        yield np.asarray(loudness_db)[..., margin : margin + n]
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _loudness_db(audio, sample_rate, hop_length):
+    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
+    return core.loudness_db(audio, n_fft=LOUDNESS_FFT, **rates)

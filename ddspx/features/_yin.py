@@ -1,0 +1,129 @@
+"""Pitch without training: YIN's candidates, joined into one track by Viterbi."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx import core
+from ddspx._typing import Array, Float, Int
+from ddspx.features._blocks import windows
+from ddspx.metrics import VOICED
+
+# Short frames follow speech, fast notes and vibrato (of 6 Hz they pass 91 %, of 64 ms 77 %),
+# and of single notes of eight instruments down to C1 they get as many right as long ones do.
+_FRAME_SECONDS = 0.04
+_FRAME_PERIODS = 1.5
+_LOOK_AHEAD_SECONDS = 2.0
+_BINS_PER_OCTAVE = 60
+_VOICING_THRESHOLD = 0.45
+_GLIDE_OCTAVES_PER_SECOND = 15.0
+
+
+class YinPlan(NamedTuple):
+    """The static sizes of a run."""
+
+    sample_rate: int
+    hop_length: int
+    fmin: float
+    fmax: float
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of a frame, even; at the default `fmin` 46 ms."""
+        seconds = max(_FRAME_SECONDS, _FRAME_PERIODS / self.fmin)
+        return 2 * math.ceil(self.sample_rate * seconds / 2)
+
+    @property
+    def chunk(self) -> int:
+        """Frames of a chunk, which is also what a decision looks ahead.
+
+        One more than whole seconds have: 4 s are then two chunks and not three.
+        """
+        return max(64, 1 + math.ceil(_LOOK_AHEAD_SECONDS * self.sample_rate / self.hop_length))
+
+    @property
+    def margin(self) -> int:
+        """Frames on either side of a chunk whose samples its outermost frames reach into."""
+        return math.ceil(self.frame_length / 2 / self.hop_length)
+
+
+def stream_yin(
+    blocks: Iterable[np.ndarray], plan: YinPlan
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pitch, NaN where there is none, and confidence: one chunk after the other.
+
+    Each is decided once the next one is known.
+    """
+    now, n, before = None, 0, None
+    cut = {"hop": plan.hop_length, "chunk": plan.chunk, "margin": plan.margin}
+    n_frames = partial(core.n_frames, hop_length=plan.hop_length)
+    for window, n_ahead in windows(blocks, **cut, n_frames=n_frames):
+        ahead = _observe(window, plan)
+        if now is None:
+            before = jnp.full(window.shape[:-1], -1, jnp.int32)
+        else:
+            decided, before = _decide(now, ahead, before, jnp.int32(n + n_ahead), plan)
+            yield _first(decided, n)
+        now, n = ahead, n_ahead
+    # After the last chunk comes nothing: none of the frames ahead counts, whatever they hold.
+    assert now is not None and before is not None, "every signal has a frame"
+    yield _first(_decide(now, now, before, jnp.int32(n), plan)[0], n)
+
+
+def _first(tracks, n):
+    f0_hz, confidence = (np.asarray(track)[..., :n] for track in tracks)
+    return f0_hz, confidence
+
+
+@partial(jax.jit, static_argnames="plan")
+def _observe(audio: Float[Array, "*batch samples"], plan: YinPlan) -> core.PitchPosterior:
+    """Pitch posterior of the frames of one chunk."""
+    posterior = core.pitch_posterior(
+        audio,
+        sample_rate=plan.sample_rate,
+        hop_length=plan.hop_length,
+        fmin=plan.fmin,
+        fmax=plan.fmax,
+        frame_length=plan.frame_length,
+        bins_per_octave=_BINS_PER_OCTAVE,
+        voicing_threshold=_VOICING_THRESHOLD,
+    )
+    inner = slice(plan.margin, plan.margin + plan.chunk)
+    return jax.tree.map(lambda x: x[..., inner, :], posterior)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _decide(
+    now: core.PitchPosterior,
+    ahead: core.PitchPosterior,
+    before: Int[Array, "*batch"],
+    n_valid: Int[Array, ""],
+    plan: YinPlan,
+) -> tuple[tuple[Array, Array], Int[Array, "*batch"]]:
+    """Pitch (NaN where there is none) and confidence of a chunk; its last state.
+
+    `before` is the state that the previous chunk ended in, -1 at the start of the audio.
+    """
+    n_bins = now.f0_hz.shape[-1]
+    glide = _GLIDE_OCTAVES_PER_SECOND * plan.hop_length / plan.sample_rate
+    reach = min(max(1, round(glide * _BINS_PER_OCTAVE)), _BINS_PER_OCTAVE)
+    transition = core.pitch_transition(n_bins, reach=reach)
+    # Overlapping frames are no independent witnesses: those of one frame length count as two.
+    weight = min(1.0, 2 * plan.hop_length / plan.frame_length)
+    witnesses = (now.log_probability, ahead.log_probability)
+    evidence = weight * jnp.concatenate(witnesses, axis=-2)
+    may_be = (before < 0)[..., None] | jax.nn.one_hot(before, n_bins + 1, dtype=bool)
+    initial = jnp.where(may_be, 0.0, -jnp.inf).astype(evidence.dtype)
+    path = core.viterbi(evidence, transition, initial=initial, n_valid=n_valid)[..., : plan.chunk]
+    bins = jnp.minimum(path, n_bins - 1)[..., None]
+    f0_hz = jnp.take_along_axis(now.f0_hz, bins, axis=-1)[..., 0]
+    aperiodicity = jnp.take_along_axis(now.aperiodicity, bins, axis=-1)[..., 0]
+    is_voiced = (path < n_bins) & (aperiodicity < 1)
+    # 1 where the frame repeats exactly, `VOICED` where pitch and no pitch are equally likely.
+    certainty = jnp.maximum(1 - aperiodicity * (1 - VOICED) / _VOICING_THRESHOLD, 0)
+    return (jnp.where(is_voiced, f0_hz, jnp.nan), jnp.where(is_voiced, certainty, 0)), path[..., -1]

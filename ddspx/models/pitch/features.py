@@ -1,0 +1,91 @@
+"""What the pitch tracker's network sees: harmonics and repetition on one axis of pitch."""
+
+import math
+from functools import cache
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx import core
+from ddspx._typing import Array, Float
+from ddspx.models.pitch.config import PitchConfig
+
+# Multiples of a candidate's pitch at which each window's spectrum is looked at. The fractions
+# show what a candidate an octave, a fifth or a twelfth too high would leave unexplained.
+_MULTIPLES = ((1, 2, 3, 4), (1 / 3, 1 / 2, 1, 3 / 2, 2, 3, 4, 5, 6, 8))
+N_FEATURES = sum(len(multiples) + 1 for multiples in _MULTIPLES)
+# Mean square at which sound fades into silence: an rms of -120 dB, under 16 bits' rounding.
+SILENCE = 1e-12
+# A band this far below the frame's power, 80 dB, is empty.
+_EMPTY = 1e-8
+# Share of the window that a lag must still compare.
+_LEAST_OVERLAP = 0.1
+
+
+def pitch_features(
+    audio: Float[Array, "batch samples"], config: PitchConfig
+) -> Float[Array, "batch frames bins features"]:
+    r"""Evidence for every bin of pitch :math:`f`, from a short and a long window.
+
+    .. math:: 1 + \tfrac14 \log_{10}\Bigl(\frac{P(m f)}{P} + 10^{-8}\Bigr) \quad\text{and}\quad
+        \frac{r(1/f)}{P}
+
+    with :math:`P(\cdot)` the power in a band as wide as a bin, :math:`P` that of the whole frame,
+    and r the autocorrelation, less what the window does to it: the cosine transform of the
+    power spectrum, exact between samples. Level cancels, down to an rms of -120 dB.
+
+    Args:
+      audio: linear amplitude, at `config.sample_rate`.
+      config: windows and bins.
+
+    Returns:
+      For each frame and bin: four multiples and the autocorrelation in the short window, ten
+      multiples and the autocorrelation in the long one; from 0 or -1 to about 1.
+    """
+    features = []
+    for win_length, multiples in zip(config.win_lengths, _MULTIPLES, strict=True):
+        # Room for the longest lag that is used: the autocorrelation must not wrap around.
+        n_fft = 2 ** math.ceil(math.log2(win_length * 4 / 3))
+        spectrum = core.stft(
+            audio, n_fft=n_fft, hop_length=config.hop_length, win_length=win_length
+        )
+        # The power of the audio, whatever the window: 3/8 is the mean of its square.
+        power = (spectrum.real**2 + spectrum.imag**2) * (2 / n_fft / win_length / 0.375)
+        power = power / (power.sum(axis=-1, keepdims=True) + SILENCE)
+        bands, lags = (
+            jnp.asarray(matrix, audio.dtype) for matrix in _matrices(config, win_length, n_fft)
+        )
+        levels = jnp.log10(power @ bands + _EMPTY) / 4 + 1
+        for multiple in multiples:
+            start = round(config.bins_per_octave * math.log2(multiple)) - _lowest(config)
+            features.append(levels[..., start : start + config.n_bins])
+        features.append(power @ lags)
+    return jnp.stack(features, axis=-1)
+
+
+def _lowest(config: PitchConfig) -> int:
+    """Bin of the lowest frequency that is looked at, counted from `fmin`."""
+    return round(config.bins_per_octave * math.log2(min(map(min, _MULTIPLES))))
+
+
+@cache
+def _matrices(config: PitchConfig, win_length: int, n_fft: int) -> tuple[np.ndarray, np.ndarray]:
+    """From a power spectrum to bands on a logarithmic axis, and to autocorrelation at lags."""
+    bins = np.arange(n_fft // 2 + 1)
+    hz = bins * config.sample_rate / n_fft
+    step = 1 / config.bins_per_octave
+    highest = config.n_bins + round(math.log2(max(map(max, _MULTIPLES))) / step)
+    grid = config.fmin * 2 ** (step * np.arange(_lowest(config), highest))
+    # Triangles as wide as a bin of pitch, or as a line of the spectrum where that is wider.
+    width = np.maximum(grid * (2**step - 1), config.sample_rate / n_fft)
+    bands = np.maximum(0, 1 - np.abs(hz[:, None] - grid) / width)
+
+    lag = config.sample_rate / (config.fmin * 2 ** (step * np.arange(config.n_bins)))
+    # The window's own autocorrelation says how much of the sound a lag still compares.
+    window = np.hanning(win_length + 1)[:-1]
+    own = np.abs(np.fft.rfft(window, 2 * n_fft)) ** 2 * np.r_[1, np.full(n_fft - 1, 2), 1]
+    angles = np.pi * np.arange(n_fft + 1)[:, None] * lag / n_fft
+    overlap = own @ np.cos(angles) / own.sum()
+    ends = np.r_[0.5, np.ones(n_fft // 2 - 1), 0.5]
+    lags = ends[:, None] * np.cos(2 * np.pi * bins[:, None] * lag / n_fft)
+    return bands, np.where(overlap > _LEAST_OVERLAP, lags / np.maximum(overlap, _LEAST_OVERLAP), 0)

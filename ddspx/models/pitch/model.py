@@ -1,0 +1,324 @@
+"""The pitch tracker's network, on whole sounds and on streams."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx._checks import at_least_ndim
+from ddspx._typing import Array, Float
+from ddspx.models.pitch.config import PitchConfig
+from ddspx.models.pitch.features import N_FEATURES, SILENCE, pitch_features
+from ddspx.models.pitch.refine import autocorrelation, refine_pitch
+
+# Frames before and after the one in question that the convolutions over time reach.
+_BEFORE, _AFTER = 1 + 2 * 2 + 2 * 4 + 2, 1
+# Bins on either side of the strongest one that the pitch is averaged over.
+_NEIGHBOURS = 2
+
+_he = nnx.initializers.he_normal()
+
+
+class PitchEstimate(NamedTuple):
+    """What the tracker says of each frame.
+
+    Attributes:
+      logits: evidence for each bin of pitch: their softmax is its probability, given that there
+        is a pitch.
+      voicing: log-odds that there is one.
+    """
+
+    logits: Float[Array, "*batch frames bins"]
+    voicing: Float[Array, "*batch frames"]
+
+
+class PitchTrack(NamedTuple):
+    """What the tracker decides for each frame.
+
+    Attributes:
+      f0_hz: pitch in Hz, whether there is one or not.
+      confidence: probability that there is one.
+    """
+
+    f0_hz: Float[Array, "*batch frames"]
+    confidence: Float[Array, "*batch frames"]
+
+
+class PitchState(NamedTuple):
+    """Where a stream of `PitchTracker.step` stands: the samples that later frames reach back to."""
+
+    audio: Float[Array, "*batch samples"]
+
+
+class PitchTracker(nnx.Module):
+    """Audio in, evidence for pitch and voicing out.
+
+    Seven convolutions over frames and bins of pitch on :func:`pitch_features`, which show a
+    harmonic sound in the same way at every pitch, so few weights suffice. Each frame is decided
+    from a quarter of a second before it and `look_ahead` samples after it.
+
+    Args:
+      config: its sizes.
+      rngs: draws the initial weights.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import numpy as np
+      >>> from ddspx.models.pitch import load_pitch_tracker
+      >>> tracker = load_pitch_tracker()
+      >>> time_s = np.arange(16000) / 16000
+      >>> tone = sum(np.sin(2 * np.pi * 220 * k * time_s) / k for k in range(1, 9))
+      >>> f0_hz, confidence = tracker.track(jnp.asarray(tone, jnp.float32))
+      >>> f0_hz.shape, round(float(f0_hz[30])), round(float(confidence[30]), 1)
+      ((63,), 220, 1.0)
+    """
+
+    def __init__(self, config: PitchConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        channels = config.channels
+        self.mix = _Conv(1, 5, N_FEATURES, channels, rngs=rngs)
+        self.near = _Conv(3, 3, channels, channels, rngs=rngs)
+        self.before = _Conv(3, 3, channels, channels, rngs=rngs)
+        self.octaves = _Conv(1, 1, 3 * channels, channels, rngs=rngs)
+        self.long_before = _Conv(3, 3, channels, channels, rngs=rngs)
+        self.pitch = _Conv(1, 1, channels, 1, rngs=rngs)
+        self.voicing_hidden = nnx.Linear(3 * (channels + 1), channels, rngs=rngs)
+        self.voicing = nnx.Linear(channels, 1, rngs=rngs)
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples after a frame's own that it is decided from: 64 ms by default."""
+        return _AFTER * self.config.hop_length + max(self.config.win_lengths) // 2
+
+    @property
+    def delay(self) -> int:
+        """Frames by which `step` lags: those whose look-ahead a block's last hop completes."""
+        return -(-self.look_ahead // self.config.hop_length) - 1
+
+    def __call__(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
+        """Evidence for every frame of a sound, by the frame rule, with silence around it.
+
+        Args:
+          audio: linear amplitude at `config.sample_rate`, of any level.
+
+        Returns:
+          Estimates of ``1 + samples // config.hop_length`` frames. Differentiable in `audio`.
+        """
+        heard = self.estimate_section(self._whole(audio))
+        return PitchEstimate(heard.logits[..., self.delay :, :], heard.voicing[..., self.delay :])
+
+    def track(
+        self,
+        audio: Float[Array, "*batch samples"],
+        *,
+        fmin: float | None = None,
+        fmax: float | None = None,
+    ) -> PitchTrack:
+        """Pitch and confidence of every frame of a sound, by the frame rule.
+
+        Args:
+          audio: linear amplitude at `config.sample_rate`, of any level.
+          fmin: lowest pitch that may be found, in Hz; by default that of the lowest bin.
+          fmax: highest, in Hz; by default that of the highest bin.
+
+        Returns:
+          A track of ``1 + samples // config.hop_length`` frames.
+
+        Raises:
+          ValueError: the range is empty, or no bin is in it.
+        """
+        track = self.track_section(self._whole(audio), fmin=fmin, fmax=fmax)
+        return PitchTrack(*(x[..., self.delay :] for x in track))
+
+    def init(self, batch: tuple[int, ...] = ()) -> PitchState:
+        """The state of a stream before its first sample."""
+        return PitchState(jnp.zeros((*batch, self.context * self.config.hop_length), jnp.float32))
+
+    def step(
+        self,
+        state: PitchState,
+        block: Float[Array, "*batch samples"],
+        *,
+        fmin: float | None = None,
+        fmax: float | None = None,
+    ) -> tuple[PitchState, PitchTrack]:
+        """The next frames of a stream, `delay` frames late.
+
+        Args:
+          state: from `init` or the step before.
+          block: the next samples, any number of whole hops.
+          fmin: as in `track`.
+          fmax: as in `track`.
+
+        Returns:
+          The next state, and as many frames as the block has hops. Those of all blocks, less the
+          first `delay`, are those of the whole sound; `delay` + 1 hops of silence after the end
+          flush what is left.
+
+        Raises:
+          ValueError: `block` is no whole number of hops, or as in `track`.
+        """
+        hop = self.config.hop_length
+        if block.shape[-1] == 0 or block.shape[-1] % hop:
+            raise ValueError(
+                f"`block` must be a whole number of hops of {hop} samples, got "
+                f"{block.shape[-1]} samples."
+            )
+        audio = jnp.concatenate([state.audio, block], axis=-1)
+        track = self.track_section(audio, fmin=fmin, fmax=fmax)
+        return PitchState(audio[..., -self.context * hop :]), track
+
+    def track_section(
+        self,
+        audio: Float[Array, "*batch samples"],
+        *,
+        fmin: float | None = None,
+        fmax: float | None = None,
+    ) -> PitchTrack:
+        """Pitch and confidence of those frames of a section whose context lies within it.
+
+        Args:
+          audio: as in `estimate_section`.
+          fmin: as in `track`.
+          fmax: as in `track`.
+
+        Returns:
+          A track of the frames of `estimate_section`.
+        """
+        heard = self.estimate_section(audio)
+        f0_hz = decode_pitch(heard.logits, self.config, fmin=fmin, fmax=fmax)
+        first = self.context - self.delay
+        frames = slice(first, first + f0_hz.shape[-1])
+        correlation, mean_square = autocorrelation(audio, self.config)
+        f0_hz = refine_pitch(f0_hz, correlation[..., frames, :], self.config)
+        # Sound fades into silence, however pitched it is.
+        presence = mean_square / (mean_square + SILENCE)
+        return PitchTrack(f0_hz, jax.nn.sigmoid(heard.voicing) * presence[..., frames])
+
+    def estimate_section(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
+        """Evidence for those frames of a section whose context lies within it.
+
+        Args:
+          audio: a section of `delay` + 18 hops and as many more as there are frames to decide.
+
+        Returns:
+          Estimates of the section's frames 18 up to those that it ends `delay` + 1 hops after.
+        """
+        batch = audio.shape[:-1]
+        features = pitch_features(audio.reshape(-1, audio.shape[-1]), self.config)
+        # Frames whose window reaches over the section's ends.
+        cut = -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
+        heard = self.estimate(features[:, cut : features.shape[1] - cut])
+        return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), heard)
+
+    def estimate(self, features: Float[Array, "batch frames bins features"]) -> PitchEstimate:
+        """Evidence from `pitch_features`; frames that only lend context fall away."""
+        x = self.mix(features)
+        x = x[:, 1:-1] + self.near(x)
+        x = x[:, 4:] + self.before(x, dilation=2)
+        octave = self.config.bins_per_octave
+        octaves = [x, _shifted(x, octave), _shifted(x, -octave)]
+        x = x + self.octaves(jnp.concatenate(octaves, axis=-1))
+        x = x[:, 8:] + self.long_before(x, dilation=4)
+        logits = self.pitch(x, activate=False)[..., 0]
+        # What is heard at the pitch, wherever that is, and how much it stands out.
+        there = jnp.einsum("btp,btpc->btc", jax.nn.softmax(logits, axis=-1), x)
+        there = jnp.concatenate([there, jax.nn.logsumexp(logits, axis=-1)[..., None]], axis=-1)
+        n = there.shape[1] - 2
+        there = jnp.concatenate([there[:, i : n + i] for i in range(3)], axis=-1)
+        voicing = self.voicing(jax.nn.relu(self.voicing_hidden(there)))[..., 0]
+        return PitchEstimate(logits[:, 2:], voicing)
+
+    def _whole(self, audio):
+        """A sound as a section that decides all of its frames, and `delay` before them."""
+        at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+        hop = self.config.hop_length
+        after = (audio.shape[-1] // hop + 1 + self.delay) * hop - audio.shape[-1]
+        pad = [(0, 0)] * (audio.ndim - 1) + [(self.context * hop, after)]
+        return jnp.pad(jnp.asarray(audio), pad)
+
+    @property
+    def context(self) -> int:
+        """Hops of sound before a block that its first frame is decided from."""
+        half = -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
+        return _BEFORE + half + self.delay
+
+
+class _Conv(nnx.Module):
+    """Convolution over frames (valid) and bins of pitch (same), then ReLU."""
+
+    def __init__(self, frames, bins, in_features, features, *, rngs):
+        shape = (frames, bins, in_features, features)
+        self.kernel = nnx.Param(_he(rngs.params(), shape, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
+
+    def __call__(self, x, *, dilation=1, activate=True):
+        kernel, bias = (weight[...].astype(x.dtype) for weight in (self.kernel, self.bias))
+        half = kernel.shape[1] // 2
+        y = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(1, 1),
+            padding=((0, 0), (half, half)),
+            rhs_dilation=(dilation, 1),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        ) + bias.reshape(1, 1, 1, -1)
+        return jax.nn.relu(y) if activate else y
+
+
+def _shifted(x, bins):
+    """Features of the bin that many bins higher, zero where there is none."""
+    pad = (max(0, -bins), max(0, bins))
+    x = jnp.pad(x, ((0, 0), (0, 0), pad, (0, 0)))
+    return x[:, :, pad[1] : x.shape[2] - pad[0]]
+
+
+def decode_pitch(
+    logits: Float[Array, "*batch bins"],
+    config: PitchConfig,
+    *,
+    fmin: float | None = None,
+    fmax: float | None = None,
+) -> Float[Array, "*batch"]:
+    r"""Pitch of the strongest bin, averaged with its neighbours.
+
+    .. math:: \log_2 f = \frac{\sum_b e^{l_b} \log_2 f_b}{\sum_b e^{l_b}}, \qquad
+        |b - \arg\max l| \le 2
+
+    Args:
+      logits: evidence for each bin, of a :class:`PitchEstimate`.
+      config: where the bins are.
+      fmin: lowest pitch that may be found, in Hz; by default that of the lowest bin.
+      fmax: highest, in Hz; by default that of the highest bin.
+
+    Returns:
+      Pitch in Hz, between `fmin` and `fmax`; piecewise differentiable in `logits`.
+
+    Raises:
+      ValueError: the range is empty or no bin is in it.
+    """
+    fmin = config.fmin if fmin is None else float(fmin)
+    fmax = config.fmax if fmax is None else float(fmax)
+    octaves = np.log2(config.fmin) + np.arange(config.n_bins) / config.bins_per_octave
+    half = 0.5 / config.bins_per_octave
+    if not 0 < fmin < fmax < math.inf:
+        raise ValueError(f"`fmin` must be positive and below `fmax`, got {fmin} and {fmax} Hz.")
+    allowed = (octaves >= math.log2(fmin) - half) & (octaves <= math.log2(fmax) + half)
+    if not allowed.any():
+        raise ValueError(
+            f"`fmin` and `fmax` must leave some of the tracker's range, {config.fmin:.0f} to "
+            f"{config.fmax:.0f} Hz, got {fmin} and {fmax} Hz."
+        )
+    logits, octaves = logits[..., allowed], octaves[allowed]
+    best = jnp.argmax(logits, axis=-1, keepdims=True)
+    distance = jnp.arange(len(octaves)).reshape((1,) * (logits.ndim - 1) + (-1,)) - best
+    near = jnp.where(jnp.abs(distance) <= _NEIGHBOURS, logits, -jnp.inf)
+    pitch = jnp.sum(
+        jax.nn.softmax(near, axis=-1)
+        * jnp.asarray(octaves, logits.dtype).reshape((1,) * (logits.ndim - 1) + (-1,)),
+        axis=-1,
+    )
+    return jnp.clip(2.0**pitch, fmin, fmax)

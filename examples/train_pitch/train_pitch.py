@@ -1,0 +1,183 @@
+"""Train the pitch tracker that ships with ddspx.
+
+    python train_pitch.py RECORDINGS -o results
+
+RECORDINGS holds `violin_bach`, `solo_notes` and `sources`, each with its `metadata.csv`; README.md
+says where they are from. What the network hears is rendered as it goes: invented melodies, and the
+recordings of the training split played again from their measured pitch, so that every label is
+exact. The singing, the violin's movement 8, every third semitone of each saxophone, the phrases of
+saxophone and cello and the notes of the test split are never heard.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import soundfile
+from flax import nnx
+from sounds import SAMPLE_RATE, Labels, Measured, invent, measure, render, replay, stack
+
+from ddspx.models.pitch import PitchConfig, PitchTracker, load_pitch_tracker, save_pitch_tracker
+
+BATCH, REPLAYED = 10, 4
+WARM_UP = 0.03
+# Width of the target around a pitch, in bins of a third of a semitone.
+TARGET_WIDTH = 0.8
+PHRASES = {
+    "violin_bach": ["john-garner_bwv1002_mov6.flac"],
+    "sources": [
+        "sms_speech-female.flac",
+        "sms_speech-male.flac",
+        "sms_violin-B3.flac",
+        "sms_trumpet-A4.flac",
+        "sms_oboe-A4.flac",
+        "librosa_solo-trumpet-06.flac",
+        "librosa_libri1.flac",
+        "librosa_libri2.flac",
+    ],
+}
+NOTE_SECONDS = 2.5
+
+
+def recordings(folder: Path, split: str) -> list[Measured]:
+    """What the recordings of a split play, without those that are kept for testing."""
+    found = []
+    if split == "train":
+        for name, files in PHRASES.items():
+            for file in files:
+                fmin = 180.0 if "violin" in file else 60.0
+                found.append(measure(read(folder / name / file), fmin=fmin, fmax=1500.0))
+    with open(folder / "solo_notes" / "metadata.csv") as file:
+        notes = [row for row in csv.DictReader(file) if row["split"] == split]
+    for row in notes:
+        midi = float(row["midi"])
+        if row["instrument"].endswith("sax") and round(midi) % 3 == 0 and split == "train":
+            continue
+        audio = read(folder / "solo_notes" / row["file"])[: int(NOTE_SECONDS * SAMPLE_RATE)]
+        # Ranges of an octave and a half on a coarse grid, so that a few compilations serve all.
+        lowest = 32.703 * 2 ** (np.floor((midi - 24 - 4) / 6) / 2)
+        measured = measure(audio, fmin=max(lowest, 30.0), fmax=min(lowest * 3, 2093.0))
+        sounding = measured.harmonics.sum(1) > 0.1 * measured.harmonics.sum(1).max()
+        played = 69 + 12 * np.log2(np.median(measured.f0_hz[sounding]) / 440)
+        if sounding.any() and abs(played - midi) < 0.5 and len(measured.f0_hz) > 60:
+            found.append(measured)
+    return found
+
+
+def read(path: Path) -> np.ndarray:
+    """Samples at 16 kHz, the rate of all of these recordings."""
+    audio, sample_rate = soundfile.read(path, dtype="float32")
+    if sample_rate != SAMPLE_RATE or audio.ndim != 1:
+        raise SystemExit(f"{path} must be mono at {SAMPLE_RATE} Hz, but has {sample_rate} Hz.")
+    return audio
+
+
+def draw(rng: np.random.Generator, played: list[Measured]):
+    """The controls of a batch."""
+    clips = [replay(rng, played) for _ in range(REPLAYED)]
+    return stack(clips + [invent(rng) for _ in range(BATCH - REPLAYED)])
+
+
+def loss(model: PitchTracker, audio: jax.Array, labels: Labels) -> tuple[jax.Array, dict]:
+    """Cross-entropy of the pitch where there is one, and of whether there is one."""
+    config = model.config
+    heard = model(audio)
+    true_bin = config.bins_per_octave * jnp.log2(labels.f0_hz / config.fmin)
+    offset = jnp.arange(config.n_bins)[None, None] - true_bin[..., None]
+    target = jax.nn.softmax(-0.5 * (offset / TARGET_WIDTH) ** 2, axis=-1)
+    pitch = -jnp.sum(target * jax.nn.log_softmax(heard.logits), axis=-1)
+    pitch = pitch + jnp.sum(target * jnp.log(target + 1e-9), axis=-1)
+    # The average over the neighbourhood is what is decoded, so it is what must be right.
+    near = jnp.where(jnp.abs(offset) < 2.5, heard.logits, -1e9)
+    cents = 1200 / config.bins_per_octave * jnp.sum(jax.nn.softmax(near) * offset, axis=-1)
+    fine = optax.losses.huber_loss(cents, delta=5.0) / 100
+    voicing = optax.losses.sigmoid_binary_cross_entropy(
+        heard.voicing, labels.is_voiced.astype(heard.voicing.dtype)
+    )
+    of_pitch, of_voicing = labels.pitch_weight, labels.voicing_weight
+    parts = {
+        "pitch": jnp.sum(of_pitch * pitch) / jnp.sum(of_pitch),
+        "fine": jnp.sum(of_pitch * fine) / jnp.sum(of_pitch),
+        "voicing": jnp.sum(of_voicing * voicing) / jnp.sum(of_voicing),
+    }
+    best_cents = (jnp.argmax(heard.logits, axis=-1) - true_bin) * 1200 / config.bins_per_octave
+    scored = (of_pitch > 0) & labels.is_voiced
+    right = jnp.abs(best_cents) < 50
+    said = heard.voicing > 0
+    share = lambda x, of: jnp.sum(x & of) / jnp.sum(of)  # noqa: E731
+    scores = {
+        "accuracy": share(right, scored),
+        "recall": share(said, labels.is_voiced & (of_voicing > 0)),
+        "false_alarm": share(said, ~labels.is_voiced & (of_voicing > 0)),
+    }
+    return parts["pitch"] + parts["fine"] + 2 * parts["voicing"], parts | scores
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measures, trains, and writes the model and its curve."""
+    out = Path(arguments.output)
+    out.mkdir(parents=True, exist_ok=True)
+    played = {split: recordings(arguments.recordings, split) for split in ("train", "valid")}
+    print({split: len(found) for split, found in played.items()}, flush=True)
+
+    if arguments.start is None:
+        model = PitchTracker(PitchConfig(), rngs=nnx.Rngs(arguments.seed))
+    else:
+        model = load_pitch_tracker(folder=arguments.start)
+    graph, params = nnx.split(model, nnx.Param)
+    schedule = optax.schedules.warmup_cosine_decay_schedule(
+        0.0, arguments.learning_rate, int(WARM_UP * arguments.steps), arguments.steps, 1e-5
+    )
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.98))
+    state = optimizer.init(params)
+
+    def objective(params, audio, labels):
+        return loss(nnx.merge(graph, params), audio, labels)
+
+    @jax.jit
+    def step(params, state, key, controls):
+        audio, labels = render(key, controls)
+        (_, scores), gradient = jax.value_and_grad(objective, has_aux=True)(params, audio, labels)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, scores
+
+    @jax.jit
+    def score(params, key, controls):
+        return objective(params, *render(key, controls))[1]
+
+    def save():
+        provenance = {"trained_by": "examples/train_pitch", "steps": done, "seed": arguments.seed}
+        save_pitch_tracker(out / "model", nnx.merge(graph, params), provenance=provenance)
+
+    rng, valid_rng = np.random.default_rng(arguments.seed), np.random.default_rng(10**6)
+    held_out = [draw(valid_rng, played["valid"]) for _ in range(6)]
+    mean = lambda rows: {k: round(float(np.mean([r[k] for r in rows])), 4) for k in rows[0]}  # noqa: E731
+    started, rows = time.time(), []
+    for done in range(1, arguments.steps + 1):
+        key = jax.random.fold_in(jax.random.key(arguments.seed), done)
+        params, state, scores = step(params, state, key, draw(rng, played["train"]))
+        rows.append(jax.tree.map(float, scores))
+        if done % 100 == 0 or done == arguments.steps:
+            checks = [score(params, jax.random.key(i), held_out[i]) for i in range(len(held_out))]
+            line = f"{done} {time.time() - started:.0f} s train {mean(rows)} valid {mean(checks)}"
+            print(line, flush=True)
+            with open(out / "curve.txt", "a") as file:
+                file.write(line + "\n")
+            rows = []
+            save()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("-o", "--output", default="results")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--start", type=Path, help="a model folder to go on from")
+    parser.add_argument("--seed", type=int, default=0)
+    main(parser.parse_args())
