@@ -1,6 +1,6 @@
-"""The parameters of a module as a safetensors file, checked name by name."""
+"""The arrays of a module as a safetensors file, checked name by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,61 +11,86 @@ from flax import nnx
 
 Model = TypeVar("Model", bound=nnx.Module)
 
-_MISMATCH = "it does not fit the config beside it, so copy the whole model folder again."
+FOLDER_AGAIN = "copy the whole model folder again"
 
 
 def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
-    """The parameters by dotted name, as a file holds them.
+    """All variables by dotted name, as a file holds them.
 
     Raises:
       ValueError: a weight is not finite.
     """
-    tensors = {name: np.asarray(array) for name, array in _weights(model).items()}
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
+    arrays = {name: np.asarray(array) for name, array in _arrays(model).items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
             raise ValueError(
                 f"The weight `{name}` is not finite; the training diverged, so save an "
                 "earlier checkpoint."
             )
-    return tensors
+    return arrays
 
 
 def with_weights(build: Callable[[], Model], path: Path) -> Model:
-    """What `build` returns, with the weights of a safetensors file.
+    """What `build` returns, with the weights of a file in a model folder.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is corrupt, or its tensors are not those of the model.
+      ValueError: the file is corrupt, or its arrays are not those of the model.
+    """
+    require_file(path)
+    return with_arrays(build, read_arrays(path), path, FOLDER_AGAIN)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Raises:
+      ValueError: the file is corrupt.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    require_file(path)
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(
             f"{path} is not a readable safetensors file ({error}); copy it again."
         ) from error
+
+
+def with_arrays(
+    build: Callable[[], Model], arrays: Mapping[str, np.ndarray], path: Path, again: str
+) -> Model:
+    """What `build` returns, with other arrays in its variables.
+
+    Args:
+      build: makes the model; it is only traced.
+      arrays: by dotted name.
+      path: the file that they come from.
+      again: what to do where they do not fit.
+
+    Raises:
+      ValueError: an array is missing, unknown, of another shape or dtype, or not finite.
+    """
     model = nnx.eval_shape(build)
-    expected = {name: array.shape for name, array in _weights(model).items()}
-    if missing := sorted(set(expected) - set(tensors)):
-        raise ValueError(f"{path} lacks the tensor `{missing[0]}`; {_MISMATCH}")
-    if unknown := sorted(set(tensors) - set(expected)):
-        raise ValueError(f"{path} holds the unknown tensor `{unknown[0]}`; {_MISMATCH}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name] or tensor.dtype != np.float32:
+    expected = {name: array.shape for name, array in _arrays(model).items()}
+    if missing := sorted(set(expected) - set(arrays)):
+        raise ValueError(f"{path} lacks the array `{missing[0]}`; {again}.")
+    if unknown := sorted(set(arrays) - set(expected)):
+        raise ValueError(f"{path} holds the unknown array `{unknown[0]}`; {again}.")
+    for name, array in arrays.items():
+        if array.shape != expected[name] or array.dtype != np.float32:
             raise ValueError(
-                f"{path} holds `{name}` as {tensor.dtype} {tensor.shape}, not as float32 "
-                f"{expected[name]}; {_MISMATCH}"
+                f"{path} holds `{name}` as {array.dtype} {array.shape}, not as float32 "
+                f"{expected[name]}; {again}."
             )
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{path} holds a `{name}` that is not finite; copy it again.")
-    graph, params = nnx.split(model, nnx.Param)
-    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(params))
-    arrays = [jnp.asarray(tensors[_name(keys)]) for keys, _ in flat]
-    nnx.replace_by_pure_dict(params, tree.unflatten(arrays))
-    return nnx.merge(graph, params)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{path} holds a `{name}` that is not finite; {again}.")
+    graph, state = nnx.split(model)
+    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(state))
+    leaves = [jnp.asarray(arrays[_name(keys)]) for keys, _ in flat]
+    nnx.replace_by_pure_dict(state, tree.unflatten(leaves))
+    return nnx.merge(graph, state)
 
 
 def require_file(path: Path) -> None:
@@ -76,9 +101,9 @@ def require_file(path: Path) -> None:
         )
 
 
-def _weights(model: nnx.Module) -> dict[str, Any]:
-    """The parameters by dotted name: arrays, or shapes for an abstract model."""
-    pure = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+def _arrays(model: nnx.Module) -> dict[str, Any]:
+    """All variables by dotted name: arrays, or shapes for an abstract model."""
+    pure = nnx.to_pure_dict(nnx.state(model))
     return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
 
 

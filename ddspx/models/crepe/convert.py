@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ddspx.models._weights import finite_weights, read_arrays, with_arrays
 from ddspx.models.crepe.config import Capacity, CrepeConfig
 from ddspx.models.crepe.model import Crepe
 
@@ -79,27 +78,9 @@ def read_crepe(path: str | Path) -> Crepe:
         raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}, as its format is.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}; name a file of CREPE's weights.")
-    tensors = _read_h5(path) if path.suffix == ".h5" else _read_safetensors(path)
-    config = _config_of(tensors, path)
-    model = nnx.eval_shape(lambda: Crepe(config, rngs=nnx.Rngs(0)))
-    expected = {name: array.shape for name, array in _arrays(model).items()}
-    if missing := sorted(set(expected) - set(tensors)):
-        raise ValueError(f"{path} lacks the array `{missing[0]}`; {_AGAIN}.")
-    if unknown := sorted(set(tensors) - set(expected)):
-        raise ValueError(f"{path} holds the unknown array `{unknown[0]}`; {_AGAIN}.")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name] or tensor.dtype != np.float32:
-            raise ValueError(
-                f"{path} holds `{name}` as {tensor.dtype} {tensor.shape}, not as float32 "
-                f"{expected[name]}; {_AGAIN}."
-            )
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{path} holds a `{name}` that is not finite; {_AGAIN}.")
-    graph, state = nnx.split(model)
-    flat, tree = jax.tree.flatten_with_path(nnx.to_pure_dict(state))
-    arrays = [jnp.asarray(tensors[_name(keys)]) for keys, _ in flat]
-    nnx.replace_by_pure_dict(state, tree.unflatten(arrays))
-    return nnx.merge(graph, state)
+    arrays = _read_h5(path) if path.suffix == ".h5" else read_arrays(path)
+    config = _config_of(arrays, path)
+    return with_arrays(lambda: Crepe(config, rngs=nnx.Rngs(0)), arrays, path, _AGAIN)
 
 
 def save_crepe(path: str | Path, model: Crepe) -> None:
@@ -110,7 +91,7 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
       model: the weights.
 
     Raises:
-      ValueError: `path` does not end in ".safetensors".
+      ValueError: `path` does not end in ".safetensors", or a weight is not finite.
     """
     from safetensors.numpy import save
 
@@ -119,10 +100,10 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"`path` must end in .safetensors, got {path}.")
-    tensors = {name: np.asarray(array) for name, array in _arrays(model).items()}
+    arrays = finite_weights(model)
     with replacing_file(path) as temporary:
         # Not save_file, whose files only their owner may read.
-        temporary.write_bytes(save(tensors))
+        temporary.write_bytes(save(arrays))
 
 
 def convert_crepe(source: str | Path, target: str | Path) -> str:
@@ -182,18 +163,6 @@ def _cache() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "ddspx" / "crepe"
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); copy it again."
-        ) from error
-
-
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a Keras file, by the names and with the shapes that they have here."""
     try:
@@ -230,27 +199,17 @@ def _renamed(keras: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarra
     for name in names.values():
         if name not in keras:
             raise ValueError(f"{path} lacks the array `{name}`; {_AGAIN}.")
-    tensors = {ours: keras[name] for ours, name in names.items()}
+    arrays = {ours: keras[name] for ours, name in names.items()}
     # Keras' two-dimensional kernels are (taps, 1, inputs, outputs).
     return {
-        name: tensor.squeeze(1) if tensor.ndim == 4 and tensor.shape[1] == 1 else tensor
-        for name, tensor in tensors.items()
+        name: array.squeeze(1) if array.ndim == 4 and array.shape[1] == 1 else array
+        for name, array in arrays.items()
     }
 
 
-def _config_of(tensors: Mapping[str, np.ndarray], path: Path) -> CrepeConfig:
+def _config_of(arrays: Mapping[str, np.ndarray], path: Path) -> CrepeConfig:
     """The size of the network, as its last bias but one shows it."""
-    bias = tensors.get("blocks.1.bias")
+    bias = arrays.get("blocks.1.bias")
     if bias is None or bias.ndim != 1 or bias.size == 0 or bias.size % 4:
         raise ValueError(f"{path} does not hold the weights of a CREPE network; {_AGAIN}.")
     return CrepeConfig(bias.size // 4)
-
-
-def _arrays(model: Crepe) -> dict[str, Any]:
-    """All variables by dotted name: arrays, or shapes for an abstract model."""
-    pure = nnx.to_pure_dict(nnx.state(model))
-    return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
-
-
-def _name(keys) -> str:
-    return ".".join(str(key.key) for key in keys)
