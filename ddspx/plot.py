@@ -39,7 +39,7 @@ class Sound(NamedTuple):
       audio: its samples, or consecutive blocks of them, for what is too long to be held.
       f0_hz: its pitch, on equally spaced frames from the first sample to the last.
       f0_confidence: how sure the pitch is; only frames from `metrics.VOICED` on are drawn.
-      loudness_db: its loudness, on the same frames.
+      loudness_db: its loudness, on the same frames; of no use to :func:`plot_pitch`.
       n_samples: how many samples the blocks hold; of no use with an array.
     """
 
@@ -47,7 +47,7 @@ class Sound(NamedTuple):
     audio: Float[np.ndarray, " samples"] | Iterable[np.ndarray]
     f0_hz: Float[np.ndarray, " frames"]
     f0_confidence: Float[np.ndarray, " frames"]
-    loudness_db: Float[np.ndarray, " frames"]
+    loudness_db: Float[np.ndarray, " frames"] | None = None
     n_samples: int | None = None
 
 
@@ -66,7 +66,8 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
 
     Raises:
       ModuleNotFoundError: matplotlib is not installed.
-      ValueError: there is no sound, or one comes in blocks without `n_samples`.
+      ValueError: there is no sound, or one has no loudness, or comes in blocks without
+        `n_samples`.
     """
     if not sounds:
         raise ValueError("`sounds` must hold at least one sound, got none.")
@@ -75,17 +76,40 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
         2, len(sounds), squeeze=False, sharex="col", sharey="row", height_ratios=(3, 1)
     )
     for (above, below), sound in zip(axes.T, sounds, strict=True):
-        duration_s = _n_samples(sound) / sample_rate
-        seconds = np.linspace(0, duration_s, sound.loudness_db.size)
-        _draw_spectrogram(above, sound, sample_rate)
-        sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
-        above.plot(seconds, sure, color="cyan", linewidth=0.8)
-        above.set_title(sound.title)
-        above.set_xlim(0, duration_s)
-        below.plot(seconds, sound.loudness_db, linewidth=1)
+        if sound.loudness_db is None:
+            raise ValueError(f"`loudness_db` of {sound.title!r} must be given, got None.")
+        _draw_pitch(above, sound, sample_rate)
+        below.plot(_seconds(sound, sample_rate), sound.loudness_db, linewidth=1)
         below.set_xlabel("time (s)")
     axes[0, 0].set_ylabel("frequency (Hz)")
     axes[1, 0].set_ylabel("loudness (dB)")
+    return figure
+
+
+def plot_pitch(sound: Sound, *, sample_rate: int) -> "Figure":
+    """Draws the pitch of a sound on its spectrogram, and how sure it is below.
+
+    Args:
+      sound: what was tracked.
+      sample_rate: samples per second.
+
+    Returns:
+      A matplotlib figure.
+
+    Raises:
+      ModuleNotFoundError: matplotlib is not installed.
+      ValueError: the sound comes in blocks without `n_samples`.
+    """
+    figure = _figure(width=12.0, height=6.0)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    _draw_pitch(above, sound, sample_rate)
+    above.set_ylabel("frequency (Hz)")
+    below.plot(_seconds(sound, sample_rate), sound.f0_confidence, linewidth=0.8)
+    below.axhline(VOICED, color="gray", linestyle="--", linewidth=0.8)
+    below.set_ylim(-0.05, 1.05)
+    below.set_yticks([0, VOICED, 1])
+    below.set_ylabel("confidence")
+    below.set_xlabel("time (s)")
     return figure
 
 
@@ -133,6 +157,22 @@ def _figure(*, width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _draw_pitch(axes: "Axes", sound: Sound, sample_rate: int) -> None:
+    """The spectrogram, with the pitch on it where it is sure."""
+    _draw_spectrogram(axes, sound, sample_rate)
+    sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
+    # Points, because a line would draw leaps that are not there, and no single frames.
+    axes.plot(_seconds(sound, sample_rate), sure, ".", color="cyan", markersize=1.5)
+    axes.set_ylim(bottom=np.nanmin(sure / 1.1, initial=_LOWEST_HZ))
+    axes.set_title(sound.title)
+    axes.set_xlim(0, _n_samples(sound) / sample_rate)
+
+
+def _seconds(sound: Sound, sample_rate: int) -> Float[np.ndarray, " frames"]:
+    """Times of the frames of pitch and loudness."""
+    return np.linspace(0, _n_samples(sound) / sample_rate, sound.f0_hz.size)
 
 
 def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int) -> None:

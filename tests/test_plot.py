@@ -72,6 +72,33 @@ def test_blocks_are_drawn_as_the_whole_would_be():
         plot.plot_sounds([plot.Sound("endless", iter([]), *whole[2:5])], sample_rate=8000)
 
 
+def test_pitch_is_drawn_on_the_spectrogram_and_its_confidence_below():
+    tracked = sound(1000)._replace(loudness_db=None)
+    above, below = plot.plot_pitch(tracked, sample_rate=8000).axes
+    assert (above.get_title(), above.get_yscale()) == ("1000 Hz", "log")
+    assert (above.get_xlim(), above.get_ylim()) == ((0, 1), (40, 4000))
+    levels = above.collections[0].get_array()
+    edges_hz = above.collections[0].get_coordinates()[:, 0, 1]
+    loudest = np.argmax(levels[:, levels.shape[1] // 2])
+    assert edges_hz[loudest] < 1000 < edges_hz[loudest + 1]
+    seconds, pitch = above.lines[0].get_data()
+    np.testing.assert_array_equal(pitch, np.where(seconds < 0.495, 1000, np.nan))
+    confidence, threshold = below.lines
+    np.testing.assert_array_equal(confidence.get_data(), [seconds, tracked.f0_confidence])
+    assert set(threshold.get_ydata()) == {0.5}
+    with pytest.raises(ValueError, match="`loudness_db` of '1000 Hz' must be given"):
+        plot.plot_sounds([tracked], sample_rate=8000)
+
+
+def test_a_pitch_under_the_axis_widens_it():
+    low = sound(30)
+    for figure in (
+        plot.plot_pitch(low, sample_rate=8000),
+        plot.plot_sounds([low], sample_rate=8000),
+    ):
+        assert 25 < figure.axes[0].get_ylim()[0] < 30
+
+
 def test_silence_is_drawn_dark():
     nothing = plot.Sound("nothing", np.zeros(8000), *[np.zeros(11)] * 3)
     figure = plot.plot_sounds([nothing], sample_rate=8000)

@@ -13,11 +13,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ddspx.cli._complaints import SkippedInputError, complain
+
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
+    "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
     "instruments": ("", "list the instruments that ship with ddspx"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
@@ -37,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the arguments after the program's name; those of the process by default.
 
     Returns:
-      0; 1 for an error that is not the input's, diverging training among them; 2 for unusable
-      input or arguments; 130 after Ctrl-C. `train` ends after the current step at the first
-      Ctrl-C or SIGTERM, with a checkpoint and status 0.
+      0; 1 for an error that is not the input's, diverging training among them, and where some of
+      many inputs were left out; 2 for unusable input or arguments; 130 after Ctrl-C. `train`
+      ends after the current step at the first Ctrl-C or SIGTERM, with a checkpoint and status 0.
 
     Raises:
       SystemExit: with status 143 after SIGTERM, once what was begun is cleaned up.
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ddspx {__version__}")
         return 0
     if name not in _COMMANDS:
-        _complain("ddspx", f"there is no command {name!r}; use {', '.join(_COMMANDS)}.")
+        complain("ddspx", f"there is no command {name!r}; use {', '.join(_COMMANDS)}.")
         return _BAD_INPUT
     return _run(name, arguments[1:])
 
@@ -64,14 +67,14 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     """Runs one command; what stops it becomes a sentence and a status."""
     program = f"ddspx {name}"
     with warnings.catch_warnings(), _termination():
-        warnings.showwarning = lambda message, *_, **__: _complain(f"{program}: warning", message)
+        warnings.showwarning = lambda message, *_, **__: complain(f"{program}: warning", message)
         try:
             _call(name, arguments, program)
         except BaseException as error:
             if isinstance(error, SystemExit) or os.environ.get("DDSPX_TRACEBACK") == "1":
                 raise
             sentence, status = _explained(error)
-            _complain(program, sentence)
+            complain(program, sentence)
             return status
     return 0
 
@@ -92,7 +95,7 @@ def _explained(error: BaseException) -> tuple[object, int]:
         return f"{error.filename}: {error.strerror}.", _BAD_INPUT
     if isinstance(error, (OSError, ValueError, ImportError)):
         return error, _BAD_INPUT
-    if isinstance(error, FloatingPointError):
+    if isinstance(error, (FloatingPointError, SkippedInputError)):
         return error, _UNEXPECTED
     kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
     what = f"{kind} ({message})" if message else kind
@@ -113,11 +116,6 @@ def _termination() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _complain(who: str, what: object) -> None:
-    """Says one line on stderr."""
-    print(f"{who}: {' '.join(str(what).split())}", file=sys.stderr)
 
 
 def _usage() -> str:

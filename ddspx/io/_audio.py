@@ -131,6 +131,31 @@ def stream_audio(
     )
 
 
+def declared_duration_s(path: str | Path) -> float | None:
+    """How long a recording says it is, in seconds, or None if it says nothing readable.
+
+    Told without decoding it, so it is good enough for a progress bar only.
+
+    Args:
+      path: the recording; it need not be one.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     io.write_audio(f"{folder}/a.wav", np.zeros(4000), sample_rate=8000)
+      ...     io.declared_duration_s(f"{folder}/a.wav"), io.declared_duration_s(folder)
+      (0.5, None)
+    """
+    import soundfile
+
+    try:
+        return soundfile.info(path).duration
+    # TypeError: as in _decoded.
+    except (soundfile.SoundFileError, TypeError):
+        return None
+
+
 def _missing_bytes(path: Path) -> int:
     """How much of the samples that a WAV or AIFF file declares lies beyond its end.
 
