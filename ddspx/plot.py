@@ -166,7 +166,7 @@ def _draw_pitch(axes: "Axes", sound: Sound, sample_rate: int) -> None:
     # Points, because a line would draw leaps that are not there, and no single frames.
     axes.plot(_seconds(sound, sample_rate), sure, ".", color="cyan", markersize=1.5)
     axes.set_ylim(bottom=np.nanmin(sure / 1.1, initial=_LOWEST_HZ))
-    axes.set_title(sound.title)
+    axes.set_title(sound.title, parse_math=False)
     axes.set_xlim(0, _n_samples(sound) / sample_rate)
 
 

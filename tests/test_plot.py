@@ -99,6 +99,11 @@ def test_a_pitch_under_the_axis_widens_it():
         assert 25 < figure.axes[0].get_ylim()[0] < 30
 
 
+def test_a_title_is_no_formula(tmp_path):
+    figure = plot.plot_pitch(sound(440)._replace(title="$x^{$.wav"), sample_rate=8000)
+    figure.savefig(tmp_path / "picture.png")
+
+
 def test_silence_is_drawn_dark():
     nothing = plot.Sound("nothing", np.zeros(8000), *[np.zeros(11)] * 3)
     figure = plot.plot_sounds([nothing], sample_rate=8000)

@@ -126,8 +126,10 @@ def _write(
             nonlocal n_samples
             for block in blocks:
                 n_samples += block.size
-                bar(f"tracking {which}", n_samples / _SAMPLE_RATE, total_s)
+                bar(f"listening to {which}", n_samples / _SAMPLE_RATE, total_s)
                 yield block
+            # Where the tracker takes the whole, its work begins here.
+            bar(f"tracking {which}", 0.0, None)
 
         f0_hz, confidence = tracker(counted())
         bar(f"writing {which}", 0.0, None)
