@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import DTYPES, assert_close, check_dtypes, check_grads, noise, sine
+from helpers import DTYPES, assert_close, check_dtypes, check_grads, noise, quick_jit, sine
 
 from ddspx import core
 from ddspx.models.crepe import (
@@ -33,20 +34,29 @@ from ddspx.models.crepe.convolution import (
 CENTS = 1997.3794084376191 + np.linspace(0, 7180, 360)
 
 
+def filled(config: CrepeConfig, draw: Callable[[str, tuple[int, ...]], np.ndarray]) -> Crepe:
+    """A model of NumPy's arrays: nothing has to be compiled for it."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: Crepe(config, rngs=nnx.Rngs(0))))
+    drawn = jax.tree.map_with_path(
+        lambda keys, x: jnp.asarray(draw(keys[-1].key, x.shape), jnp.float32),
+        nnx.to_pure_dict(state),
+    )
+    nnx.replace_by_pure_dict(state, drawn)
+    return nnx.merge(graph, state)
+
+
 def random_model(multiplier: int = 1) -> Crepe:
     """A small network in which every array matters, and some slopes are negative."""
-    # One compilation, where the initialisers would have one for each shape.
-    model = nnx.jit(lambda: Crepe(CrepeConfig(multiplier), rngs=nnx.Rngs(0)))()
     rng = np.random.default_rng(1)
-    for block in model.blocks:
-        size = block.bias[...].size
-        block.bias[...] = jnp.asarray(rng.normal(0, 0.3, size), jnp.float32)
-        block.scale[...] = jnp.asarray(rng.normal(1, 1, size), jnp.float32)
-        block.shift[...] = jnp.asarray(rng.normal(0, 0.3, size), jnp.float32)
-        block.mean[...] = jnp.asarray(rng.normal(0, 0.3, size), jnp.float32)
-        block.variance[...] = jnp.asarray(rng.uniform(0.5, 2, size), jnp.float32)
-    model.bias[...] = jnp.asarray(rng.normal(0, 0.5, 360), jnp.float32)
-    return model
+    draws = {
+        "kernel": lambda shape: rng.normal(0, math.sqrt(2 / math.prod(shape[:-1])), shape),
+        "bias": lambda shape: rng.normal(0, 0.3, shape),
+        "scale": lambda shape: rng.normal(1, 1, shape),
+        "shift": lambda shape: rng.normal(0, 0.3, shape),
+        "mean": lambda shape: rng.normal(0, 0.3, shape),
+        "variance": lambda shape: rng.uniform(0.5, 2, shape),
+    }
+    return filled(CrepeConfig(multiplier), lambda name, shape: draws[name](shape))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,15 @@ def model():
 
 @pytest.fixture(scope="module")
 def network(model):
-    return model.network()
+    graph, state = nnx.split(model)
+    return quick_jit(lambda state: nnx.merge(graph, state).network())(state)
+
+
+# One compilation for each shape, where every operation would have its own.
+activation_of = quick_jit(crepe_activation, static_argnames=("hop_length", "chunk_frames"))
+frames_activation_of = quick_jit(frames_activation)
+decode_of = quick_jit(decode_crepe, static_argnames="decoder")
+pitch_of = quick_jit(crepe_pitch, static_argnames=("hop_length", "decoder"))
 
 
 def direct_convolution(inputs, kernel, stride, left):
@@ -143,7 +161,7 @@ def test_capacities_have_the_published_shapes(capacity, channels):
 
 def test_the_network_is_what_its_definition_says(model, network):
     frames = normalize_frames(jnp.asarray(noise(2, 1024), jnp.float32))
-    activation = jax.jit(frames_activation)(network, frames)
+    activation = frames_activation_of(network, frames)
     expected = np.stack([direct_activation(model, frame) for frame in np.asarray(frames)])
     # Random weights saturate some outputs; most do not.
     assert np.mean((expected > 0.01) & (expected < 0.99)) > 0.2
@@ -157,8 +175,8 @@ def test_frames_are_centred_and_normalised(network, rng):
     frames = np.stack([padded[i * hop : i * hop + 1024] for i in range(1 + samples // hop)])
     frames -= frames.mean(axis=1, keepdims=True)
     frames /= frames.std(axis=1, keepdims=True)
-    expected = jax.jit(frames_activation)(network, jnp.asarray(frames, jnp.float32))
-    activation = crepe_activation(network, jnp.asarray(audio, jnp.float32), hop_length=hop)
+    expected = frames_activation_of(network, jnp.asarray(frames, jnp.float32))
+    activation = activation_of(network, jnp.asarray(audio, jnp.float32), hop_length=hop)
     np.testing.assert_allclose(activation, expected, atol=1e-5)
 
 
@@ -167,15 +185,15 @@ def test_frames_are_centred_and_normalised(network, rng):
 )
 def test_chunks_of_any_size_are_the_whole(network, hop_length, chunk_frames):
     audio = jnp.asarray(noise(3000), jnp.float32)
-    whole = crepe_activation(network, audio, hop_length=hop_length, chunk_frames=1000)
+    whole = activation_of(network, audio, hop_length=hop_length, chunk_frames=1000)
     assert len(whole) == core.n_frames(3000, hop_length=hop_length)
-    parts = crepe_activation(network, audio, hop_length=hop_length, chunk_frames=chunk_frames)
+    parts = activation_of(network, audio, hop_length=hop_length, chunk_frames=chunk_frames)
     np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
 def test_batches_are_heard_one_by_one(network):
     audio = jnp.asarray(noise(2, 3, 2000), jnp.float32)
-    track = jax.jit(partial(crepe_activation, network, hop_length=200, chunk_frames=4))
+    track = partial(activation_of, network, hop_length=200, chunk_frames=4)
     together = track(audio)
     assert together.shape == (2, 3, 11, 360)
     for i, j in itertools.product(range(2), range(3)):
@@ -185,7 +203,7 @@ def test_batches_are_heard_one_by_one(network):
 def test_level_and_offset_are_not_heard(network):
     audio = jnp.asarray(noise(1500), jnp.float32)
     inside = slice(512 // 100 + 1, None)  # frames that see no silence before the sound
-    track = jax.jit(partial(crepe_activation, network, hop_length=100))
+    track = partial(activation_of, network, hop_length=100)
     plain, quiet, lifted = (track(x)[inside][:4] for x in (audio, 1e-3 * audio, audio + 1))
     np.testing.assert_allclose(quiet, plain, atol=1e-5)
     np.testing.assert_allclose(lifted, plain, atol=1e-4)
@@ -205,8 +223,8 @@ def test_silence_is_normalised_to_silence():
 def test_memory_is_that_of_a_chunk(network):
     def temporaries(seconds):
         audio = jax.ShapeDtypeStruct((seconds * 16_000,), jnp.float32)
-        track = jax.jit(partial(crepe_pitch, network, hop_length=160))
-        return track.lower(audio).compile().memory_analysis().temp_size_in_bytes
+        compiled = pitch_of.lower(network, audio, hop_length=160).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
 
     # Beside the chunk's there are the framed audio and what comes out.
     assert temporaries(40) - temporaries(10) < 4 * 4 * 30 * 16_000
@@ -234,7 +252,7 @@ def test_gradient_is_finite_for_silence_and_reaches_the_weights(model):
         f0_hz, confidence = crepe_pitch(network, audio, hop_length=600)
         return jnp.sum(f0_hz) + jnp.sum(confidence)
 
-    gradient = jax.jit(jax.grad(total, argnums=(0, 1)))
+    gradient = quick_jit(jax.grad(total, argnums=(0, 1)))
     for audio in (rest, jnp.asarray(sine(440, 1100, sample_rate=16_000), jnp.float32)):
         for leaf in jax.tree.leaves(gradient(arrays, audio)):
             assert np.isfinite(np.asarray(leaf)).all()
@@ -245,7 +263,7 @@ def test_gradient_is_finite_for_silence_and_reaches_the_weights(model):
 # decoders
 
 
-paths = jax.jit(pitch_path, static_argnames="observation")
+paths = quick_jit(pitch_path, static_argnames="observation")
 
 
 def random_activation(seed=0, frames=60):
@@ -269,7 +287,7 @@ def local_mean_hz(activation, bins):
 def test_weighted_argmax_is_the_local_mean():
     activation = random_activation(frames=30)
     activation[0, 1], activation[1, 358], activation[2] = 1.5, 1.5, 0
-    f0_hz, confidence = decode_crepe(jnp.asarray(activation, jnp.float32))
+    f0_hz, confidence = decode_of(jnp.asarray(activation, jnp.float32))
     bins = activation.argmax(axis=1)
     expected = local_mean_hz(activation[3:], bins[3:])
     assert np.abs(1200 * np.log2(np.asarray(f0_hz)[3:] / expected)).max() < 0.01
@@ -334,10 +352,11 @@ def test_paths_of_a_batch_are_alone():
 
 def test_pitch_is_the_decoded_activation(network):
     audio = jnp.asarray(noise(2, 2500), jnp.float32)
-    activation = crepe_activation(network, audio, hop_length=125)
+    activation = activation_of(network, audio, hop_length=125)
     for decoder in ("weighted_argmax", "viterbi", "activation_viterbi"):
-        pitch = jax.jit(partial(crepe_pitch, network, hop_length=125, decoder=decoder))(audio)
-        for actual, expected in zip(pitch, decode_crepe(activation, decoder=decoder), strict=True):
+        pitch = pitch_of(network, audio, hop_length=125, decoder=decoder)
+        decoded = decode_of(activation, decoder=decoder)
+        for actual, expected in zip(pitch, decoded, strict=True):
             np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
