@@ -1,23 +1,36 @@
-"""Compare pitch trackers on recordings that ours never heard."""
+"""Compare pitch trackers on recordings that ours was never trained on.
+
+    python evaluate_pitch.py RECORDINGS -o results
+
+Three kinds of truth: recordings played again from their measured pitch, which is then exact
+("replayed"); the recordings themselves, where at least three of the four rivals agree on the clean
+sound ("agreed"); and single notes of saxophones with their labels ("labelled"). The rivals run in
+an environment of their own, named by RIVAL_PYTHON; see rivals.py.
+"""
 
 import argparse
 import csv
+import itertools
 import os
 import subprocess
-import sys
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
-from sounds import SAMPLE_RATE, Measured, measure, perform
-from train_pitch import read
+from sounds import SAMPLE_RATE, measure, perform
+from train_pitch import note_range, read
 
+from ddspx import metrics
 from ddspx.models.pitch import load_pitch_tracker
-from ddspx.models.pitch.track import at_times, track
 
 HOP = 160
+SNRS_DB = (None, 20, 10, 0)
 RIVALS = ("swift_f0", "crepe_tiny", "crepe_full", "pyin")
+# Where each tracker's confidence means that there is a pitch: as published, or the half.
+VOICED = {"swift_f0": 0.9}
+# Recording, and the range that its pitch is measured in for "replayed".
 PHRASES = {
     "singing": [
         ("sources/vocadito_1.flac", 80, 400),
@@ -33,158 +46,220 @@ PHRASES = {
     "cello": [("sources/sms_cello-phrase.flac", 150, 700)],
     "flute": [("sources/sms_flute-A4.flac", 300, 700)],
 }
-SNRS = ("clean", "20", "10", "0")
+VIOLIN_S = slice(20, 50)
+NOTES_OF, NOTE_S = ("flute", "cello"), 3
+BOOTSTRAP = 2000
 
 
-def test_set(folder, data):
-    jobs = {}
-    for group, files in PHRASES.items():
-        for file, fmin, fmax in files:
-            audio = read(data / file)
-            if "mov8" in file:
-                audio = audio[20 * SAMPLE_RATE : 50 * SAMPLE_RATE]
-            jobs[f"{group}-{Path(file).stem}"] = (audio, fmin, fmax)
-    rows = list(csv.DictReader(open(data / "solo_notes/metadata.csv")))
-    for instrument in ("flute", "cello"):
-        notes = [r for r in rows if r["instrument"] == instrument and r["split"] == "test"][:7]
-        for r in notes:
-            hz = 440 * 2 ** ((float(r["midi"]) - 69) / 12)
-            jobs[f"{instrument}-note-{Path(r['file']).stem}"] = (
-                read(data / "solo_notes" / r["file"])[: 3 * SAMPLE_RATE],
-                hz / 1.3,
-                hz * 1.3,
-            )
-    for r in rows:
-        if (
-            r["library"] == "mtg"
-            and r["instrument"].endswith("sax")
-            and round(float(r["midi"])) % 3 == 0
-            and r["split"] == "test"
-        ):
-            hz = 440 * 2 ** ((float(r["midi"]) - 69) / 12)
-            jobs[f"saxnote-{r['instrument']}-{float(r['midi']):.3f}"] = (
-                read(data / "solo_notes" / r["file"])[: 3 * SAMPLE_RATE],
-                hz / 1.3,
-                hz * 1.3,
-            )
-    for name, (audio, fmin, fmax) in jobs.items():
-        measured = measure(audio, fmin=fmin, fmax=fmax)
-        again, labels = perform(jax.random.key(0), measured, hop_length=HOP)
-        np.savez(folder / f"{name}.labels.npz", **labels._asdict())
-        for kind, sound in (("again", np.asarray(again)), ("real", audio)):
-            rng = np.random.default_rng(len(sound))
-            for snr in SNRS:
-                x = sound
-                if snr != "clean":
-                    x = sound + rng.standard_normal(len(sound)) * np.sqrt(
-                        np.mean(sound**2) / 10 ** (float(snr) / 10)
-                    )
-                np.save(folder / f"{name}.{kind}.{snr}.npy", x.astype(np.float32))
-    print(len(jobs), "recordings", sum(len(a) for a, *_ in jobs.values()) / SAMPLE_RATE, "s")
+class Truth(NamedTuple):
+    """Of every frame: pitch, whether there is one, and whether each of the two is scored."""
+
+    f0_hz: np.ndarray
+    is_voiced: np.ndarray
+    scores_pitch: np.ndarray
+    scores_voicing: np.ndarray
 
 
-def ours(folder, model_folder):
-    import time
+def make_sounds(data: Path, folder: Path) -> None:
+    """Writes every sound at every noise level, and what is known of it."""
+    with open(data / "solo_notes" / "metadata.csv") as file:
+        rows = list(csv.DictReader(file))
+    jobs = [
+        (group, Path(file).stem, read(data / file), fmin, fmax)
+        for group, files in PHRASES.items()
+        for file, fmin, fmax in files
+    ]
+    jobs = [
+        (g, name, audio[VIOLIN_S.start * SAMPLE_RATE : VIOLIN_S.stop * SAMPLE_RATE], *rest)
+        if g == "violin"
+        else (g, name, audio, *rest)
+        for g, name, audio, *rest in jobs
+    ]
+    for instrument in NOTES_OF:
+        notes = [r for r in rows if r["instrument"] == instrument and r["split"] == "test"]
+        for row in notes[:7]:
+            lowest, highest = note_range(float(row["midi"]))
+            jobs.append((instrument, Path(row["file"]).stem, note(data, row), lowest, highest))
+    for group, name, audio, fmin, fmax in jobs:
+        again, labels = perform(
+            jax.random.key(0), measure(audio, fmin=fmin, fmax=fmax), hop_length=HOP
+        )
+        labels = [np.asarray(x) for x in labels]
+        truth = Truth(labels[0], labels[1], labels[2] > 0, labels[3] > 0)
+        save(folder, f"replayed.{group}.{name}", np.asarray(again), truth)
+        save(folder, f"agreed.{group}.{name}", audio, None)
+    for instrument in ("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax"):
+        notes = [r for r in rows if r["instrument"] == instrument and r["library"] == "mtg_solo_sax"]
+        notes = [r for r in notes if round(float(r["midi"])) % 3 == 0 and r["label_ok"] == "1"]
+        for row in notes[::3]:
+            audio = note(data, row)
+            hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
+            frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, 512), 1024)[::HOP]
+            level = np.sqrt(np.mean(frames**2, axis=-1))
+            sounds = level > 0.06 * level.max()
+            truth = Truth(np.full(len(level), hz), sounds, sounds, np.zeros_like(sounds))
+            save(folder, f"labelled.saxophones.{Path(row['file']).stem}", audio, truth)
 
-    model = load_pitch_tracker(folder=model_folder)
-    graph, params = nnx.split(model)
-    run = jax.jit(lambda p, x: track(nnx.merge(graph, p), x, fmin=32.703, fmax=2093.0))
+
+def note(data: Path, row: dict[str, str]) -> np.ndarray:
+    """The first seconds of a note, in silence as long as they are not filled."""
+    audio = read(data / "solo_notes" / row["file"])[: NOTE_S * SAMPLE_RATE]
+    return np.pad(audio, (0, NOTE_S * SAMPLE_RATE - len(audio)))
+
+
+def save(folder: Path, name: str, audio: np.ndarray, truth: Truth | None) -> None:
+    """Writes one recording, clean and in white noise."""
+    if truth is not None:
+        np.savez(folder / f"{name}.truth.npz", **truth._asdict())
+    rng = np.random.default_rng(len(audio))
+    for snr_db in SNRS_DB:
+        sound = audio
+        if snr_db is not None:
+            sigma = np.sqrt(np.mean(audio**2) / 10 ** (snr_db / 10))
+            sound = audio + sigma * rng.standard_normal(len(audio))
+        np.save(folder / f"{name}.{snr_db}.npy", sound.astype(np.float32))
+
+
+def track_all(folder: Path, model: Path | None) -> None:
+    """Tracks every sound with ours; long sounds share a compilation."""
+    tracker = load_pitch_tracker(folder=model)
+    run = jax.jit(lambda audio: tracker.track(audio, fmin=32.703, fmax=2093.0))
     out = folder / "ddspx"
     out.mkdir(exist_ok=True)
-    step = SAMPLE_RATE * 8
+    step = 10 * SAMPLE_RATE
     for path in sorted(folder.glob("*.npy")):
         audio = np.load(path)
-        size = -(-len(audio) // step) * step
-        f0, c = jax.device_get(run(params, np.pad(audio, (0, size - len(audio)))))
-        t = np.arange(1 + len(audio) // HOP) * HOP / 256
-        f0, c = at_times(f0, c, t)
+        padded = np.pad(audio, (0, -len(audio) % step))
+        jax.block_until_ready(run(padded))
+        started = time.perf_counter()
+        f0_hz, confidence = jax.device_get(run(padded))
         np.savez(
             out / f"{path.stem}.npz",
-            time_s=t * 256 / SAMPLE_RATE,
-            f0_hz=f0,
-            confidence=c,
-            seconds=0,
+            time_s=np.arange(len(f0_hz)) * tracker.config.hop_length / SAMPLE_RATE,
+            f0_hz=f0_hz,
+            confidence=confidence,
+            seconds=(time.perf_counter() - started) * len(audio) / len(padded),
         )
 
 
-def score(folder, names, kind="again"):
-    thresholds = {"swift_f0": 0.9, "crepe_tiny": 0.5, "crepe_full": 0.5, "pyin": 0.5, "ddspx": 0.5}
-    print(
-        f"{'group':12s} snr   "
-        + "".join(f"{n:>34s}" for n in names)
-        + "   (RPA, octave %, recall %, false alarm %, median cents)"
+def heard_at(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """A tracker's pitch and confidence at our frames: straight between its own, but for leaps."""
+    track = np.load(path)
+    now = np.arange(n_frames) * HOP / SAMPLE_RATE
+    times = track["time_s"]
+    octave = np.log2(np.maximum(track["f0_hz"], 1.0))
+    after = np.clip(np.searchsorted(times, now), 1, len(times) - 1)
+    weight = np.clip((now - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)
+    leap = np.abs(octave[after] - octave[after - 1]) > 1 / 12
+    step = np.where(leap, np.round(weight), weight)
+    f0_hz = 2 ** (octave[after - 1] * (1 - step) + octave[after] * step)
+    return f0_hz, np.interp(now, times, track["confidence"])
+
+
+def truth_of(folder: Path, name: str, rivals: list[str]) -> Truth:
+    """What is known of a recording: stored with it, or what most rivals agree on."""
+    stored = folder / f"{name}.truth.npz"
+    if stored.exists():
+        return Truth(**np.load(stored))
+    n_frames = 1 + len(np.load(folder / f"{name}.None.npy")) // HOP
+    tracks = [heard_at(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
+    f0_hz = np.stack([track[0] for track in tracks])
+    said = np.stack([t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)])
+    median = np.exp(np.nanmedian(np.where(said, np.log(f0_hz), np.nan), axis=0))
+    near = said & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
+    voiced, unvoiced = near.sum(0) >= 3, (~said).sum(0) >= 3
+    return Truth(np.where(voiced, median, 100.0), voiced, voiced, voiced | unvoiced)
+
+
+def measures(track: tuple[np.ndarray, np.ndarray], truth: Truth, limit: float) -> list[float]:
+    """Accuracy, octave errors, recall, false alarms, in per cent, and cents."""
+    f0_hz, confidence = track
+    pitched = (truth.is_voiced & truth.scores_pitch).astype(float)
+    said = (confidence >= limit).astype(float)[truth.scores_voicing]
+    voiced = truth.is_voiced.astype(float)[truth.scores_voicing]
+    return [
+        100 * metrics.raw_pitch_accuracy(truth.f0_hz, f0_hz, pitched),
+        100 * metrics.octave_error_share(truth.f0_hz, f0_hz, pitched),
+        100 * metrics.voicing_recall(voiced, said),
+        100 * metrics.voicing_false_alarm(voiced, said),
+        metrics.median_cents_error(truth.f0_hz, f0_hz, pitched),
+    ]
+
+
+def report(folder: Path, trackers: list[str]) -> str:
+    """A table for each kind of truth: means over recordings, and 95 % intervals of the first."""
+    rivals = [name for name in trackers if name != "ddspx"]
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(folder.glob("*.None.npy")):
+        kind, group, _ = path.stem.split(".", 2)
+        kinds.setdefault(kind, {}).setdefault(group, []).append(path.stem.removesuffix(".None"))
+    lines = []
+    for kind, groups in kinds.items():
+        if kind == "agreed" and len(rivals) < 3:
+            continue
+        lines += [f"\n### {kind}\n", "| recordings | noise | " + " | ".join(trackers) + " |"]
+        lines += ["|" + "---|" * (2 + len(trackers))]
+        groups = (
+            groups | {"all": list(itertools.chain(*groups.values()))} if len(groups) > 1 else groups
+        )
+        for group, names in groups.items():
+            truths = {name: truth_of(folder, name, rivals) for name in names}
+            for snr_db in SNRS_DB:
+                cells = []
+                for tracker in trackers:
+                    rows = []
+                    for name, truth in truths.items():
+                        found = folder / tracker / f"{name}.{snr_db}.npz"
+                        track = heard_at(found, len(truth.f0_hz))
+                        rows.append(measures(track, truth, VOICED.get(tracker, 0.5)))
+                    cells.append(cell(np.array(rows)))
+                noise = "clean" if snr_db is None else f"{snr_db} dB"
+                lines.append(f"| {group} ({len(names)}) | {noise} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(rows: np.ndarray) -> str:
+    """Means over the recordings, and how far the first could be off."""
+    means = [np.nanmean(c) if np.isfinite(c).any() else np.nan for c in rows.T]
+    draws = np.random.default_rng(0).integers(len(rows), size=(BOOTSTRAP, len(rows)))
+    low, high = np.nanpercentile(np.nanmean(rows[:, 0][draws], axis=1), (2.5, 97.5))
+    accuracy, *shares, cents = means
+    return f"{accuracy:.1f} [{low:.1f}, {high:.1f}] / " + " / ".join(
+        "-" if np.isnan(x) else f"{x:.1f}" for x in (*shares, cents)
     )
-    labels = {
-        p.name.removesuffix(".labels.npz"): np.load(p) for p in sorted(folder.glob("*.labels.npz"))
-    }
-    for group in ("singing", "violin", "saxophones", "cello", "flute", "saxnote", ""):
-        for snr in SNRS:
-            line = f"{group or 'all':12s} {snr:5s} "
-            for name in names:
-                counts = []
-                for key, l in labels.items():
-                    if not key.startswith(group):
-                        continue
-                    path = folder / name / f"{key}.{kind}.{snr}.npz"
-                    if not path.exists():
-                        continue
-                    t = np.load(path)
-                    n = len(l["f0_hz"])
-                    idx = np.clip(
-                        np.searchsorted(
-                            t["time_s"],
-                            np.arange(n) * HOP / SAMPLE_RATE
-                            - 1e-9
-                            - 0.5 * np.median(np.diff(t["time_s"])),
-                        ),
-                        0,
-                        len(t["time_s"]) - 1,
-                    )
-                    cents = 1200 * np.log2(np.maximum(t["f0_hz"][idx], 1e-3) / l["f0_hz"])
-                    said = t["confidence"][idx] > thresholds[name]
-                    v = l["is_voiced"]
-                    w = l["voicing_weight"] > 0
-                    pv = v & (l["pitch_weight"] > 0)
-                    counts.append(
-                        (
-                            (np.abs(cents) < 50)[pv].sum(),
-                            (
-                                (np.abs(np.abs(cents) - 1200) < 50)
-                                | (np.abs(np.abs(cents) - 2400) < 50)
-                            )[pv].sum(),
-                            pv.sum(),
-                            said[v & w].sum(),
-                            (v & w).sum(),
-                            said[~v & w].sum(),
-                            (~v & w).sum(),
-                            np.abs(cents[pv & (np.abs(cents) < 50)]),
-                        )
-                    )
-                if not counts:
-                    line += f"{'-':>34s}"
-                    continue
-                s = [sum(c[i] for c in counts) for i in range(7)]
-                med = np.median(np.concatenate([c[7] for c in counts]))
-                line += f"{100 * s[0] / s[2]:10.2f}{100 * s[1] / s[2]:6.2f}{100 * s[3] / s[4]:7.2f}{100 * s[5] / max(1, s[6]):6.2f}{med:5.1f}"
-            print(line, flush=True)
+
+
+def speed(folder: Path, trackers: list[str]) -> str:
+    """Seconds of computing for ten seconds of sound."""
+    lines = []
+    for tracker in trackers:
+        spent = {p.stem: float(np.load(p)["seconds"]) for p in (folder / tracker).glob("*.npz")}
+        sound = sum(len(np.load(folder / f"{name}.npy")) for name in spent) / SAMPLE_RATE
+        lines.append(f"{tracker}: {10 * sum(spent.values()) / sound:.3f} s for 10 s of sound")
+    return "\n".join(lines)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Makes the sounds once, tracks what is not tracked yet, and prints the tables."""
+    folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.glob("*.npy")):
+        make_sounds(arguments.recordings, folder)
+    if python := os.environ.get("RIVAL_PYTHON"):
+        for rival in arguments.rivals:
+            script = Path(__file__).with_name("rivals.py")
+            subprocess.run([python, script, rival, folder], check=True)
+    track_all(folder, arguments.model)
+    trackers = ["ddspx", *(name for name in RIVALS if (folder / name).exists())]
+    print("Raw pitch accuracy [95 %] / octave errors / recall / false alarms, % / cents (median)")
+    print(report(folder, trackers))
+    print(speed(folder, trackers))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("data", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--rivals", default="")
-    parser.add_argument("--kind", default="again")
-    a = parser.parse_args()
-    a.work.mkdir(exist_ok=True, parents=True)
-    if not list(a.work.glob("*.labels.npz")):
-        test_set(a.work, a.data)
-    for r in filter(None, a.rivals.split(",")):
-        subprocess.run(
-            [os.environ["DDSPX_BENCH_TORCH"], Path(__file__).with_name("rivals.py"), r, a.work],
-            check=True,
-        )
-    if a.model:
-        ours(a.work, a.model)
-    score(a.work, [n for n in ("ddspx", *RIVALS) if (a.work / n).exists()], a.kind)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("-o", "--output", default="results")
+    parser.add_argument("--model", type=Path, help="a model folder; by default what ships")
+    parser.add_argument("--rivals", nargs="*", default=RIVALS)
+    main(parser.parse_args())

@@ -59,14 +59,19 @@ def recordings(folder: Path, split: str) -> list[Measured]:
         if row["instrument"].endswith("sax") and round(midi) % 3 == 0 and split == "train":
             continue
         audio = read(folder / "solo_notes" / row["file"])[: int(NOTE_SECONDS * SAMPLE_RATE)]
-        # Ranges of an octave and a half on a coarse grid, so that a few compilations serve all.
-        lowest = 32.703 * 2 ** (np.floor((midi - 24 - 4) / 6) / 2)
-        measured = measure(audio, fmin=max(lowest, 30.0), fmax=min(lowest * 3, 2093.0))
+        lowest, highest = note_range(midi)
+        measured = measure(audio, fmin=lowest, fmax=highest)
         sounding = measured.harmonics.sum(1) > 0.1 * measured.harmonics.sum(1).max()
         played = 69 + 12 * np.log2(np.median(measured.f0_hz[sounding]) / 440)
         if sounding.any() and abs(played - midi) < 0.5 and len(measured.f0_hz) > 60:
             found.append(measured)
     return found
+
+
+def note_range(midi: float) -> tuple[float, float]:
+    """An octave and a half around a note, on a coarse grid: a few compilations serve all notes."""
+    lowest = 32.703 * 2 ** (np.floor((midi - 24 - 4) / 6) / 2)
+    return max(lowest, 30.0), min(lowest * 3, 2093.0)
 
 
 def read(path: Path) -> np.ndarray:

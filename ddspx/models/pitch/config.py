@@ -22,6 +22,17 @@ class PitchConfig:
       bins_per_octave: bins of pitch in an octave.
       n_bins: bins of pitch.
       channels: features of each bin inside the network.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is below 1, the windows are not a short and a long one, `fmin` is not
+        positive and finite, or the highest bin lies above half of `sample_rate`.
+
+    Example:
+      >>> from ddspx.models.pitch import PitchConfig
+      >>> config = PitchConfig()
+      >>> config.fmin, round(config.fmax)
+      (30.0, 2197)
     """
 
     sample_rate: int = 16000
@@ -35,16 +46,20 @@ class PitchConfig:
     def __post_init__(self):
         for name in ("sample_rate", "hop_length", "bins_per_octave", "n_bins", "channels"):
             positive_int(name, getattr(self, name))
-        if len(self.win_lengths) != 2:
-            raise ValueError(f"`win_lengths` must be two sizes, got {self.win_lengths!r}.")
         for length in self.win_lengths:
             positive_int("win_lengths", length)
+        if len(self.win_lengths) != 2 or self.win_lengths[0] > self.win_lengths[1]:
+            raise ValueError(
+                f"`win_lengths` must be two sizes, the shorter first, got {self.win_lengths!r}."
+            )
         if not (math.isfinite(self.fmin) and self.fmin > 0):
             raise ValueError(f"`fmin` must be positive and finite, in Hz, got {self.fmin}.")
-        if self.fmax > self.sample_rate / 2:
+        # In octaves, which do not overflow.
+        octaves = (self.n_bins - 1) / self.bins_per_octave
+        if octaves > math.log2(self.sample_rate / 2 / self.fmin):
             raise ValueError(
-                f"The highest bin is {self.fmax:.0f} Hz, above half of `sample_rate` "
-                f"{self.sample_rate}; take a smaller `n_bins`."
+                f"The highest bin is {octaves:.1f} octaves above `fmin` {self.fmin} Hz, above half "
+                f"of `sample_rate` {self.sample_rate}; take a smaller `n_bins`."
             )
 
     @property
@@ -60,8 +75,15 @@ class PitchConfig:
     def from_json(cls, fields: dict[str, Any]) -> "PitchConfig":
         """The config that `to_json` wrote.
 
+        Args:
+          fields: what a JSON object holds.
+
+        Returns:
+          A config that equals the one written.
+
         Raises:
-          ValueError: a field is missing or unknown.
+          TypeError: a field has another type.
+          ValueError: a field is missing, unknown, or out of its range.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != names:

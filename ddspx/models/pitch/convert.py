@@ -64,9 +64,18 @@ def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
     Args:
       folder: a model folder; by default that of the tracker that ships with ddspx.
 
+    Returns:
+      The tracker, in float32.
+
     Raises:
-      FileNotFoundError: a file of it is missing.
+      FileNotFoundError: its weights or config are missing.
       ValueError: a file is corrupt, or the files do not fit each other.
+
+    Example:
+      >>> from ddspx.models.pitch import load_pitch_tracker
+      >>> tracker = load_pitch_tracker()
+      >>> 1000 * tracker.look_ahead / tracker.config.sample_rate
+      64.0
     """
     folder = _SHIPPED if folder is None else Path(folder)
     path = folder / _CONFIG

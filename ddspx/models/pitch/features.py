@@ -40,7 +40,23 @@ def pitch_features(
 
     Returns:
       For each frame and bin: four multiples and the autocorrelation in the short window, ten
-      multiples and the autocorrelation in the long one; from 0 or -1 to about 1.
+      multiples and the autocorrelation in the long one. Levels lie between -1 and 1,
+      correlations between about -1 and 1; all of silence is -1 and 0.
+
+    Properties:
+      Differentiable in `audio`; the gradient is finite, and zero in silence. Static: `config`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.pitch import PitchConfig, pitch_features
+      >>> pitch_features(jnp.zeros((1, 512)), PitchConfig()).shape
+      (1, 3, 224, 16)
+
+    References:
+      Boersma, `Accurate short-term analysis of the fundamental frequency and the
+      harmonics-to-noise ratio of a sampled sound
+      <https://www.fon.hum.uva.nl/paul/papers/Proceedings_1993.pdf>`_, 1993, divides the window's
+      autocorrelation out in the same way.
     """
     features = []
     for win_length, multiples in zip(config.win_lengths, _MULTIPLES, strict=True):

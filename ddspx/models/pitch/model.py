@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ddspx._checks import at_least_ndim
+from ddspx._checks import at_least_ndim, same_size
 from ddspx._typing import Array, Float
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.features import N_FEATURES, SILENCE, pitch_features
@@ -105,7 +105,13 @@ class PitchTracker(nnx.Module):
           audio: linear amplitude at `config.sample_rate`, of any level.
 
         Returns:
-          Estimates of ``1 + samples // config.hop_length`` frames. Differentiable in `audio`.
+          Estimates of ``1 + samples // config.hop_length`` frames.
+
+        Raises:
+          ValueError: `audio` has no axis.
+
+        Properties:
+          Differentiable in `audio` and in the weights; the gradient is finite everywhere.
         """
         heard = self.estimate_section(self._whole(audio))
         return PitchEstimate(heard.logits[..., self.delay :, :], heard.voicing[..., self.delay :])
@@ -187,6 +193,9 @@ class PitchTracker(nnx.Module):
 
         Returns:
           A track of the frames of `estimate_section`.
+
+        Raises:
+          ValueError: `audio` is too short to decide a frame, or as in `track`.
         """
         heard = self.estimate_section(audio)
         f0_hz = decode_pitch(heard.logits, self.config, fmin=fmin, fmax=fmax)
@@ -202,11 +211,22 @@ class PitchTracker(nnx.Module):
         """Evidence for those frames of a section whose context lies within it.
 
         Args:
-          audio: a section of `delay` + 18 hops and as many more as there are frames to decide.
+          audio: a section of `context` hops and as many more as there are frames to decide.
 
         Returns:
-          Estimates of the section's frames 18 up to those that it ends `delay` + 1 hops after.
+          Estimates of the section's frames from ``context - delay`` on, up to the last whose
+          `look_ahead` lies within it.
+
+        Raises:
+          ValueError: `audio` is too short to decide a frame.
         """
+        at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+        least = (self.context + 1) * self.config.hop_length
+        if audio.shape[-1] < least:
+            raise ValueError(
+                f"`audio` must have at least {least} samples, the context of one frame, got "
+                f"{audio.shape[-1]}; `track` takes whole sounds of any length."
+            )
         batch = audio.shape[:-1]
         features = pitch_features(audio.reshape(-1, audio.shape[-1]), self.config)
         # Frames whose window reaches over the section's ends.
@@ -215,7 +235,14 @@ class PitchTracker(nnx.Module):
         return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), heard)
 
     def estimate(self, features: Float[Array, "batch frames bins features"]) -> PitchEstimate:
-        """Evidence from `pitch_features`; frames that only lend context fall away."""
+        """Evidence from `pitch_features`; frames that only lend context fall away.
+
+        Args:
+          features: of more than 16 frames.
+
+        Returns:
+          Estimates of 16 frames less: not of the first 15, nor of the last.
+        """
         x = self.mix(features)
         x = x[:, 1:-1] + self.near(x)
         x = x[:, 4:] + self.before(x, dilation=2)
@@ -298,8 +325,16 @@ def decode_pitch(
       Pitch in Hz, between `fmin` and `fmax`; piecewise differentiable in `logits`.
 
     Raises:
-      ValueError: the range is empty or no bin is in it.
+      ValueError: the range is empty or no bin is in it, or `logits` are not of those bins.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx.models.pitch import PitchConfig, decode_pitch
+      >>> logits = jnp.full(224, -50.0).at[72].set(0.0)
+      >>> round(float(decode_pitch(logits, PitchConfig())))
+      120
     """
+    same_size("`logits` and `config`", logits.shape[-1], config.n_bins, "bins")
     fmin = config.fmin if fmin is None else float(fmin)
     fmax = config.fmax if fmax is None else float(fmax)
     octaves = np.log2(config.fmin) + np.arange(config.n_bins) / config.bins_per_octave

@@ -37,7 +37,10 @@ def refine_pitch(
       config: the tracker's.
 
     Returns:
-      Frequencies in Hz.
+      Frequencies in Hz, no farther than 40 cents from where each of the two searches starts.
+
+    Properties:
+      Differentiable in `correlation` where the peak is found; the choice of the peak is not.
     """
     rate = config.sample_rate * _OVERSAMPLING
     for longest_s in _LAGS_S:
@@ -69,6 +72,10 @@ def autocorrelation(
     audio: Float[Array, "*batch samples"], config: PitchConfig
 ) -> tuple[Float[Array, "*batch frames lags"], Float[Array, "*batch frames"]]:
     """Autocorrelation of the frames in the long window, less what the window does to it.
+
+    Args:
+      audio: linear amplitude, at `config.sample_rate`.
+      config: the tracker's.
 
     Returns:
       At lags of a quarter of a sample, 1 at lag 0, or 0 in silence; and the mean square of each
