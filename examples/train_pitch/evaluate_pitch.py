@@ -89,7 +89,9 @@ def make_sounds(data: Path, folder: Path) -> None:
         save(folder, f"replayed.{group}.{name}", np.asarray(again), truth)
         save(folder, f"agreed.{group}.{name}", audio, None)
     for instrument in ("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax"):
-        notes = [r for r in rows if r["instrument"] == instrument and r["library"] == "mtg_solo_sax"]
+        notes = [
+            r for r in rows if r["instrument"] == instrument and r["library"] == "mtg_solo_sax"
+        ]
         notes = [r for r in notes if round(float(r["midi"])) % 3 == 0 and r["label_ok"] == "1"]
         for row in notes[::3]:
             audio = note(data, row)
