@@ -388,11 +388,13 @@ def test_batches_are_heard_one_by_one(model):
     together = track(model, audio)
     mapped = quick_jit(jax.vmap(lambda x: model.track(x)))(audio)
     assert_same(mapped, together)
-    for i in range(2):
-        alone = track(model, audio[i, 1])
-        assert_same(alone, [x[i, 1] for x in together])
+    # In other company, by the program that the other tests have compiled.
+    others = track(model, jnp.stack([audio[1, 1], 0 * audio[0, 0], audio[0, 1]]))
+    assert_same([x[0] for x in others], [x[1, 1] for x in together])
+    assert_same([x[2] for x in others], [x[0, 1] for x in together])
 
 
+@pytest.mark.slow
 def test_jit_is_eager(model):
     audio = jnp.asarray(melody(3), DTYPE)
     assert_same(model.track(audio), track(model, audio))
@@ -406,10 +408,10 @@ def test_gradients_are_finite(model):
     gradient = quick_jit(jax.vmap(jax.grad(total)))
     n = 1500
     sounds = np.stack([np.zeros(n), np.full(n, 0.3), tone(200, n, config=SMALL), 1e-7 * noise(n)])
-    for dtype in DTYPES:
-        grads = np.asarray(gradient(jnp.asarray(sounds, dtype)))
-        assert grads.dtype == dtype and np.isfinite(grads).all()
-        assert np.abs(grads[2]).max() > 0
+    # In float32, whose range is the narrower.
+    grads = np.asarray(gradient(jnp.asarray(sounds, jnp.float32)))
+    assert grads.dtype == np.float32 and np.isfinite(grads).all()
+    assert np.abs(grads[2]).max() > 0
 
 
 def test_gradient_is_the_slope(model):
