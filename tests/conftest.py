@@ -7,6 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+# Compiling is most of the time that tests take, and they compile for one small call each. What
+# optimisation could change is run by the pass without x64 and by the examples, which have it.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -27,6 +27,7 @@ if not dataset.exists():
         hop_length=128,
         example_s=4.0,
         fmin=185.0,
+        method="yin",
         licence="CC BY 3.0",
         attribution="John Garner (violin), J. S. Bach, BWV 1002, via Musopen and the Bach Violin "
         "Dataset",
