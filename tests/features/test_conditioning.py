@@ -268,7 +268,9 @@ def test_single_notes_of_other_instruments(shared_data, method):
     assert np.mean(confidence >= metrics.VOICED) > 0.95
 
 
+# pYIN is no truth: where notes meet, the network and it part by an octave a little more often.
 @pytest.mark.slow
+@pytest.mark.parametrize(("method", "most_octaves"), [("yin", 0.01), ("ddspx", 0.015)])
 @pytest.mark.parametrize(
     ("name", "least"),
     [
@@ -278,14 +280,15 @@ def test_single_notes_of_other_instruments(shared_data, method):
         ("mtg_tenor_sax_d_minor", 0.97),
     ],
 )
-def test_phrases_agree_with_pyin(shared_data, name, least):
+def test_phrases_agree_with_pyin(shared_data, name, least, method, most_octaves):
     audio = read(shared_data / f"sources/{name}.flac", 6)
     expected, is_voiced, _ = librosa.pyin(
         audio, sr=RATE, hop_length=HOP, fmin=40, fmax=2000, frame_length=1024, fill_na=100.0
     )
-    f0_hz, confidence = track(audio)
+    f0_hz, confidence = track(audio, method=method)
     assert metrics.raw_pitch_accuracy(expected, f0_hz, is_voiced.astype(float)) > least
-    assert metrics.octave_error_share(expected, f0_hz, is_voiced.astype(float)) < 0.01
+    octaves = metrics.octave_error_share(expected, f0_hz, is_voiced.astype(float))
+    assert octaves < most_octaves
     assert np.mean(confidence[is_voiced] >= metrics.VOICED) > 0.95
 
 
