@@ -51,10 +51,11 @@ def resample(
       that is more. Static: the rates.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> import numpy as np
       >>> from ddspx import core
-      >>> tone = np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
-      >>> audio = core.resample(np.float32(tone), orig_rate=44100, target_rate=16000)
+      >>> tone = jnp.asarray(np.sin(2 * np.pi * 440 * np.arange(44100) / 44100))
+      >>> audio = core.resample(tone, orig_rate=44100, target_rate=16000)
       >>> expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
       >>> audio.shape, round(float(abs(audio - expected)[500:-500].max()), 4)
       ((16000,), 0.0)
