@@ -125,7 +125,9 @@ def loss(model: PitchTracker, audio: jax.Array, labels: Labels) -> tuple[jax.Arr
 
 def calibrate(model: PitchTracker, sounds: list[tuple[jax.Array, Labels]]) -> float:
     """Moves the voicing so that 0 is where misses and false alarms are fewest, and says how far."""
-    said = np.concatenate([np.asarray(model(audio).voicing) for audio, _ in sounds])
+    graph, state = nnx.split(model)
+    hear = jax.jit(lambda state, audio: nnx.merge(graph, state)(audio).voicing)
+    said = np.concatenate([np.asarray(hear(state, audio)) for audio, _ in sounds])
     voiced = np.concatenate([np.asarray(labels.is_voiced) for _, labels in sounds])
     scored = np.concatenate([np.asarray(labels.voicing_weight) for _, labels in sounds]) > 0
     shifts = np.arange(-3, 5, 0.25)
@@ -172,7 +174,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     def save():
         model = nnx.merge(graph, params)
-        sounds = [render(jax.random.key(i), held_out[i]) for i in range(len(held_out))]
+        play = jax.jit(render)
+        sounds = [play(jax.random.key(i), held_out[i]) for i in range(len(held_out))]
         provenance = {
             "trained_by": "examples/train_pitch",
             "steps": done,

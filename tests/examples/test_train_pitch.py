@@ -1,8 +1,6 @@
-"""The pitch tracker's recipe: its labels are what it renders, and one step makes a model."""
+"""The pitch tracker's recipe: its labels are what it renders, and it measures recordings."""
 
 import csv
-import runpy
-import sys
 from pathlib import Path
 
 import jax
@@ -12,7 +10,6 @@ import soundfile
 from helpers import sine
 
 from ddspx import core
-from ddspx.models.pitch import load_pitch_tracker
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_pitch"
 
@@ -60,25 +57,27 @@ def test_every_drawn_clip_is_audible_and_finite(sounds):
     assert 0.3 < shares[0] < 0.9 and min(shares[1:]) > 0.3
 
 
-@pytest.mark.slow
-def test_one_step_of_the_recipe_makes_a_tracker(sounds, tmp_path, monkeypatch):
-    data = tmp_path / "data"
-    recipe = runpy.run_path(str(EXAMPLE / "train_pitch.py"))
+def test_recordings_are_measured_and_drawn_from(sounds, tmp_path, monkeypatch):
+    import train_pitch
+
+    monkeypatch.setattr(train_pitch, "PHRASES", {"sources": ["tone.flac"]})
+    monkeypatch.setattr(train_pitch, "BATCH", 2)
+    monkeypatch.setattr(train_pitch, "REPLAYED", 1)
     tone = sine(440.0, 40_000, sample_rate=16_000, amplitude=0.3)
-    for folder, files in recipe["PHRASES"].items():
-        (data / folder).mkdir(parents=True)
-        for file in files:
-            soundfile.write(data / folder / file, tone, 16_000)
-    (data / "solo_notes").mkdir()
-    soundfile.write(data / "solo_notes" / "note.flac", tone, 16_000)
-    with open(data / "solo_notes" / "metadata.csv", "w", newline="") as file:
+    for folder in ("sources", "solo_notes"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "tone.flac", tone, 16_000)
+    with open(tmp_path / "solo_notes" / "metadata.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "instrument", "midi", "split"])
-        writer.writerows([["note.flac", "flute", "69.0", split] for split in ("train", "valid")])
-    out = tmp_path / "results"
-    arguments = ["train_pitch.py", str(data), "-o", str(out), "--steps", "1"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    runpy.run_path(str(EXAMPLE / "train_pitch.py"), run_name="__main__")
-    made, shipped = load_pitch_tracker(folder=out / "model"), load_pitch_tracker()
-    assert made.config == shipped.config
-    assert "valid" in (out / "curve.txt").read_text()
+        writer.writerows([["tone.flac", "flute", "69.0", split] for split in ("train", "valid")])
+    played = train_pitch.recordings(tmp_path, "train")
+    assert len(played) == 2
+    for measured in played:
+        inner = slice(20, -20)
+        np.testing.assert_allclose(measured.f0_hz[inner], 440, rtol=1e-3)
+        np.testing.assert_allclose(measured.harmonics[inner, 0], 0.3, rtol=0.05)
+        assert measured.harmonics[inner, 1:].max() < 1e-3
+    clips = train_pitch.draw(np.random.default_rng(0), played)
+    assert clips.f0_hz.shape == (2, sounds.N_CONTROLS)
+    assert clips.harmonics.dtype == np.float32
