@@ -1,5 +1,6 @@
 """The arrays of a module as a safetensors file, checked name by name."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from flax import nnx
 
 Model = TypeVar("Model", bound=nnx.Module)
 
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 FOLDER_AGAIN = "copy the whole model folder again"
 
 
@@ -28,6 +30,35 @@ def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
                 "earlier checkpoint."
             )
     return arrays
+
+
+def model_texts(
+    folder: Path, config: Mapping[str, Any], **others: Mapping[str, Any]
+) -> dict[str, str]:
+    """The JSON files of a model folder, by name; `provenance` is one of `others`.
+
+    Raises:
+      ValueError: a file's fields are not JSON, or `folder` exists and is not a model folder.
+    """
+    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
+    files = {CONFIG: config} | {f"{name}.json": fields for name, fields in others.items()}
+    try:
+        return {
+            name: json.dumps(dict(fields), indent=2, allow_nan=False) + "\n"
+            for name, fields in files.items()
+        }
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
+
+
+def write_model(folder: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
+    """Writes the files of a model into a folder that is there."""
+    from safetensors.numpy import save_file
+
+    save_file(dict(arrays), folder / WEIGHTS)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def with_weights(build: Callable[[], Model], path: Path) -> Model:

@@ -9,13 +9,19 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._weights import finite_weights, require_file, with_weights
+from ddspx.models._weights import (
+    CONFIG,
+    WEIGHTS,
+    finite_weights,
+    model_texts,
+    require_file,
+    with_weights,
+    write_model,
+)
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
 
 _INSTRUMENTS = Path(__file__).parent / "instruments"
-_WEIGHTS = "weights.safetensors"
-_CONFIG = "config.json"
 _STATISTICS = "statistics.json"
 _PROVENANCE = "provenance.json"
 
@@ -50,28 +56,17 @@ def save_autoencoder(
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
         not a model folder.
     """
-    from safetensors.numpy import save_file
-
     from ddspx.io import replacing_folder
 
     folder = Path(folder)
-    if folder.exists() and not (folder / _CONFIG).is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
-    tensors = finite_weights(model)
-    try:
-        texts = {
-            _CONFIG: _dump(model.config.to_json()),
-            _STATISTICS: _dump(statistics.to_json()),
-            _PROVENANCE: _dump(dict(provenance)),
-        }
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
+    texts = model_texts(
+        folder, model.config.to_json(), statistics=statistics.to_json(), provenance=provenance
+    )
+    arrays = finite_weights(model)
     with replacing_folder(folder, overwrite=True) as staged:
         if folder.exists():
             shutil.copytree(folder, staged, dirs_exist_ok=True)
-        save_file(tensors, staged / _WEIGHTS)
-        for name, text in texts.items():
-            (staged / name).write_text(text, encoding="utf-8")
+        write_model(staged, arrays, texts)
 
 
 def load_autoencoder(
@@ -91,17 +86,17 @@ def load_autoencoder(
       ValueError: a file is corrupt, or the files do not fit each other.
     """
     folder = _find(source)
-    config = _parse(folder / _CONFIG, AutoencoderConfig.from_json)
+    config = _parse(folder / CONFIG, AutoencoderConfig.from_json)
     statistics = _parse(folder / _STATISTICS, InstrumentStatistics.from_json)
     provenance = _parse(folder / _PROVENANCE, dict)
     for name in ("sample_rate", "hop_length"):
         if getattr(config, name) != getattr(statistics, name):
             raise ValueError(
                 f"{folder / _STATISTICS} has `{name}` {getattr(statistics, name)}, but "
-                f"{_CONFIG} has {getattr(config, name)}; they belong to different models, so "
+                f"{CONFIG} has {getattr(config, name)}; they belong to different models, so "
                 "copy the whole model folder again."
             )
-    model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / _WEIGHTS)
+    model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, statistics, provenance
 
 
@@ -119,10 +114,6 @@ def _find(source: str | Path) -> Path:
         f"There is no model folder or instrument {name!r}; give the path of a folder that "
         f"`ddspx train` wrote, or an instrument's name ({shipped})."
     )
-
-
-def _dump(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, indent=2, allow_nan=False) + "\n"
 
 
 def _parse(path: Path, build):

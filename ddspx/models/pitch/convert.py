@@ -7,14 +7,19 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._weights import finite_weights, require_file, with_weights
+from ddspx.models._weights import (
+    CONFIG,
+    WEIGHTS,
+    finite_weights,
+    model_texts,
+    require_file,
+    with_weights,
+    write_model,
+)
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.model import PitchTracker
 
 _SHIPPED = Path(__file__).parent / "weights"
-_WEIGHTS = "weights.safetensors"
-_CONFIG = "config.json"
-_PROVENANCE = "provenance.json"
 
 
 def save_pitch_tracker(
@@ -34,28 +39,13 @@ def save_pitch_tracker(
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
         not a model folder.
     """
-    from safetensors.numpy import save_file
-
     from ddspx.io import replacing_folder
 
     folder = Path(folder)
-    if folder.exists() and not (folder / _CONFIG).is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
-    tensors = finite_weights(model)
-    try:
-        texts = {
-            name: json.dumps(fields, indent=2, allow_nan=False) + "\n"
-            for name, fields in (
-                (_CONFIG, model.config.to_json()),
-                (_PROVENANCE, dict(provenance)),
-            )
-        }
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
+    texts = model_texts(folder, model.config.to_json(), provenance=provenance)
+    arrays = finite_weights(model)
     with replacing_folder(folder, overwrite=True) as staged:
-        save_file(tensors, staged / _WEIGHTS)
-        for name, text in texts.items():
-            (staged / name).write_text(text, encoding="utf-8")
+        write_model(staged, arrays, texts)
 
 
 def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
@@ -78,10 +68,10 @@ def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
       64.0
     """
     folder = _SHIPPED if folder is None else Path(folder)
-    path = folder / _CONFIG
+    path = folder / CONFIG
     require_file(path)
     try:
         config = PitchConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
-    return with_weights(lambda: PitchTracker(config, rngs=nnx.Rngs(0)), folder / _WEIGHTS)
+    return with_weights(lambda: PitchTracker(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
