@@ -230,7 +230,7 @@ class PitchTracker(nnx.Module):
         batch = audio.shape[:-1]
         features = pitch_features(audio.reshape(-1, audio.shape[-1]), self.config)
         # Frames whose window reaches over the section's ends.
-        cut = -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
+        cut = self._half_window
         heard = self.estimate(features[:, cut : features.shape[1] - cut])
         return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), heard)
 
@@ -259,6 +259,11 @@ class PitchTracker(nnx.Module):
         voicing = self.voicing(jax.nn.relu(self.voicing_hidden(there)))[..., 0]
         return PitchEstimate(logits[:, 2:], voicing)
 
+    @property
+    def _half_window(self) -> int:
+        """Hops that half of the long window spans."""
+        return -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
+
     def _whole(self, audio):
         """A sound as a section that decides all of its frames, and `delay` before them."""
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -270,8 +275,7 @@ class PitchTracker(nnx.Module):
     @property
     def context(self) -> int:
         """Hops of sound before a block that its first frame is decided from."""
-        half = -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
-        return _BEFORE + half + self.delay
+        return _BEFORE + self._half_window + self.delay
 
 
 class _Conv(nnx.Module):
@@ -349,11 +353,9 @@ def decode_pitch(
         )
     logits, octaves = logits[..., allowed], octaves[allowed]
     best = jnp.argmax(logits, axis=-1, keepdims=True)
-    distance = jnp.arange(len(octaves)).reshape((1,) * (logits.ndim - 1) + (-1,)) - best
+    row = (1,) * (logits.ndim - 1) + (-1,)
+    distance = jnp.arange(len(octaves)).reshape(row) - best
     near = jnp.where(jnp.abs(distance) <= _NEIGHBOURS, logits, -jnp.inf)
-    pitch = jnp.sum(
-        jax.nn.softmax(near, axis=-1)
-        * jnp.asarray(octaves, logits.dtype).reshape((1,) * (logits.ndim - 1) + (-1,)),
-        axis=-1,
-    )
+    weights = jax.nn.softmax(near, axis=-1)
+    pitch = jnp.sum(weights * jnp.asarray(octaves, logits.dtype).reshape(row), axis=-1)
     return jnp.clip(2.0**pitch, fmin, fmax)
