@@ -50,8 +50,8 @@ def harmonic_synthesis(
     A harmonic is silent at and above Nyquist: every frame whose amplitude reaches a stretch
     in which :math:`k f_0` does is silenced, so it fades over the hop below instead of clicking.
 
-    All harmonics share :math:`\phi`, so none needs a sine of its own: :math:`\sin (k+2)\phi =
-    2 \cos 2\phi \sin k\phi - \sin (k-2)\phi`.
+    All harmonics share :math:`\phi`, so none needs a sine of its own: :math:`\sin (k+4)\phi =
+    2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`.
 
     Args:
       f0_hz: fundamental at each frame, in Hz.
@@ -418,17 +418,39 @@ def _phase_adjoint(per_cycle: Array, frames: int, size: _Size) -> Array:
     return (this + after) / sample_rate
 
 
-def _fold(cycles: Array, dtype: jnp.dtype) -> tuple[Array, Array, Array, Array]:
-    r"""The sine and cosine of r and of :math:`\pi q / 2`, for phase :math:`x = r + \pi q / 2`.
+class _Fold(NamedTuple):
+    r"""A phase :math:`x = r + \pi q / 4`: eighths of a turn taken off in fixed point.
 
-    The quarter turns q are taken off in fixed point, so :math:`|r| \le \pi / 4` is exact.
+    So :math:`|r| \le \pi / 8` is exact, and so are :math:`\sin 4x` and :math:`\cos 4x` as those
+    of :math:`4r` times a sign. Angles are pairs of a sine and a cosine.
     """
+
+    rest: tuple[Array, Array]
+    once: tuple[Array, Array]
+    r"""Of :math:`\pi q / 4`."""
+    twice: tuple[Array, Array]
+    sign: Array
+    """:math:`(-1)^q`"""
+
+
+def _fold(cycles: Array, dtype: jnp.dtype) -> _Fold:
+    """The phase in fixed point, folded."""
     bits = jnp.iinfo(cycles.dtype).bits
-    quarter = (cycles + (1 << (bits - 3))) >> (bits - 2)
-    rest = to_float_cycles(cycles - (quarter << (bits - 2)), dtype) * (2 * np.pi)
+    eighth = (cycles + (1 << (bits - 4))) >> (bits - 3)
+    rest = to_float_cycles(cycles - (eighth << (bits - 3)), dtype) * (2 * np.pi)
+    sine, cosine = _quarter_turns(eighth >> 1, dtype)
+    half_root = jnp.asarray(math.sqrt(0.5), dtype)
+    between = half_root * (sine + cosine), half_root * (cosine - sine)
+    odd = (eighth & 1) == 1
+    once = jnp.where(odd, between[0], sine), jnp.where(odd, between[1], cosine)
+    sign = 1 - 2 * (eighth & 1).astype(dtype)
+    return _Fold((jnp.sin(rest), jnp.cos(rest)), once, _quarter_turns(eighth, dtype), sign)
+
+
+def _quarter_turns(quarter: Array, dtype: jnp.dtype) -> tuple[Array, Array]:
     odd = (quarter & 1).astype(dtype)
     toward = 1 - (quarter & 2).astype(dtype)
-    return jnp.sin(rest), jnp.cos(rest), odd * toward, (1 - odd) * toward
+    return odd * toward, (1 - odd) * toward
 
 
 def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = False) -> Array:
@@ -458,26 +480,19 @@ def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = 
 def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
     r"""``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
 
-    Odd and even harmonics are two recurrences of stride 2x, so that the processor works on one
-    while the other's sum is under way. With :math:`x = r + \pi q/2` the stride is :math:`2r` and
-    a sign :math:`(-1)^q`. Reinsch's form, :math:`\delta \leftarrow \delta - \kappa v` and
-    :math:`v \leftarrow v + \delta` with :math:`\kappa = 4 \sin^2 r`, is stable as
-    :math:`|2r| \le \pi/2`, and the sign belongs to every other step. Each tap has an accumulator
-    of those steps and one of the others, so a harmonic costs one multiply-add for each tap and
-    two for the recurrence.
+    Harmonics k, k + 4, k + 8, ... are a recurrence of stride 4x, and there are four of them, so
+    that the processor works on three while the fourth's sum is under way. With
+    :math:`x = r + \pi q / 4` the stride is :math:`4r` and a sign :math:`(-1)^q`. Reinsch's form,
+    :math:`\delta \leftarrow \delta - \kappa v` and :math:`v \leftarrow v + \delta` with
+    :math:`\kappa = 4 \sin^2 2r`, is stable as :math:`|4r| \le \pi/2`, and the sign belongs to
+    every other step. Each tap has an accumulator of those steps and one of the others, so a
+    harmonic costs one multiply-add for each tap and two for the recurrence.
     """
-    sine, cosine, sine_q, cosine_q = _fold(cycles, taps.dtype)
-    kappa = 4 * sine * sine
-    sign = 1 - 2 * sine_q * sine_q
-    if slope:
-        values = [cosine * cosine_q - sine * sine_q, sign * (1 - 0.5 * kappa)]
-        steps = [-2 * sine * sine_q, -0.5 * kappa * sign]
-    else:
-        values = [sine * cosine_q + cosine * sine_q, sign * 2 * sine * cosine]
-        steps = [2 * sine * cosine_q, values[1]]
-    sums = [[jnp.zeros_like(sine)] * len(taps) for _ in range(2)]
+    fold = _fold(cycles, taps.dtype)
+    values, steps, kappa = _first_harmonics(fold, slope)
+    sums = [[jnp.zeros_like(kappa)] * len(taps) for _ in range(2)]
     for k in range(taps.shape[-1]):
-        chain, step = k % 2, k // 2 % 2
+        chain, step = k % 4, k // 4 % 2
         scaled = values[chain] * (k + 1) if slope else values[chain]
         sums[step] = [
             total + tap[:, k, None] * scaled for total, tap in zip(sums[step], taps, strict=True)
@@ -485,10 +500,29 @@ def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
         steps[chain] = steps[chain] - kappa * values[chain]
         values[chain] = values[chain] + steps[chain]
     weights = size.weights.astype(taps.dtype)[:, None]
-    audio = jnp.zeros_like(sine)
+    audio = jnp.zeros_like(kappa)
     for weight, same, other in zip(weights, *sums, strict=True):
-        audio = audio + weight * (same + sign * other)
+        audio = audio + weight * (same + fold.sign * other)
     return audio
+
+
+def _first_harmonics(fold: _Fold, slope: bool) -> tuple[list[Array], list[Array], Array]:
+    r"""Harmonics 1 to 4, the steps that led there from those four lower, and kappa.
+
+    Halfway, at :math:`a_k = k x - 2r = (k - 2) r + k \pi q / 4`, the step is the chord
+    :math:`2 \cos a_k \sin 2r`, without a difference of near numbers, and the harmonic is
+    :math:`\sin(a_k + 2r)`; with `slope` the same of the cosine.
+    """
+    (s, c), (turn_s, turn_c), sign = fold.rest, fold.once, fold.sign
+    none, whole = jnp.zeros_like(s), jnp.ones_like(s)
+    double = 2 * s * c, 1 - 2 * s * s
+    # The sine of three times pi q / 4 is that of once, but for a sign; so is the cosine.
+    turns = fold.once, fold.twice, (-sign * turn_s, sign * turn_c), (none, sign)
+    rests = (-s, c), (none, whole), (s, c), double
+    halfway = [_turned(rest, turn) for rest, turn in zip(rests, turns, strict=True)]
+    there = [_turned(angle, double)[slope] for angle in halfway]
+    steps = [-2 * s * double[0] if slope else 2 * c * double[0] for s, c in halfway]
+    return there, steps, 4 * double[0] * double[0]
 
 
 def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size) -> Array:
@@ -516,9 +550,9 @@ def _correlate(cycles: Array, cotangent: Array, weights: np.ndarray, n_harmonics
     """``(taps, harmonics)`` of one hop: see `_taps_adjoint`."""
     n_fine = max(2, math.ceil(math.sqrt(n_harmonics * len(weights))))
     n_coarse = -(-n_harmonics // n_fine)
-    sine, cosine, sine_q, cosine_q = _fold(cycles, cotangent.dtype)
-    first = _turned((sine, cosine), (sine_q, cosine_q))
-    fine = [(jnp.zeros_like(sine), jnp.ones_like(sine)), first]
+    fold = _fold(cycles, cotangent.dtype)
+    first = _turned(fold.rest, fold.once)
+    fine = [(jnp.zeros_like(first[0]), jnp.ones_like(first[0])), first]
     while len(fine) <= n_fine:
         fine.append(_turned(fine[-1], first))
     stride = fine.pop()
