@@ -3,13 +3,13 @@
 A recursive filter is a linear recurrence. With fixed coefficients it is computed in blocks: the
 response within a block is a product with one small Toeplitz matrix, and the states at the borders
 of blocks follow by doubling, so a signal takes some ten wide steps instead of one for each sample.
-With coefficients that move it is a scan in two levels, see `_recurrence`.
+With coefficients that move see `_moving`.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,14 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_frames
-from ddspx.core._upsampling import upsample
-from ddspx.core.filters._recurrence import recurrence
+from ddspx.core.filters._moving import moving_sections
+from ddspx.core.filters._sections import (
+    Section,
+    about_a_point,
+    about_both,
+    about_point,
+    nearest_point,
+)
 
 BiquadKind = Literal[
     "lowpass", "highpass", "bandpass", "notch", "allpass", "peak", "low_shelf", "high_shelf"
@@ -368,13 +374,13 @@ def sos_filter_step(
         state = jnp.zeros((sections, 3), audio.dtype)
     state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 3))
     if hop_length is not None:
-        return _moving_sections(state, audio, sos, hop_length)
-    sign = _nearest_point(sos[..., 4])
-    step = partial(_step_of_sections, _about_a_point(sos, sign))
+        return moving_sections(state, audio, sos, hop_length)
+    sign = nearest_point(sos[..., 4])
+    step = partial(_step_of_sections, about_a_point(sos, sign))
     sign = _with_ndim(sign, len(batch) + 1)
-    state = _about_point(state, sign).reshape(*batch, 2 * sections)
+    state = about_point(state, sign).reshape(*batch, 2 * sections)
     state, audio = _run_in_blocks(step, state, audio, filter_batch)
-    return _about_both(state.reshape(*batch, sections, 2), sign), audio
+    return about_both(state.reshape(*batch, sections, 2), sign), audio
 
 
 def allpole(
@@ -502,56 +508,7 @@ def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[
     return b, a
 
 
-class _Section(NamedTuple):
-    r"""A section about the point :math:`z = \sigma` (1 or -1) that its poles are nearest to.
-
-    With :math:`\delta = \sigma z - 1` the denominator is :math:`\delta^2 + d_1 \delta + d_2`, and
-    the state is s, the first of the transposed direct form, and :math:`t = s + \sigma s_2`. Where
-    a filter is low and narrow, its poles are near 1 and :math:`s_2` is near -s: their sum, formed
-    in float32 at every sample, is what direct forms lose, and powers of their matrix lose more.
-    Measured on a low-pass of 40 Hz and quality 10 at 48 kHz, float32 against float64: this form
-    3e-6 of the output's peak, SciPy's 6e-4, blocks of direct form 0.6.
-    """
-
-    sign: Array
-    d1: Array
-    d2: Array
-    b0: Array
-    b1: Array
-    total: Array
-    """The numerator at the point: b0 + sign * b1 + b2."""
-
-    def gains(self) -> tuple[Array, Array]:
-        """What a sample adds to s and to t."""
-        a1 = self.sign * (self.d1 - 2)
-        return self.b1 - a1 * self.b0, self.sign * (self.total - self.d2 * self.b0)
-
-
-def _about_a_point(sos: Array, sign: Array) -> _Section:
-    """Sections ``(..., 6)`` about the points `sign`, ``(...)``."""
-    b0, b1, b2, _, a1, a2 = jnp.unstack(sos, axis=-1)
-    d1, d2 = 2 + sign * a1, (1 + sign * a1) + a2
-    return _Section(sign, d1, d2, b0, b1, b0 + sign * b1 + b2)
-
-
-def _nearest_point(a1: Array) -> Array:
-    return jnp.where(a1 <= 0, 1, -1).astype(a1.dtype)
-
-
-def _about_point(state: Array, sign: Array) -> Array:
-    """Of s and t about both points, s and the t about one."""
-    s, t, other = jnp.unstack(state, axis=-1)
-    return jnp.stack([s, jnp.where(sign > 0, t, other)], axis=-1)
-
-
-def _about_both(state: Array, sign: Array) -> Array:
-    """Of s and t about one point, s and the t about 1 and about -1, which add up to 2 s."""
-    s, t = jnp.unstack(state, axis=-1)
-    other = 2 * s - t
-    return jnp.stack([s, jnp.where(sign > 0, t, other), jnp.where(sign > 0, other, t)], axis=-1)
-
-
-def _step_of_sections(sections: _Section, state: Array, x: Array) -> tuple[Array, Array]:
+def _step_of_sections(sections: Section, state: Array, x: Array) -> tuple[Array, Array]:
     """One sample through all sections; state is ``(..., 2 * sections)``: s and t of each."""
     sign, d1, d2, b0, *_ = (_with_ndim(c, x.ndim + 1) for c in sections)
     g1, g2 = (_with_ndim(g, x.ndim + 1) for g in sections.gains())
@@ -628,64 +585,6 @@ def _last_state(step, entering: Array, blocks: Array, left: int) -> Array:
         return entering[..., -1, :]
     rest = jnp.moveaxis(blocks[..., -1, :left], -1, 0)
     return jax.lax.scan(step, entering[..., -2, :], rest)[0]
-
-
-def _moving_sections(
-    state: Array, audio: Array, sos: Array, hop_length: int
-) -> tuple[Array, Array]:
-    """A cascade whose coefficients are linear between frames, section by section."""
-    *batch, samples = audio.shape
-    if samples == 0:
-        return state, audio
-    sos = jnp.broadcast_to(sos, (*batch, *sos.shape[-3:]))
-    point = _nearest_point(jnp.mean(sos[..., 4], axis=-2))
-    frames = _about_a_point(sos, jnp.broadcast_to(point[..., None, :], sos.shape[:-1]))
-    # What is interpolated are the small differences: of the coefficients themselves, rounding
-    # would leave as little of them as a direct form does.
-    options = {"hop_length": hop_length, "n_samples": samples, "axis": -2}
-    sections = [upsample(frame, method="linear", **options) for frame in frames[1:]]
-    states = []
-    for i in range(sos.shape[-2]):
-        sign = jnp.broadcast_to(point[..., None, i], audio.shape)
-        section = _Section(sign, *(c[..., i] for c in sections))
-        end, audio = _moving_section(state[..., i, :], audio, section)
-        states.append(end)
-    return jnp.stack(states, axis=-2), audio
-
-
-def _moving_section(state: Array, audio: Array, section: _Section) -> tuple[Array, Array]:
-    r"""One section whose two numbers follow :math:`s_n = \sigma (I + D_n) s_{n-1} + u_n`.
-
-    As :math:`r_n = \sigma^n s_n` they follow :math:`r_n = r_{n-1} + D_n r_{n-1} + \sigma^n u_n`:
-    maps that compose without adding the small D to 1, which would round its digits away.
-    """
-    d1, d2, point = section.d1, section.d2, section.sign[..., 0]
-    odd = np.arange(1, audio.shape[-1] + 1) % 2 == 1
-    turns = jnp.where(np.broadcast_to(odd, audio.shape), section.sign, 1)
-    offset = tuple(turns * g * audio for g in section.gains())
-    matrix = (-d1, jnp.ones_like(d1), -d2, jnp.zeros_like(d1))
-    entering = tuple(jnp.unstack(_about_point(state, point), axis=-1))
-    first, second = recurrence(_compose, _apply, (matrix, offset), entering)
-    first, second = turns * first, turns * second
-    last = jnp.stack([first[..., -1], second[..., -1]], axis=-1)
-    before = jnp.concatenate([entering[0][..., None], first[..., :-1]], axis=-1)
-    return _about_both(last, point), section.b0 * audio + before
-
-
-def _compose(earlier, later):
-    """Two steps of ``s -> s + D s + u`` as one, D of two by two."""
-    (a, b, c, d), offset = earlier
-    (p, q, r, s), _ = later
-    product = (p * a + q * c, p * b + q * d, r * a + s * c, r * b + s * d)
-    matrix = tuple(x + y + z for x, y, z in zip(earlier[0], later[0], product, strict=True))
-    return matrix, _apply(later, offset)
-
-
-def _apply(step, state):
-    """``s + D s + u``."""
-    (p, q, r, s), (x, y) = step
-    u, v = state
-    return u + (p * u + q * v + x), v + (r * u + s * v + y)
 
 
 def _matmul(left: Array, right: Array) -> Array:

@@ -16,6 +16,7 @@ from helpers import (
 )
 
 from ddspx import core
+from ddspx.core.filters import _moving
 
 SAMPLE_RATE, HOP = 16000, 8
 BAND = scipy.signal.butter(4, [300, 3000], "band", fs=SAMPLE_RATE, output="sos")
@@ -34,14 +35,16 @@ def response_db(section, frequency_hz) -> np.ndarray:
     return 20 * np.log10(np.abs(response) + 1e-12)
 
 
-def moving_filter(audio, frames):
+def moving_filter(audio, frames, hop_length):
     """A cascade with the coefficients of every sample, in a loop."""
     state = np.zeros((frames.shape[1], 2))
     out = np.zeros(len(audio))
     for n, x in enumerate(audio):
-        i, j = divmod(n, HOP)
+        i, j = divmod(n, hop_length)
         later = frames[min(i + 1, len(frames) - 1)]
-        for s, (b0, b1, b2, _, a1, a2) in enumerate(frames[i] + (later - frames[i]) * j / HOP):
+        for s, (b0, b1, b2, _, a1, a2) in enumerate(
+            frames[i] + (later - frames[i]) * j / hop_length
+        ):
             y = b0 * x + state[s, 0]
             state[s] = b1 * x - a1 * y + state[s, 1], b2 * x - a2 * y
             x = y
@@ -104,12 +107,15 @@ def test_allpole_is_scipys(dtype):
     np.testing.assert_allclose(out, expected, atol=2e-5 if dtype == np.float32 else 1e-12)
 
 
-@pytest.mark.parametrize("n_samples", [5 * HOP, 5 * HOP + 3])
-def test_a_moving_filter_is_its_definition(n_samples, rng):
-    frames = moving_sections(rng, 6, 2)
+# Hops of one block, of two, and of as many as samples; whole and cut ones.
+@pytest.mark.parametrize(
+    ("n_samples", "hop_length"), [(5 * HOP, HOP), (5 * HOP + 3, HOP), (600, 256), (300, 131)]
+)
+def test_a_moving_filter_is_its_definition(n_samples, hop_length, rng):
+    frames = moving_sections(rng, 1 + n_samples // hop_length, 2)
     audio = noise(n_samples)
-    out = run(audio, frames, hop_length=HOP)
-    assert_close(out, moving_filter(audio, frames), scale=100)
+    out = run(audio, frames, hop_length=hop_length)
+    assert_close(out, moving_filter(audio, frames, hop_length), scale=100)
 
 
 def test_filters_differ_over_the_batch(rng):
@@ -259,8 +265,13 @@ def test_gradients_equal_differences(rng):
     audio = noise(70)
     check_grads(core.sos_filter, audio, GENTLE)
     check_grads(core.allpole, audio, PREDICTOR)
-    moving = partial(core.sos_filter, hop_length=HOP)
-    check_grads(moving, audio[:HOP], 0.5 * moving_sections(rng, 2, 1))
+
+
+def test_gradients_of_a_moving_filter_equal_differences(rng, monkeypatch):
+    # Two blocks a hop, three of them whole.
+    monkeypatch.setattr(_moving, "_LONGEST_BLOCK", 4)
+    moving = partial(core.sos_filter, hop_length=8)
+    check_grads(moving, noise(15), 0.5 * moving_sections(rng, 2, 1))
 
 
 @pytest.mark.parametrize("kind", ["lowpass", "bandpass", "allpass", "peak", "high_shelf"])
