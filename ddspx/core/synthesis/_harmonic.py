@@ -1,7 +1,8 @@
 """Harmonics of one pitch, by a recurrence with a derivative written by hand."""
 
 import math
-from functools import partial
+import operator
+from functools import partial, reduce
 from typing import NamedTuple, cast
 
 import jax
@@ -26,6 +27,8 @@ from ddspx.core.synthesis._phase import (
 # The backward pass goes through the hops in at least 16 blocks, so that its temporaries stay below
 # a few times the audio, and in blocks of at most 256, so that they stay in a core's cache.
 _MIN_BLOCKS, _MAX_BLOCK_ROWS = 16, 256
+# Harmonics times taps in one fused loop: more would compile faster in two, and run slower.
+_MAX_UNROLLED = 256
 
 
 def harmonic_synthesis(
@@ -458,27 +461,38 @@ def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = 
 
     The hops are computed in two halves by a loop, again for its stored result: XLA otherwise
     moves the reshape that follows into the fused loop over samples, which then divides to find
-    its hop and does not vectorise, at five times the cost.
+    its hop and does not vectorise, at five times the cost. The same loop goes through chunks of
+    harmonics, so that more of them do not take longer to compile.
     """
     n_taps, n_harmonics, shape = len(taps), taps.shape[-1], cycles.shape
     cycles = cycles.reshape(-1, size.hop_length)
     taps = taps.reshape(n_taps, -1, n_harmonics)
     rows = len(cycles)
-    if odd := rows % 2:
-        cycles = jnp.pad(cycles, ((0, odd), (0, 0)))
-        taps = jnp.pad(taps, ((0, 0), (0, odd), (0, 0)))
+    n_chunks = -(-n_harmonics * n_taps // _MAX_UNROLLED)
+    chunk = -(-n_harmonics // n_chunks)
+    cycles = jnp.pad(cycles, ((0, rows % 2), (0, 0)))
+    taps = jnp.pad(taps, ((0, 0), (0, rows % 2), (0, n_chunks * chunk - n_harmonics)))
     cycles = cycles.reshape(2, -1, size.hop_length)
-    taps = taps.reshape(n_taps, 2, -1, n_harmonics)
-    take = jax.lax.dynamic_index_in_dim
-    halves = jax.lax.map(
-        lambda i: _sum_of_rows(take(cycles, i, 0, False), take(taps, i, 1, False), size, slope),
-        jnp.arange(2),
-    )
-    return halves.reshape(-1, size.hop_length)[:rows].reshape(shape)
+    taps = taps.reshape(n_taps, 2, -1, n_chunks * chunk)
+
+    def sum_of_part(i):
+        half, below = i % 2, i // 2 * chunk
+        part = jax.lax.dynamic_index_in_dim(taps, half, 1, False)
+        part = jax.lax.dynamic_slice_in_dim(part, below, chunk, axis=-1)
+        x = jax.lax.dynamic_index_in_dim(cycles, half, 0, False)
+        return _sum_of_rows(x, part, below if n_chunks > 1 else None, size, slope)
+
+    parts = jax.lax.map(sum_of_part, jnp.arange(2 * n_chunks))
+    total = reduce(operator.add, parts.reshape(n_chunks, -1, size.hop_length))
+    return total[:rows].reshape(shape)
 
 
-def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
+def _sum_of_rows(
+    cycles: Array, taps: Array, below: Array | None, size: _Size, slope: bool
+) -> Array:
     r"""``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
+
+    The taps are those of the harmonics above the number `below`, None being zero.
 
     Harmonics k, k + 4, k + 8, ... are a recurrence of stride 4x, and there are four of them, so
     that the processor works on three while the fourth's sum is under way. With
@@ -489,14 +503,18 @@ def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
     harmonic costs one multiply-add for each tap and two for the recurrence.
     """
     fold = _fold(cycles, taps.dtype)
-    values, steps, kappa = _first_harmonics(fold, slope)
+    angle = None
+    if below is not None:
+        under = _fold(cycles * below.astype(cycles.dtype), taps.dtype)
+        angle = _turned(under.rest, under.once)
+    values, steps, kappa = _first_harmonics(fold, angle, slope)
+    number = 1 if below is None else 1 + below.astype(taps.dtype)
     sums = [[jnp.zeros_like(kappa)] * len(taps) for _ in range(2)]
     for k in range(taps.shape[-1]):
         chain, step = k % 4, k // 4 % 2
-        scaled = values[chain] * (k + 1) if slope else values[chain]
-        sums[step] = [
-            total + tap[:, k, None] * scaled for total, tap in zip(sums[step], taps, strict=True)
-        ]
+        scaled = values[chain] * (k + number) if slope else values[chain]
+        parts = [jax.lax.slice_in_dim(tap, k, k + 1, axis=1) for tap in taps]
+        sums[step] = [total + part * scaled for total, part in zip(sums[step], parts, strict=True)]
         steps[chain] = steps[chain] - kappa * values[chain]
         values[chain] = values[chain] + steps[chain]
     weights = size.weights.astype(taps.dtype)[:, None]
@@ -506,12 +524,14 @@ def _sum_of_rows(cycles: Array, taps: Array, size: _Size, slope: bool) -> Array:
     return audio
 
 
-def _first_harmonics(fold: _Fold, slope: bool) -> tuple[list[Array], list[Array], Array]:
-    r"""Harmonics 1 to 4, the steps that led there from those four lower, and kappa.
+def _first_harmonics(
+    fold: _Fold, below: tuple[Array, Array] | None, slope: bool
+) -> tuple[list[Array], list[Array], Array]:
+    r"""The first four harmonics, the steps that led there from those four lower, and kappa.
 
     Halfway, at :math:`a_k = k x - 2r = (k - 2) r + k \pi q / 4`, the step is the chord
     :math:`2 \cos a_k \sin 2r`, without a difference of near numbers, and the harmonic is
-    :math:`\sin(a_k + 2r)`; with `slope` the same of the cosine.
+    :math:`\sin(a_k + 2r)`; with `slope` the same of the cosine. All are above the angle `below`.
     """
     (s, c), (turn_s, turn_c), sign = fold.rest, fold.once, fold.sign
     none, whole = jnp.zeros_like(s), jnp.ones_like(s)
@@ -520,6 +540,8 @@ def _first_harmonics(fold: _Fold, slope: bool) -> tuple[list[Array], list[Array]
     turns = fold.once, fold.twice, (-sign * turn_s, sign * turn_c), (none, sign)
     rests = (-s, c), (none, whole), (s, c), double
     halfway = [_turned(rest, turn) for rest, turn in zip(rests, turns, strict=True)]
+    if below is not None:
+        halfway = [_turned(angle, below) for angle in halfway]
     there = [_turned(angle, double)[slope] for angle in halfway]
     steps = [-2 * s * double[0] if slope else 2 * c * double[0] for s, c in halfway]
     return there, steps, 4 * double[0] * double[0]
