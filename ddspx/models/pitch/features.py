@@ -19,7 +19,7 @@ SILENCE = 1e-12
 # A band this far below the frame's power, 80 dB, is empty.
 _EMPTY = 1e-8
 # Share of the window that a lag must still compare.
-_LEAST_OVERLAP = 0.1
+LEAST_OVERLAP = 0.1
 
 
 def pitch_features(
@@ -58,18 +58,36 @@ def pitch_features(
       <https://www.fon.hum.uva.nl/paul/papers/Proceedings_1993.pdf>`_, 1993, divides the window's
       autocorrelation out in the same way.
     """
-    features = []
-    for win_length, multiples in zip(config.win_lengths, _MULTIPLES, strict=True):
+    return features_of(power_spectra(audio, config), config)
+
+
+def power_spectra(
+    audio: Float[Array, "*batch samples"], config: PitchConfig
+) -> list[Float[Array, "*batch frames _"]]:
+    """Squared magnitudes of the frames in the short and in the long window."""
+    spectra = []
+    for win_length in config.win_lengths:
         # Room for the longest lag that is used: the autocorrelation must not wrap around.
         n_fft = 2 ** math.ceil(math.log2(win_length * 4 / 3))
         spectrum = core.stft(
             audio, n_fft=n_fft, hop_length=config.hop_length, win_length=win_length
         )
+        spectra.append(spectrum.real**2 + spectrum.imag**2)
+    return spectra
+
+
+def features_of(
+    spectra: list[Float[Array, "batch frames _"]], config: PitchConfig
+) -> Float[Array, "batch frames bins features"]:
+    """:func:`pitch_features` of what :func:`power_spectra` returns."""
+    features = []
+    for win_length, power, multiples in zip(config.win_lengths, spectra, _MULTIPLES, strict=True):
+        n_fft = 2 * (power.shape[-1] - 1)
         # The power of the audio, whatever the window: 3/8 is the mean of its square.
-        power = (spectrum.real**2 + spectrum.imag**2) * (2 / n_fft / win_length / 0.375)
+        power = power * (2 / n_fft / win_length / 0.375)
         power = power / (power.sum(axis=-1, keepdims=True) + SILENCE)
         bands, lags = (
-            jnp.asarray(matrix, audio.dtype) for matrix in _matrices(config, win_length, n_fft)
+            jnp.asarray(matrix, power.dtype) for matrix in _matrices(config, win_length, n_fft)
         )
         levels = jnp.log10(power @ bands + _EMPTY) / 4 + 1
         for multiple in multiples:
@@ -104,4 +122,4 @@ def _matrices(config: PitchConfig, win_length: int, n_fft: int) -> tuple[np.ndar
     overlap = own @ np.cos(angles) / own.sum()
     ends = np.r_[0.5, np.ones(n_fft // 2 - 1), 0.5]
     lags = ends[:, None] * np.cos(2 * np.pi * bins[:, None] * lag / n_fft)
-    return bands, np.where(overlap > _LEAST_OVERLAP, lags / np.maximum(overlap, _LEAST_OVERLAP), 0)
+    return bands, np.where(overlap > LEAST_OVERLAP, lags / np.maximum(overlap, LEAST_OVERLAP), 0)

@@ -11,7 +11,7 @@ from flax import nnx
 from ddspx._checks import at_least_ndim, same_size
 from ddspx._typing import Array, Float
 from ddspx.models.pitch.config import PitchConfig
-from ddspx.models.pitch.features import N_FEATURES, SILENCE, pitch_features
+from ddspx.models.pitch.features import N_FEATURES, SILENCE, features_of, power_spectra
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
 # Frames before and after the one in question that the convolutions over time reach.
@@ -131,7 +131,8 @@ class PitchTracker(nnx.Module):
           fmax: highest, in Hz; by default that of the highest bin.
 
         Returns:
-          A track of ``1 + samples // config.hop_length`` frames.
+          A track of ``1 + samples // config.hop_length`` frames. The limits choose among the bins;
+          refined, a pitch at a limit may lie beyond it by some cents.
 
         Raises:
           ValueError: the range is empty, or no bin is in it.
@@ -197,15 +198,17 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: `audio` is too short to decide a frame, or as in `track`.
         """
-        heard = self.estimate_section(audio)
+        spectra = self._spectra(audio)
+        heard = self._estimate_inside(spectra)
         f0_hz = decode_pitch(heard.logits, self.config, fmin=fmin, fmax=fmax)
         first = self.context - self.delay
         frames = slice(first, first + f0_hz.shape[-1])
-        correlation, mean_square = autocorrelation(audio, self.config)
+        correlation, mean_square = autocorrelation(spectra[-1], self.config)
         f0_hz = refine_pitch(f0_hz, correlation[..., frames, :], self.config)
         # Sound fades into silence, however pitched it is.
         presence = mean_square / (mean_square + SILENCE)
-        return PitchTrack(f0_hz, jax.nn.sigmoid(heard.voicing) * presence[..., frames])
+        track = PitchTrack(f0_hz, jax.nn.sigmoid(heard.voicing) * presence[..., frames])
+        return _batched(track, audio)
 
     def estimate_section(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
         """Evidence for those frames of a section whose context lies within it.
@@ -220,6 +223,10 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: `audio` is too short to decide a frame.
         """
+        return _batched(self._estimate_inside(self._spectra(audio)), audio)
+
+    def _spectra(self, audio):
+        """Power spectra of a section's frames, its batch axes made one."""
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
         least = (self.context + 1) * self.config.hop_length
         if audio.shape[-1] < least:
@@ -227,12 +234,13 @@ class PitchTracker(nnx.Module):
                 f"`audio` must have at least {least} samples, the context of one frame, got "
                 f"{audio.shape[-1]}; `track` takes whole sounds of any length."
             )
-        batch = audio.shape[:-1]
-        features = pitch_features(audio.reshape(-1, audio.shape[-1]), self.config)
-        # Frames whose window reaches over the section's ends.
+        return power_spectra(audio.reshape(-1, audio.shape[-1]), self.config)
+
+    def _estimate_inside(self, spectra):
+        """Evidence without the frames whose window reaches over the section's ends."""
         cut = self._half_window
-        heard = self.estimate(features[:, cut : features.shape[1] - cut])
-        return jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), heard)
+        inside = [power[:, cut : power.shape[1] - cut] for power in spectra]
+        return self.estimate(features_of(inside, self.config))
 
     def estimate(self, features: Float[Array, "batch frames bins features"]) -> PitchEstimate:
         """Evidence from `pitch_features`; frames that only lend context fall away.
@@ -242,7 +250,15 @@ class PitchTracker(nnx.Module):
 
         Returns:
           Estimates of 16 frames less: not of the first 15, nor of the last.
+
+        Raises:
+          ValueError: there are no more frames than those.
         """
+        if features.shape[1] <= _BEFORE + _AFTER:
+            raise ValueError(
+                f"`features` must have more than {_BEFORE + _AFTER} frames, got "
+                f"{features.shape[1]}; add those of the sound around it, or of silence."
+            )
         x = self.mix(features)
         x = x[:, 1:-1] + self.near(x)
         x = x[:, 4:] + self.before(x, dilation=2)
@@ -298,6 +314,11 @@ class _Conv(nnx.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         ) + bias.reshape(1, 1, 1, -1)
         return jax.nn.relu(y) if activate else y
+
+
+def _batched(heard, audio):
+    """What is said of a flat batch, with the batch axes of `audio`."""
+    return jax.tree.map(lambda x: x.reshape(*audio.shape[:-1], *x.shape[1:]), heard)
 
 
 def _shifted(x, bins):

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx import core
 from ddspx._typing import Array, Float
 from ddspx.models.pitch.config import PitchConfig
+from ddspx.models.pitch.features import LEAST_OVERLAP
 
 # Points of the autocorrelation in a sample: a parabola through three of them is then good to
 # thousandths of one.
@@ -69,30 +69,31 @@ def refine_pitch(
 
 
 def autocorrelation(
-    audio: Float[Array, "*batch samples"], config: PitchConfig
+    power: Float[Array, "*batch frames lines"], config: PitchConfig
 ) -> tuple[Float[Array, "*batch frames lags"], Float[Array, "*batch frames"]]:
     """Autocorrelation of the frames in the long window, less what the window does to it.
 
     Args:
-      audio: linear amplitude, at `config.sample_rate`.
+      power: the frames' spectra in that window, from `power_spectra`.
       config: the tracker's.
 
     Returns:
-      At lags of a quarter of a sample, 1 at lag 0, or 0 in silence; and the mean square of each
-      frame.
+      At lags of a quarter of a sample, 1 at lag 0; 0 in silence, and at lags that too little of
+      the window is left to compare; and the mean square of each frame.
     """
-    win_length = max(config.win_lengths)
-    n_fft = 2 ** int(np.ceil(np.log2(win_length * 4 / 3)))
-    spectrum = core.stft(audio, n_fft=n_fft, hop_length=config.hop_length, win_length=win_length)
-    power = spectrum.real**2 + spectrum.imag**2
+    win_length, n_fft = max(config.win_lengths), 2 * (power.shape[-1] - 1)
     n_lags = _widest_lag(config)
     n_lags += int(n_lags * (2**_MOST_OCTAVES - 1)) + 3
     window = np.hanning(win_length + 1)[:-1]
     own = np.fft.irfft(np.abs(np.fft.rfft(window, n_fft)) ** 2, _OVERSAMPLING * n_fft)[:n_lags]
+    overlap = own / own[0]
+    # Beyond half of the circle it wraps around.
+    compares = (overlap > LEAST_OVERLAP) & (np.arange(len(own)) <= _OVERSAMPLING * n_fft // 2)
+    scale = np.where(compares, 1 / np.maximum(overlap, LEAST_OVERLAP), 0)
     correlation = jnp.fft.irfft(power, n=_OVERSAMPLING * n_fft)[..., :n_lags]
     total = correlation[..., :1]
-    scale = jnp.asarray(own[0] / own, audio.dtype).reshape((1,) * (correlation.ndim - 1) + (-1,))
-    mean_square = total[..., 0] / jnp.asarray(own[0], audio.dtype)
+    scale = jnp.asarray(scale, power.dtype).reshape((1,) * (correlation.ndim - 1) + (-1,))
+    mean_square = total[..., 0] / jnp.asarray(own[0], power.dtype)
     return correlation * scale / jnp.where(total > 0, total, 1), mean_square
 
 

@@ -1,0 +1,245 @@
+"""The pitch tracker's features, refinement and decoding, by definition."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import noise
+from toy_tracker import (
+    DEFAULT,
+    DTYPE,
+    HOP,
+    SMALL,
+    cents,
+    correlate,
+    features,
+    refine,
+    tone,
+    toy_tracker,
+)
+
+from ddspx.models.pitch import decode_pitch
+
+# Multiples of a bin's pitch in each window, in the order of the features.
+MULTIPLES = ((1, 2, 3, 4), (1 / 3, 1 / 2, 1, 3 / 2, 2, 3, 4, 5, 6, 8))
+
+# features
+
+
+def windowed(audio, centre, win_length):
+    """A frame under a periodic Hann window, and the window."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_length) / win_length)
+    start = centre - win_length // 2
+    return audio[start : start + win_length] * window, window
+
+
+def lagged(x, lags, longest):
+    """Autocorrelation of x at fractional lags, by band-limited interpolation."""
+    values = np.array([np.dot(x[: len(x) - abs(n)], x[abs(n) :]) for n in range(-longest, longest)])
+    return np.sinc(np.asarray(lags)[:, None] - np.arange(-longest, longest)) @ values
+
+
+def features_by_definition(audio, centre, config):
+    columns = []
+    for win_length, multiples in zip(config.win_lengths, MULTIPLES, strict=True):
+        frame, window = windowed(audio, centre, win_length)
+        n_fft = 2 ** math.ceil(math.log2(4 / 3 * win_length))
+        power = np.abs(np.fft.rfft(frame, n_fft)) ** 2
+        line_hz = config.sample_rate / n_fft
+        width = 2 ** (1 / config.bins_per_octave) - 1
+        for multiple in multiples:
+            steps = round(config.bins_per_octave * math.log2(multiple))
+            levels = []
+            for b in range(config.n_bins):
+                hz = config.fmin * 2 ** ((b + steps) / config.bins_per_octave)
+                distance = np.abs(np.arange(len(power)) * line_hz - hz)
+                band = np.maximum(0, 1 - distance / max(hz * width, line_hz)) @ power
+                levels.append(1 + np.log10(band / power.sum() + 1e-8) / 4)
+            columns.append(levels)
+        octaves = np.arange(config.n_bins) / config.bins_per_octave
+        lags = config.sample_rate / (config.fmin * 2**octaves)
+        own = lagged(window, lags, win_length) / np.dot(window, window)
+        # The mean square of the frame, from the lines that are looked at.
+        repeated = lagged(frame, lags, win_length) / (2 * power.sum() / n_fft)
+        columns.append(np.where(own > 0.1, repeated / np.maximum(own, 0.1), 0))
+    return np.stack(columns, axis=-1)
+
+
+def test_features_are_their_definition():
+    # Nothing near Nyquist, where the interpolation between lags is a convention.
+    audio = tone(171.3, 1000, config=SMALL) + np.convolve(noise(1000), np.hanning(9), "same") / 30
+    actual = np.asarray(features(jnp.asarray(audio[None], DTYPE), SMALL))[0]
+    assert actual.shape == (1 + 1000 // HOP, SMALL.n_bins, 16)
+    for frame in (4, 5, 6):
+        expected = features_by_definition(audio, frame * HOP, SMALL)
+        for column in range(16):
+            is_repetition = column in (4, 15)
+            np.testing.assert_allclose(
+                actual[frame, :, column],
+                expected[:, column],
+                # Of lags the window's faint ends wrap around; in float32 empty bands round.
+                atol=2e-3 if is_repetition else 1e-7 if DTYPE == np.float64 else 3e-3,
+                err_msg=f"feature {column}",
+            )
+
+
+@pytest.mark.parametrize("b", [60, 130])
+def test_a_harmonic_tone_shows_in_its_bin(b):
+    f0_hz = DEFAULT.fmin * 2 ** (b / DEFAULT.bins_per_octave)
+    audio = jnp.asarray(tone(f0_hz, 6000)[None], DTYPE)
+    frame = np.asarray(features(audio, DEFAULT))[0, 12]
+    long = dict(zip(MULTIPLES[1], frame[:, 5:15].T, strict=True))
+    # Powers 1, 1/4, 1/9... of 1.53 in all, of which a band holds a quarter at least.
+    for multiple in (1, 2, 3, 4, 5, 6, 8):
+        share = 1 / multiple**2 / 1.53
+        level = 1 + math.log10(share) / 4
+        assert level - 0.2 < long[multiple][b] < level + 0.1, multiple
+    octave = DEFAULT.bins_per_octave
+    # An octave below, its half is empty; an octave above, its half is the tone.
+    assert long[1 / 2][b] < 0.2 and long[1 / 2][b + octave] > 0.8 and long[1][b - octave] < 0.2
+    for repetition in (frame[:, 4], frame[:, 15]):
+        assert 0.98 < repetition[b] < 1.02
+        assert np.abs(repetition[b + 6 : b + octave]).max() < 0.9
+
+
+# refinement
+
+
+def test_autocorrelation_is_its_definition():
+    audio = np.convolve(noise(2000), np.hanning(9), "same")
+    correlation, mean_square = correlate(jnp.asarray(audio, DTYPE), SMALL)
+    longest = 0.03 * SMALL.sample_rate
+    assert correlation.shape[-1] > 4 * longest * 2 ** (40 / 1200)
+    for i in (5, 11):
+        frame, window = windowed(audio, i * HOP, 690)
+        lags = np.arange(correlation.shape[-1]) / 4
+        own = lagged(window, lags, 690) / np.dot(window, window)
+        expected = lagged(frame, lags, 690) / np.dot(frame, frame) / own
+        np.testing.assert_allclose(correlation[i], expected, atol=2e-3)
+        np.testing.assert_allclose(
+            mean_square[i], np.dot(frame, frame) / np.dot(window, window), rtol=1e-5
+        )
+    np.testing.assert_allclose(correlation[:, 0], 1, rtol=1e-6)
+
+
+def test_autocorrelation_of_silence_is_nothing():
+    correlation, mean_square = correlate(jnp.zeros(2000, DTYPE), SMALL)
+    assert not np.any(correlation) and not np.any(mean_square)
+
+
+def test_lags_that_the_window_does_not_hold_are_not_compared():
+    """A window shorter than the longest lag: the division by what it holds must stay bounded."""
+    config = dataclasses.replace(DEFAULT, win_lengths=(128, 256))
+    f0_hz = 500 * 2 ** np.linspace(0, 1, 5)
+    audio = jnp.asarray(np.stack([tone(f, 4097, n_harmonics=3) for f in f0_hz]), DTYPE)
+    correlation, _ = correlate(audio, config)
+    assert np.abs(correlation).max() < 1.1
+    guess = jnp.asarray(f0_hz[:, None] * 2 ** (20 / 1200), DTYPE)
+    refined = refine(guess, correlation[:, 8:9], config)
+    assert np.abs(cents(refined[:, 0], f0_hz)).max() < 20
+
+
+def test_refined_pitch_is_exact():
+    """Over the whole range, from guesses on either side."""
+    f0_hz = 32.5 * 2 ** (np.arange(25) / 4.13)
+    assert 2100 > f0_hz[-1] > 1700
+    audio = jnp.asarray(np.stack([tone(f, 4097, n_harmonics=20) for f in f0_hz]), DTYPE)
+    correlation, _ = correlate(audio, DEFAULT)
+    for off in (-30, 0, 30):
+        guess = jnp.asarray(f0_hz[:, None] * 2 ** (off / 1200), DTYPE)
+        refined = refine(guess, correlation[:, 8:9], DEFAULT)
+        error = np.abs(cents(refined[:, 0], f0_hz))
+        # Three periods of the lowest are in the window, and harmonics begin to touch.
+        assert error[f0_hz > 40].max() < 0.1 and error.max() < 0.5
+
+
+def test_a_guess_stands_where_nothing_repeats():
+    guesses = jnp.asarray(DEFAULT.fmin * 2 ** np.linspace(0.1, 6, 17)[None], DTYPE)
+    hiss = jnp.asarray(noise(16 * 256), DTYPE)
+    correlation, _ = correlate(jnp.stack([hiss, jnp.zeros_like(hiss)]), DEFAULT)
+    guesses = jnp.broadcast_to(guesses, (2, 17))
+    # High pitches have a peak that some noise passes for; here none reaches a half.
+    assert np.abs(np.asarray(correlation[0, 4:13, 40:])).max() < 0.5
+    refined = refine(guesses[:, 4:13], correlation[:, 4:13].at[..., :40].set(0), DEFAULT)
+    np.testing.assert_array_equal(refined, guesses[:, 4:13])
+    # A slope has no peak, however high it lies.
+    slope = jnp.broadcast_to(
+        jnp.linspace(1, 0.6, correlation.shape[-1], dtype=DTYPE), correlation.shape
+    )
+    np.testing.assert_array_equal(refine(guesses, slope, DEFAULT), guesses)
+
+
+def test_refinement_stays_near_its_guess():
+    """With a peak everywhere, it moves by 40 cents or 0.4 periods at most, twice."""
+    f0_hz = DEFAULT.fmin * 2 ** np.linspace(0, 6.1, 40)
+    n_lags = correlate(jnp.zeros(256, DTYPE), DEFAULT)[0].shape[-1]
+    ragged = 0.6 + 0.4 * np.random.default_rng(0).uniform(size=(50, 40, n_lags))
+    guess = jnp.broadcast_to(jnp.asarray(f0_hz, DTYPE), (50, 40))
+    refined = np.asarray(refine(guess, jnp.asarray(ragged, DTYPE), DEFAULT), np.float64)
+    assert np.mean(refined != guess) > 0.5
+    rate, limit, now = 4 * DEFAULT.sample_rate, np.zeros(40), f0_hz
+    for longest_s in (0.0075, 0.03):
+        periods = np.maximum(1, np.floor(longest_s * f0_hz * 2 ** (-80 / 1200)))
+        # One point and a half are the grid's and the parabola's.
+        reach = np.minimum(periods * (2 ** (40 / 1200) - 1), 0.4) + 1.5 * f0_hz / rate
+        limit = limit + 1200 * np.log2(1 / (1 - reach / periods))
+    assert (np.abs(cents(refined, now)) <= limit).all()
+
+
+# decoding
+
+
+def decode(logits, config=SMALL, **options):
+    return np.asarray(decode_pitch(jnp.asarray(logits, DTYPE), config, **options), np.float64)
+
+
+def bin_hz(b, config=SMALL):
+    return config.fmin * 2 ** (b / config.bins_per_octave)
+
+
+def test_pitch_is_the_mean_around_the_strongest_bin():
+    logits = np.full((3, SMALL.n_bins), -50.0)
+    logits[0, 40] = 5
+    logits[1, [60, 61, 63]] = np.log([0.5, 0.3, 0.4])  # the last is too far away to count
+    logits[2, [0, 1, 119]] = np.log([0.6, 0.2, 0.5])
+    expected = [bin_hz(40), bin_hz((0.5 * 60 + 0.3 * 61) / 0.8), bin_hz(0.2 / 0.8)]
+    np.testing.assert_allclose(cents(decode(logits), expected), 0, atol=0.01)
+    np.testing.assert_allclose(cents(decode(logits[0]), expected[0]), 0, atol=0.01)
+
+
+def test_pitch_is_looked_for_within_limits():
+    logits = np.full(SMALL.n_bins, -50.0)
+    logits[[30, 60, 90]] = 1, 3, 2
+    assert abs(cents(decode(logits, fmin=bin_hz(61)), bin_hz(90))) < 0.01
+    assert abs(cents(decode(logits, fmax=bin_hz(50)), bin_hz(30))) < 0.01
+    # Half a bin beyond a limit still counts, and the result lies within all the same.
+    assert decode(logits, fmin=bin_hz(60.4)) == pytest.approx(bin_hz(60.4), rel=1e-6)
+    assert decode(logits, fmin=bin_hz(10), fmax=bin_hz(59.6)) == pytest.approx(bin_hz(59.6))
+    assert abs(cents(decode(logits, fmin=bin_hz(60.6), fmax=5e3), bin_hz(90))) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"fmin": 200.0, "fmax": 200.0}, "`fmin` must be positive and below `fmax`, got 200.0"),
+        ({"fmin": 0.0}, "`fmin` must be positive and below `fmax`, got 0.0"),
+        ({"fmax": math.inf}, "below `fmax`, got 60.0 and inf Hz"),
+        ({"fmax": math.nan}, "below `fmax`, got 60.0 and nan Hz"),
+        ({"fmin": 3000.0, "fmax": 3900.0}, "leave some of the tracker's range, 60 to 1865 Hz"),
+    ],
+)
+def test_ranges_without_a_pitch_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        decode(np.zeros(SMALL.n_bins), **options)
+    with pytest.raises(ValueError, match=sentence):
+        jax.eval_shape(lambda audio: toy_tracker().track(audio, **options), jnp.zeros(500, DTYPE))
+
+
+def test_logits_of_another_config_are_refused():
+    with pytest.raises(
+        ValueError, match="`logits` and `config` must have the same number of bins, got 119"
+    ):
+        decode(np.zeros(119))
