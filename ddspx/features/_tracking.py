@@ -46,7 +46,7 @@ def track_pitch(
     ======= ============================================ ============== ====================
     method  what it is                                   range          looks ahead
     ======= ============================================ ============== ====================
-    ddspx   the network that ships with ddspx,           30 to 2210 Hz  64 ms
+    ddspx   the network that ships with ddspx,           30 to 2197 Hz  64 ms
             :class:`ddspx.models.pitch.PitchTracker`
     yin     the candidates of                            any            2 to 4 s
             :func:`ddspx.core.pitch_posterior`, joined
