@@ -20,6 +20,8 @@ _LOG_ZERO = math.log(np.finfo(np.float64).tiny)
 """Logarithm of the probability that stands for none: nothing is ruled out."""
 _CHUNK = 512
 _CHUNKS_PER_BLOCK = 16
+_MOVES = 32
+"""Moves up and down that are written out; the program does not grow with the hop beyond them."""
 
 
 class PitchTrack(NamedTuple):
@@ -329,9 +331,15 @@ def _forward(
     switched = jnp.maximum(leaving + model.log_stay, leaving[::-1] + model.log_switch)
     padded = jnp.pad(switched, ((0, 0), (reach, reach)), constant_values=-jnp.inf)
     best = jnp.maximum(switched, jnp.max(score) + _LOG_ZERO)
-    for d in range(1, reach + 1):
-        down, up = (padded[:, i : i + n_bins] for i in (reach - d, reach + d))
-        best = jnp.maximum(best, jnp.maximum(down, up) + float(model.log_steps[d]))
+    log_steps = jnp.asarray(model.log_steps, score.dtype)
+
+    def moved(d, best):
+        down, up = (
+            lax.dynamic_slice_in_dim(padded, i, n_bins, axis=1) for i in (reach - d, reach + d)
+        )
+        return jnp.maximum(best, jnp.maximum(down, up) + log_steps[d])
+
+    best = lax.fori_loop(1, reach + 1, moved, best, unroll=max(1, min(reach, _MOVES)))
     observation = jnp.stack([pitch, jnp.broadcast_to(unvoiced, pitch.shape)])
     after = jnp.where(is_first, 0, best) + observation
     # Only differences count; keeping the largest at 0 keeps their digits in long audio.

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -64,21 +65,23 @@ def best_path(log_observation, log_transition):
     return np.array(path[::-1])
 
 
-def test_pyin_is_its_definition():
+# 35.92 octaves per second are 5 semitones in 100 samples, which are 10 bins to either side.
+@pytest.mark.parametrize(("hop_length", "reach"), [(100, 10), (400, 44)])
+def test_pyin_is_its_definition(hop_length, reach):
     wobble = np.cumsum(320 + 40 * np.sin(np.arange(1200) / 150)) / 8000
     tone = np.sin(2 * np.pi * wobble) + 0.1 * noise(1200)
     audio, bins_per_octave = np.concatenate([tone, np.linspace(1, 2, 1200)]), 48
     n_bins = 1 + int(bins_per_octave * np.log2(5))
     grid = {"bins_per_octave": bins_per_octave, "n_bins": n_bins}
     options = {"sample_rate": 8000, "fmin": 200.0, "fmax": 1000.0}
-    frames = centred_frames(audio, 400, 100)
+    frames = centred_frames(audio, 400, hop_length)
     pitch = np.array([observation_of_frame(x, **options, **grid) for x in frames])
     voiced = np.clip(pitch.sum(axis=1), 0, 1)
     unvoiced = np.repeat((1 - voiced[:, None]) / n_bins, n_bins, axis=1)
     log_observation = np.log(np.concatenate([pitch, unvoiced], axis=1) + np.finfo(float).tiny)
-    # 35.92 octaves per second are 5 semitones in 100 samples: 10 bins to either side.
-    path = best_path(log_observation, dense(n_bins, 10))
-    track = core.pyin(jnp.asarray(audio), **SMALL, frame_length=400, bins_per_octave=48)
+    path = best_path(log_observation, dense(n_bins, reach))
+    sizes = {**SMALL, "hop_length": hop_length, "frame_length": 400}
+    track = core.pyin(jnp.asarray(audio), **sizes, bins_per_octave=48)
     assert_close(track.voiced_probability, voiced, scale=100)
     assert 0 < np.sum(path < n_bins) < len(path)
     np.testing.assert_array_equal(track.is_voiced, path < n_bins)
@@ -199,6 +202,15 @@ def test_a_plan_holds_all_frames_with_little_padding(frames):
     held = plan.blocks * plan.chunks * plan.chunk
     assert plan.chunk <= 512 and plan.chunks <= 16
     assert 0 <= held - frames < plan.blocks * plan.chunks + 512
+
+
+def test_the_program_does_not_grow_with_the_hop():
+    def size(hop_length):
+        options = {"sample_rate": RATE, "hop_length": hop_length, "fmin": 65.0, "fmax": 2093.0}
+        return len(jax.jit(partial(core.pyin, **options)).lower(jnp.zeros(RATE)).as_text())
+
+    # In a second the pitch can move from any bin to any other, in 10 ms to 40 of them.
+    assert size(RATE) < 2 * size(160)
 
 
 # Boundary
