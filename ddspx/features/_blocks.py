@@ -2,9 +2,22 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim
+
+
+def float32(audio: object) -> np.ndarray:
+    """Audio on the host; integers are refused, as their full scale is not 1."""
+    samples = np.asarray(audio)
+    if not jnp.issubdtype(samples.dtype, jnp.floating):
+        raise TypeError(
+            f"`audio` must be of floating point, got {samples.dtype}; divide integer audio by its "
+            "full scale, 32768 for int16."
+        )
+    at_least_ndim("audio", samples.shape, 1, "(*batch, samples)")
+    return samples.astype(np.float32, copy=False)
 
 
 def windows(
@@ -29,8 +42,7 @@ def windows(
     pending: list[np.ndarray] = []
     held, samples, first_frame = 0, 0, 0
     for block in blocks:
-        block = np.asarray(block, np.float32)
-        at_least_ndim("audio", block.shape, 1, "(*batch, samples)")
+        block = float32(block)
         if not pending:
             held = margin * hop
             pending = [np.zeros((*block.shape[:-1], held), np.float32)]

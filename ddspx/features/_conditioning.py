@@ -109,7 +109,7 @@ def conditioning_features(
       :class:`Features` of ``core.n_frames(samples, hop_length=hop_length)`` frames.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` not of floating point.
       ValueError: the range of pitch is empty or exceeds half of `sample_rate`.
 
     Properties:
@@ -158,7 +158,7 @@ def stream_features(
       :func:`conditioning_features`. Memory holds these, one block and some seconds of audio.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` not of floating point.
       ValueError: there is no block, or the range of pitch is empty or exceeds half of
         `sample_rate`.
 

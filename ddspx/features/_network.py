@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core
+from ddspx._typing import Array
 from ddspx.features._blocks import windows
 from ddspx.metrics import VOICED
 from ddspx.models.pitch import PitchTracker, load_pitch_tracker
@@ -79,6 +80,17 @@ def check_range(fmin: float, fmax: float) -> None:
         )
 
 
+def resampled(audio: Array | np.ndarray, sample_rate: int, target_rate: int) -> Array:
+    """`core.resample`, whose refusal here names what the caller gave, and a way out."""
+    try:
+        return core.resample(audio, orig_rate=sample_rate, target_rate=target_rate)
+    except ValueError as error:
+        raise ValueError(
+            f"`sample_rate` must be to the tracker's {target_rate} Hz as small numbers are, got "
+            f"{sample_rate}; resample the audio, or use the method 'yin' or 'pyin'."
+        ) from error
+
+
 @cache
 def _shipped() -> tuple[PitchTracker, Any]:
     model = load_pitch_tracker()
@@ -93,7 +105,7 @@ def _run_of(sample_rate: int, chunk: int, margin: int, fmin: float, fmax: float)
 
     @jax.jit
     def run(state, window):
-        audio = core.resample(window, orig_rate=sample_rate, target_rate=config.sample_rate)
+        audio = resampled(window, sample_rate, config.sample_rate)
         track = nnx.merge(graph, state).track_section(audio, fmin=fmin, fmax=fmax)
         return tuple(x[..., first : first + chunk] for x in track)
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Literal, get_args
 
 import jax
@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx._checks import at_least_ndim, one_of, positive_int
+from ddspx._checks import one_of, positive_int
 from ddspx._typing import Array, Float
+from ddspx.features._blocks import float32
 from ddspx.features._conditioning import FMIN, bridged, conditioning_features, pitch_range
-from ddspx.features._network import between
+from ddspx.features._network import between, resampled
 from ddspx.metrics import VOICED
 from ddspx.models.crepe import (
     N_BINS,
@@ -52,7 +53,7 @@ def track_pitch(
             :func:`ddspx.core.pitch_posterior`, joined
             by :func:`ddspx.core.viterbi`
     pyin    :func:`ddspx.core.pyin`                      any            all of the sound
-    crepe   CREPE "full", decoded by Viterbi; needs      32 to 1975 Hz  all of the sound
+    crepe   CREPE "full", decoded by Viterbi; needs      32 to 2005 Hz  all of the sound
             weights, see
             :func:`ddspx.models.crepe.load_crepe`;
             "crepe-tiny" is the smallest of them
@@ -75,9 +76,10 @@ def track_pitch(
 
     Raises:
       FileNotFoundError: `method` is one of CREPE and there are no weights.
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` not of floating point.
       ValueError: `method` is unknown, or the range of pitch is empty, exceeds half of
-        `sample_rate`, or is not one that the method hears.
+        `sample_rate`, or is not one that the method hears; or `sample_rate` is not to the 16 kHz
+        of "ddspx" and "crepe" as numbers up to 4096 are.
 
     Properties:
       Runs on the host: not for use under jit, vmap or grad. "ddspx" and "yin" take memory for
@@ -106,9 +108,7 @@ def track_pitch(
     sample_rate = positive_int("sample_rate", sample_rate)
     hop_length = positive_int("hop_length", hop_length)
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
-    heard = np.asarray(audio, np.float32)
-    at_least_ndim("audio", heard.shape, 1, "(*batch, samples)")
-    f0_hz, confidence = _OFFLINE[method](heard, sample_rate, hop_length, fmin, fmax)
+    f0_hz, confidence = _OFFLINE[method](float32(audio), sample_rate, hop_length, fmin, fmax)
     gated = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
     return bridged(gated, math.sqrt(fmin * fmax)), confidence
 
@@ -129,20 +129,38 @@ def _pyin(audio, sample_rate, hop_length, fmin, fmax):
 
 
 def _crepe(capacity, audio, sample_rate, hop_length, fmin, fmax):
+    bins_hz = _crepe_hz()
+    half = 2 ** (1 / 120)
+    bins = np.flatnonzero((bins_hz >= fmin / half) & (bins_hz <= fmax * half))
+    if not bins.size:
+        raise ValueError(
+            f"`fmin` and `fmax` must leave some of {bins_hz[0]:.0f} to {bins_hz[-1]:.0f} Hz, "
+            f"which is what CREPE hears, got {fmin} and {fmax}; use the method 'yin' or 'pyin'."
+        )
     # Ten milliseconds, unless the frames asked for are a whole number of samples apart.
     exact = hop_length * CREPE_RATE % sample_rate == 0
     hop = hop_length * CREPE_RATE // sample_rate if exact else CREPE_RATE // 100
     n_frames = core.n_frames(audio.shape[-1], hop_length=hop_length)
-    if sample_rate != CREPE_RATE:
-        audio = core.resample(audio, orig_rate=sample_rate, target_rate=CREPE_RATE)
     network = _crepe_network(capacity, os.environ.get(WEIGHTS_VARIABLE))
-    activation = crepe_activation(network, jnp.asarray(audio), hop_length=hop)
-    bins = bins_to_hz(jnp.eye(N_BINS), jnp.arange(N_BINS))
-    heard = (bins >= fmin * 2 ** (-1 / 120)) & (bins <= fmax * 2 ** (1 / 120))
-    activation = jnp.where(heard.reshape((1,) * (activation.ndim - 1) + (-1,)), activation, 0)
-    f0_hz, confidence = map(np.asarray, decode_crepe(activation, decoder="viterbi"))
+    track = _crepe_track(network, audio, sample_rate, hop, (int(bins[0]), int(bins[-1])))
     position = np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop)
-    return between(f0_hz, confidence, position)
+    return between(*map(np.asarray, track), position)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _crepe_track(network, audio, sample_rate, hop_length, ends):
+    """Pitch and confidence at hops of 16 kHz, by the path through the bins from end to end."""
+    if sample_rate != CREPE_RATE:
+        audio = resampled(audio, sample_rate, CREPE_RATE)
+    activation = crepe_activation(network, audio, hop_length=hop_length)
+    number = np.arange(N_BINS).reshape((1,) * (activation.ndim - 1) + (-1,))
+    heard = (number >= ends[0]) & (number <= ends[1])
+    return decode_crepe(jnp.where(heard, activation, 0), decoder="viterbi")
+
+
+@cache
+def _crepe_hz():
+    return np.asarray(bins_to_hz(jnp.eye(N_BINS), jnp.arange(N_BINS)))
 
 
 @lru_cache(maxsize=1)
