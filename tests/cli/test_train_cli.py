@@ -1,0 +1,111 @@
+"""Training and evaluation from the command line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from toy_instrument import save_toy_instrument
+from training_data import HOP as TRAINED_HOP, SAMPLE_RATE as TRAINED_RATE, write_dataset
+
+from ddspx.cli import main
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("datasets") / "glide"
+    return write_dataset(folder, {"train": 4, "valid": 1, "test": 2})
+
+
+@pytest.fixture(scope="module")
+def trained_rates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "toy"
+    return save_toy_instrument(folder, sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
+
+
+def test_evaluation_prints_a_table_and_writes_the_same_numbers(
+    dataset, trained_rates, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    path = tmp_path / "numbers.json"
+    arguments = ["evaluate", trained_rates, dataset, "--baselines", "--json", path]
+    assert main([str(argument) for argument in arguments]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    measured = json.loads(path.read_text())
+    assert [row["name"] for row in measured] == ["model", "untrained", "additive"]
+    for row in measured:
+        assert row["examples"] == 4
+        (line,) = (
+            line for line in said.out.splitlines() if line.strip("│ ").startswith(row["name"])
+        )
+        means = [float(mean) for mean in re.findall(r"(\S+) ±", line)]
+        names = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones", "f0_outlier_share")
+        for mean, name in zip(means, names, strict=True):
+            value = row[name]
+            np.testing.assert_allclose(mean, value["mean"], atol=0.0051)
+            assert not value["low"] > value["mean"] and not value["mean"] > value["high"]
+    assert "4 examples" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_evaluation_at_other_rates_is_refused(dataset, instrument, tmp_path, capsys):
+    path = tmp_path / "numbers.json"
+    arguments = ["evaluate", instrument, dataset, "--json", path]
+    assert main([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert "`sample_rate` 8000 and the model has 16000" in said.err
+    assert not path.exists()
+
+
+def test_training_passes_its_options_on_and_says_where_it_ended(
+    dataset, tmp_path, capsys, monkeypatch
+):
+    from ddspx.cli import _train
+    from ddspx.training import TrainResult
+
+    called = {}
+
+    def train(dataset, output, *, model, config):
+        called.update(dataset=dataset, output=output, model=model, config=config)
+        return TrainResult(3, Best(2, 1.0), called["config"].steps == 3)
+
+    from ddspx.training._loop import Best
+
+    monkeypatch.setattr(_train, "train_autoencoder", train)
+    output = tmp_path / "model"
+    arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
+    arguments += ["--learning-rate", "0.01", "--seed", "5"]
+    assert main([*map(str, arguments), "--steps", "3"]) == 0
+    assert capsys.readouterr().out == f"Ended at step 3: {output} holds the weights of step 2.\n"
+    assert called["dataset"] == dataset and called["output"] == output
+    config = called["config"]
+    assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
+    # The rates are the dataset's where none are asked for.
+    model = called["model"]
+    assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
+    assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
+    assert "step 2; the same command goes on from here." in capsys.readouterr().out
+    assert called["model"].sample_rate == 16_000
+
+
+def test_training_at_other_rates_is_refused(dataset, tmp_path, capsys):
+    arguments = ["train", dataset, "-o", tmp_path / "model", "--preset", "tiny"]
+    assert main([*map(str, arguments), "--hop-length", "40"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert "`hop_length` 80 and the model has 40" in said.err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_training_writes_a_model_that_plays(dataset, recording, tmp_path, capsys):
+    model = tmp_path / "model"
+    arguments = ["train", dataset, "-o", model, "--preset", "tiny", "--steps", "2"]
+    assert main([*map(str, arguments), "--batch-size", "2"]) == 0
+    assert f"Ended at step 2: {model} holds the weights of step 2.\n" in capsys.readouterr().out
+    arguments = ["transfer", recording, "--to", model, "-o", tmp_path / "out.wav"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert soundfile.info(tmp_path / "out.wav").samplerate == TRAINED_RATE
