@@ -37,7 +37,7 @@ class Sound(NamedTuple):
     Attributes:
       title: written above it.
       audio: its samples, or consecutive blocks of them, for what is too long to be held.
-      f0_hz: its pitch, on equally spaced frames from the first sample to the last.
+      f0_hz: its pitch, on the frame rule.
       f0_confidence: how sure the pitch is; only frames from `metrics.VOICED` on are drawn.
       loudness_db: its loudness, on the same frames; of no use to :func:`plot_pitch`.
       n_samples: how many samples the blocks hold; of no use with an array.
@@ -51,7 +51,7 @@ class Sound(NamedTuple):
     n_samples: int | None = None
 
 
-def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
+def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -> "Figure":
     """Draws sounds side by side: the spectrogram with the pitch on it, and the loudness.
 
     A column of the spectrogram is the mean power over its span. Memory does not grow with the
@@ -60,6 +60,7 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
     Args:
       sounds: one or more, for example a recording and what an instrument made of it.
       sample_rate: samples per second of all.
+      hop_length: samples from one frame of pitch and loudness to the next, of all.
 
     Returns:
       A matplotlib figure.
@@ -75,23 +76,25 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int) -> "Figure":
     axes = figure.subplots(
         2, len(sounds), squeeze=False, sharex="col", sharey="row", height_ratios=(3, 1)
     )
+    frame_s = hop_length / sample_rate
     for (above, below), sound in zip(axes.T, sounds, strict=True):
         if sound.loudness_db is None:
             raise ValueError(f"`loudness_db` of {sound.title!r} must be given, got None.")
-        _draw_pitch(above, sound, sample_rate)
-        below.plot(_seconds(sound, sample_rate), sound.loudness_db, linewidth=1)
+        _draw_pitch(above, sound, sample_rate, frame_s)
+        below.plot(np.arange(sound.f0_hz.size) * frame_s, sound.loudness_db, linewidth=1)
         below.set_xlabel("time (s)")
     axes[0, 0].set_ylabel("frequency (Hz)")
     axes[1, 0].set_ylabel("loudness (dB)")
     return figure
 
 
-def plot_pitch(sound: Sound, *, sample_rate: int) -> "Figure":
+def plot_pitch(sound: Sound, *, sample_rate: int, hop_length: int) -> "Figure":
     """Draws the pitch of a sound on its spectrogram, and how sure it is below.
 
     Args:
       sound: what was tracked.
       sample_rate: samples per second.
+      hop_length: samples from one frame of the pitch to the next.
 
     Returns:
       A matplotlib figure.
@@ -102,9 +105,10 @@ def plot_pitch(sound: Sound, *, sample_rate: int) -> "Figure":
     """
     figure = _figure(width=12.0, height=6.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    _draw_pitch(above, sound, sample_rate)
+    frame_s = hop_length / sample_rate
+    _draw_pitch(above, sound, sample_rate, frame_s)
     above.set_ylabel("frequency (Hz)")
-    below.plot(_seconds(sound, sample_rate), sound.f0_confidence, linewidth=0.8)
+    below.plot(np.arange(sound.f0_hz.size) * frame_s, sound.f0_confidence, linewidth=0.8)
     below.axhline(VOICED, color="gray", linestyle="--", linewidth=0.8)
     below.set_ylim(-0.05, 1.05)
     below.set_yticks([0, VOICED, 1])
@@ -159,20 +163,15 @@ def _figure(*, width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_pitch(axes: "Axes", sound: Sound, sample_rate: int) -> None:
+def _draw_pitch(axes: "Axes", sound: Sound, sample_rate: int, frame_s: float) -> None:
     """The spectrogram, with the pitch on it where it is sure."""
     _draw_spectrogram(axes, sound, sample_rate)
     sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
     # Points, because a line would draw leaps that are not there, and no single frames.
-    axes.plot(_seconds(sound, sample_rate), sure, ".", color="cyan", markersize=1.5)
+    axes.plot(np.arange(sure.size) * frame_s, sure, ".", color="cyan", markersize=1.5)
     axes.set_ylim(bottom=np.nanmin(sure / 1.1, initial=_LOWEST_HZ))
     axes.set_title(sound.title, parse_math=False)
     axes.set_xlim(0, _n_samples(sound) / sample_rate)
-
-
-def _seconds(sound: Sound, sample_rate: int) -> Float[np.ndarray, " frames"]:
-    """Times of the frames of pitch and loudness."""
-    return np.linspace(0, _n_samples(sound) / sample_rate, sound.f0_hz.size)
 
 
 def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int) -> None:

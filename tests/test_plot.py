@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from helpers import sine
 
-from ddspx import plot
+from ddspx import core, plot
+
+HOP = 80
+RATES = {"sample_rate": 8000, "hop_length": HOP}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
 
@@ -15,7 +18,7 @@ def matplotlib():
 
 
 def sound(f0_hz, seconds=1.0, sample_rate=8000):
-    frames = round(seconds * 100) + 1
+    frames = core.n_frames(round(seconds * sample_rate), hop_length=HOP)
     return plot.Sound(
         f"{f0_hz} Hz",
         sine(f0_hz, round(seconds * sample_rate), sample_rate=sample_rate),
@@ -26,7 +29,7 @@ def sound(f0_hz, seconds=1.0, sample_rate=8000):
 
 
 def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it():
-    figure = plot.plot_sounds([sound(1000), sound(3000)], sample_rate=8000)
+    figure = plot.plot_sounds([sound(1000), sound(3000)], **RATES)
     above = figure.axes[:2]
     for axes, f0_hz in zip(above, (1000, 3000), strict=True):
         (image,), (line,) = axes.collections, axes.lines
@@ -42,7 +45,7 @@ def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it
 
 
 def test_a_long_sound_has_no_more_columns_than_a_screen():
-    figure = plot.plot_sounds([sound(440, seconds=200.0)], sample_rate=8000)
+    figure = plot.plot_sounds([sound(440, seconds=200.0)], **RATES)
     assert figure.axes[0].collections[0].get_array().shape[1] <= 600
 
 
@@ -51,7 +54,7 @@ def test_a_column_is_the_mean_power_of_its_span():
     # Two thirds of every column are silent; of single frames most would be all or nothing.
     audio[np.arange(audio.size) % 4000 > 1333] = 0.0
     still = np.zeros(2)
-    figure = plot.plot_sounds([plot.Sound("bursts", audio, *[still] * 3)], sample_rate=8000)
+    figure = plot.plot_sounds([plot.Sound("bursts", audio, *[still] * 3)], **RATES)
     levels = figure.axes[0].collections[0].get_array().max(axis=0)
     assert np.ptp(levels[1:-1]) < 3
 
@@ -64,17 +67,17 @@ def test_blocks_are_drawn_as_the_whole_would_be():
         *whole[2:5],
         n_samples=whole.audio.size,
     )
-    figure = plot.plot_sounds([whole, blocks], sample_rate=8000)
+    figure = plot.plot_sounds([whole, blocks], **RATES)
     first, second = (axes.collections[0] for axes in figure.axes[:2])
     np.testing.assert_allclose(first.get_array(), second.get_array(), atol=1e-9)
     np.testing.assert_array_equal(first.get_coordinates(), second.get_coordinates())
     with pytest.raises(ValueError, match="`n_samples` of 'endless' must be given"):
-        plot.plot_sounds([plot.Sound("endless", iter([]), *whole[2:5])], sample_rate=8000)
+        plot.plot_sounds([plot.Sound("endless", iter([]), *whole[2:5])], **RATES)
 
 
 def test_pitch_is_drawn_on_the_spectrogram_and_its_confidence_below():
     tracked = sound(1000)._replace(loudness_db=None)
-    above, below = plot.plot_pitch(tracked, sample_rate=8000).axes
+    above, below = plot.plot_pitch(tracked, **RATES).axes
     assert (above.get_title(), above.get_yscale()) == ("1000 Hz", "log")
     assert (above.get_xlim(), above.get_ylim()) == ((0, 1), (40, 4000))
     levels = above.collections[0].get_array()
@@ -87,26 +90,41 @@ def test_pitch_is_drawn_on_the_spectrogram_and_its_confidence_below():
     np.testing.assert_array_equal(confidence.get_data(), [seconds, tracked.f0_confidence])
     assert set(threshold.get_ydata()) == {0.5}
     with pytest.raises(ValueError, match="`loudness_db` of '1000 Hz' must be given"):
-        plot.plot_sounds([tracked], sample_rate=8000)
+        plot.plot_sounds([tracked], **RATES)
+
+
+def test_a_frame_is_drawn_where_it_was_heard():
+    """Of a sound that ends between two frames too."""
+    audio, still = sine(440, 11_999, sample_rate=8000), np.full(2, 440.0)
+    for figure in (
+        plot.plot_pitch(
+            plot.Sound("long hop", audio, still, still), sample_rate=8000, hop_length=8000
+        ),
+        plot.plot_sounds(
+            [plot.Sound("long hop", audio, *[still] * 3)], sample_rate=8000, hop_length=8000
+        ),
+    ):
+        for axes in figure.axes:
+            np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])
 
 
 def test_a_pitch_under_the_axis_widens_it():
     low = sound(30)
     for figure in (
-        plot.plot_pitch(low, sample_rate=8000),
-        plot.plot_sounds([low], sample_rate=8000),
+        plot.plot_pitch(low, **RATES),
+        plot.plot_sounds([low], **RATES),
     ):
         assert 25 < figure.axes[0].get_ylim()[0] < 30
 
 
 def test_a_title_is_no_formula(tmp_path):
-    figure = plot.plot_pitch(sound(440)._replace(title="$x^{$.wav"), sample_rate=8000)
+    figure = plot.plot_pitch(sound(440)._replace(title="$x^{$.wav"), **RATES)
     figure.savefig(tmp_path / "picture.png")
 
 
 def test_silence_is_drawn_dark():
     nothing = plot.Sound("nothing", np.zeros(8000), *[np.zeros(11)] * 3)
-    figure = plot.plot_sounds([nothing], sample_rate=8000)
+    figure = plot.plot_sounds([nothing], **RATES)
     image = figure.axes[0].collections[0]
     assert image.get_array().max() < image.get_clim()[0]
 
@@ -125,7 +143,7 @@ def test_training_curves_of_one_name_share_a_panel():
 
 def test_nothing_to_draw_is_said():
     with pytest.raises(ValueError, match="`sounds` must hold at least one"):
-        plot.plot_sounds([], sample_rate=8000)
+        plot.plot_sounds([], **RATES)
     with pytest.raises(ValueError, match="`records` must hold numbers"):
         plot.plot_training([{"step": 1}])
 
@@ -133,4 +151,4 @@ def test_nothing_to_draw_is_said():
 def test_a_missing_matplotlib_is_explained(monkeypatch):
     monkeypatch.setattr(plot, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'ddspx\[plot\]'"):
-        plot.plot_sounds([sound(440)], sample_rate=8000)
+        plot.plot_sounds([sound(440)], **RATES)

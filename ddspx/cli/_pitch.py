@@ -138,7 +138,8 @@ def _write(
             sound = Sound(
                 recording.name, _blocks(recording), f0_hz, confidence, n_samples=n_samples
             )
-            plot_pitch(sound, sample_rate=_SAMPLE_RATE).savefig(picture, format="png")
+            figure = plot_pitch(sound, sample_rate=_SAMPLE_RATE, hop_length=hop_length)
+            figure.savefig(picture, format="png")
     voiced = float((confidence >= VOICED).mean())
     return f"{files[0]}: {n_samples / _SAMPLE_RATE:.2f} s, {voiced:.0%} voiced"
 

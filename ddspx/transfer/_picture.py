@@ -48,7 +48,7 @@ def picture(recording: str | Path, output: str | Path, report: TransferReport) -
         )
         for path, features in tracks.items()
     ]
-    return plot_sounds(sounds, sample_rate=report.sample_rate)
+    return plot_sounds(sounds, sample_rate=report.sample_rate, hop_length=report.hop_length)
 
 
 def _asked(played: Playable) -> tuple[Float[np.ndarray, " frames"], ...]:
