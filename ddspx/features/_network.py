@@ -80,7 +80,7 @@ def check_range(fmin: float, fmax: float) -> None:
         )
 
 
-def resampled(audio: Array | np.ndarray, sample_rate: int, target_rate: int) -> Array:
+def resampled(audio: Array, sample_rate: int, target_rate: int) -> Array:
     """`core.resample`, whose refusal here names what the caller gave, and a way out."""
     try:
         return core.resample(audio, orig_rate=sample_rate, target_rate=target_rate)

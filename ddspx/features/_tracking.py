@@ -142,9 +142,10 @@ def _crepe(capacity, audio, sample_rate, hop_length, fmin, fmax):
     hop = hop_length * CREPE_RATE // sample_rate if exact else CREPE_RATE // 100
     n_frames = core.n_frames(audio.shape[-1], hop_length=hop_length)
     network = _crepe_network(capacity, os.environ.get(WEIGHTS_VARIABLE))
-    track = _crepe_track(network, audio, sample_rate, hop, (int(bins[0]), int(bins[-1])))
+    ends = int(bins[0]), int(bins[-1])
+    f0_hz, confidence = map(np.asarray, _crepe_track(network, audio, sample_rate, hop, ends))
     position = np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop)
-    return between(*map(np.asarray, track), position)
+    return between(f0_hz, confidence, position)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
