@@ -14,6 +14,53 @@ _SLANEY_HZ_PER_MEL = 200 / 3
 _SLANEY_CORNER_HZ = 1000.0
 _SLANEY_CORNER_MEL = _SLANEY_CORNER_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_STEP = math.log(6.4) / 27
+# Glasberg and Moore's bandwidth of hearing, see `hz_to_erb`.
+_ERB_HZ, _ERB_SLOPE = 24.7, 0.108
+
+FrequencyScale = Literal["mel", "slaney", "erb", "bark", "linear", "log"]
+_SCALES = ("mel", "slaney", "erb", "bark", "linear", "log")
+
+
+def frequency_grid(n: int, *, fmin: float, fmax: float, scale: FrequencyScale) -> np.ndarray:
+    r"""Frequencies at equal distances on a scale of hearing, both ends included.
+
+    .. math:: f_i = s^{-1}\bigl(s(f_0) + \tfrac{i}{n - 1} (s(f_1) - s(f_0))\bigr)
+
+    Args:
+      n: number of frequencies, 2 or more. Static, as everything here.
+      fmin: the first, in Hz, at least 0; above 0 for ``log``.
+      fmax: the last, in Hz.
+      scale: ``mel`` (HTK's, :func:`hz_to_mel`), ``slaney`` (mel, linear below 1 kHz), ``erb``
+        (ERB-rate: the integral of 1 / :func:`hz_to_erb`), ``bark`` (:func:`hz_to_bark`),
+        ``linear`` or ``log``.
+
+    Returns:
+      A NumPy array of n frequencies in Hz, float64: centres of bands, or, with n two more than
+      there are bands, corners for :func:`triangular_response`.
+
+    Raises:
+      TypeError: `n` is not an int.
+      ValueError: `n` is below 2, `scale` is unknown, or not ``0 <= fmin < fmax``.
+
+    Example:
+      >>> from ddspx import core
+      >>> core.frequency_grid(4, fmin=0.0, fmax=500.0, scale="mel").round(3).tolist()
+      [0.0, 137.772, 302.66, 500.0]
+    """
+    if positive_int("n", n) < 2:
+        raise ValueError(f"`n` must be at least 2, got {n}: both ends are included.")
+    one_of("scale", scale, _SCALES)
+    if not 0 <= fmin < fmax < math.inf or (scale == "log" and fmin == 0):
+        least = "above 0" if scale == "log" else "at least 0"
+        raise ValueError(
+            f"`fmin` must be {least} and below `fmax` on the scale {scale!r}, got {fmin} and "
+            f"{fmax} Hz."
+        )
+    forward, backward = _scale(scale)
+    ends = forward(np.array([fmin, fmax], np.float64))
+    grid = backward(np.linspace(ends[0], ends[1], n))
+    grid[[0, -1]] = fmin, fmax
+    return grid
 
 
 def mel_filterbank(
@@ -86,8 +133,8 @@ def _mel_filterbank(
     norm: str | None,
     dtype: np.dtype,
 ) -> np.ndarray:
-    mels = np.linspace(_hz_to_mel(fmin, htk), _hz_to_mel(fmax, htk), n_mels + 2)
-    corners = _mel_to_hz(mels, htk)[:, None]
+    scale = "mel" if htk else "slaney"
+    corners = frequency_grid(n_mels + 2, fmin=fmin, fmax=fmax, scale=scale)[:, None]
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
@@ -99,16 +146,28 @@ def _mel_filterbank(
     return filters
 
 
-def _hz_to_mel(frequency_hz: float, htk: bool) -> float:
-    if htk:
-        return 2595 * math.log10(1 + frequency_hz / 700)
-    if frequency_hz < _SLANEY_CORNER_HZ:
-        return frequency_hz / _SLANEY_HZ_PER_MEL
-    return _SLANEY_CORNER_MEL + math.log(frequency_hz / _SLANEY_CORNER_HZ) / _SLANEY_STEP
+def _scale(name: str):
+    """The scale and its inverse, in float64."""
+    return {
+        "mel": (lambda f: np.log1p(f / 700), lambda x: 700 * np.expm1(x)),
+        "slaney": (_hz_to_slaney, _slaney_to_hz),
+        "erb": (
+            lambda f: np.log1p(_ERB_SLOPE / _ERB_HZ * f),
+            lambda x: _ERB_HZ / _ERB_SLOPE * np.expm1(x),
+        ),
+        "bark": (lambda f: f / (1960 + f), lambda x: 1960 * x / (1 - x)),
+        "linear": (lambda f: f, lambda x: x),
+        "log": (np.log, np.exp),
+    }[name]
 
 
-def _mel_to_hz(mels: np.ndarray, htk: bool) -> np.ndarray:
-    if htk:
-        return 700 * (10 ** (mels / 2595) - 1)
-    above = _SLANEY_CORNER_HZ * np.exp(_SLANEY_STEP * (mels - _SLANEY_CORNER_MEL))
-    return np.where(mels < _SLANEY_CORNER_MEL, _SLANEY_HZ_PER_MEL * mels, above)
+def _hz_to_slaney(frequencies_hz: np.ndarray) -> np.ndarray:
+    above = np.log(np.maximum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_CORNER_HZ)
+    below = np.minimum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_HZ_PER_MEL
+    return below + above / _SLANEY_STEP
+
+
+def _slaney_to_hz(mels: np.ndarray) -> np.ndarray:
+    above = np.maximum(mels - _SLANEY_CORNER_MEL, 0)
+    below = np.minimum(mels, _SLANEY_CORNER_MEL) * _SLANEY_HZ_PER_MEL
+    return below * np.exp(_SLANEY_STEP * above)

@@ -1,0 +1,229 @@
+"""Families of band filters with differentiable corners: triangles, Gabor, windowed sinc."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
+from ddspx._typing import Array, Complex, Float
+
+
+def triangular_response(
+    frequencies_hz: Float[Array, " frequencies"], corners_hz: Float[Array, "*batch corners"]
+) -> Float[Array, "*batch bands frequencies"]:
+    r"""Triangles between corners, half overlapping, of height 1.
+
+    .. math:: T_m(f) = \max\Bigl(0, \min\Bigl(\frac{f - c_{m-1}}{c_m - c_{m-1}},
+        \frac{c_{m+1} - f}{c_{m+1} - c_m}\Bigr)\Bigr)
+
+    Args:
+      frequencies_hz: where the response is wanted, in Hz.
+      corners_hz: rising frequencies in Hz, two more than there are bands.
+
+    Returns:
+      Weights for a power spectrum.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: there are fewer than three corners.
+
+    Properties:
+      Differentiable in both arrays but at the corners themselves. A band whose triangle holds
+      none of the frequencies is zero, and so is its gradient.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f, corners = jnp.array([0.0, 50.0, 100.0, 300.0]), jnp.array([0.0, 100.0, 500.0])
+      >>> core.triangular_response(f, corners).tolist()
+      [[0.0, 0.5, 1.0, 0.5]]
+
+    References:
+      :func:`mel_filterbank` without norm, where the corners are fixed. TensorFlow's triangles
+      (and so LEAF's) are linear in mel instead.
+    """
+    frequencies_hz, corners_hz = floats(frequencies_hz=frequencies_hz, corners_hz=corners_hz)
+    at_least_ndim("corners_hz", corners_hz.shape, 1, "(*batch, corners)")
+    if corners_hz.shape[-1] < 3:
+        raise ValueError(
+            f"`corners_hz` must hold at least 3 frequencies, got {corners_hz.shape[-1]}: a band "
+            "needs two ends and a peak."
+        )
+    row = frequencies_hz.reshape((1,) * corners_hz.ndim + (-1,))
+    corners = corners_hz[..., None]
+    left, peak, right = corners[..., :-2, :], corners[..., 1:-1, :], corners[..., 2:, :]
+    rising, falling = (row - left) / (peak - left), (right - row) / (right - peak)
+    return jnp.maximum(jnp.minimum(rising, falling), 0)
+
+
+def gabor_response(
+    frequencies_hz: Float[Array, " frequencies"],
+    centers_hz: Float[Array, "*batch bands"],
+    bandwidths_hz: Float[Array, "*batch bands"],
+) -> Float[Array, "*batch bands frequencies"]:
+    r"""Frequency response of complex Gabor filters with a gain of 1 at their centres.
+
+    .. math:: G(f) = e^{-\frac12 (f - c)^2 / \sigma^2}, \qquad \sigma = B / \sqrt\pi
+
+    so that B is the equivalent rectangular bandwidth.
+
+    Args:
+      frequencies_hz: where the response is wanted, in Hz, of either sign.
+      centers_hz: centre of each band, in Hz.
+      bandwidths_hz: equivalent rectangular bandwidth of each, in Hz, above 0.
+
+    Returns:
+      The response, real: the filters have no delay. Its square is what the band passes of a
+      power spectrum.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: the batch axes do not broadcast.
+
+    Properties:
+      Differentiable in all arrays; far from the centre the gradient vanishes with the response.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f, c, b = jnp.array([900.0, 1000.0]), jnp.array([1000.0]), jnp.array([100.0])
+      >>> [round(v, 3) for v in core.gabor_response(f, c, b)[0].tolist()]
+      [0.208, 1.0]
+
+    References:
+      Zeghidour et al., `LEAF <https://arxiv.org/abs/2101.08596>`_, ICLR 2021, whose parameters
+      are :math:`2 \pi c / f_s` and :math:`f_s / (2 \pi \sigma)`, and whose gain falls with the
+      bandwidth.
+    """
+    frequencies_hz, centers_hz, bandwidths_hz = _bands(
+        frequencies_hz=frequencies_hz, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz
+    )
+    row = frequencies_hz.reshape((1,) * centers_hz.ndim + (-1,))
+    distance = (row - centers_hz[..., None]) / bandwidths_hz[..., None]
+    return jnp.exp(-0.5 * math.pi * jnp.square(distance))
+
+
+def gabor_impulse_response(
+    centers_hz: Float[Array, "*batch bands"],
+    bandwidths_hz: Float[Array, "*batch bands"],
+    *,
+    sample_rate: int,
+    win_length: int,
+) -> Complex[Array, "*batch bands taps"]:
+    r"""Impulse response of the filters of :func:`gabor_response`, around the middle tap.
+
+    .. math:: g[k] = \frac{\sqrt{2 \pi}\, \sigma}{f_s}\,
+        e^{-\frac12 (2 \pi \sigma k / f_s)^2} e^{2 \pi j c k / f_s}, \qquad |k| \le (W - 1) / 2
+
+    Args:
+      centers_hz: centre of each band, in Hz.
+      bandwidths_hz: equivalent rectangular bandwidth of each, in Hz, above 0.
+      sample_rate: samples per second. Static.
+      win_length: number of taps, odd; from ``3 * sample_rate / bandwidth`` on, the ends that
+        are cut off are below -100 dB. Static.
+
+    Returns:
+      Taps, complex of the inputs' precision: ``fft_convolve(audio, taps, mode="same")`` of the
+      real and of the imaginary part has no delay.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: `win_length` is even, a size is not positive, or the batch axes do not
+        broadcast.
+
+    Properties:
+      Differentiable in both arrays. Static: the sizes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> taps = core.gabor_impulse_response(
+      ...     jnp.array([1000.0]), jnp.array([400.0]), sample_rate=16000, win_length=201
+      ... )
+      >>> round(float(abs(taps).sum()), 3)
+      1.0
+
+    References:
+      :func:`gabor_response`.
+    """
+    centers_hz, bandwidths_hz = _bands(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
+    lags = _lags(win_length, centers_hz)
+    width = (math.sqrt(2.0) / sample_rate) * bandwidths_hz[..., None]
+    envelope = width * jnp.exp(-math.pi * jnp.square(width * lags))
+    phase = (2 * math.pi / positive_int("sample_rate", sample_rate)) * centers_hz[..., None] * lags
+    return jax.lax.complex(envelope * jnp.cos(phase), envelope * jnp.sin(phase))
+
+
+def sinc_bandpass(
+    low_hz: Float[Array, "*batch bands"],
+    high_hz: Float[Array, "*batch bands"],
+    *,
+    sample_rate: int,
+    win_length: int = 251,
+) -> Float[Array, "*batch bands taps"]:
+    r"""Band-pass filters with two corners in Hz: windowed sincs, as SincNet learns them.
+
+    .. math:: h[k] = w[k] \left( \frac{2 f_2}{f_s} \operatorname{sinc} \frac{2 f_2 k}{f_s} -
+        \frac{2 f_1}{f_s} \operatorname{sinc} \frac{2 f_1 k}{f_s} \right), \qquad
+        w[k] = 0.54 + 0.46 \cos(2 \pi k / W)
+
+    Args:
+      low_hz: lower corner of each band, in Hz: the gain there is one half.
+      high_hz: upper corner, in Hz, above it and up to half of `sample_rate`.
+      sample_rate: samples per second. Static.
+      win_length: number of taps, odd. The transitions are ``3.3 * sample_rate / win_length`` Hz
+        wide; a band that is narrower does not reach a gain of 1. Static.
+
+    Returns:
+      Taps, symmetric around the middle one.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: `win_length` is even, a size is not positive, or the batch axes do not
+        broadcast.
+
+    Properties:
+      Differentiable in both corners. Static: the sizes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> low_hz, high_hz = jnp.array([1000.0]), jnp.array([3000.0])
+      >>> taps = core.sinc_bandpass(low_hz, high_hz, sample_rate=8000, win_length=5)
+      >>> [round(v, 3) for v in taps[0, ::2].tolist()]
+      [-0.053, 0.5, -0.053]
+
+    References:
+      Ravanelli and Bengio, `SincNet <https://arxiv.org/abs/1808.00158>`_, SLT 2018, which divides
+      the taps by twice the bandwidth, so that its gain is 0.5 / bandwidth; LEAF's copy divides
+      them by their largest.
+    """
+    low_hz, high_hz = _bands(low_hz=low_hz, high_hz=high_hz)
+    lags = _lags(win_length, low_hz)
+    window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
+    low, high = (
+        (2 / positive_int("sample_rate", sample_rate)) * hz[..., None] for hz in (low_hz, high_hz)
+    )
+    return (high * jnp.sinc(high * lags) - low * jnp.sinc(low * lags)) * window
+
+
+def _bands(**arrays: Array) -> list[Array]:
+    """Float arrays of one dtype; those of the bands, of one shape."""
+    out = dict(zip(arrays, floats(**arrays), strict=True))
+    bands = {name: array for name, array in out.items() if name != "frequencies_hz"}
+    for name, array in bands.items():
+        at_least_ndim(name, array.shape, 1, "(*batch, bands)")
+    shape = broadcast_batch(**{name: array.shape for name, array in bands.items()})
+    return [jnp.broadcast_to(x, shape) if name in bands else x for name, x in out.items()]
+
+
+def _lags(win_length: int, like: Array) -> np.ndarray:
+    """Distances from the middle tap, along a new last axis."""
+    if positive_int("win_length", win_length) % 2 == 0:
+        raise ValueError(
+            f"`win_length` must be odd, got {win_length}; the middle tap has no delay."
+        )
+    lags = np.arange(win_length) - win_length // 2
+    return lags.reshape((1,) * like.ndim + (-1,)).astype(like.dtype)
