@@ -15,12 +15,14 @@ from ddspx.core._numerics import (
     safe_sqrt as safe_sqrt,
 )
 
-# Scaling of network outputs
+# Scaling of network outputs and inputs
 from ddspx.core._scaling import (
     exp_sigmoid as exp_sigmoid,
     frequencies_critical_bands as frequencies_critical_bands,
     frequencies_sigmoid as frequencies_sigmoid,
     frequencies_softmax as frequencies_softmax,
+    mu_law_decode as mu_law_decode,
+    mu_law_encode as mu_law_encode,
     soft_limit as soft_limit,
     sym_exp_sigmoid as sym_exp_sigmoid,
 )
@@ -51,13 +53,56 @@ from ddspx.core._upsampling import (
     upsample as upsample,
 )
 
+# Augmentation of features
+from ddspx.core.analysis._augment import mixup as mixup, spec_augment as spec_augment
+
+# Filters of bands
+from ddspx.core.analysis._bandpass import (
+    gabor_impulse_response as gabor_impulse_response,
+    gabor_response as gabor_response,
+    sinc_bandpass as sinc_bandpass,
+    triangular_response as triangular_response,
+)
+
+# Features of a spectrum
+from ddspx.core.analysis._classic import (
+    classic_log_mel as classic_log_mel,
+    classic_mfcc as classic_mfcc,
+)
+from ddspx.core.analysis._features import (
+    cepstral_coefficients as cepstral_coefficients,
+    delta as delta,
+    mel_spectrogram as mel_spectrogram,
+    mfcc as mfcc,
+)
+
 # Spectra and loudness
-from ddspx.core.analysis._filterbanks import mel_filterbank as mel_filterbank
+from ddspx.core.analysis._filterbanks import (
+    frequency_grid as frequency_grid,
+    mel_filterbank as mel_filterbank,
+)
+from ddspx.core.analysis._gammatone import (
+    GammatoneState as GammatoneState,
+    gammatone_filter as gammatone_filter,
+    gammatone_filter_init as gammatone_filter_init,
+    gammatone_filter_step as gammatone_filter_step,
+    gammatone_impulse_response as gammatone_impulse_response,
+    gammatone_response as gammatone_response,
+    spectnet_impulse_response as spectnet_impulse_response,
+)
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
     power_db as power_db,
     rms as rms,
+)
+
+# Gain control of each band
+from ddspx.core.analysis._pcen import (
+    pcen as pcen,
+    pcen_init as pcen_init,
+    pcen_smoothing as pcen_smoothing,
+    pcen_step as pcen_step,
 )
 
 # Pitch
@@ -66,6 +111,14 @@ from ddspx.core.analysis._pitch import (
     pitch_posterior as pitch_posterior,
 )
 from ddspx.core.analysis._pyin import PitchTrack as PitchTrack, pyin as pyin
+
+# The shape of a spectrum
+from ddspx.core.analysis._shape import (
+    spectral_bandwidth as spectral_bandwidth,
+    spectral_centroid as spectral_centroid,
+    spectral_flatness as spectral_flatness,
+    spectral_rolloff as spectral_rolloff,
+)
 from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
 from ddspx.core.analysis._viterbi import (
     PitchTransition as PitchTransition,

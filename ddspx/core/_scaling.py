@@ -1,4 +1,4 @@
-"""Maps from unbounded network outputs to physical ranges."""
+"""Maps between what networks give and take and physical ranges."""
 
 import math
 from typing import Literal
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, Float, Int
 from ddspx.core._units import (
     bark_to_hz,
     hz_to_bark,
@@ -291,6 +291,99 @@ def frequencies_critical_bands(
     bandwidths = _along(bandwidth_scale * hz_to_erb(centres), deviation)
     hz = jnp.asarray(_along(centres, deviation) + bandwidths * deviation)
     return soft_limit(hz, minimum=fmin, maximum=fmax)
+
+
+def mu_law_encode(
+    audio: Float[Array, "*shape"], *, mu: int = 255, quantize: bool = False
+) -> Float[Array, "*shape"] | Int[Array, "*shape"]:
+    r"""Mu-law companding: fine steps for quiet samples, coarse ones for loud.
+
+    .. math:: y = \operatorname{sgn}(x) \frac{\ln(1 + \mu |x|)}{\ln(1 + \mu)}
+
+    Args:
+      audio: linear amplitude, in [-1, 1].
+      mu: strength :math:`\mu` of the companding, and one less than the number of levels. Static.
+      quantize: give levels, the whole numbers from ``-(mu + 1) / 2`` to ``(mu - 1) / 2``, of
+        which 0 is silence; amplitudes beyond 1 get the outermost. Static.
+
+    Returns:
+      Companded amplitude in [-1, 1], in the dtype of the input; with `quantize` levels, int32.
+
+    Raises:
+      TypeError: `mu` is not an int, or `audio` neither float32 nor float64.
+      ValueError: `mu` is not positive, or even with `quantize`.
+
+    Properties:
+      Differentiable, with slope :math:`\mu / \ln(1 + \mu)` at zero; levels have no gradient.
+      Static: `mu`, `quantize`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> audio = jnp.array([-1.0, 0.0, 0.01])
+      >>> [round(v, 3) for v in core.mu_law_encode(audio).tolist()]
+      [-1.0, 0.0, 0.228]
+      >>> core.mu_law_encode(audio, quantize=True).tolist()
+      [-128, 0, 29]
+
+    References:
+      ITU-T G.711's continuous curve. ``librosa.mu_compress``. torchaudio's levels are from 0 to
+      `mu`, and none of them is silence; add ``(mu + 1) // 2`` for class numbers.
+    """
+    (audio,) = floats(audio=audio)
+    mu = positive_int("mu", mu)
+    negative = audio < 0
+    # Not sign and abs, whose gradients at zero are zero.
+    size = jnp.log1p(mu * jnp.where(negative, -audio, audio)) / math.log1p(mu)
+    companded = jnp.where(negative, -size, size)
+    if not quantize:
+        return companded
+    if mu % 2 == 0:
+        raise ValueError(f"`mu` must be odd for an even number of levels, got {mu}; take 255.")
+    half = (mu + 1) // 2
+    # Level k holds the steps of 2 / mu from (2 k - 1) / mu, excluded, to (2 k + 1) / mu.
+    level = jnp.ceil((companded + 1) * (mu / 2)) - half
+    return jnp.clip(level, -half, half - 1).astype(jnp.int32)
+
+
+def mu_law_decode(
+    encoded: Float[Array, "*shape"] | Int[Array, "*shape"], *, mu: int = 255
+) -> Float[Array, "*shape"]:
+    r"""Amplitude that :func:`mu_law_encode` made this of.
+
+    .. math:: x = \operatorname{sgn}(y) \frac{(1 + \mu)^{|y|} - 1}{\mu}
+
+    Args:
+      encoded: companded amplitude in [-1, 1]; or, as integers, levels k, which stand for
+        :math:`y = 2 k / (\mu + 1)`.
+      mu: as in :func:`mu_law_encode`. Static.
+
+    Returns:
+      Linear amplitude, in the dtype of the input; of levels in JAX's default float.
+
+    Raises:
+      TypeError: `mu` is not an int, or `encoded` is neither floats nor integers.
+      ValueError: `mu` is not positive.
+
+    Properties:
+      Differentiable in companded amplitudes. Static: `mu`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> [round(v, 4) for v in core.mu_law_decode(jnp.array([-128, 0, 29])).tolist()]
+      [-1.0, 0.0, 0.0099]
+
+    References:
+      ``librosa.mu_expand``.
+    """
+    encoded, mu = jnp.asarray(encoded), positive_int("mu", mu)
+    if jnp.issubdtype(encoded.dtype, jnp.integer):
+        encoded = encoded * (2 / (mu + 1))
+    (encoded,) = floats(encoded=encoded)
+    negative = encoded < 0
+    size = jnp.expm1(math.log1p(mu) * jnp.where(negative, -encoded, encoded)) / mu
+    return jnp.where(negative, -size, size)
 
 
 def _by_sinusoid(x: Array, depth: int) -> Array:

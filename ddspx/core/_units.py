@@ -1,7 +1,7 @@
 """Conversions between frequency scales, and between linear values and decibels.
 
-All are elementwise and take arrays or Python numbers; values and gradients are finite at 0 Hz
-and at zero amplitude.
+All are elementwise (but for a range below the maximum, `top_db`) and take arrays or Python numbers;
+values and gradients are finite at 0 Hz and at zero amplitude.
 """
 
 import math
@@ -71,7 +71,11 @@ def midi_to_hz(midi: Values) -> Float[Array, "*shape"]:
 
 
 def power_to_db(
-    power: Values, *, ref_db: float = 0.0, range_db: float = 80.0
+    power: Values,
+    *,
+    ref_db: Float[Array, "..."] | float = 0.0,
+    range_db: float = 80.0,
+    top_db: float | None = None,
 ) -> Float[Array, "*shape"]:
     r"""Decibels of a power, with a floor.
 
@@ -79,14 +83,21 @@ def power_to_db(
 
     Args:
       power: power, linear; zero or less gives the floor.
-      ref_db: level that becomes 0 dB. Static.
+      ref_db: level that becomes 0 dB; one number, or an array that broadcasts against `power`
+        (the peak of each example, say).
       range_db: distance of the floor below that, in dB. Static.
+      top_db: distance of a second floor below the highest level of each example, in dB, an
+        example being the last two axes (frames and bands); None, the default, for none. Static.
 
     Returns:
       Level in dB, at least exactly ``-range_db``, unbounded above.
 
+    Raises:
+      ValueError: `top_db` is negative.
+
     Properties:
-      Differentiable; zero gradient at and below the floor.
+      Differentiable; zero gradient at and below the floor. What `top_db` cuts off has the
+      gradient of the highest level. Static: `range_db`, `top_db`.
 
     Example:
       >>> from ddspx import core
@@ -95,11 +106,21 @@ def power_to_db(
 
     References:
       DDSP's for ``ref_db >= 0``; for a negative one DDSP's floor lies above ``-range_db``.
+      ``librosa.power_to_db(p)`` is ``range_db=100, top_db=80``: its `amin` is the power of the
+      floor, here ``10 ** ((ref_db - range_db) / 10)``. Before 1.0 librosa took `top_db` below the
+      maximum of the whole array, a batch included. ``ref=np.max`` is a `ref_db` of
+      ``power_to_db(p.max((-2, -1), keepdims=True))``, but that silence stays the quietest.
     """
+    if top_db is not None and top_db < 0:
+        raise ValueError(f"`top_db` must be at least 0, got {top_db}; None is no limit.")
     power = jnp.asarray(power)
     audible = power > 10 ** ((ref_db - range_db) / 10)
     level = 10 * jnp.log10(jnp.where(audible, power, 1.0)) - ref_db
-    return jnp.where(audible, level, -range_db)
+    level = jnp.where(audible, level, -range_db)
+    if top_db is None:
+        return level
+    axes = tuple(range(-min(2, level.ndim), 0))
+    return jnp.maximum(level, jnp.max(level, axis=axes, keepdims=True) - top_db)
 
 
 def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
@@ -125,7 +146,11 @@ def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
 
 
 def amplitude_to_db(
-    amplitude: Values, *, ref_db: float = 0.0, range_db: float = 80.0
+    amplitude: Values,
+    *,
+    ref_db: Float[Array, "..."] | float = 0.0,
+    range_db: float = 80.0,
+    top_db: float | None = None,
 ) -> Float[Array, "*shape"]:
     r"""Decibels of an amplitude, with a floor.
 
@@ -133,24 +158,33 @@ def amplitude_to_db(
 
     Args:
       amplitude: amplitude, linear; 1 is full scale, the sign is ignored.
-      ref_db: level that becomes 0 dB. Static.
+      ref_db: as in :func:`power_to_db`.
       range_db: distance of the floor below that, in dB. Static.
+      top_db: as in :func:`power_to_db`. Static.
 
     Returns:
       Level in dB, at least exactly ``-range_db``, unbounded above.
 
+    Raises:
+      ValueError: `top_db` is negative.
+
     Properties:
-      Differentiable; zero gradient at and below the floor, zero amplitude included.
+      Differentiable; zero gradient at and below the floor, zero amplitude included. Static:
+      `range_db`, `top_db`.
 
     Example:
       >>> from ddspx import core
       >>> [round(float(core.amplitude_to_db(a)), 3) for a in (1.0, 0.5, 0.0)]
       [0.0, -6.021, -80.0]
+
+    References:
+      ``librosa.amplitude_to_db(a)`` is ``range_db=100, top_db=80``, see :func:`power_to_db`. In
+      dB of a magnitude the factor is 20; kapre's ``MagnitudeToDecibel`` takes 10.
     """
     amplitude = jnp.asarray(amplitude)
     # Before squaring, or integers would overflow.
     amplitude = amplitude.astype(jnp.result_type(amplitude, jnp.float32))
-    return power_to_db(jnp.square(amplitude), ref_db=ref_db, range_db=range_db)
+    return power_to_db(jnp.square(amplitude), ref_db=ref_db, range_db=range_db, top_db=top_db)
 
 
 def db_to_amplitude(level_db: Values) -> Float[Array, "*shape"]:

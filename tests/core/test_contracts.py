@@ -37,9 +37,12 @@ def uniform(low, high, *shape):
 
 
 AUDIO = RNG.normal(0, 0.3, (2, 3 * HOP))
+SPEECH = RNG.normal(0, 0.3, (2, 300))
 F0 = uniform(200, 900, 4)
 GAINS = uniform(0.1, 1, 4)
 SECTIONS = np.asarray(core.stable_biquad(jnp.asarray(uniform(-0.5, 0.5, 2, 5))))
+HZ, WIDTHS = uniform(200, 3000, 2), uniform(50, 300, 2)
+FREQUENCIES = jnp.asarray([0.0, 700.0, 4000.0])
 BAND = {"fmin": 50.0, "fmax": 3000.0}
 DYNAMICS = {"threshold_db": -20.0, "release_s": 0.002, "sample_rate": RATE}
 STREAMED = {
@@ -48,8 +51,10 @@ STREAMED = {
     "compressor_step": "compressor",
     "fft_convolve_step": "fft_convolve",
     "filtered_noise_step": "filtered_noise",
+    "gammatone_filter_step": "gammatone_filter",
     "harmonic_synthesis_step": "harmonic_synthesis",
     "limiter_step": "limiter",
+    "pcen_step": "pcen",
     "reverb_step": "convolution_reverb",
     "sos_filter_step": "sos_filter",
     "variable_delay_step": "variable_delay",
@@ -59,13 +64,20 @@ STATIC = {
     "exponential_reverb_ir",
     "filtered_noise",
     "filtered_noise_reverb_ir",
+    "frequency_grid",
     "hann_window",
     "interpolation_weights",
     "mel_filterbank",
+    "mixup",
     "n_frames",
     "pitch_transition",
+    "spec_augment",
     "white_noise",
 }
+
+
+def shape(function):
+    return Case(partial(function, sample_rate=RATE), (uniform(0, 1, 4, 5),))
 
 
 def waveform(function):
@@ -90,6 +102,27 @@ def of_poles(function):
         return out.real, out.imag
 
     return Case(parts, (uniform(-0.6, 0.6, 2), uniform(0.1, 0.6, 2)))
+
+
+def in_parts(function):
+    """A function with a complex result, in its two parts."""
+
+    def parts(*arrays):
+        out = function(*arrays)
+        return out.real, out.imag
+
+    return parts
+
+
+def response(function):
+    """At fixed frequencies, of bandwidths above 0."""
+
+    def parts(centers_hz, bandwidths_hz):
+        frequencies_hz = FREQUENCIES.astype(centers_hz.dtype)
+        out = function(frequencies_hz, centers_hz, 9 + bandwidths_hz)
+        return out.real, out.imag
+
+    return Case(parts, (HZ, WIDTHS))
 
 
 def unit(function, low=0.1, high=3.0, differentiable=True):
@@ -124,6 +157,11 @@ CASES = {
     "bark_to_hz": unit(core.bark_to_hz, 1, 20),
     "biquad": Case(partial(core.biquad, kind="peak", sample_rate=RATE), (uniform(100, 3000),)),
     "compressor": Case(partial(core.compressor, **DYNAMICS, ratio=4.0, attack_s=0.001), (AUDIO,)),
+    "cepstral_coefficients": Case(
+        partial(core.cepstral_coefficients, n_mfcc=3), (uniform(-1, 1, 4, 5),)
+    ),
+    "classic_log_mel": Case(partial(core.classic_log_mel, sample_rate=RATE, n_fft=256), (SPEECH,)),
+    "classic_mfcc": Case(partial(core.classic_mfcc, sample_rate=RATE, n_fft=256), (SPEECH,)),
     "complex_spectral_loss": spectral(core.complex_spectral_loss),
     "control_loss": loss(core.control_loss, "(n),(n)", GAINS, GAINS[::-1]),
     "convolution_reverb": Case(core.convolution_reverb, (AUDIO, uniform(-1, 1, 5))),
@@ -131,6 +169,7 @@ CASES = {
     "cumulative_phase": Case(partial(core.cumulative_phase, sample_rate=RATE), (F0,)),
     "db_to_amplitude": unit(core.db_to_amplitude),
     "db_to_power": unit(core.db_to_power),
+    "delta": Case(partial(core.delta, width=3), (uniform(-1, 1, 4, 5),)),
     "exp_sigmoid": unit(core.exp_sigmoid),
     "exponential_bank": of_poles(
         lambda poles: core.exponential_bank(poles, poles[..., ::-1], n_samples=9)
@@ -140,6 +179,17 @@ CASES = {
     "frequencies_critical_bands": unit(partial(core.frequencies_critical_bands, **BAND)),
     "frequencies_sigmoid": unit(partial(core.frequencies_sigmoid, **BAND)),
     "frequencies_softmax": unit(partial(core.frequencies_softmax, depth=3, **BAND)),
+    "gabor_impulse_response": Case(
+        in_parts(partial(core.gabor_impulse_response, sample_rate=RATE, win_length=9)), (HZ, WIDTHS)
+    ),
+    "gabor_response": response(core.gabor_response),
+    "gammatone_filter": Case(
+        in_parts(partial(core.gammatone_filter, sample_rate=RATE)), (AUDIO, HZ, WIDTHS)
+    ),
+    "gammatone_impulse_response": Case(
+        in_parts(partial(core.gammatone_impulse_response, sample_rate=RATE, n_taps=9)), (HZ, WIDTHS)
+    ),
+    "gammatone_response": response(partial(core.gammatone_response, sample_rate=RATE)),
     "frame": Case(partial(core.frame, frame_length=10, hop_length=HOP), (AUDIO,)),
     "frequency_filter": Case(
         partial(core.frequency_filter, hop_length=HOP), (AUDIO, uniform(0, 1, 4, 5))
@@ -174,13 +224,17 @@ CASES = {
     "limiter": Case(partial(core.limiter, **DYNAMICS, lookahead_s=0.001), (AUDIO,)),
     "loudness_db": Case(partial(core.loudness_db, **RATES, n_fft=16), (AUDIO,)),
     "mel_spectral_loss": spectral(partial(core.mel_spectral_loss, sample_rate=RATE)),
+    "mel_spectrogram": Case(partial(core.mel_spectrogram, **RATES, n_fft=16, n_mels=4), (AUDIO,)),
     "mel_to_hz": unit(core.mel_to_hz, 50, 3000),
+    "mfcc": Case(partial(core.mfcc, **RATES, n_fft=16, n_mels=4, n_mfcc=3), (AUDIO,)),
     "midi_to_hz": unit(core.midi_to_hz, 20, 90),
     "midi_to_unit": unit(core.midi_to_unit, 20, 90),
     "modulated_delay": Case(
         partial(core.modulated_delay, sample_rate=RATE, center_ms=0.7, depth_ms=0.4),
         (AUDIO, uniform(-1, 1, AUDIO.shape[-1])),
     ),
+    "mu_law_decode": unit(core.mu_law_decode, -1, 1),
+    "mu_law_encode": unit(core.mu_law_encode, -1, 1),
     "multi_scale_spectral_loss": spectral(core.multi_scale_spectral_loss),
     "normalize_harmonics": Case(
         partial(core.normalize_harmonics, sample_rate=RATE), (uniform(0, 1, 4, 6), F0)
@@ -191,6 +245,8 @@ CASES = {
         (uniform(100, 3000, 9, 2), uniform(0, 1, 9, 2)),
     ),
     "overlap_add": Case(partial(core.overlap_add, hop_length=HOP), (uniform(-1, 1, 3, 12),)),
+    "pcen": Case(core.pcen, (uniform(0, 9, 4, 5), uniform(0.1, 0.9, 5))),
+    "pcen_smoothing": unit(partial(core.pcen_smoothing, **RATES)),
     "phase_loss": spectral(core.phase_loss),
     "pitch_posterior": pitch(partial(core.pitch_posterior, bins_per_octave=12)),
     "poles_to_hz": of_poles(partial(core.poles_to_hz, sample_rate=RATE)),
@@ -214,6 +270,9 @@ CASES = {
     "safe_log": unit(core.safe_log),
     "safe_sqrt": unit(core.safe_sqrt),
     "sawtooth": waveform(core.sawtooth),
+    "sinc_bandpass": Case(
+        partial(core.sinc_bandpass, sample_rate=RATE, win_length=9), (HZ, HZ + WIDTHS)
+    ),
     "sinc_highpass": Case(
         partial(core.sinc_highpass, sample_rate=RATE, win_length=9), (uniform(100, 3000),)
     ),
@@ -230,13 +289,25 @@ CASES = {
     ),
     "soft_limit": unit(core.soft_limit),
     "sos_filter": Case(core.sos_filter, (AUDIO, SECTIONS)),
+    "spectral_bandwidth": shape(core.spectral_bandwidth),
+    "spectral_centroid": shape(core.spectral_centroid),
     "spectral_convergence_loss": spectral(core.spectral_convergence_loss),
+    "spectral_flatness": Case(core.spectral_flatness, (uniform(0, 1, 4, 5),)),
+    "spectral_rolloff": shape(core.spectral_rolloff),
+    "spectnet_impulse_response": Case(
+        partial(core.spectnet_impulse_response, sample_rate=RATE, n_taps=9),
+        (HZ, WIDTHS, GAINS[:, :2]),
+    ),
     "spectrogram": Case(partial(core.spectrogram, n_fft=16, hop_length=HOP), (AUDIO,)),
     "square": waveform(core.square),
     "stable_biquad": Case(core.stable_biquad, (uniform(-1, 1, 5),)),
     "stft": Case(lambda x: core.stft(x, n_fft=16, hop_length=HOP).real, (AUDIO,)),
     "sym_exp_sigmoid": unit(core.sym_exp_sigmoid),
     "triangle": waveform(core.triangle),
+    "triangular_response": Case(
+        lambda c: core.triangular_response(FREQUENCIES.astype(c.dtype), jnp.cumsum(9 + c, -1)),
+        (uniform(50, 900, 4),),
+    ),
     "two_way_mismatch_loss": loss(
         partial(core.two_way_mismatch_loss, sample_rate=RATE),
         "(c),(n),(n)",

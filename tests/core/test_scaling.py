@@ -2,6 +2,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import librosa
 import numpy as np
 import pytest
 from helpers import (
@@ -174,6 +175,16 @@ def test_gradients_of_limits():
     assert_finite_grads(core.soft_limit, np.array([-1e30, 0.0, 0.5, 1.0, 1e30]))
 
 
+def test_gradients_of_companding():
+    x = np.array([-1.0, -0.01, 0.3, 1.0])
+    check_grads(core.mu_law_encode, x)
+    check_grads(core.mu_law_decode, x)
+    # The curve is as steep at zero as beside it, where the product of sign and abs has slope 0.
+    slope = jax.grad(core.mu_law_encode)
+    assert_close(slope(jnp.array(0.0)), 255 / np.log(256), scale=50)
+    assert_close(jax.grad(core.mu_law_decode)(jnp.array(0.0)), np.log(256) / 255)
+
+
 # Transformations and dtypes
 
 
@@ -183,7 +194,47 @@ def test_transformations_and_dtypes():
     check_dtypes(core.exp_sigmoid, x)
 
 
+# Companding
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mu", [255, 15])
+def test_mu_law_is_librosas(mu, dtype):
+    x = np.r_[np.linspace(-1, 1, 1001), 1e-4, -1e-4].astype(dtype)
+    companded = core.mu_law_encode(jnp.asarray(x), mu=mu)
+    assert companded.dtype == dtype
+    expected = librosa.mu_compress(x.astype(np.float64), mu=mu, quantize=False)
+    assert_close(companded, expected)
+    assert_close(core.mu_law_decode(companded, mu=mu), x)
+    # In the middle of the steps, where rounding cannot decide.
+    levels = np.arange(-(mu // 2), mu // 2 + 1)
+    audio = librosa.mu_expand((2.0 * levels / mu), mu=mu, quantize=False)
+    np.testing.assert_array_equal(librosa.mu_compress(audio, mu=mu), levels)
+    actual = core.mu_law_encode(jnp.asarray(audio, dtype), mu=mu, quantize=True)
+    assert actual.dtype == jnp.int32
+    np.testing.assert_array_equal(actual, levels)
+    expected = librosa.mu_expand(levels, mu=mu)
+    assert_close(core.mu_law_decode(actual, mu=mu), expected)
+
+
+def test_levels_are_as_near_as_their_steps():
+    x = np.linspace(-1, 1, 5001)
+    levels = core.mu_law_encode(jnp.asarray(x), quantize=True)
+    assert (int(levels.min()), int(levels.max())) == (-128, 127)
+    error = core.mu_law_encode(core.mu_law_decode(levels)) - core.mu_law_encode(jnp.asarray(x))
+    assert float(jnp.abs(error).max()) <= 2 / 255
+    beyond = core.mu_law_encode(jnp.array([-3.0, 0.0, 3.0]), quantize=True)
+    assert beyond.tolist() == [-128, 0, 127]
+
+
 # Boundary errors
+
+
+def test_an_odd_number_of_levels_is_refused():
+    with pytest.raises(ValueError, match="`mu` must be odd"):
+        core.mu_law_encode(jnp.zeros(1), mu=256, quantize=True)
+    with pytest.raises(TypeError, match="`encoded` must be float32 or float64"):
+        core.mu_law_decode(jnp.zeros(1, jnp.float16))
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.0, -2.0, float("nan")])

@@ -166,7 +166,44 @@ def test_amplitude_level_is_the_level_of_its_power():
     )
 
 
+@pytest.mark.parametrize("f", [core.power_to_db, core.amplitude_to_db])
+def test_a_range_below_the_maximum_is_librosas_for_each_example(f):
+    x = np.exp(5 * np.random.default_rng(0).standard_normal((2, 6, 5)))
+    x[1] *= 1e-4
+    x[1, 2] = 0
+    oracle = getattr(librosa, f.__name__)
+    for top_db in (0.0, 20.0, 80.0):
+        expected = np.stack([oracle(example, top_db=top_db) for example in x])
+        assert_close(f(jnp.asarray(x), range_db=100.0, top_db=top_db), expected, scale=100)
+    # Of fewer axes, all are one example.
+    expected = oracle(x[0, 0], top_db=20.0)
+    assert_close(f(jnp.asarray(x[0, 0]), range_db=100.0, top_db=20.0), expected, scale=100)
+
+
+def test_the_reference_may_be_the_peak_of_each_example():
+    x = np.exp(3 * np.random.default_rng(0).standard_normal((2, 6, 5)))
+    x[1] *= 100
+    peaks = core.power_to_db(jnp.asarray(x.max((-2, -1), keepdims=True)))
+    expected = np.stack([librosa.power_to_db(p, ref=np.max, top_db=30.0) for p in x])
+    assert_close(core.power_to_db(jnp.asarray(x), ref_db=peaks, range_db=30.0), expected, scale=60)
+    silence = core.power_to_db(jnp.zeros((2, 3)), ref_db=core.power_to_db(jnp.zeros((1, 1))))
+    assert_close(silence, np.full((2, 3), -80.0))
+
+
+def test_a_range_cannot_be_negative():
+    with pytest.raises(ValueError, match="`top_db` must be at least 0, got -1"):
+        core.power_to_db(1.0, top_db=-1.0)
+
+
 # Gradients
+
+
+def test_gradients_of_a_range_below_the_maximum():
+    def f(x):
+        return core.power_to_db(x, top_db=10.0)
+
+    check_grads(f, np.array([[0.3, 4.0, 11.0], [0.01, 2.0, 9.0]]), order=1)
+    assert_finite_grads(f, np.zeros((3, 2)))
 
 
 def test_gradients_match_differences():

@@ -1,0 +1,251 @@
+"""Per-channel energy normalisation: automatic gain control and compression of each band."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
+from ddspx._typing import Array, Float
+
+
+def pcen_smoothing(
+    time_constant_s: Float[Array, "*shape"] | float, *, sample_rate: int, hop_length: int
+) -> Float[Array, "*shape"]:
+    r"""Smoothing coefficient of :func:`pcen` with a time constant.
+
+    .. math:: s = \frac{\sqrt{1 + 4 T^2} - 1}{2 T^2} = \frac{2}{1 + \sqrt{1 + 4 T^2}},
+        \qquad T = \tau f_s / h
+
+    Args:
+      time_constant_s: time constant :math:`\tau`, in seconds; 0 does not smooth.
+      sample_rate: samples per second. Static.
+      hop_length: samples between frames. Static.
+
+    Returns:
+      The coefficient, from 1 (no smoothing) towards 0.
+
+    Raises:
+      TypeError: a size is not an int, or the array neither float32 nor float64.
+
+    Properties:
+      Differentiable, 0 included. Static: `sample_rate`, `hop_length`.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.pcen_smoothing(0.4, sample_rate=16000, hop_length=160)), 5)
+      0.02469
+
+    References:
+      ``librosa.pcen``, in a form that neither cancels for long times nor divides by zero.
+    """
+    frame_rate = positive_int("sample_rate", sample_rate) / positive_int("hop_length", hop_length)
+    (time_constant_s,) = floats(time_constant_s=time_constant_s)
+    return 2 / (1 + jnp.sqrt(1 + 4 * jnp.square(time_constant_s * frame_rate)))
+
+
+def pcen(
+    energies: Float[Array, "*batch frames bands"],
+    smoothing: Float[Array, "*smoothing_shape"] | float,
+    *,
+    gain: Float[Array, "*gain_shape"] | float = 0.98,
+    bias: Float[Array, "*bias_shape"] | float = 2.0,
+    power: Float[Array, "*power_shape"] | float = 0.5,
+    eps: float = 1e-6,
+    initial: Literal["one", "first", "zero"] = "one",
+) -> Float[Array, "*out_batch frames bands"]:
+    r"""Per-channel energy normalisation: each band over its own recent past, compressed.
+
+    .. math:: M_t = (1 - s)\, M_{t-1} + s\, E_t, \qquad
+        y_t = \Bigl(\frac{E_t}{(\varepsilon + M_t)^\alpha} + \delta\Bigr)^r - \delta^r
+
+    Args:
+      energies: energy of each band, linear and not negative: a mel spectrogram of magnitude or
+        power.
+      smoothing: coefficient :math:`s` of the recent past, from 0 to 1; see
+        :func:`pcen_smoothing`. It and the next three are one number, or ``(*batch, bands)``
+        with axes that broadcast: all may be learnt.
+      gain: :math:`\alpha`, from 0 (off) to 1, where loudness no longer matters.
+      bias: :math:`\delta`, above 0.
+      power: :math:`r`, above 0: 1 does not compress.
+      eps: energy :math:`\varepsilon` that counts as silence. Static.
+      initial: what :math:`M_{-1}` is, see :func:`pcen_init`. Static.
+
+    Returns:
+      Normalised energies, of the shape and in the dtype of the input; zero at silence.
+
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: `bias`, `power` or `eps` is a number that is not positive, `initial` is unknown,
+        or the axes do not broadcast.
+
+    Properties:
+      Differentiable in all arrays, silence included: the power is taken as
+      :math:`\delta^r \operatorname{expm1}(r \operatorname{log1p}(\cdot / \delta))`, and the
+      quotient as an exponential. The recurrence takes about :math:`2 \sqrt F` steps for F frames,
+      without a power of :math:`1 - s` in a denominator, so that nothing overflows in a long
+      recording. :func:`pcen_step` gives the same in pieces. Static: `eps`, `initial`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> smoothing = core.pcen_smoothing(0.4, sample_rate=16000, hop_length=160)
+      >>> y = core.pcen(jnp.ones((3, 1)), smoothing, initial="first")
+      >>> [round(v, 3) for v in y[:, 0].tolist()]
+      [0.318, 0.318, 0.318]
+
+    References:
+      Wang et al., `Trainable frontend for robust and far-field keyword spotting
+      <https://arxiv.org/abs/1607.05666>`_, 2017; Lostanlen et al., IEEE Signal Processing
+      Letters 26(1), 2019. ``librosa.pcen`` begins from ones (and has ``power=0`` stand for
+      ``log1p``, which is not its limit); LEAF from the first frame, with ``smoothing=0.04,
+      gain=0.96, eps=1e-12``, and writes 1/r for r. librosa's defaults suit audio scaled to 32-bit
+      integers, :math:`2^{31}`.
+    """
+    state = pcen_init(energies, initial=initial)
+    return pcen_step(state, energies, smoothing, gain=gain, bias=bias, power=power, eps=eps)[1]
+
+
+def pcen_init(
+    energies: Float[Array, "*batch frames bands"],
+    *,
+    initial: Literal["one", "first", "zero"] = "one",
+) -> Float[Array, "*batch bands"]:
+    """State before the first block of :func:`pcen_step`.
+
+    Args:
+      energies: the first block, of one frame or more.
+      initial: the past is a steady energy of 1 (``one``, librosa), that of the first frame
+        (``first``, LEAF), or silence (``zero``). Static.
+
+    Returns:
+      Smoothed energy of each band. Any such array will do: that at the end of another recording,
+      say.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.pcen_init(jnp.array([[3.0, 5.0], [4.0, 6.0]]), initial="first").tolist()
+      [3.0, 5.0]
+    """
+    (energies,) = floats(energies=energies)
+    at_least_ndim("energies", energies.shape, 2, "(*batch, frames, bands)")
+    one_of("initial", initial, ("one", "first", "zero"))
+    if initial == "first":
+        positive_int("energies.shape[-2]", energies.shape[-2])
+        return energies[..., 0, :]
+    shape = (*energies.shape[:-2], energies.shape[-1])
+    return jnp.full(shape, 1 if initial == "one" else 0, energies.dtype)
+
+
+def pcen_step(
+    state: Float[Array, "*state_shape"],
+    energies: Float[Array, "*batch frames bands"],
+    smoothing: Float[Array, "*smoothing_shape"] | float,
+    *,
+    gain: Float[Array, "*gain_shape"] | float = 0.98,
+    bias: Float[Array, "*bias_shape"] | float = 2.0,
+    power: Float[Array, "*power_shape"] | float = 0.5,
+    eps: float = 1e-6,
+) -> tuple[Float[Array, "*out_batch bands"], Float[Array, "*out_batch frames bands"]]:
+    """Next block of :func:`pcen`, without latency.
+
+    Args:
+      state: from :func:`pcen_init` or the step before.
+      energies: the next block, of any number of frames.
+      smoothing: as in :func:`pcen`.
+      gain: as in :func:`pcen`.
+      bias: as in :func:`pcen`.
+      power: as in :func:`pcen`.
+      eps: as in :func:`pcen`. Static.
+
+    Returns:
+      The smoothed energies after the block, and a block of the input's length.
+
+    Raises:
+      TypeError: as :func:`pcen`.
+      ValueError: as :func:`pcen`.
+
+    Properties:
+      Blocks of any sizes put together equal :func:`pcen` of all (to rounding). Differentiable in
+      all arrays.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> energies = jnp.ones((2, 1))
+      >>> state = core.pcen_init(energies, initial="zero")
+      >>> state, _ = core.pcen_step(state, energies, 0.5)
+      >>> state.tolist()
+      [0.75]
+    """
+    for name, value in (("bias", bias), ("power", power), ("eps", eps)):
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"`{name}` must be above 0, got {value}.")
+    state, energies, *parameters = floats(
+        state=state, energies=energies, smoothing=smoothing, gain=gain, bias=bias, power=power
+    )
+    at_least_ndim("energies", energies.shape, 2, "(*batch, frames, bands)")
+    *batch, frames, bands = energies.shape
+    names = ("state", "smoothing", "gain", "bias", "power")
+    shapes = (array.shape for array in (state, *parameters))
+    *batch, bands = broadcast_batch(
+        energies=(*batch, bands), **dict(zip(names, shapes, strict=True))
+    )
+    state = jnp.broadcast_to(state, (*batch, bands))
+    energies = jnp.broadcast_to(energies, (*batch, frames, bands))
+    if frames == 0:
+        return state, energies
+    smoothing, gain, bias, power = (
+        p.reshape((1,) * (state.ndim - p.ndim) + p.shape)[..., None, :] for p in parameters
+    )
+    recent = _smoothed(1 - smoothing, smoothing * energies, state)
+    ratio = energies * jnp.exp(-gain * jnp.log(recent + eps))
+    compressed = bias**power * jnp.expm1(power * jnp.log1p(ratio / bias))
+    return recent[..., -1, :], compressed
+
+
+@jax.custom_jvp
+def _smoothed(decay: Array, inputs: Array, state: Array) -> Array:
+    """:func:`_recurrence`, with a derivative that keeps nothing but the result."""
+    return _recurrence(decay, inputs, state)
+
+
+@_smoothed.defjvp
+def _smoothed_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    decay, inputs, state = primals
+    decay_dot, inputs_dot, state_dot = tangents
+    states = _smoothed(decay, inputs, state)
+    before = jnp.concatenate([state[..., None, :], states[..., :-1, :]], axis=-2)
+    # The derivative is the same recurrence, and linear: JAX transposes it without a record.
+    return states, _recurrence(decay, inputs_dot + decay_dot * before, state_dot)
+
+
+def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
+    r"""States :math:`m_t = d\, m_{t-1} + v_t`, in two loops of :math:`\sqrt F` steps.
+
+    One runs through all blocks at once as if from zero, the other takes the state across the
+    blocks; what that adds has decayed by a power of d.
+    """
+    *batch, frames, bands = inputs.shape
+    length = math.isqrt(frames - 1) + 1
+    n_blocks = -(-frames // length)
+    fill = [(0, 0)] * len(batch) + [(0, n_blocks * length - frames), (0, 0)]
+    blocks = jnp.pad(inputs, fill).reshape(*batch, n_blocks, length, bands)
+    whole = (decay**length)[..., 0, :]
+
+    def smooth(state: Array, v: Array) -> tuple[Array, Array]:
+        state = decay * state + v
+        return state, state
+
+    def cross(state: Array, end: Array) -> tuple[Array, Array]:
+        return whole * state + end, state
+
+    rest = jnp.zeros((*batch, n_blocks, bands), inputs.dtype)
+    ends, inside = jax.lax.scan(smooth, rest, jnp.moveaxis(blocks, -2, 0))
+    _, entering = jax.lax.scan(cross, state, jnp.moveaxis(ends, -2, 0))
+    ages = np.arange(1, length + 1).reshape(length, *(1,) * (len(batch) + 2))
+    states = inside + decay[None] ** ages * jnp.moveaxis(entering, 0, -2)[None]
+    return jnp.moveaxis(states, 0, -2).reshape(*batch, n_blocks * length, bands)[..., :frames, :]

@@ -1,0 +1,205 @@
+"""The shape of a spectrum in one number per frame: centroid, bandwidth, roll-off, flatness."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._typing import Array, Float
+
+# A frame whose loudest bin is not above this is silent: float32 could not hold the gradient.
+_SILENCE = 1e-30
+
+
+def spectral_centroid(
+    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int
+) -> Float[Array, "*batch"]:
+    r"""Mean frequency of a spectrum: its centre of gravity.
+
+    .. math:: c = \frac{\sum_k f_k\, S[k]}{\sum_k S[k]}
+
+    Args:
+      magnitudes: spectrum, linear and not negative, from 0 Hz to Nyquist: :func:`spectrogram` of
+        an even `n_fft`.
+      sample_rate: samples per second. Static.
+
+    Returns:
+      Frequency in Hz; 0 in silence.
+
+    Raises:
+      TypeError: `sample_rate` is not an int, or `magnitudes` neither float32 nor float64.
+      ValueError: `sample_rate` is not positive, or there are fewer than 2 bins.
+
+    Properties:
+      Differentiable; zero gradient in silence. Does not depend on the level. Static:
+      `sample_rate`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> float(core.spectral_centroid(jnp.array([0.0, 1.0, 1.0]), sample_rate=8000))
+      3000.0
+
+    References:
+      ``librosa.feature.spectral_centroid(S=...)``.
+    """
+    shares, frequencies_hz = _shares(magnitudes, sample_rate)
+    return jnp.sum(shares * frequencies_hz, axis=-1)
+
+
+def spectral_bandwidth(
+    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int, p: float = 2.0
+) -> Float[Array, "*batch"]:
+    r"""Spread of a spectrum about its centroid.
+
+    .. math:: b = \Bigl(\frac{\sum_k |f_k - c|^p\, S[k]}{\sum_k S[k]}\Bigr)^{1/p}
+
+    Args:
+      magnitudes: as in :func:`spectral_centroid`.
+      sample_rate: samples per second. Static.
+      p: 2 for the standard deviation, 1 for the mean deviation; at least 1. Static.
+
+    Returns:
+      Bandwidth in Hz; 0 for a spectrum of one bin, and in silence.
+
+    Raises:
+      TypeError: as :func:`spectral_centroid`.
+      ValueError: as :func:`spectral_centroid`, or `p` is below 1.
+
+    Properties:
+      Differentiable; the root's gradient at zero is defined as zero. Does not depend on the
+      level. Static: `sample_rate`, `p`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> float(core.spectral_bandwidth(jnp.array([1.0, 0.0, 1.0]), sample_rate=8000))
+      2000.0
+
+    References:
+      ``librosa.feature.spectral_bandwidth(S=...)``.
+    """
+    if p < 1:
+        raise ValueError(f"`p` must be at least 1, got {p}.")
+    shares, frequencies_hz = _shares(magnitudes, sample_rate)
+    # In units of Nyquist, or a high power would leave float32's range.
+    nyquist_hz = sample_rate / 2
+    positions = frequencies_hz / nyquist_hz
+    centre = jnp.sum(shares * positions, axis=-1, keepdims=True)
+    spread = jnp.sum(shares * jnp.abs(positions - centre) ** p, axis=-1)
+    wide = spread > _SILENCE
+    return nyquist_hz * jnp.where(wide, jnp.where(wide, spread, 1) ** (1 / p), 0)
+
+
+def spectral_rolloff(
+    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int, fraction: float = 0.85
+) -> Float[Array, "*batch"]:
+    r"""Frequency below which a given fraction of a spectrum lies.
+
+    .. math:: \int_0^{r} S(f)\, df = q \int_0^{f_s / 2} S(f)\, df
+
+    where each bin's magnitude is spread evenly over its own width: half a bin to either side,
+    within 0 Hz and Nyquist.
+
+    Args:
+      magnitudes: as in :func:`spectral_centroid`.
+      sample_rate: samples per second. Static.
+      fraction: the fraction q, above 0 and below 1. Static.
+
+    Returns:
+      Frequency in Hz; 0 in silence.
+
+    Raises:
+      TypeError: as :func:`spectral_centroid`.
+      ValueError: as :func:`spectral_centroid`, or not ``0 < fraction < 1``.
+
+    Properties:
+      Continuous, and differentiable but for corners at the borders of bins; zero gradient in
+      silence. Does not depend on the level. Static: `sample_rate`, `fraction`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> flat = jnp.ones(5)
+      >>> round(float(core.spectral_rolloff(flat, sample_rate=8000, fraction=0.7)))
+      3000
+
+    References:
+      ``librosa.feature.spectral_rolloff(S=...)`` is the bin in which this lies, a step function
+      whose gradient is zero: the nearest one, or ``ceil(r / width - 0.5) * width``.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must be above 0 and below 1, got {fraction}.")
+    shares, frequencies_hz = _shares(magnitudes, sample_rate)
+    reached = jnp.cumsum(shares, axis=-1)
+    goal = fraction * reached[..., -1:]
+    bins = shares.shape[-1]
+    middle = np.arange(bins).reshape(frequencies_hz.shape)
+    here = jnp.argmax(reached >= goal, axis=-1, keepdims=True) == middle
+    crossed = here & (shares > 0)
+    # How far into its bin the goal lies, counted back from the bin's upper border.
+    part = 1 - (reached - goal) / jnp.where(crossed, shares, 1)
+    part = jnp.where(crossed, jnp.clip(part, 0, 1), 0)
+    low, high = np.maximum(middle - 0.5, 0), np.minimum(middle + 0.5, bins - 1)
+    low, high = low.astype(shares.dtype), high.astype(shares.dtype)
+    position = jnp.sum(jnp.where(crossed, low + part * (high - low), 0), axis=-1)
+    return position * (sample_rate / 2 / (bins - 1))
+
+
+def spectral_flatness(
+    magnitudes: Float[Array, "*batch bins"], *, amin: float = 1e-10
+) -> Float[Array, "*batch"]:
+    r"""How much a spectrum is like white noise: geometric over arithmetic mean of its power.
+
+    .. math:: \phi = \frac{\exp \frac1K \sum_k \ln p_k}{\frac1K \sum_k p_k}, \qquad
+        p_k = \max(S[k]^2, a)
+
+    Args:
+      magnitudes: spectrum, linear and not negative, of any bins or bands.
+      amin: least power a, above 0; what is below counts as that. Static.
+
+    Returns:
+      From 0 (a tone) to 1 (flat); 1 in silence.
+
+    Raises:
+      TypeError: `magnitudes` is neither float32 nor float64.
+      ValueError: an axis is missing, or `amin` is not positive.
+
+    Properties:
+      Differentiable; zero gradient below `amin`. Static: `amin`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> [round(float(core.spectral_flatness(x)), 3) for x in jnp.array([[1.0, 1.0], [1.0, 0.5]])]
+      [1.0, 0.8]
+
+    References:
+      ``librosa.feature.spectral_flatness(S=...)``. In dB: :func:`power_to_db` of it.
+    """
+    (magnitudes,) = floats(magnitudes=magnitudes)
+    at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
+    if not amin > 0:
+        raise ValueError(f"`amin` must be above 0, got {amin}.")
+    power = jnp.maximum(jnp.square(magnitudes), amin)
+    # Relative to the highest: what is flat gives 1 exactly, and nothing leaves the range.
+    logarithm = jnp.log(power)
+    logarithm -= jax.lax.stop_gradient(jnp.max(logarithm, axis=-1, keepdims=True))
+    return jnp.exp(jnp.mean(logarithm, axis=-1)) / jnp.mean(jnp.exp(logarithm), axis=-1)
+
+
+def _shares(magnitudes: Array, sample_rate: int) -> tuple[Array, np.ndarray]:
+    """Each bin's share of the sum (zeros in silence), and the frequencies that broadcast to it."""
+    (magnitudes,) = floats(magnitudes=magnitudes)
+    at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
+    nyquist_hz = positive_int("sample_rate", sample_rate) / 2
+    bins = magnitudes.shape[-1]
+    if bins < 2:
+        raise ValueError(f"`magnitudes` must have at least 2 bins, 0 Hz and Nyquist, got {bins}.")
+    frequencies_hz = np.linspace(0, nyquist_hz, bins).astype(magnitudes.dtype)
+    peak = jax.lax.stop_gradient(jnp.max(magnitudes, axis=-1, keepdims=True))
+    # Shares do not depend on the level: about a peak of 1 no square of a sum leaves the range.
+    relative = magnitudes / jnp.where(peak > _SILENCE, peak, 1)
+    total = jnp.where(peak > _SILENCE, jnp.sum(relative, axis=-1, keepdims=True), 1)
+    shares = jnp.where(peak > _SILENCE, relative / total, 0)
+    return shares, frequencies_hz.reshape((1,) * (magnitudes.ndim - 1) + (bins,))

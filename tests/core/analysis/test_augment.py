@@ -1,0 +1,159 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import DTYPES, assert_close, assert_finite_grads, noise, quick_jit
+
+from ddspx import core
+
+N = 4000
+SIZES = {"n_time_masks": 1, "time_width": 4, "n_frequency_masks": 1, "frequency_width": 2}
+
+
+def masks(key, frames=9, bands=5, **options):
+    """Which frames and which bands of N examples are hidden."""
+    x = jnp.ones((N, frames, bands))
+    hidden = np.asarray(core.spec_augment(key, x, **{**SIZES, **options})) == 0
+    return hidden.all(axis=2), hidden.all(axis=1)
+
+
+def runs(hidden):
+    """Start and width of the one run of each row; the start of a width of zero is -1."""
+    widths = hidden.sum(axis=1)
+    starts = np.where(widths > 0, hidden.argmax(axis=1), -1)
+    for row, start, width in zip(hidden, starts, widths, strict=True):
+        assert row[start : start + width].all() if width else not row.any()
+    return starts, widths
+
+
+def assert_uniform(values, outcomes):
+    """Within five standard errors."""
+    values, p = np.asarray(values), 1 / len(outcomes)
+    counts = np.array([(values == v).sum() for v in outcomes])
+    assert counts.sum() == len(values)
+    assert np.abs(counts - p * len(values)).max() < 5 * np.sqrt(len(values) * p * (1 - p))
+
+
+# Masks
+
+
+def test_widths_are_uniform_with_zero_and_the_greatest(key):
+    times, frequencies = masks(key)
+    assert_uniform(runs(times)[1], range(5))
+    assert_uniform(runs(frequencies)[1], range(3))
+
+
+def test_positions_are_uniform_for_each_width(key):
+    starts, widths = runs(masks(key, n_frequency_masks=0)[0])
+    for width in range(1, 5):
+        assert_uniform(starts[widths == width], range(9 - width + 1))
+
+
+def test_every_frame_and_band_can_be_hidden(key):
+    times, frequencies = masks(key)
+    assert times.any(axis=0).all()
+    assert frequencies.any(axis=0).all()
+    assert masks(key, time_width=20)[0].all(axis=1).any()
+
+
+def test_time_and_frequency_are_independent(key):
+    widths = [runs(hidden)[1] for hidden in masks(key, frames=9, bands=9, frequency_width=4)]
+    assert abs(np.corrcoef(*widths)[0, 1]) < 5 / np.sqrt(N)
+
+
+def test_each_example_has_its_own_masks(key):
+    times, _ = masks(key)
+    assert abs(np.corrcoef(runs(times)[1][:-1], runs(times)[1][1:])[0, 1]) < 5 / np.sqrt(N)
+
+
+def test_several_masks_hide_more(key):
+    one, three = (masks(key, n_time_masks=n)[0].mean() for n in (1, 3))
+    # Each frame is hidden by each mask on its own.
+    assert abs(one - np.mean([0, 1, 2, 3, 4]) / 9) < 0.01
+    times, _ = masks(key, n_time_masks=3)
+    np.testing.assert_allclose(times.mean(), three)
+    assert one * 1.8 < three < 3 * one
+
+
+@pytest.mark.parametrize("options", [{"time_width": 0}, {"n_time_masks": 0}])
+def test_no_masks(key, options):
+    assert not masks(key, **options, n_frequency_masks=0)[0].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_not_hidden_stays_and_the_rest_has_the_value(key, dtype):
+    x = jnp.asarray(noise(3, 20, 8), dtype)
+    options = {"time_width": 9, "frequency_width": 3}
+    zeros = core.spec_augment(key, x, **options)
+    hidden = np.asarray(zeros == 0)
+    assert zeros.dtype == dtype and 0 < hidden.mean() < 1
+    np.testing.assert_array_equal(np.asarray(zeros)[~hidden], np.asarray(x)[~hidden])
+    low = core.spec_augment(key, x, **options, mask_value=-80.0)
+    np.testing.assert_array_equal(low, np.where(hidden, -80, x))
+    mean = core.spec_augment(key, x, **options, mask_value="mean")
+    expected = np.where(hidden, np.asarray(x).mean((-2, -1), keepdims=True), x)
+    np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_example_without_a_batch(key):
+    x = jnp.ones((20, 8))
+    assert core.spec_augment(key, x).shape == (20, 8)
+    keys = jax.random.split(key, 3)
+    together = quick_jit(jax.vmap(core.spec_augment))(keys, jnp.stack([x] * 3))
+    for k, masked in zip(keys, together, strict=True):
+        np.testing.assert_array_equal(core.spec_augment(k, x), masked)
+
+
+def test_gradients_pass_where_nothing_is_hidden(key):
+    x = jnp.asarray(noise(2, 9, 5))
+    masked = core.spec_augment(key, x, **SIZES)
+    gradient = jax.grad(lambda x: jnp.sum(core.spec_augment(key, x, **SIZES)))(x)
+    np.testing.assert_array_equal(gradient, masked != 0)
+
+
+# Mixtures
+
+
+def test_mixup_mixes_two_examples_and_their_labels(key):
+    x, labels = jnp.asarray(noise(8, 6, 2)), jnp.eye(8)
+    mixed, weights = core.mixup(key, x, labels, alpha=1.0)
+    assert_close(mixed, np.einsum("ij,jkl->ikl", weights, x), scale=4)
+    weights = np.asarray(weights)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+    assert ((weights > 0).sum(axis=1) <= 2).all()
+    # The partners are a permutation.
+    np.testing.assert_allclose((weights - np.diag(np.diag(weights)) > 0).sum(axis=0).max(), 1)
+
+
+def test_each_example_has_a_weight_of_its_own_from_the_distribution(key):
+    for alpha in (0.2, 1.0, 4.0):
+        n = 1000
+        _, own = core.mixup(key, jnp.zeros((n, 1)), jnp.eye(n), alpha=alpha)
+        own = np.diag(np.asarray(own))
+        # Moments of Beta(alpha, alpha), within five standard errors.
+        assert abs(own.mean() - 0.5) < 5 * own.std() / np.sqrt(n)
+        variance = 1 / (4 * (2 * alpha + 1))
+        assert abs(own.var() - variance) < 5 * np.var((own - 0.5) ** 2) ** 0.5 / np.sqrt(n)
+        assert len(np.unique(own)) > 0.7 * n
+
+
+def test_the_same_key_is_the_same_mixture_in_every_dtype(key):
+    x, labels = noise(5, 3), np.eye(5)
+    mixtures = [core.mixup(key, jnp.asarray(x, d), jnp.asarray(labels, d)) for d in DTYPES]
+    for dtype, (mixed, mixed_labels) in zip(DTYPES, mixtures, strict=True):
+        assert mixed.dtype == mixed_labels.dtype == dtype
+        np.testing.assert_allclose(mixed, mixtures[-1][0], atol=1e-5)
+
+
+def test_mixup_gradients_are_finite(key):
+    assert_finite_grads(lambda x, y: core.mixup(key, x, y), np.zeros((3, 4)), np.zeros((3, 2)))
+
+
+# Boundary errors
+
+
+def test_what_cannot_be_drawn_is_refused(key):
+    with pytest.raises(ValueError, match="`time_width` must be at least 0, got -1"):
+        core.spec_augment(key, jnp.ones((4, 3)), time_width=-1)
+    with pytest.raises(ValueError, match="`alpha` must be above 0, got 0"):
+        core.mixup(key, jnp.ones((2, 3)), jnp.ones((2, 2)), alpha=0.0)
