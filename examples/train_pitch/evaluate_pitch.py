@@ -168,7 +168,7 @@ def truth_of(folder: Path, name: str, rivals: list[str]) -> Truth:
     tracks = [heard_at(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
     f0_hz = np.stack([track[0] for track in tracks])
     said = np.stack([t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)])
-    median = np.exp(np.nanmedian(np.where(said, np.log(f0_hz), np.nan), axis=0))
+    median = np.exp(np.ma.median(np.ma.array(np.log(f0_hz), mask=~said), axis=0).filled(0))
     near = said & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
     voiced, unvoiced = near.sum(0) >= 3, (~said).sum(0) >= 3
     return Truth(np.where(voiced, median, 100.0), voiced, voiced, voiced | unvoiced)
