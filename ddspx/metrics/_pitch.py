@@ -341,7 +341,7 @@ def octave_error_share(
       predicted_hz: frequency to judge, of the same shape, voiced or not.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
-      cents: largest distance from a whole number of octaves.
+      cents: a distance below it from a whole number of octaves counts as none.
 
     Returns:
       A share from 0 to 1; NaN where the target has no pitched frame.
@@ -358,7 +358,7 @@ def octave_error_share(
     """
     error = _errors(target_hz, predicted_hz, confidence, threshold)
     octaves = np.round(error / 12)
-    return _mean((octaves != 0) & (100 * np.abs(error - 12 * octaves) <= cents))
+    return _mean((octaves != 0) & (100 * np.abs(error - 12 * octaves) < cents))
 
 
 def median_cents_error(

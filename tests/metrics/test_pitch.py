@@ -127,6 +127,10 @@ def test_what_is_in_tune_is_right_or_an_octave_off(rng):
     tracks = a_melody(rng)[:3]
     parts = metrics.raw_pitch_accuracy(*tracks) + metrics.octave_error_share(*tracks)
     assert metrics.raw_chroma_accuracy(*tracks) == pytest.approx(parts)
+    # At the limit too: a distance of exactly `cents` is too much in all three.
+    tracks = np.array([440.0]), np.array([880.0]), np.ones(1)
+    measures = metrics.raw_chroma_accuracy, metrics.octave_error_share
+    assert [measure(*tracks, cents=0.0) for measure in measures] == [0, 0]
 
 
 # Boundary
