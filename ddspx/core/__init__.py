@@ -60,6 +60,7 @@ from ddspx.core.analysis._augment import mixup as mixup, spec_augment as spec_au
 from ddspx.core.analysis._bandpass import (
     gabor_impulse_response as gabor_impulse_response,
     gabor_response as gabor_response,
+    ordered_frequencies as ordered_frequencies,
     sinc_bandpass as sinc_bandpass,
     triangular_response as triangular_response,
 )
@@ -78,6 +79,7 @@ from ddspx.core.analysis._features import (
 
 # Spectra and loudness
 from ddspx.core.analysis._filterbanks import (
+    FrequencyScale as FrequencyScale,
     frequency_grid as frequency_grid,
     mel_filterbank as mel_filterbank,
 )

@@ -240,6 +240,7 @@ CASES = {
         partial(core.normalize_harmonics, sample_rate=RATE), (uniform(0, 1, 4, 6), F0)
     ),
     "one_pole": Case(partial(core.one_pole, sample_rate=RATE), (uniform(0.001, 0.1),)),
+    "ordered_frequencies": unit(partial(core.ordered_frequencies, **BAND), -2.0, 2.0),
     "oscillator_bank": Case(
         partial(core.oscillator_bank, sample_rate=RATE),
         (uniform(100, 3000, 9, 2), uniform(0, 1, 9, 2)),

@@ -4,6 +4,7 @@ from ddspx.core.analysis._augment import mixup as mixup, spec_augment as spec_au
 from ddspx.core.analysis._bandpass import (
     gabor_impulse_response as gabor_impulse_response,
     gabor_response as gabor_response,
+    ordered_frequencies as ordered_frequencies,
     sinc_bandpass as sinc_bandpass,
     triangular_response as triangular_response,
 )
@@ -18,6 +19,7 @@ from ddspx.core.analysis._features import (
     mfcc as mfcc,
 )
 from ddspx.core.analysis._filterbanks import (
+    FrequencyScale as FrequencyScale,
     frequency_grid as frequency_grid,
     mel_filterbank as mel_filterbank,
 )

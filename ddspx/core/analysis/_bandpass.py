@@ -8,6 +8,56 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, Complex, Float
+from ddspx.core.analysis._filterbanks import FrequencyScale, check_range, frequency_scale
+
+
+def ordered_frequencies(
+    gaps: Float[Array, "*batch gaps"], *, fmin: float, fmax: float, scale: FrequencyScale = "erb"
+) -> Float[Array, "*batch bands"]:
+    r"""Rising frequencies of any real numbers: what a network can learn as centres of bands.
+
+    .. math:: f_i = s^{-1}\Bigl(s(f_0) + (s(f_1) - s(f_0))
+        \sum_{k=0}^{i} \mathrm{softmax}(\gamma)_k\Bigr)
+
+    so that they keep their order, and stay off both ends, whatever is learned.
+
+    Args:
+      gaps: logits :math:`\gamma` of the distances, one more than there are frequencies; all
+        equal, the frequencies are at equal distances on the scale.
+      fmin: what lies below all, in Hz, at least 0; above 0 for ``log``. Static.
+      fmax: what lies above all, in Hz. Static.
+      scale: of hearing, see :func:`frequency_grid`. Static.
+
+    Returns:
+      The frequencies, in Hz.
+
+    Raises:
+      TypeError: `gaps` is neither float32 nor float64.
+      ValueError: there are fewer than two gaps, or as :func:`frequency_grid`.
+
+    Properties:
+      Differentiable; a step of the logits moves low and high frequencies by equal parts of
+      the scale. Static: the rest.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f = core.ordered_frequencies(jnp.zeros(3), fmin=0.0, fmax=500.0, scale="mel")
+      >>> [round(v, 2) for v in f.tolist()]
+      [137.77, 302.66]
+
+    References:
+      SpectNet learns hertz without a bound, LEAF radians a sample with a clip: filters cross,
+      and at the bounds they stop.
+    """
+    (gaps,) = floats(gaps=gaps)
+    at_least_ndim("gaps", gaps.shape, 1, "(*batch, gaps)")
+    if gaps.shape[-1] < 2:
+        raise ValueError(f"`gaps` must hold at least 2 numbers, got {gaps.shape[-1]}.")
+    check_range(fmin, fmax, scale)
+    low, high = frequency_scale(scale)[0](np.array([fmin, fmax], np.float64)).tolist()
+    share = jnp.cumsum(jax.nn.softmax(gaps, axis=-1), axis=-1)[..., :-1]
+    return frequency_scale(scale, jnp)[1](low + (high - low) * share)
 
 
 def triangular_response(

@@ -1,8 +1,9 @@
 """Filterbanks as matrices: designed in float64 NumPy, constants under jit."""
 
 import math
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -49,6 +50,16 @@ def frequency_grid(n: int, *, fmin: float, fmax: float, scale: FrequencyScale) -
     """
     if positive_int("n", n) < 2:
         raise ValueError(f"`n` must be at least 2, got {n}: both ends are included.")
+    check_range(fmin, fmax, scale)
+    forward, backward = frequency_scale(scale)
+    ends = forward(np.array([fmin, fmax], np.float64))
+    grid = backward(np.linspace(ends[0], ends[1], n))
+    grid[[0, -1]] = fmin, fmax
+    return grid
+
+
+def check_range(fmin: float, fmax: float, scale: str) -> None:
+    """Raises a ValueError unless the scale is known and the range lies on it."""
     one_of("scale", scale, _SCALES)
     if not 0 <= fmin < fmax < math.inf or (scale == "log" and fmin == 0):
         least = "above 0" if scale == "log" else "at least 0"
@@ -56,11 +67,6 @@ def frequency_grid(n: int, *, fmin: float, fmax: float, scale: FrequencyScale) -
             f"`fmin` must be {least} and below `fmax` on the scale {scale!r}, got {fmin} and "
             f"{fmax} Hz."
         )
-    forward, backward = _scale(scale)
-    ends = forward(np.array([fmin, fmax], np.float64))
-    grid = backward(np.linspace(ends[0], ends[1], n))
-    grid[[0, -1]] = fmin, fmax
-    return grid
 
 
 def mel_filterbank(
@@ -146,28 +152,26 @@ def _mel_filterbank(
     return filters
 
 
-def _scale(name: str):
-    """The scale and its inverse, in float64."""
+def frequency_scale(name: str, xp: Any = np) -> tuple[Callable, Callable]:
+    """The scale and its inverse, as functions of arrays of `xp`: NumPy, or jax.numpy."""
+    slope = _ERB_SLOPE / _ERB_HZ
     return {
-        "mel": (lambda f: np.log1p(f / 700), lambda x: 700 * np.expm1(x)),
-        "slaney": (_hz_to_slaney, _slaney_to_hz),
-        "erb": (
-            lambda f: np.log1p(_ERB_SLOPE / _ERB_HZ * f),
-            lambda x: _ERB_HZ / _ERB_SLOPE * np.expm1(x),
-        ),
+        "mel": (lambda f: xp.log1p(f / 700), lambda x: 700 * xp.expm1(x)),
+        "slaney": (partial(_hz_to_slaney, xp=xp), partial(_slaney_to_hz, xp=xp)),
+        "erb": (lambda f: xp.log1p(slope * f), lambda x: xp.expm1(x) / slope),
         "bark": (lambda f: f / (1960 + f), lambda x: 1960 * x / (1 - x)),
         "linear": (lambda f: f, lambda x: x),
-        "log": (np.log, np.exp),
+        "log": (xp.log, xp.exp),
     }[name]
 
 
-def _hz_to_slaney(frequencies_hz: np.ndarray) -> np.ndarray:
-    above = np.log(np.maximum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_CORNER_HZ)
-    below = np.minimum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_HZ_PER_MEL
+def _hz_to_slaney(frequencies_hz, *, xp):
+    above = xp.log(xp.maximum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_CORNER_HZ)
+    below = xp.minimum(frequencies_hz, _SLANEY_CORNER_HZ) / _SLANEY_HZ_PER_MEL
     return below + above / _SLANEY_STEP
 
 
-def _slaney_to_hz(mels: np.ndarray) -> np.ndarray:
-    above = np.maximum(mels - _SLANEY_CORNER_MEL, 0)
-    below = np.minimum(mels, _SLANEY_CORNER_MEL) * _SLANEY_HZ_PER_MEL
-    return below * np.exp(_SLANEY_STEP * above)
+def _slaney_to_hz(mels, *, xp):
+    above = xp.maximum(mels - _SLANEY_CORNER_MEL, 0)
+    below = xp.minimum(mels, _SLANEY_CORNER_MEL) * _SLANEY_HZ_PER_MEL
+    return below * xp.exp(_SLANEY_STEP * above)

@@ -54,6 +54,23 @@ def test_spectnets_centres():
     np.testing.assert_allclose(grid, published, atol=6e-4)
 
 
+@pytest.mark.parametrize("scale", ["mel", "slaney", "erb", "bark", "linear", "log"])
+def test_equal_gaps_are_the_grid(scale):
+    ends = {"fmin": 40.0, "fmax": 7000.0, "scale": scale}
+    actual = core.ordered_frequencies(jnp.zeros(31, DTYPES[-1]), **ends)
+    expected = core.frequency_grid(32, **ends)[1:-1]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4 if DTYPES[-1] == np.float32 else 1e-9)
+
+
+def test_frequencies_keep_their_order_and_their_range_whatever_the_gaps(rng):
+    for dtype in DTYPES:
+        gaps = jnp.asarray(rng.normal(0, 8, (100, 41)), dtype)
+        f = np.asarray(core.ordered_frequencies(gaps, fmin=30.0, fmax=7900.0))
+        assert (np.diff(f) >= 0).all()
+        assert f.min() > 29.9
+        assert f.max() < 7901
+
+
 # responses
 
 
@@ -120,6 +137,10 @@ def test_gradients_equal_differences():
         taps = core.gabor_impulse_response(scale * c, scale * b, sample_rate=RATE, win_length=21)
         return taps.real, taps.imag
 
+    check_grads(
+        lambda g: core.ordered_frequencies(g, fmin=0.1, fmax=7.0, scale="slaney"),
+        np.array([0.1, -1.0, 2.0, 0.4]),
+    )
     check_grads(gabor, CENTERS / scale, BANDWIDTHS / scale)
 
     def sinc(low, high):
