@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, into ``results.md`` beside this file.
 
-Run: ``python tests/benchmarks``, with ``DDSPX_BENCH_TF`` and ``DDSPX_BENCH_TORCH`` naming
-interpreters with the rivals; without them their rows are missing. Names of benchmarks as arguments
+Run: ``python tests/benchmarks``, with ``DDSPX_BENCH_TF``, ``DDSPX_BENCH_TORCH`` and
+``DDSPX_BENCH_LIBROSAX`` naming interpreters with the rivals; without them their rows are missing. Names of benchmarks as arguments
 (``stft gru``) measure those only, and leave the other sections as they are.
 """
 

@@ -77,6 +77,8 @@ def operations():
     yield "convolution_reverb", core.convolution_reverb, (audio, room)
     yield "stft", lambda x: jnp.abs(core.stft(x, n_fft=1024, hop_length=256)), (audio,)
     yield "loudness_db", partial(core.loudness_db, **RATES), (audio,)
+    yield "mfcc", partial(core.mfcc, **RATES, n_fft=1024), (audio,)
+    yield "pcen, 65", core.pcen, (bands, uniform(0.02, 0.1, 65))
     yield "yin", partial(core.yin, **RATES, fmin=80.0, fmax=1000.0), (audio,)
     yield "multi_scale_spectral_loss", core.multi_scale_spectral_loss, (audio, other)
     for name in ("spectral_convergence_loss", "complex_spectral_loss", "phase_loss"):
