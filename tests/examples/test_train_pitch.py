@@ -1,6 +1,8 @@
 """The pitch tracker's recipe: its labels are what it renders, and it measures recordings."""
 
 import csv
+import json
+from argparse import Namespace
 from pathlib import Path
 
 import jax
@@ -11,7 +13,7 @@ import soundfile
 from helpers import noise, quick_jit, sine
 
 from ddspx import core
-from ddspx.models.pitch import load_pitch_tracker
+from ddspx.models.pitch import PitchConfig, load_pitch_tracker
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_pitch"
 
@@ -104,6 +106,19 @@ def test_the_voicing_is_moved_to_the_fewest_mistakes(recipe, sounds):
     recipe.calibrate(model, [(audio, labels)])
     said = np.asarray(quick_jit(lambda audio: model(audio).voicing)(audio)) > 0
     assert (said == pitched)[scored > 0].all()
+
+
+@pytest.mark.slow
+def test_training_makes_a_tracker(recipe, tmp_path, monkeypatch):
+    config = PitchConfig(channels=2)
+    monkeypatch.setattr(recipe, "PitchConfig", lambda: config)
+    out = tmp_path / "results"
+    options = {"steps": 2, "learning_rate": 3e-3, "start": None, "seed": 0}
+    recipe.main(Namespace(recordings=tmp_path, output=str(out), **options))
+    assert load_pitch_tracker(folder=out / "model").config == config
+    assert (out / "curve.txt").read_text().startswith("2 ")
+    provenance = json.loads((out / "model" / "provenance.json").read_text())
+    assert (provenance["steps"], provenance["seed"]) == (2, 0)
 
 
 # The comparison with others
