@@ -1,8 +1,9 @@
 """All benchmarks, one after the other, into ``results.md`` beside this file.
 
 Run: ``python tests/benchmarks``, with ``DDSPX_BENCH_TF``, ``DDSPX_BENCH_TORCH`` and
-``DDSPX_BENCH_LIBROSAX`` naming interpreters with the rivals; without them their rows are missing. Names of benchmarks as arguments
-(``stft gru``) measure those only, and leave the other sections as they are.
+``DDSPX_BENCH_LIBROSAX`` naming interpreters with the rivals; without them their rows are missing.
+Names of benchmarks as arguments (``stft gru``) measure those only, and leave the other sections as
+they are.
 """
 
 import datetime

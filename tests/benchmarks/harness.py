@@ -2,8 +2,8 @@
 
 A rival runs in its own interpreter (its packages are no dependency of ddspx), named by an
 environment variable: `DDSPX_BENCH_TF` for DDSP on TensorFlow, `DDSPX_BENCH_TORCH` for PyTorch,
-`DDSPX_BENCH_LIBROSAX` for librosax. Its script calls :func:`serve` of `rival.py`. The processes take
-turns, so that all see the same machine.
+`DDSPX_BENCH_LIBROSAX` for librosax. Its script calls :func:`serve` of `rival.py`. The processes
+take turns, so that all see the same machine.
 """
 
 import json

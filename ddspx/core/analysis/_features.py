@@ -276,13 +276,13 @@ def _dct_matrix(size: int, dct_type: int, ortho: bool) -> np.ndarray:
 
 
 def delta(
-    features: Float[Array, "..."],
+    features: Float[Array, "*shape"],
     *,
     width: int = 9,
     order: int = 1,
     mode: Literal["interp", "nearest", "mirror", "constant", "wrap"] = "interp",
     axis: int = -2,
-) -> Float[Array, "..."]:
+) -> Float[Array, "*shape"]:
     r"""Derivative over time, of the polynomial that fits the frames around each best.
 
     .. math:: \Delta x[i] = \frac{\sum_{k=1}^{K} k\, (x[i + k] - x[i - k])}{2 \sum_{k=1}^K k^2},
