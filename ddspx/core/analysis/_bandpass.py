@@ -207,8 +207,8 @@ def gabor_impulse_response(
 
 
 def sinc_bandpass(
-    low_hz: Float[Array, "*batch bands"],
-    high_hz: Float[Array, "*batch bands"],
+    fmin: Float[Array, "*batch bands"],
+    fmax: Float[Array, "*batch bands"],
     *,
     sample_rate: int,
     win_length: int = 251,
@@ -220,8 +220,8 @@ def sinc_bandpass(
         w[k] = 0.54 + 0.46 \cos(2 \pi k / W)
 
     Args:
-      low_hz: lower corner of each band, in Hz: the gain there is one half.
-      high_hz: upper corner, in Hz, above it and up to half of `sample_rate`.
+      fmin: lower corner of each band, in Hz: the gain there is one half.
+      fmax: upper corner, in Hz, above it and up to half of `sample_rate`.
       sample_rate: samples per second. Static.
       win_length: number of taps, odd. The transitions are ``3.3 * sample_rate / win_length`` Hz
         wide; a band that is narrower does not reach a gain of 1. Static.
@@ -240,8 +240,8 @@ def sinc_bandpass(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
-      >>> low_hz, high_hz = jnp.array([1000.0]), jnp.array([3000.0])
-      >>> taps = core.sinc_bandpass(low_hz, high_hz, sample_rate=8000, win_length=5)
+      >>> fmin, fmax = jnp.array([1000.0]), jnp.array([3000.0])
+      >>> taps = core.sinc_bandpass(fmin, fmax, sample_rate=8000, win_length=5)
       >>> [round(v, 3) for v in taps[0, ::2].tolist()]
       [-0.053, 0.5, -0.053]
 
@@ -250,11 +250,11 @@ def sinc_bandpass(
       the taps by twice the bandwidth, so that its gain is 0.5 / bandwidth; LEAF's copy divides
       them by their largest.
     """
-    low_hz, high_hz = _bands(low_hz=low_hz, high_hz=high_hz)
-    lags = _lags(win_length, low_hz)
+    fmin, fmax = _bands(fmin=fmin, fmax=fmax)
+    lags = _lags(win_length, fmin)
     window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
     low, high = (
-        (2 / positive_int("sample_rate", sample_rate)) * hz[..., None] for hz in (low_hz, high_hz)
+        (2 / positive_int("sample_rate", sample_rate)) * hz[..., None] for hz in (fmin, fmax)
     )
     return (high * jnp.sinc(high * lags) - low * jnp.sinc(low * lags)) * window
 

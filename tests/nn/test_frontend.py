@@ -1,0 +1,160 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+
+from ddspx import core
+from ddspx.nn import FrontendConfig, SpectralFrontend, displacement_erb
+
+SMALL = {"sample_rate": 8000, "hop_length": 80, "n_fft": 256, "win_length": 200, "n_bands": 12}
+AUDIO = jnp.asarray(0.1 * noise(2, 1600), jnp.float32)
+LEARNED = ("centers", "bandwidths", "gains", "compression")
+
+
+def frontend(**changes) -> SpectralFrontend:
+    return SpectralFrontend(FrontendConfig(**SMALL | changes), rngs=nnx.Rngs(0))
+
+
+def gradients(model, audio):
+    """Of the sum of squares of what is heard, by the names of the parameters."""
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    loss = lambda p: jnp.sum(nnx.merge(graph, p, rest)(audio) ** 2)  # noqa: E731
+    found = nnx.to_flat_state(jax.jit(jax.grad(loss))(params))
+    return {path[-1]: np.asarray(variable[...]) for path, variable in found}
+
+
+# what it hears
+
+
+@pytest.mark.parametrize("n_mfcc", [None, 5])
+def test_without_learning_it_is_the_log_mel_spectrogram(n_mfcc):
+    config = FrontendConfig.log_mel(**SMALL, fmax=3800.0, n_mfcc=n_mfcc)
+    heard = SpectralFrontend(config, rngs=nnx.Rngs(0))(AUDIO)
+    sizes = {name: SMALL[name] for name in ("sample_rate", "hop_length", "n_fft", "win_length")}
+    ends = {"fmin": 60.0, "fmax": 3800.0, "htk": True, "norm": None}
+    expected = jnp.log(core.mel_spectrogram(AUDIO, n_mels=12, **sizes, **ends) + 1e-6)
+    if n_mfcc:
+        expected = core.cepstral_coefficients(expected, n_mfcc=n_mfcc)
+    np.testing.assert_allclose(heard, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["gammatone", "gabor"])
+def test_energies_are_those_of_the_convolution_with_each_filter(family):
+    # Zeros after the window leave room for the response, so that the circle does not close.
+    model = frontend(family=family, n_fft=4096, fmin=300.0, fmax=3000.0, compression="none")
+    bands = model.centers_hz(), model.bandwidths_hz()
+    if family == "gammatone":
+        taps = core.gammatone_impulse_response(*bands, sample_rate=8000, n_taps=2000)
+    else:
+        taps = core.gabor_impulse_response(*bands, sample_rate=8000, win_length=1001)
+    window = np.asarray(core.hann_window(200))
+    frame = np.asarray(AUDIO[0])[10 * 80 - 100 : 10 * 80 + 100] * window
+    expected = [np.sum(np.abs(np.convolve(frame, tap)) ** 2) for tap in np.asarray(taps)]
+    np.testing.assert_allclose(model(AUDIO)[0, 10] / 4096, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor"])
+def test_a_tone_is_loudest_in_the_band_whose_centre_it_has(family):
+    model = frontend(family=family, trainable=(), win_length=256)
+    centers_hz = np.asarray(model.centers_hz())
+    for band in (3, 7, 11):
+        tone = np.sin(2 * np.pi * centers_hz[band] * np.arange(1600) / 8000)
+        assert np.argmax(model(jnp.asarray(tone, jnp.float32))[10]) == band
+
+
+def test_the_peak_of_every_band_is_its_gain():
+    model = frontend()
+    model.gains_db[...] = jnp.linspace(-20, 6, 12, dtype=jnp.float32)
+    peaks = jnp.diagonal(model.power_response(model.centers_hz()))
+    np.testing.assert_allclose(core.power_to_db(peaks), model.gains_db[...], atol=1e-3)
+
+
+def test_compressions_are_their_formulas():
+    energies = np.asarray(frontend(compression="none")(AUDIO))
+    np.testing.assert_allclose(
+        frontend(compression="db")(AUDIO), 10 * np.log10(energies + 1e-6), atol=1e-3
+    )
+    np.testing.assert_allclose(
+        frontend(compression="log1p")(AUDIO), np.log1p(1e6 * energies), atol=1e-4
+    )
+    smoothing = core.pcen_smoothing(0.4, sample_rate=8000, hop_length=80)
+    expected = core.pcen(jnp.asarray(energies), smoothing, initial="first")
+    np.testing.assert_allclose(frontend(compression="pcen")(AUDIO), expected, atol=1e-4)
+    normal = np.asarray(frontend(normalize=True)(AUDIO))
+    np.testing.assert_allclose(normal.mean(-2), 0, atol=1e-4)
+    np.testing.assert_allclose(normal.std(-2), 1, atol=1e-3)
+
+
+# what it learns
+
+
+@pytest.mark.parametrize("compression", ["log1p", "pcen"])
+@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor"])
+def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compression):
+    parts = tuple(p for p in LEARNED if (family, p) != ("triangular", "bandwidths"))
+    model = frontend(family=family, compression=compression, trainable=parts)
+    time_s = np.arange(1600) / 8000
+    hard = [0 * time_s, time_s == 0.1, 0 * time_s + 0.5, np.cos(np.pi * 8000 * time_s)]
+    for name, gradient in gradients(model, AUDIO).items():
+        # Of each number, the first and the last band's too.
+        assert (np.abs(gradient) > 1e-7 * np.abs(gradient).max()).all(), name
+    for name, gradient in gradients(model, jnp.asarray(np.stack(hard), jnp.float32)).items():
+        assert np.isfinite(gradient).all(), name
+
+
+def test_only_the_parts_that_are_named_are_parameters():
+    def names(model):
+        return {path[-1] for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+
+    assert names(frontend(trainable=())) == set()
+    assert names(frontend(trainable=("gains",))) == {"gains_db"}
+    assert names(frontend(trainable=("centers", "bandwidths"))) == {"gaps", "log_bandwidths"}
+    stored = {path[-1] for path, _ in nnx.to_flat_state(nnx.state(frontend(trainable=())))}
+    assert stored == {"gaps", "log_bandwidths", "gains_db"}
+
+
+def test_gradient_descent_finds_a_band_that_is_elsewhere():
+    # In noise that falls by 18 dB an octave, so that a level says where a band is.
+    slope = core.one_pole(0.001, sample_rate=8000).astype("float32")
+    audio = core.sos_filter(AUDIO, jnp.stack([slope] * 3))
+    sizes = {"n_bands": 1, "fmin": 200.0, "fmax": 3000.0, "trainable": ("centers",), "floor": 1e-12}
+    truth = frontend(**sizes)
+    truth.gaps[...] = jnp.asarray([0.8, 0.0], jnp.float32)
+    target = truth(audio)
+    graph, params, rest = nnx.split(frontend(**sizes), nnx.Param, ...)
+    gradient = jax.grad(lambda p: jnp.mean((nnx.merge(graph, p, rest)(audio) - target) ** 2))
+    step = jax.jit(lambda p: jax.tree.map(lambda x, g: x - 0.01 * g, p, gradient(p)))
+    first = nnx.merge(graph, params, rest).centers_hz()
+    for _ in range(100):
+        params = step(params)
+    last = nnx.merge(graph, params, rest).centers_hz()
+    assert displacement_erb(first, truth.centers_hz())[0] > 2
+    assert displacement_erb(last, truth.centers_hz())[0] < 0.05
+
+
+def test_a_displacement_of_one_is_one_bandwidth_of_hearing():
+    f = jnp.asarray([100.0, 5000.0])
+    moved = displacement_erb(f, f + 0.01 * core.hz_to_erb(f))
+    np.testing.assert_allclose(moved, 0.01, rtol=2e-2)
+
+
+# boundary
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fmax": 5000.0}, "`fmax` must be at most half of `sample_rate`, 4000.0 Hz, got 5000.0"),
+        ({"fmin": 4000.0}, "`fmin` must be at least 0 and below `fmax`"),
+        ({"family": "triangular"}, "must not name 'bandwidths' for the family 'triangular'"),
+        ({"trainable": ("compression",)}, "must not name 'compression' for 'log'"),
+        ({"n_mfcc": 13}, "`n_mfcc` must be at most `n_bands`, 12, got 13"),
+        ({"n_bands": 0}, "`n_bands` must be at least 1, got 0"),
+        ({"floor": 0.0}, "`floor` must be positive and finite, got 0.0"),
+    ],
+)
+def test_configs_that_are_off_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        FrontendConfig(**SMALL | changes)
