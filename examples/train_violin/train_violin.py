@@ -13,7 +13,7 @@ from ddspx.training import TrainConfig, evaluate, prepare, train
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("recordings", nargs="+", type=Path, help="the files named in provenance.json")
 parser.add_argument("-o", "--output", required=True, type=Path, help="folder for all results")
-parser.add_argument("--steps", type=int, default=5000, help="5000 for the violin that ships")
+parser.add_argument("--steps", type=int, default=2500, help="2500 for the violin that ships")
 arguments = parser.parse_args()
 
 # The lowest note of a violin is 196 Hz. What is below is not looked for, so that the tracker cannot
@@ -27,7 +27,6 @@ if not dataset.exists():
         hop_length=128,
         example_s=4.0,
         fmin=185.0,
-        method="yin",
         licence="CC BY 3.0",
         attribution="John Garner (violin), J. S. Bach, BWV 1002, via Musopen and the Bach Violin "
         "Dataset",
