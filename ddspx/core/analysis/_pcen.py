@@ -201,26 +201,10 @@ def pcen_step(
     smoothing, gain, bias, power = (
         p.reshape((1,) * (state.ndim - p.ndim) + p.shape)[..., None, :] for p in parameters
     )
-    recent = _smoothed(1 - smoothing, smoothing * energies, state)
+    recent = _recurrence(1 - smoothing, smoothing * energies, state)
     ratio = energies * jnp.exp(-gain * jnp.log(recent + eps))
     compressed = bias**power * jnp.expm1(power * jnp.log1p(ratio / bias))
     return recent[..., -1, :], compressed
-
-
-@jax.custom_jvp
-def _smoothed(decay: Array, inputs: Array, state: Array) -> Array:
-    """:func:`_recurrence`, with a derivative that keeps nothing but the result."""
-    return _recurrence(decay, inputs, state)
-
-
-@_smoothed.defjvp
-def _smoothed_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    decay, inputs, state = primals
-    decay_dot, inputs_dot, state_dot = tangents
-    states = _smoothed(decay, inputs, state)
-    before = jnp.concatenate([state[..., None, :], states[..., :-1, :]], axis=-2)
-    # The derivative is the same recurrence, and linear: JAX transposes it without a record.
-    return states, _recurrence(decay, inputs_dot + decay_dot * before, state_dot)
 
 
 def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:

@@ -51,8 +51,9 @@ def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> 
     blocks = jnp.moveaxis(jnp.pad(audio, fill).reshape(*batch, -1, length), -1, 0)
     last = (samples - 1) % length, ..., (samples - 1) // length
 
-    # Coefficients and gains are computed again for a derivative: to read them takes longer.
-    @partial(jax.checkpoint, prevent_cse=False)
+    # Coefficients and gains are computed again for a derivative: to read them takes longer. The
+    # barriers of this form stay: without them jaxlib 0.7.2 compiles wrong second derivatives.
+    @jax.checkpoint
     def filter_section(blocks, section):
         state, point, glides = section
         state, blocks = _moving_section(state, blocks, point, glides, last)
