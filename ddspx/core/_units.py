@@ -16,6 +16,8 @@ _A4_HZ = 440.0
 _A4_MIDI = 69.0
 _LEAST_HZ = 1e-3
 _MEL_PER_NEPER = 2595.0 / math.log(10.0)
+# Glasberg and Moore's bandwidth of hearing at 0 Hz, and what it gains with each hertz.
+ERB_HZ, ERB_SLOPE = 24.7, 0.108
 
 
 def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
@@ -328,7 +330,7 @@ def hz_to_erb(frequency_hz: Values) -> Float[Array, "*shape"]:
       Glasberg and Moore, Derivation of auditory filter shapes from notched-noise data, Hearing
       Research 47, 1990, with the slope 24.7 * 4.37 / 1000 rounded to 0.108.
     """
-    return 0.108 * jnp.asarray(frequency_hz) + 24.7
+    return ERB_SLOPE * jnp.asarray(frequency_hz) + ERB_HZ
 
 
 def unit_to_midi(

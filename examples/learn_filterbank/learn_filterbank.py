@@ -64,10 +64,10 @@ def sounds(rng: np.random.Generator, n_clips: int = 64) -> jax.Array:
 def teacher(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
     """Centres and bandwidths in Hz: up to 0.7 ERB from the mel scale's, and 35 % from one ERB."""
     grid = core.frequency_grid(N_BANDS + 2, fmin=FMIN, fmax=FMAX, scale="mel")[1:-1]
-    erb = 24.7 + 0.108 * grid
-    centers_hz = np.sort(grid + rng.uniform(-0.7, 0.7, N_BANDS) * erb).clip(FMIN + 5, FMAX - 50)
-    bandwidths_hz = (24.7 + 0.108 * centers_hz) * np.exp(0.3 * rng.standard_normal(N_BANDS))
-    return jnp.asarray(centers_hz, jnp.float32), jnp.asarray(bandwidths_hz, jnp.float32)
+    shifts = rng.uniform(-0.7, 0.7, N_BANDS) * np.asarray(core.hz_to_erb(jnp.asarray(grid)))
+    centers_hz = jnp.asarray(np.sort(grid + shifts).clip(FMIN + 5, FMAX - 50), jnp.float32)
+    widths = jnp.asarray(np.exp(0.3 * rng.standard_normal(N_BANDS)), jnp.float32)
+    return centers_hz, core.hz_to_erb(centers_hz) * widths
 
 
 def gammatone_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:

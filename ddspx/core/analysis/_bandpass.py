@@ -147,7 +147,7 @@ def gabor_response(
       are :math:`2 \pi c / f_s` and :math:`f_s / (2 \pi \sigma)`, and whose gain falls with the
       bandwidth.
     """
-    frequencies_hz, centers_hz, bandwidths_hz = _bands(
+    frequencies_hz, centers_hz, bandwidths_hz = band_arrays(
         frequencies_hz=frequencies_hz, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz
     )
     row = frequencies_hz.reshape((1,) * centers_hz.ndim + (-1,))
@@ -198,7 +198,7 @@ def gabor_impulse_response(
     References:
       :func:`gabor_response`.
     """
-    centers_hz, bandwidths_hz = _bands(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
+    centers_hz, bandwidths_hz = band_arrays(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
     lags = _lags(win_length, centers_hz)
     width = (math.sqrt(2.0) / sample_rate) * bandwidths_hz[..., None]
     envelope = width * jnp.exp(-math.pi * jnp.square(width * lags))
@@ -250,7 +250,7 @@ def sinc_bandpass(
       the taps by twice the bandwidth, so that its gain is 0.5 / bandwidth; LEAF's copy divides
       them by their largest.
     """
-    fmin, fmax = _bands(fmin=fmin, fmax=fmax)
+    fmin, fmax = band_arrays(fmin=fmin, fmax=fmax)
     lags = _lags(win_length, fmin)
     window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
     low, high = (
@@ -259,7 +259,7 @@ def sinc_bandpass(
     return (high * jnp.sinc(high * lags) - low * jnp.sinc(low * lags)) * window
 
 
-def _bands(**arrays: Array) -> list[Array]:
+def band_arrays(**arrays: Array) -> list[Array]:
     """Float arrays of one dtype; those of the bands, of one shape."""
     out = dict(zip(arrays, floats(**arrays), strict=True))
     bands = {name: array for name, array in out.items() if name != "frequencies_hz"}

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ddspx._checks import one_of, positive_int
+from ddspx.core._units import ERB_HZ, ERB_SLOPE
 
 # Slaney's mel scale: linear below 1 kHz, 27 steps to the factor 6.4 above.
 _SLANEY_HZ_PER_MEL = 200 / 3
 _SLANEY_CORNER_HZ = 1000.0
 _SLANEY_CORNER_MEL = _SLANEY_CORNER_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_STEP = math.log(6.4) / 27
-# Glasberg and Moore's bandwidth of hearing, see `hz_to_erb`.
-_ERB_HZ, _ERB_SLOPE = 24.7, 0.108
 
 FrequencyScale = Literal["mel", "slaney", "erb", "bark", "linear", "log"]
 _SCALES = ("mel", "slaney", "erb", "bark", "linear", "log")
@@ -154,7 +153,7 @@ def _mel_filterbank(
 
 def frequency_scale(name: str, xp: Any = np) -> tuple[Callable, Callable]:
     """The scale and its inverse, as functions of arrays of `xp`: NumPy, or jax.numpy."""
-    slope = _ERB_SLOPE / _ERB_HZ
+    slope = ERB_SLOPE / ERB_HZ
     return {
         "mel": (lambda f: xp.log1p(f / 700), lambda x: 700 * xp.expm1(x)),
         "slaney": (partial(_hz_to_slaney, xp=xp), partial(_slaney_to_hz, xp=xp)),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, Complex, Float, UInt
+from ddspx.core.analysis._bandpass import band_arrays
 from ddspx.core.filters._iir import sos_filter_step
 
 
@@ -342,17 +343,11 @@ def spectnet_impulse_response(
       Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_, 2022, as published in code.
       Its layer correlates, so that a filter runs backward in time.
     """
-    centers_hz, bandwidths_hz, amplitudes = floats(
+    centers_hz, bandwidths_hz, amplitudes = band_arrays(
         centers_hz=centers_hz, bandwidths_hz=bandwidths_hz, amplitudes=amplitudes
     )
     positive_int("sample_rate", sample_rate)
     positive_int("order", order)
-    broadcast_batch(
-        centers_hz=centers_hz.shape, bandwidths_hz=bandwidths_hz.shape, amplitudes=amplitudes.shape
-    )
-    centers_hz, bandwidths_hz, amplitudes = jnp.broadcast_arrays(
-        centers_hz, bandwidths_hz, amplitudes
-    )
     k = np.arange(positive_int("n_taps", n_taps), dtype=np.float64) / sample_rate
     shape = (1,) * centers_hz.ndim + (-1,)
     time_s, power = (x.reshape(shape).astype(centers_hz.dtype) for x in (k, k ** (order - 1)))
@@ -381,11 +376,7 @@ def _poles(
 ) -> tuple[_Pole, Array]:
     positive_int("sample_rate", sample_rate)
     positive_int("order", order)
-    centers_hz, bandwidths_hz = floats(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
-    at_least_ndim("centers_hz", centers_hz.shape, 1, "(*batch, bands)")
-    at_least_ndim("bandwidths_hz", bandwidths_hz.shape, 1, "(*batch, bands)")
-    broadcast_batch(centers_hz=centers_hz.shape, bandwidths_hz=bandwidths_hz.shape)
-    centers_hz, bandwidths_hz = jnp.broadcast_arrays(centers_hz, bandwidths_hz)
+    centers_hz, bandwidths_hz = band_arrays(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
     area = math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order)
     scale = math.factorial(order - 1) ** 2 / area
     rate = (2 * math.pi * scale / sample_rate) * bandwidths_hz

@@ -211,7 +211,8 @@ def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
     r"""States :math:`m_t = d\, m_{t-1} + v_t`, in two loops of :math:`\sqrt F` steps.
 
     One runs through all blocks at once as if from zero, the other takes the state across the
-    blocks; what that adds has decayed by a power of d. ``jax.lax.associative_scan`` takes as long
+    blocks; what that adds has decayed by a power of d, so no maps are composed and stored, as
+    `filters._recurrence` must where they differ. ``jax.lax.associative_scan`` takes as long
     to run and, with the gradient, up to six seconds to compile, where this takes one.
     """
     *batch, frames, bands = inputs.shape
