@@ -106,7 +106,7 @@ def test_level_does_not_matter(method):
     levels = np.array([1.0, 1e-4, 100.0])
     f0_hz, confidence = track(levels[:, None] * audio, method=method)
     np.testing.assert_allclose(f0_hz[1:], f0_hz[[0, 0]], rtol=1e-4)
-    np.testing.assert_allclose(confidence[1:], confidence[[0, 0]], atol=2e-3)
+    np.testing.assert_allclose(confidence[1:], confidence[[0, 0]], atol=1e-3)
 
 
 @METHODS
