@@ -8,6 +8,7 @@ from typing import Any
 
 from ddspx import core
 from ddspx._checks import one_of, positive_int
+from ddspx.models._config import from_json, to_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +134,12 @@ class AutoencoderConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dumps` takes."""
-        return _to_json(self)
+        return to_json(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "AutoencoderConfig":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
-        return cls(**_exact_fields(cls, fields))
+        return from_json(cls, fields)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,12 +218,12 @@ class InstrumentStatistics:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dumps` takes."""
-        return _to_json(self)
+        return to_json(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "InstrumentStatistics":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
-        return cls(**_exact_fields(cls, fields))
+        return from_json(cls, fields)
 
 
 def _scaled_n_ffts(sample_rate):
@@ -234,30 +235,3 @@ def _scaled_n_ffts(sample_rate):
     factors = (2.0**octave, 1.5 * 2.0**octave, 2.0 ** (octave + 1))
     factor = min(factors, key=lambda f: abs(math.log(f * 16_000 / sample_rate)))
     return tuple(max(4, round(size * factor)) for size in (2048, 1024, 512, 256, 128, 64))
-
-
-def _to_json(config):
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
-
-
-def _exact_fields(cls, fields) -> dict[str, Any]:
-    """`fields`, lists as tuples, or a ValueError that names what is missing and what unknown."""
-    if not isinstance(fields, Mapping):
-        raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
-    known = dataclasses.fields(cls)
-    names = {field.name for field in known}
-    required = {field.name for field in known if field.default is dataclasses.MISSING}
-    complaints = []
-    if missing := sorted(required - set(fields)):
-        complaints.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
-    if unknown := sorted(set(fields) - names):
-        complaints.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
-    if complaints:
-        raise ValueError(
-            f"A saved {cls.__name__} {' and '.join(complaints)}; it was written by another "
-            "version of ddspx or edited by hand. Save the model again with this version."
-        )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

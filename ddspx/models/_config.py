@@ -1,0 +1,61 @@
+"""Frozen dataclasses as JSON: what the configs of all models are saved with."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass as a dict that `json.dumps` takes, configs within as dicts."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def from_json(cls: type[Config], fields: Any) -> Config:
+    """Inverse of `to_json`: lists are tuples again, and dicts the configs they were made of.
+
+    Args:
+      cls: the dataclass; a field that holds another is annotated with it, or with it and None.
+      fields: by name. What is left out has its default.
+
+    Raises:
+      ValueError: a field is missing or unknown, in this config or in one that it holds.
+    """
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
+    known = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
+    names = {field.name for field in known}
+    required = {
+        field.name
+        for field in known
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    complaints = []
+    if missing := sorted(required - set(fields)):
+        complaints.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
+    if unknown := sorted(set(fields) - names):
+        complaints.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
+    if complaints:
+        raise ValueError(
+            f"A saved {cls.__name__} {' and '.join(complaints)}; it was written by another "
+            "version of ddspx or edited by hand. Save the model again with this version."
+        )
+    hints = typing.get_type_hints(cls)
+    return cls(**{name: _restored(hints[name], value) for name, value in fields.items()})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_json(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _restored(hint: Any, value: Any) -> Any:
+    """The value of a field, as its annotation wants it."""
+    hints = typing.get_args(hint) or (hint,)
+    nested = [hint for hint in hints if dataclasses.is_dataclass(hint)]
+    if nested and not (value is None and type(None) in hints):
+        return from_json(nested[0], value)
+    return tuple(value) if isinstance(value, list) else value
