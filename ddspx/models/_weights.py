@@ -54,9 +54,10 @@ def model_texts(
 
 def write_model(folder: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
     """Writes the files of a model into a folder that is there."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file(dict(arrays), folder / WEIGHTS)
+    # Not save_file, whose files only their owner may read.
+    (folder / WEIGHTS).write_bytes(save(dict(arrays)))
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import math
+import os
 import shutil
+import stat
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +40,20 @@ def test_a_saved_tracker_is_read_again(model, saved):
     for one, other in zip(*(jax.tree.leaves(nnx.state(m)) for m in (again, model)), strict=True):
         np.testing.assert_array_equal(one, other)
     assert json.loads((saved / "provenance.json").read_text()) == {"licence": "none"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permissions of this kind")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_may_be_read_by_whom_the_umask_allows(model, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        save_pitch_tracker(tmp_path / "model", model, provenance={})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert {name: stat.S_IMODE(mode) for name, mode in modes.items()} == dict.fromkeys(
+        ("weights.safetensors", "config.json", "provenance.json"), 0o666 & ~mask
+    )
 
 
 @pytest.mark.parametrize(
