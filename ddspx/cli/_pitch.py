@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import numpy as np
@@ -60,6 +61,7 @@ def pitch(
     hop_length = _hop_length(hop_ms)
     tracker = partial(_track, method=method, hop_length=hop_length, fmin=fmin, fmax=fmax)
     outputs = _outputs(recordings, output, (".csv", ".png") if plot else (".csv",))
+    _require_writable(output)
     n_skipped = 0
     for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
         try:
@@ -110,6 +112,20 @@ def _outputs(
     return outputs
 
 
+def _require_writable(folder: Path) -> None:
+    """Finds out before the work that files cannot be made there, and makes none."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ValueError(
+            f"`output` must be a folder that can be written to, got {folder} "
+            f"({place}: {error.strerror}); choose another with -o."
+        ) from error
+
+
 def _write(
     recording: Path, files: Sequence[Path], tracker: _Tracker, hop_length: int, which: str
 ) -> str:
@@ -117,9 +133,6 @@ def _write(
     with ExitStack() as stack:
         bar = stack.enter_context(progress())
         blocks, total_s = _blocks(recording), declared_duration_s(recording)
-        table, *pictures = (stack.enter_context(replacing_file(file)) for file in files)
-        # A folder that cannot be written to is found before the work.
-        table.touch()
         n_samples = 0
 
         def counted() -> Iterator[np.ndarray]:
@@ -133,6 +146,8 @@ def _write(
 
         f0_hz, confidence = tracker(counted())
         bar(f"writing {which}", 0.0, None)
+        # Only now, so that a recording that cannot be read makes no folder.
+        table, *pictures = (stack.enter_context(replacing_file(file)) for file in files)
         table.write_text(_csv(f0_hz, confidence, hop_length))
         for picture in pictures:
             sound = Sound(

@@ -144,6 +144,22 @@ def test_bad_files_are_reported_and_the_others_tracked(here, heard, tmp_path, ca
     assert names(tmp_path / "here") == ["high.csv", "tone.csv"]
 
 
+def test_bad_files_alone_make_no_folder(here, heard, tmp_path, capsys):
+    cut = (here / "high.flac").read_bytes()
+    (here / "cut.flac").write_bytes(cut[: len(cut) // 2])
+    arguments = [here / "text.wav", here / "gone.wav", here / "cut.flac"]
+    assert main(["pitch", *map(str, arguments), "-o", str(tmp_path / "made" / "out")]) == 1
+    assert "left out 3 of 3 recordings." in capsys.readouterr().err
+    assert names(tmp_path) == ["here", "recordings"]
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_the_work(here, heard, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    line = refused([here / "tone.wav", "-o", tmp_path / "file" / "out"], capsys)
+    assert "`output` must be a folder that can be written to" in line and "out (" in line
+    assert not heard and names(tmp_path / "here") == []
+
+
 def test_what_fails_half_way_leaves_the_earlier_files(here, heard, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "here"
     for name in ("tone.csv", "tone.png"):
