@@ -1,5 +1,6 @@
 """Training: prepared recordings in, a finished model folder out."""
 
+from ddspx.training._autoencoder import train as train
 from ddspx.training._config import TrainConfig as TrainConfig
 from ddspx.training._evaluate import (
     Evaluation as Evaluation,
@@ -7,7 +8,7 @@ from ddspx.training._evaluate import (
     additive_baseline as additive_baseline,
     evaluate as evaluate,
 )
-from ddspx.training._loop import TrainResult as TrainResult, train as train
+from ddspx.training._loop import TrainResult as TrainResult
 from ddspx.training._prepare import prepare as prepare
 from ddspx.training._state import TrainState as TrainState, initial_state as initial_state
 from ddspx.training._step import (

@@ -1,7 +1,9 @@
-"""The training run: steps, now and then a look at the valid split, the best weights kept."""
+"""The training run: steps, now and then a look at the valid split, the best weights kept.
+
+One machine for every kind of model; what differs from one to another is a `Task`.
+"""
 
 import dataclasses
-import hashlib
 import json
 import math
 import shutil
@@ -9,52 +11,74 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-import optax
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
-from ddspx import __version__
-from ddspx._typing import Array, Key
 from ddspx.io import (
-    Batch,
-    Manifest,
-    evaluation_batches,
     latest_checkpoint,
-    read_manifest,
     replacing_file,
     replacing_folder,
     restore_checkpoint,
     save_checkpoint,
-    training_batches,
-)
-from ddspx.models.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    InstrumentStatistics,
-    save_autoencoder,
 )
 from ddspx.training._config import TrainConfig
-from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._logging import RunLog, progress_bar, summary_writer
-from ddspx.training._state import TrainState, from_arrays, initial_state, to_arrays
-from ddspx.training._step import (
-    StepReport,
-    adam,
-    autoencoder_evaluation,
-    autoencoder_loss,
-    train_step,
-)
+from ddspx.training._state import TrainState, from_arrays, to_arrays
+from ddspx.training._step import StepReport
 
-_HEARD_EXAMPLES = 3
+
+@runtime_checkable
+class Batches(Protocol):
+    """Endless training batches: arrays with a first axis of examples, and a place to save."""
+
+    def __next__(self) -> Any: ...
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the batches are, as a dict that JSON can hold."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved place."""
+        ...
+
+
+class Measured(NamedTuple):
+    """What the valid split says of the weights of a step: the loss that chooses, and the rest."""
+
+    loss: float
+    others: Mapping[str, float] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a run trains: all that differs between one kind of model and another.
+
+    Attributes:
+      model: the sizes of the model, as JSON; a run goes on only with the same.
+      data: a digest of the data, likewise.
+      batches: what the steps are taken on.
+      state: before the first step, on the host.
+      step: takes a step, compiled; its state is placed by `placements`.
+      measure: the weights of a state on the valid split, which may be logged as well; None
+        where there is no such split.
+      save: writes the weights of a state as a model folder; the last argument says which they
+        are, for its provenance.
+    """
+
+    model: Mapping[str, Any]
+    data: str
+    batches: Batches
+    state: TrainState
+    step: Callable[[TrainState, Any], tuple[TrainState, StepReport]]
+    measure: Callable[[TrainState, RunLog], Measured] | None
+    save: Callable[[Path, TrainState, dict[str, Any]], None]
 
 
 class Best(NamedTuple):
@@ -75,61 +99,36 @@ class TrainResult(NamedTuple):
     finished: bool
 
 
-def train(
-    dataset: str | Path,
-    output: str | Path,
-    *,
-    model: AutoencoderConfig,
-    config: TrainConfig | None = None,
-    console: Console | None = None,
+def run_task(
+    begin: Callable[[], Task], output: Path, *, config: TrainConfig, console: Console
 ) -> TrainResult:
-    """Trains an autoencoder on a prepared dataset and writes it as a model folder.
-
-    Every `config.evaluate_every` steps, and after the last one, the loss on the valid split is
-    measured. Whenever it is the lowest so far the weights are written to `output`, so that
-    folder holds the best model of the run and can be played while training goes on. The test
-    split is never read. Without a valid split the newest weights are kept.
-
-    What only the run needs is beside it, in ``<output>.run``::
-
-        run.json              the settings and the data; a run goes on only with the same
-        checkpoints/<step>/   the last few states, with the place in the data
-        best/                 while `output` holds the last step of a run between two regular
-                              evaluations: the model that is compared with if the run goes on
-        logs/metrics.jsonl    a line per step and per evaluation
-        logs/events.*         the same for TensorBoard, with a few examples to listen to
-
-    Called again with the same arguments, a run that was cut short goes on from its newest
-    checkpoint and ends in the same weights, bit for bit, as one that was not, wherever it was
-    cut: Ctrl-C (or SIGTERM) and the clock end it after the current step, with a checkpoint and
-    without an evaluation, and a last step between two evaluations decides what is in `output`
-    only until the run goes on with more steps. Where there are several devices, each takes its
-    part of every batch. Nothing is written before the data, the model and what training needs
-    have been found usable, and a run that never came to a checkpoint can be begun anew with
-    other settings.
+    """Takes the steps of a task, from the first or from where it was cut short.
 
     Args:
-      dataset: folder that `prepare` wrote.
+      begin: makes the task; called once it is known that `output` can be written.
       output: the model folder to make.
-      model: the sizes of the model. Its rates must be the dataset's.
-      config: how to train; by default DDSP's numbers.
-      console: where the progress bar and a line per evaluation go; by default the screen.
+      config: how to train.
+      console: where the progress bar and a line per evaluation go.
 
     Returns:
       Where the run ended.
 
     Raises:
-      ValueError: the rates differ, the dataset's features are of another version, its contents
-        are damaged, a checkpoint is, the settings are not those of the run that `output`
+      ValueError: a checkpoint is damaged, the settings are not those of the run that `output`
         belongs to, or the batch does not divide among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
       ModuleNotFoundError: what training needs is not installed.
     """
-    config, console = config or TrainConfig(), console or Console()
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
-    run = _Run(Path(dataset), Path(output), model, config)
+    summary_writer()
+    folder = output.with_name(f"{output.name}.run")
+    if output.exists() and not (folder / "run.json").is_file():
+        raise FileExistsError(
+            f"{output} exists and is not of a run in {folder}; choose another output."
+        )
+    run = _Run(begin(), output, folder, config)
     if run.taken:
         console.print(f"going on from step {run.taken}")
     with (
@@ -170,34 +169,20 @@ class _Run:
         run, if that is between two regular evaluations.
     """
 
-    def __init__(
-        self, dataset: Path, output: Path, model: AutoencoderConfig, config: TrainConfig
-    ) -> None:
-        self._manifest, self._config = read_manifest(dataset), config
-        check_dataset(self._manifest, model)
-        self._statistics = dataset_statistics(dataset, self._manifest)
-        summary_writer()
-        self._every, self._each = _placements(config.batch_size)
-        self._dataset, self._output = dataset, output
-        self.folder = output.with_name(f"{output.name}.run")
-        self._best_folder = self.folder / "best"
-        settings = _settings(self._manifest, model, config)
-        _check_claim(self.folder, output, settings)
-        self._batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
-        if self._manifest.splits["valid"].n_examples:
-            evaluation_batches(dataset, split="valid", batch_size=1)
-        rate = config.learning_rate, config.decay_rate, config.decay_steps
-        self._programs = _programs(model, *rate, config.clip_norm, self._every)
-        params = nnx.state(Autoencoder(model, rngs=nnx.Rngs(config.seed)), nnx.Param)
-        state = initial_state(nnx.to_pure_dict(params), self._programs.optimizer, seed=config.seed)
-        self._state = jax.device_put(state, self._every)
+    def __init__(self, task: Task, output: Path, folder: Path, config: TrainConfig) -> None:
+        self._task, self._output, self._config = task, output, config
+        self.folder, self._best_folder = folder, folder / "best"
+        _check_claim(folder, output, task, config)
+        self._every, self._each = placements(config.batch_size)
+        self._state = jax.device_put(task.state, self._every)
         self._pending: StepReport | None = None
         self._clock: deque[float] = deque(maxlen=20)
         self.taken = self.saved = self.evaluated = 0
         self.loss, self.best, self.kept = math.nan, Best(), Best()
         self._resume()
         # Claimed when all else is known to be good: what was refused leaves nothing behind.
-        _write_json(self.folder / "run.json", settings)
+        settings = {"model": task.model, "training": config.to_json(), "data": task.data}
+        _write_json(folder / "run.json", settings)
 
     def _resume(self) -> None:
         """Goes back to the newest checkpoint, if there is one."""
@@ -206,7 +191,7 @@ class _Run:
             return
         step, arrays, facts = restore_checkpoint(checkpoints, to_arrays(self._state))
         self._state = jax.device_put(from_arrays(arrays), self._every)
-        self._batches.set_state(facts["batches"])
+        self._task.batches.set_state(facts["batches"])
         self.best, self.kept = Best(**facts["best"]), Best(**facts["kept"])
         self.loss, self.evaluated = facts["loss"], facts["evaluated"]
         self.taken = self.saved = step
@@ -216,8 +201,8 @@ class _Run:
 
         Waiting for the step's own report would leave the device idle meanwhile.
         """
-        batch = jax.device_put(next(self._batches), self._each)
-        self._state, report = self._programs.step(self._state, batch)
+        batch = jax.device_put(next(self._task.batches), self._each)
+        self._state, report = self._task.step(self._state, batch)
         self.settle(log)
         self._pending = report
         self.taken += 1
@@ -252,15 +237,17 @@ class _Run:
         self.settle(log)
         self.evaluated = self.taken
         line = f"step {self.taken}: train {self.loss:.3f}"
-        if not self._manifest.splits["valid"].n_examples:
+        measured = self._measured(log)
+        if measured is None:
             self._keep(Best(self.taken))
             return f"{line}, no valid split, weights kept"
-        loss = self._valid_loss(log)
-        log.scalars(self.taken, {"valid/loss": loss})
-        line = f"{line}, valid {loss:.3f}, {self.rate:.2f} steps/s"
+        scalars = {"loss": measured.loss, **measured.others}
+        log.scalars(self.taken, {f"valid/{name}": value for name, value in scalars.items()})
+        said = "".join(f", valid {name} {value:.3f}" for name, value in measured.others.items())
+        line = f"{line}, valid {measured.loss:.3f}{said}, {self.rate:.2f} steps/s"
         self._clock.clear()
-        if self.best.loss is None or loss < self.best.loss:
-            self._keep(Best(self.taken, loss))
+        if self.best.loss is None or measured.loss < self.best.loss:
+            self._keep(Best(self.taken, measured.loss))
             return f"{line}, best so far"
         self._put_back()
         return line
@@ -268,7 +255,7 @@ class _Run:
     def save(self) -> None:
         """Writes a checkpoint."""
         facts = {
-            "batches": self._batches.get_state(),
+            "batches": self._task.batches.get_state(),
             "best": self.best._asdict(),
             "kept": self.kept._asdict(),
             "evaluated": self.evaluated,
@@ -283,28 +270,9 @@ class _Run:
         )
         self.saved = self.taken
 
-    def _valid_loss(self, log: RunLog) -> float:
-        """Mean loss over the valid split; the first few examples are logged as sound."""
-        size, losses = self._config.batch_size, []
-        batches = evaluation_batches(self._dataset, split="valid", batch_size=size)
-        for index, batch in enumerate(batches):
-            n_examples = len(batch.audio)
-            # Always the same noise, so that two evaluations differ by the weights alone.
-            key = jax.random.fold_in(jax.random.key(0), index)
-            padded = jax.device_put(_padded(batch, size), self._each)
-            loss, audio = self._programs.evaluation(self._state.params, key, padded)
-            losses.append(np.asarray(loss)[:n_examples])
-            if index == 0:
-                heard = min(_HEARD_EXAMPLES, n_examples)
-                self._log_audio(log, batch.audio[:heard], np.asarray(audio)[:heard])
-        return float(np.mean(np.concatenate(losses)))
-
-    def _log_audio(self, log: RunLog, targets: np.ndarray, renderings: np.ndarray) -> None:
-        rate = self._manifest.sample_rate
-        for index, (target, rendering) in enumerate(zip(targets, renderings, strict=True)):
-            if self.taken <= self._config.evaluate_every:
-                log.audio(self.taken, f"valid/{index}/target", target, sample_rate=rate)
-            log.audio(self.taken, f"valid/{index}/model", rendering, sample_rate=rate)
+    def _measured(self, log: RunLog) -> Measured | None:
+        """The weights on the valid split, if there is one."""
+        return self._task.measure and self._task.measure(self._state, log)
 
     def _keep(self, chosen: Best) -> None:
         """Writes the weights to the model folder; for good at a regular evaluation only."""
@@ -312,22 +280,15 @@ class _Run:
         if not regular and self.best.step and self._output.exists():
             if not self._best_folder.exists():
                 _copy_folder(self._output, self._best_folder)
-        save_autoencoder(
-            self._output,
-            nnx.merge(self._programs.graphdef, self._state.params),
-            statistics=self._statistics,
-            provenance=_provenance(self._manifest, self._statistics, self._config)
-            | {
-                "selected": {
-                    "by": "lowest loss on the valid split"
-                    if chosen.loss is not None
-                    else "last step (no valid split)",
-                    "step": chosen.step,
-                    "valid_loss": chosen.loss,
-                    "train_loss": self.loss,
-                }
-            },
-        )
+        selected = {
+            "by": "last step (no valid split)"
+            if chosen.loss is None
+            else "lowest loss on the valid split",
+            "step": chosen.step,
+            "valid_loss": chosen.loss,
+            "train_loss": self.loss,
+        }
+        self._task.save(self._output, self._state, selected)
         self.kept = chosen
         if regular:
             self.best = chosen
@@ -341,42 +302,7 @@ class _Run:
         self.kept = self.best
 
 
-class _Programs(NamedTuple):
-    """What is compiled for a run."""
-
-    graphdef: nnx.GraphDef
-    optimizer: optax.GradientTransformation
-    step: Callable[[TrainState, Batch], tuple[TrainState, StepReport]]
-    evaluation: Callable[[Any, Key, Batch], tuple[Array, Array]]
-
-
-@lru_cache(maxsize=2)
-def _programs(
-    model: AutoencoderConfig,
-    learning_rate: float,
-    decay_rate: float,
-    decay_steps: int,
-    clip_norm: float,
-    placement: NamedSharding,
-) -> _Programs:
-    """Kept between calls, so that going on with a run in one process does not compile again."""
-    shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
-    graphdef, _ = nnx.split(shape, nnx.Param)
-    optimizer = adam(
-        learning_rate=learning_rate,
-        decay_rate=decay_rate,
-        decay_steps=decay_steps,
-        clip_norm=clip_norm,
-    )
-    return _Programs(
-        graphdef,
-        optimizer,
-        train_step(autoencoder_loss(graphdef), optimizer, placement=placement),
-        autoencoder_evaluation(graphdef),
-    )
-
-
-def _placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
+def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
     """On every device a copy, and on each device its part of the first axis."""
     devices = jax.local_devices()
     if batch_size % len(devices):
@@ -387,69 +313,21 @@ def _placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
 
 
-def _padded(batch: Batch, size: int) -> Batch:
-    """The batch filled up to `size` with copies of its first example, for one compilation."""
-    missing = size - len(batch.audio)
-    return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
-
-
-def _settings(manifest: Manifest, model: AutoencoderConfig, config: TrainConfig) -> dict[str, Any]:
-    """What makes a run the same run."""
-    data = json.dumps(dataclasses.asdict(manifest), sort_keys=True).encode()
-    return {
-        "model": model.to_json(),
-        "training": config.to_json(),
-        "data": hashlib.sha256(data).hexdigest(),
-    }
-
-
-def _provenance(
-    data: Manifest, statistics: InstrumentStatistics, config: TrainConfig
-) -> dict[str, Any]:
-    """Where a model comes from, as far as it is known before training."""
-    return {
-        "ddspx": __version__,
-        "jax": jax.__version__,
-        "data": {
-            "licence": data.licence,
-            "attribution": data.attribution,
-            "sources": [dataclasses.asdict(source) for source in data.sources],
-            "prepared": {
-                "sample_rate": data.sample_rate,
-                "hop_length": data.hop_length,
-                "example_length": data.example_length,
-                **statistics.pitch_range_hz,
-                "feature_version": data.feature_version,
-            },
-            "splits": {
-                name: {"n_examples": split.n_examples, "duration_s": split.duration_s}
-                for name, split in data.splits.items()
-            },
-        },
-        "training": config.to_json(),
-    }
-
-
-def _check_claim(folder: Path, output: Path, settings: dict[str, Any]) -> None:
+def _check_claim(folder: Path, output: Path, task: Task, config: TrainConfig) -> None:
     """Makes sure that a run folder is free, or that its run is the one to go on with."""
     path = folder / "run.json"
-    if not path.is_file() and output.exists():
-        raise FileExistsError(
-            f"{output} exists and is not of a run in {folder}; choose another output."
-        )
     is_begun = output.exists() or latest_checkpoint(folder / "checkpoints") is not None
     if not path.is_file() or not is_begun:
         return
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        theirs = saved["model"], saved["training"], saved["data"]
-        config = TrainConfig(**settings["training"])
-        if theirs[0] != settings["model"]:
+        model, training, data = saved["model"], saved["training"], saved["data"]
+        if model != task.model:
             difference = "the sizes of the model differ"
-        elif theirs[2] != settings["data"]:
+        elif data != task.data:
             difference = "the dataset is another one"
         else:
-            difference = config.difference(theirs[1])
+            difference = config.difference(training)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is damaged; delete {folder} to train anew.") from error
     if difference:

@@ -12,22 +12,28 @@ from ddspx._typing import Array, Int, Key
 class TrainState(NamedTuple):
     """What a step takes and gives back; nothing else is remembered between steps.
 
-    `key` is constant over a run: step s draws from ``jax.random.fold_in(key, s)``.
+    `rest` is what of a model no gradient reaches: statistics of batches, which every step brings
+    up to date, and numbers that stay; empty where there is none. `key` is constant over a run:
+    step s draws from ``jax.random.fold_in(key, s)``.
     """
 
     params: Any
     opt_state: optax.OptState
     step: Int[Array, ""]
     key: Key
+    rest: Any
 
 
-def initial_state(params: Any, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
+def initial_state(
+    params: Any, optimizer: optax.GradientTransformation, *, seed: int, rest: Any = ()
+) -> TrainState:
     """The state before the first step, its key made of `seed`."""
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(seed),
+        rest=rest,
     )
 
 

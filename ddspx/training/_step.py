@@ -13,8 +13,8 @@ from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
 from ddspx.training._state import TrainState
 
-Loss = Callable[[Any, Key, Any], Float[Array, ""]]
-"""`loss(params, key, batch)`: pure, and a mean over the batch."""
+Loss = Callable[[Any, Any, Key, Any], tuple[Float[Array, ""], Any]]
+"""`loss(params, rest, key, batch) -> (loss, rest)`: pure, and a mean over the batch."""
 
 
 class StepReport(NamedTuple):
@@ -67,7 +67,8 @@ def train_step(
     mean over all of them.
 
     Args:
-      loss: pure function of (params, key, batch), a mean over the batch.
+      loss: pure function of (params, rest, key, batch), which gives a mean over the batch, and
+        the `rest` of the next step.
       optimizer: what turns gradients into updates.
       placement: where the new state goes; by default where XLA likes it.
 
@@ -78,7 +79,7 @@ def train_step(
       >>> import jax.numpy as jnp, optax
       >>> from ddspx.training import initial_state, train_step
       >>> descent = optax.sgd(0.25)
-      >>> step = train_step(lambda w, key, x: jnp.mean((w - x) ** 2), descent)
+      >>> step = train_step(lambda w, rest, key, x: (jnp.mean((w - x) ** 2), rest), descent)
       >>> state = initial_state(jnp.float32(0.0), descent, seed=0)
       >>> state, report = step(state, jnp.full(2, 4.0, jnp.float32))
       >>> float(state.params), float(report.loss), int(state.step)
@@ -87,11 +88,12 @@ def train_step(
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
         key = jax.random.fold_in(state.key, state.step)
-        value, gradient = jax.value_and_grad(loss)(state.params, key, batch)
+        slope = jax.value_and_grad(loss, has_aux=True)
+        (value, rest), gradient = slope(state.params, state.rest, key, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         report = StepReport(value, optax.tree.norm(gradient))
-        return TrainState(params, opt_state, state.step + 1, state.key), report
+        return TrainState(params, opt_state, state.step + 1, state.key, rest), report
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement)
 
@@ -100,28 +102,29 @@ def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
     """Mean multi-scale spectral distance between a batch and the model's rendering of it.
 
     Args:
-      graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param)``.
+      graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param, ...)``.
 
     Returns:
-      The loss as a function of (params, key, batch).
+      The loss as a function of (params, rest, key, batch); `rest` stays as it is.
     """
 
-    def loss(params: Any, key: Key, batch: Batch) -> Float[Array, ""]:
-        model = nnx.merge(graphdef, params)
-        return core.multi_scale_spectral_loss(
+    def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
+        model = nnx.merge(graphdef, params, rest)
+        value = core.multi_scale_spectral_loss(
             jnp.asarray(batch.audio), _render(model, key, batch), n_ffts=model.config.loss_n_ffts
         )
+        return value, rest
 
     return loss
 
 
 def autoencoder_evaluation(
     graphdef: nnx.GraphDef,
-) -> Callable[[Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
+) -> Callable[[Any, Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
     """Like `autoencoder_loss`, but compiled, one loss per example, and with the audio."""
 
-    def evaluation(params: Any, key: Key, batch: Batch):
-        model = nnx.merge(graphdef, params)
+    def evaluation(params: Any, rest: Any, key: Key, batch: Batch):
+        model = nnx.merge(graphdef, params, rest)
         predicted = _render(model, key, batch)
 
         def loss(target: jax.Array, rendering: jax.Array) -> jax.Array:

@@ -21,9 +21,10 @@ batch = Batch(
     loudness_db=rng.uniform(-60, 0, (BATCH, FRAMES)).astype(np.float32),
 )
 model = Autoencoder(AutoencoderConfig.solo_instrument(), rngs=nnx.Rngs(0))
-graphdef, params = nnx.split(model, nnx.Param)
+graphdef, *states = nnx.split(model, nnx.Param, ...)
+params, rest = map(nnx.to_pure_dict, states)
 optimizer = adam()
-state = initial_state(nnx.to_pure_dict(params), optimizer, seed=0)
+state = initial_state(params, optimizer, seed=0, rest=rest)
 step = train_step(autoencoder_loss(graphdef), optimizer)
 
 

@@ -16,7 +16,7 @@ from ddspx.features import feature_version
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.training import TrainConfig, evaluate, train
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import _Run
+from ddspx.training._loop import Measured, _Run
 
 pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
@@ -88,7 +88,7 @@ def ctrl_c(monkeypatch):
 def valid_losses(monkeypatch):
     """The losses on the valid split by step, in place of the measured ones."""
     losses = {}
-    monkeypatch.setattr(_Run, "_valid_loss", lambda self, log: losses[self.taken])
+    monkeypatch.setattr(_Run, "_measured", lambda self, log: Measured(losses[self.taken]))
     return losses
 
 

@@ -25,9 +25,9 @@ from ddspx.training import (
 from ddspx.training._step import autoencoder_evaluation
 
 
-def quadratic(w, key, batch):
+def quadratic(w, rest, key, batch):
     del key
-    return jnp.mean((w - batch) ** 2)
+    return jnp.mean((w - batch) ** 2), rest
 
 
 # values
@@ -56,8 +56,8 @@ def test_adam_is_the_textbooks(clip_norm):
 
 
 def test_every_step_draws_from_its_own_key():
-    def loss(w, key, batch):
-        return w * jax.random.normal(key) + 0 * batch
+    def loss(w, rest, key, batch):
+        return w * jax.random.normal(key) + 0 * batch, rest
 
     optimizer = optax.sgd(0.0)
     step = train_step(loss, optimizer)
@@ -78,6 +78,24 @@ def test_compiles_once_and_reuses_the_states_memory():
     assert step._cache_size() == 1
 
 
+def test_what_a_loss_remembers_goes_from_step_to_step_and_gets_no_gradient():
+    def loss(w, rest, key, batch):
+        mean = 0.5 * rest["mean"] + 0.5 * jnp.mean(batch)
+        return (w - mean) ** 2, {"mean": mean, "calls": rest["calls"] + 1}
+
+    descent = optax.sgd(0.25)
+    step = train_step(loss, descent)
+    rest = {"mean": jnp.float32(0.0), "calls": jnp.zeros((), jnp.int32)}
+    state = initial_state(jnp.float32(0.0), descent, seed=0, rest=rest)
+    w, mean = 0.0, 0.0
+    for value in (4.0, -2.0, 8.0):
+        state, _ = step(state, jnp.full(2, value, jnp.float32))
+        mean = 0.5 * mean + 0.5 * value
+        w -= 0.25 * 2 * (w - mean)
+    assert (float(state.params), float(state.rest["mean"])) == (w, mean)
+    assert int(state.rest["calls"]) == 3
+
+
 # the autoencoder's losses
 
 
@@ -86,13 +104,13 @@ def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
     batch = Batch(*(np.stack([a, a[::-1]]) for a in whole))
     # The fewest parts, because this compiles twice.
     config = dataclasses.replace(MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,))
-    graphdef, params = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param)
-    params = nnx.to_pure_dict(params)
+    graphdef, *states = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param, ...)
+    params, rest = map(nnx.to_pure_dict, states)
     optimizer = adam(learning_rate=1e-2)
     step = train_step(autoencoder_loss(graphdef), optimizer)
-    state = initial_state(params, optimizer, seed=0)
+    state = initial_state(params, optimizer, seed=0, rest=rest)
     key = jax.random.fold_in(state.key, 0)
-    losses, audio = autoencoder_evaluation(graphdef)(state.params, key, batch)
+    losses, audio = autoencoder_evaluation(graphdef)(state.params, state.rest, key, batch)
     assert losses.shape == (2,) and audio.shape == batch.audio.shape
     history = []
     for _ in range(20):
@@ -108,14 +126,14 @@ DATA_PARALLEL = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from ddspx.training import adam, initial_state, train_step
-from ddspx.training._loop import _placements
+from ddspx.training._loop import placements
 
-every, each = _placements(4)
+every, each = placements(4)
 assert len(jax.local_devices()) == int(sys.argv[1])
 optimizer = adam(learning_rate=0.1, clip_norm=0.5)
 
-def loss(w, key, batch):
-    return jnp.mean((jnp.sin(batch @ w) - 1) ** 2) + jax.random.normal(key) * w[0]
+def loss(w, rest, key, batch):
+    return jnp.mean((jnp.sin(batch @ w) - 1) ** 2) + jax.random.normal(key) * w[0], rest
 
 state = jax.device_put(initial_state(jnp.arange(3.0), optimizer, seed=0), every)
 step = train_step(loss, optimizer, placement=every)

@@ -1,0 +1,241 @@
+"""Training of the autoencoder on a prepared dataset."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import NamedSharding
+from rich.console import Console
+
+from ddspx import __version__
+from ddspx._typing import Array, Key
+from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    InstrumentStatistics,
+    save_autoencoder,
+)
+from ddspx.training._config import TrainConfig
+from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._logging import RunLog
+from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._state import TrainState, initial_state
+from ddspx.training._step import (
+    StepReport,
+    adam,
+    autoencoder_evaluation,
+    autoencoder_loss,
+    train_step,
+)
+
+_HEARD_EXAMPLES = 3
+
+
+def train(
+    dataset: str | Path,
+    output: str | Path,
+    *,
+    model: AutoencoderConfig,
+    config: TrainConfig | None = None,
+    console: Console | None = None,
+) -> TrainResult:
+    """Trains an autoencoder on a prepared dataset and writes it as a model folder.
+
+    Every `config.evaluate_every` steps, and after the last one, the loss on the valid split is
+    measured. Whenever it is the lowest so far the weights are written to `output`, so that
+    folder holds the best model of the run and can be played while training goes on. The test
+    split is never read. Without a valid split the newest weights are kept.
+
+    What only the run needs is beside it, in ``<output>.run``::
+
+        run.json              the settings and the data; a run goes on only with the same
+        checkpoints/<step>/   the last few states, with the place in the data
+        best/                 while `output` holds the last step of a run between two regular
+                              evaluations: the model that is compared with if the run goes on
+        logs/metrics.jsonl    a line per step and per evaluation
+        logs/events.*         the same for TensorBoard, with a few examples to listen to
+
+    Called again with the same arguments, a run that was cut short goes on from its newest
+    checkpoint and ends in the same weights, bit for bit, as one that was not, wherever it was
+    cut: Ctrl-C (or SIGTERM) and the clock end it after the current step, with a checkpoint and
+    without an evaluation, and a last step between two evaluations decides what is in `output`
+    only until the run goes on with more steps. Where there are several devices, each takes its
+    part of every batch. Nothing is written before the data, the model and what training needs
+    have been found usable, and a run that never came to a checkpoint can be begun anew with
+    other settings.
+
+    Args:
+      dataset: folder that `prepare` wrote.
+      output: the model folder to make.
+      model: the sizes of the model. Its rates must be the dataset's.
+      config: how to train; by default DDSP's numbers.
+      console: where the progress bar and a line per evaluation go; by default the screen.
+
+    Returns:
+      Where the run ended.
+
+    Raises:
+      ValueError: the rates differ, the dataset's features are of another version, its contents
+        are damaged, a checkpoint is, the settings are not those of the run that `output`
+        belongs to, or the batch does not divide among the devices.
+      FileExistsError: `output` exists and does not belong to a training run.
+      FloatingPointError: the loss or its gradient is no longer finite.
+      ModuleNotFoundError: what training needs is not installed.
+    """
+    config = config or TrainConfig()
+    begin = partial(_task, Path(dataset), model, config)
+    return run_task(begin, Path(output), config=config, console=console or Console())
+
+
+def _task(dataset: Path, model: AutoencoderConfig, config: TrainConfig) -> Task:
+    """The run of an autoencoder; a ValueError where its data does not fit it."""
+    manifest = read_manifest(dataset)
+    check_dataset(manifest, model)
+    statistics = dataset_statistics(dataset, manifest)
+    every, each = placements(config.batch_size)
+    batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
+    rate = config.learning_rate, config.decay_rate, config.decay_steps
+    programs = _programs(model, *rate, config.clip_norm, every)
+    measure = None
+    if manifest.splits["valid"].n_examples:
+        evaluation_batches(dataset, split="valid", batch_size=1)
+        measure = partial(_valid_loss, dataset, manifest, config, programs, each)
+    module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
+    params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
+    return Task(
+        model=model.to_json(),
+        data=_digest(manifest),
+        batches=batches,
+        state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
+        step=programs.step,
+        measure=measure,
+        save=partial(_save, programs.graphdef, manifest, statistics, config),
+    )
+
+
+def _save(
+    graphdef: nnx.GraphDef,
+    manifest: Manifest,
+    statistics: InstrumentStatistics,
+    config: TrainConfig,
+    folder: Path,
+    state: TrainState,
+    selected: dict[str, Any],
+) -> None:
+    save_autoencoder(
+        folder,
+        nnx.merge(graphdef, state.params, state.rest),
+        statistics=statistics,
+        provenance=_provenance(manifest, statistics, config) | {"selected": selected},
+    )
+
+
+def _valid_loss(
+    dataset: Path,
+    manifest: Manifest,
+    config: TrainConfig,
+    programs: "_Programs",
+    each: NamedSharding,
+    state: TrainState,
+    log: RunLog,
+) -> Measured:
+    """Mean loss over the valid split; the first few examples are logged as sound."""
+    taken, size, losses = int(state.step), config.batch_size, []
+    batches = evaluation_batches(dataset, split="valid", batch_size=size)
+    for index, batch in enumerate(batches):
+        n_examples = len(batch.audio)
+        # Always the same noise, so that two evaluations differ by the weights alone.
+        key = jax.random.fold_in(jax.random.key(0), index)
+        padded = jax.device_put(_padded(batch, size), each)
+        loss, audio = programs.evaluation(state.params, state.rest, key, padded)
+        losses.append(np.asarray(loss)[:n_examples])
+        if index > 0:
+            continue
+        for heard in range(min(_HEARD_EXAMPLES, n_examples)):
+            name, rate = f"valid/{heard}", {"sample_rate": manifest.sample_rate}
+            if taken <= config.evaluate_every:
+                log.audio(taken, f"{name}/target", batch.audio[heard], **rate)
+            log.audio(taken, f"{name}/model", np.asarray(audio)[heard], **rate)
+    return Measured(float(np.mean(np.concatenate(losses))))
+
+
+class _Programs(NamedTuple):
+    """What is compiled for a run."""
+
+    graphdef: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    step: Callable[[TrainState, Batch], tuple[TrainState, StepReport]]
+    evaluation: Callable[[Any, Any, Key, Batch], tuple[Array, Array]]
+
+
+@lru_cache(maxsize=2)
+def _programs(
+    model: AutoencoderConfig,
+    learning_rate: float,
+    decay_rate: float,
+    decay_steps: int,
+    clip_norm: float,
+    placement: NamedSharding,
+) -> _Programs:
+    """Kept between calls, so that going on with a run in one process does not compile again."""
+    shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
+    graphdef, *_ = nnx.split(shape, nnx.Param, ...)
+    optimizer = adam(
+        learning_rate=learning_rate,
+        decay_rate=decay_rate,
+        decay_steps=decay_steps,
+        clip_norm=clip_norm,
+    )
+    return _Programs(
+        graphdef,
+        optimizer,
+        train_step(autoencoder_loss(graphdef), optimizer, placement=placement),
+        autoencoder_evaluation(graphdef),
+    )
+
+
+def _padded(batch: Batch, size: int) -> Batch:
+    """The batch filled up to `size` with copies of its first example, for one compilation."""
+    missing = size - len(batch.audio)
+    return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
+
+
+def _digest(manifest: Manifest) -> str:
+    fields = json.dumps(dataclasses.asdict(manifest), sort_keys=True)
+    return hashlib.sha256(fields.encode()).hexdigest()
+
+
+def _provenance(
+    data: Manifest, statistics: InstrumentStatistics, config: TrainConfig
+) -> dict[str, Any]:
+    """Where a model comes from, as far as it is known before training."""
+    return {
+        "ddspx": __version__,
+        "jax": jax.__version__,
+        "data": {
+            "licence": data.licence,
+            "attribution": data.attribution,
+            "sources": [dataclasses.asdict(source) for source in data.sources],
+            "prepared": {
+                "sample_rate": data.sample_rate,
+                "hop_length": data.hop_length,
+                "example_length": data.example_length,
+                **statistics.pitch_range_hz,
+                "feature_version": data.feature_version,
+            },
+            "splits": {
+                name: {"n_examples": split.n_examples, "duration_s": split.duration_s}
+                for name, split in data.splits.items()
+            },
+        },
+        "training": config.to_json(),
+    }
