@@ -1,0 +1,297 @@
+"""The residual network of SpectNet: from an image of time and bands to one number per class."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ddspx._checks import at_least_ndim, positive_int
+from ddspx._typing import Array, Float, Key
+
+_EPSILON = 1e-5
+# What the running statistics keep of themselves in a step.
+_MOMENTUM = 0.9
+
+_he = nnx.initializers.he_normal()
+_glorot = nnx.initializers.glorot_uniform()
+
+
+class Conv(nnx.Module):
+    """A convolution in time and bands, and a bias.
+
+    Args:
+      in_channels: channels of its input.
+      channels: channels of its output.
+      size: of the kernel, in frames and bands.
+      rngs: draws the kernel.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, *, size: tuple[int, int] = (3, 3), rngs: nnx.Rngs
+    ):
+        self.kernel = nnx.Param(_he(rngs.params(), (*size, in_channels, channels), jnp.float32))
+        # The batch norm that follows takes it out again; it is here because it is published so.
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+
+    def __call__(
+        self,
+        inputs: Float[Array, "batch frames bands channels"],
+        *,
+        padding: tuple[tuple[int, int], tuple[int, int]],
+        strides: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+    ) -> Float[Array, "batch positions rows outputs"]:
+        """Convolves, with zeros around."""
+        out = jax.lax.conv_general_dilated(
+            inputs,
+            self.kernel[...].astype(inputs.dtype),
+            window_strides=strides,
+            padding=padding,
+            rhs_dilation=dilation,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return out + _row(self.bias, out)
+
+
+class BatchNorm(nnx.Module):
+    r"""Each channel with mean 0 and variance 1, then scaled and shifted.
+
+    .. math:: y = \gamma (x - \mu) / \sqrt{\sigma^2 + 10^{-5}} + \beta
+
+    with the moments of the batch in training, and otherwise their running means.
+
+    Args:
+      channels: of its input.
+    """
+
+    def __init__(self, channels: int):
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.shift = nnx.Param(jnp.zeros(channels, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(channels, jnp.float32))
+        self.variance = nnx.BatchStat(jnp.ones(channels, jnp.float32))
+
+    def __call__(
+        self, inputs: Float[Array, "batch frames bands channels"], *, training: bool
+    ) -> tuple[Float[Array, "batch frames bands channels"], dict[str, Array]]:
+        """The output, and what the running moments are after it."""
+        mean, variance = self.mean[...], self.variance[...]
+        moments = {"mean": mean, "variance": variance}
+        mean, variance = mean.astype(inputs.dtype), variance.astype(inputs.dtype)
+        if training:
+            mean = jnp.mean(inputs, axis=(0, 1, 2))
+            variance = jnp.mean(jnp.square(inputs - _as_row(mean, inputs)), axis=(0, 1, 2))
+            batch = {"mean": mean, "variance": variance}
+            moments = {
+                name: _MOMENTUM * old
+                + (1 - _MOMENTUM) * jax.lax.stop_gradient(batch[name]).astype(old.dtype)
+                for name, old in moments.items()
+            }
+        slope = self.scale[...].astype(inputs.dtype) * jax.lax.rsqrt(variance + _EPSILON)
+        centred = inputs - _as_row(mean, inputs)
+        return centred * _as_row(slope, inputs) + _row(self.shift, inputs), moments
+
+
+class ResidualBlock(nnx.Module):
+    """Two convolutions, and past them the input with as many channels of zeros.
+
+    Args:
+      index: which block of the network it is, from 0: the first pools its main path, the others
+        go in steps of 2, the third reaches over twice the time, the fourth halves time again.
+      in_channels: channels of its input; its output has twice as many.
+      rngs: draws the kernels.
+    """
+
+    def __init__(self, index: int, in_channels: int, *, rngs: nnx.Rngs):
+        self.index = index
+        self.first = Conv(in_channels, 2 * in_channels, rngs=rngs)
+        self.first_norm = BatchNorm(2 * in_channels)
+        self.second = Conv(2 * in_channels, 2 * in_channels, rngs=rngs)
+        self.second_norm = BatchNorm(2 * in_channels)
+
+    def __call__(
+        self,
+        inputs: Float[Array, "batch frames bands channels"],
+        keys: tuple[Key, Key] | None,
+        rate: float,
+    ) -> tuple[Float[Array, "batch positions rows outputs"], dict[str, dict[str, Array]]]:
+        """Runs the block; `keys` are those of its two dropouts, None outside training.
+
+        Returns:
+          The output, and the running moments by the names of the norms.
+        """
+        training, (first_key, second_key) = keys is not None, keys or (None, None)
+        edge = 0 if self.index == 0 else 1
+        main = self.first(inputs, padding=((edge, edge), (edge, edge)))
+        main, first_moments = self.first_norm(main, training=training)
+        main = _drop_channels(first_key, jax.nn.relu(main), rate)
+        if self.index == 0:
+            main = self.second(main, padding=((2, 2), (2, 2)))
+        else:
+            dilation = (2, 1) if self.index == 2 else (1, 1)
+            steps = tuple(min(2, size) for size in inputs.shape[1:3])
+            # So that every size gives half of it, rounded down, as pooling does.
+            padding = [
+                (1, 2 * by - 2) if step == 2 else (by, by)
+                for by, step in zip(dilation, steps, strict=True)
+            ]
+            main = self.second(
+                main, padding=(padding[0], padding[1]), strides=steps, dilation=dilation
+            )
+        main, second_moments = self.second_norm(main, training=training)
+        main = _drop_channels(second_key, main, rate)
+        if self.index == 0:
+            main = _max_pool(main, (2, 2))
+        past = jnp.pad(_max_pool(inputs, (2, 2)), ((0, 0), (0, 0), (0, 0), (0, inputs.shape[-1])))
+        out = jax.nn.relu(main) + past
+        if self.index == 3:
+            out = _max_pool(out, (2, 1))
+        return out, {"first_norm": first_moments, "second_norm": second_moments}
+
+
+class ResidualClassifier(nnx.Module):
+    """Features of a segment to logits: a convolution, residual blocks, two dense layers.
+
+    Without an argument that says so nothing is random: `__call__` is evaluation, and
+    `training_logits` is training, which takes a key and gives the batch statistics back.
+
+    Args:
+      n_frames: frames of a segment.
+      n_features: bands of a frame, 2 or more.
+      n_classes: how many logits there are.
+      n_blocks: residual blocks, 1 to 4.
+      channels: channels before the first block, which every block doubles.
+      hidden: size of the layer before the logits.
+      dropout: share of each example's channels, and of its hidden layer, that training drops.
+      rngs: draws the initial weights.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.models.spectnet import ResidualClassifier
+      >>> classifier = ResidualClassifier(240, 16, 2, channels=4, rngs=nnx.Rngs(0))
+      >>> features = jnp.zeros((8, 240, 16), jnp.float32)
+      >>> classifier(features).shape
+      (8, 2)
+      >>> logits, statistics = classifier.training_logits(jax.random.key(0), features)
+
+    References:
+      Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_, whose code drops units of
+      the hidden layer at evaluation too, and has a softmax before a loss that has one.
+    """
+
+    def __init__(
+        self,
+        n_frames: int,
+        n_features: int,
+        n_classes: int,
+        *,
+        n_blocks: int = 3,
+        channels: int = 16,
+        hidden: int = 100,
+        dropout: float = 0.5,
+        rngs: nnx.Rngs,
+    ):
+        self.shape = (positive_int("n_frames", n_frames), positive_int("n_features", n_features))
+        self.dropout = dropout
+        self.first = Conv(1, channels, size=(3, 2), rngs=rngs)
+        self.first_norm = BatchNorm(channels)
+        sizes = [channels * 2**index for index in range(n_blocks + 1)]
+        blocks = [ResidualBlock(i, sizes[i], rngs=rngs) for i in range(n_blocks)]
+        self.blocks = nnx.data(blocks)
+        positions, rows = _pooled(*self.shape, n_blocks)
+        size = positions * rows * sizes[-1]
+        self.hidden_kernel = nnx.Param(_he(rngs.params(), (size, hidden), jnp.float32))
+        self.hidden_bias = nnx.Param(jnp.zeros(hidden, jnp.float32))
+        self.kernel = nnx.Param(_glorot(rngs.params(), (hidden, n_classes), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(n_classes, jnp.float32))
+
+    def __call__(
+        self, features: Float[Array, "*batch frames features"]
+    ) -> Float[Array, "*batch classes"]:
+        """Logits with the running statistics, and nothing dropped."""
+        return self._run(None, features)[0]
+
+    def training_logits(
+        self, key: Key, features: Float[Array, "*batch frames features"]
+    ) -> tuple[Float[Array, "*batch classes"], nnx.State]:
+        """Logits with the statistics of the batch, and with dropout.
+
+        Args:
+          key: draws what is dropped, of each example apart.
+          features: of several segments.
+
+        Returns:
+          The logits, and the state of the `nnx.BatchStat` of this module after the batch; the
+          module itself stays as it is.
+        """
+        logits, moments = self._run(key, features)
+        statistics = nnx.state(self, nnx.BatchStat)
+        nnx.replace_by_pure_dict(statistics, moments)
+        return logits, statistics
+
+    def _run(self, key, features):
+        """The logits, and the running moments as a dict of the names of the modules."""
+        at_least_ndim("features", features.shape, 2, "(*batch, frames, features)")
+        if features.shape[-2:] != self.shape:
+            raise ValueError(
+                f"`features` must have {self.shape[0]} frames of {self.shape[1]} numbers, got "
+                f"{features.shape[-2:]}; cut the audio with `segments`."
+            )
+        n_dropouts = 2 * len(self.blocks) + 1
+        keys = None if key is None else jax.random.split(key, n_dropouts)
+        images = features.reshape(-1, *self.shape, 1)
+        out = self.first(images, padding=((3, 3), (1, 1)))
+        out, first_moments = self.first_norm(out, training=keys is not None)
+        out = jax.nn.relu(out)
+        moments = {"first_norm": first_moments, "blocks": {}}
+        for i, block in enumerate(self.blocks):
+            pair = None if keys is None else (keys[2 * i], keys[2 * i + 1])
+            out, moments["blocks"][i] = block(out, pair, self.dropout)
+        out = out.reshape(len(out), -1)
+        weights = (self.hidden_kernel, self.hidden_bias, self.kernel, self.bias)
+        hidden_kernel, hidden_bias, kernel, bias = (w[...].astype(out.dtype) for w in weights)
+        hidden = jax.nn.relu(out @ hidden_kernel + hidden_bias[None])
+        hidden = _drop(None if keys is None else keys[-1], hidden, hidden.shape, self.dropout)
+        logits = hidden @ kernel + bias[None]
+        return logits.reshape(*features.shape[:-2], -1), moments
+
+
+def _pooled(n_frames: int, n_features: int, n_blocks: int) -> tuple[int, int]:
+    """Positions and rows after the blocks."""
+    if n_features < 2:
+        raise ValueError(f"`n_features` must be at least 2, got {n_features}.")
+    positions, rows = n_frames + 4, n_features + 1
+    for index in range(n_blocks):
+        positions, rows = max(1, positions // 2), max(1, rows // 2)
+        if index == 3:
+            positions = max(1, positions // 2)
+    return positions, rows
+
+
+def _max_pool(images: Array, window: tuple[int, int]) -> Array:
+    """Maxima of neighbours that do not overlap; what is over is left out, and one is one."""
+    batch, frames, bands, channels = images.shape
+    high, wide = min(window[0], frames), min(window[1], bands)
+    rows, columns = frames // high, bands // wide
+    cropped = images[:, : rows * high, : columns * wide]
+    return jnp.max(cropped.reshape(batch, rows, high, columns, wide, channels), axis=(2, 4))
+
+
+def _drop_channels(key: Key | None, images: Array, rate: float) -> Array:
+    """Whole channels of each example, so that their neighbours do not tell what is missing."""
+    return _drop(key, images, (len(images), 1, 1, images.shape[-1]), rate)
+
+
+def _drop(key: Key | None, inputs: Array, shape: tuple[int, ...], rate: float) -> Array:
+    if key is None or rate == 0:
+        return inputs
+    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(keep, inputs / (1 - rate), jnp.zeros((), inputs.dtype))
+
+
+def _row(variable: nnx.Variable, like: Array) -> Array:
+    """A variable of one number per channel, to be added to or multiplied with images."""
+    return _as_row(variable[...].astype(like.dtype), like)
+
+
+def _as_row(values: Array, like: Array) -> Array:
+    return values.reshape((1,) * (like.ndim - 1) + (-1,))
