@@ -3,10 +3,10 @@
 from ddspx.nn._blocks import Fc as Fc, FcStack as FcStack
 from ddspx.nn._decoder import RnnFcDecoder as RnnFcDecoder
 from ddspx.nn._frontend import (
-    Fixed as Fixed,
-    FrontendConfig as FrontendConfig,
     SpectralFrontend as SpectralFrontend,
     displacement_erb as displacement_erb,
 )
+from ddspx.nn._frontend_config import FrontendConfig as FrontendConfig
 from ddspx.nn._recurrent import Gru as Gru
 from ddspx.nn._reverb import Reverb as Reverb
+from ddspx.nn._variables import Fixed as Fixed

@@ -34,7 +34,10 @@ def test_without_learning_it_is_the_log_mel_spectrogram(n_mfcc):
     heard = SpectralFrontend(config, rngs=nnx.Rngs(0))(AUDIO)
     sizes = {name: SMALL[name] for name in ("sample_rate", "hop_length", "n_fft", "win_length")}
     ends = {"fmin": 60.0, "fmax": 3800.0, "htk": True, "norm": None}
-    expected = jnp.log(core.mel_spectrogram(AUDIO, n_mels=12, **sizes, **ends) + 1e-6)
+    power = core.mel_spectrogram(AUDIO, n_mels=12, **sizes, **ends)
+    window = np.asarray(core.hann_window(200))
+    # Neither the first nor the last bin is in a triangle.
+    expected = jnp.log(2 / (256 * np.sum(window**2)) * power + 1e-10)
     if n_mfcc:
         expected = core.cepstral_coefficients(expected, n_mfcc=n_mfcc)
     np.testing.assert_allclose(heard, expected, atol=2e-4)
@@ -51,8 +54,9 @@ def test_energies_are_those_of_the_convolution_with_each_filter(family):
         taps = core.gabor_impulse_response(*bands, sample_rate=8000, win_length=1001)
     window = np.asarray(core.hann_window(200))
     frame = np.asarray(AUDIO[0])[10 * 80 - 100 : 10 * 80 + 100] * window
-    expected = [np.sum(np.abs(np.convolve(frame, tap)) ** 2) for tap in np.asarray(taps)]
-    np.testing.assert_allclose(model(AUDIO)[0, 10] / 4096, expected, rtol=1e-3)
+    energies = [np.sum(np.abs(np.convolve(frame, tap)) ** 2) for tap in np.asarray(taps)]
+    expected = 2 * np.asarray(energies) / np.sum(window**2)
+    np.testing.assert_allclose(model(AUDIO)[0, 10], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor"])
@@ -66,21 +70,21 @@ def test_a_tone_is_loudest_in_the_band_whose_centre_it_has(family):
 
 def test_the_peak_of_every_band_is_its_gain():
     model = frontend()
-    model.gains_db[...] = jnp.linspace(-20, 6, 12, dtype=jnp.float32)
-    peaks = jnp.diagonal(model.power_response(model.centers_hz()))
-    np.testing.assert_allclose(core.power_to_db(peaks), model.gains_db[...], atol=1e-3)
+    model.bank.gains_db[...] = jnp.linspace(-20, 6, 12, dtype=jnp.float32)
+    peaks = jnp.max(model.power_response(n_fft=1 << 15), axis=-1)
+    np.testing.assert_allclose(core.power_to_db(peaks), model.bank.gains_db[...], atol=1e-2)
 
 
 def test_compressions_are_their_formulas():
     energies = np.asarray(frontend(compression="none")(AUDIO))
     np.testing.assert_allclose(
-        frontend(compression="db")(AUDIO), 10 * np.log10(energies + 1e-6), atol=1e-3
+        frontend(compression="db")(AUDIO), 10 * np.log10(energies + 1e-10), atol=1e-3
     )
     np.testing.assert_allclose(
-        frontend(compression="log1p")(AUDIO), np.log1p(1e6 * energies), atol=1e-4
+        frontend(compression="log1p")(AUDIO), np.log1p(1e10 * energies), atol=1e-4
     )
     smoothing = core.pcen_smoothing(0.4, sample_rate=8000, hop_length=80)
-    expected = core.pcen(jnp.asarray(energies), smoothing, initial="first")
+    expected = core.pcen(jnp.asarray(energies), smoothing, eps=1e-10, initial="first")
     np.testing.assert_allclose(frontend(compression="pcen")(AUDIO), expected, atol=1e-4)
     normal = np.asarray(frontend(normalize=True)(AUDIO))
     np.testing.assert_allclose(normal.mean(-2), 0, atol=1e-4)
@@ -121,7 +125,7 @@ def test_gradient_descent_finds_a_band_that_is_elsewhere():
     audio = core.sos_filter(AUDIO, jnp.stack([slope] * 3))
     sizes = {"n_bands": 1, "fmin": 200.0, "fmax": 3000.0, "trainable": ("centers",), "floor": 1e-12}
     truth = frontend(**sizes)
-    truth.gaps[...] = jnp.asarray([0.8, 0.0], jnp.float32)
+    truth.bank.gaps[...] = jnp.asarray([0.8, 0.0], jnp.float32)
     target = truth(audio)
     graph, params, rest = nnx.split(frontend(**sizes), nnx.Param, ...)
     gradient = jax.grad(lambda p: jnp.mean((nnx.merge(graph, p, rest)(audio) - target) ** 2))
@@ -148,8 +152,14 @@ def test_a_displacement_of_one_is_one_bandwidth_of_hearing():
     [
         ({"fmax": 5000.0}, "`fmax` must be at most half of `sample_rate`, 4000.0 Hz, got 5000.0"),
         ({"fmin": 4000.0}, "`fmin` must be at least 0 and below `fmax`"),
-        ({"family": "triangular"}, "must not name 'bandwidths' for the family 'triangular'"),
-        ({"trainable": ("compression",)}, "must not name 'compression' for 'log'"),
+        (
+            {"family": "triangular"},
+            "`trainable` must be one of 'centers', 'gains', got 'bandwidths'",
+        ),
+        (
+            {"trainable": ("compression",)},
+            "one of 'centers', 'bandwidths', 'gains', got 'compression'",
+        ),
         ({"n_mfcc": 13}, "`n_mfcc` must be at most `n_bands`, 12, got 13"),
         ({"n_bands": 0}, "`n_bands` must be at least 1, got 0"),
         ({"floor": 0.0}, "`floor` must be positive and finite, got 0.0"),

@@ -1,0 +1,252 @@
+"""What a front-end listens to, and which parts of it learn."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from ddspx import core
+from ddspx._checks import one_of, positive_int
+
+Family = Literal["triangular", "gammatone", "gabor", "sinc", "free"]
+Parametrization = Literal["ordered", "published"]
+EnergyPath = Literal["stft", "fft", "recurrent"]
+Compression = Literal["none", "log", "log1p", "db", "pcen"]
+Part = Literal["centers", "bandwidths", "gains", "weights", "pooling", "compression"]
+_CHOICES = {
+    "family": ("triangular", "gammatone", "gabor", "sinc", "free"),
+    "parametrization": ("ordered", "published"),
+    "path": ("stft", "fft", "recurrent"),
+    "compression": ("none", "log", "log1p", "db", "pcen"),
+}
+_SIZES = ("sample_rate", "hop_length", "n_fft", "win_length", "n_bands", "order", "n_taps")
+# What learns beside the compression and the pooling.
+_PARTS = {
+    ("triangular", "ordered"): ("centers", "gains"),
+    ("gammatone", "ordered"): ("centers", "bandwidths", "gains"),
+    ("gabor", "ordered"): ("centers", "bandwidths", "gains"),
+    ("sinc", "ordered"): ("centers", "bandwidths", "gains"),
+    ("free", "ordered"): ("weights",),
+    ("gammatone", "published"): ("centers", "bandwidths", "gains"),
+    ("gabor", "published"): ("centers", "bandwidths"),
+    ("sinc", "published"): ("centers", "bandwidths"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontendConfig:
+    """What a front-end listens to, and which parts of it learn.
+
+    Attributes:
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      n_fft: length of the Fourier transform of the path ``stft``, in samples.
+      win_length: length of the window of ``stft``, at most `n_fft`; on the other paths, of the
+        low-pass of the energies.
+      n_bands: number of bands.
+      fmin: what lies below all centres, in Hz.
+      fmax: what lies above them, in Hz; None is half of `sample_rate`.
+      family: shape of the filters: ``triangular`` (between the neighbouring centres, as in a mel
+        spectrogram), ``gammatone``, ``gabor``, ``sinc`` (rectangular, by windowed sincs) or
+        ``free`` (any weights on the bins of ``stft``, triangles at first).
+      parametrization: ``ordered``, where centres keep their order and nothing is clipped; or
+        ``published``, the numbers and limits of SpectNet (with ``gammatone``), LEAF (``gabor``)
+        or SincNet (``sinc``), to load or to compare with.
+      path: how energies are computed: ``stft``, from the bins of a short-time spectrum; ``fft``,
+        exactly, by filters on the whole sound; ``recurrent``, the same for ``gammatone`` by
+        recursion.
+      scale: of hearing, on which the centres are at equal distances at first, and on which they
+        learn; see `core.frequency_grid`.
+      order: number of poles of a ``gammatone``.
+      n_taps: length of filters that have taps: of ``sinc``, and of the published ones. Odd.
+      trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths``, ``gains``,
+        ``weights`` (of ``free``), ``pooling`` (the width of the low-pass, which ``stft`` has not)
+        and ``compression``. The others are `Fixed`.
+      compression: of the energies: ``none``, ``log``, ``log1p`` (of the energy times a factor
+        that can learn, for each band), ``db``, or ``pcen`` (all of whose numbers can learn, for
+        each band).
+      floor: the energy that counts as silence: added before a ``log`` or ``db``, and to the past
+        of ``pcen``; one over the factor of ``log1p``. A sine of amplitude 1 has 0.5.
+      n_mfcc: number of cepstral coefficients of the compressed bands; None for the bands.
+      normalize: whether each band has mean 0 and variance 1 over the frames of each example.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is below 1, a choice is unknown, the range is empty or reaches above
+        half of `sample_rate`, a family has no such path or parametrization, or ``trainable``
+        names a part that such a front-end has not.
+
+    Example:
+      >>> from ddspx.nn import FrontendConfig
+      >>> FrontendConfig.log_mel(n_bands=64).compression
+      'log'
+      >>> FrontendConfig.leaf(sample_rate=8000).hop_length
+      80
+    """
+
+    sample_rate: int = 16000
+    hop_length: int = 160
+    n_fft: int = 512
+    win_length: int = 400
+    n_bands: int = 40
+    fmin: float = 60.0
+    fmax: float | None = None
+    family: Family = "gammatone"
+    parametrization: Parametrization = "ordered"
+    path: EnergyPath = "stft"
+    scale: core.FrequencyScale = "erb"
+    order: int = 4
+    n_taps: int = 401
+    trainable: tuple[Part, ...] = ("centers", "bandwidths")
+    compression: Compression = "log"
+    floor: float = 1e-10
+    n_mfcc: int | None = None
+    normalize: bool = False
+
+    def __post_init__(self):
+        for name in (*_SIZES, *(["n_mfcc"] if self.n_mfcc is not None else [])):
+            positive_int(name, getattr(self, name))
+        for name, choices in _CHOICES.items():
+            one_of(name, getattr(self, name), choices)
+        # JSON has lists only, and a list would make the config unhashable.
+        object.__setattr__(self, "trainable", tuple(self.trainable))
+        if not (math.isfinite(self.floor) and self.floor > 0):
+            raise ValueError(f"`floor` must be positive and finite, got {self.floor}.")
+        if self.highest_hz > self.sample_rate / 2:
+            raise ValueError(
+                f"`fmax` must be at most half of `sample_rate`, {self.sample_rate / 2} Hz, got "
+                f"{self.highest_hz}."
+            )
+        core.frequency_grid(2, fmin=self.fmin, fmax=self.highest_hz, scale=self.scale)
+        if self.n_taps % 2 == 0:
+            raise ValueError(f"`n_taps` must be odd, got {self.n_taps}; the middle one is at 0.")
+        if self.n_mfcc is not None and self.n_mfcc > self.n_bands:
+            raise ValueError(
+                f"`n_mfcc` must be at most `n_bands`, {self.n_bands}, got {self.n_mfcc}."
+            )
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """Raises a ValueError unless there is such a front-end, and it has what is to learn."""
+        kind = self.family, self.parametrization
+        if kind not in _PARTS:
+            raise ValueError(
+                f"`parametrization` must be 'ordered' for the family {self.family!r}; 'published' "
+                "are those of SpectNet ('gammatone'), LEAF ('gabor') and SincNet ('sinc')."
+            )
+        if self.path != "stft" and self.family in ("triangular", "free"):
+            raise ValueError(
+                f"`path` must be 'stft' for the family {self.family!r}, which is weights on the "
+                f"bins of a spectrum, got {self.path!r}."
+            )
+        if self.path == "recurrent" and kind != ("gammatone", "ordered"):
+            raise ValueError(
+                "`path` must be 'stft' or 'fft' but for ordered gammatones, which alone are "
+                f"recursions, got {self.path!r} with {self.family!r}, {self.parametrization!r}."
+            )
+        for part in self.trainable:
+            one_of("trainable", part, self.parts)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of such a front-end that can learn."""
+        parts = _PARTS[self.family, self.parametrization]
+        # SpectNet's low-pass is a box of fixed length.
+        is_box = (self.family, self.parametrization) == ("gammatone", "published")
+        parts += () if self.path == "stft" or is_box else ("pooling",)
+        return parts + (("compression",) if self.compression in ("log1p", "pcen") else ())
+
+    @property
+    def highest_hz(self) -> float:
+        """`fmax`, or half of the sample rate."""
+        return self.sample_rate / 2 if self.fmax is None else float(self.fmax)
+
+    @property
+    def n_features(self) -> int:
+        """Numbers for each frame."""
+        return self.n_bands if self.n_mfcc is None else self.n_mfcc
+
+    @classmethod
+    def log_mel(cls, **changes: Any) -> "FrontendConfig":
+        """Logarithm of a mel spectrogram (HTK's scale, triangles of height 1); nothing learns.
+
+        As in all presets, frames are 10 ms apart and 25 ms long at any `sample_rate`, unless
+        they are given.
+        """
+        fixed = {"family": "triangular", "scale": "mel", "trainable": (), "compression": "log"}
+        return cls._preset(fixed, changes)
+
+    @classmethod
+    def mfcc(cls, **changes: Any) -> "FrontendConfig":
+        """Thirteen cepstral coefficients of :meth:`log_mel`."""
+        return cls.log_mel(**{"n_mfcc": 13} | changes)
+
+    @classmethod
+    def pcen_mel(cls, **changes: Any) -> "FrontendConfig":
+        """A mel spectrogram with PCEN, whose numbers learn, in place of the logarithm."""
+        return cls.log_mel(**{"compression": "pcen", "trainable": ("compression",)} | changes)
+
+    @classmethod
+    def learnable(cls, **changes: Any) -> "FrontendConfig":
+        """All of it learns: ordered gammatones with gains, and PCEN."""
+        parts = ("centers", "bandwidths", "gains", "compression")
+        return cls._preset({"trainable": parts, "compression": "pcen"}, changes)
+
+    @classmethod
+    def leaf(cls, **changes: Any) -> "FrontendConfig":
+        """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all learn."""
+        fixed = {
+            "family": "gabor",
+            "parametrization": "published",
+            "path": "fft",
+            "scale": "mel",
+            "compression": "pcen",
+            "floor": 1e-12,
+            "trainable": ("centers", "bandwidths", "pooling", "compression"),
+        }
+        if changes.get("path", "fft") == "stft":
+            fixed["trainable"] = ("centers", "bandwidths", "compression")
+        return cls._preset(fixed, changes)
+
+    @classmethod
+    def spectnet(cls, **changes: Any) -> "FrontendConfig":
+        """SpectNet's layer as published: 16 gammatones at 1 kHz from 0 Hz to Nyquist, which learn.
+
+        Three numbers for each: its centre, its bandwidth and its amplitude.
+        """
+        rate = changes.get("sample_rate", 1000)
+        fixed = {
+            "sample_rate": rate,
+            "n_bands": 16,
+            "fmin": 0.0,
+            "parametrization": "published",
+            "path": "fft",
+            "scale": "mel",
+            "n_taps": 2 * round(0.04 * rate) + 1,
+            "floor": 1e-16,
+            "trainable": ("centers", "bandwidths", "gains"),
+        }
+        return cls._preset(fixed, changes)
+
+    @classmethod
+    def sincnet(cls, **changes: Any) -> "FrontendConfig":
+        """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm."""
+        fixed = {
+            "family": "sinc",
+            "parametrization": "published",
+            "path": "fft",
+            "scale": "mel",
+            "n_taps": 251,
+        }
+        return cls._preset(fixed, changes)
+
+    @classmethod
+    def _preset(cls, fixed: dict[str, Any], changes: dict[str, Any]) -> "FrontendConfig":
+        rate = positive_int("sample_rate", (fixed | changes).get("sample_rate", 16000))
+        win_length = max(1, round(0.025 * rate))
+        sizes = {
+            "hop_length": max(1, round(0.01 * rate)),
+            "win_length": win_length,
+            # Of short windows a finer spectrum than they need, or low bands would hold no bin.
+            "n_fft": max(256, 1 << (changes.get("win_length", win_length) - 1).bit_length()),
+        }
+        return cls(**sizes | fixed | changes)
