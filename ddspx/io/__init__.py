@@ -20,6 +20,11 @@ from ddspx.io._checkpoints import (
     restore_checkpoint as restore_checkpoint,
     save_checkpoint as save_checkpoint,
 )
+from ddspx.io._crops import (
+    BalancedBatches as BalancedBatches,
+    LabelledAudio as LabelledAudio,
+    LabelledBatch as LabelledBatch,
+)
 from ddspx.io._datasets import (
     DatasetError as DatasetError,
     DatasetWriter as DatasetWriter,
@@ -34,4 +39,10 @@ from ddspx.io._datasets import (
 from ddspx.io._files import (
     replacing_file as replacing_file,
     replacing_folder as replacing_folder,
+)
+from ddspx.io._labels import (
+    Recording as Recording,
+    labelled_recordings as labelled_recordings,
+    recordings_digest as recordings_digest,
+    training_labels as training_labels,
 )

@@ -1,0 +1,216 @@
+"""The sound of labelled recordings, and batches of crops in which every class is as frequent."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddspx._checks import positive_int
+from ddspx._typing import Float, Int
+from ddspx.io._audio import AudioError, read_audio
+from ddspx.io._labels import Recording
+
+_MEMORY_BYTES = 4 << 30
+
+
+class LabelledBatch(NamedTuple):
+    """Crops, and the number of the class of each."""
+
+    audio: Float[np.ndarray, "batch samples"]
+    label: Int[np.ndarray, " batch"]
+
+
+class LabelledAudio(Sequence[np.ndarray]):
+    """The sound of recordings: in memory as float32 if it fits, else decoded whenever asked for.
+
+    Args:
+      recordings: what to read.
+      sample_rate: samples per second of the result; all is mono.
+      report: told of every recording that cannot be used; it is left out.
+      transform: what is done to each sound, for example to bring it to a level.
+      watch: told how many recordings are read, and of how many.
+      memory_bytes: what may stay in memory; 4 GiB by default.
+
+    Attributes:
+      recordings: those that can be used.
+      n_samples: how long each is, in samples.
+      in_memory: whether they fit.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder, "a.wav")
+      ...     io.write_audio(path, np.linspace(-1, 1, 800), sample_rate=8000)
+      ...     recordings = [io.Recording(path, "a.wav", "ramp", "train", "a.wav")]
+      ...     audio = io.LabelledAudio(recordings, sample_rate=4000, report=print)
+      >>> len(audio), audio[0].shape, audio.in_memory
+      (1, (400,), True)
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        *,
+        sample_rate: int,
+        report: Callable[[AudioError], object],
+        transform: Callable[[np.ndarray], np.ndarray] | None = None,
+        watch: Callable[[int, int], object] | None = None,
+        memory_bytes: int = _MEMORY_BYTES,
+    ) -> None:
+        self._sample_rate, self._transform = sample_rate, transform
+        self._held: list[np.ndarray] | None = []
+        usable, lengths, n_bytes = [], [], 0
+        for done, recording in enumerate(recordings):
+            if watch is not None:
+                watch(done, len(recordings))
+            try:
+                audio = self._read(recording)
+            except AudioError as error:
+                report(error)
+                continue
+            usable.append(recording)
+            lengths.append(len(audio))
+            n_bytes += audio.nbytes
+            if n_bytes > memory_bytes:
+                self._held = None
+            if self._held is not None:
+                self._held.append(audio)
+        self.recordings = tuple(usable)
+        self.n_samples = tuple(lengths)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the sounds are kept."""
+        return self._held is not None
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if self._held is not None:
+            return self._held[index]
+        return self._read(self.recordings[index])
+
+    def _read(self, recording: Recording) -> np.ndarray:
+        audio = read_audio(recording.path, sample_rate=self._sample_rate)
+        return audio if self._transform is None else np.asarray(self._transform(audio), np.float32)
+
+
+class BalancedBatches:
+    """Endless random crops, each class as often as every other, whose place can be saved.
+
+    The examples come in rounds, each with one example of every class in a random order. The
+    examples of a class visit all of its sound in a random order before any comes again: a
+    recording that is as long as several crops counts as so many parts, and the crop starts at
+    random in its part. What lies outside of a recording is zeros: where the crop is longer than
+    the recording, and as far as `shift` reaches over its ends. Batch i depends on the
+    sounds, the arguments and i alone.
+
+    Args:
+      audio: the recordings.
+      labels: the number of the class of each, from 0; every class up to the last has some.
+      batch_size: crops in a batch.
+      crop_length: samples of a crop.
+      shift: how far a crop may reach over an end of its recording, as a part of itself.
+      seed: of everything drawn, from 0.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import io
+      >>> sounds = [np.ones(8, np.float32), np.ones(30, np.float32), np.ones(9, np.float32)]
+      >>> batches = io.BalancedBatches(sounds, [0, 0, 1], batch_size=6, crop_length=8)
+      >>> batch = next(batches)
+      >>> batch.audio.shape, np.bincount(batch.label).tolist()
+      ((6, 8), [3, 3])
+    """
+
+    def __init__(
+        self,
+        audio: Sequence[np.ndarray],
+        labels: Sequence[int],
+        *,
+        batch_size: int,
+        crop_length: int,
+        shift: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= shift <= 1:
+            raise ValueError(f"`shift` must be from 0 to 1, got {shift}.")
+        self._audio = audio
+        self._length = positive_int("crop_length", crop_length)
+        self._slack, self._seed = round(shift * crop_length), seed
+        lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
+        # For each class the parts of its sound: which recording, and where in it from 0 to 1.
+        self._parts: list[list[tuple[int, float, float]]] = [[] for _ in range(max(labels) + 1)]
+        for i, (label, length) in enumerate(zip(labels, lengths, strict=True)):
+            n_parts = max(1, round(length / crop_length))
+            self._parts[label] += [(i, p / n_parts, 1 / n_parts) for p in range(n_parts)]
+        self._facts = {
+            "batch_size": positive_int("batch_size", batch_size),
+            "crop_length": crop_length,
+            "shift": shift,
+            "seed": seed,
+            "n_samples": int(sum(lengths)),
+        }
+        self._taken = 0
+        self._order = lru_cache(maxsize=4 * len(self._parts))(self._drawn_order)
+
+    def __iter__(self) -> Iterator[LabelledBatch]:
+        return self
+
+    def __next__(self) -> LabelledBatch:
+        size = self._facts["batch_size"]
+        drawn = [self._example(self._taken * size + i) for i in range(size)]
+        self._taken += 1
+        audio, labels = zip(*drawn, strict=True)
+        return LabelledBatch(np.stack(audio), np.array(labels, np.int32))
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the batches are, as a dict that JSON can hold."""
+        return {**self._facts, "position": self._taken}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from a saved place: the batches that follow are those that followed then.
+
+        Raises:
+          ValueError: `state` was saved with other sounds, sizes or another seed.
+        """
+        for name, value in self._facts.items():
+            if state.get(name) != value:
+                raise ValueError(
+                    f"`state` was saved with {name} {state.get(name)!r}, but these batches "
+                    f"have {value!r}; resume with the settings of the first run."
+                )
+        self._taken = state["position"]
+
+    def _example(self, index: int) -> tuple[np.ndarray, int]:
+        """A crop, and the number of its class."""
+        turn, place = divmod(index, len(self._parts))
+        label = int(self._order(-1, turn)[place])
+        epoch, place = divmod(turn, len(self._parts[label]))
+        recording, begin, width = self._parts[label][self._order(label, epoch)[place]]
+        where = begin + width * np.random.default_rng((self._seed, 0, index)).random()
+        return self._crop(self._audio[recording], where), label
+
+    def _drawn_order(self, label: int, epoch: int) -> np.ndarray:
+        """The order of a class's parts in an epoch, or with -1 that of the classes in a round."""
+        size = len(self._parts) if label < 0 else len(self._parts[label])
+        return np.random.default_rng((self._seed, 1, label + 1, epoch)).permutation(size)
+
+    def _crop(self, audio: np.ndarray, where: float) -> np.ndarray:
+        """A crop from the first possible (0) to the last possible (1)."""
+        spare = len(audio) - self._length
+        first, last = min(0, spare) - self._slack, max(0, spare) + self._slack
+        start = first + int(where * (last - first + 1))
+        crop = np.zeros(self._length, np.float32)
+        begin, end = max(start, 0), min(start + self._length, len(audio))
+        crop[begin - start : end - start] = audio[begin:end]
+        return crop

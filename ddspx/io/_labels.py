@@ -1,0 +1,342 @@
+"""Labelled recordings: which file is of which class, and which are held out."""
+
+import csv
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ddspx._checks import non_negative_int
+from ddspx.io._datasets import SPLITS, DatasetError
+
+_TEST_SHARE, _VALID_SHARE = 0.2, 0.15
+
+
+class Recording(NamedTuple):
+    """One file of a labelled set.
+
+    Attributes:
+      path: where it is.
+      name: as its folder or table names it.
+      label: its class.
+      split: train, valid or test.
+      group: what is never divided between splits: a speaker, a patient; by default the file.
+    """
+
+    path: Path
+    name: str
+    label: str
+    split: str
+    group: str
+
+
+class _Row(NamedTuple):
+    path: Path
+    name: str
+    label: str
+    split: str
+    fold: str
+    group: str
+
+
+def labelled_recordings(
+    data: str | Path, *, seed: int = 0, fold: str | None = None
+) -> tuple[Recording, ...]:
+    """The recordings of a folder or a table, each with its class and its split.
+
+    A folder has one sub-folder per class, and every file in there that is not hidden is a
+    recording of that class. A table is a CSV file in UTF-8 with the columns ``file`` and
+    ``label``, and where they are known ``split`` (train, valid or test), ``fold`` and
+    ``group``; other columns are left alone. A relative path starts at the table's folder and
+    stays in there; an absolute one is taken as it is.
+
+    With `fold`, the recordings of that fold are the test split. Without, the column ``split``
+    says which they are; where there is none, a fifth is drawn. What is left is the train split,
+    of which 15 % become the valid split unless the table names one. Whatever is drawn is drawn
+    by group, in the same proportion of every class as far as the groups allow, and depends on
+    the names and `seed` alone. Files with the same bytes are of one group.
+
+    Args:
+      data: the folder, or the CSV file.
+      seed: of what is drawn, from 0.
+      fold: which fold is the test split.
+
+    Returns:
+      The recordings, in the order of the table, or of their names.
+
+    Raises:
+      DatasetError: there is no such folder or table, or it is damaged; a class is empty; splits
+        divide a group; `fold` is needed and not given, or given and unknown.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in ("cat/a.wav", "cat/b.wav", "dog/c.wav", "dog/d.wav"):
+      ...         path = Path(folder, name)
+      ...         path.parent.mkdir(exist_ok=True)
+      ...         _ = path.write_text(name)
+      ...     recordings = io.labelled_recordings(folder)
+      >>> [(recording.name, recording.label) for recording in recordings][::3]
+      [('cat/a.wav', 'cat'), ('dog/d.wav', 'dog')]
+    """
+    data = Path(data)
+    non_negative_int("seed", seed)
+    if not data.exists():
+        raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
+    rows = _folder(data) if data.is_dir() else _table(data)
+    joined = _joined_copies(rows)
+    splits = _splits(data, rows, joined, seed, fold)
+    _check_groups(data, rows, joined, splits)
+    return tuple(
+        Recording(row.path, row.name, row.label, split, group)
+        for row, split, group in zip(rows, splits, joined, strict=True)
+    )
+
+
+def training_labels(
+    recordings: Sequence[Recording], *, usable: Sequence[Recording] | None = None
+) -> tuple[str, ...]:
+    """The classes of recordings, sorted, after a look at whether they can be learned.
+
+    Args:
+      recordings: all that are listed.
+      usable: those of them that could be read; all by default.
+
+    Returns:
+      The names of the classes.
+
+    Raises:
+      DatasetError: there is one class, or one of them has nothing to train on.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from ddspx import io
+      >>> cat, dog = (io.Recording(Path(c), c, c, "train", c) for c in ("cat", "dog"))
+      >>> io.training_labels([dog, cat])
+      ('cat', 'dog')
+    """
+    labels = sorted({recording.label for recording in recordings})
+    if len(labels) < 2:
+        raise DatasetError(
+            f"There is the one class {', '.join(map(repr, labels))}, and telling apart needs two; "
+            "add recordings of another."
+        )
+    listed = {recording.label for recording in recordings if recording.split == "train"}
+    trained = {
+        recording.label
+        for recording in (recordings if usable is None else usable)
+        if recording.split == "train"
+    }
+    for label in labels:
+        if label not in listed:
+            raise DatasetError(
+                f"The class {label!r} has no recording in the train split; move some of it "
+                "there, or leave the class out."
+            )
+        if label not in trained:
+            raise DatasetError(
+                f"No recording of the class {label!r} in the train split can be read; mend or "
+                "add some, or leave the class out."
+            )
+    return tuple(labels)
+
+
+def recordings_digest(recordings: Sequence[Recording]) -> str:
+    """What two lists of recordings share if a run on one can go on with the other."""
+    digest = hashlib.sha256()
+    for recording in recordings:
+        size = recording.path.stat().st_size if recording.path.is_file() else -1
+        digest.update(repr((*recording[1:], size)).encode())
+    return digest.hexdigest()
+
+
+def _folder(data: Path) -> list[_Row]:
+    rows = []
+    classes = sorted(
+        path for path in data.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    if not classes:
+        raise DatasetError(
+            f"{data} has no sub-folders; make one for each class, or name a CSV file."
+        )
+    for folder in classes:
+        files = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        ]
+        if not files:
+            raise DatasetError(
+                f"The class {folder.name!r} is empty: {folder} holds no recording; add some, or "
+                "remove the folder."
+            )
+        for path in files:
+            name = path.relative_to(data).as_posix()
+            rows.append(_Row(path, name, folder.name, "", "", name))
+    return rows
+
+
+def _table(data: Path) -> list[_Row]:
+    try:
+        with data.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            lines = [(reader.line_num, line) for line in reader]
+            columns = reader.fieldnames or []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{data} cannot be read as a table ({error}); save it as CSV in UTF-8."
+        ) from error
+    if missing := [name for name in ("file", "label") if name not in columns]:
+        raise DatasetError(
+            f"{data} lacks the column {missing[0]!r}; its first line must name the columns, "
+            "separated by commas, file and label among them."
+        )
+    if not lines:
+        raise DatasetError(f"{data} lists no recording; add a line for each.")
+    rows = [_row(data, number, line) for number, line in lines]
+    names = Counter(os.path.normpath(row.path) for row in rows)
+    if twice := [row.name for row in rows if names[os.path.normpath(row.path)] > 1]:
+        raise DatasetError(f"{data} lists {twice[0]!r} more than once; leave one line of it.")
+    for name in ("split", "fold"):
+        if name in columns and (empty := [row.name for row in rows if not getattr(row, name)]):
+            raise DatasetError(
+                f"{data} has no {name} for {empty[0]!r}; fill it in, or remove the column."
+            )
+    return rows
+
+
+def _row(data: Path, number: int, line: Mapping[str, str | None]) -> _Row:
+    """A line of a table, after everything that can be wrong with it alone."""
+    name, label, split, fold, group = (
+        (line.get(column) or "").strip() for column in ("file", "label", "split", "fold", "group")
+    )
+    if not name or not label:
+        raise DatasetError(f"{data} lacks the file or the label in line {number}; fill it in.")
+    if split and split not in SPLITS:
+        raise DatasetError(
+            f"{data} has the split {split!r} in line {number}; use {', '.join(SPLITS)}."
+        )
+    path = Path(name)
+    if not path.is_absolute():
+        if os.path.normpath(name).split(os.sep)[0] == os.pardir:
+            raise DatasetError(
+                f"{data} leads out of its folder in line {number} ({name}); use a path inside "
+                "it, or an absolute one."
+            )
+        path = data.parent / path
+    return _Row(path, name, label, split, fold, group or name)
+
+
+def _joined_copies(rows: Sequence[_Row]) -> list[str]:
+    """The group of each row; groups that share the bytes of a file have one name."""
+    parents = {row.group: row.group for row in rows}
+
+    def root(group: str) -> str:
+        while parents[group] != group:
+            group = parents[group]
+        return group
+
+    first: dict[str, str] = {}
+    sizes = Counter(_size(row.path) for row in rows)
+    for row in rows:
+        size = _size(row.path)
+        # Only files of one size can be copies, so that most need not be read.
+        if size <= 0 or sizes[size] < 2:
+            continue
+        with row.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        mine, theirs = root(row.group), root(first.setdefault(digest, row.group))
+        parents[max(mine, theirs)] = min(mine, theirs)
+    return [root(row.group) for row in rows]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() and os.access(path, os.R_OK) else -1
+
+
+def _splits(
+    data: Path, rows: Sequence[_Row], groups: Sequence[str], seed: int, fold: str | None
+) -> list[str]:
+    """The split of each row, as it is given or drawn."""
+    folds = sorted({row.fold for row in rows} - {""})
+    labels = [row.label for row in rows]
+    if fold is not None:
+        if fold not in folds:
+            known = f"its folds are {', '.join(folds)}" if folds else "it has no column fold"
+            raise DatasetError(f"{data} has no fold {fold!r}; {known}.")
+        _check_groups(data, rows, groups, [row.fold for row in rows])
+        splits = ["test" if row.fold == fold else "train" for row in rows]
+    elif any(row.split for row in rows):
+        splits = [row.split for row in rows]
+    elif folds:
+        raise DatasetError(
+            f"{data} has folds; name the one that is the test split with --fold: "
+            f"{', '.join(folds)}."
+        )
+    else:
+        splits = _hold_out(["train"] * len(rows), labels, groups, "test", _TEST_SHARE, seed)
+    if "valid" not in splits:
+        splits = _hold_out(splits, labels, groups, "valid", _VALID_SHARE, seed + 1)
+    return splits
+
+
+def _hold_out(
+    splits: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    name: str,
+    share: float,
+    seed: int,
+) -> list[str]:
+    """Moves groups out of the train split until every class has about its share there.
+
+    Groups come in a random order, and one is taken if that brings the classes nearer to their
+    shares; but never the last group of a class.
+    """
+    classes = sorted(set(labels))
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for i, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        if split == "train":
+            members[group].append(i)
+    counts = {
+        group: np.array([sum(labels[i] == c for i in rows) for c in classes])
+        for group, rows in members.items()
+    }
+    left = sum(counts.values(), np.zeros(len(classes), int))
+    wanted = np.maximum(share * left, 1)
+    held, taken = np.zeros(len(classes), int), set()
+    names = sorted(counts)
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        count = counts[names[i]]
+        before, after = (np.abs(wanted - h) / wanted for h in (held, held + count))
+        if after.sum() < before.sum() and ((left - count > 0) | (count == 0)).all():
+            taken.add(names[i])
+            held, left = held + count, left - count
+    return [
+        name if split == "train" and group in taken else split
+        for split, group in zip(splits, groups, strict=True)
+    ]
+
+
+def _check_groups(
+    data: Path, rows: Sequence[_Row], groups: Sequence[str], splits: Sequence[str]
+) -> None:
+    """Refuses splits (or folds) that divide a group."""
+    first: dict[str, tuple[_Row, str]] = {}
+    for row, group, split in zip(rows, groups, splits, strict=True):
+        other, theirs = first.setdefault(group, (row, split))
+        if theirs == split:
+            continue
+        files = f"{other.name} is in {theirs}, {row.name} in {split}"
+        what = f"divides the group {row.group!r}" if row.group == other.group else "has a copy"
+        raise DatasetError(
+            f"{data} {what} between two splits ({files}), so that what is tested was heard in "
+            "training; give all of a group one split."
+        )

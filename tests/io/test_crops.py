@@ -1,0 +1,146 @@
+"""Crops of labelled recordings: every class as often, all of the sound, resumable."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+from helpers import sine
+
+from ddspx import io
+
+LENGTH = 10
+
+
+def ramps(*lengths):
+    """Sounds whose samples say which they are and where."""
+    return [100 * (i + 1) + np.arange(n, dtype=np.float32) for i, n in enumerate(lengths)]
+
+
+def batches(sounds, labels, **options):
+    options = {"batch_size": 6, "crop_length": LENGTH} | options
+    return io.BalancedBatches(sounds, labels, **options)
+
+
+def drawn(sounds, labels, n_batches, **options):
+    taken = list(islice(batches(sounds, labels, **options), n_batches))
+    return np.concatenate([b.audio for b in taken]), np.concatenate([b.label for b in taken])
+
+
+# what is drawn
+
+
+def test_every_class_comes_as_often(rng):
+    sounds, labels = ramps(10, 10, 10, 10, 10), [0, 1, 1, 2, 2]
+    _, drawn_labels = drawn(sounds, labels, 10)
+    rounds = drawn_labels.reshape(-1, 3)
+    np.testing.assert_array_equal(np.sort(rounds), np.tile([0, 1, 2], (20, 1)))
+    # In an order of its own in each round.
+    assert len(np.unique(rounds, axis=0)) > 3
+
+
+def test_an_epoch_of_a_class_visits_all_of_its_sound():
+    # The long one counts as three parts.
+    sounds, labels = ramps(30, 10, 10), [0, 0, 1]
+    audio, drawn_labels = drawn(sounds, labels, 4, batch_size=8)
+    crops = audio[drawn_labels == 0]
+    for epoch in crops[:16].reshape(4, 4, LENGTH):
+        starts = np.sort(epoch[:, 0] - 100)
+        assert (starts[:3] // 7 == [0, 1, 2]).all() and starts[3] == 100
+    np.testing.assert_array_equal(np.diff(crops, axis=1), 1)
+
+
+def test_crops_reach_every_place_and_no_further():
+    audio, _ = drawn(ramps(13, 10), [0, 1], 60)
+    starts = np.unique(audio[:, 0])
+    np.testing.assert_array_equal(starts, [100, 101, 102, 103, 200])
+
+
+def test_a_short_sound_is_put_anywhere_among_zeros():
+    audio, labels = drawn(ramps(7, 10), [0, 1], 60)
+    short = audio[labels == 0]
+    begins = np.argmax(short > 0, axis=1)
+    np.testing.assert_array_equal(np.unique(begins), [0, 1, 2, 3])
+    for crop, begin in zip(short, begins, strict=True):
+        np.testing.assert_array_equal(crop[begin : begin + 7], 100 + np.arange(7))
+        assert np.count_nonzero(crop) == 7
+
+
+def test_a_shift_reaches_over_both_ends():
+    audio, _ = drawn(ramps(10, 10), [0, 1], 100, shift=0.2)
+    begins = np.where(audio[:, 0] == 0, np.argmax(audio > 0, axis=1), -(audio[:, 0] % 100))
+    np.testing.assert_array_equal(np.unique(begins), [-2, -1, 0, 1, 2])
+    assert (np.count_nonzero(audio, axis=1) >= 8).all()
+
+
+# resumption
+
+
+def test_a_saved_place_gives_the_batches_that_followed():
+    sounds, labels = ramps(30, 17, 4, 10), [0, 1, 1, 2]
+    stream = batches(sounds, labels, seed=5, shift=0.1)
+    for _ in range(7):
+        next(stream)
+    state = json.loads(json.dumps(stream.get_state()))
+    expected = [next(stream) for _ in range(5)]
+    other = batches(sounds, labels, seed=5, shift=0.1)
+    other.set_state(state)
+    for batch in expected:
+        for one, two in zip(batch, next(other), strict=True):
+            assert one.tobytes() == two.tobytes()
+
+
+def test_the_seed_decides():
+    sounds, labels = ramps(30, 30), [0, 1]
+    one, again, two = (drawn(sounds, labels, 4, seed=seed)[0] for seed in (0, 0, 1))
+    assert np.array_equal(one, again) and not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 2}, {"shift": 0.5}])
+def test_a_place_of_other_batches_is_refused(change):
+    state = batches(ramps(10, 10), [0, 1]).get_state()
+    (name,) = change
+    with pytest.raises(ValueError, match=f"saved with {name}"):
+        batches(ramps(10, 10), [0, 1], **change).set_state(state)
+
+
+def test_sizes_out_of_range():
+    with pytest.raises(ValueError, match="`shift` must be from 0 to 1, got 2"):
+        batches(ramps(10, 10), [0, 1], shift=2.0)
+    with pytest.raises(ValueError, match="`crop_length` must be at least 1"):
+        batches(ramps(10, 10), [0, 1], crop_length=0)
+
+
+# sounds
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two tones of other rates, and between them what is none."""
+    for name, rate in (("a.wav", 8000), ("c.wav", 16_000)):
+        tone = sine(440, rate, sample_rate=rate, amplitude=0.5)
+        io.write_audio(tmp_path / name, tone, sample_rate=rate)
+    (tmp_path / "b.wav").write_text("no recording")
+    return [io.Recording(tmp_path / f"{n}.wav", n, n, "train", n) for n in "abc"]
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 5000, 0])
+def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes):
+    said, watched = [], []
+    audio = io.LabelledAudio(
+        recordings,
+        sample_rate=8000,
+        report=said.append,
+        transform=lambda sound: 2 * sound,
+        watch=lambda done, total: watched.append((done, total)),
+        memory_bytes=memory_bytes,
+    )
+    assert audio.in_memory == (memory_bytes == 1 << 30)
+    assert [r.name for r in audio.recordings] == ["a", "c"] and audio.n_samples == (8000, 8000)
+    for sound in (audio[0], audio[1]):
+        assert sound.dtype == np.float32
+        np.testing.assert_allclose(
+            sound[1000:-1000], sine(440, 8000, sample_rate=8000)[1000:-1000], atol=1e-3
+        )
+    assert "b.wav" in str(said[0]) and len(said) == 1
+    assert watched == [(0, 3), (1, 3), (2, 3)]

@@ -1,0 +1,230 @@
+"""Labels and splits: what tables and folders say, what is drawn, and what is refused."""
+
+from collections import Counter
+
+import pytest
+
+from ddspx import io
+
+
+def write_files(folder, names):
+    """Files of different bytes, which is all that labels ask of a recording."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+
+
+def write_table(folder, lines, header="file,label"):
+    """A table with its files beside it."""
+    path = folder / "table.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    write_files(folder, [line.split(",")[0] for line in lines])
+    return path
+
+
+def split_of(recordings):
+    return {recording.name: recording.split for recording in recordings}
+
+
+def count(recordings, **wanted):
+    return sum(
+        all(getattr(recording, k) == v for k, v in wanted.items()) for recording in recordings
+    )
+
+
+# what is read
+
+
+def test_a_folder_has_a_class_per_sub_folder(tmp_path):
+    write_files(tmp_path, ["b/2.wav", "a/deep/1.flac", "a/0.wav", "a/.hidden", ".git/x", "notes"])
+    recordings = io.labelled_recordings(tmp_path)
+    assert [(r.name, r.label, r.group) for r in recordings] == [
+        ("a/0.wav", "a", "a/0.wav"),
+        ("a/deep/1.flac", "a", "a/deep/1.flac"),
+        ("b/2.wav", "b", "b/2.wav"),
+    ]
+    assert recordings[1].path == tmp_path / "a" / "deep" / "1.flac"
+
+
+def test_a_table_says_label_split_and_group(tmp_path):
+    lines = ["x/1.wav,cat,ann,train,7", "2.wav,dog,bob,test,7", " 3.wav , dog ,,valid,7"]
+    table = write_table(tmp_path, lines, "file,label,group,split,other")
+    # As spreadsheets write it.
+    table.write_text("\ufeff" + table.read_text(), encoding="utf-8")
+    recordings = io.labelled_recordings(table)
+    assert [r[1:] for r in recordings] == [
+        ("x/1.wav", "cat", "train", "ann"),
+        ("2.wav", "dog", "test", "bob"),
+        ("3.wav", "dog", "valid", "3.wav"),
+    ]
+    assert recordings[0].path == tmp_path / "x" / "1.wav"
+
+
+def test_an_absolute_path_is_taken_as_it_is(tmp_path):
+    write_files(tmp_path, ["elsewhere/a.wav"])
+    absolute = tmp_path / "elsewhere" / "a.wav"
+    (tmp_path / "in").mkdir()
+    table = write_table(tmp_path / "in", ["b.wav,b", "c/../d.wav,b"])
+    table.write_text(table.read_text() + f"{absolute},a\n")
+    assert io.labelled_recordings(table)[-1].path == absolute
+
+
+def test_a_fold_is_the_test_split_and_valid_is_drawn_from_the_others(tmp_path):
+    lines = [f"{i}.wav,{'ab'[i % 2]},{i % 4 // 2 + 1}" for i in range(80)]
+    table = write_table(tmp_path, lines, "file,label,fold")
+    recordings = io.labelled_recordings(table, fold="2")
+    assert all((r.split == "test") == (int(r.name[:-4]) % 4 >= 2) for r in recordings)
+    for label in "ab":
+        # 15 % of the 20 that are left of each class.
+        assert count(recordings, label=label, split="valid") == 3
+
+
+# what is drawn
+
+
+def test_a_fifth_of_each_class_is_tested_and_15_percent_of_the_rest_chooses(tmp_path):
+    write_files(tmp_path, [f"a/{i}" for i in range(100)] + [f"b/{i}" for i in range(20)])
+    recordings = io.labelled_recordings(tmp_path)
+    assert [count(recordings, label="a", split=s) for s in ("test", "valid", "train")] == [
+        20,
+        12,
+        68,
+    ]
+    assert [count(recordings, label="b", split=s) for s in ("test", "valid", "train")] == [4, 2, 14]
+
+
+def test_the_seed_and_the_names_alone_decide(tmp_path):
+    names = [f"{label}/{i}" for label in "ab" for i in range(30)]
+    write_files(tmp_path / "one", names)
+    write_files(tmp_path / "two", reversed(names))
+    one, two = (split_of(io.labelled_recordings(tmp_path / f, seed=3)) for f in ("one", "two"))
+    assert one == two
+    assert split_of(io.labelled_recordings(tmp_path / "one", seed=4)) != one
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stay_whole_and_classes_in_proportion(tmp_path, seed):
+    # Twelve speakers; each says both words, five times.
+    lines = [f"{i}.wav,{'ab'[i % 2]},s{i // 10}" for i in range(120)]
+    recordings = io.labelled_recordings(write_table(tmp_path, lines, "file,label,group"), seed=seed)
+    splits = {}
+    for recording in recordings:
+        assert splits.setdefault(recording.group, recording.split) == recording.split
+    assert Counter(splits.values()) == {"train": 9, "test": 2, "valid": 1}
+
+
+def test_copies_are_of_one_group(tmp_path):
+    write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(20)])
+    for i in range(10):
+        (tmp_path / "a" / f"copy{i}").write_text(f"a/{i}")
+    for seed in range(5):
+        splits = split_of(io.labelled_recordings(tmp_path, seed=seed))
+        assert all(splits[f"a/copy{i}"] == splits[f"a/{i}"] for i in range(10))
+
+
+def test_a_class_keeps_its_last_recording_for_training(tmp_path):
+    write_files(tmp_path, ["a/0", "b/0", "b/1", "b/2"])
+    for seed in range(5):
+        recordings = io.labelled_recordings(tmp_path, seed=seed)
+        assert count(recordings, label="a", split="train") == 1
+        assert count(recordings, label="b", split="train") == 1
+        assert io.training_labels(recordings) == ("a", "b")
+
+
+def test_the_digest_sees_labels_splits_and_sizes(tmp_path):
+    write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(4)])
+    recordings = io.labelled_recordings(tmp_path)
+    digest = io.recordings_digest(recordings)
+    assert digest == io.recordings_digest(io.labelled_recordings(tmp_path))
+    assert digest != io.recordings_digest(recordings[1:])
+    assert digest != io.recordings_digest([recordings[0]._replace(label="b"), *recordings[1:]])
+    (tmp_path / "a" / "0").write_text("longer")
+    assert digest != io.recordings_digest(recordings)
+
+
+# what is refused
+
+
+def refusal(data, **options):
+    with pytest.raises(io.DatasetError) as error:
+        io.labelled_recordings(data, **options)
+    return str(error.value)
+
+
+def test_no_data(tmp_path):
+    assert "does not exist; name a folder of classes" in refusal(tmp_path / "none")
+    assert "has no sub-folders; make one for each class" in refusal(tmp_path)
+
+
+def test_an_empty_class(tmp_path):
+    write_files(tmp_path, ["cat/1.wav", "dog/.hidden"])
+    assert "The class 'dog' is empty" in refusal(tmp_path)
+
+
+def test_a_single_class(tmp_path):
+    write_files(tmp_path, ["cat/1.wav", "cat/2.wav"])
+    with pytest.raises(io.DatasetError, match="the one class 'cat', and telling apart needs two"):
+        io.training_labels(io.labelled_recordings(tmp_path))
+
+
+def test_a_class_without_training_examples(tmp_path):
+    lines = ["1.wav,cat,train", "2.wav,dog,test", "3.wav,cat,valid"]
+    recordings = io.labelled_recordings(write_table(tmp_path, lines, "file,label,split"))
+    with pytest.raises(io.DatasetError, match="class 'dog' has no recording in the train split"):
+        io.training_labels(recordings)
+
+
+def test_a_class_of_which_nothing_can_be_read(tmp_path):
+    lines = ["1.wav,cat,train", "2.wav,dog,train"]
+    recordings = io.labelled_recordings(write_table(tmp_path, lines, "file,label,split"))
+    with pytest.raises(io.DatasetError, match="No recording of the class 'dog' in the train split"):
+        io.training_labels(recordings, usable=recordings[:1])
+
+
+@pytest.mark.parametrize("column", ["split", "fold"])
+def test_a_group_that_splits_divide(tmp_path, column):
+    first, second = ("train", "test") if column == "split" else ("1", "2")
+    lines = [f"1.wav,cat,{first},ann", f"2.wav,dog,{second},ann", f"3.wav,dog,{first},bob"]
+    table = write_table(tmp_path, lines, f"file,label,{column},group")
+    message = refusal(table, fold="1" if column == "fold" else None)
+    assert f"divides the group 'ann' between two splits (1.wav is in {first}, 2.wav" in message
+
+
+def test_a_copy_in_another_split(tmp_path):
+    table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
+    (tmp_path / "2.wav").write_text("1.wav")
+    assert "has a copy between two splits (1.wav is in train, 2.wav in test)" in refusal(table)
+
+
+def test_folds_that_are_not_chosen_or_not_there(tmp_path):
+    table = write_table(tmp_path, ["1.wav,cat,x", "2.wav,dog,y"], "file,label,fold")
+    assert "name the one that is the test split with --fold: x, y." in refusal(table)
+    assert "has no fold 'z'; its folds are x, y." in refusal(table, fold="z")
+    table = write_table(tmp_path, ["1.wav,cat", "2.wav,dog"])
+    assert "has no fold 'z'; it has no column fold." in refusal(table, fold="z")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file;label\na;b\n", "lacks the column 'file'"),
+        ("", "lacks the column 'file'"),
+        ("file,class\na,b\n", "lacks the column 'label'"),
+        ("file,label\n", "lists no recording"),
+        ("file,label\na,\n", "lacks the file or the label in line 2"),
+        ("file,label,split\na,x,dev\n", "has the split 'dev' in line 2; use train, valid, test"),
+        ("file,label,split\na,x,train\nb,x,\n", "has no split for 'b'"),
+        ("file,label\na,x\n./a,y\n", "lists 'a' more than once"),
+        ("file,label\n../a,x\n", "leads out of its folder in line 2"),
+        ("file,label\nb/../../a,x\n", "leads out of its folder in line 2"),
+    ],
+)
+def test_a_damaged_table(tmp_path, text, message):
+    (tmp_path / "table.csv").write_text(text)
+    assert message in refusal(tmp_path / "table.csv")
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    (tmp_path / "table.csv").write_bytes("file,label\nä,ö\n".encode("latin-1"))
+    assert "save it as CSV in UTF-8" in refusal(tmp_path / "table.csv")
