@@ -92,7 +92,7 @@ class OrderedBank(FilterBank):
                 bins, *bands, sample_rate=c.sample_rate, order=c.order
             )
         elif c.family == "gabor":
-            response = jax.lax.complex(core.gabor_response(bins, *bands), jnp.zeros(()))
+            response = core.gabor_response(bins, *bands).astype(jnp.complex64)
         else:
             response = _sinc_response(c, *bands, n_fft)
         return response * core.db_to_amplitude(self.gains_db[...])[:, None]
