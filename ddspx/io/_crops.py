@@ -106,9 +106,9 @@ class BalancedBatches:
     The examples come in rounds, each with one example of every class in a random order. The
     examples of a class visit all of its sound in a random order before any comes again: a
     recording that is as long as several crops counts as so many parts, and the crop starts at
-    random in its part. What lies outside of a recording is zeros: where the crop is longer than
-    the recording, and as far as `shift` reaches over its ends. Batch i depends on the
-    sounds, the arguments and i alone.
+    random in its part. A crop that reaches over an end of its recording goes on at the other
+    end, so that a short recording is repeated. Batch i depends on the sounds, the arguments and
+    i alone.
 
     Args:
       audio: the recordings.
@@ -210,7 +210,4 @@ class BalancedBatches:
         spare = len(audio) - self._length
         first, last = min(0, spare) - self._slack, max(0, spare) + self._slack
         start = first + int(where * (last - first + 1))
-        crop = np.zeros(self._length, np.float32)
-        begin, end = max(start, 0), min(start + self._length, len(audio))
-        crop[begin - start : end - start] = audio[begin:end]
-        return crop
+        return np.take(audio, np.arange(start, start + self._length), mode="wrap")
