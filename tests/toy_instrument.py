@@ -14,15 +14,16 @@ from ddspx.models.autoencoder import (
     InstrumentStatistics,
     save_autoencoder,
 )
+from ddspx.nn import EncoderConfig, FrontendConfig
 
 SAMPLE_RATE, HOP = 16_000, 64
 
 
-def save_toy_instrument(
-    folder: Path, *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP
-) -> Path:
-    """Writes the model folder; its pitch is around A4, its loudness from -45 to -10 dB."""
-    config = AutoencoderConfig(
+def toy_config(
+    *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP, encoder: EncoderConfig | None = None
+) -> AutoencoderConfig:
+    """The sizes of the instrument."""
+    return AutoencoderConfig(
         sample_rate=sample_rate,
         hop_length=hop_length,
         n_harmonics=12,
@@ -33,7 +34,26 @@ def save_toy_instrument(
         reverb_length=1200,
         amplitude_upsampling="hann",
         loss_n_ffts=(256,),
+        encoder=encoder,
     )
+
+
+def z_config() -> AutoencoderConfig:
+    """Its sizes with an encoder whose front-end learns."""
+    listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=10)
+    return toy_config(encoder=EncoderConfig(listening, rnn_channels=8, z_size=4))
+
+
+def save_toy_instrument(
+    folder: Path,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    hop_length: int = HOP,
+    config: AutoencoderConfig | None = None,
+) -> Path:
+    """Writes the model folder; its pitch is around A4, its loudness from -45 to -10 dB."""
+    config = config or toy_config(sample_rate=sample_rate, hop_length=hop_length)
+    sample_rate, hop_length = config.sample_rate, config.hop_length
     model = Autoencoder(config, rngs=nnx.Rngs(0))
     model.reverb.taps[...] = 0.02 * jax.random.normal(jax.random.key(1), (1200,), jnp.float32)
     statistics = InstrumentStatistics(

@@ -2,6 +2,7 @@
 
 from ddspx.nn._blocks import Fc as Fc, FcStack as FcStack
 from ddspx.nn._decoder import RnnFcDecoder as RnnFcDecoder
+from ddspx.nn._encoder import EncoderConfig as EncoderConfig, ZEncoder as ZEncoder
 from ddspx.nn._frontend import (
     SpectralFrontend as SpectralFrontend,
     displacement_erb as displacement_erb,

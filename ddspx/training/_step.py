@@ -138,5 +138,6 @@ def autoencoder_evaluation(
 
 
 def _render(model: Any, key: Key, batch: Batch) -> Float[Array, "batch samples"]:
-    n_samples = batch.audio.shape[-1]
-    return model(key, batch.f0_hz, batch.loudness_db, n_samples=n_samples)
+    audio = jnp.asarray(batch.audio)
+    z, n_samples = model.encode(audio), audio.shape[-1]
+    return model(key, batch.f0_hz, batch.loudness_db, z=z, n_samples=n_samples)

@@ -9,6 +9,7 @@ from typing import Any
 from ddspx import core
 from ddspx._checks import one_of, positive_int
 from ddspx.models._config import from_json, to_json
+from ddspx.nn import EncoderConfig, FrontendConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,8 @@ class AutoencoderConfig:
       amplitude_upsampling: how harmonic amplitudes go from frames to samples, one of
         "nearest", "linear", "hann".
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
+      encoder: what makes z of a sound, which the decoder then hears beside pitch and loudness;
+        None for a model of those two alone. Its front-end has the model's rate and hop length.
 
     Raises:
       TypeError: a size is not an int.
@@ -54,6 +57,7 @@ class AutoencoderConfig:
     reverb_length: int
     amplitude_upsampling: core.UpsamplingMethod
     loss_n_ffts: tuple[int, ...]
+    encoder: EncoderConfig | None = None
 
     def __post_init__(self):
         for name in (
@@ -82,6 +86,13 @@ class AutoencoderConfig:
             if positive_int("loss_n_ffts", size) % 4:
                 raise ValueError(
                     f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
+                )
+        for name in ("sample_rate", "hop_length") if self.encoder else ():
+            theirs, ours = getattr(self.encoder.frontend, name), getattr(self, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"`encoder.frontend` must have the model's `{name}`, {ours}, got {theirs}: z "
+                    "has the frames of pitch and loudness."
                 )
 
     @property
@@ -112,6 +123,30 @@ class AutoencoderConfig:
         The size of the instruments that ship with ddspx: it trains on a CPU.
         """
         return cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=1.5)
+
+    @classmethod
+    def nsynth(
+        cls, *, sample_rate: int = 16_000, hop_length: int | None = None
+    ) -> "AutoencoderConfig":
+        """DDSP's model of many instruments: 6,407,334 decoder and 843,852 encoder numbers.
+
+        16 numbers of z for each frame come of 30 MFCCs, and there is no reverb. DDSP's z has
+        31 frames per second; this one has those of pitch and loudness.
+        """
+        decoder = cls._preset(sample_rate, hop_length, rnn=512, fc=512, layers=3, reverb_s=0.0)
+        n_fft = decoder.loss_n_ffts[1]
+        listening = FrontendConfig.mfcc(
+            sample_rate=sample_rate,
+            hop_length=decoder.hop_length,
+            n_fft=n_fft,
+            win_length=n_fft,
+            n_bands=128,
+            n_mfcc=30,
+            fmin=20.0,
+            fmax=min(8000.0, sample_rate / 2),
+        )
+        encoder = EncoderConfig(listening, rnn_channels=512, z_size=16)
+        return dataclasses.replace(decoder, n_harmonics=100, encoder=encoder)
 
     @classmethod
     def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s):

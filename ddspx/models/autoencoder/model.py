@@ -8,7 +8,7 @@ from flax import nnx
 from ddspx import core
 from ddspx._typing import Array, Float, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
-from ddspx.nn import Reverb, RnnFcDecoder
+from ddspx.nn import Reverb, RnnFcDecoder, ZEncoder
 
 # An untrained decoder says about 0; this bias makes that a noise of 2e-5, not of 0.3.
 _NOISE_BIAS = -5.0
@@ -51,6 +51,9 @@ class Autoencoder(nnx.Module):
     distribution over harmonics and the bands of a noise filter. The audio is the sum of
     `core.harmonic_synthesis` and `core.filtered_noise`, then the trained reverb.
 
+    A model with an encoder is told a third thing, `z`, which `encode` makes of a sound: of the
+    recording that is to be played again in training, of any sound in use.
+
     Args:
       config: its sizes.
       rngs: draws the initial weights.
@@ -74,8 +77,9 @@ class Autoencoder(nnx.Module):
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
         self.config = config
+        heard = (1, 1) if config.encoder is None else (1, 1, config.encoder.z_size)
         self.decoder = RnnFcDecoder(
-            (1, 1),
+            heard,
             config.n_outputs,
             rnn_channels=config.rnn_channels,
             fc_channels=config.fc_channels,
@@ -83,12 +87,28 @@ class Autoencoder(nnx.Module):
             rngs=rngs,
         )
         self.reverb = Reverb(config.reverb_length, rngs=rngs) if config.reverb_length else None
+        self.encoder = None if config.encoder is None else ZEncoder(config.encoder, rngs=rngs)
+
+    def encode(
+        self, audio: Float[Array, "*batch samples"]
+    ) -> Float[Array, "*batch frames z"] | None:
+        """The z of a sound: what `z` is to be in the other methods.
+
+        Args:
+          audio: linear amplitude at the model's sample rate.
+
+        Returns:
+          z on the frames of pitch and loudness; None for a model without an encoder.
+        """
+        return None if self.encoder is None else self.encoder(audio)
 
     def controls(
         self,
         f0_hz: Float[Array, "*batch frames"],
         loudness_db: Float[Array, "*batch frames"],
         carry: Float[Array, "*batch state"] | None = None,
+        *,
+        z: Float[Array, "*batch frames z"] | None = None,
     ) -> tuple[HarmonicControls, NoiseControls, Float[Array, "*batch state"]]:
         """What the synthesizers are told to play.
 
@@ -96,15 +116,17 @@ class Autoencoder(nnx.Module):
           f0_hz: pitch in Hz; 0 where there is none.
           loudness_db: as `core.loudness_db` measures it.
           carry: the decoder's state before the first frame; zeros by default.
+          z: from `encode`, for the same frames; None where the model has no encoder.
 
         Returns:
           The controls of the harmonics (the distribution sums to 1 over those below
           Nyquist), those of the noise, and the state after the last frame.
 
         Raises:
-          ValueError: the two do not have the same shape.
+          ValueError: the tracks do not have the same frames, or `z` is missing, of another size,
+            or given to a model without an encoder.
         """
-        harmonic, noise, states = self._decode(f0_hz, loudness_db, carry)
+        harmonic, noise, states = self._decode(f0_hz, loudness_db, z, carry)
         return harmonic, noise, states[..., -1, :]
 
     def __call__(
@@ -113,6 +135,7 @@ class Autoencoder(nnx.Module):
         f0_hz: Float[Array, "*batch frames"],
         loudness_db: Float[Array, "*batch frames"],
         *,
+        z: Float[Array, "*batch frames z"] | None = None,
         n_samples: int | None = None,
     ) -> Float[Array, "*batch samples"]:
         """Plays the controls: harmonics plus noise, then reverb.
@@ -121,6 +144,7 @@ class Autoencoder(nnx.Module):
           key: draws the noise.
           f0_hz: pitch in Hz; 0 where there is none.
           loudness_db: as `core.loudness_db` measures it.
+          z: from `encode`, for the same frames; None where the model has no encoder.
           n_samples: length of the audio, from `(frames - 1) * hop_length` (the default) up
             to one hop more. Static.
 
@@ -128,9 +152,9 @@ class Autoencoder(nnx.Module):
           Audio in linear amplitude.
 
         Raises:
-          ValueError: the inputs' shapes differ, or `n_samples` has another number of frames.
+          ValueError: as `controls`, or `n_samples` has another number of frames.
         """
-        harmonic, noise, _ = self._decode(f0_hz, loudness_db, None)
+        harmonic, noise, _ = self._decode(f0_hz, loudness_db, z, None)
         hop_length = self.config.hop_length
         dry = core.harmonic_synthesis(
             *harmonic,
@@ -161,6 +185,7 @@ class Autoencoder(nnx.Module):
         f0_hz: Float[Array, "*batch frames"],
         loudness_db: Float[Array, "*batch frames"],
         *,
+        z: Float[Array, "*batch frames z"] | None = None,
         next_f0_hz: Float[Array, "*batch"] | None = None,
         n_samples: int | None = None,
     ) -> tuple[SynthesisState, Float[Array, "*batch samples"]]:
@@ -175,6 +200,7 @@ class Autoencoder(nnx.Module):
           f0_hz: pitch in Hz; 0 where there is none. Its first frame is the last of the block
             before.
           loudness_db: as `core.loudness_db` measures it, for the same frames.
+          z: from `encode`, for the same frames; None where the model has no encoder.
           next_f0_hz: pitch of the frame after these, in Hz, where it is known: a harmonic that
             is about to reach Nyquist fades before it. 0, the default, where there is none.
           n_samples: as in `__call__`; only the last block may have more than its hops. Static.
@@ -185,7 +211,7 @@ class Autoencoder(nnx.Module):
         Raises:
           ValueError: as `__call__`.
         """
-        harmonic, noise, states = self._decode(f0_hz, loudness_db, state.carry)
+        harmonic, noise, states = self._decode(f0_hz, loudness_db, z, state.carry)
         hop_length = self.config.hop_length
         harmonics, tones = core.harmonic_synthesis_step(
             state.harmonics,
@@ -206,16 +232,18 @@ class Autoencoder(nnx.Module):
         carry = jnp.concatenate([state.carry[..., None, :], states], axis=-2)[..., -2, :]
         return SynthesisState(carry, harmonics, noise_state, room), audio
 
-    def _decode(self, f0_hz, loudness_db, carry):
+    def _decode(self, f0_hz, loudness_db, z, carry):
         """The controls, and the decoder's state after every frame."""
         if f0_hz.shape != loudness_db.shape:
             raise ValueError(
                 "`f0_hz` and `loudness_db` must have the same shape, got "
                 f"{f0_hz.shape} and {loudness_db.shape}."
             )
+        self._check_z(z, f0_hz.shape)
         loudness = loudness_db / 80.0 + 1.0
         pitch = core.hz_to_midi(f0_hz) / 127.0
-        outputs, states = self.decoder((loudness[..., None], pitch[..., None]), carry)
+        heard = (loudness[..., None], pitch[..., None], *([] if z is None else [z]))
+        outputs, states = self.decoder(heard, carry)
         split = 1 + self.config.n_harmonics
         bounded = core.exp_sigmoid(outputs[..., :split])
         distribution = core.normalize_harmonics(
@@ -224,3 +252,16 @@ class Autoencoder(nnx.Module):
         harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
         noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
         return harmonic, noise, states
+
+    def _check_z(self, z, frames):
+        """Refuses a `z` that is not the decoder's."""
+        if self.config.encoder is None:
+            if z is not None:
+                raise ValueError("`z` must be None: this model has no encoder.")
+            return
+        wanted = (*frames, self.config.encoder.z_size)
+        if z is None or z.shape != wanted:
+            raise ValueError(
+                f"`z` must have the shape {wanted}, got {None if z is None else z.shape}; "
+                "`encode` makes it of a sound as long as the tracks."
+            )

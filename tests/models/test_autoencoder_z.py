@@ -1,0 +1,172 @@
+"""The autoencoder that is told z: its sizes, what it plays, what learns, what is saved."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, z_config
+
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    load_autoencoder,
+    save_autoencoder,
+)
+from ddspx.nn import EncoderConfig, FrontendConfig
+
+FRAMES = 21
+
+
+def count(module) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+
+
+@pytest.fixture(scope="module")
+def model() -> Autoencoder:
+    return Autoencoder(z_config(), rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Pitch, loudness, and a sound of as many frames, of two examples."""
+    rng = np.random.default_rng(0)
+    f0_hz = jnp.asarray(rng.uniform(200, 1500, (2, FRAMES)), jnp.float32)
+    loudness_db = jnp.asarray(rng.uniform(-50, 0, (2, FRAMES)), jnp.float32)
+    return f0_hz, loudness_db, jnp.asarray(0.1 * noise(2, (FRAMES - 1) * HOP), jnp.float32)
+
+
+# sizes
+
+
+def test_nsynth_has_the_published_sizes():
+    config = AutoencoderConfig.nsynth()
+    model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    assert count(model.decoder) == 6_407_334
+    assert count(model.encoder) == 843_852
+    assert count(model) == 6_407_334 + 843_852
+    listening = config.encoder.frontend
+    assert (listening.n_fft, listening.n_bands, listening.n_mfcc) == (1024, 128, 30)
+    assert (listening.fmin, listening.highest_hz, config.encoder.z_size) == (20.0, 8000.0, 16)
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 44_100])
+def test_nsynth_follows_the_rate(sample_rate):
+    config = AutoencoderConfig.nsynth(sample_rate=sample_rate, hop_length=100)
+    listening = config.encoder.frontend
+    assert (listening.sample_rate, listening.hop_length) == (sample_rate, 100)
+    assert 0.8 * 0.064 < listening.n_fft / sample_rate < 1.25 * 0.064
+    assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_config_saved_before_there_was_z_has_none():
+    fields = AutoencoderConfig.tiny().to_json()
+    assert fields.pop("encoder") is None
+    assert AutoencoderConfig.from_json(fields) == AutoencoderConfig.tiny()
+    assert load_autoencoder("violin")[0].encoder is None
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "hop_length"])
+def test_a_front_end_on_other_frames_is_refused(name):
+    config = AutoencoderConfig.tiny()
+    listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP)
+    other = dataclasses.replace(listening, **{name: 2 * getattr(listening, name)})
+    encoder = EncoderConfig(other, rnn_channels=8, z_size=4)
+    with pytest.raises(ValueError, match=f"`encoder.frontend` must have the model's `{name}`"):
+        dataclasses.replace(config, encoder=encoder)
+
+
+# what it plays
+
+
+def test_z_has_the_frames_of_pitch_and_is_heard(model, told, key):
+    f0_hz, loudness_db, audio = told
+    z = model.encode(audio)
+    assert z.shape == (2, FRAMES, 4)
+    play = jax.jit(lambda z: nnx.merge(*nnx.split(model))(key, f0_hz, loudness_db, z=z))
+    played = play(z)
+    assert played.shape == audio.shape
+    assert np.abs(play(z + 1.0) - played).max() > 1e-3 * np.abs(played).max()
+    # The second example's alone.
+    other = play(z.at[0].add(1.0))
+    np.testing.assert_allclose(other[1], played[1], atol=1e-6)
+
+
+def test_blocks_of_any_size_equal_the_whole(model, told, key):
+    f0_hz, loudness_db, audio = (x[0] for x in told)
+    z = model.encode(audio)
+    whole = model(key, f0_hz, loudness_db, z=z)
+    state, blocks = model.init_state(key), []
+    for first, last in [(0, 1), (1, FRAMES - 1)]:
+        rows = slice(first, last + 1)
+        following = f0_hz[last + 1] if last + 1 < FRAMES else None
+        state, block = model.synthesise_block(
+            state, f0_hz[rows], loudness_db[rows], z=z[rows], next_f0_hz=following
+        )
+        blocks.append(block)
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
+
+
+def test_the_gradient_reaches_front_end_gru_and_decoder_and_silence_leaves_it_finite(
+    model, told, key
+):
+    f0_hz, loudness_db, audio = told
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    def gradients(f0_hz, loudness_db, audio):
+        def loss(params):
+            model = nnx.merge(graph, params, rest)
+            played = model(key, f0_hz, loudness_db, z=model.encode(audio))
+            return jnp.mean((played - audio) ** 2)
+
+        return jax.grad(loss)(params)
+
+    sounding = dict(nnx.to_flat_state(gradients(f0_hz, loudness_db, audio)))
+    learning = {path[:2] for path in sounding}
+    for part in ("frontend", "scale", "shift", "gru", "dense"):
+        assert ("encoder", part) in learning
+    for path, gradient in sounding.items():
+        assert np.isfinite(gradient[...]).all() and np.abs(gradient[...]).max() > 0, path
+    silent = dict(nnx.to_flat_state(gradients(f0_hz, 0 * loudness_db - 80, 0 * audio)))
+    for path, gradient in silent.items():
+        assert np.isfinite(gradient[...]).all(), path
+    # At first silence is all zeros to the encoder, which it can leave by its biases alone.
+    for path in (("decoder", "dense", "kernel"), ("encoder", "dense", "bias")):
+        assert np.abs(silent[path][...]).max() > 0, path
+
+
+@pytest.mark.parametrize("wrong", [None, (2, FRAMES, 5), (FRAMES, 4), (2, FRAMES - 1, 4)])
+def test_z_that_is_not_the_decoders_is_refused(model, told, wrong):
+    z = None if wrong is None else jnp.zeros(wrong, jnp.float32)
+    # jaxtyping complains first where the number of axes or frames differs.
+    with pytest.raises(Exception, match=r"`z` must have the shape \(2, 21, 4\)|z: Float"):
+        model.controls(*told[:2], z=z)
+
+
+def test_z_for_a_model_without_an_encoder_is_refused(told):
+    config = dataclasses.replace(z_config(), encoder=None)
+    model = Autoencoder(config, rngs=nnx.Rngs(0))
+    assert model.encode(told[2]) is None
+    with pytest.raises(ValueError, match="`z` must be None: this model has no encoder"):
+        model.controls(*told[:2], z=jnp.zeros((2, FRAMES, 4), jnp.float32))
+
+
+# model folders
+
+
+def test_a_saved_model_hears_and_plays_the_same(told, key, tmp_path):
+    model, _, _ = load_autoencoder(save_toy_instrument(tmp_path / "a", config=z_config()))
+    _, statistics, provenance = load_autoencoder(tmp_path / "a")
+    assert model.config == z_config()
+    learned = jax.tree.map(lambda x: x + 0.1, nnx.state(model.encoder.frontend, nnx.Param))
+    nnx.update(model.encoder.frontend, learned)
+    save_autoencoder(tmp_path / "b", model, statistics=statistics, provenance=provenance)
+    again, _, _ = load_autoencoder(tmp_path / "b")
+    z = model.encode(told[2])
+    np.testing.assert_array_equal(again.encode(told[2]), z)
+    np.testing.assert_array_equal(again(key, *told[:2], z=z), model(key, *told[:2], z=z))

@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+
+from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
+
+LISTENING = {"sample_rate": 8000, "hop_length": 80, "n_fft": 256, "win_length": 200, "n_bands": 12}
+AUDIO = jnp.asarray(0.1 * noise(2, 1600), jnp.float32)
+
+
+def encoder(**changes) -> ZEncoder:
+    config = EncoderConfig(FrontendConfig(**LISTENING | changes), rnn_channels=8, z_size=3)
+    return ZEncoder(config, rngs=nnx.Rngs(0))
+
+
+def test_z_is_the_dense_layer_over_the_gru_over_normalised_frames():
+    model = encoder()
+    model.scale[...] = jnp.linspace(0.5, 2.0, 12, dtype=jnp.float32)
+    model.shift[...] = jnp.linspace(-1.0, 1.0, 12, dtype=jnp.float32)
+    heard = np.asarray(model.frontend(AUDIO), np.float64)
+    deviation = np.sqrt(heard.var(-1, keepdims=True) + 1e-5)
+    normal = (heard - heard.mean(-1, keepdims=True)) / deviation
+    states, _ = model.gru(
+        jnp.asarray(normal * np.asarray(model.scale[...]) + np.asarray(model.shift[...]))
+    )
+    kernel, bias = (np.asarray(x[...], np.float64) for x in (model.dense.kernel, model.dense.bias))
+    z = model(AUDIO)
+    assert z.shape == (2, 21, 3) and z.dtype == jnp.float32
+    np.testing.assert_allclose(z, np.asarray(states) @ kernel + bias, atol=1e-4)
+
+
+def test_a_louder_sound_has_the_same_z():
+    # Of logarithms, the mean over the bands is the level.
+    model = encoder(floor=1e-12)
+    np.testing.assert_allclose(model(4 * AUDIO), model(AUDIO), atol=1e-4)
+
+
+def test_no_frame_needs_a_later_one_than_its_window():
+    model = encoder()
+    listen = jax.jit(lambda audio: nnx.merge(*nnx.split(model))(audio))
+    early, late = listen(AUDIO), listen(AUDIO.at[:, 800:].set(0.3))
+    first = 10 - model.margin_frames
+    np.testing.assert_allclose(late[:, : first + 1], early[:, : first + 1], atol=1e-5)
+    assert np.abs(late[:, 10] - early[:, 10]).max() > 1e-3
+
+
+def test_features_in_blocks_equal_the_whole():
+    model = encoder()
+    features = model.frontend(AUDIO)
+    head, carry = model.encode(features[:, :8])
+    tail, _ = model.encode(features[:, 8:], carry)
+    np.testing.assert_allclose(jnp.concatenate([head, tail], 1), model(AUDIO), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_mfcc", [None, 5])
+def test_gradients_reach_everything_and_stay_finite_in_silence(n_mfcc):
+    model = encoder(trainable=("centers", "bandwidths", "gains"), n_mfcc=n_mfcc)
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    @jax.jit
+    def gradients(audio):
+        return jax.grad(lambda p: jnp.sum(nnx.merge(graph, p, rest)(audio) ** 2))(params)
+
+    for path, gradient in nnx.to_flat_state(gradients(AUDIO)):
+        assert np.isfinite(gradient[...]).all() and np.abs(gradient[...]).max() > 0, path
+    for path, gradient in nnx.to_flat_state(gradients(0 * AUDIO)):
+        assert np.isfinite(gradient[...]).all(), path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normalize": True}, "`normalize` of its"),
+        ({"compression": "pcen"}, "`compression` 'pcen'"),
+        ({"path": "fft"}, "`path` 'fft'"),
+    ],
+)
+def test_what_hears_the_whole_at_once_says_that_it_does_not_stream(changes, message):
+    model = encoder(**changes)
+    assert np.isfinite(model(AUDIO)).all()
+    with pytest.raises(ValueError, match=message):
+        _ = model.margin_frames
+
+
+def test_sizes_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="`z_size` must be at least 1, got 0"):
+        EncoderConfig(FrontendConfig(), rnn_channels=8, z_size=0)
