@@ -207,7 +207,6 @@ class BalancedBatches:
 
     def _crop(self, audio: np.ndarray, where: float) -> np.ndarray:
         """A crop from the first possible (0) to the last possible (1)."""
-        spare = len(audio) - self._length
-        first, last = min(0, spare) - self._slack, max(0, spare) + self._slack
+        first, last = -self._slack, max(0, len(audio) - self._length) + self._slack
         start = first + int(where * (last - first + 1))
         return np.take(audio, np.arange(start, start + self._length), mode="wrap")
