@@ -1,9 +1,13 @@
 """Frozen dataclasses as JSON: what the configs of all models are saved with."""
 
 import dataclasses
+import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
+
+from ddspx.models._weights import require_file
 
 Config = TypeVar("Config")
 
@@ -44,6 +48,20 @@ def from_json(cls: type[Config], fields: Any) -> Config:
         )
     hints = typing.get_type_hints(cls)
     return cls(**{name: _restored(hints[name], value) for name, value in fields.items()})
+
+
+def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
+    """`build` of what a JSON file of a model folder holds.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not JSON, or `build` refuses what it holds.
+    """
+    require_file(path)
+    try:
+        return build(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not usable: {error}") from error
 
 
 def _plain(value: Any) -> Any:

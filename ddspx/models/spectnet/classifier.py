@@ -1,5 +1,7 @@
 """The residual network of SpectNet: from an image of time and bands to one number per class."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -41,11 +43,13 @@ class Conv(nnx.Module):
         dilation: tuple[int, int] = (1, 1),
     ) -> Float[Array, "batch positions rows outputs"]:
         """Convolves, with zeros around."""
+        # Zeros that are there: with those of the convolution itself, the gradient of the kernel
+        # takes ten times as long on a CPU.
         out = jax.lax.conv_general_dilated(
-            inputs,
+            jnp.pad(inputs, ((0, 0), *padding, (0, 0))),
             self.kernel[...].astype(inputs.dtype),
             window_strides=strides,
-            padding=padding,
+            padding="VALID",
             rhs_dilation=dilation,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
@@ -212,7 +216,7 @@ class ResidualClassifier(nnx.Module):
 
     def training_logits(
         self, key: Key, features: Float[Array, "*batch frames features"]
-    ) -> tuple[Float[Array, "*batch classes"], nnx.State]:
+    ) -> tuple[Float[Array, "*batch classes"], Any]:
         """Logits with the statistics of the batch, and with dropout.
 
         Args:

@@ -66,7 +66,7 @@ class SpectNetConfig:
             raise ValueError(f"`n_blocks` must be 1 to {_MAX_BLOCKS}, got {self.n_blocks}.")
         if not (math.isfinite(self.dropout) and 0 <= self.dropout < 1):
             raise ValueError(f"`dropout` must be from 0 to below 1, got {self.dropout}.")
-        if self.n_features < 2:
+        if self.frontend.n_features < 2:
             raise ValueError(
                 "`frontend` must have at least 2 bands (or cepstral coefficients), got 1."
             )
@@ -75,11 +75,6 @@ class SpectNetConfig:
     def n_classes(self) -> int:
         """How many labels there are."""
         return len(self.labels)
-
-    @property
-    def n_features(self) -> int:
-        """Numbers that the front-end gives for a frame."""
-        return self.frontend.n_mfcc or self.frontend.n_bands
 
     @property
     def segment_length(self) -> int:
@@ -124,7 +119,7 @@ class SpectNetConfig:
     @classmethod
     def _preset(cls, n_bands, labels, learnable, changes, *, n_blocks=3):
         fixed: dict[str, Any] = {} if learnable else {"trainable": ()}
-        frontend = _spectnet_frontend(**{"n_bands": n_bands} | fixed | changes)
+        frontend = FrontendConfig.spectnet(**{"n_bands": n_bands} | fixed | changes)
         return cls(frontend, tuple(labels), n_blocks=n_blocks)
 
     def to_json(self) -> dict[str, Any]:
@@ -135,13 +130,6 @@ class SpectNetConfig:
     def from_json(cls, fields: Mapping[str, Any]) -> "SpectNetConfig":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
         return from_json(cls, fields)
-
-
-def _spectnet_frontend(**changes: Any) -> FrontendConfig:
-    # Stands in for FrontendConfig.spectnet.
-    sizes = {"sample_rate": 1000, "hop_length": 10, "n_fft": 128, "win_length": 64, "fmin": 10.0}
-    learned = {"trainable": ("centers", "bandwidths", "gains")}
-    return FrontendConfig(**sizes | learned | changes)
 
 
 def _label_names(labels: Any) -> tuple[str, ...]:

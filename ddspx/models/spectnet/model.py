@@ -1,6 +1,7 @@
 """SpectNet: a learnable front-end and a residual network that name a sound's class."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ class SpectNet(nnx.Module):
         self.frontend = SpectralFrontend(config.frontend, rngs=rngs)
         self.classifier = ResidualClassifier(
             config.segment_frames,
-            config.n_features,
+            config.frontend.n_features,
             config.n_classes,
             n_blocks=config.n_blocks,
             channels=config.channels,
@@ -84,7 +85,7 @@ class SpectNet(nnx.Module):
 
     def training_logits(
         self, key: Key, audio: Float[Array, "*batch samples"], *, augment: Augment | None = None
-    ) -> tuple[Float[Array, "*batch classes"], nnx.State]:
+    ) -> tuple[Float[Array, "*batch classes"], Any]:
         """Logits with dropout and the statistics of the batch.
 
         Args:

@@ -1,0 +1,73 @@
+"""A trained classifier as a folder: plain arrays and JSON."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+
+from ddspx.models._config import read_json
+from ddspx.models._weights import (
+    CONFIG,
+    WEIGHTS,
+    finite_weights,
+    model_texts,
+    with_weights,
+    write_model,
+)
+from ddspx.models.spectnet.config import SpectNetConfig
+from ddspx.models.spectnet.model import SpectNet
+
+_PROVENANCE = "provenance.json"
+
+
+def save_spectnet(folder: str | Path, model: SpectNet, *, provenance: Mapping[str, Any]) -> None:
+    """Writes a model as `weights.safetensors`, its config and where it comes from.
+
+    They are written to a temporary folder that is then renamed, so `folder` is never half a
+    model. A model that is already there is replaced, and other files beside it stay; a folder
+    of something else is left alone.
+
+    Args:
+      folder: the model folder to make.
+      model: its weights, batch statistics and config.
+      provenance: recordings, their licence and attribution, training.
+
+    Raises:
+      ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
+        not a model folder.
+    """
+    from ddspx.io import replacing_folder
+
+    folder = Path(folder)
+    texts = model_texts(folder, model.config.to_json(), provenance=provenance)
+    arrays = finite_weights(model)
+    with replacing_folder(folder, overwrite=True) as staged:
+        if folder.exists():
+            shutil.copytree(folder, staged, dirs_exist_ok=True)
+        write_model(staged, arrays, texts)
+
+
+def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
+    """Reads a model folder.
+
+    Args:
+      folder: that `save_spectnet` wrote.
+
+    Returns:
+      The model, and where it comes from.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or a file of it is missing.
+      ValueError: a file is corrupt, or the files do not fit each other.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no model folder {folder}; give one that `ddspx classify train` wrote."
+        )
+    config = read_json(folder / CONFIG, SpectNetConfig.from_json)
+    provenance = read_json(folder / _PROVENANCE, dict)
+    model = with_weights(lambda: SpectNet(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
+    return model, provenance
