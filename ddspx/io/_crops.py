@@ -1,5 +1,6 @@
 """The sound of labelled recordings, and batches of crops in which every class is as frequent."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -94,6 +95,15 @@ class LabelledAudio(Sequence[np.ndarray]):
         if self._held is not None:
             return self._held[index]
         return self._read(self.recordings[index])
+
+    def chosen(self, indices: Sequence[int]) -> "LabelledAudio":
+        """Some of the recordings; nothing is read again."""
+        part = copy.copy(self)
+        part.recordings = tuple(self.recordings[i] for i in indices)
+        part.n_samples = tuple(self.n_samples[i] for i in indices)
+        if self._held is not None:
+            part._held = [self._held[i] for i in indices]
+        return part
 
     def _read(self, recording: Recording) -> np.ndarray:
         audio = read_audio(recording.path, sample_rate=self._sample_rate)

@@ -23,8 +23,9 @@ class Recording(NamedTuple):
       path: where it is.
       name: as its folder or table names it.
       label: its class.
-      split: train, valid or test.
+      split: train, valid or test; empty where that is not known.
       group: what is never divided between splits: a speaker, a patient; by default the file.
+      sha256: of its bytes; empty where they cannot be read.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Recording(NamedTuple):
     label: str
     split: str
     group: str
+    sha256: str = ""
 
 
 class _Row(NamedTuple):
@@ -44,7 +46,7 @@ class _Row(NamedTuple):
 
 
 def labelled_recordings(
-    data: str | Path, *, seed: int = 0, fold: str | None = None
+    data: str | Path, *, seed: int = 0, fold: str | None = None, draw: bool = True
 ) -> tuple[Recording, ...]:
     """The recordings of a folder or a table, each with its class and its split.
 
@@ -58,12 +60,13 @@ def labelled_recordings(
     says which they are; where there is none, a fifth is drawn. What is left is the train split,
     of which 15 % become the valid split unless the table names one. Whatever is drawn is drawn
     by group, in the same proportion of every class as far as the groups allow, and depends on
-    the names and `seed` alone. Files with the same bytes are of one group.
+    the names, the contents and `seed` alone. Files with the same bytes stay in one split.
 
     Args:
       data: the folder, or the CSV file.
       seed: of what is drawn, from 0.
       fold: which fold is the test split.
+      draw: whether to draw the splits that the table does not name; else they are left empty.
 
     Returns:
       The recordings, in the order of the table, or of their names.
@@ -90,12 +93,13 @@ def labelled_recordings(
     if not data.exists():
         raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
     rows = _folder(data) if data.is_dir() else _table(data)
-    joined = _joined_copies(rows)
-    splits = _splits(data, rows, joined, seed, fold)
+    digests = [_sha256(row.path) for row in rows]
+    joined = _joined_copies(rows, digests)
+    splits = _splits(data, rows, joined, seed, fold, draw)
     _check_groups(data, rows, joined, splits)
     return tuple(
-        Recording(row.path, row.name, row.label, split, group)
-        for row, split, group in zip(rows, splits, joined, strict=True)
+        Recording(row.path, row.name, row.label, split, row.group, digest)
+        for row, split, digest in zip(rows, splits, digests, strict=True)
     )
 
 
@@ -151,8 +155,7 @@ def recordings_digest(recordings: Sequence[Recording]) -> str:
     """What two lists of recordings share if a run on one can go on with the other."""
     digest = hashlib.sha256()
     for recording in recordings:
-        size = recording.path.stat().st_size if recording.path.is_file() else -1
-        digest.update(repr((*recording[1:], size)).encode())
+        digest.update(repr(recording[1:]).encode())
     return digest.hexdigest()
 
 
@@ -234,8 +237,17 @@ def _row(data: Path, number: int, line: Mapping[str, str | None]) -> _Row:
     return _Row(path, name, label, split, fold, group or name)
 
 
-def _joined_copies(rows: Sequence[_Row]) -> list[str]:
-    """The group of each row; groups that share the bytes of a file have one name."""
+def _sha256(path: Path) -> str:
+    """The digest of a file; empty where it cannot be read, which its reader will say better."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _joined_copies(rows: Sequence[_Row], digests: Sequence[str]) -> list[str]:
+    """The group of each row; groups that share a file have one name."""
     parents = {row.group: row.group for row in rows}
 
     def root(group: str) -> str:
@@ -244,25 +256,19 @@ def _joined_copies(rows: Sequence[_Row]) -> list[str]:
         return group
 
     first: dict[str, str] = {}
-    sizes = Counter(_size(row.path) for row in rows)
-    for row in rows:
-        size = _size(row.path)
-        # Only files of one size can be copies, so that most need not be read.
-        if size <= 0 or sizes[size] < 2:
-            continue
-        with row.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        mine, theirs = root(row.group), root(first.setdefault(digest, row.group))
-        parents[max(mine, theirs)] = min(mine, theirs)
+    for row, digest in zip(rows, digests, strict=True):
+        mine, theirs = root(row.group), root(first.setdefault(digest or row.name, row.group))
+        parents[mine] = theirs
     return [root(row.group) for row in rows]
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() and os.access(path, os.R_OK) else -1
-
-
 def _splits(
-    data: Path, rows: Sequence[_Row], groups: Sequence[str], seed: int, fold: str | None
+    data: Path,
+    rows: Sequence[_Row],
+    groups: Sequence[str],
+    seed: int,
+    fold: str | None,
+    draw: bool,
 ) -> list[str]:
     """The split of each row, as it is given or drawn."""
     folds = sorted({row.fold for row in rows} - {""})
@@ -273,7 +279,7 @@ def _splits(
             raise DatasetError(f"{data} has no fold {fold!r}; {known}.")
         _check_groups(data, rows, groups, [row.fold for row in rows])
         splits = ["test" if row.fold == fold else "train" for row in rows]
-    elif any(row.split for row in rows):
+    elif any(row.split for row in rows) or not draw:
         splits = [row.split for row in rows]
     elif folds:
         raise DatasetError(
@@ -282,7 +288,7 @@ def _splits(
         )
     else:
         splits = _hold_out(["train"] * len(rows), labels, groups, "test", _TEST_SHARE, seed)
-    if "valid" not in splits:
+    if draw and "valid" not in splits:
         splits = _hold_out(splits, labels, groups, "valid", _VALID_SHARE, seed + 1)
     return splits
 

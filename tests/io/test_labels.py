@@ -1,5 +1,6 @@
 """Labels and splits: what tables and folders say, what is drawn, and what is refused."""
 
+import hashlib
 from collections import Counter
 
 import pytest
@@ -53,11 +54,12 @@ def test_a_table_says_label_split_and_group(tmp_path):
     # As spreadsheets write it.
     table.write_text("\ufeff" + table.read_text(), encoding="utf-8")
     recordings = io.labelled_recordings(table)
-    assert [r[1:] for r in recordings] == [
+    assert [r[1:5] for r in recordings] == [
         ("x/1.wav", "cat", "train", "ann"),
         ("2.wav", "dog", "test", "bob"),
         ("3.wav", "dog", "valid", "3.wav"),
     ]
+    assert recordings[0].sha256 == hashlib.sha256(b"x/1.wav").hexdigest()
     assert recordings[0].path == tmp_path / "x" / "1.wav"
 
 
@@ -132,15 +134,32 @@ def test_a_class_keeps_its_last_recording_for_training(tmp_path):
         assert io.training_labels(recordings) == ("a", "b")
 
 
-def test_the_digest_sees_labels_splits_and_sizes(tmp_path):
+def test_nothing_is_drawn_where_that_is_not_wanted(tmp_path):
+    write_files(tmp_path / "folder", [f"{label}/{i}" for label in "ab" for i in range(10)])
+    recordings = io.labelled_recordings(tmp_path / "folder", draw=False)
+    assert {recording.split for recording in recordings} == {""}
+    table = write_table(tmp_path, ["1.wav,cat,x", "2.wav,dog,y"], "file,label,fold")
+    assert split_of(io.labelled_recordings(table, draw=False)) == {"1.wav": "", "2.wav": ""}
+    table = write_table(tmp_path, ["1.wav,cat,test", "2.wav,dog,train"], "file,label,split")
+    assert split_of(io.labelled_recordings(table, draw=False))["1.wav"] == "test"
+
+
+def test_a_file_that_is_not_there_is_left_to_its_reader(tmp_path):
+    table = write_table(tmp_path, ["1.wav,cat", "2.wav,dog"])
+    table.write_text(table.read_text() + "none.wav,dog\nnor this.wav,cat\n")
+    recordings = io.labelled_recordings(table)
+    assert [recording.sha256 for recording in recordings[2:]] == ["", ""]
+
+
+def test_the_digest_sees_labels_splits_and_contents(tmp_path):
     write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(4)])
     recordings = io.labelled_recordings(tmp_path)
     digest = io.recordings_digest(recordings)
     assert digest == io.recordings_digest(io.labelled_recordings(tmp_path))
     assert digest != io.recordings_digest(recordings[1:])
     assert digest != io.recordings_digest([recordings[0]._replace(label="b"), *recordings[1:]])
-    (tmp_path / "a" / "0").write_text("longer")
-    assert digest != io.recordings_digest(recordings)
+    (tmp_path / "a" / "0").write_text("other")
+    assert digest != io.recordings_digest(io.labelled_recordings(tmp_path))
 
 
 # what is refused
