@@ -12,4 +12,5 @@ from ddspx.features._conditioning import (
     method_of as method_of,
     stream_features as stream_features,
 )
+from ddspx.features._encoding import stream_z as stream_z
 from ddspx.features._tracking import PitchMethod as PitchMethod, track_pitch as track_pitch

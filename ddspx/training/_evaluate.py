@@ -19,8 +19,8 @@ from ddspx.training._data import check_dataset, dataset_statistics
 
 _RESAMPLINGS = 2000
 
-Renderer = Callable[[Key, Array, Array], Array]
-"""``renderer(key, f0_hz, loudness_db)``: audio of ``(frames - 1) * hop_length`` samples."""
+Renderer = Callable[[Key, Array, Array, Array], Array]
+"""``renderer(key, recording, f0_hz, loudness_db)``: ``(frames - 1) * hop_length`` samples."""
 
 
 class Interval(NamedTuple):
@@ -52,6 +52,8 @@ def evaluate(
     seed: int = 0,
 ) -> list[Evaluation]:
     """Renders every example of a split from its pitch and loudness, and measures the result.
+
+    A model with an encoder hears the example's recording too.
 
     Pitch and loudness are measured anew, on the rendering and on the same samples of the
     recording, both by `features.conditioning_features`; DDSP's evaluation compares the pitch
@@ -93,9 +95,9 @@ def evaluate(
     for index, batch in enumerate(batches):
         key = jax.random.fold_in(jax.random.key(seed), index)
         example = Batch(*(array[0] for array in batch))
-        heard = jnp.asarray(example.f0_hz), jnp.asarray(example.loudness_db)
+        heard = example.audio, example.f0_hz, example.loudness_db
         for name, renderer in renderers.items():
-            rendering = renderer(key, *heard)
+            rendering = renderer(key, *map(jnp.asarray, heard))
             sounds = example.audio, np.asarray(rendering)
             measured[name].append(_measures(*sounds, model.config, listening))
     return [
@@ -162,15 +164,16 @@ def additive_baseline(
 def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
     """By name, the model and what it is compared with; the models share one compilation."""
     config = model.config
-    graphdef, params = nnx.split(model, nnx.Param)
+    graphdef, weights = nnx.split(model)
 
     @jax.jit
-    def render(params, key, f0_hz, loudness_db):
-        return nnx.merge(graphdef, params)(key, f0_hz, loudness_db)
+    def render(weights, key, recording, f0_hz, loudness_db):
+        model = nnx.merge(graphdef, weights)
+        return model(key, f0_hz, loudness_db, z=model.encode(recording))
 
-    renderers: dict[str, Renderer] = {"model": partial(render, params)}
+    renderers: dict[str, Renderer] = {"model": partial(render, weights)}
     if baselines:
-        untrained = nnx.state(Autoencoder(config, rngs=nnx.Rngs(seed)), nnx.Param)
+        untrained = nnx.state(Autoencoder(config, rngs=nnx.Rngs(seed)))
         additive = jax.jit(
             partial(
                 additive_baseline,
@@ -180,7 +183,9 @@ def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, R
             )
         )
         renderers["untrained"] = partial(render, untrained)
-        renderers["additive"] = lambda key, f0_hz, loudness_db: additive(f0_hz, loudness_db)
+        renderers["additive"] = lambda key, recording, f0_hz, loudness_db: additive(
+            f0_hz, loudness_db
+        )
     return renderers
 
 

@@ -1,7 +1,7 @@
 """Timbre transfer from file to file, in memory that does not grow with the recording."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core
-from ddspx._checks import positive_int
+from ddspx._checks import positive_int, same_size
 from ddspx._typing import Array, Float
-from ddspx.features import Features, StreamingMethod, method_of, stream_features
+from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -99,8 +99,9 @@ def transfer(
     """Plays a recording on an instrument.
 
     The recording is read in small pieces, of which the features stay, and what is made of them
-    (24 bytes per frame, 22 MB for an hour). They are adjusted as :func:`adjust` says, and the
-    instrument plays them block by block with its state carried over, into a file that appears
+    (24 bytes per frame, 22 MB for an hour, and where the instrument has an encoder, its z). They
+    are adjusted as :func:`adjust` says, but for z, which is the recording's; and the instrument
+    plays them block by block with its state carried over, into a file that appears
     when it is complete.
 
     Args:
@@ -111,8 +112,8 @@ def transfer(
       octave: octaves to move the pitch by; None for the nearest to the instrument's range.
       loudness_shift_db: added to the matched loudness.
       seed: of the instrument's noise.
-      progress: called as the work goes on, with "listening" or "playing", the seconds of sound
-        that are done, and of how many.
+      progress: called as the work goes on, with "listening", "encoding" or "playing", the seconds
+        of sound that are done, and of how many.
 
     Returns:
       What was heard and done.
@@ -121,8 +122,8 @@ def transfer(
       AudioError: the recording is missing, not audio, empty, shorter than 64 ms, silent, or
         holds NaN.
       FileNotFoundError: there is no such model, or a file of it is missing.
-      ValueError: a file of the model is corrupt or of another version, an argument is out of
-        range, or `output` is the recording.
+      ValueError: a file of the model is corrupt or of another version, its encoder needs the
+        whole sound at once, an argument is out of range, or `output` is the recording.
       OSError: the output cannot be written.
 
     Warns:
@@ -141,6 +142,7 @@ def transfer(
     except ValueError as error:
         raise ValueError(f"The model {to} cannot be used: its {error}") from None
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
+    z = _encode(recording, model, progress)
     heard, n_samples = _listen(recording, model, method, progress)
     played = adjust(
         *heard,
@@ -151,7 +153,7 @@ def transfer(
     )
     with writer:
         done, total = 0, n_samples / model.config.sample_rate
-        for block in synthesise(model, played, n_samples=n_samples, seed=seed):
+        for block in synthesise(model, played, z=z, n_samples=n_samples, seed=seed):
             writer.write(block)
             done += block.size
             progress("playing", done / model.config.sample_rate, total)
@@ -171,6 +173,7 @@ def synthesise(
     played: Playable,
     *,
     n_samples: int,
+    z: Float[np.ndarray, "frames z"] | None = None,
     seed: int = 0,
     block_hops: int = _BLOCK_HOPS,
 ) -> Iterator[Float[np.ndarray, " samples"]]:
@@ -184,6 +187,7 @@ def synthesise(
       model: the instrument.
       played: from :func:`adjust`.
       n_samples: length of the whole, with as many frames as `played` has.
+      z: from `features.stream_z`, as many frames; None where the model has no encoder.
       seed: of the noise.
       block_hops: hops of a block.
 
@@ -191,7 +195,8 @@ def synthesise(
       Audio in linear amplitude, `block_hops` hops at a time, then the rest.
 
     Raises:
-      ValueError: `n_samples` samples do not have this number of frames.
+      ValueError: `n_samples` samples or `z` do not have this number of frames, or `z` is not what
+        the model wants.
     """
     positive_int("block_hops", block_hops)
     hop_length = model.config.hop_length
@@ -201,6 +206,8 @@ def synthesise(
             f"`n_samples` must have the {frames} frames of `played`, got {n_samples}; frames "
             "= 1 + n_samples // hop_length."
         )
+    if z is not None:
+        same_size("`z` and `played`", len(z), frames, "frames")
     graph, weights = nnx.split(model)
     state, room = _silence(model, jax.random.key(seed))
     for start in range(0, n_samples, block_hops * hop_length):
@@ -209,7 +216,8 @@ def synthesise(
         first = start // hop_length
         chosen = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
         tracks = (jnp.asarray(track[chosen]) for track in played[:3])
-        state, room, audio = _play_block(graph, weights, state, room, *tracks)
+        told = None if z is None else jnp.asarray(z[chosen])
+        state, room, audio = _play_block(graph, weights, state, room, *tracks, told)
         yield np.asarray(audio)[: n_samples - start]
 
 
@@ -227,14 +235,15 @@ def _without_room(model: Autoencoder) -> Autoencoder:
 
 
 @partial(jax.jit, static_argnums=0)
-def _play_block(graph, weights, state, room, f0_hz, loudness_db, gain):
+def _play_block(graph, weights, state, room, f0_hz, loudness_db, gain, z):
     """One block of dry sound, its gain, and the room: the states after it and the audio.
 
     The tracks hold the block's frames and the one after them.
     """
     model = nnx.merge(graph, weights)
+    z = None if z is None else z[:-1]
     state, audio = _without_room(model).synthesise_block(
-        state, f0_hz[:-1], loudness_db[:-1], next_f0_hz=f0_hz[-1]
+        state, f0_hz[:-1], loudness_db[:-1], z=z, next_f0_hz=f0_hz[-1]
     )
     audio = audio * core.upsample(gain[:-1], hop_length=model.config.hop_length, method="hann")
     if model.reverb is not None:
@@ -246,29 +255,42 @@ def _listen(
     recording: str | Path, model: Autoencoder, method: StreamingMethod, progress: Progress
 ) -> tuple[Features, int]:
     """The features of a recording on the model's frames, and its length at the model's rate."""
-    config = model.config
-    n_samples = 0
-
-    def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += block.size
-            progress("listening", n_samples / config.sample_rate, None)
-            yield block
-
-    blocks = stream_audio(
-        recording,
-        sample_rate=config.sample_rate,
-        block_length=1 << 16,
-        min_samples=round(_SHORTEST_S * config.sample_rate),
-    )
+    config, sizes = model.config, []
     features = stream_features(
-        counted(blocks),
+        _blocks(recording, config, progress, "listening", sizes),
         sample_rate=config.sample_rate,
         hop_length=config.hop_length,
         method=method,
     )
-    return features, n_samples
+    return features, sum(sizes)
+
+
+def _encode(
+    recording: str | Path, model: Autoencoder, progress: Progress
+) -> Float[np.ndarray, "frames z"] | None:
+    """The z of a recording, if the model has an encoder."""
+    if model.encoder is None:
+        return None
+    return stream_z(model.encoder, _blocks(recording, model.config, progress, "encoding", []))
+
+
+def _blocks(
+    recording: str | Path,
+    config: AutoencoderConfig,
+    progress: Progress,
+    what: str,
+    sizes: list[int],
+) -> Iterator[np.ndarray]:
+    """A recording at the model's rate; the sizes of its blocks are noted as they are read."""
+    for block in stream_audio(
+        recording,
+        sample_rate=config.sample_rate,
+        block_length=1 << 16,
+        min_samples=round(_SHORTEST_S * config.sample_rate),
+    ):
+        sizes.append(block.size)
+        progress(what, sum(sizes) / config.sample_rate, None)
+        yield block
 
 
 def _report(

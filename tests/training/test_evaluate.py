@@ -1,5 +1,7 @@
 """What is measured is the sound that comes out, and the baseline is as loud as it is told."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from training_data import FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
 from ddspx import core, features
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.nn import EncoderConfig, FrontendConfig
 from ddspx.training import Interval, additive_baseline, evaluate
 from ddspx.training._evaluate import _interval
 
@@ -18,16 +21,16 @@ RATES = {"hop_length": HOP, "sample_rate": SAMPLE_RATE}
 class OctaveUp(Autoencoder):
     """An instrument that plays everything an octave too high and 6 dB too loud."""
 
-    def __call__(self, key, f0_hz, loudness_db, *, n_samples=None):
-        del key, n_samples
+    def __call__(self, key, f0_hz, loudness_db, *, z=None, n_samples=None):
+        del key, z, n_samples
         return additive_baseline(2 * f0_hz, loudness_db + 6, **RATES, n_harmonics=2)
 
 
 class Breath(Autoencoder):
     """An instrument that plays noise alone, a little of it at the pitch of its last note."""
 
-    def __call__(self, key, f0_hz, loudness_db, *, n_samples=None):
-        del n_samples
+    def __call__(self, key, f0_hz, loudness_db, *, z=None, n_samples=None):
+        del z, n_samples
         tone = additive_baseline(f0_hz, loudness_db, **RATES, n_harmonics=2)
         breath = 0.1 * jax.random.normal(key, tone.shape, tone.dtype)
         return jnp.where(jnp.arange(tone.size) < tone.size // 2, tone, breath)
@@ -78,6 +81,28 @@ def test_pitch_is_looked_for_where_the_dataset_was_prepared(tmp_path, monkeypatc
     monkeypatch.setattr(features, "conditioning_features", listen)
     evaluate(OctaveUp(MODEL, rngs=nnx.Rngs(0)), dataset)
     assert set(ranges) == {(FMIN, FMAX)}
+
+
+class Telling(Autoencoder):
+    """An instrument with an encoder that tells the recording's level, which is all it plays."""
+
+    def encode(self, audio):
+        level_db = core.loudness_db(audio, **RATES)
+        return jnp.repeat(level_db[..., None], 2, axis=-1)
+
+    def __call__(self, key, f0_hz, loudness_db, *, z=None, n_samples=None):
+        del key, loudness_db, n_samples
+        return additive_baseline(f0_hz, z[..., 0], **RATES, n_harmonics=2)
+
+
+def test_a_model_with_an_encoder_hears_the_recording(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
+    listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=8)
+    encoder = EncoderConfig(listening, rnn_channels=4, z_size=2)
+    model = Telling(dataclasses.replace(MODEL, encoder=encoder), rngs=nnx.Rngs(0))
+    (row,) = evaluate(model, dataset)
+    assert row.loudness_l1_db.mean < 0.5 and row.f0_l1_semitones.mean < 0.2
 
 
 def test_the_untrained_model_is_measured_too(evaluations):

@@ -1,0 +1,54 @@
+"""What an encoder hears in blocks is what it hears at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+
+from ddspx.features import _encoding, stream_z
+from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
+
+RATE, HOP = 8000, 80
+
+
+def encoder(**changes) -> ZEncoder:
+    listening = FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=20, **changes)
+    return ZEncoder(EncoderConfig(listening, rnn_channels=8, z_size=3), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("n_samples", [1, 79, 80, 12_345, 16_000])
+def test_blocks_are_the_whole(n_samples, monkeypatch):
+    # Chunks of 160 frames, so that there are some.
+    monkeypatch.setattr(_encoding, "_CHUNK_SECONDS", 0.4)
+    model, audio = encoder(n_fft=512), noise(2, n_samples).astype(np.float32)
+    whole = jax.jit(lambda x: nnx.merge(*nnx.split(model))(x))(jnp.asarray(audio))
+    z = stream_z(model, [audio])
+    assert z.shape == (2, 1 + n_samples // HOP, 3) and z.dtype == np.float32
+    np.testing.assert_allclose(z, whole, atol=1e-5)
+    cuts = np.sort(np.random.default_rng(1).integers(0, n_samples + 1, 7))
+    np.testing.assert_array_equal(stream_z(model, np.split(audio, cuts, axis=-1)), z)
+
+
+def test_one_compilation_serves_every_length():
+    model = encoder()
+    stream_z(model, [noise(10_000)])
+    before = _encoding._chunk_z._cache_size()
+    for n_samples in (1, 20_000, 50_001):
+        stream_z(model, [noise(n_samples)])
+    assert _encoding._chunk_z._cache_size() == before
+
+
+def test_what_needs_the_whole_sound_is_refused_before_it_is_heard():
+    def unheard():
+        raise AssertionError("a block was asked for")
+        yield
+
+    with pytest.raises(ValueError, match="cannot listen in blocks: `normalize` of its front-end"):
+        stream_z(encoder(normalize=True), unheard())
+
+
+def test_no_block_is_refused():
+    with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
+        stream_z(encoder(), [])

@@ -1,0 +1,113 @@
+"""A transfer to an instrument with an encoder: its z is the recording's, in blocks as at once."""
+
+import dataclasses
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone, z_config
+
+from ddspx import io
+from ddspx.features import stream_z
+from ddspx.models.autoencoder import load_autoencoder
+from ddspx.transfer import Playable, synthesise, transfer
+
+# The module; in the package its name is the function's.
+module = importlib.import_module("ddspx.transfer._transfer")
+
+
+@pytest.fixture(scope="module")
+def instrument(tmp_path_factory):
+    return save_toy_instrument(tmp_path_factory.mktemp("models") / "toy", config=z_config())
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recordings") / "tone.wav"
+    io.write_audio(path, tone(1.5), sample_rate=SAMPLE_RATE)
+    return path
+
+
+def steady(frames):
+    pitch, level, gain = (np.full(frames, x, np.float32) for x in (440.0, -20.0, 1.0))
+    return Playable(pitch, level, gain, 0)
+
+
+def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_path):
+    told, output = [], tmp_path / "out.wav"
+    report = transfer(
+        recording, output, to=instrument, seed=5, progress=lambda *now: told.append(now)
+    )
+    assert [what for what, *_ in told] == ["encoding", "listening", "playing"]
+    model, _, _ = load_autoencoder(instrument)
+    audio = io.read_audio(recording, sample_rate=SAMPLE_RATE)
+    z = np.asarray(jax.jit(model.encode)(jnp.asarray(audio)))
+    played = synthesise(model, report.played, z=z, n_samples=audio.size, seed=5)
+    heard = io.read_audio(output, sample_rate=SAMPLE_RATE)
+    np.testing.assert_allclose(heard, np.concatenate(list(played)), atol=2e-5)
+
+
+def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    audio = rng.standard_normal(130 * HOP + 17).astype(np.float32)
+    played = steady(131)
+
+    @jax.jit
+    def play(key, f0_hz, loudness_db, audio):
+        z, n_samples = model.encode(audio), audio.size
+        return model(key, f0_hz, loudness_db, z=z, n_samples=n_samples)
+
+    whole = play(jax.random.key(0), *map(jnp.asarray, (*played[:2], audio)))
+    z = stream_z(model.encoder, np.split(audio, [100, 5000]))
+    blocks = synthesise(model, played, z=z, n_samples=audio.size, block_hops=50)
+    np.testing.assert_allclose(np.concatenate(list(blocks)), whole, atol=2e-5)
+
+
+def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    n_samples = 130 * HOP + 17
+    z = stream_z(model.encoder, [rng.standard_normal(n_samples).astype(np.float32)])
+    played = steady(131)
+    whole, blocks = (
+        np.concatenate(list(synthesise(model, played, z=z, n_samples=n_samples, block_hops=hops)))
+        for hops in (131, 47)
+    )
+    assert whole.size == n_samples
+    np.testing.assert_allclose(blocks, whole, atol=2e-5)
+    other = np.concatenate(list(synthesise(model, played, z=z + 1, n_samples=n_samples)))
+    assert np.abs(other - whole).max() > 1e-3
+
+
+def test_the_blocks_a_recording_is_read_in_change_nothing(
+    instrument, recording, tmp_path, monkeypatch
+):
+    transfer(recording, tmp_path / "whole.wav", to=instrument)
+    read = module.stream_audio
+    monkeypatch.setattr(
+        module, "stream_audio", lambda *a, **k: read(*a, **k | {"block_length": 777})
+    )
+    transfer(recording, tmp_path / "blocks.wav", to=instrument)
+    whole, blocks = ((tmp_path / f"{name}.wav").read_bytes() for name in ("whole", "blocks"))
+    assert whole == blocks
+
+
+def test_an_encoder_that_needs_the_whole_sound_is_refused_before_listening(recording, tmp_path):
+    config = z_config()
+    listening = dataclasses.replace(config.encoder.frontend, normalize=True)
+    encoder = dataclasses.replace(config.encoder, frontend=listening)
+    folder = save_toy_instrument(
+        tmp_path / "toy", config=dataclasses.replace(config, encoder=encoder)
+    )
+    with pytest.raises(ValueError, match="cannot listen in blocks: `normalize` of its front-end"):
+        transfer(recording, tmp_path / "out.wav", to=folder, progress=lambda *now: 1 / 0)
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_z_of_other_frames_is_refused(instrument):
+    model, _, _ = load_autoencoder(instrument)
+    with pytest.raises(ValueError, match="`z` and `played` must have the same number of frames"):
+        next(synthesise(model, steady(3), z=np.zeros((4, 4), np.float32), n_samples=2 * HOP))
+    with pytest.raises(ValueError, match="`z` must have the shape"):
+        next(synthesise(model, steady(3), n_samples=2 * HOP))
