@@ -8,6 +8,7 @@ from ddspx.nn._frontend import (
     displacement_erb as displacement_erb,
 )
 from ddspx.nn._frontend_config import FrontendConfig as FrontendConfig
+from ddspx.nn._frontend_state import copy_frontend as copy_frontend
 from ddspx.nn._recurrent import Gru as Gru
 from ddspx.nn._reverb import Reverb as Reverb
 from ddspx.nn._variables import Fixed as Fixed
