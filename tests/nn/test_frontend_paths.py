@@ -1,0 +1,245 @@
+"""Energies by filters on the whole sound, beside convolution; the published front-ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+
+from ddspx import core
+from ddspx.nn import FrontendConfig, SpectralFrontend
+from ddspx.nn._subbands import _groups
+
+SMALL = {"sample_rate": 8000, "hop_length": 80, "win_length": 201, "n_bands": 6, "fmin": 100.0}
+AUDIO = 0.1 * noise(1600)
+HEARD = jnp.asarray(AUDIO, jnp.float32)
+
+
+def frontend(**changes) -> SpectralFrontend:
+    return SpectralFrontend(FrontendConfig(**SMALL | changes), rngs=nnx.Rngs(0))
+
+
+def moved(model: SpectralFrontend) -> SpectralFrontend:
+    """As after some training, with other gains and widths in each band."""
+    steps = jnp.linspace(-0.3, 0.3, 6, dtype=jnp.float32)
+    model.bank.log_bandwidths[...] = steps
+    model.bank.gains_db[...] = 10 * steps
+    if "pooling" in model.config.parts:
+        model.pooling.log_widths[...] += steps
+    return model
+
+
+def taps_of(model: SpectralFrontend) -> np.ndarray:
+    """Complex taps of each band by the functions of the core, and how many come before time 0."""
+    c, bands = model.config, (model.centers_hz(), model.bandwidths_hz())
+    if c.family == "gammatone":
+        taps, before = (
+            core.gammatone_impulse_response(*bands, sample_rate=c.sample_rate, n_taps=2000),
+            0,
+        )
+    elif c.family == "gabor":
+        sizes = {"sample_rate": c.sample_rate, "win_length": 1001}
+        taps, before = core.gabor_impulse_response(*bands, **sizes), 500
+    else:
+        corners = bands[0] - bands[1] / 2, bands[0] + bands[1] / 2
+        sizes = {"sample_rate": c.sample_rate, "win_length": c.n_taps}
+        real, before = np.asarray(core.sinc_bandpass(*corners, **sizes)), c.n_taps // 2
+        # The half above 0 Hz of filters that are far from there.
+        spectrum = np.fft.fft(real, 1 << 15)
+        spectrum[:, 1 << 14 :] = 0
+        taps = np.roll(np.fft.ifft(spectrum), 1 << 13, axis=-1)
+        before += 1 << 13
+    gains = 10 ** (np.asarray(model.bank.gains_db[...], np.float64) / 20)
+    return gains[:, None] * np.asarray(taps, np.complex128), before
+
+
+def by_convolution(model: SpectralFrontend) -> np.ndarray:
+    taps, before = taps_of(model)
+    c, kernel = model.config, np.asarray(model.pooling.kernel(), np.float64)
+    half, frames = kernel.shape[1] // 2, 1 + len(AUDIO) // c.hop_length
+    out = np.zeros((frames, c.n_bands))
+    for i, tap in enumerate(taps):
+        energy = np.abs(np.convolve(AUDIO, tap)) ** 2
+        smooth = np.convolve(energy, kernel[i])[before + half :]
+        out[:, i] = smooth[: frames * c.hop_length : c.hop_length]
+    return out
+
+
+# the paths
+
+
+@pytest.mark.parametrize(
+    ("family", "path"),
+    [("gammatone", "fft"), ("gammatone", "recurrent"), ("gabor", "fft"), ("sinc", "fft")],
+)
+def test_energies_are_those_of_a_convolution_and_a_low_pass(family, path):
+    wide = {"fmin": 700.0, "fmax": 3000.0, "n_taps": 201} if family == "sinc" else {}
+    model = moved(frontend(family=family, path=path, compression="none", **wide))
+    expected = by_convolution(model)
+    # The ringing of what is below is in the taps to 1e-5 of the loudest frame of a band.
+    tolerance = 1e-4 if family != "sinc" else 1e-2
+    np.testing.assert_allclose(model(HEARD), expected, atol=tolerance * expected.max())
+
+
+def test_narrow_bands_are_computed_at_a_lower_rate():
+    factors = [factor for factor, _ in _groups(frontend(family="gabor", path="fft").config)]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[0] == 8
+    assert _groups(frontend(family="sinc", path="fft").config) == [(1, 6)]
+
+
+@pytest.mark.parametrize("path", ["stft", "fft", "recurrent"])
+def test_a_sine_at_the_centre_of_a_band_has_its_power(path):
+    model = frontend(path=path, compression="none", n_fft=256, win_length=256)
+    centers_hz = np.asarray(model.centers_hz(), np.float64)
+    for band in (2, 4):
+        tone = 0.8 * np.sin(2 * np.pi * centers_hz[band] * np.arange(1600) / 8000)
+        energy = model(jnp.asarray(tone, jnp.float32))[10, band]
+        # A spectrum's window spreads the tone beyond the centre.
+        np.testing.assert_allclose(energy, 0.32, rtol=0.15 if path == "stft" else 2e-3)
+
+
+def test_in_steady_noise_the_window_and_the_low_pass_hear_the_same():
+    audio = jnp.asarray(0.1 * noise(64_000), jnp.float32)
+    means = {
+        path: np.asarray(jnp.mean(frontend(path=path, compression="none")(audio), axis=0))
+        for path in ("stft", "fft")
+    }
+    np.testing.assert_allclose(means["stft"], means["fft"], rtol=0.05)
+
+
+@pytest.mark.parametrize("path", ["fft", "recurrent"])
+def test_batches_and_precisions(path):
+    model = frontend(path=path)
+    graph, state = nnx.split(model)
+    run = jax.jit(lambda audio: nnx.merge(graph, state)(audio))
+    two = run(jnp.stack([HEARD, 2 * HEARD]))
+    np.testing.assert_allclose(two[0], model(HEARD), atol=1e-4)
+    np.testing.assert_allclose(two[1], model(2 * HEARD), atol=1e-4)
+    double = model(jnp.asarray(AUDIO))
+    assert double.dtype == jnp.float64
+    np.testing.assert_allclose(double, two[0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("family", "path"), [("gammatone", "recurrent"), ("gabor", "fft")])
+def test_everything_learns_on_the_whole_sound(family, path):
+    parts = ("centers", "bandwidths", "gains", "pooling", "compression")
+    model = frontend(family=family, path=path, compression="pcen", trainable=parts)
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    gradient = jax.jit(jax.grad(lambda p, x: jnp.sum(nnx.merge(graph, p, rest)(x) ** 2)))
+    names = {
+        path[-1]: variable[...] for path, variable in nnx.to_flat_state(gradient(params, HEARD))
+    }
+    assert "log_widths" in names
+    for name, found in names.items():
+        assert (np.abs(found) > 1e-7 * np.abs(found).max()).all(), name
+    for audio in (0 * HEARD, 0 * HEARD + 0.5, HEARD[0] * (jnp.arange(1600) == 700)):
+        assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(gradient(params, audio)))
+
+
+# as published
+
+
+def test_spectnet_is_its_layer():
+    # Correlation with the taps, the square, sums of 25, each 10 samples, the logarithm.
+    model = SpectralFrontend(FrontendConfig.spectnet(n_bands=8), rngs=nnx.Rngs(0))
+    numbers = model.bank.frequencies_hz, model.bank.betas_hz, model.bank.amplitudes
+    f, beta, a = (np.asarray(x[...], np.float64)[:, None] for x in numbers)
+    np.testing.assert_allclose(f[[1, -1], 0], [56.029, 500.0], atol=1e-3)
+    t = np.arange(81) / 1000
+    taps = a * t**3 * np.exp(-2 * np.pi * beta * t) * np.cos(2 * np.pi * f * t)
+    audio = noise(2500)
+    filtered = [np.correlate(audio, tap, "valid") for tap in taps]
+    sums = [np.convolve(y**2, np.ones(25), "valid")[::10] for y in filtered]
+    expected = np.log(np.stack(sums, axis=-1) + 1e-16)
+    assert expected.shape == (240, 8)
+    # Theirs begins with a frame that ends 24 samples later: ours is centred.
+    heard = model(jnp.asarray(np.concatenate([np.zeros(8), audio]), jnp.float32))
+    np.testing.assert_allclose(heard[2:242], expected, atol=2e-3)
+
+
+def test_leaf_is_its_front_end():
+    config = FrontendConfig.leaf(
+        sample_rate=8000, n_bands=6, fmax=3800.0, win_length=201, n_taps=201
+    )
+    model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    # Silent at both ends, where theirs leaves out what rings past them.
+    audio, lags = np.pad(noise(1200), 200), np.arange(-100, 101)
+    mu, sigma = (
+        np.asarray(x[...], np.float64)[:, None] for x in (model.bank.centers_rad, model.bank.widths)
+    )
+    taps = np.exp(1j * mu * lags - lags**2 / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+    pool = np.exp(-0.5 * (lags / (0.4 * 100)) ** 2)
+    bands = [
+        np.convolve(np.abs(np.convolve(audio, tap, "same")) ** 2, pool, "same") for tap in taps
+    ]
+    energies = np.maximum(np.stack(bands, axis=-1)[::80], 1e-5)
+    recent, expected = energies[0], []
+    for energy in energies:
+        recent = 0.04 * energy + 0.96 * recent
+        expected.append(np.sqrt(energy / (1e-12 + recent) ** 0.96 + 2) - np.sqrt(2))
+    # The last frame of ours is at the last sample's end.
+    np.testing.assert_allclose(
+        model(jnp.asarray(audio, jnp.float32))[:20], expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_sincnets_filters_are_between_its_corners():
+    config = FrontendConfig.sincnet(sample_rate=8000, n_bands=6, n_taps=101)
+    model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    low = 50 + np.abs(np.asarray(model.bank.low_hz[...], np.float64))
+    high = np.minimum(low + 50 + np.abs(np.asarray(model.bank.band_hz[...], np.float64)), 4000)
+    k = np.arange(-50, 51)
+    window = 0.54 + 0.46 * np.cos(2 * np.pi * k / 101)
+    for i in range(6):
+        taps = 2 * high[i] / 8000 * np.sinc(2 * high[i] / 8000 * k)
+        taps = (taps - 2 * low[i] / 8000 * np.sinc(2 * low[i] / 8000 * k)) * window
+        # Twice the real part of ours: of its spectrum, the part that is even.
+        ours = np.asarray(model.bank.response(4096))[i]
+        even = ours + np.conj(np.roll(ours[::-1], 1))
+        np.testing.assert_allclose(np.roll(np.fft.ifft(even).real, 50)[:101], taps, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["leaf", "spectnet", "sincnet"])
+def test_published_numbers_stop_where_they_are_published_to(preset):
+    # What is wrong with them: a test of ours finds a gradient in every number, in every band.
+    config = getattr(FrontendConfig, preset)(sample_rate=1000, n_bands=8, fmin=0.0, path="stft")
+    model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    if preset == "leaf":
+        model.bank.centers_rad[...] = model.bank.centers_rad[...].at[0].set(-0.1)
+    if preset == "sincnet":
+        model.bank.band_hz[...] = model.bank.band_hz[...].at[-1].set(900.0)
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    loss = lambda p: jnp.sum(nnx.merge(graph, p, rest).energies(HEARD) ** 2)  # noqa: E731
+    flat = nnx.to_flat_state(jax.grad(loss)(params))
+    found = {path[-1]: np.asarray(variable[...]) for path, variable in flat}
+    name, dead = {
+        "leaf": ("centers_rad", [0]),
+        "spectnet": ("frequencies_hz", [0, -1]),
+        "sincnet": ("band_hz", [-1]),
+    }[preset]
+    scale = np.abs(found[name]).max()
+    np.testing.assert_allclose(found[name][dead] / scale, 0, atol=1e-4)
+    assert np.abs(found[name][3]) > 1e-3 * scale
+
+
+# boundary
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "free", "path": "fft"}, "`path` must be 'stft' for the family 'free'"),
+        ({"family": "gabor", "path": "recurrent"}, "which alone are recursions, got 'recurrent'"),
+        ({"family": "triangular", "parametrization": "published"}, "must be 'ordered' for"),
+        (
+            {"trainable": ("pooling",)},
+            "`trainable` must be one of 'centers', 'bandwidths', 'gains'",
+        ),
+        ({"n_taps": 200}, "`n_taps` must be odd, got 200"),
+    ],
+)
+def test_front_ends_that_do_not_exist_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        FrontendConfig(**SMALL | changes)
