@@ -16,7 +16,7 @@ def train(
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")],
     *,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="MODEL")],
-    preset: Literal["solo_instrument", "small", "tiny"] = "small",
+    preset: Literal["solo_instrument", "small", "tiny", "nsynth"] = "small",
     sample_rate: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     hop_length: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
@@ -29,7 +29,7 @@ def train(
     Args:
       dataset: the prepared dataset.
       output: the model folder to make.
-      preset: the sizes of the model.
+      preset: the sizes of the model; nsynth has an encoder, for many instruments in one.
       sample_rate: of the model, in samples per second; by default the dataset's.
       hop_length: of the model, in samples; by default the dataset's.
       config: how to train.

@@ -1,0 +1,82 @@
+"""The autoencoder with an encoder is trained on what it hears of the batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from rich.console import Console
+from training_data import HOP, MODEL, SAMPLE_RATE, glide, write_dataset
+
+from ddspx.io import Batch
+from ddspx.models.autoencoder import Autoencoder, load_autoencoder
+from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.training import TrainConfig, adam, autoencoder_loss, initial_state, train, train_step
+from ddspx.training._step import autoencoder_evaluation
+
+
+def with_encoder(**changes):
+    listening = FrontendConfig(
+        sample_rate=SAMPLE_RATE, hop_length=HOP, n_fft=256, win_length=200, n_bands=8, **changes
+    )
+    encoder = EncoderConfig(listening, rnn_channels=4, z_size=3)
+    return dataclasses.replace(
+        MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,), encoder=encoder
+    )
+
+
+def test_a_step_lowers_the_loss_and_moves_front_end_gru_and_decoder():
+    config = with_encoder()
+    graphdef, params, rest = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param, ...)
+    params, rest = nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+    assert rest["encoder"]["frontend"]
+    before = jax.tree.map(np.array, params)
+    whole = glide(1)
+    batch = Batch(*(np.stack([a, a[::-1]]) for a in whole))
+    measure, key = autoencoder_evaluation(graphdef), jax.random.key(1)
+    first, audio = measure(params, rest, key, batch)
+    assert audio.shape == batch.audio.shape
+    # The recording is heard: another one, of the same pitch and loudness, is played otherwise.
+    _, other = measure(params, rest, key, batch._replace(audio=batch.audio[:, ::-1].copy()))
+    assert np.abs(other - audio).max() > 1e-4
+    optimizer = adam(learning_rate=3e-3)
+    step = train_step(autoencoder_loss(graphdef), optimizer)
+    state, report = step(initial_state(params, optimizer, seed=0, rest=rest), batch)
+    last, _ = measure(state.params, state.rest, key, batch)
+    assert np.isfinite(report.gradient_norm) and np.mean(last) < np.mean(first)
+    moved = jax.tree.map(lambda x, y: float(jnp.abs(x - y).max()), before, state.params)
+    assert all(x > 0 for x in jax.tree.leaves((moved["decoder"], moved["encoder"])))
+
+
+def test_silence_is_trained_on_without_harm():
+    graphdef, params, rest = nnx.split(
+        Autoencoder(with_encoder(), rngs=nnx.Rngs(0)), nnx.Param, ...
+    )
+    frames = np.zeros((2, 51), np.float32)
+    batch = Batch(np.zeros((2, 50 * HOP), np.float32), frames, frames, frames - 80)
+    loss = jax.jit(jax.value_and_grad(autoencoder_loss(graphdef), has_aux=True))
+    (value, _), gradient = loss(params, rest, jax.random.key(0), batch)
+    assert np.isfinite(value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_run_ends_in_a_model_folder_with_its_encoder(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    dataset = write_dataset(tmp_path / "set", {"train": 2, "valid": 1})
+    model = with_encoder(trainable=())
+    config = TrainConfig(steps=2, batch_size=2, evaluate_every=2, learning_rate=1e-2)
+    console = Console(quiet=True)
+    run = train(dataset, tmp_path / "model", model=model, config=config, console=console)
+    assert run.finished
+    trained, _, _ = load_autoencoder(tmp_path / "model")
+    assert trained.config == model
+    first = Autoencoder(model, rngs=nnx.Rngs(config.seed)).encoder
+
+    def numbers(part):
+        return np.concatenate([np.ravel(x) for x in jax.tree.leaves(nnx.state(part))])
+
+    for name, learns in (("frontend", False), ("gru", True), ("dense", True)):
+        ours, theirs = (numbers(getattr(e, name)) for e in (first, trained.encoder))
+        assert (ours != theirs).any() == learns, name
