@@ -17,7 +17,8 @@ from ddspx.models.autoencoder import (
     load_autoencoder,
     save_autoencoder,
 )
-from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.models.spectnet import SpectNet, SpectNetConfig
+from ddspx.nn import EncoderConfig, FrontendConfig, copy_frontend
 
 FRAMES = 21
 
@@ -154,6 +155,32 @@ def test_z_for_a_model_without_an_encoder_is_refused(told):
     assert model.encode(told[2]) is None
     with pytest.raises(ValueError, match="`z` must be None: this model has no encoder"):
         model.controls(*told[:2], z=jnp.zeros((2, FRAMES, 4), jnp.float32))
+
+
+# front-ends that go from model to model
+
+
+def test_a_front_end_goes_from_a_classifier_to_the_encoder_and_back(told):
+    config = z_config()
+    listening = config.encoder.frontend
+    sizes = {"segment_frames": 32, "n_blocks": 1, "channels": 4, "hidden": 8}
+    spectnet = SpectNet(
+        SpectNetConfig(frontend=listening, labels=("a", "b"), **sizes), rngs=nnx.Rngs(0)
+    )
+    learned = jax.tree.map(lambda x: x + 0.1, nnx.state(spectnet.frontend, nnx.Param))
+    nnx.update(spectnet.frontend, learned)
+    model = Autoencoder(config, rngs=nnx.Rngs(1))
+    first, audio = model.encode(told[2]), told[2]
+    model.encoder.frontend = copy_frontend(spectnet.frontend, model.encoder.frontend)
+    np.testing.assert_array_equal(model.encoder.frontend(audio), spectnet.frontend(audio))
+    assert np.abs(model.encode(audio) - first).max() > 1e-3
+    # What then learns in the autoencoder is the autoencoder's alone, until it goes back.
+    further = jax.tree.map(lambda x: x - 0.3, nnx.state(model.encoder.frontend, nnx.Param))
+    nnx.update(model.encoder.frontend, further)
+    heard = model.encoder.frontend(audio)
+    assert np.abs(spectnet.frontend(audio) - heard).max() > 1e-3
+    spectnet.frontend = copy_frontend(model.encoder.frontend, spectnet.frontend)
+    np.testing.assert_array_equal(spectnet.frontend(audio), heard)
 
 
 # model folders
