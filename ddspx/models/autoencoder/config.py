@@ -87,8 +87,9 @@ class AutoencoderConfig:
                 raise ValueError(
                     f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
                 )
-        for name in ("sample_rate", "hop_length") if self.encoder else ():
-            theirs, ours = getattr(self.encoder.frontend, name), getattr(self, name)
+        listening = self if self.encoder is None else self.encoder.frontend
+        for name in ("sample_rate", "hop_length"):
+            theirs, ours = getattr(listening, name), getattr(self, name)
             if theirs != ours:
                 raise ValueError(
                     f"`encoder.frontend` must have the model's `{name}`, {ours}, got {theirs}: z "
