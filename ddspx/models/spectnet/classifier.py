@@ -1,5 +1,6 @@
 """The residual network of SpectNet: from an image of time and bands to one number per class."""
 
+import functools
 from typing import Any
 
 import jax
@@ -277,7 +278,11 @@ def _max_pool(images: Array, window: tuple[int, int]) -> Array:
     high, wide = min(window[0], frames), min(window[1], bands)
     rows, columns = frames // high, bands // wide
     cropped = images[:, : rows * high, : columns * wide]
-    return jnp.max(cropped.reshape(batch, rows, high, columns, wide, channels), axis=(2, 4))
+    parts = cropped.reshape(batch, rows, high, columns, wide, channels)
+    # By pairs: the derivative of a maximum over axes counts the equal ones, and is NaN where a
+    # compiler computes an input twice, in two ways.
+    neighbours = [parts[:, :, i, :, j] for i in range(high) for j in range(wide)]
+    return functools.reduce(jnp.maximum, neighbours)
 
 
 def _drop_channels(key: Key | None, images: Array, rate: float) -> Array:

@@ -40,7 +40,7 @@ def normalize_level(audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "
 
 def segments(
     audio: Float[np.ndarray, " samples"], config: SpectNetConfig
-) -> Float[np.ndarray, "segments samples"]:
+) -> Float[np.ndarray, "segments length"]:
     """All of a recording as the fewest segments that hold it, which overlap if they must.
 
     The first begins with the recording, the last ends with it, and those between are at equal

@@ -1,0 +1,406 @@
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import DTYPES, noise, quick_jit
+
+from ddspx import core
+from ddspx.models.spectnet import ResidualClassifier, SpectNet, SpectNetConfig, classification_loss
+from ddspx.nn import FrontendConfig, SpectralFrontend, copy_frontend
+
+LABELS = ("normal", "abnormal")
+EAR = FrontendConfig(
+    sample_rate=1000, hop_length=20, n_fft=64, win_length=50, n_bands=6, compression="log1p"
+)
+SMALL = SpectNetConfig(EAR, ("a", "b", "c"), segment_frames=21, n_blocks=2, channels=4, hidden=8)
+
+
+def count(tree) -> int:
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def spectnet(config=SMALL, seed=0) -> SpectNet:
+    return SpectNet(config, rngs=nnx.Rngs(seed))
+
+
+def split(model):
+    return nnx.split(model, nnx.Param, nnx.BatchStat, ...)
+
+
+def batch(n=6, seed=1):
+    return jnp.asarray(0.1 * noise(n, SMALL.segment_length, seed=seed), jnp.float32)
+
+
+@functools.partial(quick_jit, static_argnums=0)
+def _evaluate(graph, state, audio):
+    return nnx.merge(graph, state)(audio)
+
+
+@functools.partial(quick_jit, static_argnums=(0, 4))
+def _train(graph, state, key, audio, augment):
+    return nnx.merge(graph, state).training_logits(key, audio, augment=augment)
+
+
+def evaluate(model, audio):
+    """A call, compiled once for each config and shape."""
+    return _evaluate(*nnx.split(model), audio)
+
+
+def train(model, key, audio, augment=None):
+    return _train(*nnx.split(model), key, audio, augment)
+
+
+def leaves(state) -> dict[str, np.ndarray]:
+    flat, _ = jax.tree.flatten_with_path(nnx.to_pure_dict(state))
+    return {".".join(str(key.key) for key in keys): np.asarray(leaf) for keys, leaf in flat}
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    ("preset", "filters", "classifier"),
+    [
+        ("spectnet_4", 12, 676_094),
+        ("spectnet_8", 24, 676_094),
+        ("spectnet_16", 48, 1_060_094),
+        ("spectnet_46", 138, 2_212_094),
+        ("spectnet_64", 192, 1_895_166),
+    ],
+)
+def test_presets_have_the_published_sizes(preset, filters, classifier):
+    config = getattr(SpectNetConfig, preset)(LABELS)
+    model = nnx.eval_shape(lambda: SpectNet(config, rngs=nnx.Rngs(0)))
+    assert count(nnx.state(model.frontend, nnx.Param)) == filters
+    assert count(nnx.state(model.classifier, nnx.Param)) == classifier
+    assert core.n_frames(config.segment_length, hop_length=10) == config.segment_frames == 240
+    static = getattr(SpectNetConfig, preset)(LABELS, learnable=False)
+    model = nnx.eval_shape(lambda: SpectNet(static, rngs=nnx.Rngs(0)))
+    assert count(nnx.state(model, nnx.Param)) == classifier
+
+
+def test_the_parameters_are_those_of_the_published_layers():
+    """Kernel, bias and norm of each convolution; what is flattened follows from the sizes."""
+    layers = [1 * 16 * 6 + 3 * 16]
+    for inputs in (16, 32, 64, 128):
+        layers.append(inputs * 2 * inputs * 9 + (2 * inputs) ** 2 * 9 + 2 * 3 * 2 * inputs)
+
+    def dense(flat):
+        return 100 * flat + 100 + 2 * 100 + 2
+
+    assert sum(layers[:4]) + dense(128 * 30 * 2) == 1_060_094
+    assert sum(layers) + dense(256 * 7 * 4) == 1_895_166
+
+
+@pytest.mark.parametrize(("n_frames", "n_features"), [(1, 2), (7, 3), (61, 23), (50, 47)])
+@pytest.mark.parametrize("n_blocks", [1, 4])
+def test_every_size_of_image_is_classified(n_frames, n_features, n_blocks):
+
+    def logits(features):
+        sizes = {"n_blocks": n_blocks, "channels": 2}
+        return ResidualClassifier(n_frames, n_features, 3, **sizes, rngs=nnx.Rngs(0))(features)
+
+    features = jax.ShapeDtypeStruct((2, n_frames, n_features), jnp.float32)
+    assert jax.eval_shape(logits, features).shape == (2, 3)
+
+
+# values
+
+
+def pool(x, by):
+    """Maxima of neighbours, by loops."""
+    (high, wide), (rows, columns) = by, x.shape[:2]
+    out = np.zeros((rows // high, columns // wide, x.shape[2]))
+    for i, j in np.ndindex(*out.shape[:2]):
+        out[i, j] = x[i * high : (i + 1) * high, j * wide : (j + 1) * wide].max((0, 1))
+    return out
+
+
+def convolve(x, arrays, name, pad, stride=1, dilation=1):
+    """The convolution as published, whose zeros are the same before and after, by loops."""
+    kernel = arrays[f"{name}.kernel"].astype(np.float64)
+    x = np.pad(x, ((pad[0], pad[0]), (pad[1], pad[1]), (0, 0)))
+    reach = (kernel.shape[0] - 1) * dilation + 1, kernel.shape[1]
+    shape = [(size - r) // stride + 1 for size, r in zip(x.shape, reach, strict=False)]
+    out = np.zeros((*shape, kernel.shape[3]))
+    for i, j in np.ndindex(*shape):
+        rows = slice(i * stride, i * stride + reach[0], dilation)
+        patch = x[rows, j * stride : j * stride + reach[1]]
+        out[i, j] = np.einsum("abc,abco->o", patch, kernel)
+    out += arrays[f"{name}.bias"]
+    norm = [arrays[f"{name}_norm.{part}"] for part in ("scale", "mean", "variance", "shift")]
+    return norm[0] * (out - norm[1]) / np.sqrt(norm[2] + 1e-5) + norm[3]
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def published(arrays, x):
+    """Reference 1.3 for one image of (61 or other frames, bands), by loops in float64."""
+    x = relu(convolve(x[..., None].astype(np.float64), arrays, "first", (3, 1)))
+    stages = [(0, 2, 1, 1), (1, 1, 2, 1), (1, 1, 2, 2), (1, 1, 2, 1)]
+    for i in range(4):
+        before, after, stride, dilation = stages[i]
+        main = relu(convolve(x, arrays, f"blocks.{i}.first", (before, before)))
+        main = convolve(
+            main, arrays, f"blocks.{i}.second", (after, after), stride=stride, dilation=dilation
+        )
+        main = relu(pool(main, (2, 2)) if i == 0 else main)
+        past = np.concatenate(
+            [pool(x, (2, 2)), np.zeros((*pool(x, (2, 2)).shape[:2], x.shape[2]))], -1
+        )
+        x = main + past
+    x = pool(x, (2, 1)).reshape(-1)
+    hidden = relu(x @ arrays["hidden_kernel"] + arrays["hidden_bias"])
+    return hidden @ arrays["kernel"] + arrays["bias"]
+
+
+def test_logits_are_those_of_the_published_layers(rng):
+    sizes = {"n_blocks": 4, "channels": 2, "hidden": 5}
+    model = ResidualClassifier(240, 16, 3, **sizes, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(model)
+    # So that every bias and statistic counts.
+    state = jax.tree.map(
+        lambda x: x + jnp.asarray(0.1 * np.abs(rng.standard_normal(x.shape)), x.dtype), state
+    )
+    features = noise(240, 16)
+    actual = _evaluate(graph, state, jnp.asarray(features, jnp.float32))
+    np.testing.assert_allclose(actual, published(leaves(state), features), rtol=2e-4)
+
+
+def test_logits_keep_the_dtype_and_the_batch_axes():
+    model, audio = spectnet(), batch(6)
+    expected = evaluate(model, audio)
+    two_axes = evaluate(model, audio.reshape(2, 3, -1)).reshape(6, 3)
+    np.testing.assert_allclose(two_axes, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(evaluate(model, audio[0]), expected[0], rtol=1e-4, atol=1e-5)
+    for dtype in DTYPES:
+        assert jax.eval_shape(model, audio.astype(dtype)).dtype == dtype
+
+
+def test_evaluation_is_not_random_and_one_example_does_not_hear_another():
+    model, audio = spectnet(), batch()
+    expected, changed = evaluate(model, audio), evaluate(model, audio.at[1:].set(0))
+    assert np.array_equal(evaluate(model, audio), expected)
+    np.testing.assert_allclose(changed[0], expected[0], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(changed[1:], expected[1:])
+
+
+# training
+
+
+def test_training_normalises_with_the_batch_and_carries_its_moments(key):
+    config = dataclasses.replace(SMALL, dropout=0.0)
+    model, audio = spectnet(config), batch()
+    _, statistics = train(model, key, audio)
+    new = leaves(statistics)["classifier.first_norm.mean"]
+    images = model.frontend(audio)[..., None]
+    inputs = np.asarray(model.classifier.first(images, padding=((3, 3), (1, 1))), np.float64)
+    np.testing.assert_allclose(new, 0.1 * inputs.mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
+    variance = leaves(statistics)["classifier.first_norm.variance"]
+    expected = 0.9 + 0.1 * inputs.var((0, 1, 2))
+    np.testing.assert_allclose(variance, expected, rtol=1e-4)
+    # The module is as it was, and the state is one that its graph takes.
+    assert not np.any(leaves(nnx.state(model, nnx.BatchStat))["classifier.first_norm.mean"])
+    graph, params, old, rest = split(model)
+    assert jax.tree.structure(statistics) == jax.tree.structure(old)
+    changed = nnx.merge(graph, params, statistics, rest)
+    assert not np.array_equal(evaluate(changed, audio), evaluate(model, audio))
+
+
+def test_after_many_passes_evaluation_is_training_without_dropout(key):
+    model, audio = spectnet(dataclasses.replace(SMALL, dropout=0.0)), batch()
+    graph, params, statistics, rest = split(model)
+
+    def step(statistics, _):
+        logits, statistics = nnx.merge(graph, params, statistics, rest).training_logits(key, audio)
+        return statistics, logits
+
+    statistics, logits = quick_jit(lambda s: jax.lax.scan(step, s, None, length=200))(statistics)
+    evaluated = evaluate(nnx.merge(graph, params, statistics, rest), audio)
+    np.testing.assert_allclose(evaluated, logits[-1], rtol=1e-3, atol=1e-3)
+
+
+def test_dropout_takes_whole_channels_of_each_example_apart(key):
+    from ddspx.models.spectnet.classifier import _drop_channels
+
+    images = jnp.ones((50, 3, 4, 40))
+    dropped = np.asarray(_drop_channels(key, images, 0.25))
+    assert set(np.unique(dropped.round(4))) == {0.0, 1.3333}
+    np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[:, :1, :1], dropped.shape))
+    kept = dropped[:, 0, 0] > 0
+    # Five standard errors.
+    assert abs(kept.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / kept.size)
+    assert len(np.unique(kept, axis=0)) == 50
+
+
+def test_each_key_drops_other_channels(key):
+    model, audio = spectnet(), batch()
+    one, _ = train(model, key, audio)
+    again, _ = train(model, key, audio)
+    other, _ = train(model, jax.random.key(9), audio)
+    assert np.array_equal(one, again)
+    assert not np.allclose(one, other)
+
+
+def test_augmentation_changes_what_the_classifier_hears(key):
+    model, audio = spectnet(dataclasses.replace(SMALL, dropout=0.0)), batch()
+    silent, _ = train(model, key, audio, augment=lambda key, x: jnp.zeros_like(x))
+    plain, _ = train(model, key, audio)
+    np.testing.assert_allclose(silent, jnp.broadcast_to(silent[:1], silent.shape), atol=1e-5)
+    assert not np.allclose(plain, silent)
+
+
+@pytest.mark.parametrize("audio", [batch(), jnp.zeros_like(batch())], ids=["noise", "silence"])
+def test_gradients_reach_every_part_and_are_finite(key, audio):
+    labels = jax.nn.one_hot(jnp.arange(6) % 3, 3, dtype=jnp.float32)
+    ear = dataclasses.replace(EAR, trainable=("centers", "bandwidths", "gains", "compression"))
+    graph, params, statistics, rest = split(spectnet(dataclasses.replace(SMALL, frontend=ear)))
+
+    def loss(params):
+        model = nnx.merge(graph, params, statistics, rest)
+        return classification_loss(model.training_logits(key, audio)[0], labels, smoothing=0.1)
+
+    gradient = leaves(quick_jit(jax.grad(loss))(params))
+    assert not [name for name, array in gradient.items() if not np.isfinite(array).all()]
+    if np.any(audio):
+        # A bias before a norm is taken out by it.
+        biases = [n for n in gradient if n.endswith(("first.bias", "second.bias"))]
+        assert len(biases) == 5
+        still = {name for name, array in gradient.items() if not np.any(np.abs(array) > 1e-9)}
+        assert still <= set(biases)
+
+
+def test_a_few_steps_learn_a_toy_problem(key):
+    """Three tones; the loss is that of the logits, and the batch statistics go along."""
+    time_s = np.arange(SMALL.segment_length) / 1000
+    tones = np.stack([np.sin(2 * np.pi * f * time_s) for f in (60, 150, 350)] * 2)
+    audio = jnp.asarray(tones + 0.1 * noise(*tones.shape), jnp.float32)
+    labels = jax.nn.one_hot(jnp.arange(6) % 3, 3, dtype=jnp.float32)
+    graph, params, statistics, rest = split(spectnet(dataclasses.replace(SMALL, dropout=0.1)))
+
+    def loss(params, statistics, key):
+        model = nnx.merge(graph, params, statistics, rest)
+        logits, statistics = model.training_logits(key, audio)
+        return classification_loss(logits, labels), statistics
+
+    def step(carry, key):
+        params, statistics = carry
+        (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(
+            params, statistics, key
+        )
+        params = jax.tree.map(lambda w, g: w - 0.02 * g, params, gradient)
+        return (params, statistics), value
+
+    run = quick_jit(lambda carry, keys: jax.lax.scan(step, carry, keys))
+    carry, values = run((params, statistics), jax.random.split(key, 60))
+    assert values[-1] < 0.3 * values[0]
+    logits = evaluate(nnx.merge(graph, *carry, rest), audio)
+    np.testing.assert_array_equal(logits.argmax(-1), np.arange(6) % 3)
+
+
+# loss
+
+
+def test_the_loss_is_the_cross_entropy_of_smoothed_labels():
+    logits, labels = noise(4, 5), np.eye(5)[[0, 3, 3, 1]]
+    target = 0.8 * labels + 0.2 / 5
+    log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = -(target * log_softmax).sum(-1).mean()
+    actual = classification_loss(jnp.asarray(logits), jnp.asarray(labels), smoothing=0.2)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="`smoothing` must be from 0 to below 1, got 1"):
+        classification_loss(jnp.asarray(logits), jnp.asarray(labels), smoothing=1.0)
+    with pytest.raises((ValueError, TypeError), match="labels"):
+        classification_loss(jnp.asarray(logits), jnp.asarray(labels[:, :4]))
+
+
+# from one model to another
+
+
+def test_a_front_end_moves_from_one_model_to_another():
+    source, target = spectnet(), spectnet(seed=1)
+    moved = jax.tree.map(lambda x: x + 0.3, nnx.state(source.frontend, nnx.Param))
+    nnx.update(source.frontend, moved)
+    ear = SpectralFrontend(dataclasses.replace(EAR, trainable=()), rngs=nnx.Rngs(0))
+    before = np.asarray(target.frontend(batch()))
+    target.frontend = copy_frontend(source.frontend, target.frontend)
+    ear = copy_frontend(source.frontend, ear)
+    heard = np.asarray(source.frontend(batch()))
+    np.testing.assert_array_equal(target.frontend(batch()), heard)
+    np.testing.assert_array_equal(ear(batch()), heard)
+    assert not np.allclose(before, heard)
+    # What learns is said by the target's config.
+    assert not leaves(nnx.state(ear, nnx.Param))
+    assert len(leaves(nnx.state(target.frontend, nnx.Param))) == 2
+
+
+def test_a_copied_front_end_outlives_the_arrays_of_its_source():
+    source = SpectralFrontend(EAR, rngs=nnx.Rngs(0))
+    copy = copy_frontend(source, SpectralFrontend(EAR, rngs=nnx.Rngs(1)))
+    for leaf in jax.tree.leaves(nnx.state(source)):
+        leaf.delete()
+    assert np.isfinite(copy(batch())).all()
+
+
+def test_a_front_end_of_another_config_is_refused():
+    source = SpectralFrontend(EAR, rngs=nnx.Rngs(0))
+    target = SpectralFrontend(dataclasses.replace(EAR, n_bands=7), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="same config but for `trainable`, got `n_bands` 6 and 7"):
+        copy_frontend(source, target)
+
+
+# boundaries
+
+
+def test_configs_come_back_from_json_with_their_front_end():
+    config = SpectNetConfig.spectnet_16(LABELS, n_fft=512, trainable=("gains",))
+    assert config.frontend.n_fft == 512
+    fields = json.loads(json.dumps(config.to_json()))
+    assert SpectNetConfig.from_json(fields) == config
+    del fields["labels"]
+    fields["frontend"]["tail"] = 1
+    with pytest.raises(ValueError, match="A saved SpectNetConfig is missing `labels`"):
+        SpectNetConfig.from_json(fields)
+    with pytest.raises(ValueError, match="A saved FrontendConfig has the unknown `tail`"):
+        SpectNetConfig.from_json(fields | {"labels": LABELS})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"labels": ("a",)}, ValueError, "`labels` must name at least 2 classes"),
+        ({"labels": ("a", "b", "a")}, ValueError, "`labels` must differ .* got 'a' twice"),
+        ({"labels": ("a", "")}, ValueError, "`labels` must not hold an empty name"),
+        ({"labels": "ab"}, TypeError, "labels"),
+        ({"labels": (1, 2)}, TypeError, "labels"),
+        ({"segment_frames": 1}, ValueError, "`segment_frames` must be at least 2"),
+        ({"segment_frames": 2.0}, TypeError, "segment_frames"),
+        ({"n_blocks": 5}, ValueError, "`n_blocks` must be 1 to 4, got 5"),
+        ({"dropout": 1.0}, ValueError, "`dropout` must be from 0 to below 1, got 1.0"),
+        ({"frontend": {}}, TypeError, "frontend"),
+        (
+            {"frontend": dataclasses.replace(EAR, n_mfcc=1)},
+            ValueError,
+            "`frontend` must have at least 2 bands",
+        ),
+    ],
+)
+def test_wrong_configs_are_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        dataclasses.replace(SMALL, **changes)
+
+
+def test_audio_of_another_length_is_refused():
+    with pytest.raises(
+        ValueError, match=r"`audio` must have 400 samples \(21 frames of 20\), got 99"
+    ):
+        spectnet()(jnp.zeros((2, 99), jnp.float32))
+    with pytest.raises(ValueError, match="`features` must have 21 frames of 6 numbers"):
+        spectnet().classifier(jnp.zeros((2, 21, 7), jnp.float32))
