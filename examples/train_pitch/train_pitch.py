@@ -10,7 +10,9 @@ saxophone and cello and the notes of the test split are never heard.
 """
 
 import argparse
+import collections
 import csv
+import json
 import time
 from pathlib import Path
 
@@ -44,14 +46,16 @@ PHRASES = {
 NOTE_SECONDS = 2.5
 
 
-def recordings(folder: Path, split: str) -> list[Measured]:
-    """What the recordings of a split play, without those that are kept for testing."""
-    found = []
+def recordings(folder: Path, split: str) -> dict[str, Measured]:
+    """What each recording of a split plays, without those that are kept for testing."""
+    found = {}
     if split == "train":
         for name, files in PHRASES.items():
             for file in files:
                 fmin = 180.0 if "violin" in file else 60.0
-                found.append(measure(read(folder / name / file), fmin=fmin, fmax=1500.0))
+                found[f"{name}/{file}"] = measure(
+                    read(folder / name / file), fmin=fmin, fmax=1500.0
+                )
     with open(folder / "solo_notes" / "metadata.csv") as file:
         notes = [row for row in csv.DictReader(file) if row["split"] == split]
     for row in notes:
@@ -64,8 +68,29 @@ def recordings(folder: Path, split: str) -> list[Measured]:
         sounding = measured.harmonics.sum(1) > 0.1 * measured.harmonics.sum(1).max()
         played = 69 + 12 * np.log2(np.median(measured.f0_hz[sounding]) / 440)
         if sounding.any() and abs(played - midi) < 0.5 and len(measured.f0_hz) > 60:
-            found.append(measured)
+            found[f"solo_notes/{row['file']}"] = measured
     return found
+
+
+def sources(folder: Path, files: list[str]) -> dict:
+    """Whose recordings these are, as `metadata.csv` and `LICENCES.md` in their folders say."""
+    columns, rows, notices = ("licence", "source_repo", "commit"), {}, {}
+    for name in sorted({file.split("/")[0] for file in files}):
+        table, notice = folder / name / "metadata.csv", folder / name / "LICENCES.md"
+        if table.is_file():
+            with open(table) as lines:
+                rows |= {f"{name}/{row['file']}": row for row in csv.DictReader(lines)}
+        if notice.is_file():
+            notices[name] = notice.read_text()
+    counts = collections.Counter(
+        (file.rpartition("/")[0], *(rows.get(file, {}).get(x) or "not stated" for x in columns))
+        for file in files
+    )
+    listed = [
+        dict(zip(("folder", *columns), key, strict=True)) | {"recordings": count}
+        for key, count in sorted(counts.items())
+    ]
+    return {"sources": listed, "notices": notices}
 
 
 def note_range(midi: float) -> tuple[float, float]:
@@ -144,8 +169,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Measures, trains, and writes the model and its curve."""
     out = Path(arguments.output)
     out.mkdir(parents=True, exist_ok=True)
+    begun = arguments.start and json.loads((arguments.start / "provenance.json").read_text())
     played = {split: recordings(arguments.recordings, split) for split in ("train", "valid")}
     print({split: len(found) for split, found in played.items()}, flush=True)
+    heard = sources(
+        arguments.recordings, sorted({file for found in played.values() for file in found})
+    )
+    played = {split: list(found.values()) for split, found in played.items()}
 
     if arguments.start is None:
         model = PitchTracker(PitchConfig(), rngs=nnx.Rngs(arguments.seed))
@@ -179,8 +209,11 @@ def main(arguments: argparse.Namespace) -> None:
         provenance = {
             "trained_by": "examples/train_pitch",
             "steps": done,
+            "learning_rate": arguments.learning_rate,
             "seed": arguments.seed,
             "voicing_shift": calibrate(model, sounds),
+            "started_from": begun,
+            **heard,
         }
         save_pitch_tracker(out / "model", model, provenance=provenance)
 

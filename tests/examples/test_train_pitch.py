@@ -75,14 +75,17 @@ def recipe(sounds, tmp_path, monkeypatch):
         soundfile.write(tmp_path / folder / "tone.flac", tone, 16_000)
     with open(tmp_path / "solo_notes" / "metadata.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "instrument", "midi", "split"])
-        writer.writerows([["tone.flac", "flute", "69.0", split] for split in ("train", "valid")])
+        writer.writerow(["file", "instrument", "midi", "split", "licence", "source_repo", "commit"])
+        for split in ("train", "valid"):
+            writer.writerow(["tone.flac", "flute", "69.0", split, "CC0-1.0", "someone/flute", "c0"])
+    (tmp_path / "solo_notes" / "LICENCES.md").write_text("Recorded by someone.")
     return train_pitch
 
 
 def test_recordings_are_measured_and_drawn_from(recipe, sounds, tmp_path):
-    played = recipe.recordings(tmp_path, "train")
-    assert len(played) == 2
+    found = recipe.recordings(tmp_path, "train")
+    assert list(found) == ["sources/tone.flac", "solo_notes/tone.flac"]
+    played = list(found.values())
     for measured in played:
         inner = slice(20, -20)
         np.testing.assert_allclose(measured.f0_hz[inner], 440, rtol=1e-3)
@@ -91,6 +94,17 @@ def test_recordings_are_measured_and_drawn_from(recipe, sounds, tmp_path):
     clips = recipe.draw(np.random.default_rng(0), played)
     assert clips.f0_hz.shape == (2, sounds.N_CONTROLS)
     assert clips.harmonics.dtype == np.float32
+
+
+def test_the_sources_are_named_as_their_folders_name_them(recipe, tmp_path):
+    said = recipe.sources(tmp_path, ["sources/tone.flac", "solo_notes/tone.flac"])
+    keys = ("folder", "licence", "source_repo", "commit", "recordings")
+    rows = [
+        ("solo_notes", "CC0-1.0", "someone/flute", "c0", 1),
+        ("sources", "not stated", "not stated", "not stated", 1),
+    ]
+    assert said["sources"] == [dict(zip(keys, row, strict=True)) for row in rows]
+    assert said["notices"] == {"solo_notes": "Recorded by someone."}
 
 
 def test_the_voicing_is_moved_to_the_fewest_mistakes(recipe, sounds):
@@ -119,6 +133,9 @@ def test_training_makes_a_tracker(recipe, tmp_path, monkeypatch):
     assert (out / "curve.txt").read_text().startswith("2 ")
     provenance = json.loads((out / "model" / "provenance.json").read_text())
     assert (provenance["steps"], provenance["seed"]) == (2, 0)
+    assert provenance["started_from"] is None
+    assert provenance["notices"] == {"solo_notes": "Recorded by someone."}
+    assert [row["licence"] for row in provenance["sources"]] == ["CC0-1.0", "not stated"]
 
 
 # The comparison with others
