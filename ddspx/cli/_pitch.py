@@ -1,20 +1,18 @@
 """`ddspx pitch`."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated
 
 import numpy as np
 from tyro.conf import Positional, arg
 
-from ddspx.cli._complaints import SkippedInputError, complain
 from ddspx.cli._progress import progress
+from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import FMIN, PitchMethod, stream_features, track_pitch
-from ddspx.io import AudioError, declared_duration_s, replacing_file, stream_audio
+from ddspx.io import declared_duration_s, replacing_file, stream_audio
 from ddspx.metrics import VOICED
 from ddspx.plot import Sound, plot_pitch, require_matplotlib
 
@@ -58,76 +56,16 @@ def pitch(
         raise ValueError("name at least one RECORDING; see ddspx pitch --help.")
     if plot:
         require_matplotlib()
-    hop_length = _hop_length(hop_ms)
+    hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
     tracker = partial(_track, method=method, hop_length=hop_length, fmin=fmin, fmax=fmax)
-    outputs = _outputs(recordings, output, (".csv", ".png") if plot else (".csv",))
-    _require_writable(output)
-    n_skipped = 0
-    for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
-        try:
-            said = _write(recording, files, tracker, hop_length, f"{i} of {len(recordings)}")
-        except AudioError as error:
-            complain("ddspx pitch", error)
-            n_skipped += 1
-        else:
-            print(said, flush=True)
-    if n_skipped:
-        raise SkippedInputError(f"left out {n_skipped} of {len(recordings)} recordings.")
-
-
-def _hop_length(hop_ms: float) -> int:
-    """Samples from one frame to the next."""
-    samples = hop_ms * _SAMPLE_RATE / 1000
-    if not (math.isfinite(samples) and samples > 0 and samples == round(samples)):
-        raise ValueError(
-            f"`hop_ms` must be a whole number of samples at {_SAMPLE_RATE} Hz, that is a multiple "
-            f"of {1000 / _SAMPLE_RATE} ms, got {hop_ms}."
-        )
-    return round(samples)
-
-
-def _outputs(
-    recordings: Sequence[Path], folder: Path, suffixes: Sequence[str]
-) -> list[tuple[Path, ...]]:
-    """The files to make of each recording, none of which is another's or a recording."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`output` must be a folder, got {folder}, which is a file.")
-    outputs = [
-        tuple(folder / f"{recording.stem}{suffix}" for suffix in suffixes)
-        for recording in recordings
-    ]
-    heard, maker = {recording.resolve() for recording in recordings}, {}
-    for recording, files in zip(recordings, outputs, strict=True):
-        for file in files:
-            if file.resolve() in heard:
-                raise ValueError(
-                    f"{file} is one of the recordings, and would be replaced by the pitch of "
-                    f"{recording}; choose another folder with -o."
-                )
-        if (other := maker.setdefault(files[0].resolve(), recording)) is not recording:
-            raise ValueError(
-                f"{other} and {recording} would both become {files[0]}; track them one at a "
-                "time, into different folders."
-            )
-    return outputs
-
-
-def _require_writable(folder: Path) -> None:
-    """Finds out before the work that files cannot be made there, and makes none."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    try:
-        TemporaryFile(dir=place).close()
-    except OSError as error:
-        raise ValueError(
-            f"`output` must be a folder that can be written to, got {folder} "
-            f"({place}: {error.strerror}); choose another with -o."
-        ) from error
+    outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
+    writable_place(output)
+    write = partial(_write, tracker=tracker, hop_length=hop_length)
+    make_each("ddspx pitch", recordings, outputs, write)
 
 
 def _write(
-    recording: Path, files: Sequence[Path], tracker: _Tracker, hop_length: int, which: str
+    recording: Path, files: Sequence[Path], which: str, *, tracker: _Tracker, hop_length: int
 ) -> str:
     """Makes the files of one recording, all or none, and says what became of it."""
     with ExitStack() as stack:

@@ -1,0 +1,91 @@
+"""What the commands share that make files of many recordings."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx.io import AudioError
+
+
+def hop_length_of(hop_ms: float, sample_rate: int) -> int:
+    """Samples from one frame to the next."""
+    samples = hop_ms * sample_rate / 1000
+    if not (math.isfinite(samples) and samples > 0 and samples == round(samples)):
+        raise ValueError(
+            f"`hop_ms` must be a whole number of samples at {sample_rate} Hz, that is a multiple "
+            f"of {1000 / sample_rate} ms, got {hop_ms}."
+        )
+    return round(samples)
+
+
+def output_files(
+    recordings: Sequence[Path], folder: Path, suffixes: Sequence[str]
+) -> list[tuple[Path, ...]]:
+    """The files to make of each recording, none of which is another's or a recording."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`output` must be a folder, got {folder}, which is a file.")
+    outputs = [
+        tuple(folder / f"{recording.stem}{suffix}" for suffix in suffixes)
+        for recording in recordings
+    ]
+    heard, maker = {recording.resolve() for recording in recordings}, {}
+    for recording, files in zip(recordings, outputs, strict=True):
+        for file in files:
+            if file.resolve() in heard:
+                raise ValueError(
+                    f"{file} is one of the recordings, and would be replaced by what is made of "
+                    f"{recording}; choose another folder with -o."
+                )
+        if (other := maker.setdefault(files[0].resolve(), recording)) is not recording:
+            raise ValueError(
+                f"{other} and {recording} would both become {files[0]}; take them one at a "
+                "time, into different folders."
+            )
+    return outputs
+
+
+def writable_place(folder: Path) -> Path:
+    """The folder, or where it will be made; found out before the work, and nothing is made."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ValueError(
+            f"`output` must be a folder that can be written to, got {folder} "
+            f"({place}: {error.strerror}); choose another with -o."
+        ) from error
+    return place
+
+
+def make_each(
+    command: str,
+    recordings: Sequence[Path],
+    outputs: Sequence[tuple[Path, ...]],
+    make: Callable[[Path, tuple[Path, ...], str], str],
+) -> None:
+    """Makes the files of one recording after the other, and says what became of it.
+
+    Args:
+      command: whose complaints they are.
+      recordings: what to make files of.
+      outputs: the files of each.
+      make: called with a recording, its files, and which of how many it is.
+
+    Raises:
+      SkippedInputError: some could not be used; each was complained of and left out.
+    """
+    n_skipped = 0
+    for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
+        try:
+            said = make(recording, files, f"{i} of {len(recordings)}")
+        except AudioError as error:
+            complain(command, error)
+            n_skipped += 1
+        else:
+            print(said, flush=True)
+    if n_skipped:
+        raise SkippedInputError(f"left out {n_skipped} of {len(recordings)} recordings.")
