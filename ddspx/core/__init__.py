@@ -54,7 +54,11 @@ from ddspx.core._upsampling import (
 )
 
 # Augmentation of features
-from ddspx.core.analysis._augment import mixup as mixup, spec_augment as spec_augment
+from ddspx.core.analysis._augment import (
+    mixup as mixup,
+    spec_augment as spec_augment,
+    time_shift as time_shift,
+)
 
 # Filters of bands
 from ddspx.core.analysis._bandpass import (

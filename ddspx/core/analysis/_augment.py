@@ -1,4 +1,4 @@
-"""Augmentation of features: masks in time and frequency, and mixtures of examples."""
+"""Augmentation: masks in time and frequency, shifts in time, and mixtures of examples."""
 
 from typing import Literal
 
@@ -81,6 +81,65 @@ def spec_augment(
     else:
         filling = jnp.asarray(mask_value, features.dtype)
     return jnp.where(hidden, filling, features)
+
+
+def time_shift(
+    key: Key,
+    audio: Float[Array, "*batch samples"],
+    *,
+    max_shift: int,
+    fill: Literal["zeros", "wrap"] = "zeros",
+) -> Float[Array, "*batch samples"]:
+    r"""Moves each example earlier or later, by another number of samples each.
+
+    .. math:: y[n] = x[n - d], \qquad d \sim U\{-D, \dots, D\}
+
+    Args:
+      key: JAX key.
+      audio: examples.
+      max_shift: greatest shift D, in samples; at most all of them. Static.
+      fill: what comes in at the end that opens: ``zeros``, or with ``wrap`` what has left at the
+        other. Static.
+
+    Returns:
+      The examples, moved; the same shape and dtype.
+
+    Raises:
+      TypeError: `max_shift` is not an int, or `audio` neither float32 nor float64.
+      ValueError: `max_shift` is negative or more than the samples, `fill` is unknown, or the axis
+        is missing.
+
+    Properties:
+      Linear in `audio`. Static: `max_shift`, `fill`.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> ramp = jnp.arange(5.0)
+      >>> moved = core.time_shift(jax.random.key(0), ramp, max_shift=2, fill="wrap")
+      >>> sorted(moved.tolist())
+      [0.0, 1.0, 2.0, 3.0, 4.0]
+
+    References:
+      SpectNet shifts by a tenth of a segment, and its PyTorch code along the axis of channels,
+      of which there is one: nothing moves there.
+    """
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    *batch, n_samples = audio.shape
+    if non_negative_int("max_shift", max_shift) > n_samples:
+        raise ValueError(
+            f"`max_shift` must be at most the number of samples, {n_samples}, got {max_shift}."
+        )
+    one_of("fill", fill, ("zeros", "wrap"))
+    shifts = jax.random.randint(key, (*batch, 1), -max_shift, max_shift + 1)
+    source = jnp.arange(n_samples).reshape((1,) * len(batch) + (-1,)) - shifts
+    moved = jnp.take_along_axis(audio, source % n_samples, axis=-1)
+    if fill == "wrap":
+        return moved
+    inside = (source >= 0) & (source < n_samples)
+    return jnp.where(inside, moved, jnp.zeros((), audio.dtype))
 
 
 def mixup(

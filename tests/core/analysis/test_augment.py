@@ -111,6 +111,33 @@ def test_gradients_pass_where_nothing_is_hidden(key):
     np.testing.assert_array_equal(gradient, masked != 0)
 
 
+# Shifts
+
+
+@pytest.mark.parametrize("fill", ["zeros", "wrap"])
+def test_each_example_moves_by_samples_of_its_own(key, fill):
+    x = np.arange(1.0, 8.0)
+    moved = np.asarray(core.time_shift(key, jnp.tile(x, (N, 1)), max_shift=3, fill=fill))
+    # Where the sample in the middle is now.
+    shifts = (moved == 4).argmax(axis=1) - 3
+    assert_uniform(shifts, range(-3, 4))
+    assert abs(np.corrcoef(shifts[:-1], shifts[1:])[0, 1]) < 5 / np.sqrt(N)
+    for shift in range(-3, 4):
+        expected = np.roll(x, shift)
+        if fill == "zeros":
+            expected[: max(shift, 0)] = 0
+            expected[7 + min(shift, 0) :] = 0
+        np.testing.assert_array_equal(moved[shifts == shift][0], expected)
+
+
+def test_shifts_without_a_batch_and_of_nothing(key):
+    for dtype in DTYPES:
+        x = jnp.asarray(noise(9), dtype)
+        np.testing.assert_array_equal(core.time_shift(key, x, max_shift=0), x)
+        assert core.time_shift(key, x, max_shift=9).dtype == dtype
+    assert core.time_shift(key, jnp.ones((2, 3, 9)), max_shift=9).shape == (2, 3, 9)
+
+
 # Mixtures
 
 
@@ -157,3 +184,7 @@ def test_what_cannot_be_drawn_is_refused(key):
         core.spec_augment(key, jnp.ones((4, 3)), time_width=-1)
     with pytest.raises(ValueError, match="`alpha` must be above 0, got 0"):
         core.mixup(key, jnp.ones((2, 3)), jnp.ones((2, 2)), alpha=0.0)
+    with pytest.raises(ValueError, match="`max_shift` must be at most the number of samples, 3"):
+        core.time_shift(key, jnp.ones((2, 3)), max_shift=4)
+    with pytest.raises((ValueError, TypeError), match="fill"):
+        core.time_shift(key, jnp.ones((2, 3)), max_shift=1, fill="edge")
