@@ -85,6 +85,7 @@ from ddspx.core.analysis._features import (
 from ddspx.core.analysis._filterbanks import (
     FrequencyScale as FrequencyScale,
     frequency_grid as frequency_grid,
+    log_frequency_filterbank as log_frequency_filterbank,
     mel_filterbank as mel_filterbank,
 )
 from ddspx.core.analysis._gammatone import (

@@ -1,5 +1,6 @@
 """Flax NNX modules; a class exists only where it owns a variable."""
 
+from ddspx.nn import compat as compat
 from ddspx.nn._blocks import Fc as Fc, FcStack as FcStack
 from ddspx.nn._decoder import RnnFcDecoder as RnnFcDecoder
 from ddspx.nn._encoder import EncoderConfig as EncoderConfig, ZEncoder as ZEncoder

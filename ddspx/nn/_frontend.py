@@ -94,7 +94,7 @@ class SpectralFrontend(nnx.Module):
         spectrogram = core.spectrogram(
             audio, n_fft=c.n_fft, hop_length=c.hop_length, win_length=c.win_length, power=2
         )
-        weights = self.power_response() * _bin_power(c)
+        weights = self.power_response() * bin_power(c)
         return jnp.matmul(
             spectrogram, weights.T.astype(audio.dtype), precision=jax.lax.Precision.HIGHEST
         )
@@ -120,7 +120,7 @@ class SpectralFrontend(nnx.Module):
         return features
 
 
-def _bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
+def bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
     """What turns the power of a windowed frame's bins into that of both signs of frequency."""
     window = core.hann_window(config.win_length, dtype=np.float64)
     power = np.full((1, config.n_fft // 2 + 1), 2 / (config.n_fft * np.sum(np.square(window))))

@@ -26,14 +26,15 @@ SAMPLE_RATE, N_FFT, N_BANDS = 16000, 1024, 40
 FMIN, FMAX = 60.0, 7800.0
 BINS = jnp.asarray(np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE), jnp.float32)
 FLOOR = 1e-6
+SPECTNET_TAPS = 801
 
 
 class Student(NamedTuple):
     """A parametrisation: where it starts, what its parameters are, and its teacher's filters."""
 
-    start: dict[str, jax.Array]
-    weights: Callable[[dict[str, jax.Array]], jax.Array]
-    centers_hz: Callable[[dict[str, jax.Array]], jax.Array]
+    start: nnx.State
+    weights: Callable[[nnx.State], jax.Array]
+    centers_hz: Callable[[nnx.State], jax.Array]
     bank: Callable[[jax.Array, jax.Array], jax.Array]
     optimizer: optax.GradientTransformation
 
@@ -71,88 +72,51 @@ def teacher(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
 
 
 def gammatone_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
-    """Weights on a power spectrum."""
-    bands = centers_hz, bandwidths_hz
-    response = core.gammatone_response(BINS, *bands, sample_rate=SAMPLE_RATE)
-    return jnp.square(response.real) + jnp.square(response.imag)
+    """Weights on a power spectrum, of both signs of frequency."""
+
+    def power(bins: jax.Array) -> jax.Array:
+        bands = centers_hz, bandwidths_hz
+        response = core.gammatone_response(bins, *bands, sample_rate=SAMPLE_RATE)
+        return jnp.square(response.real) + jnp.square(response.imag)
+
+    return power(BINS) + power(-BINS)
 
 
 def gabor_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
-    """Weights on a power spectrum."""
-    return jnp.square(core.gabor_response(BINS, centers_hz, bandwidths_hz))
+    """Weights on a power spectrum, of both signs of frequency."""
+    responses = (core.gabor_response(f, centers_hz, bandwidths_hz) for f in (BINS, -BINS))
+    return sum(jnp.square(response) for response in responses)
 
 
 def spectnet_bank(f: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
     """Weights on a power spectrum, of SpectNet's taps with a gain of about 1."""
     beta = bandwidths_hz * 1.0186
-    return spectnet_weights(f, beta, 2 * (2 * math.pi * beta) ** 4 / (6 * SAMPLE_RATE))
-
-
-def spectnet_weights(f: jax.Array, beta: jax.Array, gain: jax.Array) -> jax.Array:
-    """Weights on a power spectrum, of SpectNet's taps."""
-    taps = core.spectnet_impulse_response(f, beta, gain, sample_rate=SAMPLE_RATE, n_taps=800)
+    sizes = {"sample_rate": SAMPLE_RATE, "n_taps": SPECTNET_TAPS}
+    taps = core.spectnet_impulse_response(f, beta, unit_amplitude(beta), **sizes)
     spectrum = jnp.fft.rfft(taps, N_FFT)
-    return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return 2 * (jnp.square(spectrum.real) + jnp.square(spectrum.imag))
 
 
-def ours(family: str, optimizer: optax.GradientTransformation) -> Student:
-    """`SpectralFrontend`: gaps of the mel scale, and logarithms of bandwidths in ERB."""
-    config = FrontendConfig(
-        sample_rate=SAMPLE_RATE,
-        n_fft=N_FFT,
-        n_bands=N_BANDS,
-        fmin=FMIN,
-        fmax=FMAX,
-        family=family,
-        scale="mel",
-    )
-    graph, params, rest = nnx.split(SpectralFrontend(config, rngs=nnx.Rngs(0)), nnx.Param, ...)
-
-    def model(params):
-        return nnx.merge(graph, params, rest)
-
-    return Student(
-        params,
-        lambda p: model(p).power_response(BINS),
-        lambda p: model(p).centers_hz(),
-        gabor_bank if family == "gabor" else gammatone_bank,
-        optimizer,
-    )
+def unit_amplitude(beta: jax.Array) -> jax.Array:
+    """SpectNet's amplitude for a gain of about 1, where its authors take 1e4, at any rate."""
+    return 2 * (2 * math.pi * beta) ** 4 / (6 * SAMPLE_RATE)
 
 
-def spectnet(optimizer: optax.GradientTransformation) -> Student:
-    """SpectNet: centres in Hz from 0 to Nyquist, bandwidths of 100 Hz, amplitudes."""
-    grid = core.frequency_grid(N_BANDS, fmin=0.0, fmax=SAMPLE_RATE / 2, scale="mel")
-    beta = np.full(N_BANDS, 100.0)
-    # Of a gain of one, where its authors take 1e4, whatever the rate.
-    gain = 2 * (2 * math.pi * beta) ** 4 / (6 * SAMPLE_RATE)
-    start = {"f": grid, "beta": beta, "gain": gain}
-
-    start = {name: jnp.asarray(x, jnp.float32) for name, x in start.items()}
-    return Student(
-        start, lambda p: spectnet_weights(**p), lambda p: p["f"], spectnet_bank, optimizer
-    )
-
-
-def leaf(optimizer: optax.GradientTransformation) -> Student:
-    """LEAF: centres in radians a sample and widths in samples, both clipped."""
-    grid = core.frequency_grid(N_BANDS + 2, fmin=FMIN, fmax=FMAX, scale="mel")
-    start = {
-        "mu": 2 * math.pi * grid[1:-1] / SAMPLE_RATE,
-        "sigma": SAMPLE_RATE / 2 / (grid[2:] - grid[:-2]),
-    }
-    root = math.sqrt(2 * math.log(2)) / math.pi
-
-    def bands(p):
-        mu, sigma = jnp.clip(p["mu"], 0, math.pi), jnp.clip(p["sigma"], 4 * root, 401 * root)
-        return SAMPLE_RATE * mu / (2 * math.pi), SAMPLE_RATE / (2 * math.sqrt(math.pi) * sigma)
-
-    start = {name: jnp.asarray(x, jnp.float32) for name, x in start.items()}
+def student_of(
+    config: FrontendConfig,
+    bank: Callable[[jax.Array, jax.Array], jax.Array],
+    optimizer: optax.GradientTransformation,
+) -> Student:
+    """A front-end of this package, and what a teacher of its shape of filter is."""
+    model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    if bank is spectnet_bank:
+        model.bank.amplitudes[...] = unit_amplitude(model.bank.betas_hz[...])
+    graph, start, rest = nnx.split(model, nnx.Param, ...)
     return Student(
         start,
-        lambda p: jnp.square(core.gabor_response(BINS, *bands(p))),
-        lambda p: bands(p)[0],
-        gabor_bank,
+        lambda params: nnx.merge(graph, params, rest).power_response(),
+        lambda params: nnx.merge(graph, params, rest).centers_hz(),
+        bank,
         optimizer,
     )
 
@@ -188,14 +152,28 @@ def main(seeds: int, steps: int) -> None:
     def adam(rate: float) -> optax.GradientTransformation:
         return optax.adam(optax.schedules.cosine_decay_schedule(rate, steps, 0.01))
 
+    sizes = {
+        "sample_rate": SAMPLE_RATE,
+        "n_fft": N_FFT,
+        "n_bands": N_BANDS,
+        "path": "stft",
+        "scale": "mel",
+        "trainable": ("centers", "bandwidths"),
+    }
+    ends = {"fmin": FMIN, "fmax": FMAX}
+    gammatone = FrontendConfig(**sizes | ends)
+    gabor = FrontendConfig(**sizes | ends, family="gabor")
+    leaf = FrontendConfig.leaf(**sizes | ends)
+    parts = ("centers", "bandwidths", "gains")
+    spectnet = FrontendConfig.spectnet(**sizes | {"trainable": parts, "n_taps": SPECTNET_TAPS})
     # The rates of Adam are the best of three or four, each three times the next, on other seeds.
     students = {
-        "ours, gammatone": ours("gammatone", adam(0.03)),
-        "ours, Gabor": ours("gabor", adam(0.03)),
-        "SpectNet, SGD 0.1 as published": spectnet(optax.sgd(0.1)),
-        "SpectNet, Adam": spectnet(adam(3.0)),
-        "LEAF, Adam 1e-4 as published": leaf(optax.adam(1e-4)),
-        "LEAF, Adam": leaf(adam(0.03)),
+        "ours, gammatone": student_of(gammatone, gammatone_bank, adam(0.03)),
+        "ours, Gabor": student_of(gabor, gabor_bank, adam(0.03)),
+        "SpectNet, SGD 0.1 as published": student_of(spectnet, spectnet_bank, optax.sgd(0.1)),
+        "SpectNet, Adam": student_of(spectnet, spectnet_bank, adam(3.0)),
+        "LEAF, Adam 1e-4 as published": student_of(leaf, gabor_bank, optax.adam(1e-4)),
+        "LEAF, Adam": student_of(leaf, gabor_bank, adam(0.03)),
     }
     print("| student | median error at first | after | within 0.1 ERB | worst seed's median |")
     print("|---|---|---|---|---|")

@@ -71,6 +71,7 @@ STATIC = {
     "frequency_grid",
     "hann_window",
     "interpolation_weights",
+    "log_frequency_filterbank",
     "mel_filterbank",
     "mixup",
     "n_frames",

@@ -127,6 +127,74 @@ def mel_filterbank(
     )
 
 
+def log_frequency_filterbank(
+    *,
+    n_bands: int,
+    n_fft: int,
+    sample_rate: int,
+    fmin: float = 32.70319566257483,
+    bins_per_octave: int = 12,
+    spread_octaves: float | None = None,
+    dtype: DTypeLike = np.float64,
+) -> np.ndarray:
+    r"""Filters at equal distances in pitch: bell shapes over the logarithm of frequency.
+
+    .. math:: L[i, k] = \frac{1}{f_k} \exp\Bigl(-\frac12
+        \Bigl(\frac{\log_2 (f_k / c_i)}{\sigma}\Bigr)^2\Bigr) \Big/ \sum_k, \qquad
+        c_i = f_0\, 2^{i / B}
+
+    Args:
+      n_bands: number of filters. Static, as everything here.
+      n_fft: length of the Fourier transform, in samples.
+      sample_rate: samples per second.
+      fmin: centre of the first filter, in Hz; the default is the note C1.
+      bins_per_octave: filters for each octave, B.
+      spread_octaves: width :math:`\sigma`, in octaves; by default ``0.125 / bins_per_octave``,
+        so narrow that between the bins of a short transform low filters are one bin.
+      dtype: dtype of the result; the design is in float64 and cast last.
+
+    Returns:
+      A NumPy array of shape ``(n_bands, n_fft // 2 + 1)`` whose rows sum to 1, without the bin
+      at 0 Hz.
+
+    Raises:
+      TypeError: a size is not a Python int.
+      ValueError: a size, `fmin` or the spread is not positive, or the last centre is above
+        Nyquist.
+
+    Example:
+      >>> from ddspx import core
+      >>> bank = core.log_frequency_filterbank(
+      ...     n_bands=2, n_fft=8, sample_rate=800, fmin=100.0, bins_per_octave=1
+      ... )
+      >>> bank.round(3).tolist()
+      [[0.0, 1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]]
+
+    References:
+      kapre's ``init='log'``, whose spread is that default. It divides by
+      :math:`f_k^{1 / \ln 2}` (a log2 inside of an exp), which tilts a filter by up to 0.4 % over
+      a spread, and underflows to rows of 0/0 where a filter lies between the bins of a short
+      transform; here the nearest bin has the row.
+    """
+    n_bands, n_fft = positive_int("n_bands", n_bands), positive_int("n_fft", n_fft)
+    nyquist = positive_int("sample_rate", sample_rate) / 2
+    positive_int("bins_per_octave", bins_per_octave)
+    spread = 0.125 / bins_per_octave if spread_octaves is None else spread_octaves
+    centers_hz = fmin * 2.0 ** (np.arange(n_bands) / bins_per_octave)
+    if not (fmin > 0 and centers_hz[-1] <= nyquist):
+        raise ValueError(
+            f"`fmin` must be above 0 and the last centre at most half of `sample_rate`, {nyquist} "
+            f"Hz, got {fmin} and {centers_hz[-1]:.1f} Hz; take fewer bands."
+        )
+    if not (math.isfinite(spread) and spread > 0):
+        raise ValueError(f"`spread_octaves` must be positive and finite, got {spread_octaves}.")
+    octaves = np.log2(np.fft.rfftfreq(n_fft, 1 / sample_rate)[1:])
+    exponent = -0.5 * ((octaves - np.log2(centers_hz)[:, None]) / spread) ** 2 - octaves * np.log(2)
+    weights = np.exp(exponent - exponent.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return np.pad(weights, ((0, 0), (1, 0))).astype(dtype)
+
+
 @lru_cache(maxsize=64)
 def _mel_filterbank(
     n_mels: int,

@@ -56,3 +56,33 @@ def test_the_matrix_is_read_only_and_of_the_dtype():
 def test_what_makes_no_filters_is_refused(message, arguments):
     with pytest.raises(ValueError, match=message):
         core.mel_filterbank(**{"n_mels": 4, "n_fft": 64, "sample_rate": 16000, **arguments})
+
+
+def test_pitch_filters_are_lognormal_bells_whose_rows_add_up_to_one():
+    sizes = {"n_bands": 20, "n_fft": 4096, "sample_rate": 16000, "fmin": 110.0}
+    filters = core.log_frequency_filterbank(**sizes, bins_per_octave=4, spread_octaves=0.1)
+    f = np.arange(1, 2049) * 16000 / 4096
+    for i, row in enumerate(filters):
+        bell = np.exp(-0.5 * (np.log2(f / (110 * 2 ** (i / 4))) / 0.1) ** 2) / f
+        np.testing.assert_allclose(row[1:], bell / bell.sum(), rtol=1e-9, atol=1e-15)
+    assert (filters[:, 0] == 0).all()
+
+
+def test_a_pitch_filter_between_two_bins_is_the_nearest():
+    filters = core.log_frequency_filterbank(n_bands=12, n_fft=64, sample_rate=8000)
+    np.testing.assert_allclose(filters[:, 1], 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_bands": 200}, "the last centre at most half of `sample_rate`, 8000.0 Hz, got 32.7"),
+        ({"fmin": 0.0}, "`fmin` must be above 0"),
+        ({"spread_octaves": 0.0}, "`spread_octaves` must be positive and finite, got 0.0"),
+    ],
+)
+def test_pitch_filters_that_do_not_exist_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        core.log_frequency_filterbank(
+            **{"n_bands": 4, "n_fft": 64, "sample_rate": 16000, **arguments}
+        )

@@ -1,0 +1,101 @@
+"""Front-ends by the arguments that other libraries give them."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx import core
+from ddspx._checks import one_of
+from ddspx.nn._frontend import SpectralFrontend, bin_power
+from ddspx.nn._frontend_config import FrontendConfig
+
+_C1_HZ = 32.70319566257483
+
+
+def kapre_filterbank(
+    n_fbs: int,
+    trainable_fb: bool,
+    *,
+    sr: int,
+    init: Literal["mel", "log", "linear", "uni_random"] = "mel",
+    fmin: float | None = 0.0,
+    fmax: float | None = None,
+    bins_per_octave: int = 12,
+    n_dft: int = 512,
+    n_hop: int | None = None,
+    rngs: nnx.Rngs,
+) -> SpectralFrontend:
+    """What kapre's ``Spectrogram`` (power 2) and ``Filterbank`` are together, on audio.
+
+    A matrix on the bins of a power spectrogram, any of whose weights can learn. In kapre 0.1 only
+    ``mel`` and ``log`` run, `trainable_fb` is not honoured by tf.keras, and without `sr` or `fmax`
+    it stops.
+
+    Args:
+      n_fbs: number of bands.
+      trainable_fb: whether the weights are `nnx.Param`.
+      sr: samples per second.
+      init: ``mel`` (Slaney's, of area 1), ``linear`` (the same at equal distances in Hz),
+        ``log`` (`core.log_frequency_filterbank`) or ``uni_random`` (from 0 to 1).
+      fmin: lower end in Hz; None is 0, or for ``log`` the note C1. ``log`` takes 0 for None too.
+      fmax: upper end in Hz, by default half of `sr`; ``log`` has its end by its bands.
+      bins_per_octave: of ``log``.
+      n_dft: length of the Fourier transform and of its window.
+      n_hop: samples between frames; by default half of `n_dft`.
+      rngs: draws ``uni_random``.
+
+    Returns:
+      A front-end of family ``free`` without compression: audio ``(*batch, samples)`` to
+      ``(*batch, frames, bands)``. Frames are centred, where kapre's begin at their sample; there
+      is no axis of channels: audio of many channels is a batch. As in all of them moduli of
+      weights count, so they stay above 0.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: `init` is unknown, or a range is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from ddspx.nn.compat import kapre_filterbank
+      >>> bank = kapre_filterbank(40, True, sr=16000, rngs=nnx.Rngs(0))
+      >>> bank(jnp.zeros((2, 16000), jnp.float32)).shape
+      (2, 63, 40)
+    """
+    one_of("init", init, ("mel", "log", "linear", "uni_random"))
+    config = FrontendConfig(
+        sample_rate=sr,
+        hop_length=n_dft // 2 if n_hop is None else n_hop,
+        n_fft=n_dft,
+        win_length=n_dft,
+        n_bands=n_fbs,
+        fmin=fmin or 0.0,
+        fmax=fmax,
+        family="free",
+        scale="linear",
+        trainable=("weights",) if trainable_fb else (),
+        compression="none",
+    )
+    sizes = {"n_fft": n_dft, "sample_rate": sr}
+    if init == "mel":
+        ends = {"fmin": config.fmin, "fmax": config.highest_hz}
+        weights = core.mel_filterbank(n_mels=n_fbs, **sizes, **ends)
+    elif init == "log":
+        bands = {"n_bands": n_fbs, "bins_per_octave": bins_per_octave, "fmin": fmin or _C1_HZ}
+        weights = core.log_frequency_filterbank(**sizes, **bands)
+    elif init == "linear":
+        corners = core.frequency_grid(
+            n_fbs + 2, fmin=config.fmin, fmax=config.highest_hz, scale="linear"
+        )
+        bins = jnp.asarray(np.fft.rfftfreq(n_dft, 1 / sr), jnp.float32)
+        triangles = core.triangular_response(bins, jnp.asarray(corners, jnp.float32))
+        weights = np.asarray(triangles) / (corners[1] - corners[0])
+    else:
+        weights = jax.random.uniform(rngs.params(), (n_fbs, n_dft // 2 + 1), jnp.float32)
+    frontend = SpectralFrontend(config, rngs=rngs)
+    # kapre's weights are on the bare power of the bins.
+    frontend.bank.weights[...] = jnp.asarray(weights, jnp.float32) / bin_power(config)
+    return frontend

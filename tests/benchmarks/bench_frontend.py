@@ -1,0 +1,96 @@
+"""Learnable front-ends on 32 x 1 s at 16 kHz, 40 bands: beside LEAF's convolution, and a log-mel.
+
+Run: ``python tests/benchmarks/bench_frontend.py``. The rival filters in the time domain, as LEAF
+does, with the same Gabor filters, low-pass and PCEN, in JAX. A gradient is that of all numbers that
+learn; the log-mel has none, so its row is its forward pass. Errors are the largest of the energies
+against the rival's in float64, over its largest; on the bins of a spectrum the window takes the
+low-pass' place, so that row has none.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from harness import Case, compiled, report
+
+from ddspx.nn import FrontendConfig, SpectralFrontend
+
+RATE, BATCH, HOP, TAPS = 16_000, 32, 160, 401
+LEARNED = ("centers", "bandwidths", "gains", "compression")
+
+
+def convolution(model: SpectralFrontend, audio: jax.Array) -> jax.Array:
+    """Energies of LEAF's filters and low-pass by two convolutions."""
+    lags = jnp.arange(-(TAPS // 2), TAPS // 2 + 1, dtype=audio.dtype)
+    mu, sigma = (
+        x[...].astype(audio.dtype)[:, None] for x in (model.bank.centers_rad, model.bank.widths)
+    )
+    envelope = jnp.exp(-0.5 * jnp.square(lags / sigma)) / (np.sqrt(2 * np.pi) * sigma)
+    taps = jnp.concatenate([envelope * jnp.cos(mu * lags), envelope * jnp.sin(mu * lags)])
+    # As a convolution of networks, which correlates; the filters are symmetric in modulus.
+    shapes = {"padding": [(TAPS // 2, TAPS // 2)], "dimension_numbers": ("NCH", "OIH", "NCH")}
+    bands = jax.lax.conv_general_dilated(audio[:, None], taps[:, None], (1,), **shapes)
+    real, imaginary = jnp.split(bands, 2, axis=1)
+    kernel = model.pooling.kernel().astype(audio.dtype)[:, None]
+    energies = jax.lax.conv_general_dilated(
+        real**2 + imaginary**2, kernel, (HOP,), feature_group_count=len(kernel), **shapes
+    )
+    return jnp.moveaxis(energies, 1, 2)
+
+
+def programs(model: SpectralFrontend, energies):
+    """The forward pass, and the gradient of all that learns, as functions of numbers and audio."""
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def forward(params, audio):
+        model = nnx.merge(graph, params, rest)
+        return model.features(energies(model, audio))
+
+    def loss(params, audio):
+        return jnp.mean(jnp.square(forward(params, audio)))
+
+    return params, {"forward": forward, "forward and gradient": jax.value_and_grad(loss)}
+
+
+def main() -> None:
+    audio = 0.1 * np.random.default_rng(0).standard_normal((BATCH, RATE))
+    configs = {
+        "ddspx, stft": FrontendConfig(family="gabor", compression="pcen", trainable=LEARNED),
+        "ddspx, stft, gammatone": FrontendConfig(compression="pcen", trainable=LEARNED),
+        "ddspx, fft": FrontendConfig(
+            family="gabor", compression="pcen", path="fft", trainable=(*LEARNED, "pooling")
+        ),
+        "ddspx, fft, as LEAF": FrontendConfig.leaf(win_length=TAPS),
+        "convolution in time": FrontendConfig.leaf(win_length=TAPS),
+    }
+    exact = None
+    cases: dict[str, dict[str, Case]] = {"forward": {}, "forward and gradient": {}}
+    for name, config in reversed(configs.items()):
+        model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+        energies = SpectralFrontend.energies
+        if name == "convolution in time":
+            energies = convolution
+            with jax.enable_x64(True):
+                exact = np.asarray(convolution(model, jnp.asarray(audio)))
+        inner = slice(3, -3)
+        error = ""
+        if config.parametrization == "published":
+            found = np.asarray(energies(model, jnp.asarray(audio, jnp.float32)))
+            error = f"{np.abs(found[:, :100] - exact)[:, inner].max() / exact.max():.0e}"
+        params, functions = programs(model, energies)
+        for kind, function in functions.items():
+            cases[kind][name] = compiled(
+                function, params, jnp.asarray(audio, jnp.float32), error=error
+            )
+    log_mel = SpectralFrontend(FrontendConfig.log_mel(), rngs=nnx.Rngs(0))
+    params, functions = programs(log_mel, SpectralFrontend.energies)
+    for kind, rows in cases.items():
+        rows["log-mel, forward"] = compiled(
+            functions["forward"], params, jnp.asarray(audio, jnp.float32)
+        )
+        ordered = {name: rows[name] for name in (*configs, "log-mel, forward")}
+        report(f"front-end, {kind}", ordered, repeats=11, baseline="convolution in time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+from flax import nnx
+from helpers import noise
+
+from ddspx import core
+from ddspx.nn.compat import kapre_filterbank
+
+AUDIO = 0.1 * noise(2, 4000)
+
+
+def weights(init, **changes):
+    """What multiplies the bare power of the bins, found by hearing it."""
+    bank = kapre_filterbank(12, False, sr=8000, init=init, n_dft=256, rngs=nnx.Rngs(0), **changes)
+    power = np.asarray(core.spectrogram(jnp.asarray(AUDIO), n_fft=256, hop_length=128, power=2))
+    found = np.linalg.lstsq(
+        power.reshape(-1, 129), np.asarray(bank(jnp.asarray(AUDIO))).reshape(-1, 12), rcond=None
+    )
+    return power, np.asarray(bank(jnp.asarray(AUDIO))), found[0].T
+
+
+def test_mel_is_librosas_matrix_on_the_power():
+    power, heard, _ = weights("mel")
+    matrix = librosa.filters.mel(sr=8000, n_fft=256, n_mels=12, norm="slaney")
+    np.testing.assert_allclose(heard, power @ matrix.T, rtol=1e-4)
+
+
+def test_log_has_its_centres_at_equal_distances_in_pitch():
+    bank = kapre_filterbank(
+        24, False, sr=8000, init="log", fmin=220.0, n_dft=8192, n_hop=4096, rngs=nnx.Rngs(0)
+    )
+    expected = 220 * 2 ** (np.arange(24) / 12)
+    np.testing.assert_allclose(bank.centers_hz(), expected, atol=1.0)
+
+
+def test_linear_has_equal_triangles_of_area_one():
+    power, heard, _ = weights("linear")
+    bins, step = np.arange(129) * 8000 / 256, 4000 / 13
+    centers = step * np.arange(1, 13)[:, None]
+    matrix = np.maximum(0, 1 - np.abs(bins - centers) / step) / step
+    np.testing.assert_allclose(heard, power @ matrix.T, rtol=1e-4)
+
+
+def test_random_weights_are_drawn_between_0_and_1_from_the_key():
+    banks = [
+        kapre_filterbank(12, True, sr=8000, init="uni_random", n_dft=256, rngs=nnx.Rngs(seed))
+        for seed in (0, 0, 1)
+    ]
+    first, again, other = (np.asarray(bank.bank.weights[...]) for bank in banks)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+    assert first.min() >= 0
+
+
+@pytest.mark.parametrize("init", ["mel", "log", "linear", "uni_random"])
+def test_weights_learn_only_where_they_are_told_to(init):
+    changes = {"sr": 8000, "init": init, "n_dft": 256, "rngs": nnx.Rngs(0)}
+    assert not jax.tree.leaves(nnx.state(kapre_filterbank(8, False, **changes), nnx.Param))
+    model = kapre_filterbank(8, True, **changes)
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    audio = jnp.asarray(AUDIO, jnp.float32)
+    loss = lambda p: jnp.mean((nnx.merge(graph, p, rest)(audio) - 1) ** 2)  # noqa: E731
+    (gradient,) = jax.tree.leaves(jax.jit(jax.grad(loss))(params))
+    # Those that are zero can begin to grow too.
+    assert (np.abs(gradient) > 0).all()
+
+
+def test_other_initialisers_are_refused():
+    with pytest.raises(ValueError, match="`init` must be one of 'mel', 'log', 'linear'"):
+        kapre_filterbank.__wrapped__(8, True, sr=8000, init="bark", rngs=nnx.Rngs(0))
