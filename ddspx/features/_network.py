@@ -16,7 +16,7 @@ from ddspx.metrics import VOICED
 from ddspx.models.pitch import PitchTracker, load_pitch_tracker
 
 # Frames of a chunk, at least, and of the margins: its context and what resampling reaches.
-_CHUNK, _MARGIN = 480, 24
+_CHUNK, _MARGIN = 480, 40
 _SEMITONE = 1 / 12
 
 

@@ -23,8 +23,10 @@ from toy_tracker import (
     track,
 )
 
+from ddspx import core
 from ddspx.models import pitch
 from ddspx.models.pitch import decode_pitch, load_pitch_tracker
+from ddspx.models.pitch.features import power_spectra
 
 FOLDER = Path(pitch.__file__).parent
 
@@ -71,6 +73,27 @@ def test_level_is_not_heard(model):
     np.testing.assert_allclose(confidence[1:], confidence[:1].repeat(2, 0), atol=1e-3)
 
 
+def test_what_is_too_weak_to_be_an_offset_is_left(model):
+    """A tone without one is heard as it is, to the last digits."""
+    audio = jnp.asarray(tone(220, 2400, config=SMALL)[None], DTYPE)
+    for win_length, power in zip(SMALL.win_lengths, power_spectra(audio, SMALL), strict=True):
+        n_fft = 2 * (power.shape[-1] - 1)
+        plain = core.stft(audio, n_fft=n_fft, win_length=win_length, hop_length=HOP)
+        inside = np.s_[:, 6:-6]
+        largest = float(jnp.max(power))
+        np.testing.assert_allclose(
+            power[inside], (jnp.abs(plain) ** 2)[inside], atol=1e-9 * largest, rtol=1e-4
+        )
+
+
+def test_nothing_is_heard_of_an_offset_after_its_end():
+    audio = np.concatenate([tone(220, 3000, config=SMALL) - 4, np.zeros(2000)])
+    for power in power_spectra(jnp.asarray(audio, DTYPE), SMALL):
+        # Half of the long window is 345 samples.
+        assert not np.any(power[34:])
+        assert np.any(power[33])
+
+
 def test_estimates_follow_the_frame_rule(model):
     audio = jnp.asarray(melody(3), DTYPE)
     logits, voicing = listen(model, audio)
@@ -97,9 +120,9 @@ def test_what_is_said_of_a_frame_looks_ahead_as_far_as_it_says(model):
     assert np.abs(logits[2] - logits[0]).max() > 1e-4
 
 
-@pytest.mark.parametrize("hops", [1, 5])
-def test_a_stream_is_the_whole(model, hops):
-    audio = melody(3)
+@pytest.mark.parametrize(("hops", "offset"), [(1, 0.0), (5, 0.0), (5, -5.0)])
+def test_a_stream_is_the_whole(model, hops, offset):
+    audio = melody(3) + offset
     whole = track(model, jnp.asarray(audio, DTYPE))
     length = audio.shape[1] + -audio.shape[1] % HOP + (model.delay + 1) * HOP
     length += -length % (hops * HOP)
@@ -209,6 +232,22 @@ def test_tones_are_heard_and_silence_is_not(shipped):
     inside = slice(8, 32)
     assert np.min(np.asarray(confidence)[1:, inside]) > 0.9
     assert np.abs(cents(np.asarray(found)[1:, inside], f0_hz[:, None])).max() < 3
+
+
+def test_an_offset_far_above_a_quiet_tone_is_not_heard(shipped):
+    f0_hz = np.array([41.2, 110.0, 392.0, 1174.7])
+    quiet = np.stack([tone(f, 9600, level=5e-3) for f in f0_hz])
+    inside = slice(8, 32)
+    plain, sure = (
+        np.asarray(x)[:, inside] for x in track(shipped, jnp.asarray(quiet, jnp.float32))
+    )
+    for offset in (0.1, -0.5):
+        lifted = jnp.asarray(quiet + offset, jnp.float32)
+        found, confidence = (np.asarray(x)[:, inside] for x in track(shipped, lifted))
+        assert np.abs(cents(found, plain)).max() < 1
+        assert np.abs(confidence - sure).max() < 0.02
+    unheard = track(shipped, jnp.asarray(0 * quiet + 0.5, jnp.float32))
+    assert np.asarray(unheard.confidence)[:, inside].max() < 0.01
 
 
 # the document

@@ -11,7 +11,14 @@ from flax import nnx
 from ddspx._checks import at_least_ndim, same_size
 from ddspx._typing import Array, Float
 from ddspx.models.pitch.config import PitchConfig
-from ddspx.models.pitch.features import N_FEATURES, SILENCE, features_of, power_spectra
+from ddspx.models.pitch.features import (
+    N_FEATURES,
+    OFFSET_FRAMES,
+    SILENCE,
+    features_of,
+    half_window,
+    power_spectra,
+)
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
 # Frames before and after the one in question that the convolutions over time reach.
@@ -58,7 +65,8 @@ class PitchTracker(nnx.Module):
 
     Seven convolutions over frames and bins of pitch on :func:`pitch_features`, which show a
     harmonic sound in the same way at every pitch, so few weights suffice. Each frame is decided
-    from a quarter of a second before it and `look_ahead` samples after it.
+    from half a second before it, half of that for a constant offset alone, and `look_ahead`
+    samples after it.
 
     Args:
       config: its sizes.
@@ -237,9 +245,10 @@ class PitchTracker(nnx.Module):
         return power_spectra(audio.reshape(-1, audio.shape[-1]), self.config)
 
     def _estimate_inside(self, spectra):
-        """Evidence without the frames whose window reaches over the section's ends."""
-        cut = self._half_window
-        inside = [power[:, cut : power.shape[1] - cut] for power in spectra]
+        """Evidence without the frames whose window or offset reaches over the section's ends."""
+        cut = half_window(self.config)
+        first = cut + OFFSET_FRAMES - 1
+        inside = [power[:, first : power.shape[1] - cut] for power in spectra]
         return self.estimate(features_of(inside, self.config))
 
     def estimate(self, features: Float[Array, "batch frames bins features"]) -> PitchEstimate:
@@ -275,11 +284,6 @@ class PitchTracker(nnx.Module):
         voicing = self.voicing(jax.nn.relu(self.voicing_hidden(there)))[..., 0]
         return PitchEstimate(logits[:, 2:], voicing)
 
-    @property
-    def _half_window(self) -> int:
-        """Hops that half of the long window spans."""
-        return -(-(max(self.config.win_lengths) // 2) // self.config.hop_length)
-
     def _whole(self, audio):
         """A sound as a section that decides all of its frames, and `delay` before them."""
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -291,7 +295,7 @@ class PitchTracker(nnx.Module):
     @property
     def context(self) -> int:
         """Hops of sound before a block that its first frame is decided from."""
-        return _BEFORE + self._half_window + self.delay
+        return _BEFORE + OFFSET_FRAMES - 1 + half_window(self.config) + self.delay
 
 
 class _Conv(nnx.Module):
