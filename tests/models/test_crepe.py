@@ -19,6 +19,7 @@ from ddspx.models.crepe import (
     bins_to_hz,
     crepe_activation,
     crepe_pitch,
+    decode,
     decode_crepe,
     frames_activation,
     normalize_frames,
@@ -358,6 +359,42 @@ def test_pitch_is_the_decoded_activation(network):
         decoded = decode_of(activation, decoder=decoder)
         for actual, expected in zip(pitch, decoded, strict=True):
             np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_a_long_path_is_that_of_the_kept_activation(network, monkeypatch):
+    audio = jnp.asarray(noise(2, 2500), jnp.float32)
+    activation = activation_of(network, audio, hop_length=125)
+    monkeypatch.setattr(decode, "_MOST_KEPT", 20)
+    long_pitch = quick_jit(crepe_pitch, static_argnames=("hop_length", "decoder", "chunk_frames"))
+    for decoder in ("viterbi", "activation_viterbi"):
+        # 21 frames in four chunks of six: the last three do not count.
+        pitch = long_pitch(network, audio, hop_length=125, decoder=decoder, chunk_frames=6)
+        decoded = decode_of(activation, decoder=decoder)
+        for actual, expected in zip(pitch, decoded, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+def test_a_long_path_keeps_a_byte_for_each_bin(network):
+    def temporaries(seconds):
+        audio = jax.ShapeDtypeStruct((seconds * 16_000,), jnp.float32)
+        lowered = pitch_of.lower(network, audio, hop_length=160, decoder="viterbi")
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    # 360 bytes of steps in each frame, once more while they are arranged, and framed audio.
+    assert temporaries(180) - temporaries(90) < 90 * (100 * 2 * 370 + 4 * 4 * 16_000)
+
+
+def test_gradient_of_a_long_path_is_that_of_the_kept_one(network, monkeypatch):
+    audio = jnp.asarray(noise(1400), jnp.float32)
+
+    def slope():
+        pitch = partial(crepe_pitch, hop_length=350, decoder="viterbi", chunk_frames=2)
+        return quick_jit(jax.grad(lambda audio: jnp.sum(pitch(network, audio)[0])))(audio)
+
+    kept = slope()
+    monkeypatch.setattr(decode, "_MOST_KEPT", 1)
+    assert np.abs(np.asarray(kept)).max() > 0
+    np.testing.assert_allclose(slope(), kept, rtol=1e-3, atol=1e-4 * np.abs(kept).max())
 
 
 # errors

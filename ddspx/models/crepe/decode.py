@@ -1,9 +1,8 @@
 """From activations to pitch: the weighted mean around a bin, and two ways to choose the bin."""
 
-import functools
-import math
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,23 +10,28 @@ from ddspx import core
 from ddspx._checks import at_least_ndim, floats, one_of, same_size
 from ddspx._typing import Array, Float, Int
 from ddspx.models.crepe.config import N_BINS
-from ddspx.models.crepe.model import CrepeNetwork, map_chunks
+from ddspx.models.crepe.model import (
+    Chunks,
+    CrepeNetwork,
+    chunk_activation,
+    chunks_of,
+    map_chunks,
+)
+from ddspx.models.crepe.path import Observation, path_back, path_end, path_start, path_steps
 
 Decoder = Literal["weighted_argmax", "viterbi", "activation_viterbi"]
 """How pitch is read off the activation, see `decode_crepe`."""
 
 _DECODERS = ("weighted_argmax", "viterbi", "activation_viterbi")
+_OBSERVATIONS: dict[Decoder, Observation] = {
+    "viterbi": "argmax",
+    "activation_viterbi": "activation",
+}
 _FIRST_CENTS = 1997.3794084376191
 _BIN_CENTS = 20.0
 _AROUND = 4
-# The chain of both Viterbi decoders: moves of up to 11 bins, an observation that is right one
-# time in ten and says nothing else.
-_REACH = 11
-_LEAP = 1e-5
-# Scores lie on a grid on which float32 adds exactly, so that equal paths have equal scores; those
-# of a frame differ by less than 2**9, as no bin is further than 33 moves away.
-_GRID = 2.0**14
-_GAIN = round(_GRID * math.log((0.1 + 0.9 / N_BINS) / (0.9 / N_BINS))) / _GRID
+# Frames whose activation is kept, 12 MB.
+_MOST_KEPT = 8192
 
 
 def bins_to_hz(
@@ -82,7 +86,7 @@ def bins_to_hz(
 def pitch_path(
     activation: Float[Array, "*batch frames bins"],
     *,
-    observation: Literal["argmax", "activation"] = "argmax",
+    observation: Observation = "argmax",
 ) -> Int[Array, "*batch frames"]:
     r"""Most likely sequence of bins, of a chain in which pitch moves little between frames.
 
@@ -123,34 +127,11 @@ def pitch_path(
     at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
     same_size("`activation` and the network", activation.shape[-1], N_BINS, "bins")
     one_of("observation", observation, ("argmax", "activation"))
-    if observation == "activation":
-        score, leap = _GAIN * activation, math.log(_LEAP / (_REACH + 1) ** 2)
-    else:
-        peaks = jnp.argmax(activation, axis=-1, keepdims=True)
-        bins = np.broadcast_to(np.arange(N_BINS), activation.shape)
-        score, leap = _GAIN * (bins == peaks).astype(activation.dtype), -math.inf
-    # There is no unvoiced state here: it is never entered.
-    moves = _log_glide(), leap, -math.inf, -math.inf, -math.inf
-    transition = core.PitchTransition(*(jnp.asarray(x, activation.dtype) for x in moves))
-    # The bins run downwards, so that of equal paths the highest is taken, as in the package:
-    # a glide's steps in any other order are such a path, so this decides often.
-    pad = [(0, 0)] * (activation.ndim - 1) + [(0, 1)]
-    score = jnp.pad(jnp.flip(score, axis=-1), pad, constant_values=-math.inf)
-    # Less what staying costs, the frame before the first favours no bin of the first.
-    start = jnp.asarray(np.append(-_log_glide()[:, _REACH], -math.inf), score.dtype)
-    initial = jnp.broadcast_to(start, (*score.shape[:-2], N_BINS + 1))
-    return N_BINS - 1 - core.viterbi(score, transition, initial=initial)
-
-
-@functools.lru_cache(maxsize=1)
-def _log_glide() -> np.ndarray:
-    """Log-probability of moving from bin i to bin i + d - 11, in column d; same upside down."""
-    steps = np.arange(-_REACH, _REACH + 1)
-    target = np.arange(N_BINS)[:, None] + steps
-    weight = np.where((target >= 0) & (target < N_BINS), _REACH + 1 - np.abs(steps), 0)
-    with np.errstate(divide="ignore"):
-        scores = np.log(weight / weight.sum(axis=1, keepdims=True))
-    return np.round(scores * _GRID) / _GRID
+    *batch, frames, _ = activation.shape
+    valid = jnp.ones(frames, bool)
+    start = path_start(tuple(batch), activation.dtype)
+    score, steps = path_steps(start, activation, observation, valid)
+    return path_back(path_end(score), steps)[1]
 
 
 def decode_crepe(
@@ -189,8 +170,7 @@ def decode_crepe(
     if decoder == "weighted_argmax":
         bins = jnp.argmax(activation, axis=-1)
     else:
-        observation = "argmax" if decoder == "viterbi" else "activation"
-        bins = pitch_path(activation, observation=observation)
+        bins = pitch_path(activation, observation=_OBSERVATIONS[decoder])
     return bins_to_hz(activation, bins), jnp.max(activation, axis=-1)
 
 
@@ -208,9 +188,9 @@ def crepe_pitch(
       network: from `Crepe.network`.
       audio: linear amplitude at 16 kHz, of any level.
       hop_length: samples between frames. Static.
-      decoder: as in `decode_crepe`. With "weighted_argmax" activations are not kept: memory is
-        that of one chunk, beside `audio` and the result. A path needs all of them, 1.4 kB for
-        each frame. Static.
+      decoder: as in `decode_crepe`. Memory is that of one chunk, beside `audio` and the result;
+        a path needs 1.4 kB for each of up to 8192 frames, and of longer audio 360 bytes for
+        each frame and the network a second time. Static.
       chunk_frames: as in `crepe_activation`. Static.
 
     Returns:
@@ -234,7 +214,39 @@ def crepe_pitch(
       (81,)
     """
     one_of("decoder", decoder, _DECODERS)
+    chunks = chunks_of(audio, hop_length, chunk_frames)
     if decoder == "weighted_argmax":
-        return map_chunks(network, audio, decode_crepe, hop_length, chunk_frames)
-    activation = map_chunks(network, audio, lambda x: x, hop_length, chunk_frames)
-    return decode_crepe(activation, decoder=decoder)
+        return map_chunks(network, chunks, decode_crepe)
+    if chunks.frames <= _MOST_KEPT:
+        return decode_crepe(map_chunks(network, chunks, lambda x: x), decoder=decoder)
+    return _long_pitch(network, chunks, _OBSERVATIONS[decoder])
+
+
+def _long_pitch(
+    network: CrepeNetwork, chunks: Chunks, observation: Observation
+) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
+    """Pitch and confidence along the path, without the activation of all frames.
+
+    The path is found first, and then every frame is heard again at its bin.
+    """
+    start = path_start((), chunks.pieces.dtype)
+    still, pieces = jax.lax.stop_gradient((network, chunks.pieces))
+
+    def forward(score, inputs):
+        piece, index = inputs
+        score = jnp.where(index == 0, start, score)
+        valid = index * chunks.per_piece + np.arange(chunks.per_piece) < chunks.frames
+        activation = chunk_activation(still, piece, chunks)
+        score, steps = path_steps(score, activation, observation, valid)
+        return score, (steps, path_end(score))
+
+    index = jnp.arange(len(pieces)) % chunks.per_example
+    _, (steps, ends) = jax.lax.scan(forward, start, (pieces, index))
+    examples = len(pieces) // chunks.per_example
+    steps = jax.tree.map(lambda x: x.reshape(examples, -1, *x.shape[2:]), steps)
+    path = path_back(ends.reshape(examples, -1)[:, -1], steps)[1]
+
+    def finish(activation, bins):
+        return bins_to_hz(activation, bins), jnp.max(activation, axis=-1)
+
+    return map_chunks(network, chunks, finish, path.reshape(len(pieces), -1))

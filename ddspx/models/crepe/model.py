@@ -226,35 +226,74 @@ def crepe_activation(
     References:
       The `crepe` package centres its frames the same way.
     """
-    return map_chunks(network, audio, lambda x: x, hop_length, chunk_frames)
+    return map_chunks(network, chunks_of(audio, hop_length, chunk_frames), lambda x: x)
 
 
-def map_chunks(
-    network: CrepeNetwork,
+class Chunks(NamedTuple):
+    """Audio in pieces that hold equally many frames: what is computed at a time.
+
+    Attributes:
+      pieces: those of one example after those of the other.
+      batch: the batch axes of the audio.
+      per_example: pieces of an example.
+      per_piece: frames of a piece; those after the last that is asked for do not count.
+      frames: of an example, that count.
+      hop_length: samples between frames.
+    """
+
+    pieces: Float[Array, "pieces samples"]
+    batch: tuple[int, ...]
+    per_example: int
+    per_piece: int
+    frames: int
+    hop_length: int
+
+
+def chunks_of(
     audio: Float[Array, "*batch samples"],
-    finish: Callable[[Array], Any],
     hop_length: int,
     chunk_frames: int,
-) -> Any:
-    """`finish` of the activation, chunk by chunk, its arrays joined along the frames."""
+    *,
+    first: int = 0,
+    frames: int | None = None,
+) -> Chunks:
+    """The chunks of all frames of audio, or of some from sample `first` on."""
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     *batch, samples = audio.shape
-    frames = core.n_frames(samples, hop_length=hop_length)
+    frames = core.n_frames(samples, hop_length=hop_length) if frames is None else frames
     chunks = -(-frames // positive_int("chunk_frames", chunk_frames))
     count = -(-frames // chunks)
     length = (count - 1) * hop_length + FRAME_LENGTH
-    pieces = sections(audio, FRAME_LENGTH // 2, chunks, length, count * hop_length)
+    pieces = sections(audio, FRAME_LENGTH // 2 - first, chunks, length, count * hop_length)
+    return Chunks(pieces.reshape(-1, length), tuple(batch), chunks, count, frames, hop_length)
+
+
+def chunk_activation(
+    network: CrepeNetwork, piece: Float[Array, " samples"], chunks: Chunks
+) -> Float[Array, "frames bins"]:
+    """The activation of one of the pieces."""
+    framed = sections(piece, 0, chunks.per_piece, FRAME_LENGTH, chunks.hop_length)
+    return frames_activation(network, normalize_frames(framed))
+
+
+def map_chunks(
+    network: CrepeNetwork, chunks: Chunks, finish: Callable[..., Any], *others: Array
+) -> Any:
+    """`finish` of the activation, piece by piece, its arrays joined along the frames.
+
+    `others` have as many rows as there are pieces; `finish` gets those of its piece.
+    """
 
     @jax.checkpoint
-    def run(piece):
-        framed = sections(piece, 0, count, FRAME_LENGTH, hop_length)
-        return finish(frames_activation(network, normalize_frames(framed)))
+    def run(inputs):
+        piece, *beside = inputs
+        return finish(chunk_activation(network, piece, chunks), *beside)
 
-    results = jax.lax.map(run, pieces.reshape(-1, length))
+    results = jax.lax.map(run, (chunks.pieces, *others))
 
     def join(x):
-        whole = x.reshape(-1, chunks * count, *x.shape[2:])[:, :frames]
-        return whole.reshape(*batch, frames, *x.shape[2:])
+        whole = x.reshape(-1, chunks.per_example * chunks.per_piece, *x.shape[2:])
+        return whole[:, : chunks.frames].reshape(*chunks.batch, chunks.frames, *x.shape[2:])
 
     return jax.tree.map(join, results)
