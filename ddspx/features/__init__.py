@@ -13,4 +13,11 @@ from ddspx.features._conditioning import (
     stream_features as stream_features,
 )
 from ddspx.features._encoding import stream_z as stream_z
+from ddspx.features._spectral import (
+    SpectralConfig as SpectralConfig,
+    SpectralKind as SpectralKind,
+    default_n_fft as default_n_fft,
+    spectral_features as spectral_features,
+    stream_spectral_features as stream_spectral_features,
+)
 from ddspx.features._tracking import PitchMethod as PitchMethod, track_pitch as track_pitch
