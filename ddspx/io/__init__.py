@@ -4,6 +4,7 @@ from ddspx.io._audio import (
     AudioError as AudioError,
     AudioWriter as AudioWriter,
     declared_duration_s as declared_duration_s,
+    declared_sample_rate as declared_sample_rate,
     read_audio as read_audio,
     stream_audio as stream_audio,
     write_audio as write_audio,

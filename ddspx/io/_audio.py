@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -147,10 +148,34 @@ def declared_duration_s(path: str | Path) -> float | None:
       ...     io.declared_duration_s(f"{folder}/a.wav"), io.declared_duration_s(folder)
       (0.5, None)
     """
+    info = _declared(path)
+    return None if info is None else info.duration
+
+
+def declared_sample_rate(path: str | Path) -> int | None:
+    """The samples per second that a recording says it has, or None if it says nothing readable.
+
+    Args:
+      path: the recording; it need not be one.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     io.write_audio(f"{folder}/a.wav", np.zeros(4000), sample_rate=8000)
+      ...     io.declared_sample_rate(f"{folder}/a.wav"), io.declared_sample_rate(folder)
+      (8000, None)
+    """
+    info = _declared(path)
+    return None if info is None else info.samplerate
+
+
+def _declared(path: str | Path) -> Any:
+    """What soundfile knows of a file without decoding it, or None."""
     import soundfile
 
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(path)
     # TypeError: as in _decoded.
     except (soundfile.SoundFileError, TypeError):
         return None

@@ -53,9 +53,7 @@ class TrainConfig:
             value = getattr(self, name)
             if name == "max_minutes" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"`{name}` must be a number, got {value!r}.")
-            if not 0 < value < math.inf:
+            if not 0 < _number(name, value) < math.inf:
                 raise ValueError(f"`{name}` must be finite and above 0, got {value}.")
         if self.decay_rate > 1:
             raise ValueError(
@@ -80,3 +78,68 @@ class TrainConfig:
             if name not in _FREE and saved.get(name) != value:
                 return f"`{name}` is {value!r}, there it is {saved.get(name)!r}"
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierTrainConfig(TrainConfig):
+    """The numbers of the training of a classifier, those of `TrainConfig` among them.
+
+    Args:
+      steps: optimiser steps of the whole run, those before a resume counted in.
+      batch_size: examples in a step, over all devices together; every class is as frequent.
+      learning_rate: of Adam at step 0, for all but the front-end; it falls as in `TrainConfig`.
+      decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.
+      decay_steps: steps over which the learning rate falls by `decay_rate`.
+      clip_norm: a gradient longer than this is shortened to it, the front-end's and the other's
+        apart.
+      evaluate_every: steps between two evaluations on the valid split, each followed by a
+        checkpoint.
+      keep_checkpoints: how many checkpoints stay on disk.
+      max_minutes: stop, to be resumed, after so long on the clock; None for never.
+      seed: of the initial weights, the order of the data and whatever is drawn in a step.
+      frontend_rate: learning rate of the front-end, as a factor of the other; 0 keeps its filters
+        where they are.
+      smoothing: probability that the labels spread over all classes, below 1.
+      shift: how far a crop may reach over the ends of its recording, as a part of itself.
+      mixup: alpha of `core.mixup` on the audio; 0 mixes nothing.
+      time_mask: longest stretch of frames that `core.spec_augment` hides, as a part of a crop.
+      frequency_mask: most neighbouring bands that it hides, as a part of all.
+
+    Raises:
+      TypeError: a count is not an int, or another field is not a number.
+      ValueError: a number is out of range.
+    """
+
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    decay_rate: float = 0.5
+    decay_steps: int = 500
+    clip_norm: float = 3.0
+    evaluate_every: int = 100
+    keep_checkpoints: int = 3
+    max_minutes: float | None = None
+    seed: int = 0
+    frontend_rate: float = 1.0
+    smoothing: float = 0.1
+    shift: float = 0.1
+    mixup: float = 0.0
+    time_mask: float = 0.0
+    frequency_mask: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("frontend_rate", "mixup"):
+            value = _number(name, getattr(self, name))
+            if not 0 <= value < math.inf:
+                raise ValueError(f"`{name}` must be finite and at least 0, got {value}.")
+        for name in ("smoothing", "shift", "time_mask", "frequency_mask"):
+            value = _number(name, getattr(self, name))
+            if not 0 <= value < 1:
+                raise ValueError(f"`{name}` must be from 0 to below 1, got {value}.")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+    return value

@@ -1,0 +1,323 @@
+"""Training of a classifier on labelled recordings."""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import NamedSharding
+from rich.console import Console
+
+from ddspx import __version__, core
+from ddspx._typing import Array, Float, Key
+from ddspx.io import (
+    AudioError,
+    BalancedBatches,
+    LabelledAudio,
+    LabelledBatch,
+    Recording,
+    recordings_digest,
+    training_labels,
+)
+from ddspx.models.spectnet import (
+    SpectNet,
+    SpectNetConfig,
+    classification_loss,
+    normalize_level,
+    save_spectnet,
+    vote_mean_probability,
+)
+from ddspx.training._config import ClassifierTrainConfig
+from ddspx.training._decisions import batched_logits
+from ddspx.training._logging import RunLog, reading_bar
+from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._state import TrainState, initial_state
+from ddspx.training._step import Loss, StepReport, adam, train_step
+
+_DEFAULTS = ClassifierTrainConfig()
+
+
+def train_classifier(
+    recordings: Sequence[Recording],
+    output: str | Path,
+    *,
+    model: SpectNetConfig,
+    config: ClassifierTrainConfig | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    report: Callable[[AudioError], object] | None = None,
+    console: Console | None = None,
+) -> TrainResult:
+    """Trains a classifier on labelled recordings and writes it as a model folder.
+
+    The run is that of `train`: its files, how it stops, and how it goes on, bit for bit. Batches
+    are random crops in which every class is as frequent. The weights that are kept are those
+    with the lowest loss on the valid split: the cross entropy of the label, as a mean over the
+    segments of a recording, then over the recordings of a class, then over classes. The test
+    split is never read. Without a valid split the newest weights are kept.
+
+    Args:
+      recordings: as `io.labelled_recordings` gives them.
+      output: the model folder to make.
+      model: the sizes of the model; its labels must be those of the recordings.
+      config: how to train.
+      provenance: what else is known of the data, written beside the weights.
+      report: told of every recording that cannot be read, which is left out; by default the
+        console is.
+      console: where the progress bar and a line per evaluation go; by default the screen.
+
+    Returns:
+      Where the run ended.
+
+    Raises:
+      DatasetError: there is one class, or one of them has nothing to train on.
+      ValueError: the labels differ, a checkpoint is damaged, the settings are not those of the
+        run that `output` belongs to, or the batch does not divide among the devices.
+      FileExistsError: `output` exists and does not belong to a training run.
+      FloatingPointError: the loss or its gradient is no longer finite.
+      ModuleNotFoundError: what training needs is not installed.
+    """
+    config, console = config or ClassifierTrainConfig(), console or Console()
+
+    def begin() -> Task:
+        said = report or (lambda error: console.print(f"skipped: {error}"))
+        with reading_bar(console) as watch:
+            sounds = _sounds(recordings, model, said, watch)
+        splits = [recording.split for recording in sounds.recordings]
+        where = "in memory" if sounds.in_memory else "read from disk for every batch"
+        console.print(
+            f"{len(model.labels)} classes; train {splits.count('train')}, valid "
+            f"{splits.count('valid')} recordings, {_duration(sounds, model)}, {where}"
+        )
+        return _task(sounds, recordings_digest(_heard(recordings)), model, config, provenance or {})
+
+    return run_task(begin, Path(output), config=config, console=console)
+
+
+def _heard(recordings: Sequence[Recording]) -> list[Recording]:
+    return [recording for recording in recordings if recording.split in ("train", "valid")]
+
+
+def _sounds(
+    recordings: Sequence[Recording],
+    model: SpectNetConfig,
+    report: Callable[[AudioError], object],
+    watch: Callable[[int, int], object],
+) -> LabelledAudio:
+    """The sound of the train and valid splits, at the model's rate and level."""
+    labels = training_labels(recordings)
+    if sorted(model.labels) != list(labels):
+        raise ValueError(
+            f"`model` has the labels {', '.join(model.labels)} and the recordings "
+            f"{', '.join(labels)}; they must be the same."
+        )
+    sounds = LabelledAudio(
+        _heard(recordings),
+        sample_rate=model.frontend.sample_rate,
+        report=report,
+        transform=normalize_level if model.normalize_level else None,
+        watch=watch,
+    )
+    training_labels(recordings, usable=sounds.recordings)
+    return sounds
+
+
+def _duration(sounds: LabelledAudio, model: SpectNetConfig) -> str:
+    seconds = sum(sounds.n_samples) / model.frontend.sample_rate
+    return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min"
+
+
+def _task(
+    sounds: LabelledAudio,
+    digest: str,
+    model: SpectNetConfig,
+    config: ClassifierTrainConfig,
+    provenance: Mapping[str, Any],
+) -> Task:
+    """The run of a classifier."""
+    every, each = placements(config.batch_size)
+    programs = _programs(model, _compiled_in(config), every)
+    labels = [model.labels.index(recording.label) for recording in sounds.recordings]
+    split = {
+        name: [i for i, r in enumerate(sounds.recordings) if r.split == name]
+        for name in ("train", "valid")
+    }
+    batches = BalancedBatches(
+        sounds.chosen(split["train"]),
+        [labels[i] for i in split["train"]],
+        batch_size=config.batch_size,
+        crop_length=model.segment_length,
+        shift=config.shift,
+        seed=config.seed,
+    )
+    valid = sounds.chosen(split["valid"]), np.array([labels[i] for i in split["valid"]])
+    network = SpectNet(model, rngs=nnx.Rngs(config.seed))
+    params, *rest = map(nnx.to_pure_dict, nnx.state(network, nnx.Param, nnx.BatchStat, ...))
+    return Task(
+        model=model.to_json(),
+        data=digest,
+        batches=batches,
+        state=initial_state(params, programs.optimizer, seed=config.seed, rest=tuple(rest)),
+        step=programs.step,
+        measure=partial(_measure, programs, model, config, each, *valid) if len(valid[0]) else None,
+        save=partial(_save, programs, _provenance(sounds, config) | dict(provenance)),
+    )
+
+
+def _measure(
+    programs: "_Programs",
+    model: SpectNetConfig,
+    config: ClassifierTrainConfig,
+    each: NamedSharding,
+    sounds: Sequence[np.ndarray],
+    labels: np.ndarray,
+    state: TrainState,
+    log: RunLog,
+) -> Measured:
+    """Loss and accuracy on the valid split, every class with the same weight."""
+
+    def logits(audio: np.ndarray) -> Array:
+        return programs.logits(state.params, state.rest, jax.device_put(audio, each))
+
+    losses, hits = [], []
+    recordings = batched_logits(logits, sounds, model, config.batch_size)
+    for label, scores in zip(labels, recordings, strict=True):
+        scores = scores.astype(np.float64)
+        losses.append(np.mean(np.logaddexp.reduce(scores, axis=-1) - scores[:, label]))
+        # What is not finite is not voted on; the loss tells.
+        hits.append(np.isfinite(scores).all() and vote_mean_probability(scores).index == label)
+    classes = [labels == label for label in np.unique(labels)]
+    loss, accuracy = (
+        float(np.mean([np.mean(np.asarray(values, float)[which]) for which in classes]))
+        for values in (losses, hits)
+    )
+    return Measured(loss, {"accuracy": accuracy})
+
+
+def _save(
+    programs: "_Programs",
+    provenance: Mapping[str, Any],
+    folder: Path,
+    state: TrainState,
+    selected: dict[str, Any],
+) -> None:
+    network = nnx.merge(programs.graphdef, state.params, *state.rest)
+    save_spectnet(folder, network, provenance={**provenance, "selected": selected})
+
+
+class _Programs(NamedTuple):
+    """What is compiled for a run."""
+
+    graphdef: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    step: Callable[[TrainState, LabelledBatch], tuple[TrainState, StepReport]]
+    logits: Callable[[Any, Any, Array], Array]
+
+
+def _compiled_in(config: ClassifierTrainConfig) -> ClassifierTrainConfig:
+    """The config without what no program depends on, so that one serves all lengths of a run."""
+    names = "steps", "batch_size", "evaluate_every", "keep_checkpoints", "max_minutes", "seed"
+    return dataclasses.replace(config, **{name: getattr(_DEFAULTS, name) for name in names})
+
+
+@lru_cache(maxsize=2)
+def _programs(
+    model: SpectNetConfig, config: ClassifierTrainConfig, placement: NamedSharding
+) -> _Programs:
+    """Kept between calls, so that going on with a run in one process does not compile again."""
+    shape = nnx.eval_shape(lambda: SpectNet(model, rngs=nnx.Rngs(0)))
+    graphdef, *_ = nnx.split(shape, nnx.Param, nnx.BatchStat, ...)
+    optimizer = _optimizer(config)
+
+    @jax.jit
+    def logits(params: Any, rest: Any, audio: Array) -> Array:
+        return nnx.merge(graphdef, params, *rest)(audio)
+
+    loss = classifier_loss(graphdef, config)
+    return _Programs(graphdef, optimizer, train_step(loss, optimizer, placement=placement), logits)
+
+
+def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Loss:
+    """Mean cross entropy of a batch of crops, with what `config` does to them.
+
+    Args:
+      graphdef: of a `SpectNet`, from ``nnx.split(model, nnx.Param, nnx.BatchStat, ...)``.
+      config: smoothing, mixup and masks.
+
+    Returns:
+      The loss as a function of (params, (statistics, others), key, batch).
+    """
+
+    def loss(
+        params: Any, rest: tuple[Any, Any], key: Key, batch: LabelledBatch
+    ) -> tuple[Float[Array, ""], tuple[Any, Any]]:
+        model, (_, others) = nnx.merge(graphdef, params, *rest), rest
+        audio = jnp.asarray(batch.audio)
+        labels = jax.nn.one_hot(batch.label, model.config.n_classes, dtype=audio.dtype)
+        mixup_key, key = jax.random.split(key)
+        if config.mixup:
+            audio, labels = core.mixup(mixup_key, audio, labels, alpha=config.mixup)
+        logits, statistics = model.training_logits(key, audio, augment=_masks(model.config, config))
+        value = classification_loss(logits, labels, smoothing=config.smoothing)
+        return value, (nnx.to_pure_dict(statistics), others)
+
+    return loss
+
+
+def _masks(
+    model: SpectNetConfig, config: ClassifierTrainConfig
+) -> Callable[[Key, Array], Array] | None:
+    """One mask in time and one in frequency, if they are asked for."""
+    if not config.time_mask and not config.frequency_mask:
+        return None
+    return partial(
+        core.spec_augment,
+        n_time_masks=1,
+        time_width=round(config.time_mask * model.segment_frames),
+        n_frequency_masks=1,
+        frequency_width=round(config.frequency_mask * model.frontend.n_features),
+        mask_value="mean",
+    )
+
+
+def _optimizer(config: ClassifierTrainConfig) -> optax.GradientTransformation:
+    """Adam for the front-end and another for the rest, so that their rates are apart."""
+
+    def rate(factor: float) -> optax.GradientTransformation:
+        return adam(
+            learning_rate=factor * config.learning_rate,
+            decay_rate=config.decay_rate,
+            decay_steps=config.decay_steps,
+            clip_norm=config.clip_norm,
+        )
+
+    parts: dict[Hashable, optax.GradientTransformation]
+    parts = {"frontend": rate(config.frontend_rate), "classifier": rate(1.0)}
+
+    def owners(params: dict[str, Any]) -> dict[str, Any]:
+        return {name: jax.tree.map(partial(_first, name), part) for name, part in params.items()}
+
+    return optax.multi_transform(parts, owners)
+
+
+def _first(first: str, _: object) -> str:
+    return first
+
+
+def _provenance(sounds: LabelledAudio, config: ClassifierTrainConfig) -> dict[str, Any]:
+    """Where a model comes from; by the digests it is known later what it has heard."""
+    heard = {
+        split: [r.sha256 for r in sounds.recordings if r.split == split]
+        for split in ("train", "valid")
+    }
+    return {
+        "ddspx": __version__,
+        "jax": jax.__version__,
+        "data": {"sha256": heard},
+        "training": config.to_json(),
+    }
