@@ -14,6 +14,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._typing import Float
+from ddspx.core._units import ERB_HZ, ERB_SLOPE
 from ddspx.metrics import VOICED
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _RANGE_DB = 80.0
 _QUIETEST_TOP_DB = -30.0
 # A logarithmic axis, on which a voice's pitch is not squeezed into the lowest tenth.
 _LOWEST_HZ = 40.0
+# How far below the highest peak of a bank its filters are drawn.
+_BANK_RANGE_DB = 40.0
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
@@ -145,6 +148,81 @@ def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
         axis.legend()
     axes[-1].set_xlabel("step")
     return figure
+
+
+class Bank(NamedTuple):
+    """What there is to draw of a bank of filters.
+
+    Attributes:
+      title: written above it.
+      power: what each filter passes of the power at the bins from 0 Hz to Nyquist.
+      centers_hz: its centres, in Hz.
+    """
+
+    title: str
+    power: Float[np.ndarray, "bands bins"]
+    centers_hz: Float[np.ndarray, " bands"]
+
+
+def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
+    """Draws banks of filters one above the other, and how far filters moved from the first.
+
+    Args:
+      banks: one or more, of as many filters; before and after training, say, as
+        ``Bank("before", np.asarray(frontend.power_response(n_fft=4096)),
+        np.asarray(frontend.centers_hz()))``.
+      sample_rate: samples per second of all.
+
+    Returns:
+      A matplotlib figure: the responses in dB and, of several banks, the movement of each centre
+      in ERB at the frequency where it was.
+
+    Raises:
+      ModuleNotFoundError: matplotlib is not installed.
+      ValueError: there is no bank, or they differ in their number of filters.
+    """
+    if not banks:
+        raise ValueError("`banks` must hold at least one bank, got none.")
+    if len(sizes := sorted({len(bank.centers_hz) for bank in banks})) > 1:
+        raise ValueError(f"`banks` must have as many filters each, got {sizes}.")
+    n_rows = len(banks) + (len(banks) > 1)
+    figure = _figure(width=9.0, height=2.4 * n_rows)
+    axes = figure.subplots(n_rows, 1, squeeze=False, sharex=True)[:, 0]
+    for above, bank in zip(axes, banks, strict=False):
+        _draw_bank(above, bank, sample_rate)
+    if len(banks) > 1:
+        before_hz = np.asarray(banks[0].centers_hz, np.float64)
+        for bank in banks[1:]:
+            ratio = (ERB_HZ + ERB_SLOPE * bank.centers_hz) / (ERB_HZ + ERB_SLOPE * before_hz)
+            axes[-1].plot(before_hz, np.log(ratio) / ERB_SLOPE, ".-", lw=0.6, label=bank.title)
+        axes[-1].axhline(0, color="gray", linewidth=0.5)
+        axes[-1].set_ylabel("moved by (ERB)")
+        axes[-1].legend()
+    axes[-1].set_xlabel("frequency (Hz)")
+    return figure
+
+
+def _draw_bank(axes: "Axes", bank: Bank, sample_rate: int) -> None:
+    """Each filter in dB, in colours that rise with the frequency."""
+    from matplotlib import colormaps
+
+    level_db = 10 * np.log10(np.maximum(np.asarray(bank.power, np.float64), 1e-30))
+    bins_hz = np.linspace(0, sample_rate / 2, level_db.shape[-1])
+    order = np.argsort(bank.centers_hz)
+    for color, i in zip(
+        colormaps["turbo"](np.linspace(0.05, 0.95, len(order))), order, strict=True
+    ):
+        # 0 Hz has no place on a logarithmic axis.
+        axes.plot(bins_hz[1:], level_db[i, 1:], color=color, linewidth=0.8)
+    top_db = level_db.max()
+    axes.set_ylim(top_db - _BANK_RANGE_DB, top_db + 3)
+    axes.set_xscale("log")
+    axes.set_xlim(max(bins_hz[1], sample_rate / 400), sample_rate / 2)
+    ticks_hz = [hz for hz in _TICKS_HZ if hz <= sample_rate / 2]
+    axes.set_xticks(ticks_hz, [str(hz) for hz in ticks_hz])
+    axes.minorticks_off()
+    axes.set_ylabel("dB")
+    axes.set_title(bank.title, parse_math=False)
 
 
 def require_matplotlib() -> None:

@@ -1,5 +1,6 @@
 """Pictures show what they are given."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import sine
@@ -152,3 +153,32 @@ def test_a_missing_matplotlib_is_explained(monkeypatch):
     monkeypatch.setattr(plot, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'ddspx\[plot\]'"):
         plot.plot_sounds([sound(440)], **RATES)
+
+
+def bank(title, centers_hz):
+    bins_hz = jnp.linspace(0, 4000, 2049)
+    centers_hz = jnp.asarray(centers_hz)
+    power = core.gabor_response(bins_hz, centers_hz, core.hz_to_erb(centers_hz)) ** 2
+    return plot.Bank(title, np.asarray(power), np.asarray(centers_hz))
+
+
+def test_filterbanks_show_their_peaks_and_how_far_they_moved():
+    before = bank("before", [300.0, 1000.0, 2500.0])
+    after = bank("after", [300.0, 1000.0 + 0.01 * (24.7 + 108.0), 2500.0])
+    figure = plot.plot_filterbanks([before, after], sample_rate=8000)
+    first, second, below = figure.axes
+    peaks_hz = [line.get_xdata()[line.get_ydata().argmax()] for line in first.get_lines()]
+    np.testing.assert_allclose(peaks_hz, before.centers_hz, atol=2)
+    assert [axes.get_title() for axes in (first, second)] == ["before", "after"]
+    moved = below.get_lines()[0]
+    np.testing.assert_allclose(moved.get_xdata(), before.centers_hz)
+    np.testing.assert_allclose(moved.get_ydata(), [0, 0.01, 0], atol=1e-4)
+    assert len(plot.plot_filterbanks([before], sample_rate=8000).axes) == 1
+
+
+def test_filterbanks_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match="`banks` must hold at least one bank"):
+        plot.plot_filterbanks([], sample_rate=8000)
+    banks = [bank("a", [300.0]), bank("b", [300.0, 900.0])]
+    with pytest.raises(ValueError, match=r"as many filters each, got \[1, 2\]"):
+        plot.plot_filterbanks(banks, sample_rate=8000)
