@@ -4,6 +4,16 @@ from ddspx.metrics._audio import (
     loudness_l1_db as loudness_l1_db,
     spectral_distance as spectral_distance,
 )
+from ddspx.metrics._classification import (
+    ClassificationScores as ClassificationScores,
+    ClassScores as ClassScores,
+    GroupScores as GroupScores,
+    Interval as Interval,
+    classification_scores as classification_scores,
+    confusion_matrix as confusion_matrix,
+    group_scores as group_scores,
+    wilson_interval as wilson_interval,
+)
 from ddspx.metrics._pitch import (
     VOICED as VOICED,
     f0_l1_semitones as f0_l1_semitones,

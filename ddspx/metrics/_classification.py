@@ -1,0 +1,402 @@
+"""How often a classifier is right, and how sure that is."""
+
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddspx._checks import positive_int
+
+_Z = NormalDist().inv_cdf(0.975)
+_RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """A measured share, and the 95 % interval of the true one; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ClassScores(NamedTuple):
+    """How well one class is told from the others.
+
+    Attributes:
+      n_examples: how many there are of it.
+      sensitivity: share of its examples that are called so (recall).
+      specificity: share of the others that are not.
+      precision: share of what is called so that is.
+      f1: harmonic mean of sensitivity and precision.
+    """
+
+    n_examples: int
+    sensitivity: Interval
+    specificity: Interval
+    precision: Interval
+    f1: Interval
+
+
+class ClassificationScores(NamedTuple):
+    """How well a classifier does on a set of examples.
+
+    Attributes:
+      n_examples: how many.
+      accuracy: share that is right.
+      macro_f1: mean F1 of the classes that have examples, as all macro means.
+      macc: mean of macro sensitivity and macro specificity; of two classes, the mean of
+        sensitivity and specificity.
+      sensitivity: of the positive class, or the macro mean where none is named.
+      specificity: likewise.
+      precision: likewise.
+      classes: of each class.
+      confusion: examples by true class (rows) and by what they are called (columns).
+    """
+
+    n_examples: int
+    accuracy: Interval
+    macro_f1: Interval
+    macc: Interval
+    sensitivity: Interval
+    specificity: Interval
+    precision: Interval
+    classes: tuple[ClassScores, ...]
+    confusion: NDArray[np.integer]
+
+
+class GroupScores(NamedTuple):
+    """The scores of the examples of one group."""
+
+    group: str
+    scores: ClassificationScores
+
+
+def confusion_matrix(
+    targets: NDArray[np.integer], predictions: NDArray[np.integer], *, n_classes: int
+) -> NDArray[np.integer]:
+    """How many examples of each class are called what.
+
+    Args:
+      targets: the true class of each example, from 0.
+      predictions: what each is called.
+      n_classes: how many classes there are.
+
+    Returns:
+      Counts, (true class, called).
+
+    Raises:
+      ValueError: the lengths differ, or a class is not from 0 to below `n_classes`.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> metrics.confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), n_classes=2).tolist()
+      [[1, 1], [0, 1]]
+    """
+    positive_int("n_classes", n_classes)
+    targets, predictions = _labels(targets=targets, predictions=predictions, n_classes=n_classes)
+    cells = np.bincount(n_classes * targets + predictions, minlength=n_classes**2)
+    return cells.reshape(n_classes, n_classes)
+
+
+def wilson_interval(n_right: int, n_examples: int) -> Interval:
+    r"""The 95 % interval of a share that was counted.
+
+    .. math:: \frac{k + z^2 / 2 \pm z \sqrt{k (n - k) / n + z^2 / 4}}{n + z^2},
+        \qquad z = 1.96
+
+    Args:
+      n_right: k, of
+      n_examples: n independent examples.
+
+    Returns:
+      The share k / n and its interval, which is never empty, not even at 0 and 1; NaN where
+      there is no example.
+
+    Example:
+      >>> from ddspx import metrics
+      >>> [round(x, 3) for x in metrics.wilson_interval(9, 10)]
+      [0.9, 0.596, 0.982]
+
+    References:
+      Wilson, `Probable inference <https://doi.org/10.1080/01621459.1927.10502953>`_, 1927.
+    """
+    k, n = float(n_right), float(n_examples)
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    middle = (k + _Z**2 / 2) / (n + _Z**2)
+    half = _Z * np.sqrt(k * (n - k) / n + _Z**2 / 4) / (n + _Z**2)
+    # At 0 and 1 an end is the value itself, but for rounding.
+    return Interval(k / n, float(min(k / n, middle - half)), float(max(k / n, middle + half)))
+
+
+def classification_scores(
+    targets: NDArray[np.integer],
+    predictions: NDArray[np.integer],
+    *,
+    n_classes: int,
+    groups: Sequence[str] | None = None,
+    positive: int | None = None,
+    seed: int = 0,
+) -> ClassificationScores:
+    """All scores of a set of examples, with 95 % intervals.
+
+    A share of counted examples has Wilson's interval. The others (F1, macro means, MACC) have
+    that of the shares of each true class drawn from what their counts leave possible (a Dirichlet
+    distribution with one more example, spread over all classes). Both take examples for
+    independent. Where several share a group (a speaker, a patient, a recording), they are not:
+    groups are then drawn with replacement as well, and of the two intervals the outer ends
+    count. What this cannot know is how groups differ that are not there.
+
+    Args:
+      targets: the true class of each example, from 0.
+      predictions: what each is called.
+      n_classes: how many classes there are.
+      groups: the group of each example; by default each is one of its own. With one group in
+        all there is no interval: how groups differ cannot be seen, and its ends are NaN.
+      positive: the class, of two or more, that overall sensitivity, specificity and precision
+        are those of; None for the mean over the classes that have examples.
+      seed: of what is drawn.
+
+    Returns:
+      The scores. What is not defined is NaN: sensitivity without examples, specificity without
+      others. Precision of a class that has examples and is never called is 0.
+
+    Raises:
+      ValueError: the lengths differ, there is no example, or a class is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> targets, predictions = np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])
+      >>> scores = metrics.classification_scores(targets, predictions, n_classes=2, positive=1)
+      >>> round(scores.sensitivity.value, 2), round(scores.macc.value, 2)
+      (0.67, 0.83)
+
+    References:
+      Efron and Tibshirani, An Introduction to the Bootstrap, 1993. SpectNet's repository adds
+      1e-7 to the denominators; its MACC of two classes is the one here.
+    """
+    positive_int("n_classes", n_classes)
+    targets, predictions = _labels(targets=targets, predictions=predictions, n_classes=n_classes)
+    if not targets.size:
+        raise ValueError("`targets` must hold at least one example, got none.")
+    if positive is not None and not 0 <= positive < n_classes:
+        raise ValueError(f"`positive` must be from 0 to {n_classes - 1}, got {positive}.")
+    confusion = confusion_matrix(targets, predictions, n_classes=n_classes)
+    rng = np.random.default_rng(seed)
+    values = _measure(confusion[None], positive)
+    draws = [_measure(_possible(rng, confusion), positive)]
+    is_one_group = False
+    if groups is not None:
+        matrices = _group_matrices(targets, predictions, groups, n_classes)
+        is_one_group = len(matrices) == 1
+        draws.append(_measure(_resampled(rng, matrices), positive))
+    shares = _counted(confusion, positive)
+
+    def interval(name: str, index: int | None = None) -> Interval:
+        value = float(_at(values, name, index)[0])
+        if is_one_group:
+            return Interval(value, np.nan, np.nan)
+        wilson = shares.get((name, index))
+        ranges = [] if wilson is None else [wilson]
+        # Of the draws from independent examples only where there is no formula.
+        for drawn in draws[0 if wilson is None else 1 :]:
+            ranges.append(_percentiles(value, _at(drawn, name, index)))
+        lows, highs = [r.low for r in ranges], [r.high for r in ranges]
+        return Interval(value, min(lows), max(highs))
+
+    names = ("sensitivity", "specificity", "precision", "f1")
+    classes = tuple(
+        ClassScores(int(count), *(interval(f"class_{name}", index) for name in names))
+        for index, count in enumerate(confusion.sum(1))
+    )
+    overall = ("accuracy", "macro_f1", "macc", "sensitivity", "specificity", "precision")
+    return ClassificationScores(
+        targets.size, *(interval(name) for name in overall), classes=classes, confusion=confusion
+    )
+
+
+def group_scores(
+    targets: NDArray[np.integer],
+    predictions: NDArray[np.integer],
+    groups: Sequence[str],
+    *,
+    n_classes: int,
+    positive: int | None = None,
+    seed: int = 0,
+) -> tuple[GroupScores, ...]:
+    """The scores of each group by itself, its examples taken for independent.
+
+    Args:
+      targets: the true class of each example, from 0.
+      predictions: what each is called.
+      groups: the group of each example.
+      n_classes: how many classes there are.
+      positive: as in :func:`classification_scores`.
+      seed: likewise.
+
+    Returns:
+      The groups by name, each with its scores.
+
+    Raises:
+      ValueError: as :func:`classification_scores`.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics
+      >>> targets, predictions = np.array([0, 1, 1]), np.array([0, 1, 0])
+      >>> found = metrics.group_scores(targets, predictions, ["ann", "bob", "bob"], n_classes=2)
+      >>> [(group, scores.accuracy.value) for group, scores in found]
+      [('ann', 1.0), ('bob', 0.5)]
+    """
+    targets, predictions = _labels(targets=targets, predictions=predictions, n_classes=n_classes)
+    names = _group_names(groups, targets.size)
+    found = []
+    for name in np.unique(names):
+        members = names == name
+        scores = classification_scores(
+            targets[members],
+            predictions[members],
+            n_classes=n_classes,
+            positive=positive,
+            seed=seed,
+        )
+        found.append(GroupScores(str(name), scores))
+    return tuple(found)
+
+
+class _Measures(NamedTuple):
+    """Scores of any number of confusion matrices at once."""
+
+    accuracy: np.ndarray
+    macro_f1: np.ndarray
+    macc: np.ndarray
+    sensitivity: np.ndarray
+    specificity: np.ndarray
+    precision: np.ndarray
+    class_sensitivity: np.ndarray
+    class_specificity: np.ndarray
+    class_precision: np.ndarray
+    class_f1: np.ndarray
+
+
+def _measure(confusion: np.ndarray, positive: int | None) -> _Measures:
+    """The scores of matrices (..., true class, called)."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, called = confusion.sum(-1), confusion.sum(-2)
+    total = true.sum(-1, keepdims=True)
+    sensitivity = _ratio(right, true)
+    specificity = _ratio(total - true - called + right, total - true)
+    precision = np.where((called == 0) & (true > 0), 0.0, _ratio(right, called))
+    f1 = _ratio(2 * right, true + called)
+
+    def macro(values: np.ndarray) -> np.ndarray:
+        counts = (true > 0) & ~np.isnan(values)
+        return _ratio(np.where(counts, values, 0.0).sum(-1), counts.sum(-1))
+
+    macros = [macro(values) for values in (sensitivity, specificity, precision)]
+    overall = macros
+    if positive is not None:
+        overall = [values[..., positive] for values in (sensitivity, specificity, precision)]
+    return _Measures(
+        _ratio(right.sum(-1), total[..., 0]),
+        macro(f1),
+        (macros[0] + macros[1]) / 2,
+        overall[0],
+        overall[1],
+        overall[2],
+        *(sensitivity, specificity, precision, f1),
+    )
+
+
+def _counted(confusion: np.ndarray, positive: int | None) -> dict[tuple[str, int | None], Interval]:
+    """Wilson's intervals of what is a share of examples, by name and class."""
+    right, true, called = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
+    total = int(confusion.sum())
+    found: dict[tuple[str, int | None], Interval] = {
+        ("accuracy", None): wilson_interval(int(right.sum()), total)
+    }
+    for i, (k, n, m) in enumerate(zip(right.tolist(), true.tolist(), called.tolist(), strict=True)):
+        shares = {"sensitivity": (k, n), "specificity": (total - n - m + k, total - n)}
+        # Never called is as wrong as can be, and no share of anything.
+        if m:
+            shares["precision"] = (k, m)
+        for name, (n_right, n_examples) in shares.items():
+            found[f"class_{name}", i] = wilson_interval(n_right, n_examples)
+            if i == positive:
+                found[name, None] = found[f"class_{name}", i]
+    return found
+
+
+def _possible(rng: np.random.Generator, confusion: np.ndarray) -> np.ndarray:
+    """Matrices with the rows that the counted ones leave possible, of the same sums."""
+    n_classes = len(confusion)
+    drawn = rng.gamma(confusion + 1 / n_classes, size=(_RESAMPLES, *confusion.shape))
+    return confusion.sum(1, keepdims=True) * drawn / drawn.sum(-1, keepdims=True)
+
+
+def _resampled(rng: np.random.Generator, matrices: np.ndarray) -> np.ndarray:
+    """Sums of the matrices of groups that are drawn with replacement."""
+    n_groups = len(matrices)
+    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
+    return np.tensordot(times, matrices, axes=1)
+
+
+def _group_matrices(targets, predictions, groups, n_classes: int) -> np.ndarray:
+    _, index = np.unique(_group_names(groups, targets.size), return_inverse=True)
+    matrices = np.zeros((index.max() + 1, n_classes, n_classes), np.int64)
+    np.add.at(matrices, (index, targets, predictions), 1)
+    return matrices
+
+
+def _percentiles(value: float, draws: np.ndarray) -> Interval:
+    draws = draws[~np.isnan(draws)]
+    if np.isnan(value) or not draws.size:
+        return Interval(value, np.nan, np.nan)
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return Interval(value, float(min(low, value)), float(max(high, value)))
+
+
+def _at(measures: _Measures, name: str, index: int | None) -> np.ndarray:
+    values = getattr(measures, name)
+    return values if index is None else values[..., index]
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """A share; NaN of nothing."""
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def _labels(*, targets, predictions, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays, after everything that can be wrong with them."""
+    out = []
+    for name, labels in (("targets", targets), ("predictions", predictions)):
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or (labels.size and not np.issubdtype(labels.dtype, np.integer)):
+            raise ValueError(
+                f"`{name}` must be one integer for each example, got {labels.dtype} of shape "
+                f"{labels.shape}; take the argmax of logits first."
+            )
+        if labels.size and not 0 <= labels.min() <= labels.max() < n_classes:
+            raise ValueError(
+                f"`{name}` must be from 0 to {n_classes - 1}, got {labels.min()} to {labels.max()}."
+            )
+        out.append(labels.astype(np.int64))
+    if len(out[0]) != len(out[1]):
+        raise ValueError(
+            "`targets` and `predictions` must have the same length, got "
+            f"{len(out[0])} and {len(out[1])}."
+        )
+    return out[0], out[1]
+
+
+def _group_names(groups: Sequence[str], n_examples: int) -> np.ndarray:
+    names = np.asarray([str(group) for group in groups])
+    if len(names) != n_examples:
+        raise ValueError(
+            f"`groups` must name the group of each of the {n_examples} examples, got {len(names)}."
+        )
+    return names
