@@ -54,6 +54,24 @@ class _Model(NamedTuple):
     log_stay: float
 
 
+class PyinTracker(NamedTuple):
+    """All that is static in :func:`pyin`, but the length of the sound.
+
+    Attributes:
+      frame_length: samples of a frame.
+      hop_length: between frames.
+      centres_hz: of the pitch bins.
+      observe: probability of each pitch bin, and of any, in frames.
+      model: how pitch moves.
+    """
+
+    frame_length: int
+    hop_length: int
+    centres_hz: np.ndarray
+    observe: Callable[[Array], tuple[Array, Array]]
+    model: _Model
+
+
 class _Plan(NamedTuple):
     """Into how many equal parts the frames are cut, so that memory does not grow with them.
 
@@ -146,6 +164,49 @@ def pyin(
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    tracker = pyin_tracker(
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        fmin=fmin,
+        fmax=fmax,
+        frame_length=frame_length,
+        bins_per_octave=bins_per_octave,
+        mean_threshold=mean_threshold,
+        no_trough_probability=no_trough_probability,
+        switch_probability=switch_probability,
+        max_octaves_per_s=max_octaves_per_s,
+    )
+    plan = _plan(n_frames(audio.shape[-1], hop_length=hop_length))
+    track = partial(_track, plan=plan, tracker=tracker)
+    path, voiced_probability = jnp.vectorize(track, signature="(n)->(t),(t)")(audio)
+    return pyin_track(tracker, path, voiced_probability)
+
+
+def pyin_track(
+    tracker: PyinTracker,
+    path: Int[Array, "*batch frames"],
+    voiced_probability: Float[Array, "*batch frames"],
+) -> PitchTrack:
+    """What a path of states says."""
+    n_bins = tracker.centres_hz.size
+    centres = jnp.asarray(tracker.centres_hz, voiced_probability.dtype)
+    return PitchTrack(centres[path % n_bins], path < n_bins, voiced_probability)
+
+
+def pyin_tracker(
+    *,
+    sample_rate: int,
+    hop_length: int,
+    fmin: float,
+    fmax: float,
+    frame_length: int = 2048,
+    bins_per_octave: int = 120,
+    mean_threshold: float = 0.1,
+    no_trough_probability: float = 0.01,
+    switch_probability: float = 0.01,
+    max_octaves_per_s: float = 35.92,
+) -> PyinTracker:
+    """What :func:`pyin` makes of its arguments, whose errors it raises."""
     lags = lag_range(sample_rate, fmin, fmax, frame_length)
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     for name, value in (
@@ -166,13 +227,8 @@ def pyin(
         bins_of_hz=(bins_per_octave, fmin, n_bins),
         prior=(_threshold_prior(mean_threshold), no_trough_probability),
     )
-    plan = _plan(n_frames(audio.shape[-1], hop_length=hop_length))
-    track = partial(
-        _track, plan=plan, sizes=(frame_length, hop_length), observe=observe, model=model
-    )
-    path, voiced_probability = jnp.vectorize(track, signature="(n)->(t),(t)")(audio)
-    centres = jnp.asarray(fmin * 2 ** (np.arange(n_bins) / bins_per_octave), audio.dtype)
-    return PitchTrack(centres[path % n_bins], path < n_bins, voiced_probability)
+    centres_hz = fmin * 2 ** (np.arange(n_bins) / bins_per_octave)
+    return PyinTracker(frame_length, hop_length, centres_hz, observe, model)
 
 
 def _threshold_prior(mean: float) -> np.ndarray:
@@ -259,59 +315,109 @@ def _trough_probability(
 
 
 def _track(
-    audio: Float[Array, " samples"],
-    plan: _Plan,
-    sizes: tuple[int, int],
-    observe: Callable,
-    model: _Model,
+    audio: Float[Array, " samples"], plan: _Plan, tracker: PyinTracker
 ) -> tuple[Int[Array, " frames"], Float[Array, " frames"]]:
     """Path and voiced probability of one recording.
 
     Forward through the blocks only the scores at their starts are kept; those within are found
     again on the way back, but for the only block of a short recording.
     """
-    frame_length, hop_length = sizes
-    n_bins = model.log_norm.size
     per_block = plan.chunk * plan.chunks
-    end = (plan.blocks * per_block - 1) * hop_length + frame_length
-    before = frame_length // 2
+    length = block_length(tracker, per_block)
+    hop = per_block * tracker.hop_length
+    before, end = tracker.frame_length // 2, (plan.blocks - 1) * hop + length
     audio = jnp.pad(audio[: end - before], (before, max(0, end - before - audio.size)))
 
-    def log_observation(block):
-        def chunk(index):
-            start = (block * plan.chunks + index) * plan.chunk * hop_length
-            length = (plan.chunk - 1) * hop_length + frame_length
-            piece = lax.dynamic_slice(audio, (start,), (length,))
-            return observe(sections(piece, 0, plan.chunk, frame_length, hop_length))
-
-        pitch, voiced = lax.map(chunk, jnp.arange(plan.chunks))
-        pitch, voiced = pitch.reshape(per_block, n_bins), voiced.reshape(per_block)
-        return _log(pitch), _log((1 - voiced) / n_bins), voiced
-
-    def steps_of(block):
-        pitch, unvoiced, voiced = log_observation(block)
-        index = block * per_block + jnp.arange(per_block)
-        return (pitch, unvoiced, index == 0, index < plan.frames), voiced
+    def piece(block):
+        return lax.dynamic_slice(audio, (block * hop,), (length,))
 
     def forward(score, block):
-        steps, _ = steps_of(block)
-        return lax.scan(partial(_forward, model), score, steps)[0], score
+        first = block * per_block
+        return block_scores(tracker, plan.chunks, piece(block), score, first, plan.frames), score
 
     def backward(state, inputs):
         start, block = inputs
-        steps, voiced = steps_of(block)
-        last, scores = lax.scan(partial(_forward, model), start, steps)
-        state = jnp.where(state < 0, jnp.argmax(last).astype(jnp.int32), state)
-        state, path = lax.scan(partial(_backward, model), state, (scores, steps[-1]), reverse=True)
-        return state, (path, voiced)
+        first = block * per_block
+        return block_path(tracker, plan.chunks, piece(block), start, state, first, plan.frames)
 
-    blocks, start = jnp.arange(plan.blocks), jnp.zeros((2, n_bins), audio.dtype)
+    blocks, start = jnp.arange(plan.blocks), first_scores(tracker, audio.dtype)
     if plan.blocks > 1:
         _, starts = lax.scan(forward, start, blocks)
     else:
         starts = start[None]
     _, (path, voiced) = lax.scan(backward, jnp.int32(-1), (starts, blocks), reverse=True)
     return path.reshape(-1)[: plan.frames], voiced.reshape(-1)[: plan.frames]
+
+
+def block_length(tracker: PyinTracker, frames: int) -> int:
+    """Samples that a block of so many frames reaches over."""
+    return (frames - 1) * tracker.hop_length + tracker.frame_length
+
+
+def first_scores(tracker: PyinTracker, dtype: jnp.dtype) -> Float[Array, "2 bins"]:
+    """The scores before the first frame, which do not count."""
+    return jnp.zeros((2, tracker.centres_hz.size), dtype)
+
+
+def block_scores(
+    tracker: PyinTracker,
+    chunks: int,
+    piece: Float[Array, " samples"],
+    start: Float[Array, "2 bins"],
+    first: Int[Array, ""] | int,
+    frames: Int[Array, ""] | int,
+) -> Float[Array, "2 bins"]:
+    """The scores after a block.
+
+    Args:
+      tracker: from `pyin_tracker`.
+      chunks: how many equal parts are observed one by one.
+      piece: samples, of half a frame before the block's first frame and after its last, too.
+      start: scores before it.
+      first: number of its first frame.
+      frames: how many of all frames count.
+    """
+    steps, _ = _block_steps(tracker, chunks, piece, first, frames)
+    return lax.scan(partial(_forward, tracker.model), start, steps)[0]
+
+
+def block_path(
+    tracker: PyinTracker,
+    chunks: int,
+    piece: Float[Array, " samples"],
+    start: Float[Array, "2 bins"],
+    state: Int[Array, ""],
+    first: Int[Array, ""] | int,
+    frames: Int[Array, ""] | int,
+) -> tuple[Int[Array, ""], tuple[Int[Array, " frames"], Float[Array, " frames"]]]:
+    """The state before a block; the path through it, and voiced probabilities.
+
+    The arguments are those of `block_scores`, and `state` the one that the path ends in; -1 is
+    the best.
+    """
+    steps, voiced = _block_steps(tracker, chunks, piece, first, frames)
+    model = tracker.model
+    last, scores = lax.scan(partial(_forward, model), start, steps)
+    state = jnp.where(state < 0, jnp.argmax(last).astype(jnp.int32), state)
+    state, path = lax.scan(partial(_backward, model), state, (scores, steps[-1]), reverse=True)
+    return state, (path, voiced)
+
+
+def _block_steps(tracker, chunks, piece, first, frames):
+    """What `_forward` takes of each frame of a block, and how likely each is voiced."""
+    hop, length = tracker.hop_length, tracker.frame_length
+    count = 1 + (piece.size - length) // hop
+    per_chunk, n_bins = count // chunks, tracker.centres_hz.size
+
+    def chunk(index):
+        start = index * per_chunk * hop
+        part = lax.dynamic_slice(piece, (start,), (block_length(tracker, per_chunk),))
+        return tracker.observe(sections(part, 0, per_chunk, length, hop))
+
+    pitch, voiced = lax.map(chunk, jnp.arange(chunks))
+    pitch, voiced = pitch.reshape(count, n_bins), voiced.reshape(count)
+    index = first + jnp.arange(count)
+    return (_log(pitch), _log((1 - voiced) / n_bins), index == 0, index < frames), voiced
 
 
 def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:
