@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ddspx import core
-from ddspx._typing import Float
+from ddspx._typing import Float, Int
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 from ddspx.metrics import VOICED
 
@@ -147,6 +147,46 @@ def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
         axis.set_ylabel(panel)
         axis.legend()
     axes[-1].set_xlabel("step")
+    return figure
+
+
+def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[str]) -> "Figure":
+    """Draws how many examples of each class are called what.
+
+    The colour is the share of the true class, so that rare classes show as well as frequent ones.
+
+    Args:
+      confusion: counts, as `metrics.confusion_matrix` gives them: true classes are rows.
+      labels: names of the classes.
+
+    Returns:
+      A matplotlib figure.
+
+    Raises:
+      ModuleNotFoundError: matplotlib is not installed.
+      ValueError: there is not one row and one column for each label.
+    """
+    n_classes = len(labels)
+    if confusion.shape != (n_classes, n_classes):
+        raise ValueError(
+            f"`confusion` must have a row and a column for each of the {n_classes} labels, got "
+            f"{confusion.shape}."
+        )
+    totals = confusion.sum(1, keepdims=True)
+    shares = confusion / np.maximum(totals, 1)
+    side = 2.0 + 0.5 * max(n_classes, 4)
+    figure = _figure(width=side + 2.0, height=side)
+    axes = figure.subplots()
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for (row, column), count in np.ndenumerate(confusion):
+        if count:
+            color = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(n_classes), labels, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(n_classes), labels, parse_math=False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    figure.colorbar(image, label="share of the class (%)", shrink=0.8)
     return figure
 
 

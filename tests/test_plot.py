@@ -182,3 +182,20 @@ def test_filterbanks_that_cannot_be_compared_are_refused():
     banks = [bank("a", [300.0]), bank("b", [300.0, 900.0])]
     with pytest.raises(ValueError, match=r"as many filters each, got \[1, 2\]"):
         plot.plot_filterbanks(banks, sample_rate=8000)
+
+
+def test_a_confusion_matrix_shows_counts_and_the_shares_of_their_rows():
+    counts = np.array([[8, 2, 0], [1, 1, 2], [0, 0, 0]])
+    figure = plot.plot_confusion(counts, ["a", "b_$x", "c"])
+    axes, bar = figure.axes
+    (image,) = axes.images
+    np.testing.assert_allclose(image.get_array(), [[80, 20, 0], [25, 25, 50], [0, 0, 0]])
+    written = {(round(t.get_position()[1]), round(t.get_position()[0])): t for t in axes.texts}
+    assert {place: int(text.get_text()) for place, text in written.items()} == {
+        (i, j): counts[i, j] for i, j in zip(*np.nonzero(counts), strict=True)
+    }
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b_$x", "c"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    assert bar.get_ylabel() == "share of the class (%)"
+    with pytest.raises(ValueError, match=r"a column for each of the 2 labels, got \(3, 3\)"):
+        plot.plot_confusion(counts, ["a", "b"])
