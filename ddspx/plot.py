@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain
 from math import log2
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -265,6 +265,79 @@ def _draw_bank(axes: "Axes", bank: Bank, sample_rate: int) -> None:
     axes.set_title(bank.title, parse_math=False)
 
 
+def plot_features(
+    values: Float[np.ndarray, "*shape"],
+    *,
+    title: str,
+    label: str,
+    sample_rate: int,
+    hop_length: int,
+    frequencies_hz: Float[np.ndarray, " features"] | None = None,
+    level_of: Literal["amplitude", "power"] | None = None,
+) -> "Figure":
+    """Draws features over time: vectors as a picture, numbers as a curve.
+
+    A column of the picture is the mean over its span. Bins of a spectrum lie on a logarithmic
+    axis, bands have rows of one height. The colours of coefficients are those of the first on;
+    the zeroth, which is the level, may lie beyond.
+
+    Args:
+      values: ``(frames, features)`` or ``(frames,)``, on the frame rule.
+      title: written above.
+      label: what the values are, with their unit.
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      frequencies_hz: of each feature, bins from 0 Hz or bands; None for coefficients.
+      level_of: whether the values are amplitudes or powers, of which to draw the level, down to
+        80 dB below the highest; None to draw what they are.
+
+    Returns:
+      A matplotlib figure.
+
+    Raises:
+      ModuleNotFoundError: matplotlib is not installed.
+      ValueError: there are neither one nor two axes, or no frames.
+    """
+    if values.ndim not in (1, 2) or not values.size:
+        raise ValueError(
+            f"`values` must be (frames, features) or (frames,), of one frame or more, got the "
+            f"shape {values.shape}."
+        )
+    is_curve, frame_s = values.ndim == 1, hop_length / sample_rate
+    figure = _figure(width=12.0, height=3.5 if is_curve else 5.0)
+    axes = figure.subplots()
+    n_frames = len(values)
+    columns = min(n_frames, _MAX_COLUMNS)
+    edges = -(-np.arange(columns + 1) * n_frames // columns)
+    # Not converted as a whole: it may be that of a file.
+    means = np.add.reduceat(values, edges[:-1], axis=0, dtype=np.float64)
+    means /= np.diff(edges).reshape(-1, *[1] * (values.ndim - 1))
+    if is_curve:
+        axes.plot((edges[:-1] + edges[1:] - 1) / 2 * frame_s, means, linewidth=1)
+        axes.set_ylabel(label)
+    else:
+        if level_of is not None:
+            means = (10 if level_of == "power" else 20) * np.log10(np.maximum(means, 1e-12))
+            label = f"level of the {label} (dB)"
+        low, high = _color_range(means, frequencies_hz, level_of)
+        rows, means = _feature_rows(axes, means, frequencies_hz)
+        # Frames are centred.
+        image = axes.pcolormesh(
+            (edges - 0.5) * frame_s,
+            rows,
+            means.T,
+            cmap="RdBu_r" if frequencies_hz is None else "magma",
+            vmin=low,
+            vmax=high,
+            rasterized=True,
+        )
+        figure.colorbar(image, ax=axes, label=label, pad=0.01)
+    axes.set_xlim(0, max(n_frames - 1, 0.5) * frame_s)
+    axes.set_title(title, parse_math=False)
+    axes.set_xlabel("time (s)")
+    return figure
+
+
 def require_matplotlib() -> None:
     """Raises a ModuleNotFoundError that says what to install, if matplotlib is missing."""
     if find_spec("matplotlib") is None:
@@ -311,9 +384,49 @@ def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int) -> None:
         vmax=top_db,
         rasterized=True,
     )
+    _log_frequency_axis(axes, sample_rate / 2)
+
+
+def _feature_rows(
+    axes: "Axes", means: np.ndarray, frequencies_hz: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Prepares the axis of features; the borders of what has a place on it, and that."""
+    rows = np.arange(means.shape[1] + 1) - 0.5
+    if frequencies_hz is None:
+        axes.set_ylabel("coefficient")
+        axes.set_yticks(range(0, means.shape[1], 1 + means.shape[1] // 12))
+        return rows, means
+    if frequencies_hz[0] == 0:
+        _log_frequency_axis(axes, frequencies_hz[-1])
+        axes.set_ylabel("frequency (Hz)")
+        # The lowest bin is a constant offset, and has no place on a logarithmic axis.
+        return rows[1:] * frequencies_hz[1], means[:, 1:]
+    ticks: dict[float, str] = {}
+    for hz in _TICKS_HZ:
+        place = float(np.interp(hz, frequencies_hz, rows[:-1] + 0.5, np.nan, np.nan))
+        # Bands of low frequency are close together, and their numbers would be on each other.
+        if place - max(ticks, default=-np.inf) > means.shape[1] / 25:
+            ticks[place] = str(hz)
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set_ylabel("centre of the band (Hz)")
+    return rows, means
+
+
+def _color_range(
+    means: np.ndarray, frequencies_hz: np.ndarray | None, level_of: str | None
+) -> tuple[float, float]:
+    if level_of is not None:
+        return means.max() - _RANGE_DB, means.max()
+    if frequencies_hz is None:
+        widest = np.percentile(np.abs(means[:, 1:] if means.shape[1] > 1 else means), 98)
+        return -widest, widest
+    return np.percentile(means, 1), np.percentile(means, 99.9)
+
+
+def _log_frequency_axis(axes: "Axes", highest_hz: float) -> None:
     axes.set_yscale("log")
-    axes.set_ylim(_LOWEST_HZ, sample_rate / 2)
-    ticks_hz = [hz for hz in _TICKS_HZ if hz <= sample_rate / 2]
+    axes.set_ylim(_LOWEST_HZ, highest_hz)
+    ticks_hz = [hz for hz in _TICKS_HZ if hz <= highest_hz]
     axes.set_yticks(ticks_hz, [str(hz) for hz in ticks_hz])
     axes.minorticks_off()
 

@@ -21,6 +21,10 @@ _COMMANDS = {
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
+    "features": (
+        "RECORDING... --kind KIND [-o DIR]",
+        "write spectral features of recordings as arrays, and draw them",
+    ),
     "instruments": ("", "list the instruments that ship with ddspx"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }

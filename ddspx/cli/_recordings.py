@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from ddspx._checks import positive_int
 from ddspx.cli._complaints import SkippedInputError, complain
 from ddspx.io import AudioError
 
 
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:
     """Samples from one frame to the next."""
-    samples = hop_ms * sample_rate / 1000
+    samples = hop_ms * positive_int("sample_rate", sample_rate) / 1000
     if not (math.isfinite(samples) and samples > 0 and samples == round(samples)):
         raise ValueError(
             f"`hop_ms` must be a whole number of samples at {sample_rate} Hz, that is a multiple "

@@ -1,0 +1,159 @@
+"""`ddspx features`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Annotated, Any
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from ddspx.cli._progress import progress
+from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
+from ddspx.features import (
+    SpectralConfig,
+    SpectralKind,
+    default_n_fft,
+    stream_spectral_features,
+)
+from ddspx.io import declared_duration_s, replacing_file, stream_audio
+from ddspx.plot import plot_features, require_matplotlib
+
+_BLOCK_LENGTH = 1 << 16
+
+
+def features(
+    recordings: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="RECORDING", help_behavior_hint="(required)")
+    ],
+    *,
+    kind: SpectralKind,
+    output: Annotated[Path, arg(aliases=["-o"], metavar="DIR")] = Path("."),
+    sample_rate: Annotated[int, arg(metavar="HZ")] = 16_000,
+    hop_ms: Annotated[float, arg(metavar="MS")] = 10.0,
+    n_fft: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+    n_bands: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+    n_mfcc: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+    fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
+    fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
+    plot: Annotated[bool, arg(help_behavior_hint="")] = False,
+) -> None:
+    """Writes spectral features of recordings as NumPy arrays, and draws them.
+
+    NAME.wav becomes NAME.KIND.npz, for np.load, with the array of features, frames first
+    (spectrogram, mel, log_mel_db, mfcc, pcen, loudness_db, rms, centroid_hz, bandwidth_hz,
+    rolloff_hz or flatness), times_s of the frames, frequencies_hz of the bins or the centres of
+    the bands where there are such, sample_rate and hop_length. Recordings of any length are
+    taken in blocks: no kind needs the whole, so levels in dB go down to -100, and not, as
+    librosa's do, to 80 under the loudest. A recording that cannot be used is reported and left
+    out, and then the exit status is 1.
+
+    Args:
+      recordings: audio files; their channels are averaged.
+      kind: which feature; mel is a power, log-mel its level in dB, and mfcc are coefficients of
+        that.
+      output: the folder to write to, by default the current one; files of those names are
+        replaced, but never a recording.
+      sample_rate: the rate at which the recordings are heard.
+      hop_ms: milliseconds from one frame to the next, a whole number of samples.
+      n_fft: samples of a frame, by default the power of two nearest to 64 ms.
+      n_bands: mel bands, 128 if not given.
+      n_mfcc: coefficients of mfcc, 20 if not given.
+      fmin: lower corner of the first mel band, 0 if not given.
+      fmax: upper corner of the last, half of sample_rate if not given.
+      plot: draw NAME.KIND.png too (needs the extra plot).
+    """
+    if not recordings:
+        raise ValueError("name at least one RECORDING; see ddspx features --help.")
+    if plot:
+        require_matplotlib()
+    sizes = {"n_fft": n_fft, "n_bands": n_bands, "n_mfcc": n_mfcc, "fmin": fmin, "fmax": fmax}
+    config = _config(kind, sample_rate, hop_ms, sizes)
+    suffixes = (f".{kind}.npz", f".{kind}.png") if plot else (f".{kind}.npz",)
+    outputs = output_files(recordings, output, suffixes)
+    write = partial(_write, config=config, place=writable_place(output))
+    make_each("ddspx features", recordings, outputs, write)
+
+
+def _config(
+    kind: SpectralKind, sample_rate: int, hop_ms: float, sizes: dict[str, Any]
+) -> SpectralConfig:
+    """What to compute; a size that the kind does not have is refused."""
+    given = {name: value for name, value in sizes.items() if value is not None}
+    config = SpectralConfig(
+        kind,
+        sample_rate=sample_rate,
+        hop_length=hop_length_of(hop_ms, sample_rate),
+        **{"n_fft": default_n_fft(sample_rate)} | given,
+    )
+    for name in given:
+        if name not in config.sizes:
+            raise ValueError(f"`{name}` must not be given, because {kind} does not depend on it.")
+    return config
+
+
+def _write(
+    recording: Path, files: Sequence[Path], which: str, *, config: SpectralConfig, place: Path
+) -> str:
+    """Makes the files of one recording, all or none, and says what became of it."""
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress())
+        blocks = stream_audio(recording, sample_rate=config.sample_rate, block_length=_BLOCK_LENGTH)
+        total_s, n_samples = declared_duration_s(recording), 0
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal n_samples
+            for block in blocks:
+                n_samples += block.size
+                bar(f"listening to {which}", n_samples / config.sample_rate, total_s)
+                yield block
+
+        # On disk, as the features of a long recording are larger than it.
+        file = stack.enter_context(TemporaryFile(dir=place))
+        values = _spooled(stream_spectral_features(counted(), config), file)
+        bar(f"writing {which}", 0.0, None)
+        # Only now, so that a recording that cannot be read makes no folder.
+        table, *pictures = (stack.enter_context(replacing_file(path)) for path in files)
+        with table.open("wb") as archive:
+            np.savez(archive, **_arrays(values, config))
+        for picture in pictures:
+            _draw(values, config, recording.name).savefig(picture, format="png")
+    shape = " x ".join(map(str, values.shape))
+    return f"{files[0]}: {n_samples / config.sample_rate:.2f} s, {config.name} {shape}"
+
+
+def _spooled(chunks: Iterator[np.ndarray], file: IO[bytes]) -> np.ndarray:
+    """Chunks of frames one after the other, in a file that is read as it is needed."""
+    features: tuple[int, ...] = ()
+    for chunk in chunks:
+        features = chunk.shape[1:]
+        file.write(chunk.tobytes())
+    file.flush()
+    return np.memmap(file, np.float32, "r").reshape(-1, *features)
+
+
+def _arrays(values: np.ndarray, config: SpectralConfig) -> dict[str, Any]:
+    """What an archive holds, by name."""
+    arrays = {
+        config.name: values,
+        "times_s": np.arange(len(values)) * config.hop_length / config.sample_rate,
+        "sample_rate": config.sample_rate,
+        "hop_length": config.hop_length,
+    }
+    if config.frequencies_hz is not None:
+        arrays["frequencies_hz"] = config.frequencies_hz
+    return arrays
+
+
+def _draw(values: np.ndarray, config: SpectralConfig, title: str) -> Any:
+    return plot_features(
+        values,
+        title=title,
+        label=config.label,
+        sample_rate=config.sample_rate,
+        hop_length=config.hop_length,
+        frequencies_hz=config.frequencies_hz,
+        level_of={"spectrogram": "amplitude", "mel": "power"}.get(config.kind),
+    )

@@ -1,0 +1,191 @@
+"""Features from the command line: what is written, what is said, and what is left alone."""
+
+import importlib
+import io as text
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import sine
+from rich.console import Console
+
+from ddspx import io
+from ddspx.cli import _progress, main
+from ddspx.features import SpectralConfig, spectral_features
+
+# The module; in the package its name is the function's.
+command = importlib.import_module("ddspx.cli._features")
+
+RATE = 16_000
+NAMES = {
+    "spectrogram": "spectrogram",
+    "log-mel": "log_mel_db",
+    "mfcc": "mfcc",
+    "loudness": "loudness_db",
+    "centroid": "centroid_hz",
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder, and one of recordings beside it: a tone, another rate, no sound."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    tone = sine(1000, RATE // 2 + 5, sample_rate=RATE, amplitude=0.3)
+    io.write_audio(folder / "tone.wav", tone, sample_rate=RATE)
+    io.write_audio(folder / "high.flac", sine(880, 22_050, sample_rate=44_100), sample_rate=44_100)
+    (folder / "text.wav").write_text("not a recording")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def read(path):
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def run(*arguments):
+    return main(["features", *map(str, arguments)])
+
+
+def refused(arguments, capsys):
+    """The one line of a command that is refused with status 2."""
+    assert run(*arguments) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert said.out == "" and line.startswith("ddspx features: ")
+    return line
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_archive_holds_the_feature_and_its_axes(kind, here, capsys):
+    assert run(here / "tone.wav", "--kind", kind) == 0
+    file = Path(f"tone.{kind}.npz")
+    arrays = read(file)
+    config = SpectralConfig(kind, sample_rate=RATE, hop_length=160, n_fft=1024)
+    audio = io.read_audio(here / "tone.wav", sample_rate=RATE)
+    np.testing.assert_array_equal(arrays[NAMES[kind]], spectral_features(audio, config))
+    np.testing.assert_allclose(arrays["times_s"], np.arange(51) / 100)
+    assert (arrays["sample_rate"], arrays["hop_length"]) == (RATE, 160)
+    shape = " x ".join(map(str, arrays[NAMES[kind]].shape))
+    assert capsys.readouterr().out == f"{file}: 0.50 s, {NAMES[kind]} {shape}\n"
+    assert ("frequencies_hz" in arrays) == (kind in ("spectrogram", "log-mel"))
+    if "frequencies_hz" in arrays:
+        loudest_hz = arrays["frequencies_hz"][np.argmax(arrays[NAMES[kind]][25])]
+        assert abs(loudest_hz - 1000) < 30
+    if kind == "centroid":
+        assert abs(arrays["centroid_hz"][25] - 1000) < 10
+
+
+def test_the_options_reach_the_feature(here, tmp_path):
+    options = "--kind mfcc --sample-rate 8000 --hop-ms 5 --n-fft 256 --n-bands 30 --n-mfcc 4"
+    options += f" --fmin 100 --fmax 3000 -o {tmp_path / 'made' / 'out'}"
+    assert run(here / "high.flac", *options.split()) == 0
+    arrays = read(tmp_path / "made" / "out" / "high.mfcc.npz")
+    sizes = {"n_fft": 256, "n_bands": 30, "n_mfcc": 4, "fmin": 100.0, "fmax": 3000.0}
+    config = SpectralConfig("mfcc", sample_rate=8000, hop_length=40, **sizes)
+    audio = io.read_audio(here / "high.flac", sample_rate=8000)
+    np.testing.assert_array_equal(arrays["mfcc"], spectral_features(audio, config))
+    assert arrays["times_s"][1] == 0.005
+
+
+def test_the_blocks_it_is_read_in_make_no_difference(here, tmp_path, monkeypatch):
+    assert run(here / "tone.wav", "--kind", "pcen", "-o", tmp_path / "whole") == 0
+    monkeypatch.setattr(command, "_BLOCK_LENGTH", 777)
+    assert run(here / "tone.wav", "--kind", "pcen", "-o", tmp_path / "blocks") == 0
+    whole, blocks = (read(tmp_path / name / "tone.pcen.npz") for name in ("whole", "blocks"))
+    np.testing.assert_array_equal(whole["pcen"], blocks["pcen"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
+@pytest.mark.parametrize("kind", ["mel", "rms"])
+def test_a_picture_is_drawn_beside_the_archive(kind, here, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert run(here / "tone.wav", "--kind", kind, "--plot") == 0
+    assert names(tmp_path / "here") == [f"tone.{kind}.npz", f"tone.{kind}.png"]
+    assert (tmp_path / "here" / f"tone.{kind}.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_bad_files_are_reported_and_the_others_taken(here, tmp_path, capsys):
+    arguments = [here / "gone.wav", here / "tone.wav", here / "text.wav", here / "high.flac"]
+    assert run(*arguments, "--kind", "rms") == 1
+    said = capsys.readouterr()
+    complaints = ("gone.wav does not exist", "text.wav cannot be read", "left out 2 of 4 record")
+    for line, complaint in zip(said.err.splitlines(), complaints, strict=True):
+        assert line.startswith("ddspx features: ") and complaint in line
+    assert names(tmp_path / "here") == ["high.rms.npz", "tone.rms.npz"]
+
+
+def test_where_nothing_is_written_no_folder_is_made(here, tmp_path):
+    assert run(here / "text.wav", "--kind", "rms", "-o", tmp_path / "new" / "folder") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_fails_half_way_leaves_the_earlier_files(here, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "here"
+    for name in ("tone.mel.npz", "tone.mel.png"):
+        (folder / name).write_text("earlier")
+
+    def full(*args, **kwargs):
+        raise OSError("The disk is full.")
+
+    monkeypatch.setattr(command, "require_matplotlib", lambda: None)
+    monkeypatch.setattr(command, "plot_features", full)
+    line = refused([here / "tone.wav", "--kind", "mel", "--plot"], capsys)
+    assert line.endswith("The disk is full.")
+    assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
+
+
+def test_a_recording_is_never_replaced(here, tmp_path, capsys):
+    sound = tmp_path / "here" / "tone.rms.npz"
+    sound.write_bytes((here / "tone.wav").read_bytes())
+    before = sound.read_bytes()
+    line = refused([here / "tone.wav", sound, "--kind", "rms"], capsys)
+    assert "tone.rms.npz is one of the recordings" in line
+    assert sound.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("", "--kind"),
+        ("--kind chroma", "chroma"),
+        ("--kind mel --hop-ms 0.01", "`hop_ms` must be a whole number of samples at 16000 Hz"),
+        ("--kind mel --fmax 9000", "`fmax` must be at most half of `sample_rate`, 8000.0 Hz"),
+        ("--kind mel --n-mfcc 3", "`n_mfcc` must not be given, because mel does not depend on it"),
+        ("--kind loudness --n-fft 256", "`n_fft` must not be given, because loudness does not"),
+        ("--kind mfcc --n-mfcc 129", "`n_mfcc` must be at most `n_bands`, 128, got 129"),
+        ("--kind mel --sample-rate 0", "`sample_rate` must be at least 1, got 0"),
+        ("--kind mel -o {recordings}/tone.wav", "`output` must be a folder"),
+    ],
+)
+def test_unusable_options_are_one_line_with_status_2(options, complaint, here, tmp_path, capsys):
+    arguments = [here / "tone.wav", *options.format(recordings=here).split()]
+    assert complaint in refused(arguments, capsys)
+    assert not names(tmp_path / "here")
+
+
+def test_a_recording_must_be_named(here, capsys):
+    assert "name at least one RECORDING" in refused(["--kind", "mel"], capsys)
+
+
+def test_the_bar_counts_recordings(here, monkeypatch, capsys):
+    shown = text.StringIO()
+    monkeypatch.setattr(
+        _progress, "Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
+    )
+    assert run(here / "tone.wav", here / "high.flac", "--kind", "rms") == 0
+    assert "1 of 2" in shown.getvalue() and "2 of 2" in shown.getvalue()
+    assert capsys.readouterr().err == ""
+
+
+def test_help_says_what_is_in_the_archive(capsys):
+    assert main(["features", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("usage: ddspx features RECORDING... --kind KIND [-o DIR] [OPTIONS]")
+    assert "NAME.wav becomes NAME.KIND.npz, for np.load" in said

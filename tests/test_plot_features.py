@@ -1,0 +1,88 @@
+"""Pictures of features: what is drawn where."""
+
+import numpy as np
+import pytest
+
+from ddspx import plot
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
+GRID = {"sample_rate": 8000, "hop_length": 80, "title": "a_title", "label": "a label"}
+
+
+@pytest.fixture(autouse=True)
+def matplotlib():
+    pytest.importorskip("matplotlib")
+
+
+def image_of(figure):
+    return figure.axes[0].collections[0]
+
+
+def corners(figure):
+    """Borders in seconds, and those of the rows."""
+    grid = image_of(figure).get_coordinates()
+    return grid[0, :, 0], grid[:, 0, 1]
+
+
+def test_a_frame_and_a_band_are_where_their_time_and_frequency_are():
+    values = np.zeros((101, 40), np.float32)
+    values[30, 25] = 1.0
+    centres_hz = np.geomspace(60, 3900, 40)
+    figure = plot.plot_features(values, **GRID, frequencies_hz=centres_hz)
+    edges_s, rows = corners(figure)
+    levels = image_of(figure).get_array()
+    row, column = np.unravel_index(np.argmax(levels), levels.shape)
+    assert (row, column) == (25, 30)
+    np.testing.assert_allclose(edges_s[30:32], [0.295, 0.305])
+    np.testing.assert_allclose(rows[25:27], [24.5, 25.5])
+    axes = figure.axes[0]
+    for place, text in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True):
+        between = np.interp(place, np.arange(40), centres_hz)
+        assert abs(between / float(text.get_text()) - 1) < 0.01
+    assert axes.get_title() == "a_title" and axes.get_xlim() == (0, 1.0)
+
+
+def test_bins_lie_on_a_logarithmic_axis_and_are_drawn_in_decibels():
+    values = np.full((11, 129), 1e-9, np.float32)
+    values[:, 32] = 0.1
+    bins_hz = np.linspace(0, 4000, 129)
+    for level_of, level_db in (("amplitude", -20), ("power", -10)):
+        figure = plot.plot_features(values, **GRID, frequencies_hz=bins_hz, level_of=level_of)
+        _, edges_hz = corners(figure)
+        levels = image_of(figure).get_array()
+        loudest = int(np.argmax(levels[:, 5]))
+        assert edges_hz[loudest] < 1000 < edges_hz[loudest + 1]
+        np.testing.assert_allclose(levels[loudest, 5], level_db, atol=1e-4)
+        np.testing.assert_allclose(
+            image_of(figure).get_clim(), (level_db - 80, level_db), atol=1e-4
+        )
+        assert figure.axes[0].get_yscale() == "log"
+        assert figure.axes[1].get_ylabel() == "level of the a label (dB)"
+
+
+def test_the_colours_of_coefficients_are_not_those_of_the_level():
+    values = np.random.default_rng(0).standard_normal((50, 13))
+    values[:, 0] = -500
+    low, high = image_of(plot.plot_features(values, **GRID)).get_clim()
+    assert low == -high and 1 < high < 4
+
+
+@pytest.mark.parametrize("n_frames", [1, 599, 600, 601, 100_003])
+def test_a_column_is_the_mean_of_its_span(n_frames):
+    values = np.arange(n_frames, dtype=np.float32)
+    line = plot.plot_features(values, **GRID).axes[0].lines[0]
+    time_s, means = line.get_data()
+    assert len(means) == min(n_frames, 600)
+    # Of a ramp the mean is the value in the middle.
+    np.testing.assert_allclose(means, time_s / 0.01, rtol=1e-5, atol=1e-6)
+    image = plot.plot_features(np.stack([values] * 3, 1), **GRID)
+    levels, (edges_s, _) = image_of(image).get_array(), corners(image)
+    assert levels.shape == (3, len(means))
+    middles = (edges_s[:-1] + edges_s[1:]) / 2
+    np.testing.assert_allclose(levels[0], middles / 0.01, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (0,), (0, 4), (4, 0)])
+def test_what_is_no_feature_is_refused(shape):
+    with pytest.raises(ValueError, match=r"`values` must be \(frames, features\) or \(frames,\)"):
+        plot.plot_features(np.zeros(shape), **GRID)
