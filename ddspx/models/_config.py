@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
 def _restored(hint: Any, value: Any) -> Any:
     """The value of a field, as its annotation wants it."""
     hints = typing.get_args(hint) or (hint,)
-    nested = [hint for hint in hints if dataclasses.is_dataclass(hint)]
+    nested = [h for h in hints if isinstance(h, type) and dataclasses.is_dataclass(h)]
     if nested and not (value is None and type(None) in hints):
         return from_json(nested[0], value)
     return tuple(value) if isinstance(value, list) else value

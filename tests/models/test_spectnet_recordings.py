@@ -1,10 +1,13 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flax import nnx
 from helpers import noise
 
+from ddspx.models import spectnet
 from ddspx.models.spectnet import (
     SpectNet,
     SpectNetConfig,
@@ -142,3 +145,15 @@ def test_what_is_not_a_model_folder_is_refused(tmp_path):
     (other / "diary.txt").write_text("")
     with pytest.raises(ValueError, match="exists and is not a model folder"):
         save_spectnet(other, SpectNet(LEVEL, rngs=nnx.Rngs(0)), provenance={})
+
+
+# documents
+
+
+def test_the_python_in_the_readme_runs():
+    text = (Path(spectnet.__file__).parent / "README.md").read_text()
+    names = {}
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(code, "README.md", "exec"), names)
+    assert names["logits"].shape == (3, 2)
+    assert names["label"] in ("normal", "abnormal") and 0.5 <= names["probability"] <= 1

@@ -132,7 +132,8 @@ class ResidualBlock(nnx.Module):
             main = self.second(main, padding=((2, 2), (2, 2)))
         else:
             dilation = (2, 1) if self.index == 2 else (1, 1)
-            steps = tuple(min(2, size) for size in inputs.shape[1:3])
+            _, frames, bands, _ = inputs.shape
+            steps = (min(2, frames), min(2, bands))
             # So that every size gives half of it, rounded down, as pooling does.
             padding = [
                 (1, 2 * by - 2) if step == 2 else (by, by)
