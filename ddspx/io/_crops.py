@@ -1,6 +1,7 @@
 """The sound of labelled recordings, and batches of crops in which every class is as frequent."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -126,6 +127,8 @@ class BalancedBatches:
       batch_size: crops in a batch.
       crop_length: samples of a crop.
       shift: how far a crop may reach over an end of its recording, as a part of itself.
+      speed: how much faster or slower a crop may be played, higher or lower as it is: 0.2 is by
+        factors from 1 / 1.2 to 1.2, all of their logarithms as likely.
       seed: of everything drawn, from 0.
 
     Raises:
@@ -150,13 +153,16 @@ class BalancedBatches:
         batch_size: int,
         crop_length: int,
         shift: float = 0.0,
+        speed: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if not 0 <= shift <= 1:
-            raise ValueError(f"`shift` must be from 0 to 1, got {shift}.")
+        for name, value in (("shift", shift), ("speed", speed)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must be from 0 to 1, got {value}.")
         self._audio = audio
         self._length = positive_int("crop_length", crop_length)
         self._slack, self._seed = round(shift * crop_length), seed
+        self._octaves = np.log2(1 + speed)
         lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
         # For each class the parts of its sound: which recording, and where in it from 0 to 1.
         self._parts: list[list[tuple[int, float, float]]] = [[] for _ in range(max(labels) + 1)]
@@ -167,6 +173,7 @@ class BalancedBatches:
             "batch_size": positive_int("batch_size", batch_size),
             "crop_length": crop_length,
             "shift": shift,
+            "speed": speed,
             "seed": seed,
             "n_samples": int(sum(lengths)),
         }
@@ -207,16 +214,24 @@ class BalancedBatches:
         label = int(self._order(-1, turn)[place])
         epoch, place = divmod(turn, len(self._parts[label]))
         recording, begin, width = self._parts[label][self._order(label, epoch)[place]]
-        where = begin + width * np.random.default_rng((self._seed, 0, index)).random()
-        return self._crop(self._audio[recording], where), label
+        rng = np.random.default_rng((self._seed, 0, index))
+        where = begin + width * rng.random()
+        factor = 2.0 ** (self._octaves * rng.uniform(-1, 1))
+        return self._crop(self._audio[recording], where, factor), label
 
     def _drawn_order(self, label: int, epoch: int) -> np.ndarray:
         """The order of a class's parts in an epoch, or with -1 that of the classes in a round."""
         size = len(self._parts) if label < 0 else len(self._parts[label])
         return np.random.default_rng((self._seed, 1, label + 1, epoch)).permutation(size)
 
-    def _crop(self, audio: np.ndarray, where: float) -> np.ndarray:
-        """A crop from the first possible (0) to the last possible (1)."""
-        first, last = -self._slack, max(0, len(audio) - self._length) + self._slack
+    def _crop(self, audio: np.ndarray, where: float, factor: float) -> np.ndarray:
+        """A crop from the first possible (0) to the last possible (1), `factor` times as fast."""
+        length = math.ceil(factor * self._length)
+        first, last = -self._slack, max(0, len(audio) - length) + self._slack
         start = first + int(where * (last - first + 1))
-        return np.take(audio, np.arange(start, start + self._length), mode="wrap")
+        crop = np.take(audio, np.arange(start, start + length), mode="wrap")
+        if not self._octaves:
+            return crop
+        import soxr
+
+        return soxr.resample(crop, factor, 1.0)[: self._length]

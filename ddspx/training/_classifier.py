@@ -153,6 +153,7 @@ def _task(
         batch_size=config.batch_size,
         crop_length=model.segment_length,
         shift=config.shift,
+        speed=config.speed,
         seed=config.seed,
     )
     valid = sounds.chosen(split["valid"]), np.array([labels[i] for i in split["valid"]])

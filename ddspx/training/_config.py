@@ -101,6 +101,8 @@ class ClassifierTrainConfig(TrainConfig):
         where they are.
       smoothing: probability that the labels spread over all classes, below 1.
       shift: how far a crop may reach over the ends of its recording, as a part of itself.
+      speed: how much faster or slower a crop may be played, as a part of it: 0.2 is by up to a
+        factor of 1.2 either way.
       mixup: alpha of `core.mixup` on the audio; 0 mixes nothing.
       time_mask: longest stretch of frames that `core.spec_augment` hides, as a part of a crop.
       frequency_mask: most neighbouring bands that it hides, as a part of all.
@@ -123,6 +125,7 @@ class ClassifierTrainConfig(TrainConfig):
     frontend_rate: float = 1.0
     smoothing: float = 0.1
     shift: float = 0.1
+    speed: float = 0.0
     mixup: float = 0.0
     time_mask: float = 0.0
     frequency_mask: float = 0.0
@@ -133,7 +136,7 @@ class ClassifierTrainConfig(TrainConfig):
             value = _number(name, getattr(self, name))
             if not 0 <= value < math.inf:
                 raise ValueError(f"`{name}` must be finite and at least 0, got {value}.")
-        for name in ("smoothing", "shift", "time_mask", "frequency_mask"):
+        for name in ("smoothing", "shift", "speed", "time_mask", "frequency_mask"):
             value = _number(name, getattr(self, name))
             if not 0 <= value < 1:
                 raise ValueError(f"`{name}` must be from 0 to below 1, got {value}.")

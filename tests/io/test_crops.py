@@ -71,6 +71,20 @@ def test_a_shift_goes_over_both_ends_and_on_at_the_other():
         np.testing.assert_array_equal(crop % 100, (start + np.arange(10)) % (10, 4)[label])
 
 
+def test_a_speed_moves_the_pitch_by_as_much_up_as_down():
+    tones = [sine(500, 8000, sample_rate=8000).astype(np.float32) for _ in range(2)]
+    options = {"batch_size": 50, "crop_length": 4000, "speed": 0.25}
+    audio, _ = drawn(tones, [0, 1], 4, **options)
+    assert audio.shape == (200, 4000)
+    peaks_hz = np.abs(np.fft.rfft(audio * np.hanning(4000))).argmax(axis=-1) * 2.0
+    octaves = np.log2(peaks_hz / 500)
+    assert np.abs(octaves).max() < np.log2(1.25) + 0.01
+    quarters, _ = np.histogram(octaves, np.linspace(-1, 1, 5) * np.log2(1.255))
+    assert quarters.min() > 30
+    # As loud as it was, without a seam.
+    np.testing.assert_allclose(np.sqrt(2 * (audio[:, 100:-100] ** 2).mean(-1)), 1, atol=0.02)
+
+
 # resumption
 
 
@@ -94,7 +108,7 @@ def test_the_seed_decides():
     assert np.array_equal(one, again) and not np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 2}, {"shift": 0.5}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 2}, {"shift": 0.5}, {"speed": 0.1}])
 def test_a_place_of_other_batches_is_refused(change):
     state = batches(ramps(10, 10), [0, 1]).get_state()
     (name,) = change
