@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
-from ddspx.features import FMIN, PitchMethod, stream_features, track_pitch
+from ddspx.features import FMIN, PitchMethod, stream_pitch
 from ddspx.io import declared_duration_s, replacing_file, stream_audio
 from ddspx.metrics import VOICED
 from ddspx.plot import Sound, plot_pitch, require_matplotlib
@@ -47,7 +47,7 @@ def pitch(
       output: the folder to write to, by default the current one; files of those names are
         replaced, but never a recording.
       method: the tracker: ddspx's network, yin, pyin, or CREPE, which needs its weights.
-      hop_ms: milliseconds from one frame to the next, a multiple of 1/16.
+      hop_ms: milliseconds from one frame to the next, a multiple of 1/16, at most 1000.
       fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
       fmax: the highest pitch to look for, in Hz; 2093 if not given.
       plot: draw NAME.png too, the pitch on the spectrogram (needs the extra plot).
@@ -57,7 +57,10 @@ def pitch(
     if plot:
         require_matplotlib()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
-    tracker = partial(_track, method=method, hop_length=hop_length, fmin=fmin, fmax=fmax)
+    if hop_length > _SAMPLE_RATE:
+        raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
+    grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
+    tracker = partial(stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
     outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
     writable_place(output)
     write = partial(_write, tracker=tracker, hop_length=hop_length)
@@ -99,23 +102,6 @@ def _write(
 
 def _blocks(recording: Path) -> Iterator[np.ndarray]:
     return stream_audio(recording, sample_rate=_SAMPLE_RATE, block_length=_BLOCK_LENGTH)
-
-
-def _track(
-    blocks: Iterator[np.ndarray],
-    *,
-    method: PitchMethod,
-    hop_length: int,
-    fmin: float,
-    fmax: float | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch and confidence, in bounded memory where the tracker works from a part of the sound."""
-    grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
-    if method == "ddspx" or method == "yin":
-        heard = stream_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
-        return heard.f0_hz, heard.f0_confidence
-    audio = np.concatenate(list(blocks))
-    return track_pitch(audio, **grid, method=method, fmin=fmin, fmax=fmax)
 
 
 def _csv(f0_hz: np.ndarray, confidence: np.ndarray, hop_length: int) -> str:

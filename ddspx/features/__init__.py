@@ -20,4 +20,8 @@ from ddspx.features._spectral import (
     spectral_features as spectral_features,
     stream_spectral_features as stream_spectral_features,
 )
-from ddspx.features._tracking import PitchMethod as PitchMethod, track_pitch as track_pitch
+from ddspx.features._tracking import (
+    PitchMethod as PitchMethod,
+    stream_pitch as stream_pitch,
+    track_pitch as track_pitch,
+)

@@ -99,7 +99,7 @@ def conditioning_features(
     Args:
       audio: linear amplitude, without NaN or Inf.
       sample_rate: samples per second.
-      hop_length: samples between frames.
+      hop_length: samples between frames, at most a second.
       method: the tracker, see :func:`track_pitch`.
       fmin: lowest pitch looked for, in Hz.
       fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
@@ -110,7 +110,8 @@ def conditioning_features(
 
     Raises:
       TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: the range of pitch is empty or exceeds half of `sample_rate`.
+      ValueError: `hop_length` is longer than a second, or the range of pitch is empty or exceeds
+        half of `sample_rate`.
 
     Properties:
       Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
@@ -147,7 +148,7 @@ def stream_features(
     Args:
       blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
       sample_rate: samples per second.
-      hop_length: samples between frames.
+      hop_length: samples between frames, at most a second.
       method: the tracker, see :func:`track_pitch`.
       fmin: lowest pitch looked for, in Hz.
       fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
@@ -159,8 +160,8 @@ def stream_features(
 
     Raises:
       TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: there is no block, or the range of pitch is empty or exceeds half of
-        `sample_rate`.
+      ValueError: there is no block, `hop_length` is longer than a second, or the range of pitch
+        is empty or exceeds half of `sample_rate`.
 
     Properties:
       Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
@@ -175,8 +176,7 @@ def stream_features(
       >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]) / 10)
       ((9,), 44)
     """
-    sample_rate = positive_int("sample_rate", sample_rate)
-    hop_length = positive_int("hop_length", hop_length)
+    sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     one_of("method", method, get_args(StreamingMethod))
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
     for_pitch, for_loudness = itertools.tee(blocks)
@@ -196,6 +196,18 @@ def stream_features(
         n_frames, rates = loudness_db.shape[-1], {"sample_rate": sample_rate}
         f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, hop_length=hop_length, **rates)
     return Features(bridged(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
+
+
+def checked_grid(sample_rate: int, hop_length: int) -> tuple[int, int]:
+    """The rate and the hop, checked: chunks are counted in frames, and must not be hours."""
+    sample_rate = positive_int("sample_rate", sample_rate)
+    hop_length = positive_int("hop_length", hop_length)
+    if hop_length > sample_rate:
+        raise ValueError(
+            f"`hop_length` must be at most a second, {sample_rate} samples, got {hop_length}; "
+            "take a shorter one and keep one frame in so many."
+        )
+    return sample_rate, hop_length
 
 
 def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[float, float]:

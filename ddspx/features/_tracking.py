@@ -1,36 +1,24 @@
 """One function for all pitch trackers."""
 
 import math
-import os
-from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from collections.abc import Iterable
 from typing import Literal, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import float32
-from ddspx.features._conditioning import FMIN, bridged, conditioning_features, pitch_range
-from ddspx.features._network import between, resampled
+from ddspx.features._conditioning import FMIN, bridged, checked_grid, pitch_range, stream_features
+from ddspx.features._crepe import crepe_at_hops, stream_crepe
+from ddspx.features._pyin import track_pyin
 from ddspx.metrics import VOICED
-from ddspx.models.crepe import (
-    N_BINS,
-    SAMPLE_RATE as CREPE_RATE,
-    WEIGHTS_VARIABLE,
-    bins_to_hz,
-    crepe_activation,
-    decode_crepe,
-    load_crepe,
-)
+from ddspx.models.crepe import Capacity
 
 PitchMethod = Literal["ddspx", "yin", "pyin", "crepe", "crepe-tiny"]
 
-# What librosa recommends: four periods of the lowest pitch, here rounded up to a power of two.
-_PYIN_PERIODS = 4
+_CAPACITIES: dict[str, Capacity] = {"crepe": "full", "crepe-tiny": "tiny"}
 
 
 def track_pitch(
@@ -53,8 +41,8 @@ def track_pitch(
             :func:`ddspx.core.pitch_posterior`, joined
             by :func:`ddspx.core.viterbi`
     pyin    :func:`ddspx.core.pyin`                      any            all of the sound
-    crepe   CREPE "full", decoded by Viterbi; needs      32 to 2005 Hz  all of the sound
-            weights, see
+    crepe   CREPE "full", decoded by Viterbi; needs      32 to 2005 Hz  until no later sound
+            weights, see                                                can change the path
             :func:`ddspx.models.crepe.load_crepe`;
             "crepe-tiny" is the smallest of them
     ======= ============================================ ============== ====================
@@ -62,7 +50,7 @@ def track_pitch(
     Args:
       audio: linear amplitude, of any level, without NaN or Inf.
       sample_rate: samples per second.
-      hop_length: samples between frames.
+      hop_length: samples between frames, at most a second.
       method: the tracker.
       fmin: lowest pitch looked for, in Hz. The lowest note of the instrument, where it is
         known, avoids what is left of errors downward.
@@ -77,13 +65,13 @@ def track_pitch(
     Raises:
       FileNotFoundError: `method` is one of CREPE and there are no weights.
       TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: `method` is unknown, or the range of pitch is empty, exceeds half of
-        `sample_rate`, or is not one that the method hears; or `sample_rate` is not to the 16 kHz
-        of "ddspx" and "crepe" as numbers up to 4096 are.
+      ValueError: `method` is unknown, `hop_length` is longer than a second, or the range of pitch
+        is empty, exceeds half of `sample_rate`, or is not one that the method hears; or
+        `sample_rate` is not to the 16 kHz of "ddspx" and "crepe" as numbers up to 4096 are.
 
     Properties:
-      Runs on the host: not for use under jit, vmap or grad. "ddspx" and "yin" take memory for
-      some seconds of audio at a time, the others little more.
+      Runs on the host, chunk by chunk: one compilation serves all lengths, and memory holds some
+      seconds of sound beside `audio` and the result. Not for use under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -94,88 +82,89 @@ def track_pitch(
       >>> round(float(f0_hz[8]) / 10), round(float(confidence[8]), 1)
       (44, 1.0)
     """
+    grid = {"sample_rate": sample_rate, "hop_length": hop_length}
+    return stream_pitch([np.asarray(audio)], **grid, method=method, fmin=fmin, fmax=fmax)
+
+
+def stream_pitch(
+    blocks: Iterable[np.ndarray],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    method: PitchMethod = "ddspx",
+    fmin: float = FMIN,
+    fmax: float | None = None,
+) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
+    """:func:`track_pitch` of audio that arrives in blocks.
+
+    Args:
+      blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
+      sample_rate: samples per second.
+      hop_length: samples between frames, at most a second.
+      method: the tracker.
+      fmin: lowest pitch looked for, in Hz.
+      fmax: highest pitch looked for, in Hz; see :func:`track_pitch`.
+
+    Returns:
+      Frequency and confidence of the blocks joined together. Memory holds these, one block and
+      some seconds of audio; with "pyin" all of the audio, and with "crepe" what later sound may
+      still decide, 1.8 kB for each frame (seconds of music, minutes at most).
+
+    Raises:
+      FileNotFoundError: `method` is one of CREPE and there are no weights.
+      TypeError: a size is not a Python int, or the blocks not of floating point.
+      ValueError: there is no block, or as in :func:`track_pitch`.
+
+    Properties:
+      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features
+      >>> time_s = np.arange(16000) / 16000
+      >>> tone = sum(np.sin(2 * np.pi * 440 * k * time_s) / k for k in range(1, 9))
+      >>> f0_hz, confidence = features.stream_pitch(
+      ...     np.split(tone, [5, 4000]), sample_rate=16000, hop_length=1000
+      ... )
+      >>> f0_hz.shape, round(float(f0_hz[8]) / 10)
+      ((17,), 44)
+    """
     one_of("method", method, get_args(PitchMethod))
+    sample_rate, hop_length = checked_grid(sample_rate, hop_length)
+    grid = {"sample_rate": sample_rate, "hop_length": hop_length}
     if method == "ddspx" or method == "yin":
-        features = conditioning_features(
-            audio,
-            sample_rate=sample_rate,
-            hop_length=hop_length,
-            method=method,
-            fmin=fmin,
-            fmax=fmax,
-        )
-        return features.f0_hz, features.f0_confidence
-    sample_rate = positive_int("sample_rate", sample_rate)
-    hop_length = positive_int("hop_length", hop_length)
+        heard = stream_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
+        return heard.f0_hz, heard.f0_confidence
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
-    f0_hz, confidence = _OFFLINE[method](float32(audio), sample_rate, hop_length, fmin, fmax)
+    options = {**grid, "fmin": fmin, "fmax": fmax}
+    if method == "pyin":
+        f0_hz, confidence = track_pyin(_joined(blocks), **options)
+    else:
+        f0_hz, confidence = _crepe(blocks, method, options)
     gated = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
     return bridged(gated, math.sqrt(fmin * fmax)), confidence
 
 
-def _pyin(audio, sample_rate, hop_length, fmin, fmax):
-    frame_length = 2 ** math.ceil(math.log2(_PYIN_PERIODS * sample_rate / fmin))
-    track = _jitted_pyin(
-        audio,
-        sample_rate=sample_rate,
-        hop_length=hop_length,
-        fmin=fmin,
-        fmax=fmax,
-        frame_length=frame_length,
-    )
-    f0_hz, is_voiced, probability = map(np.asarray, track)
-    # The path decides; what the frame says by itself grades it on its side of `VOICED`.
-    return f0_hz, np.where(is_voiced, VOICED + (1 - VOICED) * probability, VOICED * probability)
+def _joined(blocks):
+    """All of the audio."""
+    whole = [float32(block) for block in blocks]
+    if not whole:
+        raise ValueError("`blocks` must hold at least one block of audio, got none.")
+    return np.concatenate(whole, axis=-1)
 
 
-def _crepe(capacity, audio, sample_rate, hop_length, fmin, fmax):
-    bins_hz = _crepe_hz()
-    half = 2 ** (1 / 120)
-    bins = np.flatnonzero((bins_hz >= fmin / half) & (bins_hz <= fmax * half))
-    if not bins.size:
-        raise ValueError(
-            f"`fmin` and `fmax` must leave some of {bins_hz[0]:.0f} to {bins_hz[-1]:.0f} Hz, "
-            f"which is what CREPE hears, got {fmin} and {fmax}; use the method 'yin' or 'pyin'."
-        )
-    # Ten milliseconds, unless the frames asked for are a whole number of samples apart.
-    exact = hop_length * CREPE_RATE % sample_rate == 0
-    hop = hop_length * CREPE_RATE // sample_rate if exact else CREPE_RATE // 100
-    n_frames = core.n_frames(audio.shape[-1], hop_length=hop_length)
-    network = _crepe_network(capacity, os.environ.get(WEIGHTS_VARIABLE))
-    ends = int(bins[0]), int(bins[-1])
-    f0_hz, confidence = map(np.asarray, _crepe_track(network, audio, sample_rate, hop, ends))
-    position = np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop)
-    return between(f0_hz, confidence, position)
+def _crepe(blocks, method, options):
+    """Pitch and confidence by CREPE, at the frames that were asked for."""
+    n_samples = 0
 
+    def counted():
+        nonlocal n_samples
+        for block in blocks:
+            n_samples += block.shape[-1]
+            yield block
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _crepe_track(network, audio, sample_rate, hop_length, ends):
-    """Pitch and confidence at hops of 16 kHz, by the path through the bins from end to end."""
-    if sample_rate != CREPE_RATE:
-        audio = resampled(audio, sample_rate, CREPE_RATE)
-    activation = crepe_activation(network, audio, hop_length=hop_length)
-    number = np.arange(N_BINS).reshape((1,) * (activation.ndim - 1) + (-1,))
-    heard = (number >= ends[0]) & (number <= ends[1])
-    return decode_crepe(jnp.where(heard, activation, 0), decoder="viterbi")
-
-
-@cache
-def _crepe_hz():
-    return np.asarray(bins_to_hz(jnp.eye(N_BINS), jnp.arange(N_BINS)))
-
-
-@lru_cache(maxsize=1)
-def _crepe_network(capacity, weights):
-    del weights  # where they are; part of what is remembered
-    return load_crepe(capacity).network()
-
-
-_jitted_pyin = partial(
-    jax.jit, static_argnames=("sample_rate", "hop_length", "fmin", "fmax", "frame_length")
-)(core.pyin)
-
-_OFFLINE: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
-    "pyin": _pyin,
-    "crepe": partial(_crepe, "full"),
-    "crepe-tiny": partial(_crepe, "tiny"),
-}
+    heard = zip(*stream_crepe(counted(), capacity=_CAPACITIES[method], **options), strict=True)
+    f0_hz, confidence = (np.concatenate(parts, axis=-1) for parts in heard)
+    grid = {name: options[name] for name in ("sample_rate", "hop_length")}
+    n_frames = core.n_frames(n_samples, hop_length=options["hop_length"])
+    return crepe_at_hops((f0_hz, confidence), n_frames, **grid)

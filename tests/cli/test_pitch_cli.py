@@ -11,7 +11,6 @@ from rich.console import Console
 
 from ddspx import io
 from ddspx.cli import _progress, main
-from ddspx.features import Features
 
 # The module; in the package its name is the function's.
 command = importlib.import_module("ddspx.cli._pitch")
@@ -73,26 +72,19 @@ def heard(monkeypatch):
     """Trackers that hear 100 Hz, just unsure and just sure in turns; what they were given."""
     given = []
 
-    def listen(audio, **options):
+    def listen(blocks, **options):
+        audio = np.concatenate(list(blocks))
         given.append((audio.size, options))
         frames = 1 + audio.size // options["hop_length"]
         confidence = np.where(np.arange(frames) % 2, 0.5, 0.49999).astype(np.float32)
         return np.full(frames, 100, np.float32), confidence
 
-    def stream(blocks, **options):
-        f0_hz, confidence = listen(np.concatenate(list(blocks)), **options)
-        return Features(f0_hz, confidence, np.zeros_like(f0_hz))
-
-    monkeypatch.setattr(command, "track_pitch", listen)
-    monkeypatch.setattr(command, "stream_features", stream)
+    monkeypatch.setattr(command, "stream_pitch", listen)
     return given
 
 
 @pytest.mark.parametrize("method", ["ddspx", "yin", "pyin", "crepe", "crepe-tiny"])
-def test_the_options_reach_the_tracker(method, here, tmp_path, heard, monkeypatch):
-    # The whole recording is held only for those that need it.
-    unused = "track_pitch" if method in ("ddspx", "yin") else "stream_features"
-    monkeypatch.setattr(command, unused, None)
+def test_the_options_reach_the_tracker(method, here, tmp_path, heard):
     options = f"--method {method} --hop-ms 5 --fmin 50 --fmax 400 -o {tmp_path / 'made' / 'out'}"
     assert main(["pitch", str(here / "tone.wav"), *options.split()]) == 0
     (given,) = heard
@@ -209,6 +201,7 @@ def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsy
             "`hop_ms` must be a whole number of samples at 16000 Hz, that is a multip",
         ),
         ("--hop-ms 0", "a multiple of 0.0625 ms, got 0.0"),
+        ("--hop-ms 60000", "`hop_ms` must be at most 1000, a second, got 60000.0"),
         ("--hop-ms -10", "`hop_ms` must be"),
         ("--hop-ms nan", "`hop_ms` must be"),
         ("--hop-ms inf", "`hop_ms` must be"),

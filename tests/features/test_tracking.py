@@ -1,13 +1,15 @@
 """The trackers that hear a sound as a whole, and what none of them takes."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import noise
+from helpers import noise, quick_jit, sine
 
-from ddspx import features
-from ddspx.features import _tracking
-from ddspx.models.crepe import Crepe, CrepeConfig
+from ddspx import core, features
+from ddspx.features import _crepe, _pyin
+from ddspx.metrics import VOICED
+from ddspx.models.crepe import Crepe, CrepeConfig, crepe_activation, decode_crepe
 
 RATE, HOP = 16000, 64
 
@@ -16,28 +18,76 @@ def track(audio, sample_rate=RATE, hop_length=HOP, **options):
     return features.track_pitch(audio, sample_rate=sample_rate, hop_length=hop_length, **options)
 
 
+@pytest.fixture(scope="module")
+def network():
+    return Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network()
+
+
 @pytest.fixture
-def tiny_crepe(monkeypatch):
-    """Random weights where CREPE's would be; how often the network was compiled."""
-    compiled = []
-    network = Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network()
-    monkeypatch.setattr(_tracking, "_crepe_network", lambda *_: network)
-    activation = _tracking.crepe_activation
-    monkeypatch.setattr(
-        _tracking, "crepe_activation", lambda *a, **k: compiled.append(1) or activation(*a, **k)
-    )
-    _tracking._crepe_track.clear_cache()
-    yield compiled
-    _tracking._crepe_track.clear_cache()
+def tiny_crepe(network, monkeypatch):
+    """Random weights where CREPE's would be, and small chunks of 16 frames."""
+    monkeypatch.setattr(_crepe, "_network", lambda *_: network)
+    monkeypatch.setattr(_crepe, "_CHUNK", 16)
+    _crepe._listen.clear_cache()
+    yield network
+    _crepe._listen.clear_cache()
 
 
 def test_crepe_is_compiled_once_and_keeps_to_the_frame_rule_and_the_range(tiny_crepe):
-    for audio in (noise(2, 9000), noise(2, 9000, seed=1)):
+    for samples in (9000, 1, 14_000):
+        audio = noise(2, samples)
         f0_hz, confidence = track(audio, 44100, 441, method="crepe-tiny", fmin=200.0, fmax=900.0)
-        assert f0_hz.shape == confidence.shape == (2, 1 + 9000 // 441)
+        assert f0_hz.shape == confidence.shape == (2, 1 + samples // 441)
         assert f0_hz.dtype == confidence.dtype == np.float32
         assert np.all((f0_hz > 195) & (f0_hz < 925))
-    assert len(tiny_crepe) == 1
+    assert _crepe._listen._cache_size() == 1
+
+
+@pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 150), (8000, 77)])
+def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, tiny_crepe):
+    """Notes and noise in 151 frames, ten chunks, of which some are decided late."""
+    samples = 22_600 * sample_rate // 16_000
+    notes = np.concatenate(
+        [sine(f, samples // 4, sample_rate=sample_rate) for f in (220, 700, 330, 1500)]
+    )
+    audio = np.stack([notes + 0.1 * noise(samples), noise(samples)]).astype(np.float32)
+    grid = {"sample_rate": sample_rate, "hop_length": hop_length}
+    options = {"capacity": "tiny", "fmin": 40.0, "fmax": 1900.0}
+    blocks = np.split(audio, [3, 10_000, 10_001], axis=-1)
+    parts = list(_crepe.stream_crepe(blocks, **grid, **options))
+    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*parts, strict=True))
+    plan = _crepe.CrepePlan.of(sample_rate, hop_length, 40.0, 1900.0)
+    heard = jnp.asarray(audio)
+    if sample_rate != 16_000:
+        heard = core.resample(heard, orig_rate=sample_rate, target_rate=16_000)
+    activate = quick_jit(crepe_activation, static_argnames="hop_length")
+    activation = np.array(activate(tiny_crepe, heard, hop_length=plan.hop_length))
+    activation[..., : plan.ends[0]] = activation[..., plan.ends[1] + 1 :] = 0
+    decode = quick_jit(decode_crepe, static_argnames="decoder")
+    expected = decode(jnp.asarray(activation), decoder="viterbi")
+    assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunk
+    # Resampled with what follows it, a sound rings on beyond its ends.
+    edge = 1 if sample_rate == 16_000 else 8
+    np.testing.assert_allclose(f0_hz, expected[0], rtol=1e-4 if edge == 1 else 1e-2)
+    inside = np.s_[..., edge:-edge]
+    np.testing.assert_allclose(f0_hz[inside], expected[0][inside], rtol=1e-4)
+    np.testing.assert_allclose(confidence[inside], expected[1][inside], atol=1e-4)
+
+
+def test_crepe_decides_what_later_sound_cannot_change(tiny_crepe):
+    """Of a steady tone the chunks are given out while it lasts, so memory does not grow."""
+    given = 0
+
+    def blocks():
+        nonlocal given
+        for block in np.split(sine(440, 48_000, sample_rate=RATE), 30):
+            given += 1
+            yield block
+
+    options = {"capacity": "tiny", "fmin": 40.0, "fmax": 1900.0}
+    stream = _crepe.stream_crepe(blocks(), sample_rate=RATE, hop_length=160, **options)
+    at = [given for _ in stream]
+    assert len(at) == 19 and at[0] < 15 and at[9] < 25
 
 
 def test_a_range_that_crepe_does_not_hear_is_refused(tiny_crepe):
@@ -46,7 +96,51 @@ def test_a_range_that_crepe_does_not_hear_is_refused(tiny_crepe):
             track(noise(1000), method="crepe-tiny", fmin=fmin, fmax=fmax)
 
 
+# pYIN
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(_pyin, "_BLOCK", 32)
+    monkeypatch.setattr(_pyin, "_CHUNK", 8)
+    _pyin._programs.cache_clear()
+    yield
+    _pyin._programs.cache_clear()
+
+
+def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
+    options = {"sample_rate": 8000, "hop_length": 100, "fmin": 100.0, "fmax": 900.0}
+    glide = np.sin(2 * np.pi * np.cumsum(np.geomspace(150, 600, 9000)) / 8000)
+    audio = np.stack([glide, glide[::-1]]) * (np.arange(9000) % 3000 > 600) + 0.1 * noise(2, 9000)
+    audio = audio.astype(np.float32)
+    for samples in (9000, 7950, 50):
+        f0_hz, confidence = track(audio[:, :samples], **options, method="pyin")
+        whole = core.pyin(jnp.asarray(audio[:, :samples]), **options, frame_length=512)
+        is_voiced = np.asarray(whole.is_voiced)
+        np.testing.assert_array_equal(confidence >= VOICED, is_voiced)
+        np.testing.assert_allclose(f0_hz[is_voiced], whole.f0_hz[is_voiced], rtol=1e-6)
+        sure = np.where(is_voiced, 1 + whole.voiced_probability, whole.voiced_probability) / 2
+        np.testing.assert_allclose(confidence, sure, atol=1e-4)
+    assert samples == 50 or 0.2 < is_voiced.mean() < 0.9
+    _, scores_after, path_through = _pyin._programs(8000, 100, 100.0, 900.0)
+    assert scores_after._cache_size() == path_through._cache_size() == 1
+
+
 # Boundary
+
+
+@pytest.mark.parametrize("method", ["ddspx", "yin", "pyin", "crepe-tiny"])
+def test_a_hop_of_more_than_a_second_is_refused(method):
+    with pytest.raises(ValueError, match="at most a second, 16000 samples, got 16001; take a"):
+        track(np.zeros(100), hop_length=16_001, method=method)
+    with pytest.raises(ValueError, match="`hop_length` must be at most a second"):
+        features.stream_features([np.zeros(100)], sample_rate=RATE, hop_length=16_001)
+
+
+@pytest.mark.parametrize("method", ["yin", "pyin", "crepe-tiny"])
+def test_no_blocks_are_refused(method, tiny_crepe):
+    with pytest.raises(ValueError, match="`blocks` must hold at least one block of audio"):
+        features.stream_pitch([], sample_rate=RATE, hop_length=HOP, method=method)
 
 
 def test_integer_audio_is_refused():

@@ -1,0 +1,88 @@
+"""pYIN of a whole sound, block by block with one program for all lengths."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx import core
+from ddspx.core.analysis._pyin import (
+    PyinTracker,
+    block_length,
+    block_path,
+    block_scores,
+    first_scores,
+    pyin_track,
+    pyin_tracker,
+)
+from ddspx.metrics import VOICED
+
+# What librosa recommends: four periods of the lowest pitch, here rounded up to a power of two.
+_PERIODS = 4
+# Frames of a block, whose scores are held at once, and of its chunks, whose spectra are.
+_BLOCK, _CHUNK = 1024, 256
+
+
+def track_pyin(
+    audio: np.ndarray, *, sample_rate: int, hop_length: int, fmin: float, fmax: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch of every frame, whether voiced or not, and confidence.
+
+    Forward the scores at the starts of the blocks are found, 6 kB for each, and then the path
+    from the last block to the first.
+    """
+    tracker, scores_after, path_through = _programs(sample_rate, hop_length, fmin, fmax)
+    *batch, samples = audio.shape
+    frames, before = core.n_frames(samples, hop_length=hop_length), tracker.frame_length // 2
+    length, hop = block_length(tracker, _BLOCK), _BLOCK * hop_length
+    rows = audio.reshape(-1, samples)
+
+    def piece(block):
+        start = block * hop - before
+        inside = rows[:, max(0, start) : start + length]
+        left = max(0, -start)
+        return np.pad(inside, ((0, 0), (left, length - left - inside.shape[1])))
+
+    first = first_scores(tracker, audio.dtype)
+    starts = [jnp.broadcast_to(first, (len(rows), *first.shape))]
+    blocks = range(-(-frames // _BLOCK))
+    for block in blocks[:-1]:
+        now = jnp.int32(block * _BLOCK), jnp.int32(frames)
+        starts.append(scores_after(piece(block), starts[-1], *now))
+    state, heard = jnp.full(len(rows), -1, jnp.int32), []
+    for block in reversed(blocks):
+        now = jnp.int32(block * _BLOCK), jnp.int32(frames)
+        state, track = path_through(piece(block), starts[block], state, *now)
+        heard.append([np.asarray(x) for x in track])
+    whole = (np.concatenate(x[::-1], axis=-1) for x in zip(*heard, strict=True))
+    f0_hz, is_voiced, probability = (x[:, :frames].reshape(*batch, frames) for x in whole)
+    # The path decides; what the frame says by itself grades it on its side of `VOICED`.
+    return f0_hz, np.where(is_voiced, VOICED + (1 - VOICED) * probability, VOICED * probability)
+
+
+@lru_cache(maxsize=16)
+def _programs(
+    sample_rate: int, hop_length: int, fmin: float, fmax: float
+) -> tuple[PyinTracker, Callable[..., Any], Callable[..., Any]]:
+    """The tracker, and what is compiled of it: for rows of pieces, of one length."""
+    frame_length = 2 ** math.ceil(math.log2(_PERIODS * sample_rate / fmin))
+    tracker = pyin_tracker(
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        fmin=fmin,
+        fmax=fmax,
+        frame_length=frame_length,
+    )
+    chunks = _BLOCK // _CHUNK
+    scores = jax.vmap(partial(block_scores, tracker, chunks), in_axes=(0, 0, None, None))
+    paths = jax.vmap(partial(block_path, tracker, chunks), in_axes=(0, 0, 0, None, None))
+
+    def path_through(*args):
+        state, (path, voiced) = paths(*args)
+        return state, pyin_track(tracker, path, voiced)
+
+    return tracker, jax.jit(scores), jax.jit(path_through)
