@@ -142,7 +142,7 @@ def relu(x):
 
 
 def published(arrays, x):
-    """Reference 1.3 for one image of (61 or other frames, bands), by loops in float64."""
+    """Logits of one image by loops in float64, of a size that the published zeros fit."""
     x = relu(convolve(x[..., None].astype(np.float64), arrays, "first", (3, 1)))
     stages = [(0, 2, 1, 1), (1, 1, 2, 1), (1, 1, 2, 2), (1, 1, 2, 1)]
     for i in range(4):
@@ -163,13 +163,13 @@ def published(arrays, x):
 
 def test_logits_are_those_of_the_published_layers(rng):
     sizes = {"n_blocks": 4, "channels": 2, "hidden": 5}
-    model = ResidualClassifier(240, 16, 3, **sizes, rngs=nnx.Rngs(0))
+    model = ResidualClassifier(48, 16, 3, **sizes, rngs=nnx.Rngs(0))
     graph, state = nnx.split(model)
     # So that every bias and statistic counts.
     state = jax.tree.map(
         lambda x: x + jnp.asarray(0.1 * np.abs(rng.standard_normal(x.shape)), x.dtype), state
     )
-    features = noise(240, 16)
+    features = noise(48, 16)
     actual = _evaluate(graph, state, jnp.asarray(features, jnp.float32))
     np.testing.assert_allclose(actual, published(leaves(state), features), rtol=2e-4)
 
@@ -257,24 +257,24 @@ def test_augmentation_changes_what_the_classifier_hears(key):
     assert not np.allclose(plain, silent)
 
 
-@pytest.mark.parametrize("audio", [batch(), jnp.zeros_like(batch())], ids=["noise", "silence"])
-def test_gradients_reach_every_part_and_are_finite(key, audio):
+def test_gradients_reach_every_part_and_are_finite(key):
     labels = jax.nn.one_hot(jnp.arange(6) % 3, 3, dtype=jnp.float32)
     ear = dataclasses.replace(EAR, trainable=("centers", "bandwidths", "gains", "compression"))
     graph, params, statistics, rest = split(spectnet(dataclasses.replace(SMALL, frontend=ear)))
 
-    def loss(params):
+    @quick_jit
+    @jax.grad
+    def gradient(params, audio):
         model = nnx.merge(graph, params, statistics, rest)
         return classification_loss(model.training_logits(key, audio)[0], labels, smoothing=0.1)
 
-    gradient = leaves(quick_jit(jax.grad(loss))(params))
-    assert not [name for name, array in gradient.items() if not np.isfinite(array).all()]
-    if np.any(audio):
-        # A bias before a norm is taken out by it.
-        biases = [n for n in gradient if n.endswith(("first.bias", "second.bias"))]
-        assert len(biases) == 5
-        still = {name for name, array in gradient.items() if not np.any(np.abs(array) > 1e-9)}
-        assert still <= set(biases)
+    in_noise, in_silence = (leaves(gradient(params, x)) for x in (batch(), 0 * batch()))
+    for found in (in_noise, in_silence):
+        assert not [name for name, array in found.items() if not np.isfinite(array).all()]
+    still = {name for name, array in in_noise.items() if not np.any(np.abs(array) > 1e-6)}
+    # A bias before a norm is taken out by it.
+    assert still == {name for name in in_noise if name.endswith(("first.bias", "second.bias"))}
+    assert len(still) == 5
 
 
 def test_a_few_steps_learn_a_toy_problem(key):
