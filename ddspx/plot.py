@@ -6,7 +6,7 @@ Figures are made without pyplot: no window, no state, no display needed. Save on
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, pairwise
 from math import log2
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -309,9 +309,8 @@ def plot_features(
     n_frames = len(values)
     columns = min(n_frames, _MAX_COLUMNS)
     edges = -(-np.arange(columns + 1) * n_frames // columns)
-    # Not converted as a whole: it may be that of a file.
-    means = np.add.reduceat(values, edges[:-1], axis=0, dtype=np.float64)
-    means /= np.diff(edges).reshape(-1, *[1] * (values.ndim - 1))
+    # One column after the other: the whole may be that of a file, and larger than the memory.
+    means = np.array([values[a:b].mean(axis=0, dtype=np.float64) for a, b in pairwise(edges)])
     if is_curve:
         axes.plot((edges[:-1] + edges[1:] - 1) / 2 * frame_s, means, linewidth=1)
         axes.set_ylabel(label)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, Literal
 
 import numpy as np
 from tyro.conf import Positional, arg
@@ -148,6 +148,7 @@ def _arrays(values: np.ndarray, config: SpectralConfig) -> dict[str, Any]:
 
 
 def _draw(values: np.ndarray, config: SpectralConfig, title: str) -> Any:
+    linear: dict[str, Literal["amplitude", "power"]] = {"spectrogram": "amplitude", "mel": "power"}
     return plot_features(
         values,
         title=title,
@@ -155,5 +156,5 @@ def _draw(values: np.ndarray, config: SpectralConfig, title: str) -> Any:
         sample_rate=config.sample_rate,
         hop_length=config.hop_length,
         frequencies_hz=config.frequencies_hz,
-        level_of={"spectrogram": "amplitude", "mel": "power"}.get(config.kind),
+        level_of=linear.get(config.kind),
     )

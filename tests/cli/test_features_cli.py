@@ -2,6 +2,9 @@
 
 import importlib
 import io as text
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from helpers import sine
 from rich.console import Console
 
+import ddspx
 from ddspx import io
 from ddspx.cli import _progress, main
 from ddspx.features import SpectralConfig, spectral_features
@@ -189,3 +193,32 @@ def test_help_says_what_is_in_the_archive(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("usage: ddspx features RECORDING... --kind KIND [-o DIR] [OPTIONS]")
     assert "NAME.wav becomes NAME.KIND.npz, for np.load" in said
+
+
+PEAK_MEMORY = """
+import resource, sys
+from ddspx.cli import main
+assert main(["features", sys.argv[1], "--kind", "rms", "-o", sys.argv[2]]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux alone")
+def test_half_an_hour_takes_the_memory_of_half_a_minute(here, tmp_path):
+    def peak_megabytes(seconds):
+        source, rng = here / f"{seconds}.wav", np.random.default_rng(0)
+        with io.AudioWriter(source, sample_rate=RATE) as writer:
+            for _ in range(seconds // 10):
+                writer.write(0.1 * rng.standard_normal(10 * RATE))
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK_MEMORY, str(source), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(ddspx.__file__).parents[1])},
+            check=True,
+        )
+        return int(run.stdout.split()[-1]) / 1024
+
+    # The audio alone would be 115 MB as float32.
+    assert peak_megabytes(1800) - peak_megabytes(30) < 40
