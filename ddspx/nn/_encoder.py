@@ -67,7 +67,8 @@ class ZEncoder(nnx.Module):
       <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.1. There each coefficient has
       mean 0 and variance 1 over the frames of an example: no frame is known before the last, and
       what stays the same through a note, most of its timbre, is gone. Here it is the frame that
-      is normalised, with as many numbers to learn.
+      is normalised, with as many numbers to learn; with `normalize` in the front-end's config it
+      is as there, and does not stream.
     """
 
     def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
@@ -99,14 +100,15 @@ class ZEncoder(nnx.Module):
           z of every frame, and the state after the last, with which the next frames go on as if
           there had been no cut.
         """
-        mean = jnp.mean(features, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
+        if not self.config.frontend.normalize:
+            mean = jnp.mean(features, axis=-1, keepdims=True)
+            variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
+            features = (features - mean) * jax.lax.rsqrt(variance + _EPSILON)
         row = (1,) * (features.ndim - 1) + (-1,)
         scale, shift = (
             weight[...].astype(features.dtype).reshape(row) for weight in (self.scale, self.shift)
         )
-        normal = (features - mean) * jax.lax.rsqrt(variance + _EPSILON)
-        states, carry = self.gru(normal * scale + shift, carry)
+        states, carry = self.gru(features * scale + shift, carry)
         return self.dense(states), carry
 
     @property

@@ -32,6 +32,13 @@ def test_z_is_the_dense_layer_over_the_gru_over_normalised_frames():
     np.testing.assert_allclose(z, np.asarray(states) @ kernel + bias, atol=1e-4)
 
 
+def test_with_normalize_it_is_over_time_as_in_ddsp():
+    model = encoder(normalize=True)
+    heard = model.frontend(AUDIO)
+    np.testing.assert_allclose(np.asarray(heard).std(-2), 1, atol=1e-3)
+    np.testing.assert_array_equal(model(AUDIO), model.dense(model.gru(heard)[0]))
+
+
 def test_a_louder_sound_has_the_same_z():
     # Of logarithms, the mean over the bands is the level.
     model = encoder(floor=1e-12)
