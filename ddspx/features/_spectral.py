@@ -31,6 +31,8 @@ SpectralKind = Literal[
 ]
 
 _CHUNK_SECONDS = 4.0
+# Of the frames of a chunk; 16 MB.
+_CHUNK_VALUES = 1 << 22
 # The level of silence, as in `core.mfcc`.
 _RANGE_DB = 100.0
 # The full scale of 32-bit integers, for which librosa's PCEN has its numbers.
@@ -210,7 +212,8 @@ def stream_spectral_features(
       ValueError: there is no block.
     """
     hop_length = config.hop_length
-    chunk = max(1, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
+    seconds = math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length)
+    chunk = max(1, min(seconds, _CHUNK_VALUES // config.n_fft))
     margin = math.ceil(max(config.n_fft, LOUDNESS_FFT) / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)
     state = None
