@@ -23,8 +23,9 @@ from ddspx.metrics import VOICED
 
 # What librosa recommends: four periods of the lowest pitch, here rounded up to a power of two.
 _PERIODS = 4
-# Frames of a block, whose scores are held at once, and of its chunks, whose spectra are.
-_BLOCK, _CHUNK = 1024, 256
+# Frames of a chunk, whose spectra are held at once, fewer where they would be more than 16 s; and
+# chunks of a block, whose scores are.
+_CHUNK, _LONGEST, _CHUNKS = 256, 1 << 18, 4
 
 
 def track_pyin(
@@ -38,7 +39,8 @@ def track_pyin(
     tracker, scores_after, path_through = _programs(sample_rate, hop_length, fmin, fmax)
     *batch, samples = audio.shape
     frames, before = core.n_frames(samples, hop_length=hop_length), tracker.frame_length // 2
-    length, hop = block_length(tracker, _BLOCK), _BLOCK * hop_length
+    count = _CHUNKS * _chunk(hop_length)
+    length, hop = block_length(tracker, count), count * hop_length
     rows = audio.reshape(-1, samples)
 
     def piece(block):
@@ -49,19 +51,23 @@ def track_pyin(
 
     first = first_scores(tracker, audio.dtype)
     starts = [jnp.broadcast_to(first, (len(rows), *first.shape))]
-    blocks = range(-(-frames // _BLOCK))
+    blocks = range(-(-frames // count))
     for block in blocks[:-1]:
-        now = jnp.int32(block * _BLOCK), jnp.int32(frames)
+        now = jnp.int32(block * count), jnp.int32(frames)
         starts.append(scores_after(piece(block), starts[-1], *now))
     state, heard = jnp.full(len(rows), -1, jnp.int32), []
     for block in reversed(blocks):
-        now = jnp.int32(block * _BLOCK), jnp.int32(frames)
+        now = jnp.int32(block * count), jnp.int32(frames)
         state, track = path_through(piece(block), starts[block], state, *now)
         heard.append([np.asarray(x) for x in track])
     whole = (np.concatenate(x[::-1], axis=-1) for x in zip(*heard, strict=True))
     f0_hz, is_voiced, probability = (x[:, :frames].reshape(*batch, frames) for x in whole)
     # The path decides; what the frame says by itself grades it on its side of `VOICED`.
     return f0_hz, np.where(is_voiced, VOICED + (1 - VOICED) * probability, VOICED * probability)
+
+
+def _chunk(hop_length: int) -> int:
+    return max(1, min(_CHUNK, _LONGEST // hop_length))
 
 
 @lru_cache(maxsize=16)
@@ -77,9 +83,8 @@ def _programs(
         fmax=fmax,
         frame_length=frame_length,
     )
-    chunks = _BLOCK // _CHUNK
-    scores = jax.vmap(partial(block_scores, tracker, chunks), in_axes=(0, 0, None, None))
-    paths = jax.vmap(partial(block_path, tracker, chunks), in_axes=(0, 0, 0, None, None))
+    scores = jax.vmap(partial(block_scores, tracker, _CHUNKS), in_axes=(0, 0, None, None))
+    paths = jax.vmap(partial(block_path, tracker, _CHUNKS), in_axes=(0, 0, 0, None, None))
 
     def path_through(*args):
         state, (path, voiced) = paths(*args)

@@ -35,10 +35,10 @@ def track_pitch(
     ======= ============================================ ============== ====================
     method  what it is                                   range          looks ahead
     ======= ============================================ ============== ====================
-    ddspx   the network that ships with ddspx,           30 to 2197 Hz  64 ms
-            :class:`ddspx.models.pitch.PitchTracker`
-    yin     the candidates of                            any            2 to 4 s
-            :func:`ddspx.core.pitch_posterior`, joined
+    ddspx   the network that ships with ddspx,           30 to 2197 Hz  64 ms, and up to 16
+            :class:`ddspx.models.pitch.PitchTracker`                    to its next frame
+    yin     the candidates of                            any            2 to 4 s, or 64 to
+            :func:`ddspx.core.pitch_posterior`, joined                  128 frames if longer
             by :func:`ddspx.core.viterbi`
     pyin    :func:`ddspx.core.pyin`                      any            all of the sound
     crepe   CREPE "full", decoded by Viterbi; needs      32 to 2005 Hz  until no later sound
@@ -60,7 +60,8 @@ def track_pitch(
     Returns:
       Frequency in Hz and confidence from 0 to 1, float32, on the frame rule. The frame is voiced
       from `ddspx.metrics.VOICED` on; through others the frequency moves from the last pitch to the
-      next. Silence and noise have a confidence near 0.
+      next. Silence and noise have a confidence below it, but for "pyin", whose path calls some of
+      the noise voiced.
 
     Raises:
       FileNotFoundError: `method` is one of CREPE and there are no weights.

@@ -101,7 +101,6 @@ def test_a_range_that_crepe_does_not_hear_is_refused(tiny_crepe):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_pyin, "_BLOCK", 32)
     monkeypatch.setattr(_pyin, "_CHUNK", 8)
     _pyin._programs.cache_clear()
     yield
