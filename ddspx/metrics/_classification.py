@@ -1,5 +1,6 @@
 """How often a classifier is right, and how sure that is."""
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from ddspx._checks import positive_int
 
 _Z = NormalDist().inv_cdf(0.975)
+# The quantile 0.975 of Student's t with 1 to 5 degrees of freedom.
+_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)
 _RESAMPLES = 2000
 
 
@@ -123,13 +126,8 @@ def wilson_interval(n_right: int, n_examples: int) -> Interval:
     References:
       Wilson, `Probable inference <https://doi.org/10.1080/01621459.1927.10502953>`_, 1927.
     """
-    k, n = float(n_right), float(n_examples)
-    if n == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    middle = (k + _Z**2 / 2) / (n + _Z**2)
-    half = _Z * np.sqrt(k * (n - k) / n + _Z**2 / 4) / (n + _Z**2)
-    # At 0 and 1 an end is the value itself, but for rounding.
-    return Interval(k / n, float(min(k / n, middle - half)), float(max(k / n, middle + half)))
+    share = n_right / n_examples if n_examples else math.nan
+    return _wilson(share, float(n_examples), _Z)
 
 
 def classification_scores(
@@ -143,12 +141,15 @@ def classification_scores(
 ) -> ClassificationScores:
     """All scores of a set of examples, with 95 % intervals.
 
-    A share of counted examples has Wilson's interval. The others (F1, macro means, MACC) have
-    that of the shares of each true class drawn from what their counts leave possible (a Dirichlet
-    distribution with one more example, spread over all classes). Both take examples for
-    independent. Where several share a group (a speaker, a patient, a recording), they are not:
-    groups are then drawn with replacement as well, and of the two intervals the outer ends
-    count. What this cannot know is how groups differ that are not there.
+    All intervals are Wilson's. For a share of counted examples that is :func:`wilson_interval`.
+    The others (F1, macro means, MACC) are given the number of examples with which a share would
+    spread as much as they do when the rows of the matrix are drawn again.
+
+    Both take examples for independent. Where several share a group (a speaker, a patient, a
+    recording), they are not. Groups are then drawn again too, with replacement; the interval
+    gets the number of examples that such spread is worth, the quantile of Student's t for that
+    many groups, and the outer ends of both. What cannot be known is how groups differ that are
+    not there.
 
     Args:
       targets: the true class of each example, from 0.
@@ -176,8 +177,9 @@ def classification_scores(
       (0.67, 0.83)
 
     References:
-      Efron and Tibshirani, An Introduction to the Bootstrap, 1993. SpectNet's repository adds
-      1e-7 to the denominators; its MACC of two classes is the one here.
+      Korn and Graubard, Confidence intervals for proportions with small expected number of
+      positive counts, Survey Methodology 24, 1998, for the number of examples that a spread is
+      worth. SpectNet's repository adds 1e-7 to the denominators; its MACC is the one here.
     """
     positive_int("n_classes", n_classes)
     targets, predictions = _labels(targets=targets, predictions=predictions, n_classes=n_classes)
@@ -186,27 +188,27 @@ def classification_scores(
     if positive is not None and not 0 <= positive < n_classes:
         raise ValueError(f"`positive` must be from 0 to {n_classes - 1}, got {positive}.")
     confusion = confusion_matrix(targets, predictions, n_classes=n_classes)
-    rng = np.random.default_rng(seed)
-    values = _measure(confusion[None], positive)
-    draws = [_measure(_possible(rng, confusion), positive)]
-    is_one_group = False
+    rng, values = np.random.default_rng(seed), _measure(confusion[None], positive)
+    redrawn = _measure(_redrawn(rng, confusion), positive)
+    counted, worth_of_all = _counted(confusion, positive), _worth_of_all(confusion)
+    n_groups, regrouped = 0, redrawn
     if groups is not None:
         matrices = _group_matrices(targets, predictions, groups, n_classes)
-        is_one_group = len(matrices) == 1
-        draws.append(_measure(_resampled(rng, matrices), positive))
-    shares = _counted(confusion, positive)
+        n_groups, regrouped = len(matrices), _measure(_regrouped(rng, matrices), positive)
 
     def interval(name: str, index: int | None = None) -> Interval:
         value = float(_at(values, name, index)[0])
-        if is_one_group:
+        if n_groups == 1 or np.isnan(value):
             return Interval(value, np.nan, np.nan)
-        wilson = shares.get((name, index))
-        ranges = [] if wilson is None else [wilson]
-        # Of the draws from independent examples only where there is no formula.
-        for drawn in draws[0 if wilson is None else 1 :]:
-            ranges.append(_percentiles(value, _at(drawn, name, index)))
-        lows, highs = [r.low for r in ranges], [r.high for r in ranges]
-        return Interval(value, min(lows), max(highs))
+        found = counted.get((name, index))
+        if found is None:
+            certain = worth_of_all[name] if index is None else float(confusion[index].sum())
+            found = _wilson(value, _worth(value, _at(redrawn, name, index)) or certain, _Z)
+        worth = _worth(value, _at(regrouped, name, index)) if n_groups else 0.0
+        if worth:
+            between = _wilson(value, worth * (1 - 1 / n_groups), _student(n_groups - 1))
+            found = Interval(value, min(found.low, between.low), max(found.high, between.high))
+        return found
 
     names = ("sensitivity", "specificity", "precision", "f1")
     classes = tuple(
@@ -331,18 +333,64 @@ def _counted(confusion: np.ndarray, positive: int | None) -> dict[tuple[str, int
     return found
 
 
-def _possible(rng: np.random.Generator, confusion: np.ndarray) -> np.ndarray:
-    """Matrices with the rows that the counted ones leave possible, of the same sums."""
-    n_classes = len(confusion)
-    drawn = rng.gamma(confusion + 1 / n_classes, size=(_RESAMPLES, *confusion.shape))
-    return confusion.sum(1, keepdims=True) * drawn / drawn.sum(-1, keepdims=True)
+def _redrawn(rng: np.random.Generator, confusion: np.ndarray) -> np.ndarray:
+    """Matrices whose rows are drawn again from the shares of the counted ones."""
+    true = confusion.sum(1)
+    shares = confusion / np.maximum(true, 1)[:, None]
+    # What is drawn of an empty row is nothing.
+    shares[true == 0, 0] = 1
+    return rng.multinomial(true, shares, size=(_RESAMPLES, len(confusion)))
 
 
-def _resampled(rng: np.random.Generator, matrices: np.ndarray) -> np.ndarray:
+def _regrouped(rng: np.random.Generator, matrices: np.ndarray) -> np.ndarray:
     """Sums of the matrices of groups that are drawn with replacement."""
     n_groups = len(matrices)
     times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
     return np.tensordot(times, matrices, axes=1)
+
+
+def _worth(value: float, draws: np.ndarray) -> float:
+    """The examples of which a share spreads as the draws do; 0 where they do not spread."""
+    draws = draws[~np.isnan(draws)]
+    variance = float(np.var(draws)) if draws.size else 0.0
+    return value * (1 - value) / variance if variance > 1e-12 else 0.0
+
+
+def _worth_of_all(confusion: np.ndarray) -> dict[str, float]:
+    """The same of mean scores where all or nothing is right and nothing spreads, by name.
+
+    A mean of shares with one rate is worth the harmonic mean of the examples of its classes,
+    times their number. Each error of sensitivity is shared by the other classes as one of
+    specificity, which has so many times fewer.
+    """
+    true = confusion.sum(1)
+    n_classes = int((true > 0).sum())
+    worth = n_classes**2 / float((1 / true[true > 0]).sum())
+    others = max(n_classes - 1, 1)
+    shares = dict.fromkeys(("sensitivity", "precision", "macro_f1"), worth)
+    return shares | {"specificity": others * worth, "macc": 2 * others / (others + 1) * worth}
+
+
+def _wilson(value: float, n: float, z: float) -> Interval:
+    if n == 0:
+        return Interval(value, math.nan, math.nan)
+    middle = (value + z**2 / n / 2) / (1 + z**2 / n)
+    half = z * math.sqrt(value * (1 - value) / n + (z / n / 2) ** 2) / (1 + z**2 / n)
+    # At 0 and 1 an end is the value itself, but for rounding.
+    return Interval(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)))
+
+
+def _student(freedom: int) -> float:
+    """The quantile 0.975 of Student's t."""
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    # Fisher's expansion; from here on its error is below 0.001.
+    terms = (
+        (_Z**3 + _Z) / 4,
+        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
+        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
+    )
+    return _Z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _group_matrices(targets, predictions, groups, n_classes: int) -> np.ndarray:
@@ -350,14 +398,6 @@ def _group_matrices(targets, predictions, groups, n_classes: int) -> np.ndarray:
     matrices = np.zeros((index.max() + 1, n_classes, n_classes), np.int64)
     np.add.at(matrices, (index, targets, predictions), 1)
     return matrices
-
-
-def _percentiles(value: float, draws: np.ndarray) -> Interval:
-    draws = draws[~np.isnan(draws)]
-    if np.isnan(value) or not draws.size:
-        return Interval(value, np.nan, np.nan)
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return Interval(value, float(min(low, value)), float(max(high, value)))
 
 
 def _at(measures: _Measures, name: str, index: int | None) -> np.ndarray:

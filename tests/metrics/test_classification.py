@@ -142,22 +142,47 @@ def test_even_a_perfect_score_is_not_certain():
         assert 0.6 < interval.low < 0.99
 
 
-def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(rng):
-    """Three classes of known rates; of 300 experiments 95 % within five standard errors."""
-    rates = np.array([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.02, 0.08, 0.9]])
-    counts = np.array([30, 40, 20])
-    truth = metrics.classification_scores(
-        *labels_of(np.round(10_000 * rates * counts[:, None]).astype(int)), n_classes=3
-    )
+RATES = {
+    "uneven": ([[0.8, 0.15, 0.05], [0.1, 0.85, 0.05], [0.02, 0.08, 0.9]], [30, 40, 20]),
+    "many": (0.9 * np.eye(10) + 0.1 / 9 * (1 - np.eye(10)), [30] * 10),
+    "two": ([[0.9, 0.1], [0.12, 0.88]], [146, 138]),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(name, rng):
+    """Classes of known rates; of 200 experiments 95 %, within five standard errors."""
+    rates, counts = (np.array(x) for x in RATES[name])
+    truth = scores_of(np.round(10_000 * rates * counts[:, None]).astype(int))
     hits = []
-    for seed in range(300):
-        confusion = np.stack([rng.multinomial(n, p) for n, p in zip(counts, rates, strict=True)])
-        scores = scores_of(confusion, seed=seed)
+    for seed in range(200):
+        scores = scores_of(rng.multinomial(counts, rates), seed=seed)
         pairs = [(scores.macro_f1, truth.macro_f1), (scores.macc, truth.macc)]
-        pairs.append((scores.sensitivity, truth.sensitivity))
+        pairs += [(scores.sensitivity, truth.sensitivity), (scores.precision, truth.precision)]
+        pairs.append((scores.classes[0].f1, truth.classes[0].f1))
         hits.append([found.low <= true.value <= found.high for found, true in pairs])
     rate = np.mean(hits, 0)
-    assert (np.abs(rate - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 300)).all(), rate
+    assert (np.abs(rate - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 200)).all(), rate
+
+
+def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(rng):
+    hits = []
+    for seed in range(200):
+        # Six speakers, each of which is understood by a rate of its own.
+        rates = np.repeat(rng.beta(18, 2, 6), 40)
+        targets = np.tile(np.arange(4), 60)
+        predictions = np.where(rng.random(240) < rates, targets, (targets + 1) % 4)
+        scores = metrics.classification_scores(
+            targets,
+            predictions,
+            n_classes=4,
+            groups=[str(i // 40) for i in range(240)],
+            seed=seed,
+        )
+        found = (scores.accuracy, scores.macro_f1, scores.sensitivity)
+        hits.append([x.low <= 0.9 <= x.high for x in found])
+    rate = np.mean(hits, 0)
+    assert (np.abs(rate - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 200)).all(), rate
 
 
 def test_examples_that_share_a_group_say_less():
@@ -168,12 +193,22 @@ def test_examples_that_share_a_group_say_less():
     speakers = [f"speaker {i // 20}" for i in range(200)]
     alone = metrics.classification_scores(targets, predictions, n_classes=2)
     shared = metrics.classification_scores(targets, predictions, n_classes=2, groups=speakers)
-    # Ten coins: sqrt(0.25 / 10) * 1.96 to each side, where 200 have a fifth of it.
-    assert (shared.accuracy.high - shared.accuracy.low) / 2 == pytest.approx(0.31, abs=0.03)
+    # Ten coins, where 200 have a fifth of it: Wilson's interval of half of nine, and Student's t.
+    half = 2.262 * np.sqrt(0.25 / 9 + (2.262 / 18) ** 2) / (1 + 2.262**2 / 9)
+    assert (shared.accuracy.high - shared.accuracy.low) / 2 == pytest.approx(half, abs=0.01)
     assert (alone.accuracy.high - alone.accuracy.low) / 2 == pytest.approx(0.069, abs=0.005)
     for wide, narrow in zip(every_interval(shared), every_interval(alone), strict=True):
         assert wide.value == narrow.value
         assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+def test_students_quantiles_are_scipys():
+    from scipy.special import stdtrit
+
+    from ddspx.metrics._classification import _student
+
+    for freedom in (1, 2, 3, 4, 5, 6, 7, 12, 50, 1000):
+        assert _student(freedom) == pytest.approx(stdtrit(freedom, 0.975), abs=2e-3)
 
 
 def test_groups_never_make_a_result_surer():
