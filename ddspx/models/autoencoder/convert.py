@@ -1,6 +1,5 @@
 """A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,12 +8,12 @@ from typing import Any
 
 from flax import nnx
 
+from ddspx.models._config import read_json
 from ddspx.models._weights import (
     CONFIG,
     WEIGHTS,
     finite_weights,
     model_texts,
-    require_file,
     with_weights,
     write_model,
 )
@@ -86,9 +85,9 @@ def load_autoencoder(
       ValueError: a file is corrupt, or the files do not fit each other.
     """
     folder = _find(source)
-    config = _parse(folder / CONFIG, AutoencoderConfig.from_json)
-    statistics = _parse(folder / _STATISTICS, InstrumentStatistics.from_json)
-    provenance = _parse(folder / _PROVENANCE, dict)
+    config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
+    statistics = read_json(folder / _STATISTICS, InstrumentStatistics.from_json)
+    provenance = read_json(folder / _PROVENANCE, dict)
     for name in ("sample_rate", "hop_length"):
         if getattr(config, name) != getattr(statistics, name):
             raise ValueError(
@@ -114,12 +113,3 @@ def _find(source: str | Path) -> Path:
         f"There is no model folder or instrument {name!r}; give the path of a folder that "
         f"`ddspx train` wrote, or an instrument's name ({shipped})."
     )
-
-
-def _parse(path: Path, build):
-    """`build` of a JSON file; whatever is wrong with it becomes one sentence."""
-    require_file(path)
-    try:
-        return build(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not usable: {error}") from error

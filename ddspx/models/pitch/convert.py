@@ -1,18 +1,17 @@
 """A trained pitch tracker as a folder: plain arrays and JSON."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
+from ddspx.models._config import read_json
 from ddspx.models._weights import (
     CONFIG,
     WEIGHTS,
     finite_weights,
     model_texts,
-    require_file,
     with_weights,
     write_model,
 )
@@ -68,10 +67,5 @@ def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
       64.0
     """
     folder = _SHIPPED if folder is None else Path(folder)
-    path = folder / CONFIG
-    require_file(path)
-    try:
-        config = PitchConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not usable: {error}") from error
+    config = read_json(folder / CONFIG, PitchConfig.from_json)
     return with_weights(lambda: PitchTracker(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
