@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ddspx.cli._complaints import SkippedInputError, complain
@@ -25,6 +25,9 @@ _COMMANDS = {
         "RECORDING... --kind KIND [-o DIR]",
         "write spectral features of recordings as arrays, and draw them",
     ),
+    "classify train": ("DATA -o MODEL", "train a classifier on labelled recordings"),
+    "classify evaluate": ("MODEL DATA [-o DIR]", "measure a classifier on what it has not heard"),
+    "classify predict": ("MODEL FILE...", "say what recordings are"),
     "instruments": ("", "list the instruments that ship with ddspx"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
@@ -54,17 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print(_usage())
+        print(_usage(_COMMANDS))
         return 0 if arguments else _BAD_INPUT
     if name == "--version":
         from ddspx import __version__
 
         print(f"ddspx {__version__}")
         return 0
+    # A command is a word, or two where the first is shared.
+    family = [command for command in _COMMANDS if command.startswith(f"{name} ")]
+    if family and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+        print(_usage(family))
+        return 0 if len(arguments) > 1 else _BAD_INPUT
+    words = 2 if family else 1
+    name = " ".join(arguments[:words])
     if name not in _COMMANDS:
-        complain("ddspx", f"there is no command {name!r}; use {', '.join(_COMMANDS)}.")
+        complain("ddspx", f"there is no command {name!r}; use {', '.join(family or _COMMANDS)}.")
         return _BAD_INPUT
-    return _run(name, arguments[1:])
+    return _run(name, arguments[words:])
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
@@ -86,7 +96,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 def _call(name: str, arguments: Sequence[str], program: str) -> None:
     from ddspx.cli._arguments import parse
 
-    command = getattr(importlib.import_module(f"ddspx.cli._{name}"), name)
+    module, _, function = name.partition(" ")
+    command = getattr(importlib.import_module(f"ddspx.cli._{module}"), function or module)
     parse(command, arguments, program=program, usage=_COMMANDS[name][0])()
 
 
@@ -122,8 +133,8 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _usage() -> str:
-    calls = {f"{name} {usage}": summary for name, (usage, summary) in _COMMANDS.items()}
+def _usage(names: Iterable[str]) -> str:
+    calls = {f"{name} {_COMMANDS[name][0]}": _COMMANDS[name][1] for name in names}
     width = max(map(len, calls))
     return "\n".join(
         [

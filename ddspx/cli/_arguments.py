@@ -67,7 +67,7 @@ def _sentence(box: str) -> str:
 
 def _plain(line: str) -> str:
     """A line of help without the marks of docstrings and types; in a frame, as wide as before."""
-    text = line.replace("`", "").replace("{None}|", "")
+    text = line.replace("`", "").replace("{None}|", "").replace("{None,", "{")
     if text.endswith("│"):
         text = text[:-1] + " " * (len(line) - len(text)) + text[-1]
     return text.rstrip()

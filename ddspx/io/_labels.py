@@ -238,10 +238,14 @@ def _row(data: Path, number: int, line: Mapping[str, str | None]) -> _Row:
 
 
 def _sha256(path: Path) -> str:
-    """The digest of a file; empty where it cannot be read, which its reader will say better."""
+    """The digest of a file; empty where it cannot be read, which its reader will say better.
+
+    Nor is a file without a byte, of which a broken download leaves many, a copy of another.
+    """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest if file.tell() else ""
     except OSError:
         return ""
 

@@ -2,6 +2,12 @@
 
 from ddspx.training._autoencoder import train as train
 from ddspx.training._classifier import train_classifier as train_classifier
+from ddspx.training._classifier_evaluation import (
+    ClassifierEvaluation as ClassifierEvaluation,
+    Part as Part,
+    evaluate_classifier as evaluate_classifier,
+    recordings_to_test as recordings_to_test,
+)
 from ddspx.training._config import (
     ClassifierTrainConfig as ClassifierTrainConfig,
     TrainConfig as TrainConfig,

@@ -125,6 +125,13 @@ def test_copies_are_of_one_group(tmp_path):
         assert all(splits[f"a/copy{i}"] == splits[f"a/{i}"] for i in range(10))
 
 
+def test_files_without_a_byte_are_no_copies(tmp_path):
+    table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
+    for name in ("1.wav", "2.wav"):
+        (tmp_path / name).write_text("")
+    assert [recording.sha256 for recording in io.labelled_recordings(table)] == ["", ""]
+
+
 def test_a_class_keeps_its_last_recording_for_training(tmp_path):
     write_files(tmp_path, ["a/0", "b/0", "b/1", "b/2"])
     for seed in range(5):

@@ -1,0 +1,269 @@
+"""`ddspx classify`: train, evaluate, predict."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx.cli._progress import progress
+from ddspx.cli._recordings import hop_length_of, writable_place
+from ddspx.cli._scores import print_scores, write_scores
+from ddspx.io import AudioError, labelled_recordings, read_audio, training_labels
+from ddspx.models.spectnet import SpectNetConfig, load_spectnet, vote_mean_probability
+from ddspx.nn import FrontendConfig
+from ddspx.plot import require_matplotlib
+from ddspx.training import (
+    ClassifierTrainConfig,
+    Part,
+    evaluate_classifier,
+    recordings_to_test,
+    segment_logits,
+    suggested_sample_rate,
+    suggested_segment_s,
+    train_classifier,
+)
+
+_DEFAULTS = ClassifierTrainConfig()
+_FrontEnd = Literal[
+    "gammatone",
+    "gammatone-pcen",
+    "log-mel",
+    "mel-pcen",
+    "mfcc",
+    "sincnet",
+    "leaf",
+    "spectnet",
+    "spectnet-static",
+]
+_PUBLISHED = {"channels": 16, "sample_rate": 1000}
+_SIZES: dict[str | None, dict[str, int]] = {
+    None: {"bands": 40, "blocks": 3, "channels": 8},
+    **{f"spectnet-{n}": {"bands": n, "blocks": 3} | _PUBLISHED for n in (4, 8, 16, 46)},
+    "spectnet-64": {"bands": 64, "blocks": 4} | _PUBLISHED,
+}
+# Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
+_LOG = {"compression": "log1p", "floor": 1e-6}
+# How each is made, and what is not its default there.
+_FRONT_ENDS: dict[str, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
+    "gammatone": (FrontendConfig.learnable, _LOG),
+    "gammatone-pcen": (FrontendConfig.learnable, {"floor": 1e-6}),
+    "log-mel": (FrontendConfig.log_mel, _LOG),
+    "mel-pcen": (FrontendConfig.pcen_mel, {"floor": 1e-6}),
+    "mfcc": (FrontendConfig.mfcc, {"floor": 1e-6}),
+    "sincnet": (FrontendConfig.sincnet, _LOG),
+    "leaf": (FrontendConfig.leaf, {}),
+    "spectnet": (FrontendConfig.spectnet, {}),
+    "spectnet-static": (FrontendConfig.spectnet, {"trainable": ()}),
+}
+_Preset = Literal["spectnet-4", "spectnet-8", "spectnet-16", "spectnet-46", "spectnet-64"]
+
+
+def train(
+    data: Annotated[Positional[Path], arg(metavar="DATA")],
+    *,
+    output: Annotated[Path, arg(aliases=["-o"], metavar="MODEL")],
+    front_end: Annotated[_FrontEnd | None, arg(help_behavior_hint="")] = None,
+    preset: Annotated[_Preset | None, arg(help_behavior_hint="")] = None,
+    bands: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
+    blocks: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
+    channels: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
+    dropout: float = 0.2,
+    sample_rate: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
+    hop_ms: float = 10.0,
+    fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
+    segment_s: Annotated[float | None, arg(metavar="S", help_behavior_hint="")] = None,
+    fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
+    config: Annotated[ClassifierTrainConfig, arg(name="")] = _DEFAULTS,
+) -> None:
+    """Trains a classifier on labelled recordings.
+
+    DATA is a folder with a sub-folder for each class, or a CSV file with the columns file and
+    label, and perhaps split (train, valid, test), fold and group: a group, such as a speaker, is
+    never divided. Without split and fold a fifth of the recordings is held out for evaluate, and
+    of the rest 15 % choose the weights. A recording that cannot be used is reported and left
+    out, and then the exit status is 1.
+
+    The best model so far is always in MODEL. What the run itself needs is in MODEL.run:
+    the same command goes on from there after an interruption.
+
+    Args:
+      data: the labelled recordings.
+      output: the model folder to make.
+      front_end: what it listens with; by default gammatone, filters that keep their order and
+        learn, but spectnet in a preset.
+      preset: published sizes: as many bands, at 1000 Hz.
+      bands: of the front-end; 40 without a preset.
+      blocks: residual blocks, 1 to 4; 3 without a preset.
+      channels: before the first block, which every block doubles; 8 without a preset.
+      dropout: share of the channels that training switches off.
+      sample_rate: that the model hears at; by default that of the recordings, at most 16000.
+      hop_ms: milliseconds from one frame to the next; a frame is two and a half as long.
+      fmin: lower end of the bands, in Hz; by default 60, and 0 of spectnet.
+      segment_s: seconds that are classified at once; by default the length of nine in ten
+        recordings, at most 2.5.
+      fold: the fold of the CSV file that is the test split.
+      config: how to train.
+    """
+    recordings = labelled_recordings(data, seed=config.seed, fold=fold)
+    heard = [recording for recording in recordings if recording.split != "test"]
+    sizes: dict[str, Any] = dict(_SIZES[preset])
+    given = {"bands": bands, "blocks": blocks, "channels": channels, "sample_rate": sample_rate}
+    sizes |= {name: size for name, size in given.items() if size is not None}
+    rate = sizes.get("sample_rate") or suggested_sample_rate(heard)
+    frontend = _frontend(
+        front_end or ("spectnet" if preset else "gammatone"),
+        rate,
+        hop_length_of(hop_ms, rate),
+        {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),
+    )
+    seconds = segment_s or suggested_segment_s(heard)
+    model = SpectNetConfig(
+        frontend,
+        training_labels(recordings),
+        segment_frames=1 + max(1, round(seconds * rate / frontend.hop_length)),
+        n_blocks=sizes["blocks"],
+        channels=sizes["channels"],
+        dropout=dropout,
+    )
+    skipped: list[AudioError] = []
+
+    def report(error: AudioError) -> None:
+        complain("ddspx classify train", error)
+        skipped.append(error)
+
+    result = train_classifier(
+        recordings,
+        output,
+        model=model,
+        config=config,
+        provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
+        report=report,
+    )
+    where = f"{output} holds the weights of step {result.best.step}"
+    if not result.best.step:
+        where = f"{output} is not written before the first evaluation"
+    if not result.finished:
+        where += "; the same command goes on from here"
+    print(f"Ended at step {result.step}: {where}.")
+    _tell_skipped(skipped, len(heard))
+
+
+def evaluate(
+    model: Annotated[Positional[Path], arg(metavar="MODEL")],
+    data: Annotated[Positional[Path], arg(metavar="DATA")],
+    *,
+    output: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="DIR", help_behavior_hint="")
+    ] = None,
+    part: Part = "unheard",
+    positive: Annotated[str | None, arg(metavar="LABEL", help_behavior_hint="")] = None,
+    seed: int = 0,
+) -> None:
+    """Measures a classifier on recordings that it has not heard.
+
+    DATA is as for train. Prints accuracy, macro F1, MACC (the mean of sensitivity and
+    specificity), sensitivity, specificity and precision in percent with their 95 % intervals, of
+    segments and of recordings, then of each class and, where the CSV file names groups, of each
+    group. A recording that cannot be used is reported and left out, and then the exit status
+    is 1.
+
+    Args:
+      model: a model folder that classify train wrote.
+      data: the labelled recordings.
+      output: a folder to write to: scores.json, predictions.csv and confusion.png (needs the
+        extra plot).
+      part: of the recordings; unheard are those that neither trained the model nor chose its
+        weights, whatever the splits of a CSV file say.
+      positive: the label that sensitivity, specificity and precision are those of; by default
+        they are means over the labels.
+      seed: of the intervals.
+    """
+    if output is not None:
+        require_matplotlib()
+        writable_place(output)
+    network, provenance = load_spectnet(model)
+    recordings = recordings_to_test(labelled_recordings(data, draw=False), provenance, part=part)
+    skipped: list[AudioError] = []
+
+    def report(error: AudioError) -> None:
+        complain("ddspx classify evaluate", error)
+        skipped.append(error)
+
+    with progress() as bar:
+        evaluation = evaluate_classifier(
+            network,
+            recordings,
+            positive=positive,
+            report=report,
+            watch=lambda done, total: bar("listening", float(done), float(total)),
+            seed=seed,
+        )
+    labels = network.config.labels
+    print_scores(evaluation, labels, f"{model} on {data} ({part})")
+    if output is not None:
+        write_scores(evaluation, labels, output)
+    _tell_skipped(skipped, len(recordings))
+
+
+def predict(
+    model: Annotated[Positional[Path], arg(metavar="MODEL")],
+    recordings: Annotated[
+        Positional[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="(required)")
+    ],
+    *,
+    all_labels: Annotated[bool, arg(name="all", help_behavior_hint="")] = False,
+) -> None:
+    """Prints what recordings are: file, label and probability, separated by tabs.
+
+    The probability is the mean over the segments of a recording. A recording that cannot be used
+    is reported and left out, and then the exit status is 1.
+
+    Args:
+      model: a model folder that classify train wrote.
+      recordings: audio files of any rate and length.
+      all_labels: print every label with its probability, the likeliest first.
+    """
+    if not recordings:
+        raise ValueError("name at least one FILE; see ddspx classify predict --help.")
+    network, _ = load_spectnet(model)
+    rate, skipped, heard = network.config.frontend.sample_rate, [], []
+
+    def sounds() -> Iterator[np.ndarray]:
+        for i, path in enumerate(recordings):
+            bar("listening", float(i), float(len(recordings)))
+            try:
+                audio = read_audio(path, sample_rate=rate)
+            except AudioError as error:
+                complain("ddspx classify predict", error)
+                skipped.append(error)
+                continue
+            heard.append(path)
+            yield audio
+
+    lines = []
+    with progress() as bar:
+        for i, logits in enumerate(segment_logits(network, sounds())):
+            shares = vote_mean_probability(logits).shares
+            order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
+            cells = [f"{network.config.labels[k]}\t{shares[k]:.4f}" for k in order]
+            lines.append("\t".join([str(heard[i]), *cells]) + "\n")
+    print("".join(lines), end="")
+    _tell_skipped(skipped, len(recordings))
+
+
+def _frontend(
+    name: str, sample_rate: int, hop_length: int, changes: dict[str, Any]
+) -> FrontendConfig:
+    """The front-end of a name; a window is two and a half hops, as in all presets."""
+    make, fixed = _FRONT_ENDS[name]
+    win_length = round(2.5 * hop_length)
+    sizes = {"sample_rate": sample_rate, "hop_length": hop_length, "win_length": win_length}
+    return make(**sizes, **fixed, **changes)
+
+
+def _tell_skipped(skipped: list[AudioError], total: int) -> None:
+    if skipped:
+        raise SkippedInputError(f"left out {len(skipped)} of {total} recordings.")

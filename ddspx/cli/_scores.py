@@ -1,0 +1,127 @@
+"""What a classifier's scores look like on the screen and in files."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ddspx.io import replacing_file
+from ddspx.metrics import ClassificationScores, ClassScores, Interval
+from ddspx.plot import plot_confusion
+from ddspx.training import ClassifierEvaluation
+
+_DECIDED_BY = {
+    "segments": "segments",
+    "majority": "recordings,\nmajority vote",
+    "mean_probability": "recordings,\nmean probability",
+}
+_OVERALL = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "macc": "MACC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+}
+_OF_CLASS = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1": "F1",
+}
+# More lines than a screen has are in the file alone.
+_MOST_GROUPS = 40
+
+
+def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title: str) -> None:
+    """Tables of all scores, in percent."""
+    console = Console()
+    scores = evaluation.scores
+    sizes = [str(scores[name].n_examples) for name in _DECIDED_BY]
+    overall = _table(title, ["", *_DECIDED_BY.values()], "percent [95 % interval]")
+    overall.add_row("number", *sizes)
+    for name, heading in _OVERALL.items():
+        overall.add_row(heading, *(_cell(getattr(scores[by], name)) for by in _DECIDED_BY))
+    console.print(overall)
+    decided = scores["mean_probability"]
+    classes = _table("each class, by mean probability", ["", "number", *_OF_CLASS.values()])
+    for label, found in zip(labels, decided.classes, strict=True):
+        cells = (_cell(getattr(found, name)) for name in _OF_CLASS)
+        classes.add_row(label, str(found.n_examples), *cells)
+    console.print(classes)
+    if not (found := evaluation.groups["mean_probability"]):
+        return
+    names = ("accuracy", "macro_f1", "macc")
+    shown = found[:_MOST_GROUPS]
+    rest = f"{len(found) - len(shown)} more are in scores.json (-o)" if shown != found else None
+    groups = _table(
+        "each group, by mean probability",
+        ["", "number", *(_OVERALL[name] for name in names)],
+        rest,
+    )
+    for group, of_group in shown:
+        cells = (_cell(getattr(of_group, name)) for name in names)
+        groups.add_row(group, str(of_group.n_examples), *cells)
+    console.print(groups)
+
+
+def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder: Path) -> None:
+    """The scores as JSON, what each recording was called as CSV, and the picture."""
+    plain = {
+        "labels": list(labels),
+        "all": {name: _plain(scores) for name, scores in evaluation.scores.items()},
+        "groups": {
+            name: {group: _plain(scores) for group, scores in groups}
+            for name, groups in evaluation.groups.items()
+        },
+    }
+    with replacing_file(folder / "scores.json") as temporary:
+        temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with replacing_file(folder / "predictions.csv") as temporary:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", "label", "group", "predicted", *labels])
+            for recording, shares in zip(
+                evaluation.recordings, evaluation.probabilities, strict=True
+            ):
+                called = labels[int(np.argmax(shares))]
+                cells = [f"{share:.4f}" for share in shares]
+                writer.writerow([recording.name, recording.label, recording.group, called, *cells])
+    with replacing_file(folder / "confusion.png") as temporary:
+        figure = plot_confusion(evaluation.scores["mean_probability"].confusion, labels)
+        figure.savefig(temporary, format="png")
+
+
+def _table(title: str, headings: Sequence[str], caption: str | None = None) -> Table:
+    table = Table(title=title, caption=caption)
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def _cell(interval: Interval) -> str:
+    """A share in percent; its interval is left out where there is none."""
+    value, low, high = (100 * share for share in interval)
+    if math.isnan(value):
+        return "-"
+    return f"{value:.1f}" if math.isnan(low) else f"{value:.1f} [{low:.0f}, {high:.0f}]"
+
+
+def _plain(scores: ClassificationScores | ClassScores) -> dict[str, Any]:
+    """Scores as JSON has them, with null for what is not defined."""
+    return {name: _value(value) for name, value in scores._asdict().items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Interval):
+        named: Mapping[str, float] = value._asdict()
+        return {name: None if math.isnan(share) else share for name, share in named.items()}
+    if isinstance(value, tuple):
+        return [_plain(scores) for scores in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,163 @@
+"""How well a classifier does on recordings that it never heard."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ddspx._checks import one_of
+from ddspx._typing import Float
+from ddspx.io import AudioError, DatasetError, Recording, read_audio
+from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
+from ddspx.models.spectnet import SpectNet, vote_majority, vote_mean_probability
+from ddspx.training._decisions import segment_logits
+
+Part = Literal["unheard", "train", "valid", "test", "all"]
+_PARTS = ("unheard", "train", "valid", "test", "all")
+
+
+class ClassifierEvaluation(NamedTuple):
+    """A classifier against the labels of recordings.
+
+    Attributes:
+      recordings: those that could be read.
+      probabilities: of every label, as means over the segments of a recording.
+      scores: by what decides: ``segments`` (each for itself), ``majority`` and
+        ``mean_probability`` (votes of the segments of a recording).
+      groups: the same for each group; empty where every group is one recording.
+    """
+
+    recordings: tuple[Recording, ...]
+    probabilities: Float[np.ndarray, "recordings classes"]
+    scores: Mapping[str, ClassificationScores]
+    groups: Mapping[str, tuple[GroupScores, ...]]
+
+
+def recordings_to_test(
+    recordings: Sequence[Recording], provenance: Mapping[str, Any], *, part: Part = "unheard"
+) -> list[Recording]:
+    """The recordings that a classifier is to be measured on.
+
+    Args:
+      recordings: as `io.labelled_recordings` gives them.
+      provenance: of the model; it knows by their contents which recordings it was trained on.
+      part: ``unheard``, those that neither trained the model nor chose its weights; ``train``,
+        ``valid`` or ``test``, those of that split in the table; ``all``.
+
+    Returns:
+      Some of the recordings, in their order.
+
+    Raises:
+      DatasetError: there is none, or one of the test split was heard in training.
+      ValueError: `part` is unknown.
+    """
+    one_of("part", part, _PARTS)
+    known = provenance.get("data", {}).get("sha256", {})
+    heard = {digest for split in ("train", "valid") for digest in known.get(split, ())}
+    if part == "unheard":
+        chosen = [recording for recording in recordings if recording.sha256 not in heard]
+    else:
+        chosen = [recording for recording in recordings if part in ("all", recording.split)]
+    if part == "test":
+        for recording in chosen:
+            if recording.sha256 in heard:
+                raise DatasetError(
+                    f"{recording.name} is in the test split, and the model has heard it in "
+                    "training; test it on the recordings that are unheard."
+                )
+    if not chosen:
+        what = "unheard recording" if part == "unheard" else f"recording in the part {part!r}"
+        raise DatasetError(
+            f"There is no {what} to measure the model on; name other data, or another part."
+        )
+    return chosen
+
+
+def evaluate_classifier(
+    model: SpectNet,
+    recordings: Sequence[Recording],
+    *,
+    positive: str | None = None,
+    report: Callable[[AudioError], object] | None = None,
+    watch: Callable[[int, int], object] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> ClassifierEvaluation:
+    """Classifies recordings and compares with their labels.
+
+    Args:
+      model: the classifier.
+      recordings: labelled with labels that the model knows.
+      positive: the label that overall sensitivity, specificity and precision are those of; None
+        for the mean over classes.
+      report: told of every recording that cannot be read, which is left out; by default that
+        is raised.
+      watch: told how many recordings have been read, and of how many.
+      batch_size: segments that are computed at once.
+      seed: of the intervals.
+
+    Returns:
+      What it said, and the scores.
+
+    Raises:
+      AudioError: a recording cannot be read, and there is no `report`; or none can.
+      DatasetError: a label is not one of the model's.
+      ValueError: `positive` is not one of its labels.
+    """
+    labels = model.config.labels
+    if positive is not None:
+        one_of("positive", positive, labels)
+    for recording in recordings:
+        if recording.label not in labels:
+            raise DatasetError(
+                f"{recording.name} has the label {recording.label!r}, which the model does not "
+                f"know; it knows {', '.join(labels)}."
+            )
+    read: list[Recording] = []
+
+    def sounds() -> Iterator[np.ndarray]:
+        for done, recording in enumerate(recordings):
+            if watch is not None:
+                watch(done, len(recordings))
+            try:
+                audio = read_audio(recording.path, sample_rate=model.config.frontend.sample_rate)
+            except AudioError as error:
+                if report is None:
+                    raise
+                report(error)
+                continue
+            read.append(recording)
+            yield audio
+
+    logits = list(segment_logits(model, sounds(), batch_size=batch_size))
+    if not read:
+        raise AudioError("None of the recordings can be read; name others.")
+    votes = {
+        "majority": [vote_majority(each).index for each in logits],
+        "mean_probability": [vote_mean_probability(each).index for each in logits],
+    }
+    counts = [len(each) for each in logits]
+    targets = np.array([labels.index(recording.label) for recording in read])
+    names = np.array([recording.group for recording in read])
+    # By what decides: the true classes, what they are called, and the groups.
+    of_segments = np.concatenate([each.argmax(-1) for each in logits])
+    decided = {"segments": (np.repeat(targets, counts), of_segments, np.repeat(names, counts))}
+    decided |= {name: (targets, np.array(vote), names) for name, vote in votes.items()}
+    sizes = {
+        "n_classes": len(labels),
+        "positive": None if positive is None else labels.index(positive),
+        "seed": seed,
+    }
+    is_grouped = len(set(names)) < len(names)
+    return ClassifierEvaluation(
+        tuple(read),
+        np.stack([vote_mean_probability(each).shares for each in logits]),
+        {
+            name: classification_scores(true, called, groups=groups.tolist(), **sizes)
+            for name, (true, called, groups) in decided.items()
+        },
+        {
+            name: group_scores(true, called, groups.tolist(), **sizes) if is_grouped else ()
+            for name, (true, called, groups) in decided.items()
+        },
+    )
