@@ -203,12 +203,12 @@ class FreeBank(nnx.Module):
         self.config = config
         ends = {"fmin": config.fmin, "fmax": config.highest_hz, "scale": config.scale}
         corners = core.frequency_grid(config.n_bands + 2, **ends)
-        bins = np.abs(np.fft.fftfreq(config.n_fft, 1 / config.sample_rate))
-        weights = core.triangular_response(
-            jnp.asarray(bins[: config.n_fft // 2 + 1], jnp.float32),
-            jnp.asarray(corners, jnp.float32),
-        )
-        self.weights = number(np.asarray(weights), trainable="weights" in config.trainable)
+        bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
+        arrays = (jnp.asarray(values, jnp.float32) for values in (bins, corners))
+        # Numbers also where the module is made within a trace.
+        with jax.ensure_compile_time_eval():
+            weights = np.asarray(core.triangular_response(*arrays))
+        self.weights = number(weights, trainable="weights" in config.trainable)
 
     def centers_hz(self) -> Float[Array, " bands"]:
         """Centre of gravity of each band's weights, in Hz."""

@@ -36,7 +36,9 @@ class Compression(nnx.Module):
             self.root = number(bands + 2.0, trainable=learn)
         elif config.compression == "pcen":
             rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
-            smoothing = float(core.pcen_smoothing(0.4, **rates))
+            # A number also where the module is made within a trace.
+            with jax.ensure_compile_time_eval():
+                smoothing = float(core.pcen_smoothing(0.4, **rates))
             logit = math.log(smoothing / (1 - smoothing))
             self.smoothing_logit = number(bands + logit, trainable=learn)
             self.gain_logit = number(bands + math.log(0.98 / 0.02), trainable=learn)

@@ -138,6 +138,24 @@ def test_everything_learns_on_the_whole_sound(family, path):
         assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(gradient(params, audio)))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        FrontendConfig(family="free", trainable=("weights",)),
+        FrontendConfig.learnable(),
+        FrontendConfig.leaf(),
+        FrontendConfig.sincnet(),
+    ],
+    ids=["free", "learnable", "leaf", "sincnet"],
+)
+def test_a_front_end_can_be_made_within_a_trace(config):
+    def made():
+        return SpectralFrontend(config, rngs=nnx.Rngs(0))
+
+    shapes = jax.tree.map(jnp.shape, nnx.state(made()))
+    assert jax.tree.map(lambda x: x.shape, nnx.state(nnx.eval_shape(made))) == shapes
+
+
 # as published
 
 
