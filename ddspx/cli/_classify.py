@@ -82,9 +82,9 @@ def train(
 
     DATA is a folder with a sub-folder for each class, or a CSV file with the columns file and
     label, and perhaps split (train, valid, test), fold and group: a group, such as a speaker, is
-    never divided. Without split and fold a fifth of the recordings is held out for evaluate, and
-    of the rest 15 % choose the weights. A recording that cannot be used is reported and left
-    out, and then the exit status is 1.
+    never divided. Without split and fold a fifth of the recordings, drawn by the seed, is held
+    out for evaluate, and of the rest 15 % choose the weights. A recording that cannot be used is
+    reported and left out, and then the exit status is 1.
 
     The best model so far is always in MODEL. What the run itself needs is in MODEL.run:
     the same command goes on from there after an interruption.

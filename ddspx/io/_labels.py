@@ -60,7 +60,8 @@ def labelled_recordings(
     says which they are; where there is none, a fifth is drawn. What is left is the train split,
     of which 15 % become the valid split unless the table names one. Whatever is drawn is drawn
     by group, in the same proportion of every class as far as the groups allow, and depends on
-    the names, the contents and `seed` alone. Files with the same bytes stay in one split.
+    the names, the contents and `seed` alone. Files with the same bytes stay in one split; no
+    sound is decoded.
 
     Args:
       data: the folder, or the CSV file.

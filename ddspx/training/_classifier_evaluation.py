@@ -132,17 +132,29 @@ def evaluate_classifier(
     logits = list(segment_logits(model, sounds(), batch_size=batch_size))
     if not read:
         raise AudioError("None of the recordings can be read; name others.")
-    votes = {
-        "majority": [vote_majority(each).index for each in logits],
-        "mean_probability": [vote_mean_probability(each).index for each in logits],
-    }
+    return _scored(model, read, logits, positive, seed)
+
+
+def _scored(
+    model: SpectNet,
+    recordings: Sequence[Recording],
+    logits: Sequence[np.ndarray],
+    positive: str | None,
+    seed: int,
+) -> ClassifierEvaluation:
+    """The scores of what the segments of recordings said."""
+    labels = model.config.labels
+    means = [vote_mean_probability(each) for each in logits]
     counts = [len(each) for each in logits]
-    targets = np.array([labels.index(recording.label) for recording in read])
-    names = np.array([recording.group for recording in read])
+    targets = np.array([labels.index(recording.label) for recording in recordings])
+    names = np.array([recording.group for recording in recordings])
     # By what decides: the true classes, what they are called, and the groups.
     of_segments = np.concatenate([each.argmax(-1) for each in logits])
-    decided = {"segments": (np.repeat(targets, counts), of_segments, np.repeat(names, counts))}
-    decided |= {name: (targets, np.array(vote), names) for name, vote in votes.items()}
+    decided = {
+        "segments": (np.repeat(targets, counts), of_segments, np.repeat(names, counts)),
+        "majority": (targets, np.array([vote_majority(each).index for each in logits]), names),
+        "mean_probability": (targets, np.array([vote.index for vote in means]), names),
+    }
     sizes = {
         "n_classes": len(labels),
         "positive": None if positive is None else labels.index(positive),
@@ -150,14 +162,14 @@ def evaluate_classifier(
     }
     is_grouped = len(set(names)) < len(names)
     return ClassifierEvaluation(
-        tuple(read),
-        np.stack([vote_mean_probability(each).shares for each in logits]),
+        tuple(recordings),
+        np.stack([vote.shares for vote in means]),
         {
-            name: classification_scores(true, called, groups=groups.tolist(), **sizes)
-            for name, (true, called, groups) in decided.items()
+            by: classification_scores(true, called, groups=groups.tolist(), **sizes)
+            for by, (true, called, groups) in decided.items()
         },
         {
-            name: group_scores(true, called, groups.tolist(), **sizes) if is_grouped else ()
-            for name, (true, called, groups) in decided.items()
+            by: group_scores(true, called, groups.tolist(), **sizes) if is_grouped else ()
+            for by, (true, called, groups) in decided.items()
         },
     )

@@ -87,7 +87,7 @@ class ClassifierTrainConfig(TrainConfig):
     Args:
       steps: optimiser steps of the whole run, those before a resume counted in.
       batch_size: examples in a step, over all devices together; every class is as frequent.
-      learning_rate: of Adam at step 0, for all but the front-end; it falls as in `TrainConfig`.
+      learning_rate: of Adam at step 0, for all but the front-end.
       decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.
       decay_steps: steps over which the learning rate falls by `decay_rate`.
       clip_norm: a gradient longer than this is shortened to it, the front-end's and the other's
@@ -103,9 +103,9 @@ class ClassifierTrainConfig(TrainConfig):
       shift: how far a crop may reach over the ends of its recording, as a part of itself.
       speed: how much faster or slower a crop may be played, as a part of it: 0.2 is by up to a
         factor of 1.2 either way.
-      mixup: alpha of `core.mixup` on the audio; 0 mixes nothing.
-      time_mask: longest stretch of frames that `core.spec_augment` hides, as a part of a crop.
-      frequency_mask: most neighbouring bands that it hides, as a part of all.
+      mixup: how evenly pairs of crops are mixed (alpha of `core.mixup`); 0 mixes nothing.
+      time_mask: longest stretch of frames that is hidden, as a part of a crop.
+      frequency_mask: most neighbouring bands that are hidden, as a part of all.
 
     Raises:
       TypeError: a count is not an int, or another field is not a number.
