@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ddspx.io import replacing_file
@@ -44,7 +45,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     console = Console()
     scores = evaluation.scores
     sizes = [str(scores[name].n_examples) for name in _DECIDED_BY]
-    overall = _table(title, ["", *_DECIDED_BY.values()], "percent [95 % interval]")
+    overall = _table(title, ["", *_DECIDED_BY.values()], r"percent \[95 % interval]")
     overall.add_row("number", *sizes)
     for name, heading in _OVERALL.items():
         overall.add_row(heading, *(_cell(getattr(scores[by], name)) for by in _DECIDED_BY))
@@ -53,7 +54,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     classes = _table("each class, by mean probability", ["", "number", *_OF_CLASS.values()])
     for label, found in zip(labels, decided.classes, strict=True):
         cells = (_cell(getattr(found, name)) for name in _OF_CLASS)
-        classes.add_row(label, str(found.n_examples), *cells)
+        classes.add_row(escape(label), str(found.n_examples), *cells)
     console.print(classes)
     if not (found := evaluation.groups["mean_probability"]):
         return
@@ -67,7 +68,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     )
     for group, of_group in shown:
         cells = (_cell(getattr(of_group, name)) for name in names)
-        groups.add_row(group, str(of_group.n_examples), *cells)
+        groups.add_row(escape(group), str(of_group.n_examples), *cells)
     console.print(groups)
 
 
@@ -99,7 +100,7 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
 
 
 def _table(title: str, headings: Sequence[str], caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption)
+    table = Table(title=escape(title), caption=caption)
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="right" if i else "left", no_wrap=True)
     return table
@@ -110,7 +111,7 @@ def _cell(interval: Interval) -> str:
     value, low, high = (100 * share for share in interval)
     if math.isnan(value):
         return "-"
-    return f"{value:.1f}" if math.isnan(low) else f"{value:.1f} [{low:.0f}, {high:.0f}]"
+    return f"{value:.1f}" if math.isnan(low) else escape(f"{value:.1f} [{low:.0f}, {high:.0f}]")
 
 
 def _plain(scores: ClassificationScores | ClassScores) -> dict[str, Any]:

@@ -85,14 +85,15 @@ def train_classifier(
     config, console = config or ClassifierTrainConfig(), console or Console()
 
     def begin() -> Task:
-        said = report or (lambda error: console.print(f"skipped: {error}"))
+        said = report or (lambda error: console.print(f"skipped: {error}", markup=False))
         with reading_bar(console) as watch:
             sounds = _sounds(recordings, model, said, watch)
         splits = [recording.split for recording in sounds.recordings]
         where = "in memory" if sounds.in_memory else "read from disk for every batch"
         console.print(
             f"{len(model.labels)} classes; train {splits.count('train')}, valid "
-            f"{splits.count('valid')} recordings, {_duration(sounds, model)}, {where}"
+            f"{splits.count('valid')} recordings, {_duration(sounds, model)}, {where}",
+            soft_wrap=True,
         )
         return _task(sounds, recordings_digest(_heard(recordings)), model, config, provenance or {})
 

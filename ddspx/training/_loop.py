@@ -143,12 +143,12 @@ def run_task(
             run.step(log)
             bar.update(task, completed=run.taken, loss=run.loss, rate=run.rate)
             if run.taken % config.evaluate_every == 0:
-                console.print(run.evaluate(log))
+                console.print(run.evaluate(log), soft_wrap=True)
                 run.save()
         run.settle(log)
         finished = run.taken >= config.steps
         if finished and run.evaluated < run.taken:
-            console.print(run.evaluate(log))
+            console.print(run.evaluate(log), soft_wrap=True)
         if run.taken > run.saved:
             run.save()
     return TrainResult(run.taken, run.kept, finished)
@@ -243,8 +243,9 @@ class _Run:
             return f"{line}, no valid split, weights kept"
         scalars = {"loss": measured.loss, **measured.others}
         log.scalars(self.taken, {f"valid/{name}": value for name, value in scalars.items()})
-        said = "".join(f", valid {name} {value:.3f}" for name, value in measured.others.items())
-        line = f"{line}, valid {measured.loss:.3f}{said}, {self.rate:.2f} steps/s"
+        others = ", ".join(f"{name} {value:.3f}" for name, value in measured.others.items())
+        said = f"{measured.loss:.3f}" + (f" ({others})" if others else "")
+        line = f"{line}, valid {said}, {self.rate:.2f} steps/s"
         self._clock.clear()
         if self.best.loss is None or measured.loss < self.best.loss:
             self._keep(Best(self.taken, measured.loss))

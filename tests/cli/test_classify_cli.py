@@ -205,14 +205,15 @@ def test_groups_and_a_positive_label(trained, tmp_path, capsys):
         path = tmp_path / f"{i}.wav"
         io.write_audio(path, sound(label, 100 + i), sample_rate=RATE)
         # The last label is wrong, and its group therefore less than perfect.
-        lines.append(f"{path.name},{'low' if i == 3 else label},{'ab'[i // 2]}")
+        lines.append(f"{path.name},{'low' if i == 3 else label},{('[a]', 'b')[i // 2]}")
     table = tmp_path / "table.csv"
     table.write_text("\n".join(["file,label,group", *lines]) + "\n")
     assert call("evaluate", trained, table, "-o", tmp_path / "out", "--positive low") == 0
-    assert "each group" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "each group" in said and "│ [a] " in said
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     groups = scores["groups"]["mean_probability"]
-    assert [groups[name]["accuracy"]["value"] for name in "ab"] == [1.0, 0.5]
+    assert [groups[name]["accuracy"]["value"] for name in ("[a]", "b")] == [1.0, 0.5]
     decided = scores["all"]["mean_probability"]
     assert decided["sensitivity"]["value"] == pytest.approx(2 / 3)
     # There is no noise among them: nothing is known of it.
