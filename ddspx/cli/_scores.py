@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -48,7 +49,8 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     overall = _table(title, ["", *_DECIDED_BY.values()], r"percent \[95 % interval]")
     overall.add_row("number", *sizes)
     for name, heading in _OVERALL.items():
-        overall.add_row(heading, *(_cell(getattr(scores[by], name)) for by in _DECIDED_BY))
+        intervals = (getattr(scores[by], name) for by in _DECIDED_BY)
+        overall.add_row(heading, *(_cell(interval, digits=1) for interval in intervals))
     console.print(overall)
     decided = scores["mean_probability"]
     classes = _table("each class, by mean probability", ["", "number", *_OF_CLASS.values()])
@@ -100,18 +102,20 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
 
 
 def _table(title: str, headings: Sequence[str], caption: str | None = None) -> Table:
-    table = Table(title=escape(title), caption=caption)
+    # Names may need a second line, numbers must be whole.
+    table = Table(title=escape(title), caption=caption, box=box.SIMPLE)
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
     return table
 
 
-def _cell(interval: Interval) -> str:
+def _cell(interval: Interval, *, digits: int = 0) -> str:
     """A share in percent; its interval is left out where there is none."""
     value, low, high = (100 * share for share in interval)
     if math.isnan(value):
         return "-"
-    return f"{value:.1f}" if math.isnan(low) else escape(f"{value:.1f} [{low:.0f}, {high:.0f}]")
+    text = f"{value:.{digits}f}"
+    return text if math.isnan(low) else escape(f"{text} [{low:.0f}, {high:.0f}]")
 
 
 def _plain(scores: ClassificationScores | ClassScores) -> dict[str, Any]:

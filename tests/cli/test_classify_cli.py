@@ -186,7 +186,7 @@ def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, mon
     assert np.diag(decided["confusion"]).tolist() == [2, 2, 2]
     assert scores["all"]["segments"]["n_examples"] > 6
     for name in ("accuracy", "macro F1", "MACC", "sensitivity", "specificity", "precision"):
-        (line,) = (line for line in said.out.splitlines() if line.startswith(f"│ {name} "))
+        (line,) = (line for line in said.out.splitlines() if line.startswith(f"  {name} "))
         assert "100.0 [" in line
     assert scores["groups"] == {"segments": {}, "majority": {}, "mean_probability": {}}
     with open(output / "predictions.csv", newline="") as file:
@@ -210,7 +210,7 @@ def test_groups_and_a_positive_label(trained, tmp_path, capsys):
     table.write_text("\n".join(["file,label,group", *lines]) + "\n")
     assert call("evaluate", trained, table, "-o", tmp_path / "out", "--positive low") == 0
     said = capsys.readouterr().out
-    assert "each group" in said and "│ [a] " in said
+    assert "each group" in said and "\n  [a] " in said
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     groups = scores["groups"]["mean_probability"]
     assert [groups[name]["accuracy"]["value"] for name in ("[a]", "b")] == [1.0, 0.5]
