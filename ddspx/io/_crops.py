@@ -118,8 +118,8 @@ class BalancedBatches:
     examples of a class visit all of its sound in a random order before any comes again: a
     recording that is as long as several crops counts as so many parts, and the crop starts at
     random in its part. A crop that reaches over an end of its recording goes on at the other
-    end, so that a short recording is repeated. Batch i depends on the sounds, the arguments and
-    i alone.
+    end; a recording that is shorter than a crop lies anywhere in it, between silences. Batch i
+    depends on the sounds, the arguments and i alone.
 
     Args:
       audio: the recordings.
@@ -227,9 +227,13 @@ class BalancedBatches:
     def _crop(self, audio: np.ndarray, where: float, factor: float) -> np.ndarray:
         """A crop from the first possible (0) to the last possible (1), `factor` times as fast."""
         length = math.ceil(factor * self._length)
-        first, last = -self._slack, max(0, len(audio) - length) + self._slack
-        start = first + int(where * (last - first + 1))
-        crop = np.take(audio, np.arange(start, start + length), mode="wrap")
+        if len(audio) < length:
+            before = int(where * (length - len(audio) + 1))
+            crop = np.pad(audio, (before, length - len(audio) - before))
+        else:
+            first, last = -self._slack, len(audio) - length + self._slack
+            start = first + int(where * (last - first + 1))
+            crop = np.take(audio, np.arange(start, start + length), mode="wrap")
         if not self._octaves:
             return crop
         import soxr

@@ -44,8 +44,9 @@ def segments(
     """All of a recording as the fewest segments that hold it, which overlap if they must.
 
     The first begins with the recording, the last ends with it, and those between are at equal
-    distances. A recording that is shorter than a segment is repeated: the silence after it
-    would tell how long it is, which in many collections gives away where it comes from.
+    distances. A recording that is shorter than a segment has as much silence before it as after
+    it. That tells how long it is: where length gives away where a recording comes from, and not
+    what it is, cut all to one length first.
 
     Args:
       audio: linear amplitude at the rate of `config.frontend`; any length.
@@ -70,7 +71,8 @@ def segments(
     if config.normalize_level:
         audio = normalize_level(audio)
     if audio.size < length:
-        audio = np.resize(audio, length)
+        silence = length - audio.size
+        audio = np.pad(audio, (silence // 2, silence - silence // 2))
     count = -(-audio.size // length)
     starts = np.linspace(0, audio.size - length, count).round().astype(int)
     return np.stack([audio[start : start + length] for start in starts])
