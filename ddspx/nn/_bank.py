@@ -1,6 +1,7 @@
 """Banks of filters that learn: their numbers, and what those are as filters."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ _LEAST_HZ = 50.0
 _ERB_PER_BETA = 1 / 1.0186
 
 
-def bank(config: FrontendConfig) -> nnx.Module:
+def bank(config: FrontendConfig) -> "Bank":
     """The bank that a config asks for: `centers_hz`, `bandwidths_hz`, `power_response`."""
     if config.family == "free":
         return FreeBank(config)
@@ -31,33 +32,35 @@ def bank(config: FrontendConfig) -> nnx.Module:
     )
 
 
-class FilterBank(nnx.Module):
-    """What banks of filters share: centres and bandwidths in Hz, and their response."""
+@runtime_checkable
+class Bank(Protocol):
+    """What banks share: centres and bandwidths in Hz, and what they pass of a spectrum."""
 
-    def __init__(self, config: FrontendConfig):
-        self.config = config
+    config: FrontendConfig
 
     def centers_hz(self) -> Float[Array, " bands"]:
         """Centre of each band, in Hz."""
-        raise NotImplementedError
+        ...
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
         """Equivalent rectangular bandwidth of each band, in Hz."""
-        raise NotImplementedError
-
-    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins of a transform, those of negative frequencies too."""
-        raise NotImplementedError
+        ...
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
         """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
-        response = self.response(n_fft)
-        power = jnp.square(response.real) + jnp.square(response.imag)
-        negative = jnp.roll(power[:, ::-1], 1, axis=-1)
-        return (power + negative)[:, : n_fft // 2 + 1]
+        ...
 
 
-class OrderedBank(FilterBank):
+@runtime_checkable
+class FilterBank(Bank, Protocol):
+    """A bank of linear filters, which has a phase too."""
+
+    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
+        """Frequency response at all bins of a transform, those of negative frequencies too."""
+        ...
+
+
+class OrderedBank(nnx.Module):
     r"""Centres that keep their order, and bandwidths as factors of the ear's.
 
     .. math:: c = s^{-1}(\textstyle\sum \mathrm{softmax}\,\gamma), \qquad
@@ -65,26 +68,29 @@ class OrderedBank(FilterBank):
     """
 
     def __init__(self, config: FrontendConfig):
-        super().__init__(config)
+        self.config = config
         zeros, learn = np.zeros(config.n_bands), config.trainable
         self.gaps = number(np.zeros(config.n_bands + 1), trainable="centers" in learn)
         if config.family != "triangular":
             self.log_bandwidths = number(zeros, trainable="bandwidths" in learn)
         self.gains_db = number(zeros, trainable="gains" in learn)
 
-    def centers_hz(self):
+    def centers_hz(self) -> Float[Array, " bands"]:
+        """Centre of each band, in Hz."""
         c = self.config
         ends = {"fmin": c.fmin, "fmax": c.highest_hz, "scale": c.scale}
         return core.ordered_frequencies(self.gaps[...], **ends)
 
-    def bandwidths_hz(self):
+    def bandwidths_hz(self) -> Float[Array, " bands"]:
+        """Equivalent rectangular bandwidth of each band, in Hz."""
         centers_hz = self.centers_hz()
         if self.config.family == "triangular":
             corners = self._corners(centers_hz)
             return (corners[2:] - corners[:-2]) / 2
         return core.hz_to_erb(centers_hz) * jnp.exp(self.log_bandwidths[...])
 
-    def response(self, n_fft):
+    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
+        """Frequency response at all bins, those of negative frequencies too."""
         c, bands = self.config, (self.centers_hz(), self.bandwidths_hz())
         bins = _bins_hz(c.sample_rate, n_fft)
         if c.family == "gammatone":
@@ -97,9 +103,10 @@ class OrderedBank(FilterBank):
             response = _sinc_response(c, *bands, n_fft)
         return response * core.db_to_amplitude(self.gains_db[...])[:, None]
 
-    def power_response(self, n_fft):
+    def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
+        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
         if self.config.family != "triangular":
-            return super().power_response(n_fft)
+            return _power(self.response(n_fft))
         bins = _bins_hz(self.config.sample_rate, n_fft)[: n_fft // 2 + 1]
         power = core.triangular_response(jnp.abs(bins), self._corners(self.centers_hz()))
         return power * core.db_to_power(self.gains_db[...])[:, None]
@@ -109,11 +116,11 @@ class OrderedBank(FilterBank):
         return jnp.concatenate([ends[:1], centers_hz, ends[1:]])
 
 
-class SpectNetBank(FilterBank):
+class SpectNetBank(nnx.Module):
     """SpectNet's numbers: centres and bandwidths in Hz, amplitudes, none of them limited."""
 
     def __init__(self, config: FrontendConfig):
-        super().__init__(config)
+        self.config = config
         ends = {"fmin": config.fmin, "fmax": config.highest_hz, "scale": config.scale}
         grid = core.frequency_grid(max(2, config.n_bands), **ends)[: config.n_bands]
         learn, ones = config.trainable, np.ones(config.n_bands)
@@ -121,13 +128,16 @@ class SpectNetBank(FilterBank):
         self.betas_hz = number(100 * ones, trainable="bandwidths" in learn)
         self.amplitudes = number(1e4 * ones, trainable="gains" in learn)
 
-    def centers_hz(self):
+    def centers_hz(self) -> Float[Array, " bands"]:
+        """Centre of each band, in Hz."""
         return self.frequencies_hz[...]
 
-    def bandwidths_hz(self):
+    def bandwidths_hz(self) -> Float[Array, " bands"]:
+        """Equivalent rectangular bandwidth of each band, in Hz."""
         return _ERB_PER_BETA * self.betas_hz[...]
 
-    def response(self, n_fft):
+    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
+        """Frequency response at all bins, those of negative frequencies too."""
         c = self.config
         numbers = self.frequencies_hz[...], self.betas_hz[...], self.amplitudes[...]
         sizes = {"sample_rate": c.sample_rate, "n_taps": c.n_taps, "order": c.order}
@@ -135,12 +145,16 @@ class SpectNetBank(FilterBank):
         # Its layer correlates: the filters run backward in time.
         return jnp.conj(_taps_response(taps, n_fft, middle=0))
 
+    def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
+        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        return _power(self.response(n_fft))
 
-class LeafBank(FilterBank):
+
+class LeafBank(nnx.Module):
     """LEAF's numbers: centres in radians a sample and widths in samples, with its limits."""
 
     def __init__(self, config: FrontendConfig):
-        super().__init__(config)
+        self.config = config
         c, learn = config, config.trainable
         grid = core.frequency_grid(c.n_bands + 2, fmin=c.fmin, fmax=c.highest_hz, scale=c.scale)
         centers = 2 * math.pi * grid[1:-1] / c.sample_rate
@@ -148,16 +162,19 @@ class LeafBank(FilterBank):
         widths = c.sample_rate / 2 / (grid[2:] - grid[:-2])
         self.widths = number(widths, trainable="bandwidths" in learn)
 
-    def centers_hz(self):
+    def centers_hz(self) -> Float[Array, " bands"]:
+        """Centre of each band, in Hz."""
         rate = self.config.sample_rate / (2 * math.pi)
         return rate * jnp.clip(self.centers_rad[...], 0, math.pi)
 
-    def bandwidths_hz(self):
+    def bandwidths_hz(self) -> Float[Array, " bands"]:
+        """Equivalent rectangular bandwidth of each band, in Hz."""
         limits = 4 * _HALF_WIDTH, self.config.n_taps * _HALF_WIDTH
         widths = jnp.clip(self.widths[...], *limits)
         return self.config.sample_rate / (2 * math.sqrt(math.pi)) / widths
 
-    def response(self, n_fft):
+    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
+        """Frequency response at all bins, those of negative frequencies too."""
         c = self.config
         taps = core.gabor_impulse_response(
             self.centers_hz(),
@@ -167,28 +184,39 @@ class LeafBank(FilterBank):
         )
         return _taps_response(taps, n_fft, middle=c.n_taps // 2)
 
+    def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
+        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        return _power(self.response(n_fft))
 
-class SincNetBank(FilterBank):
+
+class SincNetBank(nnx.Module):
     """SincNet's numbers: low corners and widths in Hz over the least ones, by their moduli."""
 
     def __init__(self, config: FrontendConfig):
-        super().__init__(config)
+        self.config = config
         c, learn = config, config.trainable
         grid = core.frequency_grid(c.n_bands + 1, fmin=c.fmin, fmax=c.highest_hz, scale=c.scale)
         # As in LEAF's copy, the least ones are added again.
         self.low_hz = number(grid[:-1], trainable="centers" in learn)
         self.band_hz = number(np.diff(grid), trainable="bandwidths" in learn)
 
-    def centers_hz(self):
+    def centers_hz(self) -> Float[Array, " bands"]:
+        """Centre of each band, in Hz."""
         low_hz, high_hz = self._corners()
         return (low_hz + high_hz) / 2
 
-    def bandwidths_hz(self):
+    def bandwidths_hz(self) -> Float[Array, " bands"]:
+        """Equivalent rectangular bandwidth of each band, in Hz."""
         low_hz, high_hz = self._corners()
         return high_hz - low_hz
 
-    def response(self, n_fft):
+    def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
+        """Frequency response at all bins, those of negative frequencies too."""
         return _sinc_response(self.config, self.centers_hz(), self.bandwidths_hz(), n_fft)
+
+    def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
+        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        return _power(self.response(n_fft))
 
     def _corners(self) -> tuple[Array, Array]:
         low_hz = _LEAST_HZ + jnp.abs(self.low_hz[...])
@@ -236,6 +264,13 @@ class FreeBank(nnx.Module):
         bins = jnp.abs(_bins_hz(self.config.sample_rate, self.config.n_fft))
         total = jnp.sum(power, axis=-1, keepdims=True)
         return core.safe_divide(power, total), bins[: power.shape[-1]]
+
+
+def _power(response: Array) -> Array:
+    """Of both signs of frequency together, from 0 Hz to Nyquist."""
+    power = jnp.square(response.real) + jnp.square(response.imag)
+    negative = jnp.roll(power[:, ::-1], 1, axis=-1)
+    return (power + negative)[:, : power.shape[-1] // 2 + 1]
 
 
 def _bins_hz(sample_rate: int, n_fft: int) -> Array:

@@ -1,5 +1,7 @@
 """The learnable spectral front-end that the models share."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array, Float
-from ddspx.nn._bank import bank
+from ddspx.nn._bank import FilterBank, bank
 from ddspx.nn._compression import Compression
 from ddspx.nn._frontend_config import FrontendConfig
 from ddspx.nn._subbands import Pooling, subband_energies
@@ -90,7 +92,7 @@ class SpectralFrontend(nnx.Module):
         """
         c = self.config
         if c.path != "stft":
-            return subband_energies(audio, self.bank, self.pooling)
+            return subband_energies(audio, cast(FilterBank, self.bank), self.pooling)
         spectrogram = core.spectrogram(
             audio, n_fft=c.n_fft, hop_length=c.hop_length, win_length=c.win_length, power=2
         )

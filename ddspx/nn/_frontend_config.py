@@ -243,7 +243,7 @@ class FrontendConfig:
     def _preset(cls, fixed: dict[str, Any], changes: dict[str, Any]) -> "FrontendConfig":
         rate = positive_int("sample_rate", (fixed | changes).get("sample_rate", 16000))
         win_length = max(1, round(0.025 * rate))
-        sizes = {
+        sizes: dict[str, Any] = {
             "hop_length": max(1, round(0.01 * rate)),
             "win_length": win_length,
             # Of short windows a finer spectrum than they need, or low bands would hold no bin.

@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array, Complex, Float
-from ddspx.nn._bank import FilterBank
+from ddspx.nn._bank import FilterBank, OrderedBank
 from ddspx.nn._frontend_config import FrontendConfig
 from ddspx.nn._variables import number
 
@@ -77,7 +78,8 @@ def subband_energies(
     n_fft, n_frames = _length(c, n_samples), core.n_frames(n_samples, hop_length=c.hop_length)
     kernels = _kernel_response(pooling.kernel(), n_fft).astype(audio.dtype)
     if c.path == "recurrent":
-        rows = bank.centers_hz(), bank.bandwidths_hz(), core.db_to_power(bank.gains_db[...])
+        gains_db = cast(OrderedBank, bank).gains_db[...]
+        rows = bank.centers_hz(), bank.bandwidths_hz(), core.db_to_power(gains_db)
         one = partial(_recursion, audio, n_fft, c)
         energies = _by_band(one, (*(row.astype(audio.dtype) for row in rows), kernels))
     else:

@@ -1,6 +1,6 @@
 """Front-ends by the arguments that other libraries give them."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import one_of
+from ddspx.nn._bank import FreeBank
 from ddspx.nn._frontend import SpectralFrontend, bin_power
 from ddspx.nn._frontend_config import FrontendConfig
 
@@ -79,13 +80,18 @@ def kapre_filterbank(
         trainable=("weights",) if trainable_fb else (),
         compression="none",
     )
-    sizes = {"n_fft": n_dft, "sample_rate": sr}
     if init == "mel":
-        ends = {"fmin": config.fmin, "fmax": config.highest_hz}
-        weights = core.mel_filterbank(n_mels=n_fbs, **sizes, **ends)
+        weights = core.mel_filterbank(
+            n_mels=n_fbs, n_fft=n_dft, sample_rate=sr, fmin=config.fmin, fmax=config.highest_hz
+        )
     elif init == "log":
-        bands = {"n_bands": n_fbs, "bins_per_octave": bins_per_octave, "fmin": fmin or _C1_HZ}
-        weights = core.log_frequency_filterbank(**sizes, **bands)
+        weights = core.log_frequency_filterbank(
+            n_bands=n_fbs,
+            n_fft=n_dft,
+            sample_rate=sr,
+            fmin=fmin or _C1_HZ,
+            bins_per_octave=bins_per_octave,
+        )
     elif init == "linear":
         corners = core.frequency_grid(
             n_fbs + 2, fmin=config.fmin, fmax=config.highest_hz, scale="linear"
@@ -97,5 +103,6 @@ def kapre_filterbank(
         weights = jax.random.uniform(rngs.params(), (n_fbs, n_dft // 2 + 1), jnp.float32)
     frontend = SpectralFrontend(config, rngs=rngs)
     # kapre's weights are on the bare power of the bins.
-    frontend.bank.weights[...] = jnp.asarray(weights, jnp.float32) / bin_power(config)
+    bank = cast(FreeBank, frontend.bank)
+    bank.weights[...] = jnp.asarray(weights, jnp.float32) / bin_power(config)
     return frontend
