@@ -46,7 +46,10 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     console = Console()
     scores = evaluation.scores
     sizes = [str(scores[name].n_examples) for name in _DECIDED_BY]
-    overall = _table(title, ["", *_DECIDED_BY.values()], r"percent \[95 % interval]")
+    # How sure it is of others cannot be told from one.
+    is_one_group = len({recording.group for recording in evaluation.recordings}) == 1
+    unit = "percent; all are of one group" if is_one_group else r"percent \[95 % interval]"
+    overall = _table(title, ["", *_DECIDED_BY.values()], unit)
     overall.add_row("number", *sizes)
     for name, heading in _OVERALL.items():
         intervals = (getattr(scores[by], name) for by in _DECIDED_BY)
