@@ -1,0 +1,82 @@
+"""Print the results of `train_spectnet.py` as Markdown tables, with 95 % intervals.
+
+A cell is the accuracy over all test recordings of all runs there are. Intervals draw recordings,
+and where speakers were held out, speakers (`ddspx.metrics.classification_scores`).
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from ddspx import metrics
+
+COLUMNS = {
+    "fsdd, official": ("fsdd", "official", ""),
+    "fsdd, new speaker": ("fsdd", "without", ""),
+    "heart, at random": ("heart", "at random", ""),
+    "heart, given": ("heart", "given", ""),
+    "physionet": ("physionet", "given", ""),
+    "esc10": ("esc10", "fold", ""),
+    "instruments": ("instruments", "given", "same libraries"),
+    "alto sax, other library": ("instruments", "given", "other library"),
+}
+
+
+def cell(runs: list[dict], group: str) -> str:
+    """Accuracy in percent, its interval, and of how many runs."""
+    targets, predictions, units = [], [], []
+    for run in runs:
+        for i, (target, called, of) in enumerate(
+            zip(run["target"], run["predicted"], run["group"], strict=True)
+        ):
+            if group in ("", of):
+                targets.append(target)
+                predictions.append(called)
+                by_speaker = run["division"].startswith("without")
+                units.append(run["division"] if by_speaker else f"{run['division']} {i}")
+    if not targets:
+        return "-"
+    if len(set(units)) == 1:
+        return f"{100 * np.mean(np.equal(targets, predictions)):.1f} ({len(runs)})"
+    scores = metrics.classification_scores(
+        np.array(targets), np.array(predictions), n_classes=len(runs[0]["labels"]), groups=units
+    )
+    value, low, high = (100 * x for x in scores.accuracy)
+    return f"{value:.1f} [{low:.0f}, {high:.0f}] ({len(runs)})"
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    for row in (header, ["---"] * len(header), *rows):
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def main(results: Path) -> None:
+    runs = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    kinds = list(dict.fromkeys(run["front_end"] for run in runs))
+    chosen = defaultdict(list)
+    for run in runs:
+        for column, (task, division, _) in COLUMNS.items():
+            if run["task"] == task and run["division"].startswith(division):
+                chosen[run["front_end"], column].append(run)
+    print_table(
+        ["front-end", *COLUMNS],
+        [[k, *(cell(chosen[k, c], group) for c, (_, _, group) in COLUMNS.items())] for k in kinds],
+    )
+    moved = {
+        k: np.median([run["moved_erb"] for run in runs if run["front_end"] == k]) for k in kinds
+    }
+    print_table(["front-end", "centres moved, ERB"], [[k, f"{moved[k]:.3f}"] for k in kinds])
+    databases = sorted({of for run in runs if run["task"] == "physionet" for of in run["group"]})
+    if databases:
+        rows = [[k, *(cell(chosen[k, "physionet"], of) for of in databases)] for k in kinds]
+        print_table(["physionet, by database", *databases], rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path, nargs="?", default=Path("results.jsonl"))
+    main(parser.parse_args().results)

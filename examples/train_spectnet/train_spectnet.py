@@ -1,0 +1,168 @@
+"""Compare front-ends of one small classifier on five collections of recordings.
+
+Seven front-ends listen for the same residual network, with the same budget, on the same splits:
+a log-mel spectrogram, one with PCEN, the filters of SincNet, LEAF and SpectNet as published, and
+those of `ddspx.nn.SpectralFrontend`. Each run is one call of `ddspx.training.train_classifier`, as
+`ddspx classify train` makes it; the valid split says which weights are kept, and the test split is
+heard once. Results are a line of JSON for each run, and the runs that are there are not made again.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from rich.console import Console
+from tasks import TASKS, Task
+
+from ddspx import io
+from ddspx.models.spectnet import (
+    SpectNet,
+    SpectNetConfig,
+    load_spectnet,
+    normalize_level,
+    vote_mean_probability,
+)
+from ddspx.nn import FrontendConfig, SpectralFrontend, displacement_erb
+from ddspx.plot import Bank, plot_filterbanks
+from ddspx.training import segment_logits, train_classifier
+
+N_BANDS, CHANNELS = 24, 8
+# What counts as silence: of a recording at an RMS of 0.1, 40 dB below.
+FLOOR = 1e-6
+
+
+def front_ends(task: Task) -> dict[str, FrontendConfig]:
+    """All on the bins of the same spectrum; a logarithm is log(1 + E / floor)."""
+    hop_length = task.hop_ms * task.sample_rate // 1000
+    sizes = {
+        "sample_rate": task.sample_rate,
+        "hop_length": hop_length,
+        "win_length": 2 * hop_length,
+        "n_bands": N_BANDS,
+        "fmin": task.fmin,
+        "path": "stft",
+    }
+    log = {"compression": "log1p", "floor": FLOOR}
+    # The gain of SpectNet's filters, which are as loud as that less.
+    gain = (1.925e-4 * task.sample_rate / 1000) ** 2
+    quiet = {"compression": "log1p", "floor": FLOOR * gain, "fmin": 0.0}
+    return {
+        "log-mel": FrontendConfig.log_mel(**sizes | log),
+        "mel, PCEN": FrontendConfig.pcen_mel(**sizes | {"floor": FLOOR}),
+        "SincNet": FrontendConfig.sincnet(**sizes | log),
+        "LEAF": FrontendConfig.leaf(**sizes),
+        "SpectNet, static": FrontendConfig.spectnet(**sizes | quiet | {"trainable": ()}),
+        "SpectNet, learnable": FrontendConfig.spectnet(**sizes | quiet),
+        "ours": FrontendConfig.learnable(**sizes | log),
+    }
+
+
+def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tuple[dict, SpectNet]:
+    """Trains once, and says what each test recording is called."""
+    recordings = task.divisions[division]
+    labels = io.training_labels(recordings)
+    model = SpectNetConfig(
+        frontend,
+        labels,
+        segment_frames=task.segment_frames,
+        n_blocks=3,
+        channels=CHANNELS,
+        dropout=0.05,
+    )
+    config = dataclasses.replace(
+        task.training,
+        batch_size=32,
+        learning_rate=4e-3,
+        decay_rate=0.05,
+        decay_steps=task.training.steps,
+        evaluate_every=task.training.steps // 4,
+        keep_checkpoints=1,
+        seed=seed,
+    )
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "model")
+        train_classifier(
+            recordings, output, model=model, config=config, console=Console(quiet=True)
+        )
+        network, provenance = load_spectnet(output)
+    test = [recording for recording in recordings if recording.split == "test"]
+    sounds = io.LabelledAudio(
+        test, sample_rate=task.sample_rate, report=print, transform=normalize_level
+    )
+    votes = map(vote_mean_probability, segment_logits(network, sounds, batch_size=32))
+    found = {
+        "predicted": [vote.index for vote in votes],
+        "target": [labels.index(recording.label) for recording in sounds.recordings],
+        "group": [recording.group for recording in sounds.recordings],
+        "labels": list(labels),
+        "moved_erb": moved_erb(network.frontend),
+        "step": provenance["selected"]["step"],
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    return found, network
+
+
+def moved_erb(frontend: SpectralFrontend) -> float:
+    """Median distance of the centres from where they began."""
+    first = SpectralFrontend(frontend.config, rngs=nnx.Rngs(0))
+    limit = frontend.config.sample_rate / 2
+    before, after = (jnp.clip(f.centers_hz(), 0, limit) for f in (first, frontend))
+    return float(jnp.median(displacement_erb(before, after)))
+
+
+def draw(frontend: SpectralFrontend, picture: Path) -> None:
+    """The bank before and after."""
+    banks = {"before": SpectralFrontend(frontend.config, rngs=nnx.Rngs(0)), "after": frontend}
+    drawn = [
+        Bank(title, np.asarray(f.power_response(n_fft=4096)), np.asarray(f.centers_hz()))
+        for title, f in banks.items()
+    ]
+    plot_filterbanks(drawn, sample_rate=frontend.config.sample_rate).savefig(picture)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Makes the runs that are not there yet, one seed of all after the other."""
+    results, done = arguments.results, set()
+    if results.exists():
+        found = map(json.loads, results.read_text(encoding="utf-8").splitlines())
+        done = {(run["task"], run["division"], run["front_end"], run["seed"]) for run in found}
+    for seed in range(arguments.seeds):
+        for name in arguments.tasks:
+            task = TASKS[name](arguments.data)
+            for division in arguments.divisions or task.divisions:
+                # Six speakers, four folds: as many runs without further seeds.
+                if seed and division.split()[0] in ("without", "fold"):
+                    continue
+                for front_end, config in front_ends(task).items():
+                    key = (name, division, front_end, seed)
+                    if key in done or front_end not in (arguments.front_ends or [front_end]):
+                        continue
+                    found, network = run(task, division, config, seed=seed)
+                    facts = dict(zip(("task", "division", "front_end", "seed"), key, strict=True))
+                    right = np.mean(np.equal(found["predicted"], found["target"]))
+                    print(*key, f"{100 * right:.1f} %, {found['seconds']} s", flush=True)
+                    with open(results, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(facts | found) + "\n")
+                    if arguments.plot:
+                        arguments.plot.mkdir(exist_ok=True)
+                        picture = f"{name}, {division}, {front_end}, {seed}.png"
+                        draw(network.frontend, arguments.plot / picture)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of the collections")
+    parser.add_argument("--results", type=Path, default=Path("results.jsonl"))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--plot", type=Path, help="folder for pictures of the banks")
+    parser.add_argument("--divisions", nargs="+", help="of the tasks; by default all")
+    parser.add_argument("--front-ends", nargs="+", help="by default all")
+    parser.add_argument("--seeds", type=int, default=3)
+    main(parser.parse_args())
