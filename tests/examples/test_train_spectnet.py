@@ -1,0 +1,84 @@
+"""The comparison of front-ends makes a run and a table; its divisions hold out what they say."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import sine
+
+from ddspx import io
+from ddspx.training import ClassifierTrainConfig
+
+FOLDER = Path(__file__).parents[2] / "examples" / "train_spectnet"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import table
+    import tasks
+    import train_spectnet
+
+    return argparse.Namespace(table=table, tasks=tasks, train=train_spectnet)
+
+
+@pytest.fixture
+def low_and_high(tmp_path):
+    """Recordings of two classes: tones of 200 to 400 Hz, and of 800 to 1600 Hz."""
+    rng, found = np.random.default_rng(0), []
+    for i in range(24):
+        label, lowest = ("low", 200) if i % 2 else ("high", 800)
+        path = tmp_path / f"{label}-{i}.wav"
+        tone = 0.3 * sine(lowest * 2 ** rng.random(), 4000, sample_rate=4000)
+        io.write_audio(path, tone, sample_rate=4000)
+        split = "test" if i < 8 else "valid" if i < 12 else "train"
+        found.append(io.Recording(path, path.name, label, split, path.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_tells_tones_apart_and_gets_its_row(scripts, low_and_high, tmp_path, capsys):
+    training = ClassifierTrainConfig(steps=60, speed=0.05)
+    task = scripts.tasks.Task(4000, 20, 20, 60.0, training, {"given": low_and_high})
+    configs = scripts.train.front_ends(task)
+    assert len(configs) == 7
+    found, network = scripts.train.run(task, "given", configs["ours"], seed=0)
+    assert found["predicted"] == found["target"]
+    assert len(found["target"]) == 8 and set(found["target"]) == {0, 1}
+    assert 0 < found["moved_erb"] < 2
+    scripts.train.draw(network.frontend, tmp_path / "bank.png")
+    assert (tmp_path / "bank.png").stat().st_size > 10_000
+    facts = {"task": "heart", "division": "given", "front_end": "ours", "seed": 0}
+    (tmp_path / "results.jsonl").write_text(json.dumps(facts | found) + "\n")
+    capsys.readouterr()
+    scripts.table.main(tmp_path / "results.jsonl")
+    row = next(line for line in capsys.readouterr().out.splitlines() if "| ours |" in line)
+    assert "100.0 [68, 100] (1)" in row
+
+
+def test_divisions_hold_out_what_they_say(scripts, shared_data):
+    def groups(name, column):
+        folder = {"fsdd": "fsdd", "esc10": "esc10", "heart": "heart_yaseen5"}[name]
+        with open(shared_data / folder / "metadata.csv", encoding="utf-8") as file:
+            return {row["file"]: row[column] for row in csv.DictReader(file)}
+
+    for name, column in (("fsdd", "speaker"), ("esc10", "fold")):
+        of = groups(name, column)
+        for division, recordings in scripts.tasks.TASKS[name](shared_data).divisions.items():
+            if division == "official":
+                continue
+            held = {of[r.name] for r in recordings if r.split == "test"}
+            heard = {of[r.name] for r in recordings if r.split != "test"}
+            assert held == {division.split()[1]} and not held & heard
+            assert len(recordings) == len(of)
+    heart = scripts.tasks.TASKS["heart"](shared_data).divisions
+    assert set(heart) == {"given", "at random"}
+    assert sum(r.split == "test" for r in heart["at random"]) == 200
+    official = scripts.tasks.TASKS["fsdd"](shared_data).divisions["official"]
+    assert sum(r.split == "test" for r in official) == 300
+    (notes,) = scripts.tasks.TASKS["instruments"](shared_data).divisions.values()
+    alto = {r.split for r in notes if r.label == "alto_sax" and "mtg" in r.name}
+    assert alto == {"test"}
