@@ -10,6 +10,9 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, Complex, Float
 from ddspx.core.analysis._filterbanks import FrequencyScale, check_range, frequency_scale
 
+# The least side of a triangle.
+_NARROWEST_HZ = 1e-3
+
 
 def ordered_frequencies(
     gaps: Float[Array, "*batch gaps"], *, fmin: float, fmax: float, scale: FrequencyScale = "erb"
@@ -19,7 +22,8 @@ def ordered_frequencies(
     .. math:: f_i = s^{-1}\Bigl(s(f_0) + (s(f_1) - s(f_0))
         \sum_{k=0}^{i} \mathrm{softmax}(\gamma)_k\Bigr)
 
-    so that they keep their order, and stay off both ends, whatever is learned.
+    so that they keep their order, and stay off both ends, whatever is learned: to rounding, which
+    puts together what is nearer.
 
     Args:
       gaps: logits :math:`\gamma` of the distances, one more than there are frequencies; all
@@ -70,7 +74,8 @@ def triangular_response(
 
     Args:
       frequencies_hz: where the response is wanted, in Hz.
-      corners_hz: rising frequencies in Hz, two more than there are bands.
+      corners_hz: rising frequencies in Hz, two more than there are bands. Sides below 0.001 Hz
+        count as that.
 
     Returns:
       Weights for a power spectrum.
@@ -103,8 +108,10 @@ def triangular_response(
         )
     row = frequencies_hz.reshape((1,) * corners_hz.ndim + (-1,))
     corners = corners_hz[..., None]
-    left, peak, right = corners[..., :-2, :], corners[..., 1:-1, :], corners[..., 2:, :]
-    rising, falling = (row - left) / (peak - left), (right - row) / (right - peak)
+    # Corners that rounding has put together are a step, not a division by zero.
+    sides = jnp.maximum(corners[..., 1:, :] - corners[..., :-1, :], _NARROWEST_HZ)
+    rising = (row - corners[..., :-2, :]) / sides[..., :-1, :]
+    falling = (corners[..., 2:, :] - row) / sides[..., 1:, :]
     return jnp.maximum(jnp.minimum(rising, falling), 0)
 
 
@@ -144,8 +151,8 @@ def gabor_response(
 
     References:
       Zeghidour et al., `LEAF <https://arxiv.org/abs/2101.08596>`_, ICLR 2021, whose parameters
-      are :math:`2 \pi c / f_s` and :math:`f_s / (2 \pi \sigma)`, and whose gain falls with the
-      bandwidth.
+      are :math:`2 \pi c / f_s` and :math:`f_s / (2 \pi \sigma)`. Its gain at the centres is 1 too;
+      it limits the widths by a clip.
     """
     frequencies_hz, centers_hz, bandwidths_hz = band_arrays(
         frequencies_hz=frequencies_hz, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz

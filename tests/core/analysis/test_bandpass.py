@@ -156,6 +156,8 @@ def test_gradients_are_finite_at_the_bad_points():
         lambda a, b: core.sinc_bandpass(a, b, sample_rate=RATE, win_length=21), ends, ends
     )
     assert_finite_grads(core.triangular_response, FREQUENCIES, np.array([0.0, 31.25, 8000.0]))
+    together = np.array([0.0, 0.0, 31.25, 31.25, 8000.0, 8000.0])
+    assert_finite_grads(core.triangular_response, FREQUENCIES, together)
 
 
 def test_float_types_and_batches():
