@@ -24,9 +24,11 @@ class SpectralFrontend(nnx.Module):
     .. math:: E_i[t] = \frac{2}{N \sum_n w[n]^2} \sum_k |G_i(f_k)|^2\, |X_t[k]|^2
 
     on the path ``stft``, with the window w and the spectrum X of N bins of frame t; on the others
-    :math:`E_i[t] = \sum_n p_i[n]\, |(g_i * x)[t h + n]|^2` with a low-pass p. Both give a sine of
-    amplitude A at the centre of a band :math:`A^2 / 2`; in the first case the window is the
-    low-pass, and where a filter rings longer than it, the frame shows it as if it did not.
+    :math:`E_i[t] = \sum_n p_i[n]\, |(g_i * x)[t h + n]|^2` with a low-pass p. A sine of amplitude A
+    at the centre of a band has the energy :math:`A^2 / 2`. On the path ``stft`` the window is the
+    low-pass, and spreads a sine: a band that is not much wider than the window's resolution has
+    less of it (with the default sizes 0.23 at 85 Hz and 0.47 at 1.4 kHz, for 0.5). Of noise both
+    have the same.
 
     Ordered centres keep their order (`core.ordered_frequencies`), bandwidths are
     :math:`e^{\theta_i} \mathrm{ERB}(c_i)`, and the gain at a centre is 1: width, place and gain are
