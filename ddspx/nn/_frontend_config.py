@@ -67,13 +67,15 @@ class FrontendConfig:
       floor: the energy that counts as silence: added before a ``log`` or ``db``, and to the past
         of ``pcen``; one over the factor of ``log1p``. A sine of amplitude 1 has 0.5.
       n_mfcc: number of cepstral coefficients of the compressed bands; None for the bands.
-      normalize: whether each band has mean 0 and variance 1 over the frames of each example.
+      normalize: whether each band has mean 0 and variance 1 over the frames of each example; a
+        variance far below 1e-6, as of energies without compression, stays below 1.
 
     Raises:
       TypeError: a size is not an int.
-      ValueError: a size is below 1, a choice is unknown, the range is empty or reaches above
-        half of `sample_rate`, a family has no such path or parametrization, or ``trainable``
-        names a part that such a front-end has not.
+      ValueError: a size is below 1, `win_length` is 1 or (of the path ``stft``) above `n_fft`, a
+        choice is unknown, the range is empty or reaches above half of `sample_rate`, a family has
+        no such path or parametrization, or ``trainable`` names a part that such a front-end has
+        not.
 
     Example:
       >>> from ddspx.nn import FrontendConfig
@@ -122,6 +124,15 @@ class FrontendConfig:
         if self.n_mfcc is not None and self.n_mfcc > self.n_bands:
             raise ValueError(
                 f"`n_mfcc` must be at most `n_bands`, {self.n_bands}, got {self.n_mfcc}."
+            )
+        if self.win_length < 2:
+            raise ValueError(
+                f"`win_length` must be at least 2, got {self.win_length}: a window ends with a 0."
+            )
+        if self.path == "stft" and self.win_length > self.n_fft:
+            raise ValueError(
+                f"`win_length` must be at most `n_fft`, {self.n_fft}, got {self.win_length}; raise "
+                "`n_fft` to zero-pad each frame."
             )
         self._check_parts()
 
@@ -193,7 +204,10 @@ class FrontendConfig:
 
     @classmethod
     def leaf(cls, **changes: Any) -> "FrontendConfig":
-        """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all learn."""
+        """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all learn.
+
+        For its own range, at 16 kHz, give ``fmax=7800.0``.
+        """
         fixed = {
             "family": "gabor",
             "parametrization": "published",
@@ -229,7 +243,11 @@ class FrontendConfig:
 
     @classmethod
     def sincnet(cls, **changes: Any) -> "FrontendConfig":
-        """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm."""
+        """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm.
+
+        Their first corners are on the range of the config; SincNet's own is from 30 Hz to 100 Hz
+        below half of the rate, where the last of them is not at its limit.
+        """
         fixed = {
             "family": "sinc",
             "parametrization": "published",
@@ -242,11 +260,13 @@ class FrontendConfig:
     @classmethod
     def _preset(cls, fixed: dict[str, Any], changes: dict[str, Any]) -> "FrontendConfig":
         rate = positive_int("sample_rate", (fixed | changes).get("sample_rate", 16000))
-        win_length = max(1, round(0.025 * rate))
+        win_length = positive_int(
+            "win_length", changes.get("win_length", max(2, round(0.025 * rate)))
+        )
         sizes: dict[str, Any] = {
             "hop_length": max(1, round(0.01 * rate)),
             "win_length": win_length,
             # Of short windows a finer spectrum than they need, or low bands would hold no bin.
-            "n_fft": max(256, 1 << (changes.get("win_length", win_length) - 1).bit_length()),
+            "n_fft": max(256, 1 << (win_length - 1).bit_length()),
         }
         return cls(**sizes | fixed | changes)

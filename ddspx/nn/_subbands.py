@@ -65,6 +65,13 @@ def subband_energies(
     band is folded before it is transformed back: at a lower rate the band has the same energy.
     Outside there is silence.
 
+    Lengths and rates are static, with room for bands of half to one and a half times the width
+    that they had at first. What rings longer is heard again in the first frames, and of a wider
+    band fast beats are heard as slow ones; levels of steady sounds stay right.
+
+    The low-pass is a product of transforms too, so in float32 frames that are some 70 dB below the
+    loudest of their band are rounding, of either sign before what is negative counts as zero.
+
     Args:
       audio: linear amplitude.
       bank: the filters g.
@@ -124,7 +131,9 @@ def _smoothed(band: Array, kernel: Array, hop_length: int) -> Array:
     energy = jnp.square(band.real) + jnp.square(band.imag)
     spectrum = jnp.fft.rfft(energy)
     row = kernel[: spectrum.shape[-1]].reshape((1,) * (energy.ndim - 1) + (-1,))
-    return jnp.fft.irfft(spectrum * row, energy.shape[-1])[..., ::hop_length]
+    smooth = jnp.fft.irfft(spectrum * row, energy.shape[-1])[..., ::hop_length]
+    # Below zero by rounding, where it is silent beside the rest: no logarithm could be taken.
+    return jnp.maximum(smooth, 0)
 
 
 def _kernel_response(kernel: Array, n_fft: int) -> Array:
@@ -170,7 +179,9 @@ def _groups(c: FrontendConfig) -> list[tuple[int, int]]:
     if c.family == "gabor":
         support_hz = 2 * math.sqrt(2 * math.log(1e4) / math.pi) * widths_hz
     else:
-        support_hz = 2 * 1.019 * 10 ** (4 / c.order) * widths_hz
+        # The beta of `core.gammatone_response`, and where its poles have fallen so far.
+        beta = 4 ** (c.order - 1) / (math.pi * math.comb(2 * c.order - 2, c.order - 1))
+        support_hz = 2 * beta * math.sqrt(10 ** (8 / c.order) - 1) * widths_hz
     # What folds must lie outside the low-pass too.
     needed_hz = _ROOM * support_hz + 8 * c.sample_rate / c.win_length
     possible = [d for d in (1, 2, 4, 8, 16, 32, 64) if c.hop_length % d == 0]

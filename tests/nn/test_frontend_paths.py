@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import noise
+from helpers import noise, quick_jit
 
 from ddspx import core
 from ddspx.nn import FrontendConfig, SpectralFrontend
@@ -18,6 +18,12 @@ HEARD = jnp.asarray(AUDIO, jnp.float32)
 
 def frontend(**changes) -> SpectralFrontend:
     return SpectralFrontend(FrontendConfig(**SMALL | changes), rngs=nnx.Rngs(0))
+
+
+def heard_by(model: SpectralFrontend):
+    """The front-end as one program."""
+    graph, state = nnx.split(model)
+    return quick_jit(lambda audio: nnx.merge(graph, state)(audio))
 
 
 def moved(model: SpectralFrontend) -> SpectralFrontend:
@@ -79,7 +85,14 @@ def test_energies_are_those_of_a_convolution_and_a_low_pass(family, path):
     expected = by_convolution(model)
     # The ringing of what is below is in the taps to 1e-5 of the loudest frame of a band.
     tolerance = 1e-4 if family != "sinc" else 1e-2
-    np.testing.assert_allclose(model(HEARD), expected, atol=tolerance * expected.max())
+    np.testing.assert_allclose(heard_by(model)(HEARD), expected, atol=tolerance * expected.max())
+
+
+@pytest.mark.parametrize("path", ["fft", "recurrent"])
+def test_silence_after_a_loud_sound_has_a_logarithm(path):
+    energies = heard_by(frontend(path=path, compression="none"))(HEARD.at[800:].set(0))
+    assert (energies >= 0).all()
+    assert energies[-3:].max() < 1e-6 * energies.max()
 
 
 def test_narrow_bands_are_computed_at_a_lower_rate():
@@ -89,13 +102,24 @@ def test_narrow_bands_are_computed_at_a_lower_rate():
     assert _groups(frontend(family="sinc", path="fft").config) == [(1, 6)]
 
 
+@pytest.mark.parametrize("order", [1, 4, 16])
+def test_what_folds_at_a_lower_rate_is_below_80_db(order):
+    model, first = frontend(path="fft", order=order), 0
+    # Bins are 1 Hz apart.
+    widths_hz = np.sum(np.abs(model.bank.response(8000)) > 1e-4, axis=-1)
+    for factor, last in _groups(model.config):
+        assert factor == 1 or 1.4 * widths_hz[first:last].max() <= 8000 / factor
+        first = last
+
+
 @pytest.mark.parametrize("path", ["stft", "fft", "recurrent"])
 def test_a_sine_at_the_centre_of_a_band_has_its_power(path):
     model = frontend(path=path, compression="none", n_fft=256, win_length=256)
     centers_hz = np.asarray(model.centers_hz(), np.float64)
+    run = heard_by(model)
     for band in (2, 4):
         tone = 0.8 * np.sin(2 * np.pi * centers_hz[band] * np.arange(1600) / 8000)
-        energy = model(jnp.asarray(tone, jnp.float32))[10, band]
+        energy = run(jnp.asarray(tone, jnp.float32))[10, band]
         # A spectrum's window spreads the tone beyond the centre.
         np.testing.assert_allclose(energy, 0.32, rtol=0.15 if path == "stft" else 2e-3)
 
@@ -103,7 +127,7 @@ def test_a_sine_at_the_centre_of_a_band_has_its_power(path):
 def test_in_steady_noise_the_window_and_the_low_pass_hear_the_same():
     audio = jnp.asarray(0.1 * noise(64_000), jnp.float32)
     means = {
-        path: np.asarray(jnp.mean(frontend(path=path, compression="none")(audio), axis=0))
+        path: np.mean(heard_by(frontend(path=path, compression="none"))(audio), axis=0)
         for path in ("stft", "fft")
     }
     np.testing.assert_allclose(means["stft"], means["fft"], rtol=0.05)
@@ -112,12 +136,11 @@ def test_in_steady_noise_the_window_and_the_low_pass_hear_the_same():
 @pytest.mark.parametrize("path", ["fft", "recurrent"])
 def test_batches_and_precisions(path):
     model = frontend(path=path)
-    graph, state = nnx.split(model)
-    run = jax.jit(lambda audio: nnx.merge(graph, state)(audio))
-    two = run(jnp.stack([HEARD, 2 * HEARD]))
+    run = heard_by(model)
+    two = run(jnp.stack([HEARD, 2 * HEARD])[:, None])[:, 0]
     np.testing.assert_allclose(two[0], model(HEARD), atol=1e-4)
-    np.testing.assert_allclose(two[1], model(2 * HEARD), atol=1e-4)
-    double = model(jnp.asarray(AUDIO))
+    np.testing.assert_allclose(two[1], two[0] + np.log(4), atol=1e-4)
+    double = run(jnp.asarray(AUDIO))
     assert double.dtype == jnp.float64
     np.testing.assert_allclose(double, two[0], atol=1e-3)
 
@@ -127,7 +150,7 @@ def test_everything_learns_on_the_whole_sound(family, path):
     parts = ("centers", "bandwidths", "gains", "pooling", "compression")
     model = frontend(family=family, path=path, compression="pcen", trainable=parts)
     graph, params, rest = nnx.split(model, nnx.Param, ...)
-    gradient = jax.jit(jax.grad(lambda p, x: jnp.sum(nnx.merge(graph, p, rest)(x) ** 2)))
+    gradient = quick_jit(jax.grad(lambda p, x: jnp.sum(nnx.merge(graph, p, rest)(x) ** 2)))
     names = {
         path[-1]: variable[...] for path, variable in nnx.to_flat_state(gradient(params, HEARD))
     }
@@ -173,7 +196,7 @@ def test_spectnet_is_its_layer():
     expected = np.log(np.stack(sums, axis=-1) + 1e-16)
     assert expected.shape == (240, 8)
     # Theirs begins with a frame that ends 24 samples later: ours is centred.
-    heard = model(jnp.asarray(np.concatenate([np.zeros(8), audio]), jnp.float32))
+    heard = heard_by(model)(jnp.asarray(np.concatenate([np.zeros(8), audio]), jnp.float32))
     np.testing.assert_allclose(heard[2:242], expected, atol=2e-3)
 
 
@@ -198,9 +221,8 @@ def test_leaf_is_its_front_end():
         recent = 0.04 * energy + 0.96 * recent
         expected.append(np.sqrt(energy / (1e-12 + recent) ** 0.96 + 2) - np.sqrt(2))
     # The last frame of ours is at the last sample's end.
-    np.testing.assert_allclose(
-        model(jnp.asarray(audio, jnp.float32))[:20], expected, rtol=1e-4, atol=1e-5
-    )
+    heard = heard_by(model)(jnp.asarray(audio, jnp.float32))
+    np.testing.assert_allclose(heard[:20], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_sincnets_filters_are_between_its_corners():
@@ -230,7 +252,7 @@ def test_published_numbers_stop_where_they_are_published_to(preset):
         model.bank.band_hz[...] = model.bank.band_hz[...].at[-1].set(900.0)
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     loss = lambda p: jnp.sum(nnx.merge(graph, p, rest).energies(HEARD) ** 2)  # noqa: E731
-    flat = nnx.to_flat_state(jax.grad(loss)(params))
+    flat = nnx.to_flat_state(quick_jit(jax.grad(loss))(params))
     found = {path[-1]: np.asarray(variable[...]) for path, variable in flat}
     name, dead = {
         "leaf": ("centers_rad", [0]),
@@ -256,8 +278,15 @@ def test_published_numbers_stop_where_they_are_published_to(preset):
             "`trainable` must be one of 'centers', 'bandwidths', 'gains'",
         ),
         ({"n_taps": 200}, "`n_taps` must be odd, got 200"),
+        ({"n_fft": 128}, "`win_length` must be at most `n_fft`, 128, got 201; raise `n_fft`"),
+        ({"win_length": 1}, "`win_length` must be at least 2, got 1"),
     ],
 )
 def test_front_ends_that_do_not_exist_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         FrontendConfig(**SMALL | changes)
+
+
+def test_types_that_are_off_are_refused():
+    with pytest.raises(TypeError, match="`win_length` must be a Python int"):
+        FrontendConfig.log_mel(win_length=400.0)
