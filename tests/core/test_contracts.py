@@ -77,6 +77,7 @@ STATIC = {
     "n_frames",
     "pitch_transition",
     "spec_augment",
+    "time_shift",
     "white_noise",
 }
 
