@@ -89,7 +89,7 @@ def main() -> None:
             functions["forward"], params, jnp.asarray(audio, jnp.float32)
         )
         ordered = {name: rows[name] for name in (*configs, "log-mel, forward")}
-        report(f"front-end, {kind}", ordered, repeats=11, baseline="convolution in time")
+        report(f"front-end, {kind}", ordered, repeats=5, baseline="convolution in time")
 
 
 if __name__ == "__main__":
