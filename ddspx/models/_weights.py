@@ -1,6 +1,7 @@
 """The arrays of a module as a safetensors file, checked name by name."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,14 +53,40 @@ def model_texts(
         raise ValueError(f"`provenance` must be something JSON can hold: {error}.") from error
 
 
-def write_model(folder: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
-    """Writes the files of a model into a folder that is there."""
+def save_model(
+    folder: str | Path,
+    model: nnx.Module,
+    config: Mapping[str, Any],
+    *,
+    keep_others: bool,
+    **others: Mapping[str, Any],
+) -> None:
+    """Writes a model folder whole or not at all: the weights, and a JSON file of each mapping.
+
+    Args:
+      folder: the model folder to make, or to replace.
+      model: whose variables are the weights.
+      config: its fields.
+      keep_others: whether files beside those of a model that is there already stay.
+      others: further files by name; `provenance` is one of them.
+
+    Raises:
+      ValueError: as `model_texts` and `finite_weights`.
+    """
     from safetensors.numpy import save
 
-    # Not save_file, whose files only their owner may read.
-    (folder / WEIGHTS).write_bytes(save(dict(arrays)))
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    from ddspx.io import replacing_folder
+
+    folder = Path(folder)
+    texts = model_texts(folder, config, **others)
+    arrays = finite_weights(model)
+    with replacing_folder(folder, overwrite=True) as staged:
+        if keep_others and folder.exists():
+            shutil.copytree(folder, staged, dirs_exist_ok=True)
+        # Not save_file, whose files only their owner may read.
+        (staged / WEIGHTS).write_bytes(save(arrays))
+        for name, text in texts.items():
+            (staged / name).write_text(text, encoding="utf-8")
 
 
 def with_weights(build: Callable[[], Model], path: Path) -> Model:

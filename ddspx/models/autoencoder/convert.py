@@ -1,7 +1,6 @@
 """A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,7 @@ from typing import Any
 from flax import nnx
 
 from ddspx.models._config import read_json
-from ddspx.models._weights import (
-    CONFIG,
-    WEIGHTS,
-    finite_weights,
-    model_texts,
-    with_weights,
-    write_model,
-)
+from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
 
@@ -55,17 +47,14 @@ def save_autoencoder(
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
         not a model folder.
     """
-    from ddspx.io import replacing_folder
-
-    folder = Path(folder)
-    texts = model_texts(
-        folder, model.config.to_json(), statistics=statistics.to_json(), provenance=provenance
+    save_model(
+        folder,
+        model,
+        model.config.to_json(),
+        keep_others=True,
+        statistics=statistics.to_json(),
+        provenance=provenance,
     )
-    arrays = finite_weights(model)
-    with replacing_folder(folder, overwrite=True) as staged:
-        if folder.exists():
-            shutil.copytree(folder, staged, dirs_exist_ok=True)
-        write_model(staged, arrays, texts)
 
 
 def load_autoencoder(

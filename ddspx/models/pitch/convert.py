@@ -7,14 +7,7 @@ from typing import Any
 from flax import nnx
 
 from ddspx.models._config import read_json
-from ddspx.models._weights import (
-    CONFIG,
-    WEIGHTS,
-    finite_weights,
-    model_texts,
-    with_weights,
-    write_model,
-)
+from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.model import PitchTracker
 
@@ -38,13 +31,7 @@ def save_pitch_tracker(
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
         not a model folder.
     """
-    from ddspx.io import replacing_folder
-
-    folder = Path(folder)
-    texts = model_texts(folder, model.config.to_json(), provenance=provenance)
-    arrays = finite_weights(model)
-    with replacing_folder(folder, overwrite=True) as staged:
-        write_model(staged, arrays, texts)
+    save_model(folder, model, model.config.to_json(), keep_others=False, provenance=provenance)
 
 
 def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:

@@ -1,6 +1,5 @@
 """A trained classifier as a folder: plain arrays and JSON."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,7 @@ from typing import Any
 from flax import nnx
 
 from ddspx.models._config import read_json
-from ddspx.models._weights import (
-    CONFIG,
-    WEIGHTS,
-    finite_weights,
-    model_texts,
-    with_weights,
-    write_model,
-)
+from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.models.spectnet.model import SpectNet
 
@@ -38,15 +30,7 @@ def save_spectnet(folder: str | Path, model: SpectNet, *, provenance: Mapping[st
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
         not a model folder.
     """
-    from ddspx.io import replacing_folder
-
-    folder = Path(folder)
-    texts = model_texts(folder, model.config.to_json(), provenance=provenance)
-    arrays = finite_weights(model)
-    with replacing_folder(folder, overwrite=True) as staged:
-        if folder.exists():
-            shutil.copytree(folder, staged, dirs_exist_ok=True)
-        write_model(staged, arrays, texts)
+    save_model(folder, model, model.config.to_json(), keep_others=True, provenance=provenance)
 
 
 def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
