@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
-from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx.cli._ending import print_ending
 from ddspx.cli._progress import progress
-from ddspx.cli._recordings import hop_length_of, writable_place
+from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
 from ddspx.cli._scores import print_scores, write_scores
 from ddspx.io import AudioError, labelled_recordings, read_audio, training_labels
 from ddspx.models.spectnet import SpectNetConfig, load_spectnet, vote_mean_probability
@@ -128,27 +128,17 @@ def train(
         channels=sizes["channels"],
         dropout=dropout,
     )
-    skipped: list[AudioError] = []
-
-    def report(error: AudioError) -> None:
-        complain("ddspx classify train", error)
-        skipped.append(error)
-
+    skipped = Skipped("ddspx classify train")
     result = train_classifier(
         recordings,
         output,
         model=model,
         config=config,
         provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
-        report=report,
+        report=skipped.report,
     )
-    where = f"{output} holds the weights of step {result.best.step}"
-    if not result.best.step:
-        where = f"{output} is not written before the first evaluation"
-    if not result.finished:
-        where += "; the same command goes on from here"
-    print(f"Ended at step {result.step}: {where}.")
-    _tell_skipped(skipped, len(heard))
+    print_ending(result, output)
+    skipped.raise_if_any(len(heard))
 
 
 def evaluate(
@@ -186,18 +176,13 @@ def evaluate(
         writable_place(output)
     network, provenance = load_spectnet(model)
     recordings = recordings_to_test(labelled_recordings(data, draw=False), provenance, part=part)
-    skipped: list[AudioError] = []
-
-    def report(error: AudioError) -> None:
-        complain("ddspx classify evaluate", error)
-        skipped.append(error)
-
+    skipped = Skipped("ddspx classify evaluate")
     with progress() as bar:
         evaluation = evaluate_classifier(
             network,
             recordings,
             positive=positive,
-            report=report,
+            report=skipped.report,
             watch=lambda done, total: bar("listening", float(done), float(total)),
             seed=seed,
         )
@@ -205,7 +190,7 @@ def evaluate(
     print_scores(evaluation, labels, f"{model} on {data} ({part})")
     if output is not None:
         write_scores(evaluation, labels, output)
-    _tell_skipped(skipped, len(recordings))
+    skipped.raise_if_any(len(recordings))
 
 
 def predict(
@@ -229,7 +214,8 @@ def predict(
     if not recordings:
         raise ValueError("name at least one FILE; see ddspx classify predict --help.")
     network, _ = load_spectnet(model)
-    rate, skipped, heard = network.config.frontend.sample_rate, [], []
+    rate, heard = network.config.frontend.sample_rate, []
+    skipped = Skipped("ddspx classify predict")
 
     def sounds() -> Iterator[np.ndarray]:
         for i, path in enumerate(recordings):
@@ -237,8 +223,7 @@ def predict(
             try:
                 audio = read_audio(path, sample_rate=rate)
             except AudioError as error:
-                complain("ddspx classify predict", error)
-                skipped.append(error)
+                skipped.report(error)
                 continue
             heard.append(path)
             yield audio
@@ -251,7 +236,7 @@ def predict(
             cells = [f"{network.config.labels[k]}\t{shares[k]:.4f}" for k in order]
             lines.append("\t".join([str(heard[i]), *cells]) + "\n")
     print("".join(lines), end="")
-    _tell_skipped(skipped, len(recordings))
+    skipped.raise_if_any(len(recordings))
 
 
 def _frontend(
@@ -262,8 +247,3 @@ def _frontend(
     win_length = round(2.5 * hop_length)
     sizes = {"sample_rate": sample_rate, "hop_length": hop_length, "win_length": win_length}
     return make(**sizes, **fixed, **changes)
-
-
-def _tell_skipped(skipped: list[AudioError], total: int) -> None:
-    if skipped:
-        raise SkippedInputError(f"left out {len(skipped)} of {total} recordings.")

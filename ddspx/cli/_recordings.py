@@ -10,6 +10,23 @@ from ddspx.cli._complaints import SkippedInputError, complain
 from ddspx.io import AudioError
 
 
+class Skipped:
+    """Counts the recordings that a command leaves out, and complains of each."""
+
+    def __init__(self, command: str) -> None:
+        self._command, self._count = command, 0
+
+    def report(self, error: AudioError) -> None:
+        """Complains of a recording that cannot be used."""
+        complain(self._command, error)
+        self._count += 1
+
+    def raise_if_any(self, total: int) -> None:
+        """Raises a SkippedInputError if some of `total` recordings were left out."""
+        if self._count:
+            raise SkippedInputError(f"left out {self._count} of {total} recordings.")
+
+
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:
     """Samples from one frame to the next."""
     samples = hop_ms * positive_int("sample_rate", sample_rate) / 1000
@@ -79,14 +96,12 @@ def make_each(
     Raises:
       SkippedInputError: some could not be used; each was complained of and left out.
     """
-    n_skipped = 0
+    skipped = Skipped(command)
     for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
         try:
             said = make(recording, files, f"{i} of {len(recordings)}")
         except AudioError as error:
-            complain(command, error)
-            n_skipped += 1
+            skipped.report(error)
         else:
             print(said, flush=True)
-    if n_skipped:
-        raise SkippedInputError(f"left out {n_skipped} of {len(recordings)} recordings.")
+    skipped.raise_if_any(len(recordings))

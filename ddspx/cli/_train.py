@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ddspx.cli._ending import print_ending
 from ddspx.io import read_manifest
 from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.training import TrainConfig, train as train_autoencoder
@@ -40,9 +41,4 @@ def train(
         hop_length=hop_length or manifest.hop_length,
     )
     result = train_autoencoder(dataset, output, model=model, config=config)
-    where = f"{output} holds the weights of step {result.best.step}"
-    if not result.best.step:
-        where = f"{output} is not written before the first evaluation"
-    if not result.finished:
-        where += "; the same command goes on from here"
-    print(f"Ended at step {result.step}: {where}.")
+    print_ending(result, output)

@@ -21,16 +21,10 @@ from rich.console import Console
 from tasks import TASKS, Task
 
 from ddspx import io
-from ddspx.models.spectnet import (
-    SpectNet,
-    SpectNetConfig,
-    load_spectnet,
-    normalize_level,
-    vote_mean_probability,
-)
+from ddspx.models.spectnet import SpectNet, SpectNetConfig, load_spectnet
 from ddspx.nn import FrontendConfig, SpectralFrontend, displacement_erb
 from ddspx.plot import Bank, plot_filterbanks
-from ddspx.training import segment_logits, train_classifier
+from ddspx.training import evaluate_classifier, train_classifier
 
 N_BANDS, CHANNELS = 24, 8
 # What counts as silence: of a recording at an RMS of 0.1, 40 dB below.
@@ -93,14 +87,11 @@ def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tu
         )
         network, provenance = load_spectnet(output)
     test = [recording for recording in recordings if recording.split == "test"]
-    sounds = io.LabelledAudio(
-        test, sample_rate=task.sample_rate, report=print, transform=normalize_level
-    )
-    votes = map(vote_mean_probability, segment_logits(network, sounds, batch_size=32))
+    evaluation = evaluate_classifier(network, test, report=print)
     found = {
-        "predicted": [vote.index for vote in votes],
-        "target": [labels.index(recording.label) for recording in sounds.recordings],
-        "group": [recording.group for recording in sounds.recordings],
+        "predicted": evaluation.probabilities.argmax(-1).tolist(),
+        "target": [labels.index(recording.label) for recording in evaluation.recordings],
+        "group": [recording.group for recording in evaluation.recordings],
         "labels": list(labels),
         "moved_erb": moved_erb(network.frontend),
         "step": provenance["selected"]["step"],

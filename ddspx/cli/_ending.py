@@ -1,0 +1,15 @@
+"""What the commands that train say when they end."""
+
+from pathlib import Path
+
+from ddspx.training import TrainResult
+
+
+def print_ending(result: TrainResult, output: Path) -> None:
+    """Prints where a run ended, which weights are in `output`, and whether it can go on."""
+    where = f"{output} holds the weights of step {result.best.step}"
+    if not result.best.step:
+        where = f"{output} is not written before the first evaluation"
+    if not result.finished:
+        where += "; the same command goes on from here"
+    print(f"Ended at step {result.step}: {where}.")
