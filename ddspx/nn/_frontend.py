@@ -9,6 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array, Float
+from ddspx.core._units import ERB_SLOPE
 from ddspx.nn._bank import FilterBank, bank
 from ddspx.nn._compression import Compression
 from ddspx.nn._frontend_config import FrontendConfig
@@ -155,5 +156,4 @@ def displacement_erb(
       >>> round(float(moved[0]), 2)
       0.95
     """
-    # The slope is that of `hz_to_erb`.
-    return jnp.abs(jnp.log(core.hz_to_erb(after_hz) / core.hz_to_erb(before_hz))) / 0.108
+    return jnp.abs(jnp.log(core.hz_to_erb(after_hz) / core.hz_to_erb(before_hz))) / ERB_SLOPE

@@ -9,6 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import one_of
+from ddspx._typing import Array
 from ddspx.nn._bank import FreeBank
 from ddspx.nn._frontend import SpectralFrontend, bin_power
 from ddspx.nn._frontend_config import FrontendConfig
@@ -80,29 +81,35 @@ def kapre_filterbank(
         trainable=("weights",) if trainable_fb else (),
         compression="none",
     )
-    if init == "mel":
-        weights = core.mel_filterbank(
-            n_mels=n_fbs, n_fft=n_dft, sample_rate=sr, fmin=config.fmin, fmax=config.highest_hz
-        )
-    elif init == "log":
-        weights = core.log_frequency_filterbank(
-            n_bands=n_fbs,
-            n_fft=n_dft,
-            sample_rate=sr,
-            fmin=fmin or _C1_HZ,
-            bins_per_octave=bins_per_octave,
-        )
-    elif init == "linear":
-        corners = core.frequency_grid(
-            n_fbs + 2, fmin=config.fmin, fmax=config.highest_hz, scale="linear"
-        )
-        bins = jnp.asarray(np.fft.rfftfreq(n_dft, 1 / sr), jnp.float32)
-        triangles = core.triangular_response(bins, jnp.asarray(corners, jnp.float32))
-        weights = np.asarray(triangles) / (corners[1] - corners[0])
-    else:
-        weights = jax.random.uniform(rngs.params(), (n_fbs, n_dft // 2 + 1), jnp.float32)
+    weights = _kapre_weights(config, init, fmin or _C1_HZ, bins_per_octave, rngs)
     frontend = SpectralFrontend(config, rngs=rngs)
     # kapre's weights are on the bare power of the bins.
     bank = cast(FreeBank, frontend.bank)
     bank.weights[...] = jnp.asarray(weights, jnp.float32) / bin_power(config)
     return frontend
+
+
+def _kapre_weights(
+    config: FrontendConfig, init: str, log_fmin: float, bins_per_octave: int, rngs: nnx.Rngs
+) -> Array | np.ndarray:
+    """The matrix that an initialiser makes, for the bare power of the bins."""
+    n_bands, n_fft, rate = config.n_bands, config.n_fft, config.sample_rate
+    if init == "log":
+        return core.log_frequency_filterbank(
+            n_bands=n_bands,
+            n_fft=n_fft,
+            sample_rate=rate,
+            fmin=log_fmin,
+            bins_per_octave=bins_per_octave,
+        )
+    if init == "uni_random":
+        return jax.random.uniform(rngs.params(), (n_bands, n_fft // 2 + 1), jnp.float32)
+    fmin, fmax = config.fmin, config.highest_hz
+    if init == "mel":
+        return core.mel_filterbank(
+            n_mels=n_bands, n_fft=n_fft, sample_rate=rate, fmin=fmin, fmax=fmax
+        )
+    corners = core.frequency_grid(n_bands + 2, fmin=fmin, fmax=fmax, scale="linear")
+    bins = jnp.asarray(np.fft.rfftfreq(n_fft, 1 / rate), jnp.float32)
+    triangles = core.triangular_response(bins, jnp.asarray(corners, jnp.float32))
+    return np.asarray(triangles) / (corners[1] - corners[0])

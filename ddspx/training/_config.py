@@ -117,11 +117,7 @@ class ClassifierTrainConfig(TrainConfig):
     learning_rate: float = 1e-3
     decay_rate: float = 0.5
     decay_steps: int = 500
-    clip_norm: float = 3.0
     evaluate_every: int = 100
-    keep_checkpoints: int = 3
-    max_minutes: float | None = None
-    seed: int = 0
     frontend_rate: float = 1.0
     smoothing: float = 0.1
     shift: float = 0.1
