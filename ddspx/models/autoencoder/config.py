@@ -11,6 +11,9 @@ from ddspx._checks import one_of, positive_int
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import EncoderConfig, FrontendConfig
 
+# 850 kHz is such a note: more than any sample rate has.
+_FURTHEST_MIDI = 200
+
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig:
@@ -234,6 +237,11 @@ class InstrumentStatistics:
             raise ValueError(
                 "`pitch_midi_min` <= `pitch_midi_mean` <= `pitch_midi_max` must hold, got "
                 f"{self.pitch_midi_min}, {self.pitch_midi_mean}, {self.pitch_midi_max}."
+            )
+        if self.pitch_midi_min < -_FURTHEST_MIDI or self.pitch_midi_max > _FURTHEST_MIDI:
+            raise ValueError(
+                f"`pitch_midi_min` and `pitch_midi_max` must be notes from -{_FURTHEST_MIDI} to "
+                f"{_FURTHEST_MIDI}, got {self.pitch_midi_min} and {self.pitch_midi_max}."
             )
         if self.fmin is not None or self.fmax is not None:
             fmin, fmax = (math.nan if f is None else float(f) for f in (self.fmin, self.fmax))
