@@ -70,7 +70,8 @@ def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]
             "an archive of one."
         )
     with _SmallReads(io.FileIO(source)) as file:
-        with _damage_of(source):
+        # A place outside the file is looked for with the system's error.
+        with _damage_of(source, OSError):
             archive = zipfile.ZipFile(file)
             size = os.fstat(file.fileno()).st_size
         top, members = _checked(source, archive.infolist(), limits, size)
@@ -140,8 +141,11 @@ def _checked(
         tops.update(folders or [""])
     if len(tops) > 1:
         raise ValueError(f"{source} holds files in {len(tops)} places; one model is in one folder.")
-    if sum(member.compress_size for member in files.values()) > size:
-        raise ValueError(f"{source} is shorter than its files; copy it again.")
+    is_inside = all(0 <= member.header_offset < size for member in files.values())
+    if not is_inside or sum(member.compress_size for member in files.values()) > size:
+        raise ValueError(
+            f"{source} is not a readable zip archive (it is shorter than its files); copy it again."
+        )
     return next(iter(tops), ""), files
 
 
@@ -202,11 +206,12 @@ def _open_file(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _damage_of(source: Path) -> Iterator[None]:
+def _damage_of(source: Path, *others: type[Exception]) -> Iterator[None]:
     """Makes a sentence of what the zip reader says of an archive."""
+    damage = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, *others)
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:
+    except damage as error:
         raise ValueError(
             f"{source} is not a readable zip archive ({error}); copy it again."
         ) from error

@@ -9,7 +9,7 @@ from ddspx.models._config import read_json
 from ddspx.models._weights import CONFIG
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.convert import PROVENANCE, STATISTICS
-from ddspx.models.autoencoder.library import SHIPPED, find_instrument
+from ddspx.models.autoencoder.library import SHIPPED, find_instrument, named_instrument
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
@@ -71,7 +71,7 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
     """Reads what an instrument's folder says of it; its weights are not read.
 
     Args:
-      source: as that of `load_autoencoder`: a name from `instrument_names`, or a model folder.
+      source: a name from `instrument_names`, or else the path of a model folder.
 
     Returns:
       Its card.
@@ -86,7 +86,7 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
       >>> card.is_shipped, card.licence.startswith("CC BY"), card.notes[0]
       (True, True, 'G3')
     """
-    folder = find_instrument(source)
+    folder = named_instrument(str(source)) or find_instrument(source)
     config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
     midi = statistics.pitch_midi_min, statistics.pitch_midi_max
@@ -128,18 +128,18 @@ def _origin(
     return _line(data, "licence"), _line(data, "attribution"), n_recordings, scores
 
 
-def _value(fields: Any, name: str, kind: type) -> Any:
+def _value(fields: Any, name: str, *kinds: type) -> Any:
     """A field of JSON; None where it is missing or null."""
     if not isinstance(fields, Mapping):
         raise ValueError("it must hold a JSON object.")
     value = fields.get(name)
-    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+    if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
         raise ValueError(f"`{name}` cannot be {type(value).__name__}.")
     return value
 
 
 def _number(fields: Mapping[str, Any], name: str) -> float | None:
-    value = _value(fields, name, int | float)
+    value = _value(fields, name, int, float)
     if value is not None and not math.isfinite(value):
         raise ValueError(f"`{name}` must be finite, got {value}.")
     return value

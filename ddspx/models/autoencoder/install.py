@@ -181,7 +181,8 @@ def _check_model(folder: Path) -> None:
     with (folder / WEIGHTS).open("rb") as file:
         if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
             raise ValueError(
-                f"{folder / WEIGHTS} is not a readable safetensors file; copy it again."
+                f"{folder / WEIGHTS} is not a readable safetensors file (its header is longer than "
+                f"{_LONGEST_HEADER} bytes); copy it again."
             )
     load_autoencoder(folder)
     describe_instrument(folder)

@@ -58,18 +58,24 @@ def find_instrument(source: str | Path) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
-    # Only a plain name is looked up, so no `source` reaches outside the instruments.
-    name = str(source)
+    if named := named_instrument(str(source)):
+        return named
+    known = ", ".join(instrument_names()) or "none"
+    raise FileNotFoundError(
+        f"There is no model folder or instrument {str(source)!r}; give the path of a folder that "
+        f"`ddspx train` wrote, or an instrument's name ({known})."
+    )
+
+
+def named_instrument(name: str) -> Path | None:
+    """The folder of the instrument of that name, if there is one."""
+    # Only a plain name is looked up, so that it does not reach outside the instruments.
     if is_name(name):
         if (SHIPPED / name).is_dir():
             return SHIPPED / name
         if name in instrument_names():
             return instruments_folder() / name
-    known = ", ".join(instrument_names()) or "none"
-    raise FileNotFoundError(
-        f"There is no model folder or instrument {name!r}; give the path of a folder that "
-        f"`ddspx train` wrote, or an instrument's name ({known})."
-    )
+    return None
 
 
 def is_name(name: str) -> bool:
