@@ -75,7 +75,9 @@ def test_ones_own_are_listed_in_80_columns(run, library, model, monkeypatch):
     assert all(len(line) <= 80 for line in text.splitlines() if "/" not in line)
     # It goes on in the lines below its first.
     width = row(own, "flute").index("C4-G#5")
-    names = "".join(line[:width].strip() for line in own.partition("flute: ")[0].splitlines()[1:])
+    names = "".join(
+        line[:width].strip() for line in own.partition(f"\n{long}: ")[0].splitlines()[1:]
+    )
     assert names.endswith(f"{long}flute")
 
 
