@@ -216,6 +216,15 @@ def test_a_shipped_instrument_cannot_be_shadowed(name, library, toy, tmp_path):
     assert not library.exists()
 
 
+def test_a_link_is_replaced_and_what_it_leads_to_stays(library, toy, model):
+    library.mkdir(parents=True)
+    (library / "flute").symlink_to(toy, target_is_directory=True)
+    (model / "README.md").write_text("the new one")
+    install_instrument(model, name="flute", overwrite=True)
+    assert contents(library / "flute") == contents(model)
+    assert [path.name for path in library.iterdir()] == ["flute"] and len(contents(toy)) == 4
+
+
 def test_an_instrument_is_removed(library, toy, tmp_path):
     install_instrument(toy, name="flute")
     (library / "linked").symlink_to(toy, target_is_directory=True)
@@ -256,6 +265,8 @@ BROKEN = [
     ("config.json", lambda path: edit(path, sample_rate=8000), "belong to different models"),
     ("config.json", lambda path: edit(path, code="import os"), "unknown `code`"),
     ("statistics.json", lambda path: edit(path, duration_s=10**400), "is not usable"),
+    ("statistics.json", lambda path: edit(path, duration_s=1e300), "`duration_s` must be from 0"),
+    ("statistics.json", lambda path: edit(path, duration_s=-1.0), "`duration_s` must be from 0"),
     ("statistics.json", lambda path: edit(path, pitch_midi_max=1e300), "notes from -200 to 200"),
     ("provenance.json", lambda path: path.write_text('["x", 3]'), "is not usable"),
     ("provenance.json", lambda path: edit(path, scores=[1]), "`scores` cannot be list"),
@@ -371,7 +382,7 @@ def test_a_measure_that_is_not_known_is_none_and_no_number_is_refused(model):
     edit(model / "provenance.json", scores=scores)
     found = describe_instrument(model).scores
     assert (found.f0_l1_semitones, found.split, found.spectral_loss) == (None, None, 6.5)
-    for value in (float("nan"), "6.5", True):
+    for value in (float("nan"), 1e300, -1, "6.5", True):
         edit(model / "provenance.json", scores=SCORES | {"spectral_loss": value})
         with pytest.raises(ValueError, match="`spectral_loss`"):
             describe_instrument(model)

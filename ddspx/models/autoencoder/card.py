@@ -1,6 +1,5 @@
 """What is to be known of an instrument before it is played."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from ddspx.models.autoencoder.library import SHIPPED, find_instrument, named_ins
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
+_LARGEST = 1e6
 
 
 class InstrumentScores(NamedTuple):
@@ -140,8 +140,8 @@ def _value(fields: Any, name: str, *kinds: type) -> Any:
 
 def _number(fields: Mapping[str, Any], name: str) -> float | None:
     value = _value(fields, name, int, float)
-    if value is not None and not math.isfinite(value):
-        raise ValueError(f"`{name}` must be finite, got {value}.")
+    if value is not None and not 0 <= value < _LARGEST:
+        raise ValueError(f"`{name}` must be from 0 to {_LARGEST:.0e}, got {value}.")
     return value
 
 

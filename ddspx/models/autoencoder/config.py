@@ -13,6 +13,8 @@ from ddspx.nn import EncoderConfig, FrontendConfig
 
 # 850 kHz is such a note: more than any sample rate has.
 _FURTHEST_MIDI = 200
+# 30 years.
+_LONGEST_S = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +231,10 @@ class InstrumentStatistics:
             object.__setattr__(self, name, float(getattr(self, name)))
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+        if not 0 <= self.duration_s < _LONGEST_S:
+            raise ValueError(
+                f"`duration_s` must be from 0 to {_LONGEST_S:.0e}, got {self.duration_s}."
+            )
         if not all(math.isfinite(value) for value in quantiles):
             raise ValueError("`loudness_quantiles` must be finite.")
         if any(low > high for low, high in itertools.pairwise(quantiles)):
