@@ -135,7 +135,7 @@ def _checked(
             files[name] = member
         if objection:
             raise ValueError(
-                f"{source} holds {member.orig_filename!r} {objection}, and is refused; ask "
+                f"{source} holds {member.orig_filename[:99]!r} {objection}, and is refused; ask "
                 "for an archive that `ddspx instruments pack` made."
             )
         tops.update(folders or [""])
