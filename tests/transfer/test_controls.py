@@ -40,7 +40,10 @@ def played(tmp_path_factory):
     def play(**options):
         config = TransferConfig(**options)
         report = transfer(source, folder / "out.wav", to=instrument, config=config)
-        audio = io.read_audio(folder / "out.wav", sample_rate=SAMPLE_RATE, allow_silence=True)
+        blocks = io.stream_audio(
+            folder / "out.wav", sample_rate=SAMPLE_RATE, block_length=1 << 16, allow_silence=True
+        )
+        audio = np.concatenate(list(blocks))
         heard = conditioning_features(audio, sample_rate=SAMPLE_RATE, hop_length=HOP)
         return report, audio, heard
 
@@ -134,6 +137,17 @@ def test_control_confidence(played):
     report, audio, _ = played(confidence=1.0)
     assert report.played.gain.sum() < 0.5 * played()[0].played.gain.sum()
     assert np.square(audio).sum() < 0.7 * np.square(played()[1]).sum()
+
+
+def test_control_follow(played):
+    # The untrained instrument answers with some loudness; made up for, it is that of the notes.
+    def missing_db(**options):
+        report, _, heard = played(reverb=0.0, quiet_db=0.0, **options)
+        asked = report.played.loudness_db + 20 * np.log10(np.maximum(report.played.gain, 1e-9))
+        return [abs(np.median(note(asked - heard.loudness_db, i))) for i in range(3)]
+
+    assert min(missing_db(follow=0.0)) > 2.0
+    assert max(missing_db(follow=1.0)) < 0.8
 
 
 def test_control_wet(played):
