@@ -74,13 +74,14 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     data = tmp_path / "data"
     (data / "solo_notes" / "flute").mkdir(parents=True)
     columns = ["file", "instrument", "library", "midi", "label_ok", "split"]
+    columns += ["source_repo", "commit"]
     with open(data / "solo_notes" / "metadata.csv", "w", newline="") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         for split, midi in (("train", 69.0), ("train", 74.0), ("valid", 72.0), ("test", 71.0)):
             name = f"flute/{midi}.flac"
             io.write_audio(data / "solo_notes" / name, tone(midi), sample_rate=RATE)
-            row = name, "flute", "ixox", midi, 1, split
+            row = name, "flute", "ixox", midi, 1, split, "somebody/flute", "abc"
             table.writerow(dict(zip(columns, row, strict=True)))
     monkeypatch.syspath_prepend(EXAMPLE)
     recipe = str(EXAMPLE / "train_instruments.py")
@@ -95,6 +96,7 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     assert provenance["data"]["prepared"] == theirs["data"]["prepared"]
     assert provenance["data"]["licence"] == theirs["data"]["licence"]
     assert provenance["scores"].keys() == theirs["scores"].keys()
+    assert provenance["phrases"]["notes"]["test"] == ["flute/71.0.flac"]
     names = [source["name"].split("/")[0] for source in provenance["data"]["sources"]]
     assert len(names) == 14
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "spectral" in line]
