@@ -62,7 +62,7 @@ def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, 
             _number(quality.loudness_correlation, "{:.2f}"),
             "1 is followed exactly, 0 not at all",
         ),
-        Row("Loudest point", _peak(quality.peak), _headroom(quality.peak)),
+        Row("Loudest point", _peak(quality.peak), "0 dB is full scale"),
         Row("Clicks", str(len(quality.click_times_s) or "none")),
     )
 
@@ -95,7 +95,3 @@ def _tuning(cents: float) -> str:
 
 def _peak(peak: float) -> str:
     return _NONE if peak <= 0 else f"{20 * math.log10(peak):.1f} dB"
-
-
-def _headroom(peak: float) -> str:
-    return "cut off at full scale" if peak > 1 else "below full scale"

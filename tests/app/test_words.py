@@ -57,7 +57,7 @@ def test_a_report():
         "In tune": ("7 cents off", "heard by a trained ear"),
         "Wrong octave": ("1.2 %", "of the notes"),
         "Your dynamics": ("0.91", "1 is followed exactly, 0 not at all"),
-        "Loudest point": ("-6.0 dB", "below full scale"),
+        "Loudest point": ("-6.0 dB", "0 dB is full scale"),
         "Clicks": ("2", ""),
     }
 
