@@ -6,6 +6,7 @@ would fetch addresses that a request names, and read files for it.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+# What would make a browser speak to somebody else before any policy is asked: gradio 5 has it get
+# ready for a font, and load a script.
+_ELSEWHERE = re.compile(rb"<(link|script)\b[^>]*https?://[^>]*>(\s*</script>)?", re.IGNORECASE)
 _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
     (b"referrer-policy", b"no-referrer"),
@@ -58,7 +62,9 @@ class Guard:
             refusal = self._refusal_of(body)
         if refusal is not None:
             return await _refuse(send, refusal)
-        await self._app(scope, receive, _with_headers(send))
+        # Pages are read on their way, and compressing for the same machine is no use.
+        headers = [item for item in scope["headers"] if item[0].lower() != b"accept-encoding"]
+        await self._app({**scope, "headers": headers}, receive, _cleaning(send))
 
     def _refusal(self, scope: Message) -> str | None:
         """Why a request is not answered, as far as its head shows."""
@@ -133,10 +139,28 @@ async def _whole_body(scope: Message, receive: Receive) -> tuple[bytes | None, R
     return body, again
 
 
-def _with_headers(send: Send) -> Send:
+def _cleaning(send: Send) -> Send:
+    """Sends an answer with our headers, and a page without its links elsewhere."""
+    held: list[Message] = []
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_HEADERS]
+            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            kinds = [value for name, value in message["headers"] if name.lower() == b"content-type"]
+            if any(kind.startswith(b"text/html") for kind in kinds):
+                held.append(message)
+                return
+        elif held:
+            held.append(message)
+            if message.get("more_body", False):
+                return
+            start, *parts = held
+            held.clear()
+            page = _ELSEWHERE.sub(b"", b"".join(part.get("body", b"") for part in parts))
+            headers = [item for item in start["headers"] if item[0].lower() != b"content-length"]
+            size = (b"content-length", str(len(page)).encode())
+            await send({**start, "headers": [*headers, size]})
+            message = {"type": "http.response.body", "body": page}
         await send(message)
 
     return sending

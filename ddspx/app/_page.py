@@ -77,7 +77,7 @@ def _build(files: Files, models: Sequence[str]) -> gr.Blocks:
         raise ValueError("There is no instrument to play on; name the folder of a model.")
     for name in models:
         # What cannot be used is found before anybody chooses it.
-        _describe(name)
+        instrument_story(name)
     look = _known(gr.Blocks.__init__, **_look())
     with gr.Blocks(title=_TITLE, analytics_enabled=False, **look) as page:
         gr.HTML(_INTRODUCTION, elem_id="introduction", padding=False)
@@ -126,7 +126,11 @@ def _instrument(names: Sequence[str]) -> tuple[gr.Dropdown, gr.HTML]:
 
 @cache
 def _describe(instrument: str) -> str:
-    return escape(instrument_story(instrument))
+    try:
+        return escape(instrument_story(instrument))
+    except (OSError, ValueError) as error:
+        # An instrument of the user's that is damaged is no reason not to play the others.
+        return escape(str(error))
 
 
 def _sound(label: str, elem_id: str, **options: Any) -> gr.Audio:

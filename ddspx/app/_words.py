@@ -51,7 +51,7 @@ def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, 
             f"{100 * report.confident_share:.0f} %",
             "of the sound; only that is played",
         ),
-        Row("In tune", _number(quality.f0_cents, "{:.0f} cents off"), _tuning(quality.f0_cents)),
+        Row("In tune", _number(quality.f0_cents, "{:.1f} cents off"), _tuning(quality.f0_cents)),
         Row(
             "Wrong octave",
             _number(100 * quality.octave_error_share, "{:.1f} %"),

@@ -139,3 +139,35 @@ def test_browsers_are_told_to_load_nothing_from_elsewhere(ask):
         policy = ask(path)[1][b"content-security-policy"].decode()
         assert "http" not in policy and "*" not in policy
         assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+
+
+def test_a_page_is_sent_without_its_links_elsewhere(folder):
+    page = (
+        b'<head><link rel="preconnect"\n href="https://fonts.example.org" crossorigin />'
+        b'<link rel="stylesheet" href="./assets/a.css"><SCRIPT src="http://example.org/a.js" async>'
+        b'</SCRIPT><script>say("https://example.org")</script></head>'
+    )
+    wanted = (
+        b'<head><link rel="stylesheet" href="./assets/a.css">'
+        b'<script>say("https://example.org")</script></head>'
+    )
+    sent = []
+
+    async def app(scope, receive, send):
+        assert b"accept-encoding" not in dict(scope["headers"])
+        size = (b"content-length", str(len(page)).encode())
+        kind = (b"content-type", b"text/html; charset=utf-8")
+        await send({"type": "http.response.start", "status": 200, "headers": [kind, size]})
+        await send({"type": "http.response.body", "body": page[:30], "more_body": True})
+        await send({"type": "http.response.body", "body": page[30:]})
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", f"localhost:{PORT}".encode()), (b"accept-encoding", b"gzip")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+    asyncio.run(Guard(app, folder=folder, port=PORT)(scope, None, send))
+    start, body = sent
+    assert body["body"] == wanted
+    sizes = [value for name, value in start["headers"] if name == b"content-length"]
+    assert sizes == [str(len(wanted)).encode()]

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -105,6 +106,8 @@ def test_the_environment_is_as_it_was(monkeypatch):
 def test_the_page_is_there_and_names_nobody_else(server):
     status, page = ask(server, "GET", "/")
     assert status == 200 and b"ddspx" in page
+    # Not all that these do is a request that a browser shows: some only connect.
+    assert re.findall(rb"<(?:link|script|img|iframe)\b[^>]*https?://[^>]*>", page) == []
     config = json.loads(ask(server, "GET", "/config")[1])
     assert not config.get("stylesheets") and not config["analytics_enabled"]
     assert b"googleapis" not in ask(server, "GET", "/theme.css")[1]

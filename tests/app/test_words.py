@@ -54,7 +54,7 @@ def test_a_report():
         "Heard": ("A3 to A4", "most of your notes"),
         "Played": ("A1 to A2", "2 octaves down"),
         "Clear pitch": ("93 %", "of the sound; only that is played"),
-        "In tune": ("7 cents off", "heard by a trained ear"),
+        "In tune": ("7.3 cents off", "heard by a trained ear"),
         "Wrong octave": ("1.2 %", "of the notes"),
         "Your dynamics": ("0.91", "1 is followed exactly, 0 not at all"),
         "Loudest point": ("-6.0 dB", "0 dB is full scale"),
