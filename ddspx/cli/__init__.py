@@ -21,6 +21,7 @@ _COMMANDS = {
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
+    "app": ("[MODEL...]", "play recordings on instruments in the browser, on this machine alone"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
     "features": (
         "RECORDING... --kind KIND [-o DIR]",
