@@ -159,13 +159,17 @@ def prepare(
             sources=tuple(sources),
             statistics=dataclasses.replace(statistics, fmin=fmin, fmax=fmax).to_json(),
         )
+    _report_empty(manifest, example_s, report)
+    return manifest
+
+
+def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], object]) -> None:
     for split, held in manifest.splits.items():
         if held.n_examples == 0:
             report(
                 f"warning: the {split} split is empty; there is too little sound to hold "
                 f"out examples of {example_s:g} s."
             )
-    return manifest
 
 
 def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]:
