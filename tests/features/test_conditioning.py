@@ -111,10 +111,10 @@ def test_level_does_not_matter(method):
 
 @METHODS
 def test_noise_and_silence_are_not_pitched_and_finite(method):
-    coloured = np.cumsum(noise(RATE, seed=1))
+    coloured = np.cumsum(noise(8 * RATE, seed=1))
     coloured = coloured - np.convolve(coloured, np.ones(200) / 200, mode="same")
     heard = features.conditioning_features(
-        np.stack([np.zeros(RATE), noise(RATE), coloured]),
+        np.stack([np.zeros(8 * RATE), noise(8 * RATE), coloured]),
         sample_rate=RATE,
         hop_length=HOP,
         method=method,
