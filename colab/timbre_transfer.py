@@ -1,3 +1,21 @@
+# ---
+# jupyter:
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Timbre transfer: your sound on another instrument
 #
@@ -192,7 +210,9 @@ if sure.any():
     print(f"pitch from {low:.0f} to {high:.0f} Hz, in {sure.mean():.0%} of the time")
 else:
     print("no pitch was found; the instrument will have nothing to play")
-display(plot_sounds([Sound(recording.name, audio, *heard)], **grid))
+figure = plot_sounds([Sound(recording.name, audio, *heard)], **grid)
+figure.set_size_inches(11, 5)
+display(figure)
 
 # %% [markdown]
 # ## 4. How it plays

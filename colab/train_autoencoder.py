@@ -1,3 +1,22 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Train an instrument on your own recordings
 #
@@ -162,7 +181,9 @@ if seconds < 300:
 # %%
 (audio,), *measured = next(io.training_batches(dataset, batch_size=1, seed=0))
 display(Audio(audio, rate=model.sample_rate))
-display(plot_sounds([Sound("an example", audio, *(track[0] for track in measured))], **grid))
+figure = plot_sounds([Sound("an example", audio, *(track[0] for track in measured))], **grid)
+figure.set_size_inches(11, 5)
+display(figure)
 
 # %% [markdown]
 # ## 3. Train
