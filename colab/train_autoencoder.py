@@ -43,8 +43,8 @@ from pathlib import Path
 
 
 def checkout():
-    """The folder of ddspx's source that this notebook lies in, if it does."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path.cwd().iterdir()):
         project = folder / "pyproject.toml"
         if project.is_file():
             about = tomllib.loads(project.read_text(encoding="utf-8"))

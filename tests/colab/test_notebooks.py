@@ -82,14 +82,15 @@ def test_pairs_are_in_sync_and_hold_no_outputs(name):
         assert not cell.get("outputs") and cell.get("execution_count") is None, hint
 
 
-@pytest.mark.parametrize("checkout", [True, False], ids=["checkout", "index"])
-def test_all_install_alike_and_leave_jax_alone(checkout, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", [".", "..", "../..", "ddspx-main", None])
+def test_all_install_alike_and_leave_jax_alone(place, tmp_path, monkeypatch):
     (install,) = {cells_of(name)[0] for name in NAMES}
-    folder = tmp_path / "colab"
-    folder.mkdir()
-    other = '[project]\nname = "other"\n'
-    (folder / "pyproject.toml").write_text(other)
-    (tmp_path / "pyproject.toml").write_text(other.replace("other", "ddspx") if checkout else other)
+    folder = tmp_path / "repository" / "colab"
+    for source in (folder, folder.parent, tmp_path, folder / "ddspx-main"):
+        source.mkdir(parents=True, exist_ok=True)
+        (source / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    if place is not None:
+        (folder / place / "pyproject.toml").write_text('[project]\nname = "ddspx"\n')
     monkeypatch.chdir(folder)
     ran, there = [], sys.modules["ddspx"]
 
@@ -104,7 +105,7 @@ def test_all_install_alike_and_leave_jax_alone(checkout, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ddspx", None)
     exec(compile(install, "install", "exec"), {})
     (command,) = ran
-    source = str(tmp_path) if checkout else "ddspx"
+    source = "ddspx" if place is None else str((folder / place).resolve())
     assert command[:4] == [sys.executable, "-m", "pip", "install"]
     assert command[-1] == f"{source}[plot,train]"
     assert not {"--upgrade", "-U"} & set(command)
