@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ddspx import core
-from ddspx._typing import Float, Int
+from ddspx._typing import Bool, Float, Int
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 from ddspx.metrics import VOICED
 
@@ -44,6 +44,7 @@ class Sound(NamedTuple):
       f0_confidence: how sure the pitch is; only frames from `metrics.VOICED` on are drawn.
       loudness_db: its loudness, on the same frames; of no use to :func:`plot_pitch`.
       n_samples: how many samples the blocks hold; of no use with an array.
+      notes: the frames that are notes, which are shaded under the loudness; None for none.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Sound(NamedTuple):
     f0_confidence: Float[np.ndarray, " frames"]
     loudness_db: Float[np.ndarray, " frames"] | None = None
     n_samples: int | None = None
+    notes: Bool[np.ndarray, " frames"] | None = None
 
 
 def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -> "Figure":
@@ -84,7 +86,14 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -
         if sound.loudness_db is None:
             raise ValueError(f"`loudness_db` of {sound.title!r} must be given, got None.")
         _draw_pitch(above, sound, sample_rate, frame_s)
-        below.plot(np.arange(sound.f0_hz.size) * frame_s, sound.loudness_db, linewidth=1)
+        time_s = np.arange(sound.f0_hz.size) * frame_s
+        below.plot(time_s, sound.loudness_db, linewidth=1)
+        if sound.notes is not None:
+            # From the bottom to the top of the panel, whatever its range.
+            whole = below.get_xaxis_transform()
+            below.fill_between(
+                time_s, 0, 1, where=sound.notes, transform=whole, color="gray", alpha=0.2, lw=0
+            )
         below.set_xlabel("time (s)")
     axes[0, 0].set_ylabel("frequency (Hz)")
     axes[1, 0].set_ylabel("loudness (dB)")

@@ -13,6 +13,9 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+# A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
+# adds to them. Set here, as tests copy the environment when they are imported.
+os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
 jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -28,7 +28,10 @@ _COMMANDS = {
     "classify train": ("DATA -o MODEL", "train a classifier on labelled recordings"),
     "classify evaluate": ("MODEL DATA [-o DIR]", "measure a classifier on what it has not heard"),
     "classify predict": ("MODEL FILE...", "say what recordings are"),
-    "instruments": ("", "list the instruments that ship with ddspx"),
+    "instruments": ("", "list the instruments that there are, and what is known of them"),
+    "instruments add": ("FOLDER-OR-ZIP", "install a trained model, to be found by its name"),
+    "instruments pack": ("MODEL -o ZIP", "make an archive of a model, for others to add"),
+    "instruments remove": ("NAME", "delete an instrument that was added"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
 _UNEXPECTED = 1
@@ -64,12 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"ddspx {__version__}")
         return 0
-    # A command is a word, or two where the first is shared.
-    family = [command for command in _COMMANDS if command.startswith(f"{name} ")]
-    if family and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+    # A command is a word, or two where the first is shared, which may be one by itself too.
+    family = [command for command in _COMMANDS if command.partition(" ")[0] == name]
+    is_shared, is_help = len(family) > 1, arguments[1:2] in (["-h"], ["--help"])
+    if is_shared and (is_help or (len(arguments) == 1 and name not in family)):
         print(_usage(family))
-        return 0 if len(arguments) > 1 else _BAD_INPUT
-    words = 2 if family else 1
+        return 0 if is_help else _BAD_INPUT
+    words = 2 if is_shared else 1
     name = " ".join(arguments[:words])
     if name not in _COMMANDS:
         complain("ddspx", f"there is no command {name!r}; use {', '.join(family or _COMMANDS)}.")

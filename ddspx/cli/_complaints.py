@@ -8,5 +8,9 @@ class SkippedInputError(Exception):
 
 
 def complain(who: str, what: object) -> None:
-    """Says one line on stderr."""
-    print(f"{who}: {' '.join(str(what).split())}", file=sys.stderr)
+    """Says one line on stderr; of what files hold, nothing in it can steer a terminal."""
+    line = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in " ".join(str(what).split())
+    )
+    print(f"{who}: {line}", file=sys.stderr)

@@ -35,7 +35,7 @@ def evaluate(
     """Measures an instrument on the held-out part of a dataset.
 
     Args:
-      model: a model folder, or the name of an instrument that ships with ddspx.
+      model: a model folder, or an instrument's name (ddspx instruments).
       dataset: the prepared dataset.
       split: which part of it.
       baselines: also measure the untrained model and fixed 1/k harmonics.

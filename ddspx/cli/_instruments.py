@@ -1,8 +1,136 @@
-"""`ddspx instruments`."""
+"""`ddspx instruments`: list, add, pack, remove."""
 
-from ddspx.models.autoencoder import instrument_names
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx.models.autoencoder import (
+    InstrumentCard,
+    InstrumentScores,
+    describe_instrument,
+    install_instrument,
+    instrument_names,
+    instruments_folder,
+    pack_instrument,
+    remove_instrument,
+)
+
+_SCORES = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones")
+_CAPTION = (
+    "Measured on recordings kept from training: spectral loss, loudness L1 in dB, "
+    "f0 L1 in semitones; lower is better."
+)
 
 
 def instruments() -> None:
-    """Lists the instruments that ship with ddspx, by the names that --to takes."""
-    print("\n".join(instrument_names()))
+    """Lists the instruments that --to takes by name: those that ship, and your own.
+
+    Of each: the notes that its recordings reach from and to, its sample rate, what it was trained
+    on and under which licence, how it was measured, and whom to credit.
+    """
+    names, cards = instrument_names(), []
+    for name in names:
+        try:
+            cards.append(describe_instrument(name))
+        except (OSError, ValueError) as error:
+            complain("ddspx instruments", error)
+    console = Console()
+    if shipped := [card for card in cards if card.is_shipped]:
+        _print(console, "Instruments that ship with ddspx", shipped)
+    if own := [card for card in cards if not card.is_shipped]:
+        _print(console, f"Your own, in {instruments_folder()}", own)
+    if any(card.scores for card in cards):
+        console.print(_CAPTION)
+    if len(cards) < len(names):
+        raise SkippedInputError(f"left out {len(names) - len(cards)} of {len(names)} instruments.")
+
+
+def add(
+    source: Annotated[Positional[Path], arg(metavar="FOLDER-OR-ZIP")],
+    *,
+    name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
+    overwrite: bool = False,
+) -> None:
+    """Installs a trained model among your own instruments, to be found by its name.
+
+    An archive is checked before anything of it is written, and a model that cannot be loaded is
+    not installed. Your own are in the folder that the environment variable DDSPX_INSTRUMENTS
+    names, or in the system's place for data.
+
+    Args:
+      source: a folder that ddspx train wrote, or an archive that instruments pack did.
+      name: what to call it; by default as the folder or the archive is called.
+      overwrite: replace your instrument of that name if there is one already.
+    """
+    folder = install_instrument(source, name=name, overwrite=overwrite)
+    print(f"{folder}: play it with --to {folder.name}")
+
+
+def pack(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    *,
+    output: Annotated[Path, arg(aliases=["-o"], metavar="ZIP")],
+) -> None:
+    """Makes an archive of a model, which instruments add installs elsewhere.
+
+    Args:
+      model: the folder of a trained model, or an instrument's name.
+      output: the file to write, NAME.zip, where NAME is what the instrument will be called.
+    """
+    archive = pack_instrument(model, output)
+    print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
+
+
+def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
+    """Deletes one of your own instruments.
+
+    Args:
+      name: of the instrument.
+    """
+    remove_instrument(name)
+    print(f"{name} is removed")
+
+
+def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> None:
+    """A line for each instrument, then whom to credit for it."""
+    console.print(f"[bold]{escape(title)}[/bold]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("name", "notes", "rate", "trained on", "licence", "scores"):
+        # Names may need a second line, numbers must be whole.
+        is_text = heading in ("name", "licence")
+        table.add_column(heading, no_wrap=not is_text, overflow="fold")
+    for card in cards:
+        table.add_row(*map(escape, _cells(card)))
+    console.print(table)
+    for card in cards:
+        if card.attribution is not None:
+            console.print(f"{card.name}: {card.attribution}", markup=False, highlight=False)
+    console.print()
+
+
+def _cells(card: InstrumentCard) -> list[str]:
+    trained = f"{card.duration_s / 60:.1f} min"
+    if card.n_recordings is not None:
+        trained = f"{card.n_recordings} files, {trained}"
+    return [
+        card.name,
+        "-".join(card.notes),
+        f"{card.sample_rate / 1000:g} kHz",
+        trained,
+        card.licence or "not stated",
+        _scores(card.scores),
+    ]
+
+
+def _scores(scores: InstrumentScores | None) -> str:
+    if scores is None:
+        return "not measured"
+    values = (getattr(scores, name) for name in _SCORES)
+    return " / ".join("-" if value is None else f"{value:.2f}" for value in values)

@@ -15,6 +15,8 @@ def prepare(
     ],
     output: Annotated[Path, arg(aliases=["-o"], metavar="DATASET")],
     *,
+    valid: Annotated[tuple[Path, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
+    test: Annotated[tuple[Path, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
@@ -30,6 +32,9 @@ def prepare(
     Args:
       recordings: audio files, and folders to search for them.
       output: the dataset folder to make.
+      valid: files and folders that choose among the states of the training; with these or
+        --test, no part of the RECORDINGs is held out.
+      test: files and folders that only measure what was trained.
       sample_rate: samples per second of the dataset.
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
@@ -43,6 +48,8 @@ def prepare(
     manifest = training.prepare(
         recordings,
         output,
+        valid=valid,
+        test=test,
         sample_rate=sample_rate,
         hop_length=hop_length,
         example_s=example_s,

@@ -20,6 +20,7 @@ def train(
     preset: Literal["solo_instrument", "small", "tiny", "nsynth"] = "small",
     sample_rate: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     hop_length: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
+    start: Annotated[str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = None,
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
 ) -> None:
     """Trains an instrument on a dataset made by ddspx prepare.
@@ -33,6 +34,8 @@ def train(
       preset: the sizes of the model; nsynth has an encoder, for many instruments in one.
       sample_rate: of the model, in samples per second; by default the dataset's.
       hop_length: of the model, in samples; by default the dataset's.
+      start: a model folder or an instrument's name to begin with the weights of, which must
+        have the same sizes; its room is learnt anew.
       config: how to train.
     """
     manifest = read_manifest(dataset)
@@ -40,5 +43,5 @@ def train(
         sample_rate=sample_rate or manifest.sample_rate,
         hop_length=hop_length or manifest.hop_length,
     )
-    result = train_autoencoder(dataset, output, model=model, config=config)
+    result = train_autoencoder(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

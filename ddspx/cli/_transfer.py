@@ -12,16 +12,17 @@ from ddspx.cli._progress import progress
 from ddspx.io import replacing_file
 from ddspx.plot import require_matplotlib
 
+_DEFAULTS = timbre.TransferConfig()
+
 
 def transfer(
     recording: Annotated[Positional[Path], arg(metavar="RECORDING")],
     *,
     to: Annotated[str, arg(metavar="MODEL")],
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
-    octave: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
-    loudness_db: Annotated[float, arg(metavar="X")] = 0.0,
+    config: Annotated[timbre.TransferConfig, arg(name="")] = _DEFAULTS,
     seed: Annotated[int, arg(metavar="N")] = 0,
-    plot: Annotated[Path | None, arg(metavar="PNG", help_behavior_hint="")] = None,
+    report: Annotated[Path | None, arg(metavar="PNG", help_behavior_hint="")] = None,
 ) -> None:
     """Plays a recording on an instrument.
 
@@ -29,27 +30,24 @@ def transfer(
       recording: one voice or instrument, in any format that libsndfile reads.
       to: the folder of a trained model, or an instrument's name (ddspx instruments).
       output: the .wav, .flac or .ogg file to write, as long as the recording.
-      octave: octaves to move the pitch by; by default to the instrument's range.
-      loudness_db: dB to add to the loudness, which is matched to the instrument's.
+      config: what a musician decides.
       seed: of the instrument's noise.
-      plot: a .png file to draw both sounds in as well (needs the extra plot).
+      report: a .png file to draw both sounds in; how well the result follows the recording is
+        then measured and printed too (needs the extra plot).
     """
-    with _picture_file(plot, (recording, output)) as picture:
+    with _picture_file(report, (recording, output)) as picture:
+        quality = None
         with progress() as bar:
-            report = timbre.transfer(
-                recording,
-                output,
-                to=to,
-                octave=octave,
-                loudness_shift_db=loudness_db,
-                seed=seed,
-                progress=bar,
-            )
+            done = timbre.transfer(recording, output, to=to, config=config, seed=seed, progress=bar)
             if picture is not None:
+                bar("measuring", 0.0, None)
+                quality = timbre.measure(output, done)
                 bar("drawing", 0.0, None)
-                figure = timbre.picture(recording, output, report)
+                figure = timbre.picture(recording, output, done)
                 figure.savefig(picture, format="png")
-        print(_summary(output, report))
+        print(_summary(output, done))
+        if quality is not None:
+            print(_judgement(quality))
 
 
 @contextmanager
@@ -60,9 +58,9 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
         return
     require_matplotlib()
     if path.suffix.lower() != ".png":
-        raise ValueError(f"`plot` must be a .png file, got {path}.")
+        raise ValueError(f"`report` must be a .png file, got {path}.")
     if path.resolve() in [sound.resolve() for sound in sounds]:
-        raise ValueError(f"`plot` must be a file of its own, got {path}, which is a sound.")
+        raise ValueError(f"`report` must be a file of its own, got {path}, which is a sound.")
     with replacing_file(path) as temporary:
         # A folder that cannot be written to is found here.
         temporary.touch()
@@ -75,7 +73,7 @@ def _summary(output: Path, report: timbre.TransferReport) -> str:
     lines = [
         f"{output}: {seconds:.2f} s at {report.sample_rate} Hz, peak {report.peak:.2f}",
         f"sure of the pitch in {report.confident_share:.0%} of the sounding frames, "
-        f"moved by {report.octaves:+d} octaves",
+        f"moved by {report.octaves:+d} octaves, tuned {100 * report.played.tuning:+.0f} cents",
     ]
     for what, unit, heard, played in (
         ("pitch", "Hz", report.source_f0_hz, report.played_f0_hz),
@@ -84,6 +82,20 @@ def _summary(output: Path, report: timbre.TransferReport) -> str:
         if report.confident_share > 0:
             lines.append(f"{what} (5, 50, 95 %): heard {_row(heard)}, played {_row(played)} {unit}")
     return "\n".join(lines)
+
+
+def _judgement(quality: timbre.TransferQuality) -> str:
+    """How well the result follows, as a few lines of text."""
+    clicks = len(quality.click_times_s)
+    at = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
+    return "\n".join(
+        [
+            f"pitch against what was asked for: {quality.f0_cents:.1f} cents (median), "
+            f"{quality.octave_error_share:.1%} octave errors",
+            f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
+            f"clicks: {clicks}" + (f" (at {at} s)" if clicks else ""),
+        ]
+    )
 
 
 def _row(values: timbre.Range) -> str:

@@ -34,7 +34,7 @@ LOUDNESS_FFT = 512
 """Samples of the frames that loudness is measured in."""
 
 _VERSIONS = {
-    "ddspx": "ddspx-pitch-1/loudness-a-512-1",
+    "ddspx": "ddspx-pitch-2/loudness-a-512-1",
     "yin": "yin-viterbi-1/loudness-a-512-1",
 }
 _LOUDNESS_CHUNK_SECONDS = 2.0

@@ -89,7 +89,8 @@ def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             except BaseException:
                 os.replace(retired, path)
                 raise
-            shutil.rmtree(retired) if retired.is_dir() else retired.unlink()
+            is_link = retired.is_symlink() or not retired.is_dir()
+            retired.unlink() if is_link else shutil.rmtree(retired)
         else:
             os.replace(temporary, path)
     except BaseException:

@@ -14,6 +14,7 @@ from ddspx.metrics._classification import (
     group_scores as group_scores,
     wilson_interval as wilson_interval,
 )
+from ddspx.metrics._clicks import click_times as click_times
 from ddspx.metrics._pitch import (
     VOICED as VOICED,
     f0_l1_semitones as f0_l1_semitones,

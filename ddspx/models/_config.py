@@ -60,7 +60,7 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
     require_file(path)
     try:
         return build(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
 
 

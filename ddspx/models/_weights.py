@@ -104,14 +104,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file.
 
     Raises:
-      ValueError: the file is corrupt.
+      ValueError: the file is corrupt, or holds numbers of a kind that NumPy does not have.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
             f"{path} is not a readable safetensors file ({error}); copy it again."
         ) from error

@@ -22,6 +22,7 @@ from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     InstrumentStatistics,
+    load_autoencoder,
     save_autoencoder,
 )
 from ddspx.training._config import TrainConfig
@@ -46,6 +47,7 @@ def train(
     *,
     model: AutoencoderConfig,
     config: TrainConfig | None = None,
+    start: str | Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
@@ -78,25 +80,31 @@ def train(
       output: the model folder to make.
       model: the sizes of the model. Its rates must be the dataset's.
       config: how to train; by default DDSP's numbers.
+      start: a model folder, or an instrument's name, whose weights the training begins with: an
+        instrument that is near needs far fewer steps. It must have the sizes of `model`, up to
+        the reverb, which begins anew: the room is the recordings', not the instrument's.
       console: where the progress bar and a line per evaluation go; by default the screen.
 
     Returns:
       Where the run ended.
 
     Raises:
+      FileNotFoundError: there is no model `start`.
       ValueError: the rates differ, the dataset's features are of another version, its contents
-        are damaged, a checkpoint is, the settings are not those of the run that `output`
+        are damaged, `start` has other sizes, a checkpoint is, the settings are not those of the run that `output`
         belongs to, or the batch does not divide among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
       ModuleNotFoundError: what training needs is not installed.
     """
     config = config or TrainConfig()
-    begin = partial(_task, Path(dataset), model, config)
+    begin = partial(_task, Path(dataset), model, config, start)
     return run_task(begin, Path(output), config=config, console=console or Console())
 
 
-def _task(dataset: Path, model: AutoencoderConfig, config: TrainConfig) -> Task:
+def _task(
+    dataset: Path, model: AutoencoderConfig, config: TrainConfig, start: str | Path | None
+) -> Task:
     """The run of an autoencoder; a ValueError where its data does not fit it."""
     manifest = read_manifest(dataset)
     check_dataset(manifest, model)
@@ -109,24 +117,47 @@ def _task(dataset: Path, model: AutoencoderConfig, config: TrainConfig) -> Task:
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
         measure = partial(_valid_loss, dataset, manifest, config, programs, each)
-    module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
+    module, begun = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
+    if start is not None:
+        module, begun = _started(module, start)
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
     return Task(
         model=model.to_json(),
-        data=_digest(manifest),
+        data=_digest(manifest, begun),
         batches=batches,
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
         step=programs.step,
         measure=measure,
-        save=partial(_save, programs.graphdef, manifest, statistics, config),
+        save=partial(
+            _save,
+            programs.graphdef,
+            statistics,
+            _provenance(manifest, statistics, config) | begun,
+        ),
     )
+
+
+def _started(fresh: Autoencoder, start: str | Path) -> tuple[Autoencoder, dict[str, Any]]:
+    """The weights of `start` with the room of `fresh`, and what to say of where they are from."""
+    module, _, provenance = load_autoencoder(start)
+    for field in dataclasses.fields(fresh.config):
+        theirs, ours = getattr(module.config, field.name), getattr(fresh.config, field.name)
+        if theirs != ours and field.name not in ("reverb_length", "loss_n_ffts"):
+            raise ValueError(
+                f"`start` must have the sizes of the model, whose `{field.name}` is {ours}; "
+                f"{start} has {theirs}."
+            )
+    module.config, module.reverb = fresh.config, fresh.reverb
+    said = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
+    weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(nnx.state(module.decoder))]
+    digest = hashlib.sha256(b"".join(weights)).hexdigest()
+    return module, {"started_from": {"decoder_sha256": digest, **said}}
 
 
 def _save(
     graphdef: nnx.GraphDef,
-    manifest: Manifest,
     statistics: InstrumentStatistics,
-    config: TrainConfig,
+    provenance: dict[str, Any],
     folder: Path,
     state: TrainState,
     selected: dict[str, Any],
@@ -135,7 +166,7 @@ def _save(
         folder,
         nnx.merge(graphdef, state.params, state.rest),
         statistics=statistics,
-        provenance=_provenance(manifest, statistics, config) | {"selected": selected},
+        provenance=provenance | {"selected": selected},
     )
 
 
@@ -209,8 +240,9 @@ def _padded(batch: Batch, size: int) -> Batch:
     return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
 
 
-def _digest(manifest: Manifest) -> str:
-    fields = json.dumps(dataclasses.asdict(manifest), sort_keys=True)
+def _digest(manifest: Manifest, begun: dict[str, Any]) -> str:
+    """What the weights depend on beside the settings."""
+    fields = json.dumps(dataclasses.asdict(manifest) | begun, sort_keys=True)
     return hashlib.sha256(fields.encode()).hexdigest()
 
 

@@ -326,7 +326,7 @@ def _check_claim(folder: Path, output: Path, task: Task, config: TrainConfig) ->
         if model != task.model:
             difference = "the sizes of the model differ"
         elif data != task.data:
-            difference = "the dataset is another one"
+            difference = "the dataset is another one, or the model that it starts from"
         else:
             difference = config.difference(training)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

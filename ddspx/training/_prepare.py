@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -51,12 +51,15 @@ class _Recording(NamedTuple):
     name: str
     sha256: str
     n_samples: int
+    split: str | None
 
 
 def prepare(
     recordings: Sequence[str | Path],
     output: str | Path,
     *,
+    valid: Sequence[str | Path] = (),
+    test: Sequence[str | Path] = (),
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
@@ -85,6 +88,8 @@ def prepare(
         ones excepted; what cannot be used in them is skipped and reported. A file named
         here that cannot be used is an error.
       output: the dataset folder to make.
+      valid: audio files and folders that choose among the states of the training.
+      test: audio files and folders that are kept for measuring what was trained.
       sample_rate: samples per second of the dataset.
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
@@ -126,7 +131,10 @@ def prepare(
             example_length=example * hop_length,
         ) as writer,
     ):
-        usable = _usable(recordings, sample_rate, example * hop_length, report)
+        named = {"train": recordings, "valid": valid, "test": test}
+        if not (valid or test):
+            named = {None: recordings}
+        usable = _usable(named, sample_rate, example * hop_length, report)
         held_out = _held_out(usable, 4 * example * hop_length)
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
@@ -174,14 +182,18 @@ def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]
 
 
 def _usable(
-    recordings: Sequence[str | Path],
+    recordings: Mapping[str | None, Sequence[str | Path]],
     sample_rate: int,
     min_samples: int,
     report: Callable[[str], object],
 ) -> list[_Recording]:
-    """Decodes everything once, before the slow part, to know what there is to split."""
+    """Decodes everything once, before the slow part, to know what there is to split.
+
+    The recordings are listed by the split that they are to be in, None where that is open.
+    """
     usable: dict[str, _Recording] = {}
-    for path, name, named in _files(recordings):
+    files = ((split, *file) for split, of in recordings.items() for file in _files(of))
+    for split, path, name, named in files:
         try:
             blocks = stream_audio(
                 path, sample_rate=sample_rate, block_length=1 << 16, min_samples=min_samples
@@ -195,20 +207,29 @@ def _usable(
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 in usable:
+            if usable[sha256].split != split:
+                raise AudioError(
+                    f"{path} is a copy of {usable[sha256].path}, which is in another split; what "
+                    "is measured must not have been trained on, so leave one of them out."
+                )
             report(f"skipped: {path} is a copy of {usable[sha256].path}")
             continue
-        usable[sha256] = _Recording(path, name, sha256, n_samples)
-    if not usable:
-        raise AudioError(
-            f"no usable recording in {', '.join(map(str, recordings)) or 'an empty list'}; "
-            f"name audio files of at least {min_samples / sample_rate:.3g} s, or folders "
-            "with some in them, or ask for shorter examples."
-        )
+        usable[sha256] = _Recording(path, name, sha256, n_samples, split)
+    found = {recording.split for recording in usable.values()}
+    for split, of in recordings.items():
+        if split not in found and (of or split in ("train", None)):
+            raise AudioError(
+                f"no usable recording in {', '.join(map(str, of)) or 'an empty list'}; "
+                f"name audio files of at least {min_samples / sample_rate:.3g} s, or folders "
+                "with some in them, or ask for shorter examples."
+            )
     return list(usable.values())
 
 
 def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
     """The split of each recording by SHA-256; empty if recordings are to be divided in time."""
+    if any(recording.split for recording in usable):
+        return {recording.sha256: recording.split for recording in usable if recording.split}
     too_short = len(usable) >= 3 and all(r.n_samples < divisible for r in usable)
     if len(usable) < _WHOLE_RECORDINGS and not too_short:
         return {}

@@ -9,20 +9,18 @@ from ddspx._typing import Float
 from ddspx.io import stream_audio
 from ddspx.plot import Sound, plot_sounds
 from ddspx.transfer._adjust import Playable
+from ddspx.transfer._notes import SILENCE_DB
 from ddspx.transfer._transfer import TransferReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# The floor of `core.loudness_db`.
-_SILENCE_DB = -80.0
 
 
 def picture(recording: str | Path, output: str | Path, report: TransferReport) -> "Figure":
     """Draws the spectrograms of both sounds, with the pitch and loudness that belong to them.
 
     Of the recording these are what was heard, of the output what the instrument was asked for.
-    Nothing is measured again; the files are read in blocks.
+    What was found to be a note is shaded. Nothing is measured again; the files are read in blocks.
 
     Args:
       recording: what was given to :func:`transfer`.
@@ -45,6 +43,7 @@ def picture(recording: str | Path, output: str | Path, report: TransferReport) -
             ),
             *features,
             n_samples=report.n_samples,
+            notes=report.played.notes,
         )
         for path, features in tracks.items()
     ]
@@ -54,5 +53,5 @@ def picture(recording: str | Path, output: str | Path, report: TransferReport) -
 def _asked(played: Playable) -> tuple[Float[np.ndarray, " frames"], ...]:
     """Pitch, whether there is a note, and loudness, frame by frame."""
     gain_db = 20 * np.log10(np.maximum(played.gain, 1e-10))
-    loudness_db = np.maximum(played.loudness_db + gain_db, _SILENCE_DB)
+    loudness_db = np.maximum(played.loudness_db + gain_db, SILENCE_DB)
     return played.f0_hz, (played.gain > 0).astype(np.float32), loudness_db

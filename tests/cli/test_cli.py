@@ -18,9 +18,9 @@ from ddspx.cli import main
 def test_usage_names_every_command_and_each_has_help(capsys):
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
-    for name in ("prepare", "train", "evaluate", "transfer", "instruments"):
+    for name in ("prepare", "train", "evaluate", "transfer", "instruments add"):
         assert name in usage
-        assert main([name, "--help"]) == 0
+        assert main([*name.split(), "--help"]) == 0
         text = capsys.readouterr().out
         assert f"usage: ddspx {name}" in text
         assert not re.search(r"`|None\}|\[\[", text)
@@ -50,7 +50,7 @@ def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
         (["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--octave", "up"], "--octave"),
         (["transfer", "a.wav", "b.wav", "--to", "violin", "-o", "c.wav"], "b.wav"),
         (["train", "dataset", "-o", "model", "--preset", "large"], "large"),
-        (["instruments", "all"], "all"),
+        (["crepe", "convert", "a.h5", "b", "c"], "c"),
     ],
 )
 def test_wrong_arguments_are_answered_in_one_line(arguments, complaint, capsys):
@@ -110,13 +110,6 @@ def test_training_that_diverges_is_no_bad_input(fail):
         1,
         "ddspx instruments: the loss is nan.\n",
     )
-
-
-def test_instruments_are_listed(capsys):
-    assert main(["instruments"]) == 0
-    from ddspx.models.autoencoder import instrument_names
-
-    assert capsys.readouterr().out.split() == list(instrument_names())
 
 
 def run_program(program, *arguments, folder):

@@ -127,12 +127,12 @@ def test_an_output_below_a_file_is_refused(refuse, recording, instrument, tmp_pa
 
 
 def test_options_out_of_range_are_refused(refuse, recording, instrument):
-    assert "`octave`" in refuse(recording, instrument, "--octave", "9")
+    assert "`pitch_shift`" in refuse(recording, instrument, "--pitch-shift", "9")
 
 
 @pytest.mark.parametrize("shift", ["nan", "1000", "-1e9"])
 def test_a_loudness_out_of_range_is_refused(shift, refuse, recording, instrument):
-    assert "-100 to 100" in refuse(recording, instrument, "--loudness-db", shift)
+    assert "-20 to 20" in refuse(recording, instrument, "--loudness-shift-db", shift)
 
 
 def test_the_recording_is_not_overwritten(recording, instrument, tmp_path, capsys):
@@ -162,7 +162,7 @@ def test_a_picture_that_cannot_be_is_refused_before_the_work(
     named_like_a_picture = tmp_path / "tone.png"
     named_like_a_picture.write_bytes(recording.read_bytes())
     path = tmp_path / plot.format(recording=named_like_a_picture)
-    assert complaint in refuse(named_like_a_picture, instrument, "--plot", path)
+    assert complaint in refuse(named_like_a_picture, instrument, "--report", path)
     assert named_like_a_picture.read_bytes() == recording.read_bytes()
 
 
@@ -178,21 +178,24 @@ def test_the_result_has_the_inputs_length_and_the_options_are_heard(
         return audio
 
     plain = play("plain.wav")
-    lower = play("lower.flac", "--octave", "-1")
-    softer = play("softer.wav", "--loudness-db", "-60")
+    lower = play("lower.flac", "--pitch-shift", "-1")
+    softer = play("softer.wav", "--no-adjust", "--loudness-shift-db", "-20")
     assert np.abs(plain - lower).max() > 0.1 * np.abs(plain).max()
     assert np.abs(softer).max() < 0.1 * np.abs(plain).max()
 
 
-def test_a_picture_is_drawn_beside_the_result(recording, instrument, tmp_path):
+def test_a_report_is_printed_and_drawn_beside_the_result(recording, instrument, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     arguments = ["transfer", recording, "--to", instrument, "-o", tmp_path / "out.wav"]
     with warnings.catch_warnings():
         # matplotlib's own imports warn on some Python versions.
         warnings.simplefilter("ignore")
-        status = main([*map(str, arguments), "--plot", str(tmp_path / "out.png")])
+        status = main([*map(str, arguments), "--report", str(tmp_path / "out.png")])
     assert status == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    for line in ("cents (median)", "octave errors", "correlation", "clicks: 0"):
+        assert line in said
 
 
 # The process

@@ -1,5 +1,6 @@
 """A run learns, goes on bit for bit where it stopped, and says what it cannot do."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -30,9 +31,10 @@ def numbers(**changes):
     return TrainConfig(**defaults | changes)
 
 
-def run(dataset, output, model=MODEL, **changes):
+def run(dataset, output, model=MODEL, start=None, **changes):
+    quiet = Console(quiet=True)
     return train(
-        dataset, output, model=model, config=numbers(**changes), console=Console(quiet=True)
+        dataset, output, model=model, config=numbers(**changes), start=start, console=quiet
     )
 
 
@@ -239,6 +241,25 @@ def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
     assert provenance["data"]["splits"]["valid"] == {"n_examples": 2, "duration_s": 1.0}
     assert provenance["training"] == numbers().to_json()
     assert statistics.pitch_range_hz == {"fmin": FMIN, "fmax": FMAX}
+
+
+def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(dataset, runs, tmp_path):
+    straight, _, _ = runs
+    # A rate at which the one step that is taken moves nothing.
+    run(dataset, tmp_path / "out", start=straight, steps=1, learning_rate=1e-30)
+    ours, _, provenance = load_autoencoder(tmp_path / "out")
+    theirs, _, from_there = load_autoencoder(straight)
+    fresh = Autoencoder(MODEL, rngs=nnx.Rngs(0))
+    for begun, expected in ((ours.decoder, theirs.decoder), (ours.reverb, fresh.reverb)):
+        pairs = zip(*(jax.tree.leaves(nnx.state(m)) for m in (begun, expected)), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+    assert provenance["started_from"]["data"] == from_there["data"]
+    with pytest.raises(ValueError, match="or the model that it starts from"):
+        run(dataset, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"`start` must have .* whose `rnn_channels` is 8; .* has"):
+        smaller = dataclasses.replace(MODEL, rnn_channels=8)
+        run(dataset, tmp_path / "other", model=smaller, start=straight)
+    assert not (tmp_path / "other.run").exists()
 
 
 def test_taking_no_further_step_changes_nothing(runs, dataset):

@@ -273,6 +273,35 @@ def test_few_short_recordings_are_held_out_whole(tmp_path, quick):
     assert [split.n_examples for split in manifest.splits.values()] == [2, 2, 2]
 
 
+def test_recordings_named_for_a_split_are_in_it_and_no_others(tmp_path, quick):
+    midi = {"train": (60, 62), "valid": (72,), "test": (84,)}
+    for split, notes in midi.items():
+        for note in notes:
+            recorded(tmp_path / split / f"{note}.wav", tone(5, midi=note))
+    held_out = {split: [tmp_path / split] for split in ("valid", "test")}
+    prepared(tmp_path, tmp_path / "train", **held_out)
+    for split, notes in midi.items():
+        found = {round(69 + 12 * np.log2(np.median(s.f0_hz) / 440)) for s in segments(tmp_path, split)}
+        assert found == set(notes)
+
+
+def test_a_recording_in_two_splits_is_refused(tmp_path, quick):
+    train = recorded(tmp_path / "train.wav", tone(2))
+    test = recorded(tmp_path / "test.wav", tone(2))
+    with pytest.raises(io.AudioError, match=r"test.wav is a copy of .*train.wav, which is in ano"):
+        prepared(tmp_path, train, test=[test])
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_split_of_nothing_usable_is_refused(tmp_path, quick):
+    train = recorded(tmp_path / "train.wav", tone(2))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(io.AudioError, match="no usable recording in .*empty"):
+        prepared(tmp_path, train, valid=[tmp_path / "empty"])
+    with pytest.raises(io.AudioError, match="no usable recording in an empty list"):
+        prepared(tmp_path, valid=[train])
+
+
 def test_one_short_recording_is_all_for_training(tmp_path, quick):
     manifest, lines = prepared(tmp_path, recorded(tmp_path / "a.wav", tone(1.9)))
     assert manifest.splits["train"].duration_s == pytest.approx(1.9)

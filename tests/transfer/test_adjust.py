@@ -1,24 +1,22 @@
-"""Octaves, loudness and notes: what an instrument is asked to play."""
+"""Octaves, loudness, notes and tuning: what an instrument is asked to play."""
 
 import numpy as np
 import pytest
 
-from ddspx import metrics
 from ddspx.models.autoencoder import InstrumentStatistics
-from ddspx.transfer import adjust, match_loudness
-from ddspx.transfer._adjust import bridged, confident_frames, fade, note_frames, octaves_to
+from ddspx.transfer import TransferConfig, adjust, octaves_to
 
 FRAME_RATE = 250.0
 
 
-def statistics(low=-40.0, high=-10.0, midi=72.0):
+def statistics(low=-40.0, high=-10.0, midi=72.0, lowest=None, highest=None):
     return InstrumentStatistics(
         sample_rate=16_000,
         hop_length=64,
         loudness_quantiles=tuple(np.linspace(low, high, 101)),
-        pitch_midi_min=midi - 12,
+        pitch_midi_min=midi - 12 if lowest is None else lowest,
         pitch_midi_mean=midi,
-        pitch_midi_max=midi + 12,
+        pitch_midi_max=midi + 12 if highest is None else highest,
         duration_s=60.0,
         feature_version="1",
     )
@@ -34,134 +32,158 @@ def phrase(rng, frames=1000, f0_hz=220.0):
     return pitch, confidence, loudness_db
 
 
+def tones(midi, loudness_db=-20.0, confidence=1.0):
+    """The tracks of a sound whose pitch is given as note numbers."""
+    midi = np.asarray(midi, np.float64)
+    f0_hz = (440 * 2 ** ((midi - 69) / 12)).astype(np.float32)
+    others = (np.broadcast_to(np.float32(x), midi.shape) for x in (confidence, loudness_db))
+    return f0_hz, *others
+
+
 def play(features, **options):
-    return adjust(*features, **{"statistics": statistics(), "frame_rate": FRAME_RATE, **options})
+    config = TransferConfig(**options)
+    return adjust(*features, statistics=statistics(), frame_rate=FRAME_RATE, config=config)
+
+
+def asked_db(played):
+    """The loudness that is asked for, by loudness and gain together."""
+    return played.loudness_db + 20 * np.log10(np.maximum(played.gain, 1e-9))
+
+
+def midi_of(played):
+    return 69 + 12 * np.log2(played.f0_hz / 440)
 
 
 # Values
-
-
-def test_notes_take_the_loudness_distribution_of_the_instrument(rng):
-    quantiles = np.sort(rng.uniform(-50.0, -5.0, 101))
-    loudness_db = -60.0 + 30.0 * rng.standard_normal(20_000)
-    notes = rng.random(loudness_db.size) < 0.7
-    matched = match_loudness(loudness_db, notes, quantiles)
-    np.testing.assert_allclose(
-        np.quantile(matched[notes], np.linspace(0, 1, 101)), quantiles, atol=0.05
-    )
-    order = np.argsort(loudness_db)
-    assert np.all(np.diff(matched[order]) >= 0.0)
-
-
-def test_matching_the_instrument_to_itself_changes_nothing(rng):
-    loudness_db = rng.uniform(-60.0, 0.0, 500)
-    quantiles = np.quantile(loudness_db, np.linspace(0, 1, 101))
-    matched = match_loudness(loudness_db, np.ones(500, bool), quantiles)
-    np.testing.assert_allclose(matched, loudness_db, atol=1e-9)
-
-
-def test_beyond_the_notes_a_decibel_stays_a_decibel():
-    loudness_db = np.array([-50.0, -40.0, -30.0, -20.0, -10.0])
-    notes = np.array([False, True, True, True, False])
-    matched = match_loudness(loudness_db, notes, np.array([-20.0, -10.0, 0.0]))
-    np.testing.assert_allclose(matched, [-30.0, -20.0, -10.0, 0.0, 10.0])
-
-
-def test_a_steady_tone_stays_steady(rng):
-    loudness_db = -20.0 + 0.1 * rng.random(1000)
-    matched = match_loudness(
-        loudness_db, np.ones(1000, bool), np.array(statistics().loudness_quantiles)
-    )
-    assert np.ptp(matched) <= 0.3 + 1e-9
-    assert abs(np.median(matched) - -25.0) < 0.2
-    constant = match_loudness(np.full(10, -20.0), np.ones(10, bool), np.array([-40.0, -10.0]))
-    np.testing.assert_allclose(constant, -25.0)
 
 
 @pytest.mark.parametrize(
     ("f0_hz", "octaves"),
     [(523.25, 0), (261.6, 1), (110.0, 2), (1046.5, -1), (370.0, 0), (369.9, 1), (740.1, -1)],
 )
-def test_the_octave_is_the_nearest_to_the_instruments_mean(f0_hz, octaves):
+def test_of_octaves_in_the_range_the_nearest_to_the_mean_is_taken(f0_hz, octaves):
     # Halfway between two octaves of C5 (72) lies F sharp, 370 and 740 Hz.
-    assert octaves_to(np.full(5, f0_hz), pitch_midi_mean=72.0) == octaves
+    assert octaves_to(np.full(5, f0_hz), statistics=statistics()) == octaves
+
+
+def test_a_wide_melody_moves_to_where_most_of_it_can_be_played():
+    # The octave below is as near to the mean, but half of the melody would be out of range.
+    instrument = statistics(lowest=60.0, midi=62.0, highest=74.0)
+    wide = np.array([60.0, 62.0, 68.0, 74.0])
+    assert octaves_to(440 * 2 ** ((wide - 69) / 12), statistics=instrument) == 0
 
 
 def test_an_octave_error_of_the_tracker_does_not_move_the_tune():
-    f0_hz = np.where(np.arange(100) < 40, 1046.5, 261.6)
-    assert octaves_to(f0_hz, pitch_midi_mean=60.0) == 0
+    f0_hz = np.where(np.arange(100) < 10, 1046.5, 261.6)
+    assert octaves_to(f0_hz, statistics=statistics(midi=60.0)) == 0
 
 
 def test_without_pitch_there_is_no_octave_and_no_sound(rng):
     f0_hz, confidence, loudness_db = phrase(rng)
     played = play((f0_hz, 0.3 * confidence, loudness_db))
-    assert played.octaves == 0
+    assert played.octaves == 0 and played.tuning == 0.0
     np.testing.assert_array_equal(played.gain, 0.0)
+    assert not played.notes.any()
     assert np.isfinite(played.f0_hz).all() and np.isfinite(played.loudness_db).all()
 
 
-def test_short_gaps_belong_to_a_note_and_short_notes_to_the_noise():
-    confident = np.zeros(500, bool)
-    confident[100:200] = True
-    confident[150:160] = False  # 40 ms
-    confident[300:308] = True  # 32 ms
-    expected = np.zeros(500, bool)
-    expected[100:200] = True
-    np.testing.assert_array_equal(note_frames(confident, frame_rate=FRAME_RATE), expected)
+def test_notes_take_the_loudness_of_the_instrument(rng):
+    played = play(phrase(rng), quiet_db=0.0)
+    levels = [0.1, 0.5, 0.9]
+    expected = np.quantile(statistics().loudness_quantiles, levels)
+    found = np.quantile(asked_db(played)[played.notes], levels)
+    np.testing.assert_allclose(found, expected, atol=0.5)
 
 
-def test_pitch_leads_from_note_to_note_and_is_held_at_the_ends():
-    f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 400.0, 9.0])
-    sure = np.array([False, True, False, False, False, True, False])
-    roots = 100.0 * 4.0 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
-    np.testing.assert_allclose(bridged(f0_hz, sure), roots)
+def test_without_adjustment_pitch_and_loudness_are_the_sounds_own(rng):
+    f0_hz, confidence, loudness_db = phrase(rng, f0_hz=100.0)
+    played = play((f0_hz, confidence, loudness_db), adjust=False, quiet_db=0.0)
+    assert played.octaves == 0
+    np.testing.assert_allclose(played.f0_hz[:400], 100.0, rtol=1e-5)
+    np.testing.assert_allclose(asked_db(played)[:400], loudness_db[:400], atol=1e-3)
+
+
+def test_what_is_no_note_is_softer_by_quiet_db_the_less_it_is_one():
+    # 60 and 6 dB over silence, 33 on average.
+    sound = tones(np.full(400, 69.0), loudness_db=np.repeat([-20.0, -74.0], 200))
+    plain, quiet = (play(sound, adjust=False, quiet_db=db) for db in (0.0, 30.0))
+    np.testing.assert_array_equal(quiet.notes, np.arange(400) < 200)
+    softer = asked_db(plain) - asked_db(quiet)
+    np.testing.assert_allclose(softer[:200], 0.0, atol=1e-4)
+    np.testing.assert_allclose(softer[200:], 30.0 * (1 - 6 / (0.49 * 33)), atol=1e-3)
+
+
+def test_the_threshold_decides_what_is_a_note():
+    sound = tones(np.full(400, 69.0), loudness_db=np.linspace(-70.0, -20.0, 400))
+    counts = [play(sound, threshold=t).notes.sum() for t in (0.0, 1.0, 2.0)]
+    # From 10 to 60 dB over silence, 35 on average: at 1 a note has half of that, at 2 all.
+    expected = [400 * min(1.0, (60 - t * 0.49 * 35) / 50) for t in (0.0, 1.0, 2.0)]
+    np.testing.assert_allclose(counts, expected, atol=2)
+
+
+def test_only_a_pitch_that_is_sure_enough_is_played(rng):
+    f0_hz, confidence, loudness_db = phrase(rng)
+    confidence[100:200] = 0.6
+    assert play((f0_hz, confidence, loudness_db)).gain[150] > 0.1
+    assert play((f0_hz, confidence, loudness_db), confidence=0.7).gain[150] == 0.0
+
+
+@pytest.mark.parametrize("scale", ["major", "chromatic"])
+def test_autotune_reaches_the_notes_of_the_sounds_own_tuning(scale):
+    clean = np.repeat([60.0, 62.0, 64.0, 65.0, 67.0], 100)
+    sung = clean + 0.3 + np.repeat([0.0, -0.1, 0.1, 0.0, 0.0], 100)
+    played = play(tones(sung), adjust=False)
+    np.testing.assert_allclose(midi_of(played), sung, atol=1e-3)
+    np.testing.assert_allclose(played.tuning, 0.3, atol=0.02)
+    for amount in (0.5, 1.0):
+        tuned = midi_of(play(tones(sung), adjust=False, autotune=amount, scale=scale))
+        expected = (1 - amount) * sung + amount * (clean + played.tuning)
+        np.testing.assert_allclose(tuned, expected, atol=1e-3)
+
+
+def test_smoothing_calms_a_trembling_pitch_and_not_the_leap_over_a_rest():
+    frames = np.arange(500)
+    steady = np.where(frames < 240, 60.0, 72.0)
+    rest = (frames >= 220) & (frames < 260)
+    trembling = tones(steady + np.where(frames % 2, 0.3, -0.3), confidence=np.where(rest, 0.0, 1.0))
+    away = {
+        ms: np.abs(midi_of(play(trembling, adjust=False, smoothing_ms=ms)) - steady)[~rest].max()
+        for ms in (0.0, 60.0)
+    }
+    assert away[0.0] > 0.29 and away[60.0] < 0.06
 
 
 # Physics
 
 
 def test_a_guessed_pitch_in_a_pause_is_never_heard(rng):
-    played = play(phrase(rng), octave=0)
+    played = play(phrase(rng), adjust=False)
     assert played.f0_hz.max() < 221.0
     np.testing.assert_array_equal(played.gain[410:590], 0.0)
-    assert played.gain[:400].min() > 0.9
-
-
-def test_a_note_fades_without_a_step():
-    notes = np.zeros(200, bool)
-    notes[80:120] = True
-    gain = fade(notes, frame_rate=FRAME_RATE)
-    np.testing.assert_array_equal(gain[80:120], 1.0)
-    assert np.abs(np.diff(gain)).max() < 0.25
-    np.testing.assert_allclose(gain[:72], 0.0, atol=1e-12)
-    np.testing.assert_allclose(gain[80::-1], gain[119:200])
+    assert not played.notes[400:600].any()
 
 
 def test_what_the_instrument_is_asked_for_lies_within_what_it_often_heard(rng):
     features = phrase(rng)
-    plain, louder = play(features), play(features, loudness_shift_db=50.0)
+    plain, louder = play(features), play(features, loudness_shift_db=20.0)
     np.testing.assert_allclose(plain.loudness_db.min(), -39.7, atol=1e-5)
     np.testing.assert_allclose(louder.loudness_db.max(), -10.3, atol=1e-5)
-    assert louder.gain.max() > 10.0
+    assert louder.gain.max() > 9.0
 
 
 def test_the_shift_in_db_is_what_loudness_and_gain_gain_together(rng):
     features = phrase(rng)
     plain, louder = play(features), play(features, loudness_shift_db=7.0)
-    heard = plain.gain > 0.5
-
-    def level(played):
-        return played.loudness_db[heard] + 20 * np.log10(played.gain[heard])
-
-    np.testing.assert_allclose(level(louder) - level(plain), 7.0, atol=1e-4)
+    heard = plain.gain > 0.1
+    np.testing.assert_allclose((asked_db(louder) - asked_db(plain))[heard], 7.0, atol=1e-4)
 
 
-def test_a_given_octave_replaces_the_automatic_one(rng):
+def test_the_pitch_shift_comes_on_top_of_the_instruments_octave(rng):
     features = phrase(rng, f0_hz=220.0)
     assert play(features).octaves == 1
-    given = play(features, octave=-1)
-    assert given.octaves == -1
-    np.testing.assert_allclose(given.f0_hz, 110.0, rtol=1e-5)
+    lower = play(features, pitch_shift=-2)
+    assert lower.octaves == -1
+    np.testing.assert_allclose(lower.f0_hz, 110.0, rtol=1e-5)
 
 
 # dtypes
@@ -169,28 +191,42 @@ def test_a_given_octave_replaces_the_automatic_one(rng):
 
 def test_tracks_keep_their_dtype(rng):
     for dtype in (np.float32, np.float64):
-        played = play([track.astype(dtype) for track in phrase(rng)])
-        assert {played.f0_hz.dtype, played.loudness_db.dtype, played.gain.dtype} == {
-            np.dtype(dtype)
-        }
+        tracks = [track.astype(dtype) for track in phrase(rng)]
+        played = play(tracks, autotune=0.5, smoothing_ms=50.0)
+        assert {track.dtype for track in played[:3]} == {np.dtype(dtype)}
 
 
 # Boundary errors
 
 
-def test_bad_arguments_are_named(rng):
-    features = phrase(rng)
-    with pytest.raises(ValueError, match="`octave` must be from -4 to 4, got 5"):
-        play(features, octave=5)
-    for shift in (float("nan"), float("inf"), -1000.0, 100.1):
-        with pytest.raises(ValueError, match=f"`loudness_shift_db` must be .*, got {shift}"):
-            play(features, loudness_shift_db=shift)
+def checked(name, value):
+    """The class checks its fields where no type checker does."""
+    config = TransferConfig()
+    object.__setattr__(config, name, value)
+    config.__post_init__()
 
 
-def test_one_confidence_divides_pitched_from_unpitched():
-    at_the_line = np.nextafter(np.float32(metrics.VOICED), np.float32([0, 1, 1]))
-    at_the_line[1] = metrics.VOICED
-    sure = confident_frames(np.full(3, 220.0, np.float32), at_the_line, np.zeros(3, np.float32))
-    assert sure.tolist() == [False, True, True]
-    share = metrics.f0_outlier_share(np.full(3, 220.0), np.array([1.0, 220.0, 220.0]), at_the_line)
-    assert share == 0.0
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "complaint"),
+    [
+        ("pitch_shift", 3, ValueError, "from -2 to 2, got 3"),
+        ("loudness_shift_db", float("nan"), ValueError, "from -20 to 20, got nan"),
+        ("quiet_db", 61.0, ValueError, "from 0 to 60, got 61.0"),
+        ("autotune", -0.1, ValueError, "from 0 to 1, got -0.1"),
+        ("scale", "minor", ValueError, "one of"),
+        ("pitch_shift", 1.0, TypeError, "a whole number, got 1.0"),
+        ("adjust", 1, TypeError, "True or False, got 1"),
+        ("wet", "all", TypeError, "a number, got 'all'"),
+    ],
+)
+def test_a_control_that_cannot_be_is_named(name, value, kind, complaint):
+    with pytest.raises(kind, match=f"`{name}` must be .*{complaint}"):
+        checked(name, value)
+
+
+def test_tracks_of_different_lengths_are_refused(rng):
+    f0_hz, confidence, loudness_db = phrase(rng)
+    with pytest.raises(ValueError, match="`f0_hz` and `loudness_db`"):
+        adjust.__wrapped__(
+            f0_hz, confidence, loudness_db[1:], statistics=statistics(), frame_rate=FRAME_RATE
+        )

@@ -19,7 +19,7 @@ import ddspx
 from ddspx import io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import load_autoencoder
-from ddspx.transfer import Playable, picture, synthesise, transfer
+from ddspx.transfer import Playable, TransferConfig, measure, picture, synthesise, transfer
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def played_tracks(rng, frames, gain=1.0):
         (440.0 * 2 ** ((midi - 69) / 12)).astype(np.float32),
         rng.uniform(-40.0, -10.0, frames).astype(np.float32),
         np.full(frames, gain, np.float32),
+        np.ones(frames, bool),
         0,
+        0.0,
     )
 
 
@@ -97,7 +99,8 @@ def test_progress_goes_from_nothing_to_the_whole(instrument, recording, tmp_path
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
 def test_the_picture_shows_what_was_heard_and_asked_for(instrument, recording, tmp_path, name):
     pytest.importorskip("matplotlib")
-    report = transfer(recording, tmp_path / name, to=instrument, loudness_shift_db=-20.0)
+    config = TransferConfig(loudness_shift_db=-20.0)
+    report = transfer(recording, tmp_path / name, to=instrument, config=config)
     figure = picture(recording, tmp_path / name, report)
     above, below = figure.axes[:2], figure.axes[2:]
     assert [axes.get_title() for axes in above] == ["tone.wav", name]
@@ -145,10 +148,11 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
 
 def test_the_changed_octave_and_loudness_are_heard(instrument, recording, tmp_path):
     def play(**options):
-        transfer(recording, tmp_path / "out.wav", to=instrument, **options)
+        config = TransferConfig(**options)
+        transfer(recording, tmp_path / "out.wav", to=instrument, config=config)
         return io.read_audio(tmp_path / "out.wav", sample_rate=SAMPLE_RATE)
 
-    plain, octave_up, quiet = play(), play(octave=2), play(loudness_shift_db=-60.0)
+    plain, octave_up, quiet = play(), play(pitch_shift=1), play(loudness_shift_db=-20.0)
 
     def measure(audio):
         features = conditioning_features(audio, sample_rate=SAMPLE_RATE, hop_length=HOP)
@@ -158,8 +162,8 @@ def test_the_changed_octave_and_loudness_are_heard(instrument, recording, tmp_pa
     (f0, loudness), (f0_up, _), (_, loudness_down) = map(measure, (plain, octave_up, quiet))
     assert abs(12 * np.log2(f0 / 440.0)) < 0.2
     assert abs(12 * np.log2(f0_up / 880.0)) < 0.2
-    # The untrained instrument hardly hears loudness: it is the gain that takes 42 of the 60 dB.
-    assert loudness - loudness_down > 20.0
+    # The untrained instrument hardly hears loudness: what is below its range is the gain's.
+    assert loudness - loudness_down > 5.0
 
 
 def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):

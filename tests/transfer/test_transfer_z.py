@@ -32,7 +32,7 @@ def recording(tmp_path_factory):
 
 def steady(frames):
     pitch, level, gain = (np.full(frames, x, np.float32) for x in (440.0, -20.0, 1.0))
-    return Playable(pitch, level, gain, 0)
+    return Playable(pitch, level, gain, np.ones(frames, bool), 0, 0.0)
 
 
 def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_path):

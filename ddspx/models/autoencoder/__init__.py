@@ -1,13 +1,28 @@
 """The timbre autoencoder: pitch and loudness in, the sound of one instrument out."""
 
+from ddspx.models.autoencoder.card import (
+    InstrumentCard as InstrumentCard,
+    InstrumentScores as InstrumentScores,
+    describe_instrument as describe_instrument,
+    note_name as note_name,
+)
 from ddspx.models.autoencoder.config import (
     AutoencoderConfig as AutoencoderConfig,
     InstrumentStatistics as InstrumentStatistics,
 )
 from ddspx.models.autoencoder.convert import (
-    instrument_names as instrument_names,
     load_autoencoder as load_autoencoder,
     save_autoencoder as save_autoencoder,
+)
+from ddspx.models.autoencoder.install import (
+    install_instrument as install_instrument,
+    pack_instrument as pack_instrument,
+    remove_instrument as remove_instrument,
+)
+from ddspx.models.autoencoder.library import (
+    INSTRUMENTS_VARIABLE as INSTRUMENTS_VARIABLE,
+    instrument_names as instrument_names,
+    instruments_folder as instruments_folder,
 )
 from ddspx.models.autoencoder.model import (
     Autoencoder as Autoencoder,

@@ -11,6 +11,11 @@ from ddspx._checks import one_of, positive_int
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import EncoderConfig, FrontendConfig
 
+# 850 kHz is such a note: more than any sample rate has.
+_FURTHEST_MIDI = 200
+# 30 years.
+_LONGEST_S = 1e9
+
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderConfig:
@@ -226,6 +231,10 @@ class InstrumentStatistics:
             object.__setattr__(self, name, float(getattr(self, name)))
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+        if not 0 <= self.duration_s < _LONGEST_S:
+            raise ValueError(
+                f"`duration_s` must be from 0 to {_LONGEST_S:.0e}, got {self.duration_s}."
+            )
         if not all(math.isfinite(value) for value in quantiles):
             raise ValueError("`loudness_quantiles` must be finite.")
         if any(low > high for low, high in itertools.pairwise(quantiles)):
@@ -234,6 +243,11 @@ class InstrumentStatistics:
             raise ValueError(
                 "`pitch_midi_min` <= `pitch_midi_mean` <= `pitch_midi_max` must hold, got "
                 f"{self.pitch_midi_min}, {self.pitch_midi_mean}, {self.pitch_midi_max}."
+            )
+        if self.pitch_midi_min < -_FURTHEST_MIDI or self.pitch_midi_max > _FURTHEST_MIDI:
+            raise ValueError(
+                f"`pitch_midi_min` and `pitch_midi_max` must be notes from -{_FURTHEST_MIDI} to "
+                f"{_FURTHEST_MIDI}, got {self.pitch_midi_min} and {self.pitch_midi_max}."
             )
         if self.fmin is not None or self.fmax is not None:
             fmin, fmax = (math.nan if f is None else float(f) for f in (self.fmin, self.fmax))

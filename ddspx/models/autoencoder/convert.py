@@ -1,6 +1,5 @@
 """A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,10 @@ from flax import nnx
 from ddspx.models._config import read_json
 from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
+from ddspx.models.autoencoder.library import find_instrument
 from ddspx.models.autoencoder.model import Autoencoder
 
-_INSTRUMENTS = Path(__file__).parent / "instruments"
-_STATISTICS = "statistics.json"
-_PROVENANCE = "provenance.json"
-
-
-def instrument_names() -> tuple[str, ...]:
-    """The instruments that ship with ddspx, by the names that `load_autoencoder` takes."""
-    if not _INSTRUMENTS.is_dir():
-        return ()
-    return tuple(sorted(path.name for path in _INSTRUMENTS.iterdir() if path.is_dir()))
+STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
 
 
 def save_autoencoder(
@@ -60,7 +51,7 @@ def save_autoencoder(
 def load_autoencoder(
     source: str | Path,
 ) -> tuple[Autoencoder, InstrumentStatistics, dict[str, Any]]:
-    """Reads a model folder, or an instrument that ships with ddspx by its name.
+    """Reads a model folder, or an instrument by its name: one that ships, or the user's own.
 
     Args:
       source: the path of a model folder, or a name from `instrument_names`. A folder of that
@@ -73,32 +64,16 @@ def load_autoencoder(
       FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
       ValueError: a file is corrupt, or the files do not fit each other.
     """
-    folder = _find(source)
+    folder = find_instrument(source)
     config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
-    statistics = read_json(folder / _STATISTICS, InstrumentStatistics.from_json)
-    provenance = read_json(folder / _PROVENANCE, dict)
+    statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
+    provenance = read_json(folder / PROVENANCE, dict)
     for name in ("sample_rate", "hop_length"):
         if getattr(config, name) != getattr(statistics, name):
             raise ValueError(
-                f"{folder / _STATISTICS} has `{name}` {getattr(statistics, name)}, but "
+                f"{folder / STATISTICS} has `{name}` {getattr(statistics, name)}, but "
                 f"{CONFIG} has {getattr(config, name)}; they belong to different models, so "
                 "copy the whole model folder again."
             )
     model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, statistics, provenance
-
-
-def _find(source: str | Path) -> Path:
-    """The folder that `source` means."""
-    folder = Path(source)
-    if folder.is_dir():
-        return folder
-    # Only a plain name is looked up, so no `source` reaches outside the instruments.
-    name = str(source)
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and (_INSTRUMENTS / name).is_dir():
-        return _INSTRUMENTS / name
-    shipped = ", ".join(instrument_names()) or "none"
-    raise FileNotFoundError(
-        f"There is no model folder or instrument {name!r}; give the path of a folder that "
-        f"`ddspx train` wrote, or an instrument's name ({shipped})."
-    )

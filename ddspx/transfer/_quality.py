@@ -1,0 +1,97 @@
+"""How a transfer followed its source, measured on what was written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ddspx import metrics
+from ddspx.features import stream_features
+from ddspx.io import stream_audio
+from ddspx.transfer._transfer import TransferReport
+
+# Blocks that clicks are looked for in, and what they share: a click needs its neighbourhood.
+_BLOCK_S, _MARGIN_S = 30.0, 0.5
+
+
+class TransferQuality(NamedTuple):
+    """How well the result follows the recording.
+
+    Attributes:
+      f0_cents: median distance of the pitch that is heard from the pitch that was asked for, over
+        the notes in which the result has a sure pitch; NaN without any.
+      octave_error_share: share of these frames that are whole octaves off, within half a
+        semitone.
+      loudness_correlation: Pearson's, of the loudness in dB of the recording and of the result,
+        over the notes; NaN without any, or for a constant loudness.
+      peak: largest absolute sample of the file.
+      click_times_s: when it clicks, in seconds; see `metrics.click_times`.
+    """
+
+    f0_cents: float
+    octave_error_share: float
+    loudness_correlation: float
+    peak: float
+    click_times_s: tuple[float, ...]
+
+
+def measure(output: str | Path, report: TransferReport) -> TransferQuality:
+    """Listens to the result of a transfer with the tracker that listened to the recording.
+
+    Args:
+      output: the file that :func:`transfer` wrote.
+      report: what it returned.
+
+    Returns:
+      The measures. With `TransferConfig.wet` below 1 they are of the mixture.
+
+    Raises:
+      AudioError: the file is gone, or not the one that was written.
+    """
+    sample_rate, played = report.sample_rate, report.played
+    heard = stream_features(
+        _blocks(output, sample_rate),
+        sample_rate=sample_rate,
+        hop_length=report.hop_length,
+        method=report.method,
+    )
+    counted = played.notes & (played.gain > 0.5)
+    sure = (counted & (heard.f0_confidence >= metrics.VOICED)).astype(float)
+    return TransferQuality(
+        f0_cents=metrics.median_cents_error(played.f0_hz, heard.f0_hz, sure),
+        octave_error_share=metrics.octave_error_share(played.f0_hz, heard.f0_hz, sure),
+        loudness_correlation=_correlation(
+            report.heard.loudness_db[counted], heard.loudness_db[counted]
+        ),
+        peak=max(float(np.abs(block).max()) for block in _blocks(output, sample_rate)),
+        click_times_s=_clicks(_blocks(output, sample_rate), sample_rate),
+    )
+
+
+def _blocks(path: str | Path, sample_rate: int) -> Iterator[np.ndarray]:
+    block_length = round(_BLOCK_S * sample_rate)
+    return stream_audio(
+        path, sample_rate=sample_rate, block_length=block_length, allow_silence=True
+    )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's; NaN where one of them is constant or there is nothing."""
+    if not one.size or not (np.ptp(one) > 0 and np.ptp(other) > 0):
+        return float("nan")
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _clicks(blocks: Iterator[np.ndarray], sample_rate: int) -> tuple[float, ...]:
+    """Clicks of a sound in blocks, each heard with some of what was before it."""
+    found: list[float] = []
+    held, start, margin = np.zeros(0, np.float32), 0, round(_MARGIN_S * sample_rate)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        times_s = start / sample_rate + metrics.click_times(held, sample_rate=sample_rate)
+        # Two blocks hear what they share alike, but for the sample at which it is largest.
+        found += [t for t in times_s.tolist() if not found or t > found[-1] + 1e-3]
+        kept = min(held.size, margin)
+        start, held = start + held.size - kept, held[held.size - kept :]
+    return tuple(found)

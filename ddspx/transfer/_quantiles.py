@@ -1,0 +1,79 @@
+"""Loudness that takes another distribution."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ddspx._typing import Bool, Float
+
+# How much dynamics may be widened: a tone held steady within 0.1 dB stays within 0.3 dB.
+_MAX_SLOPE = 3.0
+
+
+class QuantileTransform(NamedTuple):
+    """A monotone, piecewise linear map of loudness, continued with slope 1 at both ends.
+
+    Attributes:
+      source_db: levels that are mapped, increasing.
+      target_db: what they become, not decreasing. Both are empty where nothing is changed.
+    """
+
+    source_db: Float[np.ndarray, " levels"]
+    target_db: Float[np.ndarray, " levels"]
+
+
+def fit_quantile_transform(
+    loudness_db: Float[np.ndarray, " frames"],
+    mask: Bool[np.ndarray, " frames"],
+    quantiles_db: Float[np.ndarray, " quantiles"],
+) -> QuantileTransform:
+    """The map after which the masked frames have a given distribution.
+
+    Their own quantiles go to the given ones. The map is nowhere steeper than 3, built up from
+    the median where that holds it: matching would make the unevenness of a steady tone into
+    dynamics.
+
+    Args:
+      loudness_db: of all frames.
+      mask: the frames whose distribution counts: notes. Without any, nothing is changed.
+      quantiles_db: what to reach, at equally spaced quantiles from 0 to 1, not decreasing, for
+        example `InstrumentStatistics.loudness_quantiles`.
+
+    Returns:
+      A map for :func:`apply_quantile_transform`.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx.transfer import apply_quantile_transform, fit_quantile_transform
+      >>> sung = np.array([-50.0, -40.0, -30.0, -20.0])
+      >>> notes = np.array([False, True, True, True])
+      >>> transform = fit_quantile_transform(sung, notes, np.array([-20.0, -10.0, -5.0]))
+      >>> apply_quantile_transform(transform, sung).tolist()
+      [-30.0, -20.0, -10.0, -5.0]
+
+    References:
+      DDSP's ``fit_quantile_transform`` maps to exactly the other distribution, a steady tone to
+      all its dynamics too, and leaves frames that are no notes where they were, with a step at
+      the edge of every note.
+    """
+    if not mask.any():
+        return QuantileTransform(np.zeros(0), np.zeros(0))
+    levels = np.linspace(0, 1, len(quantiles_db))
+    own = np.quantile(loudness_db[mask].astype(np.float64), levels)
+    rises = np.minimum(np.diff(quantiles_db), _MAX_SLOPE * np.diff(own))
+    matched = np.concatenate([[0.0], np.cumsum(rises)])
+    matched += np.median(quantiles_db) - np.median(matched)
+    # interp wants its points increasing; where the sound's quantiles coincide one will do.
+    own, first = np.unique(own, return_index=True)
+    return QuantileTransform(own, matched[first])
+
+
+def apply_quantile_transform(
+    transform: QuantileTransform, loudness_db: Float[np.ndarray, " frames"]
+) -> Float[np.ndarray, " frames"]:
+    """Loudness after a map of :func:`fit_quantile_transform`; a dB stays a dB beyond its ends."""
+    source_db, target_db = transform
+    if not source_db.size:
+        return loudness_db
+    inside = np.clip(loudness_db, source_db[0], source_db[-1])
+    return np.interp(inside, source_db, target_db) + (loudness_db - inside)

@@ -1,0 +1,112 @@
+"""Phrases made of single notes, so that an instrument also learns what lies between them.
+
+Libraries of samples have a note for every key or every third, each alone and steady. Played from
+them alone, a model has never heard a slide, a vibrato, a swell, or one note follow another. Here
+notes are joined, their tape is run faster and slower, and their level is moved. Tape keeps what a
+tone is, up to two semitones: formants move by as much.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+
+SAMPLE_RATE = 16_000
+# Positions between samples are read from sound at four times the rate, whose error by a cubic
+# through four points is below -70 dB up to 8 kHz.
+OVERSAMPLING = 4
+PHRASE_S = 40.0
+
+
+class Note(NamedTuple):
+    """A recorded note: its number, and its samples at four times the rate."""
+
+    midi: float
+    audio: np.ndarray
+
+
+def note(midi: float, audio: np.ndarray) -> Note:
+    """A note at `SAMPLE_RATE`, as the others want it."""
+    return Note(midi, soxr.resample(audio, SAMPLE_RATE, OVERSAMPLING * SAMPLE_RATE, quality="HQ"))
+
+
+def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: bool) -> np.ndarray:
+    """About `PHRASE_S` seconds of joined notes.
+
+    Args:
+      rng: decides everything.
+      notes: to choose from.
+      reach: semitones that a note may be moved by; half the distance of the notes at hand.
+      plain: whether notes are played as they are, joined only: to measure on.
+
+    Returns:
+      Audio at `SAMPLE_RATE`, peak at most 0.9.
+    """
+    midis = np.array([n.midi for n in notes])
+    parts, at, here = [], 0.0, rng.choice(midis)
+    while at < PHRASE_S:
+        here = np.clip(here + rng.normal(0, 4), midis.min(), midis.max())
+        near = np.flatnonzero(np.abs(midis - here) <= max(1.0, np.abs(midis - here).min() + 0.01))
+        chosen = notes[rng.choice(near)]
+        legato = parts and rng.random() < (0.4 if plain else 0.6)
+        begin = rng.uniform(0.05, 0.3) if legato and rng.random() < 0.6 else 0.0
+        longest = len(chosen.audio) / OVERSAMPLING / SAMPLE_RATE - begin
+        lasting = min(longest, rng.choice([0.15, 0.3, 0.6, 1.2, 2.5]) * rng.uniform(0.8, 1.5))
+        if lasting < 0.12:
+            continue
+        if plain:
+            semitones, level_db = np.zeros(round(lasting * SAMPLE_RATE)), 0.0
+        else:
+            semitones, level_db = moved(rng, lasting, reach), swell(rng, lasting)
+        played = tape(chosen.audio, begin, semitones)
+        time_s = np.arange(len(played)) / SAMPLE_RATE
+        # What was cut off ends as a note that is let go.
+        fade_in, fade_out = 0.03 if begin else 0.002, rng.uniform(0.03, 0.1)
+        edge = np.minimum(time_s / fade_in, (time_s[-1] - time_s) / fade_out)
+        played = played * np.sin(np.pi / 2 * np.clip(edge, 0, 1)) ** 2
+        played = played * 10 ** (np.asarray(level_db)[: len(played)] / 20 if not plain else 0)
+        parts.append((at, played))
+        overlap = rng.uniform(0.02, 0.05) if rng.random() < 0.7 else -rng.uniform(0.1, 0.5)
+        at += len(played) / SAMPLE_RATE - overlap
+    audio = np.zeros(round((at + 1) * SAMPLE_RATE))
+    for start, played in parts:
+        first = round(start * SAMPLE_RATE)
+        audio[first : first + len(played)] += played
+    return (audio * min(1.0, 0.9 / np.abs(audio).max())).astype(np.float32)
+
+
+def moved(rng: np.random.Generator, lasting: float, reach: float) -> np.ndarray:
+    """How far a note is moved at each sample, in semitones: tuning, vibrato, slides."""
+    time_s = np.arange(round(lasting * SAMPLE_RATE)) / SAMPLE_RATE
+    semitones = np.full(len(time_s), rng.uniform(-reach, reach))
+    if rng.random() < 0.35:
+        depth, rate = rng.uniform(0.1, 0.45), rng.uniform(4, 7)
+        grows = np.clip(time_s / rng.uniform(0.1, 0.6), 0, 1)
+        semitones += depth * grows * np.sin(2 * np.pi * rate * time_s + rng.uniform(0, 6))
+    if rng.random() < 0.3:
+        semitones += rng.uniform(-2, 2) * np.exp(-time_s / rng.uniform(0.03, 0.15))
+    if rng.random() < 0.15:
+        semitones += rng.uniform(-2, 2) * (time_s / time_s[-1]) ** 2
+    return semitones
+
+
+def swell(rng: np.random.Generator, lasting: float) -> np.ndarray:
+    """The level of a note at each sample in dB, around 0."""
+    anchors = rng.normal(0, 4, size=2 + int(lasting))
+    if rng.random() < 0.2:
+        anchors[-1] -= rng.uniform(6, 20)
+    time = np.linspace(0, 1, round(lasting * SAMPLE_RATE))
+    return np.interp(time, np.linspace(0, 1, len(anchors)), np.minimum(anchors, 8.0))
+
+
+def tape(audio: np.ndarray, begin_s: float, semitones: np.ndarray) -> np.ndarray:
+    """Plays `audio` from `begin_s` on, as much faster as `semitones` higher, while it lasts."""
+    position = begin_s * OVERSAMPLING * SAMPLE_RATE + OVERSAMPLING * np.cumsum(
+        2 ** (semitones / 12)
+    )
+    position = position[(position > 1) & (position < len(audio) - 2)]
+    index = position.astype(int)
+    t = position - index
+    a, b, c, d = (audio[index + i] for i in (-1, 0, 1, 2))
+    # Catmull-Rom through the four neighbours.
+    return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))

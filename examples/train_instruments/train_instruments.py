@@ -1,0 +1,183 @@
+"""Trains the instruments that ship with ddspx, from their recordings to their scores.
+
+    python train_instruments.py RECORDINGS -o results [--instruments violin cello ...]
+
+RECORDINGS holds `violin_bach` and `solo_notes`, each with its `metadata.csv`; README.md says where
+they are from. The violin is trained on two movements of Bach; the others on phrases made of single
+notes (phrases.py), beginning with the violin's weights. The notes of the test and valid splits are
+never in the train split, and are joined as they are.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from phrases import SAMPLE_RATE, Note, note, phrase
+
+from ddspx.models.autoencoder import AutoencoderConfig, load_autoencoder, save_autoencoder
+from ddspx.training import TrainConfig, evaluate, prepare, train
+
+# Eight minutes to train on, and a tenth as much each to choose and to measure by.
+PHRASES = {"train": 12, "valid": 1, "test": 1}
+MTG = "Music Technology Group, Universitat Pompeu Fabra (sfzinstruments/MTG.SoloSax)"
+
+
+class Recipe(NamedTuple):
+    """Which notes an instrument is made of, and what is said of them."""
+
+    notes: tuple[tuple[str, str], ...]
+    fmin: float
+    reach: float
+    licence: str
+    attribution: str
+
+
+NOTES = {
+    "alto_sax": Recipe(
+        (("alto_sax", "weresax"),),
+        fmin=130.0,
+        reach=0.7,
+        licence="CC0 1.0",
+        attribution="karoryfer, weresax (sfzinstruments/karoryfer.weresax)",
+    ),
+    "tenor_sax": Recipe(
+        (("tenor_sax", "mtg_solo_sax"),),
+        fmin=95.0,
+        reach=0.7,
+        licence="CC BY 4.0",
+        attribution=MTG,
+    ),
+    "cello": Recipe(
+        (("cello", "bigcat"),),
+        fmin=60.0,
+        reach=1.7,
+        licence="CC0 1.0",
+        attribution="Kamila Borowiak, cello (sfzinstruments/karoryfer-bigcat.cello)",
+    ),
+    "flute": Recipe(
+        (("flute", "ixox"),),
+        fmin=245.0,
+        reach=1.5,
+        licence="CC BY 4.0",
+        attribution="Xavier Hosxe, flute (sfzinstruments/Ixox.Flute)",
+    ),
+    "tuba": Recipe(
+        (("tuba", "wartuba"),),
+        fmin=40.0,
+        reach=1.0,
+        licence="CC0 1.0",
+        attribution="karoryfer, war tuba (sfzinstruments/karoryfer.war-tuba)",
+    ),
+}
+
+
+def prepare_violin(data: Path, dataset: Path) -> None:
+    """Two movements; the end of each is held out.
+
+    The lowest note of a violin is 196 Hz. What is below is not looked for, so that the tracker
+    cannot hear a note an octave too low in the ringing of the room.
+    """
+    movements = [data / "violin_bach" / f"john-garner_bwv1002_mov{i}.flac" for i in (6, 8)]
+    prepare(
+        movements,
+        dataset,
+        hop_length=128,
+        fmin=185.0,
+        licence="CC BY 3.0",
+        attribution="John Garner (violin), J. S. Bach, BWV 1002, via Musopen and the Bach Violin "
+        "Dataset",
+    )
+
+
+def prepare_notes(data: Path, name: str, dataset: Path) -> None:
+    """Phrases of an instrument's notes, written beside the dataset and prepared like recordings."""
+    recipe, folder = NOTES[name], dataset.parent / "phrases"
+    if not folder.exists():
+        rng = np.random.default_rng(0)
+        for split, count in PHRASES.items():
+            (folder / split).mkdir(parents=True)
+            notes = read_notes(data, recipe, split)
+            for i in range(count):
+                audio = phrase(rng, notes, reach=recipe.reach, plain=split != "train")
+                soundfile.write(folder / split / f"{i:02}.flac", audio, SAMPLE_RATE)
+    prepare(
+        [folder / "train"],
+        dataset,
+        valid=[folder / "valid"],
+        test=[folder / "test"],
+        hop_length=128,
+        fmin=recipe.fmin,
+        licence=recipe.licence,
+        attribution=recipe.attribution,
+    )
+
+
+def read_notes(data: Path, recipe: Recipe, split: str) -> list[Note]:
+    """The notes of a split whose label is right."""
+    with open(data / "solo_notes" / "metadata.csv") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        of = row["instrument"], row["library"]
+        if of in recipe.notes and row["split"] == split and row["label_ok"] == "1":
+            audio, sample_rate = soundfile.read(data / "solo_notes" / row["file"])
+            if sample_rate != SAMPLE_RATE or audio.ndim != 1:
+                raise SystemExit(f"{row['file']} must be mono at {SAMPLE_RATE} Hz.")
+            found.append(note(float(row["midi"]), audio))
+    return found
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Each instrument in turn; what is there already is not made again."""
+    model = AutoencoderConfig.small(sample_rate=SAMPLE_RATE, hop_length=128)
+    for name in arguments.instruments:
+        folder = arguments.output / name
+        dataset, instrument = folder / "dataset", folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if not dataset.exists():
+            if name == "violin":
+                prepare_violin(arguments.recordings, dataset)
+            else:
+                prepare_notes(arguments.recordings, name, dataset)
+        # The rate falls fast, because minutes of music are soon known by heart; the valid split
+        # says which weights to keep. Interrupted, the same command goes on.
+        config = TrainConfig(
+            steps=arguments.steps,
+            batch_size=8,
+            learning_rate=1e-3,
+            decay_rate=0.98,
+            decay_steps=max(1, arguments.steps // 60),
+            evaluate_every=max(1, arguments.steps // 10),
+        )
+        start = None if name == arguments.start else arguments.start
+        result = train(dataset, instrument, model=model, config=config, start=start)
+        print(f"{name}: ended at step {result.step}; kept are the weights of {result.best}")
+        measure(instrument, dataset)
+
+
+def measure(instrument: Path, dataset: Path) -> None:
+    """Scores on the test split, which training never reads, kept with the model."""
+    network, statistics, provenance = load_autoencoder(instrument)
+    rows = evaluate(network, dataset, split="test", statistics=statistics, baselines=True)
+    for row in rows:
+        print(row.name, *(f"{name} {getattr(row, name).mean:.2f}" for name in row._fields[2:]))
+    found = {name: getattr(rows[0], name).mean for name in rows[0]._fields[2:]}
+    scores = {"split": "test", "n_examples": rows[0].n_examples, **found}
+    save_autoencoder(
+        instrument, network, statistics=statistics, provenance=provenance | {"scores": scores}
+    )
+    print(json.dumps(scores, indent=2))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("-o", "--output", required=True, type=Path, help="folder for all results")
+    parser.add_argument("--instruments", nargs="+", default=["violin", *NOTES])
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--start", help="an instrument to begin with the weights of")
+    main(parser.parse_args())

@@ -1,0 +1,107 @@
+"""Which frames are notes, and how they begin and end."""
+
+import numpy as np
+import pytest
+
+from ddspx import metrics
+from ddspx.transfer import detect_notes
+from ddspx.transfer._notes import bridged, confident_frames, fade, note_frames
+
+FRAME_RATE = 250.0
+
+
+def published(loudness_db, confidence, smoothing=40):
+    """DDSP's ratio, for a sound in which nothing is silent."""
+    smooth = np.convolve(confidence**2, np.ones(smoothing) / smoothing, mode="same")
+    return smooth * (loudness_db + 80) / ((loudness_db.mean() + 80) * 0.7**2)
+
+
+# Values
+
+
+def test_within_a_sound_the_ratio_is_the_published_one(rng):
+    loudness_db = rng.uniform(-50.0, -10.0, 400)
+    confidence = np.full(400, 0.8)
+    found = detect_notes(loudness_db, confidence, frame_rate=FRAME_RATE)
+    inside = slice(40, -40)
+    np.testing.assert_allclose(found.ratio[inside], published(loudness_db, confidence)[inside])
+    np.testing.assert_array_equal(found.mask, found.ratio >= 1.0)
+
+
+def test_the_edges_of_a_sound_and_of_a_note_are_part_of_it():
+    confidence = np.zeros(300)
+    confidence[:100] = confidence[200:] = 1.0
+    loudness_db = np.where(confidence > 0, -20.0, -70.0)
+    found = detect_notes(loudness_db, confidence, frame_rate=FRAME_RATE)
+    np.testing.assert_array_equal(found.mask, confidence > 0)
+
+
+def test_silence_around_a_sound_does_not_change_its_notes(rng):
+    loudness_db, confidence = rng.uniform(-50.0, -10.0, 300), np.full(300, 0.75)
+    alone = detect_notes(loudness_db, confidence, frame_rate=FRAME_RATE)
+    beside = detect_notes(
+        np.concatenate([np.full(1000, -80.0), loudness_db]),
+        np.concatenate([np.zeros(1000), confidence]),
+        frame_rate=FRAME_RATE,
+    )
+    np.testing.assert_allclose(beside.ratio[1000:], alone.ratio)
+    assert not beside.mask[:990].any()
+
+
+def test_a_pitch_that_is_lost_for_a_moment_does_not_end_a_note():
+    confidence = np.ones(300)
+    confidence[150:155] = 0.0
+    found = detect_notes(np.full(300, -20.0), confidence, frame_rate=FRAME_RATE)
+    assert found.mask.all()
+
+
+def test_silence_has_no_notes_and_is_no_error():
+    found = detect_notes(np.full(50, -80.0), np.ones(50), frame_rate=FRAME_RATE)
+    assert not found.mask.any() and np.isfinite(found.ratio).all()
+
+
+def test_short_gaps_belong_to_a_note_and_short_notes_to_the_noise():
+    confident = np.zeros(500, bool)
+    confident[100:200] = True
+    confident[150:160] = False  # 40 ms
+    confident[300:308] = True  # 32 ms
+    expected = np.zeros(500, bool)
+    expected[100:200] = True
+    np.testing.assert_array_equal(note_frames(confident, frame_rate=FRAME_RATE), expected)
+
+
+def test_pitch_leads_from_note_to_note_and_is_held_at_the_ends():
+    f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 400.0, 9.0])
+    sure = np.array([False, True, False, False, False, True, False])
+    roots = 100.0 * 4.0 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
+    np.testing.assert_allclose(bridged(f0_hz, sure), roots)
+
+
+def test_one_confidence_divides_pitched_from_unpitched():
+    at_the_line = np.nextafter(np.float32(metrics.VOICED), np.float32([0, 1, 1]))
+    at_the_line[1] = metrics.VOICED
+    sure = confident_frames(np.full(3, 220.0, np.float32), at_the_line, np.zeros(3, np.float32))
+    assert sure.tolist() == [False, True, True]
+    share = metrics.f0_outlier_share(np.full(3, 220.0), np.array([1.0, 220.0, 220.0]), at_the_line)
+    assert share == 0.0
+
+
+# Physics
+
+
+def test_a_note_fades_without_a_step():
+    notes = np.zeros(200, bool)
+    notes[80:120] = True
+    gain = fade(notes, frame_rate=FRAME_RATE)
+    np.testing.assert_array_equal(gain[80:120], 1.0)
+    assert np.abs(np.diff(gain)).max() < 0.25
+    np.testing.assert_allclose(gain[:72], 0.0, atol=1e-12)
+    np.testing.assert_allclose(gain[80::-1], gain[119:200])
+
+
+# Boundary errors
+
+
+def test_tracks_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="`loudness_db` and `f0_confidence`"):
+        detect_notes.__wrapped__(np.zeros(3), np.zeros(4), frame_rate=FRAME_RATE)
