@@ -9,7 +9,7 @@ import pytest
 HEAVY = (
     *("librosa", "numba", "soundfile", "soxr", "matplotlib", "safetensors", "optax", "orbax"),
     *("grain", "array_record", "tensorboardX", "tensorflow", "torch", "scipy.signal", "sklearn"),
-    *("tyro", "rich"),
+    *("tyro", "rich", "gradio", "fastapi", "uvicorn"),
 )
 
 
@@ -23,7 +23,9 @@ def loaded_by(statement):
     return set(json.loads(run.stdout))
 
 
-@pytest.mark.parametrize("module", ["ddspx", "ddspx.io", "ddspx.features", "ddspx.cli"])
+@pytest.mark.parametrize(
+    "module", ["ddspx", "ddspx.io", "ddspx.features", "ddspx.app", "ddspx.cli"]
+)
 def test_importing_is_light(module):
     loaded = loaded_by(f"import {module}")
     assert module in loaded
@@ -33,5 +35,5 @@ def test_importing_is_light(module):
 def test_the_library_does_not_load_what_builds_on_it():
     loaded = loaded_by("import ddspx")
     assert {"ddspx.core", "ddspx.nn", "ddspx.models", "ddspx.metrics"} <= loaded
-    for name in ("io", "features", "training", "transfer", "cli", "plot"):
+    for name in ("io", "features", "training", "transfer", "app", "cli", "plot"):
         assert f"ddspx.{name}" not in loaded

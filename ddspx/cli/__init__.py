@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ddspx.cli._cache import keep_programs
 from ddspx.cli._complaints import SkippedInputError, complain
 
 _COMMANDS = {
@@ -20,6 +21,7 @@ _COMMANDS = {
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
+    "app": ("[MODEL...]", "play recordings on instruments in the browser, on this machine alone"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
     "features": (
         "RECORDING... --kind KIND [-o DIR]",
@@ -47,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     DDSPX_TRACEBACK=1 the exception is raised instead.
 
     Args:
-      argv: the arguments after the program's name; those of the process by default.
+      argv: the arguments after the program's name; those of the process by default, whose
+        compiled programs are then kept for the next one.
 
     Returns:
       0; 1 for an error that is not the input's, diverging training among them, and where some of
@@ -57,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
       SystemExit: with status 143 after SIGTERM, once what was begun is cleaned up.
     """
+    if argv is None:
+        keep_programs()
     arguments = sys.argv[1:] if argv is None else list(argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):

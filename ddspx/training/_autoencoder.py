@@ -91,8 +91,8 @@ def train(
     Raises:
       FileNotFoundError: there is no model `start`.
       ValueError: the rates differ, the dataset's features are of another version, its contents
-        are damaged, `start` has other sizes, a checkpoint is, the settings are not those of the run that `output`
-        belongs to, or the batch does not divide among the devices.
+        or a checkpoint are damaged, `start` has other sizes, the settings are not those of the
+        run that `output` belongs to, or the batch does not divide among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
       ModuleNotFoundError: what training needs is not installed.

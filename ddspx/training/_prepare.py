@@ -131,10 +131,9 @@ def prepare(
             example_length=example * hop_length,
         ) as writer,
     ):
-        named = {"train": recordings, "valid": valid, "test": test}
-        if not (valid or test):
-            named = {None: recordings}
-        usable = _usable(named, sample_rate, example * hop_length, report)
+        usable = _usable(
+            _by_split(recordings, valid, test), sample_rate, example * hop_length, report
+        )
         held_out = _held_out(usable, 4 * example * hop_length)
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
@@ -160,13 +159,17 @@ def prepare(
             sources=tuple(sources),
             statistics=dataclasses.replace(statistics, fmin=fmin, fmax=fmax).to_json(),
         )
+    _report_empty(manifest, example_s, report)
+    return manifest
+
+
+def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], object]) -> None:
     for split, held in manifest.splits.items():
         if held.n_examples == 0:
             report(
                 f"warning: the {split} split is empty; there is too little sound to hold "
                 f"out examples of {example_s:g} s."
             )
-    return manifest
 
 
 def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]:
@@ -179,6 +182,15 @@ def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]
             name = path.relative_to(root)
             if path.is_file() and not any(part.startswith(".") for part in name.parts):
                 yield path, name.as_posix(), False
+
+
+def _by_split(
+    recordings: Sequence[str | Path], valid: Sequence[str | Path], test: Sequence[str | Path]
+) -> dict[str | None, Sequence[str | Path]]:
+    """What was named by the split that it is to be in; None where nothing was held out."""
+    if valid or test:
+        return {"train": recordings, "valid": valid, "test": test}
+    return {None: recordings}
 
 
 def _usable(

@@ -9,6 +9,7 @@ from ddspx.transfer._config import (
     RANGES as RANGES,
     TransferConfig as TransferConfig,
 )
+from ddspx.transfer._follow import follow_loudness as follow_loudness
 from ddspx.transfer._notes import (
     NoteDetection as NoteDetection,
     detect_notes as detect_notes,
@@ -23,11 +24,11 @@ from ddspx.transfer._quantiles import (
     apply_quantile_transform as apply_quantile_transform,
     fit_quantile_transform as fit_quantile_transform,
 )
+from ddspx.transfer._synthesis import synthesise as synthesise
 from ddspx.transfer._transfer import (
     Progress as Progress,
     Range as Range,
     TransferReport as TransferReport,
-    synthesise as synthesise,
     transfer as transfer,
 )
 from ddspx.transfer._tuning import (

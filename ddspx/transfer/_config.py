@@ -16,6 +16,7 @@ RANGES = {
     "loudness_shift_db": (-20.0, 20.0),
     "smoothing_ms": (0.0, 200.0),
     "confidence": (0.0, 1.0),
+    "follow": (0.0, 1.0),
     "wet": (0.0, 1.0),
     "reverb": (0.0, 2.0),
 }
@@ -26,7 +27,7 @@ RANGES = {
 class TransferConfig:
     """The controls of a transfer, with the names, ranges and defaults of DDSP's notebook.
 
-    The last four are not in it.
+    The last five are not in it.
 
     Args:
       adjust: whether pitch and loudness are fitted to the instrument: whole octaves to its
@@ -40,6 +41,8 @@ class TransferConfig:
       loudness_shift_db: added to the loudness, from -20 to 20 dB.
       smoothing_ms: length of the window that the pitch of a note is averaged in, from 0 to 200.
       confidence: how sure a pitch has to be, from 0 to 1, to be played at all.
+      follow: how closely the notes keep to the loudness that is asked for, from 0, as the
+        instrument answers, to 1, all that it is off made up for.
       wet: the instrument's part of the result, from 0 to 1; the rest is the recording.
       reverb: how much of the instrument's room is heard, from 0 to 2; 1 is as it was recorded.
 
@@ -62,6 +65,7 @@ class TransferConfig:
     loudness_shift_db: float = 0.0
     smoothing_ms: float = 0.0
     confidence: float = 0.5
+    follow: float = 1.0
     wet: float = 1.0
     reverb: float = 1.0
 

@@ -26,43 +26,54 @@ def fit_quantile_transform(
     loudness_db: Float[np.ndarray, " frames"],
     mask: Bool[np.ndarray, " frames"],
     quantiles_db: Float[np.ndarray, " quantiles"],
+    *,
+    tails: float = 0.1,
 ) -> QuantileTransform:
     """The map after which the masked frames have a given distribution.
 
     Their own quantiles go to the given ones. The map is nowhere steeper than 3, built up from
     the median where that holds it: matching would make the unevenness of a steady tone into
-    dynamics.
+    dynamics. The softest and loudest tenth, attacks and releases above all, are not fitted: a
+    decibel stays a decibel there.
 
     Args:
       loudness_db: of all frames.
       mask: the frames whose distribution counts: notes. Without any, nothing is changed.
       quantiles_db: what to reach, at equally spaced quantiles from 0 to 1, not decreasing, for
         example `InstrumentStatistics.loudness_quantiles`.
+      tails: the share at either end that is not fitted, below a half.
 
     Returns:
       A map for :func:`apply_quantile_transform`.
+
+    Raises:
+      ValueError: `tails` is not from 0 to below 0.5.
 
     Example:
       >>> import numpy as np
       >>> from ddspx.transfer import apply_quantile_transform, fit_quantile_transform
       >>> sung = np.array([-50.0, -40.0, -30.0, -20.0])
       >>> notes = np.array([False, True, True, True])
-      >>> transform = fit_quantile_transform(sung, notes, np.array([-20.0, -10.0, -5.0]))
+      >>> played = np.array([-20.0, -10.0, -5.0])
+      >>> transform = fit_quantile_transform(sung, notes, played, tails=0.0)
       >>> apply_quantile_transform(transform, sung).tolist()
       [-30.0, -20.0, -10.0, -5.0]
 
     References:
-      DDSP's ``fit_quantile_transform`` maps to exactly the other distribution, a steady tone to
-      all its dynamics too, and leaves frames that are no notes where they were, with a step at
+      DDSP's ``fit_quantile_transform`` maps to all of the other distribution, a steady tone to all
+      its dynamics too, and leaves frames that are no notes where they were, with a step at
       the edge of every note.
     """
+    if not 0 <= tails < 0.5:
+        raise ValueError(f"`tails` must be from 0 to below 0.5, got {tails}.")
     if not mask.any():
         return QuantileTransform(np.zeros(0), np.zeros(0))
-    levels = np.linspace(0, 1, len(quantiles_db))
+    levels = np.linspace(tails, 1 - tails, len(quantiles_db))
     own = np.quantile(loudness_db[mask].astype(np.float64), levels)
-    rises = np.minimum(np.diff(quantiles_db), _MAX_SLOPE * np.diff(own))
+    wanted = np.interp(levels, np.linspace(0, 1, len(quantiles_db)), quantiles_db)
+    rises = np.minimum(np.diff(wanted), _MAX_SLOPE * np.diff(own))
     matched = np.concatenate([[0.0], np.cumsum(rises)])
-    matched += np.median(quantiles_db) - np.median(matched)
+    matched += np.median(wanted) - np.median(matched)
     # interp wants its points increasing; where the sound's quantiles coincide one will do.
     own, first = np.unique(own, return_index=True)
     return QuantileTransform(own, matched[first])

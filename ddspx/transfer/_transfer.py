@@ -1,40 +1,26 @@
 """Timbre transfer from file to file, in memory that does not grow with the recording."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import repeat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from ddspx import core
-from ddspx._checks import positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Float
 from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
 from ddspx.io import AudioWriter, stream_audio
-from ddspx.models.autoencoder import (
-    Autoencoder,
-    AutoencoderConfig,
-    SynthesisState,
-    load_autoencoder,
-)
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.transfer._adjust import Playable, adjust
 from ddspx.transfer._config import TransferConfig
+from ddspx.transfer._follow import follow_loudness
 from ddspx.transfer._notes import audible_frames, confident_frames
+from ddspx.transfer._synthesis import synthesise
 
 # A note of 50 ms and a little around it: in less there is nothing to play.
 _SHORTEST_S = 0.064
-# 4 s at 250 frames per second: long enough for the reverb's FFT to pay, short to hold.
-_BLOCK_HOPS = 1000
 # Under this share of the sounding frames, what has a pitch is not what the sound is about.
 _MOSTLY_UNPITCHED = 0.25
-# Peaks come down to here, smoothly: Vorbis and a player's resampling add to them.
-_CEILING_DB, _RELEASE_S, _LOOKAHEAD_S = -0.5, 0.1, 0.005
 _DEFAULT = TransferConfig()
 
 
@@ -114,8 +100,8 @@ def transfer(
       to: a model folder, or the name of an instrument that ships with ddspx.
       config: what a musician decides.
       seed: of the instrument's noise.
-      progress: called as the work goes on, with "listening", "encoding" or "playing", the seconds
-        of sound that are done, and of how many.
+      progress: called as the work goes on, with "listening", "encoding", "rehearsing" or "playing",
+        the seconds of sound that are done, and of how many.
 
     Returns:
       What was heard and done.
@@ -150,24 +136,26 @@ def transfer(
         frame_rate=model.config.sample_rate / model.config.hop_length,
         config=config,
     )
+    rate, playing = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
+    playing["reverb"] = config.reverb
+    performed = played
+    if config.follow > 0:
+        performed = follow_loudness(
+            model,
+            played,
+            **playing,
+            amount=config.follow,
+            progress=lambda done: progress("rehearsing", done / rate, n_samples / rate),
+        )
     dry = None
     if config.wet < 1:
         dry = _blocks(recording, model.config, None, "playing", [])
     with writer:
-        done, total = 0, n_samples / model.config.sample_rate
-        for block in synthesise(
-            model,
-            played,
-            z=z,
-            n_samples=n_samples,
-            recording=dry,
-            wet=config.wet,
-            reverb=config.reverb,
-            seed=seed,
-        ):
+        done = 0
+        for block in synthesise(model, performed, **playing, recording=dry, wet=config.wet):
             writer.write(block)
             done += block.size
-            progress("playing", done / model.config.sample_rate, total)
+            progress("playing", done / rate, n_samples / rate)
     report = _report(heard, played, n_samples, model.config, writer.peak, method, config)
     if report.confident_share < _MOSTLY_UNPITCHED:
         warnings.warn(
@@ -177,136 +165,6 @@ def transfer(
             stacklevel=2,
         )
     return report
-
-
-def synthesise(
-    model: Autoencoder,
-    played: Playable,
-    *,
-    n_samples: int,
-    z: Float[np.ndarray, "frames z"] | None = None,
-    recording: Iterable[Float[np.ndarray, " samples"]] | None = None,
-    wet: float = 1.0,
-    reverb: float = 1.0,
-    seed: int = 0,
-    block_hops: int = _BLOCK_HOPS,
-) -> Iterator[Float[np.ndarray, " samples"]]:
-    """Plays an adjusted sound, block by block.
-
-    The blocks, joined, do not depend on `block_hops` (to rounding): phase, recurrent state, noise,
-    the tail of the reverb and the limiter are carried from each to the next. The gain is applied
-    before the reverb, so a faded note still rings in the room.
-
-    Args:
-      model: the instrument.
-      played: from :func:`adjust`.
-      n_samples: length of the whole, with as many frames as `played` has.
-      z: from `features.stream_z`, as many frames; None where the model has no encoder.
-      recording: the sound itself at the model's rate, in blocks of any sizes, to be mixed in;
-        None for the instrument alone.
-      wet: the instrument's part, from 0 to 1; the rest is the recording's.
-      reverb: factor of the room.
-      seed: of the noise.
-      block_hops: hops of a block.
-
-    Yields:
-      Audio in linear amplitude, at most -0.5 dB, some `block_hops` hops at a time, then the rest.
-
-    Raises:
-      ValueError: `n_samples` samples or `z` do not have this number of frames, or `z` is not what
-        the model wants.
-    """
-    size = positive_int("block_hops", block_hops) * model.config.hop_length
-    frames = played.f0_hz.size
-    if core.n_frames(n_samples, hop_length=model.config.hop_length) != frames:
-        raise ValueError(
-            f"`n_samples` must have the {frames} frames of `played`, got {n_samples}; frames "
-            "= 1 + n_samples // hop_length."
-        )
-    if z is not None:
-        same_size("`z` and `played`", len(z), frames, "frames")
-    graph, weights = nnx.split(model)
-    state = _silence(model, jax.random.key(seed))
-    mix = jnp.asarray([wet, reverb], jnp.float32)
-    dry = repeat(None) if recording is None else _rechunked(recording, size)
-    # The limiter is late by its look-ahead: so many samples more are played, and cut in front.
-    late = round(_LOOKAHEAD_S * model.config.sample_rate)
-    for start, beside in zip(range(0, n_samples + late, size), dry, strict=False):
-        # All blocks have one size, so that one is compiled. Beyond the last frame the tracks are
-        # held, and the audio is silenced. One frame more says where pitch goes.
-        first = start // model.config.hop_length
-        chosen = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
-        tracks = (jnp.asarray(track[chosen]) for track in played[:3])
-        told = None if z is None else jnp.asarray(z[chosen])
-        left = max(0, n_samples - start)
-        state, audio = _play_block(graph, weights, state, *tracks, told, beside, mix, left)
-        block = np.asarray(audio)[max(0, late - start) : n_samples + late - start]
-        if block.size:
-            yield block
-
-
-class _State(NamedTuple):
-    """Where a stream stands between two blocks."""
-
-    synthesis: SynthesisState
-    room: core.ReverbState | None
-    limiter: core.LimiterState
-
-
-def _silence(model: Autoencoder, key: Array) -> _State:
-    """The instrument and its room before the first block."""
-    room = None if model.reverb is None else core.reverb_init(model.reverb.impulse_response)
-    limiter = core.limiter_init(sample_rate=model.config.sample_rate, lookahead_s=_LOOKAHEAD_S)
-    return _State(_without_room(model).init_state(key), room, limiter)
-
-
-def _without_room(model: Autoencoder) -> Autoencoder:
-    """The same weights without the reverb, which has to come after the gain."""
-    dry = nnx.merge(*nnx.split(model))
-    dry.reverb = None
-    return dry
-
-
-@partial(jax.jit, static_argnums=0)
-def _play_block(graph, weights, state, f0_hz, loudness_db, gain, z, recording, mix, left):
-    """One block: the sound before the room, its gain, the room, the recording, the limiter.
-
-    The tracks hold the block's frames and the one after them; `left` samples belong to the sound.
-    """
-    model = nnx.merge(graph, weights)
-    z = None if z is None else z[:-1]
-    synthesis, audio = _without_room(model).synthesise_block(
-        state.synthesis, f0_hz[:-1], loudness_db[:-1], z=z, next_f0_hz=f0_hz[-1]
-    )
-    audio = audio * core.upsample(gain[:-1], hop_length=model.config.hop_length, method="hann")
-    room = state.room
-    if model.reverb is not None:
-        response = mix[1] * model.reverb.impulse_response
-        room, audio = core.reverb_step(state.room, audio, response)
-    if recording is not None:
-        audio = mix[0] * audio + (1 - mix[0]) * recording
-    audio = jnp.where(jnp.arange(audio.size) < left, audio, 0.0)
-    limiter, audio = core.limiter_step(
-        state.limiter,
-        audio,
-        threshold_db=_CEILING_DB,
-        release_s=_RELEASE_S,
-        sample_rate=model.config.sample_rate,
-        lookahead_s=_LOOKAHEAD_S,
-    )
-    return _State(synthesis, room, limiter), audio
-
-
-def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of one size, with silence after them for ever."""
-    held = np.zeros(0, np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block])
-        while held.size >= size:
-            yield held[:size]
-            held = held[size:]
-    yield np.pad(held, (0, size - held.size))
-    yield from repeat(np.zeros(size, np.float32))
 
 
 def _listen(

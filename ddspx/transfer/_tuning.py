@@ -116,4 +116,3 @@ def _from_scale(midi: np.ndarray, key: int) -> np.ndarray:
     above = midi - octave
     nearest = notes[np.argmin(np.abs(above[..., None] - notes), axis=-1)]
     return above - nearest
-

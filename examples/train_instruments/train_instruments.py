@@ -12,7 +12,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -116,18 +116,22 @@ def prepare_notes(data: Path, name: str, dataset: Path) -> None:
     )
 
 
-def read_notes(data: Path, recipe: Recipe, split: str) -> list[Note]:
-    """The notes of a split whose label is right."""
+def note_rows(data: Path, recipe: Recipe, split: str) -> list[dict[str, str]]:
+    """What the table says of the notes of a split whose label is right."""
     with open(data / "solo_notes" / "metadata.csv") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    wanted = [row for row in rows if (row["instrument"], row["library"]) in recipe.notes]
+    return [row for row in wanted if row["label_ok"] == "1"]
+
+
+def read_notes(data: Path, recipe: Recipe, split: str) -> list[Note]:
+    """The notes of a split."""
     found = []
-    for row in rows:
-        of = row["instrument"], row["library"]
-        if of in recipe.notes and row["split"] == split and row["label_ok"] == "1":
-            audio, sample_rate = soundfile.read(data / "solo_notes" / row["file"])
-            if sample_rate != SAMPLE_RATE or audio.ndim != 1:
-                raise SystemExit(f"{row['file']} must be mono at {SAMPLE_RATE} Hz.")
-            found.append(note(float(row["midi"]), audio))
+    for row in note_rows(data, recipe, split):
+        audio, sample_rate = soundfile.read(data / "solo_notes" / row["file"])
+        if sample_rate != SAMPLE_RATE or audio.ndim != 1:
+            raise SystemExit(f"{row['file']} must be mono at {SAMPLE_RATE} Hz.")
+        found.append(note(float(row["midi"]), audio))
     return found
 
 
@@ -156,11 +160,21 @@ def main(arguments: argparse.Namespace) -> None:
         start = None if name == arguments.start else arguments.start
         result = train(dataset, instrument, model=model, config=config, start=start)
         print(f"{name}: ended at step {result.step}; kept are the weights of {result.best}")
-        measure(instrument, dataset)
+        measure(
+            instrument, dataset, {} if name == "violin" else made_of(arguments.recordings, name)
+        )
 
 
-def measure(instrument: Path, dataset: Path) -> None:
-    """Scores on the test split, which training never reads, kept with the model."""
+def made_of(data: Path, name: str) -> dict[str, Any]:
+    """Which notes the phrases of an instrument were made of."""
+    rows = {split: note_rows(data, NOTES[name], split) for split in PHRASES}
+    sources = {f"{row['source_repo']} at {row['commit']}" for of in rows.values() for row in of}
+    files = {split: [row["file"] for row in of] for split, of in rows.items()}
+    return {"phrases": {"made_by": "phrases.py", "sources": sorted(sources), "notes": files}}
+
+
+def measure(instrument: Path, dataset: Path, facts: dict[str, Any]) -> None:
+    """Scores on the test split, which training never reads, kept with the model and its facts."""
     network, statistics, provenance = load_autoencoder(instrument)
     rows = evaluate(network, dataset, split="test", statistics=statistics, baselines=True)
     for row in rows:
@@ -168,7 +182,10 @@ def measure(instrument: Path, dataset: Path) -> None:
     found = {name: getattr(rows[0], name).mean for name in rows[0]._fields[2:]}
     scores = {"split": "test", "n_examples": rows[0].n_examples, **found}
     save_autoencoder(
-        instrument, network, statistics=statistics, provenance=provenance | {"scores": scores}
+        instrument,
+        network,
+        statistics=statistics,
+        provenance=provenance | facts | {"scores": scores},
     )
     print(json.dumps(scores, indent=2))
 

@@ -281,7 +281,9 @@ def test_recordings_named_for_a_split_are_in_it_and_no_others(tmp_path, quick):
     held_out = {split: [tmp_path / split] for split in ("valid", "test")}
     prepared(tmp_path, tmp_path / "train", **held_out)
     for split, notes in midi.items():
-        found = {round(69 + 12 * np.log2(np.median(s.f0_hz) / 440)) for s in segments(tmp_path, split)}
+        found = {
+            round(69 + 12 * np.log2(np.median(s.f0_hz) / 440)) for s in segments(tmp_path, split)
+        }
         assert found == set(notes)
 
 
@@ -296,7 +298,7 @@ def test_a_recording_in_two_splits_is_refused(tmp_path, quick):
 def test_a_split_of_nothing_usable_is_refused(tmp_path, quick):
     train = recorded(tmp_path / "train.wav", tone(2))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(io.AudioError, match="no usable recording in .*empty"):
+    with pytest.raises(io.AudioError, match=r"no usable recording in .*empty"):
         prepared(tmp_path, train, valid=[tmp_path / "empty"])
     with pytest.raises(io.AudioError, match="no usable recording in an empty list"):
         prepared(tmp_path, valid=[train])

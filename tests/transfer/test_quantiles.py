@@ -1,14 +1,15 @@
 """Loudness takes another distribution, and no more than that."""
 
 import numpy as np
+import pytest
 
 from ddspx.transfer import apply_quantile_transform, fit_quantile_transform
 
 INSTRUMENT_DB = np.linspace(-40.0, -10.0, 101)
 
 
-def matched(loudness_db, mask, quantiles_db):
-    transform = fit_quantile_transform(loudness_db, mask, quantiles_db)
+def matched(loudness_db, mask, quantiles_db, tails=0.0):
+    transform = fit_quantile_transform(loudness_db, mask, quantiles_db, tails=tails)
     return apply_quantile_transform(transform, loudness_db)
 
 
@@ -51,9 +52,25 @@ def test_without_notes_nothing_changes(rng):
     np.testing.assert_array_equal(found, loudness_db)
 
 
+def test_the_middle_is_fitted_and_the_tails_keep_their_decibels(rng):
+    loudness_db = np.sort(rng.normal(-30.0, 10.0, 5000))
+    found = matched(loudness_db, np.ones(5000, bool), INSTRUMENT_DB, tails=0.1)
+    middle = np.linspace(0.1, 0.9, 9)
+    np.testing.assert_allclose(
+        np.quantile(found, middle), np.quantile(INSTRUMENT_DB, middle), atol=0.1
+    )
+    for tail in (slice(0, 480), slice(4520, 5000)):
+        np.testing.assert_allclose(np.diff(found[tail]), np.diff(loudness_db[tail]), atol=1e-9)
+
+
 def test_a_transform_of_one_sound_applies_to_another():
     transform = fit_quantile_transform(
-        np.array([-30.0, -20.0]), np.ones(2, bool), np.array([-15.0, -10.0])
+        np.array([-30.0, -20.0]), np.ones(2, bool), np.array([-15.0, -10.0]), tails=0.0
     )
     found = apply_quantile_transform(transform, np.array([-35.0, -25.0, -15.0]))
     np.testing.assert_allclose(found, [-20.0, -12.5, -5.0])
+
+
+def test_tails_that_leave_nothing_are_refused():
+    with pytest.raises(ValueError, match=r"`tails` must be from 0 to below 0\.5, got 0\.5"):
+        matched(INSTRUMENT_DB, np.ones(101, bool), INSTRUMENT_DB, tails=0.5)

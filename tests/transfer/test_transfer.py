@@ -19,7 +19,7 @@ import ddspx
 from ddspx import io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import load_autoencoder
-from ddspx.transfer import Playable, TransferConfig, measure, picture, synthesise, transfer
+from ddspx.transfer import Playable, TransferConfig, picture, synthesise, transfer
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,8 @@ class InstrumentCard(NamedTuple):
     Attributes:
       name: of the instrument.
       is_shipped: whether it came with ddspx; else it is the user's own.
-      licence: of the recordings that it was trained on, in one line of printable characters.
+      licence: of the recordings that it was trained on, in one line of printable characters; where
+        the training began with another model's weights, that of its recordings too.
       attribution: whom to credit for them, likewise.
       sample_rate: samples per second that it plays.
       hop_length: samples between its frames.
@@ -125,7 +126,19 @@ def _origin(
         n_examples = _value(scores, "n_examples", int)
         scores = InstrumentScores(_line(scores, "split"), n_examples, *measures)
     n_recordings = None if sources is None else len(sources)
-    return _line(data, "licence"), _line(data, "attribution"), n_recordings, scores
+    licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
+    return licence, attribution, n_recordings, scores
+
+
+def _joined(provenance: Any, name: str) -> str | None:
+    """A text about the recordings, and about those of the models that the training began with."""
+    found: list[str] = []
+    while provenance is not None:
+        text = _line(_value(provenance, "data", Mapping) or {}, name)
+        if text is not None and text not in found:
+            found.append(text)
+        provenance = _value(provenance, "started_from", Mapping)
+    return _shortened("; ".join(found)) if found else None
 
 
 def _value(fields: Any, name: str, *kinds: type) -> Any:
@@ -150,8 +163,11 @@ def _line(fields: Mapping[str, Any], name: str) -> str | None:
     text = _value(fields, name, str)
     if text is None:
         return None
-    shown = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 3] + "..."
+    return _shortened("".join(c if c.isprintable() else "?" for c in " ".join(text.split())))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 3] + "..."
 
 
 def _hz(midi: float) -> float:

@@ -1,0 +1,41 @@
+"""`ddspx app`."""
+
+import webbrowser
+from contextlib import ExitStack
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ddspx.app import serve
+from ddspx.cli._progress import progress
+
+
+def app(
+    models: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="MODEL", help_behavior_hint="")
+    ] = (),
+    *,
+    port: Annotated[int, arg(metavar="N")] = 7860,
+    open: Annotated[bool, arg(help_behavior_hint="")] = False,
+) -> None:
+    """Serves a page in which recordings are played on instruments (needs the extra app).
+
+    The page is for the browsers of this machine alone, and nothing is sent anywhere. Recordings
+    and results are deleted when their page is closed, at the latest when this command ends, which
+    Ctrl-C makes it do.
+
+    Args:
+      models: folders of your own models, beside the instruments that ship with ddspx.
+      port: where the page is on 127.0.0.1; 0 for any port that is free.
+      open: open the page in the browser too.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(progress())("starting", 0.0, None)
+
+        def ready(address: str) -> None:
+            stack.close()
+            print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
+            if open:
+                webbrowser.open(address)
+
+        serve(models=models, port=port, on_ready=ready)

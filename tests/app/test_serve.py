@@ -1,0 +1,205 @@
+"""The server of the page, asked without a browser, by what is no page of its own too."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from app_server import served
+from toy_instrument import SAMPLE_RATE, tone
+
+import ddspx
+from ddspx import io
+from ddspx.app import _serve, serve
+from ddspx.cli import main
+
+# What other gradio apps may have set: none of it opens this one.
+OPEN = {
+    "GRADIO_ALLOWED_PATHS": "/etc",
+    "GRADIO_SERVER_NAME": "0.0.0.0",
+    "GRADIO_SHARE": "True",
+    "GRADIO_ROOT_PATH": "/elsewhere",
+    "GRADIO_ANALYTICS_ENABLED": "True",
+    "GRADIO_MCP_SERVER": "True",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+    with served(tmp_path_factory.mktemp("served"), **OPEN) as running:
+        yield running
+
+
+def ask(server, method, path, body=None, **headers):
+    """The answer to a request whose path nobody tidies up: status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def upload(server, content, name="a.wav", **headers):
+    body = (
+        f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+        "Content-Type: audio/wav\r\n\r\n"
+    ).encode() + content
+    body += b"\r\n--edge--\r\n"
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    return ask(server, "POST", "/gradio_api/upload", body, **kind, **headers)
+
+
+# Without a server
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr(_serve, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs gradio; .*ddspx\[app\]"):
+        serve()
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_refused(port, monkeypatch, capsys):
+    monkeypatch.setattr(_serve, "find_spec", lambda name: True)
+    assert main(["app", "--port", str(port)]) == 2
+    assert "`port` must be from 0 to 65535" in capsys.readouterr().err
+
+
+def test_the_port_of_another_program_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(_serve, "find_spec", lambda name: True)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["app", "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert f"`port` {port} cannot be used" in said and "choose another" in said
+
+
+def test_the_environment_is_as_it_was(monkeypatch):
+    import os
+    import tempfile
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "mine")
+    monkeypatch.setenv("GRADIO_SHARE", "True")
+    before, usual = dict(os.environ), tempfile.tempdir
+    with _serve._temporary_folder() as folder:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
+        assert "GRADIO_SHARE" not in os.environ
+        assert tempfile.gettempdir() == str(folder)
+        (folder / "a.wav").touch()
+    assert not folder.exists()
+    assert dict(os.environ) == before and tempfile.tempdir == usual
+
+
+# With one
+
+
+@pytest.mark.slow
+def test_the_page_is_there_and_names_nobody_else(server):
+    status, page = ask(server, "GET", "/")
+    assert status == 200 and b"ddspx" in page
+    # Not all that these do is a request that a browser shows: some only connect.
+    assert re.findall(rb"<(?:link|script|img|iframe)\b[^>]*https?://[^>]*>", page) == []
+    config = json.loads(ask(server, "GET", "/config")[1])
+    assert not config.get("stylesheets") and not config["analytics_enabled"]
+    assert b"googleapis" not in ask(server, "GET", "/theme.css")[1]
+    assert not config.get("share_url") and "elsewhere" not in config["root"]
+
+
+@pytest.mark.slow
+def test_the_server_is_for_this_machine_alone(server):
+    """Another address of the same machine is as far away as any."""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", server.port), timeout=5)
+
+
+@pytest.mark.slow
+def test_files_of_the_machine_are_not_given_out(server):
+    (server.temporary.parent / "secret.txt").write_text("root:secret")
+    up = "/".join([".."] * 12)
+    for start in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "svelte/"):
+        for name in (
+            "/etc/passwd",
+            f"{up}/etc/passwd",
+            f"{server.temporary}/../secret.txt",
+            f"{server.temporary}/%2e%2e/secret.txt",
+            f"{up.replace('/', '%2f')}%2fetc%2fpasswd",
+            "%252e%252e/%252e%252e/etc/passwd",
+            "secret.txt",
+            "http://127.0.0.1:1/",
+        ):
+            status, body = ask(server, "GET", f"/{start}{name}")
+            assert status in (403, 404) and b"root:" not in body, f"{start}{name}"
+    assert ask(server, "GET", "/gradio_api/proxy=http://127.0.0.1:1/")[0] == 403
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["/etc/passwd", "http://example.org/a.wav"])
+def test_no_file_of_the_machine_is_taken_for_an_upload(server, name):
+    request = {
+        "data": [{"path": name, "meta": {"_type": "gradio.FileData"}}],
+        "fn_index": 1,
+        "session_hash": "x",
+    }
+    kind = {"Content-Type": "application/json"}
+    assert ask(server, "POST", "/gradio_api/queue/join", json.dumps(request), **kind)[0] == 403
+
+
+@pytest.mark.slow
+def test_other_pages_are_refused(server):
+    assert upload(server, b"sound", Origin="http://example.org")[0] == 403
+    assert ask(server, "GET", "/", Host="example.org")[0] == 403
+
+
+@pytest.mark.slow
+def test_an_upload_stays_in_the_folder_and_under_its_size(server, tmp_path):
+    io.write_audio(tmp_path / "a.wav", tone(0.2), sample_rate=SAMPLE_RATE)
+    status, body = upload(server, (tmp_path / "a.wav").read_bytes(), name="../../../mine.wav")
+    (path,) = json.loads(body)
+    assert status == 200 and path.startswith(str(server.temporary.resolve()))
+    assert ask(server, "GET", f"/gradio_api/file={path}")[0] == 200
+    before = server.files()
+    status, said = upload(server, bytes(101 << 20))
+    assert status == 413 and b"maximum allowed size" in said
+    assert server.files() == before, "what was too large was kept"
+
+
+@pytest.mark.slow
+def test_nothing_left_the_machine(server):
+    """After all of the above."""
+    assert server.noted.read_text() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_folder_goes_with_the_server(ending, status, tmp_path):
+    pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+    with served(tmp_path) as server:
+        assert upload(server, b"sound")[0] == 200
+        assert server.files() == ["a.wav"]
+        server.process.send_signal(ending)
+        assert server.process.wait(timeout=30) == status
+    assert not any(server.temporary.iterdir())
+    assert "Traceback" not in (tmp_path / "stderr.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_model_that_is_none_is_refused_at_once(tmp_path):
+    pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+    run = subprocess.run(
+        [sys.executable, "-m", "ddspx.cli", "app", "kazoo", "--port", "0"],
+        capture_output=True,
+        text=True,
+        env=OPEN | {"PATH": "", "PYTHONPATH": str(Path(ddspx.__file__).parents[1])},
+    )
+    assert run.returncode == 2 and run.stdout == ""
+    assert run.stderr.startswith("ddspx app: There is no model folder or instrument 'kazoo'")
+    assert len(run.stderr.splitlines()) == 1

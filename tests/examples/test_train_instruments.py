@@ -1,0 +1,103 @@
+"""Phrases keep the notes that they are made of, and the recipe runs from end to end."""
+
+import csv
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import sine
+
+from ddspx import features, io, metrics
+from ddspx.models.autoencoder import load_autoencoder
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_instruments"
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def phrases():
+    spec = importlib.util.spec_from_file_location("phrases", EXAMPLE / "phrases.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tone(midi, seconds=3.0):
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    f0_hz = 440 * 2 ** ((midi - 69) / 12)
+    return 0.2 * sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k for k in range(1, 8))
+
+
+@pytest.mark.parametrize("semitones", [-1.5, 0.0, 0.7])
+def test_tape_moves_a_tone_by_as_much_as_it_says_and_adds_nothing(phrases, semitones):
+    source = phrases.note(69.0, sine(440.0, 3 * RATE, sample_rate=RATE, amplitude=0.5))
+    moved = phrases.tape(source.audio, 0.5, np.full(RATE, semitones))
+    spectrum = np.abs(np.fft.rfft(moved * np.blackman(len(moved))))
+    found_hz = np.argmax(spectrum) * RATE / len(moved)
+    assert abs(found_hz - 440 * 2 ** (semitones / 12)) < 1.0
+    around = slice(int(0.9 * np.argmax(spectrum)), int(1.1 * np.argmax(spectrum)))
+    rest = spectrum.copy()
+    rest[around] = 0
+    assert rest.max() < 1e-3 * spectrum.max()
+
+
+def test_plain_phrases_are_the_notes_joined_without_clicks(phrases):
+    notes = [phrases.note(midi, tone(midi)) for midi in (57.0, 60.0, 64.0)]
+    audio = phrases.phrase(np.random.default_rng(0), notes, reach=0.0, plain=True)
+    assert len(audio) >= phrases.PHRASE_S * RATE and np.abs(audio).max() <= 0.9
+    heard = features.conditioning_features(audio, sample_rate=RATE, hop_length=128)
+    sure = heard.f0_confidence > 0.9
+    midi = 69 + 12 * np.log2(heard.f0_hz[sure] / 440)
+    distance = np.abs(midi[:, None] - np.array([57.0, 60.0, 64.0])).min(axis=1)
+    assert sure.mean() > 0.6 and np.mean(distance < 0.1) > 0.95
+    assert metrics.click_times(audio, sample_rate=RATE).size == 0
+
+
+def test_phrases_to_train_on_fill_what_lies_between_the_notes(phrases):
+    notes = [phrases.note(midi, tone(midi)) for midi in (57.0, 60.0)]
+    audio = phrases.phrase(np.random.default_rng(0), notes, reach=1.5, plain=False)
+    heard = features.conditioning_features(audio, sample_rate=RATE, hop_length=128)
+    midi = 69 + 12 * np.log2(heard.f0_hz[heard.f0_confidence > 0.9] / 440)
+    assert np.histogram(midi, bins=np.arange(55.5, 62.0))[0].min() > 0.02 * midi.size
+    assert np.std(heard.loudness_db[heard.f0_confidence > 0.9]) > 2.0
+
+
+@pytest.mark.slow
+def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
+    data = tmp_path / "data"
+    (data / "solo_notes" / "flute").mkdir(parents=True)
+    columns = ["file", "instrument", "library", "midi", "label_ok", "split"]
+    columns += ["source_repo", "commit"]
+    with open(data / "solo_notes" / "metadata.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        for split, midi in (("train", 69.0), ("train", 74.0), ("valid", 72.0), ("test", 71.0)):
+            name = f"flute/{midi}.flac"
+            io.write_audio(data / "solo_notes" / name, tone(midi), sample_rate=RATE)
+            row = name, "flute", "ixox", midi, 1, split, "somebody/flute", "abc"
+            table.writerow(dict(zip(columns, row, strict=True)))
+    monkeypatch.syspath_prepend(EXAMPLE)
+    recipe = str(EXAMPLE / "train_instruments.py")
+    arguments = [data, "-o", tmp_path / "out", "--instruments", "flute", "--steps", "1"]
+    arguments += ["--start", "violin"]
+    monkeypatch.setattr(sys, "argv", [recipe, *map(str, arguments)])
+    runpy.run_path(recipe, run_name="__main__")
+    ours, statistics, provenance = load_autoencoder(tmp_path / "out" / "flute" / "flute")
+    shipped, expected, theirs = load_autoencoder("flute")
+    assert ours.config == shipped.config
+    assert statistics.pitch_range_hz == expected.pitch_range_hz
+    assert provenance["data"]["prepared"] == theirs["data"]["prepared"]
+    assert provenance["data"]["licence"] == theirs["data"]["licence"]
+    assert provenance["scores"].keys() == theirs["scores"].keys()
+    assert provenance["phrases"]["notes"]["test"] == ["flute/71.0.flac"]
+    names = [source["name"].split("/")[0] for source in provenance["data"]["sources"]]
+    assert len(names) == 14
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "spectral" in line]
+    assert rows[:3] == ["model", "untrained", "additive"]
