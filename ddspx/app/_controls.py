@@ -87,6 +87,7 @@ GROUPS = (
         "Sound",
         (
             Slider("loudness_shift_db", "Dynamics (dB)", "Played softer or louder.", 1),
+            Slider("follow", "Follow", "How exactly it keeps to your loudness.", 0.05),
             Slider("wet", "Mix", "0 is your recording, 1 the instrument.", 0.05),
             Slider("reverb", "Room", "0 is dry, 1 its own room, 2 twice that.", 0.05),
         ),

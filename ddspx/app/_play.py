@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ddspx.app._words import Row, minutes, note_name_of_midi, report_rows
+from ddspx.app._words import Row, minutes, report_rows
 from ddspx.io import AudioError, declared_sample_rate, stream_audio
-from ddspx.models.autoencoder import load_autoencoder
+from ddspx.models.autoencoder import describe_instrument
 from ddspx.transfer import TransferConfig, measure, picture, transfer
 
 LONGEST_S = 300.0
@@ -99,7 +99,9 @@ def play(
             raise StoppedError
         done = min(1.0, done_s / (total_s or duration_s))
         if what == "playing":
-            tell(0.4 + 0.4 * done, "Playing")
+            tell(0.55 + 0.25 * done, "Playing")
+        elif what == "rehearsing":
+            tell(0.3 + 0.25 * done, "Rehearsing")
         elif done < 1:
             tell(0.3 * done, "Listening to the recording")
         else:
@@ -135,13 +137,11 @@ def plain(message: object, *paths: Path) -> str:
 
 def instrument_story(name: str) -> str:
     """A line about an instrument: its range, what it was made of and whose that is."""
-    _, statistics, provenance = load_autoencoder(name)
-    lowest, highest = map(note_name_of_midi, (statistics.pitch_midi_min, statistics.pitch_midi_max))
-    story = f"Plays from {lowest} to {highest}; learnt from {minutes(statistics.duration_s)}"
-    data = provenance.get("data")
-    if isinstance(data, dict) and data.get("attribution"):
-        licence = f" ({data['licence']})" if data.get("licence") else ""
-        story += f" of {data['attribution']}{licence}"
+    card = describe_instrument(name)
+    lowest, highest = card.notes
+    story = f"Plays from {lowest} to {highest}; learnt from {minutes(card.duration_s)}"
+    if card.attribution is not None:
+        story += f" of {card.attribution}" + (f" ({card.licence})" if card.licence else "")
     return f"{story}."
 
 

@@ -3,9 +3,9 @@
 import math
 from typing import NamedTuple
 
+from ddspx.models.autoencoder import note_name
 from ddspx.transfer import Range, TransferQuality, TransferReport
 
-_NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _NONE = "none"
 
 
@@ -15,17 +15,6 @@ class Row(NamedTuple):
     what: str
     value: str
     meaning: str = ""
-
-
-def note_name_of_midi(midi: float) -> str:
-    """The nearest note, as musicians write it: 69 is A4."""
-    octave, step = divmod(round(midi), 12)
-    return f"{_NOTES[step]}{octave - 1}"
-
-
-def note_name(hertz: float) -> str:
-    """The nearest note to a pitch."""
-    return note_name_of_midi(69 + 12 * math.log2(hertz / 440))
 
 
 def minutes(seconds: float) -> str:
@@ -70,7 +59,7 @@ def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, 
 def _notes(pitch: Range) -> str:
     if math.isnan(pitch.median):
         return _NONE
-    low, high = note_name(pitch.low), note_name(pitch.high)
+    low, high = (note_name(69 + 12 * math.log2(hz / 440)) for hz in (pitch.low, pitch.high))
     return low if low == high else f"{low} to {high}"
 
 

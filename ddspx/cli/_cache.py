@@ -12,7 +12,7 @@ def keep_programs() -> None:
     Whoever has set JAX_COMPILATION_CACHE_DIR has decided; where the folder cannot be written to,
     nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     root = os.environ.get("XDG_CACHE_HOME")
     try:

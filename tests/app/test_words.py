@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ddspx.app._words import minutes, note_name, note_name_of_midi, report_rows
+from ddspx.app._words import minutes, report_rows
 from ddspx.transfer import Range, TransferQuality, TransferReport
 
 NAN = Range(*3 * (math.nan,))
@@ -26,18 +26,6 @@ def rows_of(**changes):
         (measured if name in measured else shown)[name] = value
     report = TransferReport(**dict.fromkeys(TransferReport._fields) | shown)
     return {row.what: row[1:] for row in report_rows(report, TransferQuality(**measured))}
-
-
-@pytest.mark.parametrize(
-    ("hertz", "name"),
-    [(440.0, "A4"), (261.63, "C4"), (246.94, "B3"), (277.0, "C♯4"), (466.2, "B♭4"), (27.5, "A0")],
-)
-def test_notes_have_their_names(hertz, name):
-    assert note_name(hertz) == name
-
-
-def test_the_octave_begins_at_c():
-    assert [note_name_of_midi(midi) for midi in (59.4, 59.6)] == ["B3", "C4"]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,14 @@ def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
     [
         (["transfer"], "missing: RECORDING --to MODEL -o FILE"),
         (["transfer", "a.wav", "-o", "b.wav", "--to"], "--to"),
-        (["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--octve", "1"], "--octve"),
-        (["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--octave", "up"], "--octave"),
+        (
+            ["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--pitch-shft", "1"],
+            "--pitch-shft",
+        ),
+        (
+            ["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--pitch-shift", "up"],
+            "--pitch-shift",
+        ),
         (["transfer", "a.wav", "b.wav", "--to", "violin", "-o", "c.wav"], "b.wav"),
         (["train", "dataset", "-o", "model", "--preset", "large"], "large"),
         (["crepe", "convert", "a.h5", "b", "c"], "c"),

@@ -11,12 +11,13 @@ from flax import nnx
 from helpers import assert_close
 from toy_instrument import HOP, save_toy_instrument
 
-from ddspx.features import conditioning_features
+from ddspx.features import conditioning_features, feature_version
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     InstrumentStatistics,
+    describe_instrument,
     instrument_names,
     load_autoencoder,
     save_autoencoder,
@@ -145,40 +146,64 @@ def test_a_saved_model_plays_the_same(model, played, key, tmp_path, folder):
     np.testing.assert_array_equal(again(key, *played), model(key, *played))
 
 
-def test_the_shipped_violin_is_whole_small_and_attributed():
-    assert "violin" in instrument_names()
-    model, statistics, provenance = load_autoencoder("violin")
+SHIPPED = ("alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin")
+
+
+def test_these_instruments_ship():
+    assert tuple(name for name in instrument_names() if describe_instrument(name).is_shipped) == (
+        SHIPPED
+    )
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
+    model, statistics, _ = load_autoencoder(name)
     assert model.config.sample_rate == statistics.sample_rate == 16_000
-    assert 54 < statistics.pitch_midi_min < statistics.pitch_midi_mean < 96
-    assert "Garner" in provenance["data"]["attribution"]
-    assert count(nnx.state(model, nnx.Param)) * 4 < 10e6
+    assert statistics.feature_version == feature_version("ddspx")
+    card = describe_instrument(name)
+    assert card.n_bytes < 10e6
+    # All began with the violin.
+    assert card.licence.endswith("CC BY 3.0") and "Garner" in card.attribution
+    assert card.scores.split == "test" and card.scores.n_examples >= 4
+    assert 0 < card.scores.spectral_loss < 10 and card.scores.f0_l1_semitones < 0.5
 
 
-@pytest.mark.parametrize("midi", [57, 69, 81])
-def test_the_shipped_violin_plays_the_pitch_it_is_given(midi, key):
-    model, statistics, _ = load_autoencoder("violin")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(name, key):
+    model, statistics, _ = load_autoencoder(name)
     rates = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
-    wanted_hz = 440 * 2 ** ((midi - 69) / 12)
-    f0_hz = jnp.full(188, wanted_hz, jnp.float32)
-    audio = model(key, f0_hz, jnp.zeros(188, jnp.float32))
+    midi = np.linspace(statistics.pitch_midi_min, statistics.pitch_midi_max, 4).round()
+    wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125)
+    middle_db = statistics.loudness_quantiles[50]
+    audio = model(
+        key,
+        jnp.asarray(wanted_hz, jnp.float32),
+        jnp.full(wanted_hz.size, middle_db, jnp.float32),
+    )
     heard = conditioning_features(np.asarray(audio), **rates, **statistics.pitch_range_hz)
-    note = slice(30, -30)
-    assert np.min(heard.f0_confidence[note]) >= VOICED
-    assert np.max(np.abs(1200 * np.log2(heard.f0_hz[note] / wanted_hz))) < 20
-    # It was asked for 0 dB, as loud as its recordings are in the middle.
-    assert abs(np.median(heard.loudness_db[note])) < 6
+    for start in range(0, wanted_hz.size, 125):
+        note = slice(start + 30, start + 95)
+        assert np.min(heard.f0_confidence[note]) >= VOICED
+        assert np.max(np.abs(1200 * np.log2(heard.f0_hz[note] / wanted_hz[note]))) < 20
+        # As loud as its recordings are in the middle.
+        assert abs(np.median(heard.loudness_db[note]) - middle_db) < 10
 
 
-def test_the_shipped_violin_says_how_its_recordings_were_prepared():
-    model, statistics, provenance = load_autoencoder("violin")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_instrument_says_how_its_recordings_were_prepared(name):
+    model, statistics, provenance = load_autoencoder(name)
     prepared = provenance["data"]["prepared"]
-    assert statistics.pitch_range_hz == {name: prepared[name] for name in ("fmin", "fmax")}
-    for name in ("sample_rate", "hop_length"):
-        assert prepared[name] == getattr(model.config, name)
+    assert statistics.pitch_range_hz == {limit: prepared[limit] for limit in ("fmin", "fmax")}
+    for rate in ("sample_rate", "hop_length"):
+        assert prepared[rate] == getattr(model.config, rate)
     splits = provenance["data"]["splits"]
     assert splits["train"]["duration_s"] == pytest.approx(statistics.duration_s)
     kept_s = sum(source["kept_s"] for source in provenance["data"]["sources"])
     assert sum(split["duration_s"] for split in splits.values()) == pytest.approx(kept_s)
+    if name != "violin":
+        notes = provenance["phrases"]["notes"]
+        assert not set(notes["train"]) & set(notes["test"] + notes["valid"])
+        assert "violin" in provenance["started_from"]["data"]["attribution"]
 
 
 def test_statistics_without_a_range_of_pitch_are_read(folder):

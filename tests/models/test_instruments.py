@@ -102,10 +102,10 @@ def test_without_a_home_there_is_what_ships(monkeypatch, toy):
 
 
 def test_only_folders_with_names_of_instruments_count(library):
-    for name in ("flute", ".flute.0123.partial", "no name", "con", "..b"):
+    for name in ("kalimba", ".kalimba.0123.partial", "no name", "con", "..b"):
         (library / name).mkdir(parents=True)
     (library / "oboe").touch()
-    assert [name for name in instrument_names() if not is_shipped(name)] == ["flute"]
+    assert [name for name in instrument_names() if not is_shipped(name)] == ["kalimba"]
 
 
 def test_a_shipped_instrument_hides_ones_own(library, toy):
@@ -120,7 +120,7 @@ def test_a_shipped_instrument_hides_ones_own(library, toy):
     "name",
     [
         *("", ".", "..", "../x", "a/b", "a\\b", "/etc", "C:", "c:x", "a.b", "a b", "-a", "_a"),
-        *("a\n", "a\0", "flûte", "ﬂute", "flu\u200bte", "\u202eflute", "a" * 41),
+        *("a\n", "a\0", "flûte", "ﬂute", "flu\u200bte", "\u202ekalimba", "a" * 41),
         *("con", "CON", "Nul", "aux", "prn", "COM1", "lpt9"),
     ],
 )
@@ -133,7 +133,7 @@ def test_such_names_are_not_for_instruments(name, toy, library):
     assert not library.exists()
 
 
-@pytest.mark.parametrize("name", ["a", "flute", "Flute_2-b", "com", "com10", "console", "0"])
+@pytest.mark.parametrize("name", ["a", "kalimba", "Flute_2-b", "com", "com10", "console", "0"])
 def test_such_names_are(name):
     assert is_name(name)
 
@@ -144,36 +144,36 @@ def test_such_names_are(name):
 def test_a_folder_is_installed_and_plays_by_name(library, model, key):
     (model / "notes.txt").write_text("not of the model")
     (model / "README.md").write_text("what it is")
-    installed = install_instrument(model, name="flute")
-    assert installed == library / "flute"
+    installed = install_instrument(model, name="kalimba")
+    assert installed == library / "kalimba"
     assert {path.name for path in installed.iterdir()} == {*PARTS, "README.md"}
     assert contents(installed).items() <= contents(model).items()
-    assert instrument_names()[-1] == "flute"
+    assert instrument_names()[-1] == "kalimba"
     f0_hz, loudness_db = jnp.full(9, 440, jnp.float32), jnp.full(9, -20, jnp.float32)
-    played = [load_autoencoder(source)[0](key, f0_hz, loudness_db) for source in ("flute", model)]
+    played = [load_autoencoder(source)[0](key, f0_hz, loudness_db) for source in ("kalimba", model)]
     np.testing.assert_array_equal(*played)
-    assert [path.name for path in library.iterdir()] == ["flute"]
+    assert [path.name for path in library.iterdir()] == ["kalimba"]
 
 
 def test_a_packed_model_is_installed_by_the_archives_name(library, model, tmp_path):
     (model / "notes.txt").write_text("not of the model")
-    archive = pack_instrument(model, tmp_path / "my-flute.zip")
+    archive = pack_instrument(model, tmp_path / "my-kalimba.zip")
     with zipfile.ZipFile(archive) as packed:
-        assert packed.namelist() == [f"my-flute/{name}" for name in PARTS]
+        assert packed.namelist() == [f"my-kalimba/{name}" for name in PARTS]
         packed.extractall(tmp_path / "unzipped")
     (model / "notes.txt").unlink()
-    assert contents(tmp_path / "unzipped" / "my-flute") == contents(model)
+    assert contents(tmp_path / "unzipped" / "my-kalimba") == contents(model)
     # As a browser calls it that has it already.
-    archive = archive.rename(tmp_path / "my-flute (1).zip")
+    archive = archive.rename(tmp_path / "my-kalimba (1).zip")
     assert contents(install_instrument(archive)) == contents(model)
-    assert instrument_names()[-1] == "my-flute"
+    assert instrument_names()[-1] == "my-kalimba"
 
 
 def test_equal_models_make_equal_archives(model, tmp_path):
-    first = pack_instrument(model, tmp_path / "flute.zip").read_bytes()
+    first = pack_instrument(model, tmp_path / "kalimba.zip").read_bytes()
     for path in model.iterdir():
         os.utime(path, (1e9, 1e9))
-    assert pack_instrument(model, tmp_path / "flute.zip").read_bytes() == first
+    assert pack_instrument(model, tmp_path / "kalimba.zip").read_bytes() == first
 
 
 @pytest.mark.parametrize("top", ["", "any folder/"])
@@ -188,22 +188,22 @@ def test_an_archive_has_the_files_in_its_root_or_in_one_folder(library, model, t
 
 
 def test_an_installed_instrument_is_packed_by_name(library, model, tmp_path):
-    install_instrument(model, name="flute")
-    again = pack_instrument("flute", tmp_path / "oboe.zip")
+    install_instrument(model, name="kalimba")
+    again = pack_instrument("kalimba", tmp_path / "oboe.zip")
     assert contents(install_instrument(again)) == contents(model)
 
 
 def test_one_of_that_name_stays_unless_it_may_be_replaced(library, toy, model):
-    install_instrument(toy, name="flute")
+    install_instrument(toy, name="kalimba")
     (model / "README.md").write_text("the new one")
-    with pytest.raises(FileExistsError, match=r"'flute' already.*--overwrite"):
-        install_instrument(model, name="flute")
-    assert contents(library / "flute") == contents(toy)
-    install_instrument(model, name="flute", overwrite=True)
-    assert contents(library / "flute") == contents(model)
+    with pytest.raises(FileExistsError, match=r"'kalimba' already.*--overwrite"):
+        install_instrument(model, name="kalimba")
+    assert contents(library / "kalimba") == contents(toy)
+    install_instrument(model, name="kalimba", overwrite=True)
+    assert contents(library / "kalimba") == contents(model)
     # Onto itself, too.
-    install_instrument(library / "flute", overwrite=True)
-    assert contents(library / "flute") == contents(model)
+    install_instrument(library / "kalimba", overwrite=True)
+    assert contents(library / "kalimba") == contents(model)
 
 
 @pytest.mark.parametrize("name", ["violin", "Violin", "VIOLIN"])
@@ -218,18 +218,18 @@ def test_a_shipped_instrument_cannot_be_shadowed(name, library, toy, tmp_path):
 
 def test_a_link_is_replaced_and_what_it_leads_to_stays(library, toy, model):
     library.mkdir(parents=True)
-    (library / "flute").symlink_to(toy, target_is_directory=True)
+    (library / "kalimba").symlink_to(toy, target_is_directory=True)
     (model / "README.md").write_text("the new one")
-    install_instrument(model, name="flute", overwrite=True)
-    assert contents(library / "flute") == contents(model)
-    assert [path.name for path in library.iterdir()] == ["flute"] and len(contents(toy)) == 4
+    install_instrument(model, name="kalimba", overwrite=True)
+    assert contents(library / "kalimba") == contents(model)
+    assert [path.name for path in library.iterdir()] == ["kalimba"] and len(contents(toy)) == 4
 
 
 def test_an_instrument_is_removed(library, toy, tmp_path):
-    install_instrument(toy, name="flute")
+    install_instrument(toy, name="kalimba")
     (library / "linked").symlink_to(toy, target_is_directory=True)
-    assert {"flute", "linked"} < set(instrument_names())
-    for name in ("flute", "linked"):
+    assert {"kalimba", "linked"} < set(instrument_names())
+    for name in ("kalimba", "linked"):
         remove_instrument(name)
         with pytest.raises(FileNotFoundError, match=f"no instrument '{name}'"):
             remove_instrument(name)
@@ -285,7 +285,7 @@ BROKEN = [
 def test_a_broken_model_is_not_installed(
     name, spoil, sentence, is_archive, library, toy, model, tmp_path
 ):
-    earlier = install_instrument(toy, name="flute")
+    earlier = install_instrument(toy, name="kalimba")
     spoil(model / name)
     source = model
     if is_archive:
@@ -295,7 +295,7 @@ def test_a_broken_model_is_not_installed(
                 archive.write(path, path.name)
         sentence = sentence.replace("the 65536 bytes", "the 65536 that")
     with pytest.raises(ValueError, match=sentence) as refusal:
-        install_instrument(source, name="flute", overwrite=True)
+        install_instrument(source, name="kalimba", overwrite=True)
     assert str(source) in str(refusal.value) and "partial" not in str(refusal.value)
     assert list(library.iterdir()) == [earlier]
     assert contents(earlier) == contents(toy)
@@ -323,9 +323,9 @@ def test_links_and_special_files_are_not_copied(name, kind, library, model, tmp_
 
 
 def test_a_broken_model_is_not_packed(model, tmp_path):
-    archive = tmp_path / "flute.zip"
+    archive = tmp_path / "kalimba.zip"
     archive.write_bytes(b"earlier")
-    (model / "README.md").symlink_to(tmp_path / "flute.zip")
+    (model / "README.md").symlink_to(tmp_path / "kalimba.zip")
     with pytest.raises(ValueError, match="is a link"):
         pack_instrument(model, archive)
     (model / "README.md").unlink()
@@ -333,11 +333,11 @@ def test_a_broken_model_is_not_packed(model, tmp_path):
     with pytest.raises(ValueError, match="holds"):
         pack_instrument(model, archive)
     assert archive.read_bytes() == b"earlier"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["flute.zip", "model"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kalimba.zip", "model"]
 
 
 @pytest.mark.parametrize(
-    ("archive", "sentence"), [("flute.tar", "end in .zip"), ("my flute.zip", "no name")]
+    ("archive", "sentence"), [("kalimba.tar", "end in .zip"), ("my kalimba.zip", "no name")]
 )
 def test_an_archive_is_called_as_an_instrument(archive, sentence, model, tmp_path):
     with pytest.raises(ValueError, match=sentence):
@@ -347,7 +347,7 @@ def test_an_archive_is_called_as_an_instrument(archive, sentence, model, tmp_pat
 
 def test_what_is_not_there_is_not_installed(library, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder or zip archive"):
-        install_instrument(tmp_path / "flute.zip")
+        install_instrument(tmp_path / "kalimba.zip")
     with pytest.raises(FileNotFoundError, match="no folder or zip archive"):
         install_instrument(Path("/dev/zero"))
 
@@ -359,9 +359,9 @@ def test_a_card_has_what_the_folder_says(library, model):
     sources = [{"name": "a.wav"}, {"name": "b.wav"}]
     data = {"licence": "CC0-1.0", "attribution": "Who played", "sources": sources}
     edit(model / "provenance.json", data=data, scores=SCORES)
-    install_instrument(model, name="flute")
-    card = describe_instrument("flute")
-    assert card.name == "flute" and not card.is_shipped
+    install_instrument(model, name="kalimba")
+    card = describe_instrument("kalimba")
+    assert card.name == "kalimba" and not card.is_shipped
     assert (card.licence, card.attribution, card.n_recordings) == ("CC0-1.0", "Who played", 2)
     assert (card.sample_rate, card.hop_length, card.duration_s) == (16_000, 64, 10.0)
     assert card.notes == ("C4", "G#5")
