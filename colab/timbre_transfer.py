@@ -19,9 +19,9 @@
 # %% [markdown]
 # # Timbre transfer: your sound on another instrument
 #
-# Sing, hum, whistle or play something, and hear it on a violin. The melody and its dynamics are
-# yours, the sound is the instrument's. Run the cells from top to bottom (in Colab: *Runtime > Run
-# all*); without a recording of yours a sung tune is played.
+# Sing, hum, whistle or play something, and hear it on a violin, a cello, a saxophone. The melody and
+# its dynamics are yours, the sound is the instrument's. Run the cells from top to bottom (in Colab:
+# *Runtime > Run all*); without a recording of yours a sung tune is played.
 #
 # One voice at a time works best: a tune without accompaniment, in a room without much echo.
 
@@ -175,7 +175,7 @@ display(Audio(sound, rate=rate))
 
 # %% cellView="form"
 # @title Choose an instrument
-INSTRUMENT = "violin"  # @param ["violin", "upload a zip"] {allow-input: true}
+INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "violin", "upload a zip"] {allow-input: true}
 ZIP = ""  # @param {type:"string"}
 
 if INSTRUMENT == "upload a zip":
@@ -228,6 +228,7 @@ display(figure)
 # | `loudness_shift_db` | softer or louder playing, which is not the same as turning the volume |
 # | `smoothing_ms` | irons the pitch: 0 keeps every waver, 100 most of a vibrato goes |
 # | `confidence` | how sure a pitch has to be to be played at all |
+# | `follow` | how closely notes keep to your loudness: 0 is as the instrument itself plays them |
 # | `wet` | 1: the instrument alone, 0: your recording, between: both |
 # | `reverb` | how much of the room that the instrument was recorded in |
 
@@ -242,6 +243,7 @@ pitch_shift = 0  # @param {type:"slider", min:-2, max:2, step:1}
 loudness_shift_db = 0.0  # @param {type:"slider", min:-20, max:20, step:1}
 smoothing_ms = 0.0  # @param {type:"slider", min:0, max:200, step:5}
 confidence = 0.5  # @param {type:"slider", min:0, max:1, step:0.05}
+follow = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
 wet = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
 reverb = 1.0  # @param {type:"slider", min:0, max:2, step:0.05}
 
@@ -255,6 +257,7 @@ config = TransferConfig(
     loudness_shift_db=loudness_shift_db,
     smoothing_ms=smoothing_ms,
     confidence=confidence,
+    follow=follow,
     wet=wet,
     reverb=reverb,
 )
