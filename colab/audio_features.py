@@ -1,0 +1,661 @@
+# ---
+# jupyter:
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Audio features, step by step
+#
+# What a program sees when it listens: samples, tones, decibels, spectrum, spectrogram, mel scale,
+# MFCC, pitch and loudness. Each is first made by hand, in a line or two of NumPy, and then by one
+# call of `ddspx`; the code checks that both agree, and that what the text claims is so. You need
+# to know what a sine is, and nothing else.
+#
+# The sound is a tune of eight seconds, sung on open vowels. At the end the same is done to a
+# sound of yours.
+
+# %% cellView="form"
+# @title Install ddspx
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+
+def checkout():
+    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path.cwd().iterdir()):
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            about = tomllib.loads(project.read_text(encoding="utf-8"))
+            if about.get("project", {}).get("name") == "ddspx":
+                return folder
+    return None
+
+
+try:
+    import ddspx
+except ModuleNotFoundError:
+    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    wanted = f"{checkout() or 'ddspx'}[plot,train]"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wanted], check=True)
+    importlib.invalidate_caches()
+    import ddspx
+print(f"ddspx {ddspx.__version__}")
+
+# %%
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Audio, display
+
+from ddspx import core, features, io
+
+plt.rcParams.update(
+    {
+        "figure.figsize": (11, 3.2),
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "image.cmap": "magma",
+    }
+)
+
+
+def listen(audio, rate):
+    """A player, at the level that the samples have."""
+    display(Audio(np.asarray(audio), rate=rate, normalize=False))
+
+
+# %% [markdown]
+# ## 1. Sound is a list of numbers
+#
+# A microphone measures the pressure of the air, many times each second. What it writes down is
+# the sound: sample number $n$ is the pressure $x(t)$ at the time $t = n / f_s$,
+#
+# $$x[n] = x(n / f_s).$$
+#
+# $f_s$ is the **sample rate**: 16 000 samples per second here, 44 100 on a CD. Full scale is 1.
+
+# %%
+# The tune comes with ddspx: in an installed one beside the code, in a checkout as an example.
+home = Path(ddspx.__file__).parent
+places = home / "melody.flac", home.parent / "examples" / "melody" / "melody.flac"
+melody = next(place for place in places if place.is_file())
+
+rate = 16_000
+audio = io.read_audio(melody, sample_rate=rate)
+time_s = np.arange(audio.size) / rate
+print(f"{audio.size} samples, {audio.size / rate:.2f} s, the largest is {np.abs(audio).max():.2f}")
+listen(audio, rate)
+
+figure, (whole, close) = plt.subplots(1, 2, width_ratios=(2, 1))
+whole.plot(time_s, audio, linewidth=0.3)
+whole.set(xlabel="time (s)", ylabel="sample", title="the whole tune", xlim=(0, time_s[-1]))
+part = slice(round(1.4 * rate), round(1.4 * rate) + 160)
+close.plot(1000 * time_s[part], audio[part], ".-", markersize=3, linewidth=0.6)
+close.set(xlabel="time (ms)", title="10 ms of it")
+plt.show()
+
+# %% [markdown]
+# Nothing is known of what happens between two samples. A tone of frequency $f$ and one of
+# $f_s - f$ have the same samples, but for the sign:
+#
+# $$\sin(2\pi (f_s - f)\, n / f_s) = -\sin(2\pi f n / f_s).$$
+#
+# So whatever lies above half the sample rate, the **Nyquist frequency**, turns up below it, at a
+# pitch that nobody played. That is **aliasing**.
+
+# %%
+slow_rate, n = 8_000, np.arange(8_000)
+low, high = (np.sin(2 * np.pi * f * n / slow_rate) for f in (1_000, 7_000))
+assert np.allclose(low, -high, atol=1e-9)
+
+figure, axes = plt.subplots()
+fine_s = np.arange(0, 2e-3, 1e-6)
+for f, sign, color in ((1_000, 1, "C0"), (7_000, -1, "C1")):
+    curve = sign * np.sin(2 * np.pi * f * fine_s)
+    axes.plot(1000 * fine_s, curve, color, linewidth=1, label=f"{f} Hz")
+axes.plot(1000 * n[:17] / slow_rate, low[:17], "ko", label="samples at 8 kHz: the same")
+axes.set(xlabel="time (ms)", title="two tones, one list of numbers", ylim=(-1.1, 1.6))
+axes.legend(loc="upper center", ncols=3)
+plt.show()
+
+# %% [markdown]
+# To lower the rate of a recording, what the new rate cannot hold has to be filtered out first.
+# Below, the tune at 4000 samples per second: first every fourth sample as it is, then filtered
+# first. Listen for the rustle and the false tones in the first.
+
+# %%
+few_rate = 4_000
+naive = audio[::4]
+filtered = np.asarray(core.resample(jnp.asarray(audio), orig_rate=rate, target_rate=few_rate))
+listen(naive, few_rate)
+listen(filtered, few_rate)
+alias_db = 10 * np.log10(np.sum((naive - filtered) ** 2) / np.sum(filtered**2))
+print(f"what folded back lies {alias_db:.1f} dB under the tune")
+assert -30 < alias_db < -15
+
+# %% [markdown]
+# A sample has a limited number of digits, too. With $b$ bits the steps between the values are
+# $\Delta = 2^{1 - b}$ high, and rounding adds a noise of power $\Delta^2 / 12$: each bit is worth
+# 6 dB. Eight bits hiss.
+
+# %%
+bits = 8
+step = 2.0 ** (1 - bits)
+coarse = np.round(audio / step) * step
+listen(coarse, rate)
+
+# Where the tune is loud, rounding errors are as good as random.
+sounding = np.abs(audio) > 4 * step
+noise = np.mean((coarse - audio)[sounding] ** 2)
+print(f"noise of rounding: {noise:.2e}; by the formula: {step**2 / 12:.2e}")
+assert abs(noise / (step**2 / 12) - 1) < 0.05
+
+# %% [markdown]
+# ## 2. Tones
+#
+# The simplest sound is a sine, $x(t) = a \sin(2 \pi f t + \varphi)$: an amplitude $a$, a frequency
+# $f$ in Hz, and a phase $\varphi$, which on its own is hardly heard. We hear **ratios** of
+# frequencies: twice the frequency is an octave, wherever it begins, and each of the twelve
+# semitones in it is a factor of $2^{1/12} \approx 1.059$. So pitch is counted on a logarithmic
+# scale; MIDI numbers the keys of a piano, with 69 for the A of 440 Hz:
+#
+# $$m = 69 + 12 \log_2 \frac{f}{440}.$$
+
+# %%
+for name, f in (("A3", 220.0), ("A4", 440.0), ("E5", 659.26), ("A5", 880.0)):
+    midi = 69 + 12 * np.log2(f / 440)
+    assert abs(midi - float(core.hz_to_midi(f))) < 1e-4
+    print(f"{name}: {f:7.2f} Hz is key {midi:.2f}")
+
+second = np.arange(rate) / rate
+steps_hz = 440 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
+scale = np.concatenate([0.2 * np.sin(2 * np.pi * f * second[: rate // 4]) for f in steps_hz])
+listen(scale, rate)
+
+# %% [markdown]
+# A voice or an instrument is no sine. While it holds a note, it repeats itself, and whatever
+# repeats $f_0$ times a second is a sum of sines at $f_0, 2 f_0, 3 f_0, \dots$: the **harmonics** of
+# the **fundamental** $f_0$. The pitch is how often it repeats; the colour, or timbre, is how
+# strong each harmonic is. You can even leave out the fundamental: the rest still repeats $f_0$
+# times a second, and has the same pitch.
+
+# %%
+f0_hz = 200.0
+harmonics = np.array([np.sin(2 * np.pi * k * f0_hz * second) / k for k in range(1, 11)])
+sounds = {
+    "a sine": 0.3 * harmonics[0],
+    "ten harmonics": 0.3 * harmonics.sum(axis=0),
+    "without the first": 0.3 * harmonics[1:].sum(axis=0),
+}
+period = round(rate / f0_hz)
+figure, panels = plt.subplots(1, 3, sharey=True, figsize=(11, 2.4))
+for axes, (title, sound) in zip(panels, sounds.items(), strict=True):
+    assert np.allclose(sound[period:], sound[:-period], atol=1e-9)
+    axes.plot(1000 * second[: 4 * period], sound[: 4 * period], linewidth=1)
+    axes.set(xlabel="time (ms)", title=title)
+    listen(sound, rate)
+plt.show()
+
+# %% [markdown]
+# In the 10 ms of the tune above you can count the periods. To measure one, compare the sound with
+# itself some samples later; the delay at which it agrees best is the period. This is the
+# **autocorrelation**
+#
+# $$r[d] = \sum_n x[n]\, x[n + d].$$
+
+# %%
+start = round(1.4 * rate)
+excerpt = audio[start : start + 1024]
+delays = np.arange(20, 80)
+agreement = np.array([np.dot(excerpt, audio[start + d : start + d + 1024]) for d in delays])
+best = agreement.argmax()
+# A period is no whole number of samples: take the top of the parabola through the best three.
+before, peak, after = agreement[best - 1 : best + 2]
+period = delays[best] + (before - after) / (before - 2 * peak + after) / 2
+sung_hz = rate / period
+print(f"it repeats after {period:.2f} samples: {sung_hz:.1f} Hz")
+# The score has an A4 here, which the vibrato moves by up to half a semitone.
+assert abs(sung_hz / 440 - 1) < 0.05
+
+figure, axes = plt.subplots(figsize=(11, 2.4))
+axes.plot(delays, agreement / np.dot(excerpt, excerpt))
+axes.axvline(period, color="C1", linewidth=1, label=f"{period:.2f} samples")
+axes.set(xlabel="delay (samples)", ylabel="agreement")
+axes.legend()
+plt.show()
+
+# %% [markdown]
+# ## 3. Decibels
+#
+# Of loudness, too, we hear ratios. The **level** of an amplitude $a$, or of a power $p = a^2$, is
+#
+# $$L = 20 \log_{10} a = 10 \log_{10} p \quad \text{dB}.$$
+#
+# Twice the amplitude is 6 dB more, ten times is 20 dB, wherever it begins. Full scale is 0 dB, so
+# levels of recordings are negative. Below: the same tone, 10 dB softer each time.
+
+# %%
+for ratio in (0.5, 1.0, 2.0, 10.0):
+    print(f"amplitude x {ratio:4}: {20 * np.log10(ratio):+.2f} dB")
+    assert abs(20 * np.log10(ratio) - float(core.amplitude_to_db(ratio))) < 1e-4
+tone = np.sin(2 * np.pi * 440 * second[: rate // 2])
+listen(np.concatenate([10 ** (level_db / 20) * tone for level_db in (-6, -16, -26, -36)]), rate)
+
+# %% [markdown]
+# The level of a stretch of sound is that of its mean power. Cut the tune into **frames**, one every
+# 10 ms (the **hop**), each a bit longer than the hop, and you have its level over time. Frame $i$
+# is centred on sample $i \cdot \text{hop}$, here and everywhere in ddspx: there are
+# $1 + \lfloor N / \text{hop} \rfloor$ of them.
+#
+# The ear is most sensitive between 1 and 5 kHz, and hears little below 100 Hz. **A-weighting** is
+# an old agreement on how much: it weighs the spectrum before the powers are added. That is the
+# loudness that ddspx's instruments listen to. (Its scale is not that of the samples: a tone of
+# 1 kHz at full scale is near +20 dB.)
+
+# %%
+hop, frame_length = 160, 512
+padded = np.pad(audio, frame_length // 2)
+frames = np.lib.stride_tricks.sliding_window_view(padded, frame_length)[::hop]
+level_db = 10 * np.log10(np.mean(frames**2, axis=1) + 1e-8)
+assert len(frames) == 1 + audio.size // hop == core.n_frames(audio.size, hop_length=hop)
+
+loudness_db = core.loudness_db(jnp.asarray(audio), sample_rate=rate, hop_length=hop)
+frame_s = np.arange(len(frames)) * hop / rate
+hz = np.geomspace(30, 8_000, 200).astype(np.float32)
+
+figure, (over_time, ear) = plt.subplots(1, 2, width_ratios=(2, 1))
+over_time.plot(frame_s, level_db, label="level", linewidth=1)
+over_time.plot(frame_s, loudness_db, label="A-weighted loudness", linewidth=1)
+over_time.set(xlabel="time (s)", ylabel="dB", title="the tune", xlim=(0, frame_s[-1]))
+over_time.legend()
+ear.semilogx(hz, core.a_weighting_db(hz))
+ear.set(xlabel="frequency (Hz)", title="A-weighting")
+ear.grid(alpha=0.3)
+plt.show()
+
+hundred_db, thousand_db = core.a_weighting_db(np.array([100.0, 1_000.0], np.float32))
+print(f"100 Hz counts {thousand_db - hundred_db:.0f} dB less than 1 kHz. Equal amplitudes:")
+for f in (100, 1_000):
+    listen(0.3 * np.sin(2 * np.pi * f * second), rate)
+assert 18 < thousand_db - hundred_db < 20
+
+# %% [markdown]
+# ## 4. The spectrum of a moment
+#
+# Which frequencies are in a frame? Compare it with sines and cosines of all frequencies that fit
+# into it, $f_k = k f_s / N$. That is the **Fourier transform**,
+#
+# $$X[k] = \sum_{n=0}^{N-1} w[n]\, x[n]\, e^{-2 \pi i k n / N},
+# \qquad e^{-i \varphi} = \cos \varphi - i \sin \varphi.$$
+#
+# $|X[k]|$ says how much of frequency $f_k$ there is, its angle where in the period it begins. The
+# fast Fourier transform (FFT) gives the same numbers, sooner. The **window** $w$ fades the frame
+# in and out. Without it the cut at its ends, which was not in the sound, spreads over all
+# frequencies.
+
+# %%
+n_fft = 1024
+frame = audio[start : start + n_fft]
+sines = np.exp(-2j * np.pi * np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) / n_fft)
+window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+by_hand = sines @ (window * frame)
+assert np.allclose(by_hand, np.fft.rfft(window * frame), atol=1e-6)
+
+bins_hz = np.arange(n_fft // 2 + 1) * rate / n_fft
+figure, axes = plt.subplots(figsize=(11, 3.6))
+for name, spectrum in (("no window", sines @ frame), ("Hann window", by_hand)):
+    axes.plot(bins_hz, 20 * np.log10(np.abs(spectrum) + 1e-4), linewidth=1, label=name)
+for k in range(1, 19):
+    axes.axvline(k * sung_hz, color="gray", linewidth=0.4)
+axes.set(xlabel="frequency (Hz)", ylabel="dB", xlim=(0, 8000), title="harmonics of a sung A4")
+axes.legend()
+plt.show()
+
+# The strongest bins near the first harmonics lie where multiples of the pitch should.
+for k in range(1, 4):
+    near = np.abs(bins_hz - k * sung_hz) < sung_hz / 2
+    peak_hz = bins_hz[near][np.abs(by_hand[near]).argmax()]
+    print(f"harmonic {k}: expected near {k * sung_hz:.0f} Hz, found at {peak_hz:.0f} Hz")
+    assert abs(peak_hz - k * sung_hz) < 2 * rate / n_fft
+
+# %% [markdown]
+# The spectrum keeps the energy: the sum of the squared samples of the frame equals that of its
+# spectrum, divided by $N$ (Parseval's theorem). Only half of the bins are stored, as the other half
+# mirrors them.
+
+# %%
+energy_in_time = np.sum((window * frame) ** 2)
+both_sides = np.r_[1, np.full(n_fft // 2 - 1, 2), 1]
+energy_in_spectrum = np.sum(both_sides * np.abs(by_hand) ** 2) / n_fft
+print(f"energy in time {energy_in_time:.4f}, in the spectrum {energy_in_spectrum:.4f}")
+assert np.isclose(energy_in_time, energy_in_spectrum, rtol=1e-4)
+
+# %% [markdown]
+# ## 5. The spectrogram
+#
+# A spectrum for each frame, side by side: the **short-time Fourier transform** (STFT). The picture
+# of its levels is the **spectrogram**: time to the right, frequency upwards, bright is loud. The
+# harmonics are the lines at equal distances; you see the tune in them, the vibrato, and the
+# breaths in between.
+
+
+# %%
+def spectrogram_by_hand(audio, n_fft, hop):
+    """Magnitudes (frames, bins) of the audio around every hop-th sample."""
+    padded = np.pad(audio, n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    return np.abs(np.fft.rfft(window * frames))
+
+
+def level_picture(axes, power, rows, title, label):
+    """Levels of powers (frames, features) over time, down to 80 dB below the loudest."""
+    level_db = 10 * np.log10(np.maximum(np.asarray(power), 1e-12))
+    edges_s = (np.arange(len(level_db) + 1) - 0.5) * hop / rate
+    top_db = level_db.max()
+    image = axes.pcolormesh(edges_s, rows, level_db.T, vmin=top_db - 80, vmax=top_db)
+    axes.set(title=title, ylabel=label, xlim=(0, audio.size / rate))
+    return image
+
+
+def edges_of(centers):
+    """Borders of rows with these centres."""
+    middles = (centers[1:] + centers[:-1]) / 2
+    return np.r_[2 * centers[0] - middles[0], middles, 2 * centers[-1] - middles[-1]]
+
+
+magnitude = spectrogram_by_hand(audio, n_fft, hop)
+by_ddspx = core.spectrogram(jnp.asarray(audio), n_fft=n_fft, hop_length=hop)
+assert magnitude.shape == by_ddspx.shape
+assert np.allclose(magnitude, by_ddspx, atol=1e-3)
+
+figure, axes = plt.subplots(figsize=(11, 4))
+image = level_picture(axes, magnitude**2, edges_of(bins_hz), "spectrogram", "frequency (Hz)")
+axes.set(xlabel="time (s)", ylim=(0, 6000))
+figure.colorbar(image, label="dB")
+plt.show()
+
+# %% [markdown]
+# How long should a frame be? A frame of $N$ samples tells frequencies apart that are about
+# $2 f_s / N$ or more apart (for a Hann window, $4 f_s / N$ until nothing leaks), and times that are
+# about $N / f_s$ apart. Both at once cannot be had: long frames draw sharp lines and smear the
+# beginnings of notes, short ones do the opposite and lose the harmonics.
+
+# %%
+figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 3.6))
+for axes, size in zip(panels, (256, 4096), strict=True):
+    power = spectrogram_by_hand(audio, size, hop) ** 2
+    title = f"{size} samples: {1000 * size / rate:.0f} ms, {rate / size:.0f} Hz per bin"
+    rows_hz = edges_of(np.arange(size // 2 + 1) * rate / size)
+    level_picture(axes, power, rows_hz, title, "")
+    axes.set(xlabel="time (s)", ylim=(0, 4000), xlim=(0.1, 2.5))
+panels[0].set_ylabel("frequency (Hz)")
+plt.show()
+
+# Two tones 40 Hz apart are two peaks for a long frame, and one for a short.
+pair = np.sin(2 * np.pi * 1_000 * second) + np.sin(2 * np.pi * 1_040 * second)
+for size, expected in ((256, 1), (4096, 2)):
+    spectrum = spectrogram_by_hand(pair, size, hop)[50]
+    inner = spectrum[1:-1]
+    is_peak = (inner > spectrum[:-2]) & (inner > spectrum[2:]) & (inner > 0.3 * inner.max())
+    print(f"{size} samples see {is_peak.sum()} peak(s) in tones of 1000 and 1040 Hz")
+    assert is_peak.sum() == expected
+
+# %% [markdown]
+# With the angles, which the picture leaves out, the spectrogram is all of the sound: `istft` gives
+# the samples back. So one can change a spectrum and listen to it. Here everything from 1 kHz on is
+# set to zero.
+
+# %%
+spectrum = core.stft(jnp.asarray(audio), n_fft=n_fft, hop_length=hop)
+again = core.istft(spectrum, hop_length=hop, n_samples=audio.size)
+assert np.allclose(again, audio, atol=1e-5)
+
+dull = core.istft(jnp.where(bins_hz < 1_000, spectrum, 0), hop_length=hop, n_samples=audio.size)
+listen(again, rate)
+listen(dull, rate)
+
+# %% [markdown]
+# ## 6. The mel scale
+#
+# A step of 100 Hz is a fifth at 200 Hz, and hardly anything at 5 kHz. The **mel scale** counts
+# frequency so that equal steps sound about equally large: nearly straight below 1 kHz, logarithmic
+# above,
+#
+# $$m = 2595 \log_{10}(1 + f / 700).$$
+#
+# (This is HTK's formula. Slaney's is straight up to 1 kHz and logarithmic from there; it is the
+# default in librosa and here.) A **mel spectrogram** adds up the power in bands that are equally
+# wide in mel: overlapping triangles, narrow at the bottom, wide at the top. 513 bins become 64
+# numbers, which keep what we hear well and average over what we do not.
+
+# %%
+n_mels = 64
+bank = core.mel_filterbank(n_mels=n_mels, n_fft=n_fft, sample_rate=rate)
+mels = 2595 * np.log10(1 + hz / 700)
+assert np.allclose(mels, core.hz_to_mel(hz), rtol=1e-4)
+
+figure, (scale_axes, bank_axes) = plt.subplots(1, 2, width_ratios=(1, 2))
+scale_axes.plot(hz, mels)
+scale_axes.set(xlabel="frequency (Hz)", ylabel="mel", title="the scale")
+scale_axes.grid(alpha=0.3)
+bank_axes.plot(bins_hz, bank[::3].T, linewidth=1)
+bank_axes.set(xlabel="frequency (Hz)", title="every third filter (all have the area 1)")
+plt.show()
+
+# %%
+# By hand: the power in each band is a sum over the bins, weighted by its triangle.
+mel_power = magnitude**2 @ bank.T
+# By one call:
+mel = core.mel_spectrogram(
+    jnp.asarray(audio), sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels
+)
+assert np.allclose(mel_power, mel, rtol=1e-3, atol=1e-5)
+
+figure, axes = plt.subplots(figsize=(11, 4))
+image = level_picture(axes, mel, np.arange(n_mels + 1), "log-mel spectrogram", "band")
+axes.set(xlabel="time (s)")
+figure.colorbar(image, label="dB")
+plt.show()
+
+# %% [markdown]
+# What carries the tune and the vowels has more room here: half of the picture lies below 1.7 kHz,
+# which is a fifth of a spectrogram up to 8 kHz. Levels in mel bands, **log-mel**, are what most
+# classifiers of sound look at.
+
+# %%
+centers_hz = core.frequency_grid(n_mels + 2, fmin=0.0, fmax=rate / 2, scale="slaney")[1:-1]
+print(f"band {n_mels // 2} of {n_mels} is centred on {centers_hz[n_mels // 2]:.0f} Hz")
+assert 1_650 < centers_hz[n_mels // 2] < 1_750
+
+# %% [markdown]
+# ## 7. MFCC: the shape of the spectrum
+#
+# What makes an "ah" of a sound and not an "oo" is neither its pitch nor its level, but the shape
+# of its spectrum: which regions the mouth makes louder. **Mel-frequency cepstral coefficients**
+# describe this shape. They are the cosine transform of the levels $L$ in $M$ mel bands,
+#
+# $$c[k] = \sqrt{\tfrac2M} \sum_{m=0}^{M-1} L[m] \cos\Bigl(\frac{\pi k (2 m + 1)}{2 M}\Bigr)$$
+#
+# (and $c[0]$ divided by $\sqrt 2$). $c[0]$ is the level, $c[1]$ how much it falls from low to high,
+# each further one a finer ripple. The first dozen are the shape; what the rest would add are the
+# single harmonics, which is to say the pitch.
+
+# %%
+# By hand: levels, none more than 80 dB below the loudest, times a matrix of cosines.
+level_db = 10 * np.log10(np.maximum(mel_power, 1e-10))
+level_db = np.maximum(level_db, level_db.max() - 80)
+k, m = np.arange(n_mels)[:, None], np.arange(n_mels)
+cosines = np.sqrt(2 / n_mels) * np.cos(np.pi * k * (2 * m + 1) / (2 * n_mels))
+cosines[0] /= np.sqrt(2)
+all_mfcc = level_db @ cosines.T
+# By one call:
+mfcc = core.mfcc(
+    jnp.asarray(audio), sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels, n_mfcc=13
+)
+assert np.allclose(all_mfcc[:, :13], mfcc, atol=0.1)
+# The cosines are orthonormal, so that turned around the matrix leads back.
+assert np.allclose(cosines @ cosines.T, np.eye(n_mels), atol=1e-9)
+
+moment = round(1.4 * rate / hop)
+figure, (waves, shape) = plt.subplots(1, 2)
+for i in range(1, 5):
+    waves.plot(m, cosines[i], label=f"{i}")
+waves.set(xlabel="band", title="the first cosines", ylim=(-0.2, 0.32))
+waves.legend(title="k", ncols=4, loc="upper center")
+shape.plot(m, level_db[moment], linewidth=1, label="levels of the bands")
+shape.plot(m, np.asarray(mfcc[moment]) @ cosines[:13], linewidth=2, label="of 13 coefficients")
+shape.set(xlabel="band", ylabel="dB", title="a sung o")
+shape.legend()
+plt.show()
+
+# %% [markdown]
+# Does it work? The score says which vowel is sung when, and on which note. Below is a point for
+# each of the notes, at two of its coefficients: the vowels lie together, wherever the tune is.
+
+# %%
+score = (  # seconds from, to; vowel; MIDI note
+    *((0.15, 0.55, "a", 62), (0.55, 0.95, "a", 65), (0.95, 1.80, "o", 69), (1.80, 2.05, "o", 67)),
+    *((2.05, 2.30, "e", 65), (2.30, 3.00, "e", 64), (3.30, 3.60, "a", 65), (3.60, 3.90, "a", 69)),
+    *((3.90, 4.90, "a", 74), (4.90, 5.20, "o", 72), (5.20, 5.50, "o", 70), (5.50, 6.10, "u", 69)),
+    *((6.35, 6.70, "e", 67), (6.70, 7.00, "e", 64), (7.00, 7.90, "o", 62)),
+)
+names = "C C♯ D E♭ E F F♯ G G♯ A B♭ B".split()
+
+
+def middle(track, begin_s, end_s):
+    """The frames of a note without its beginning and end, where vowels slide into each other."""
+    length_s = end_s - begin_s
+    first, last = (round((begin_s + part * length_s) * rate / hop) for part in (0.3, 0.8))
+    return np.asarray(track)[first:last]
+
+
+colors = {"a": "C3", "o": "C0", "e": "C2", "u": "C4"}
+points = np.array([middle(mfcc, *times).mean(axis=0) for *times, _, _ in score])
+vowels = np.array([vowel for *_, vowel, _ in score])
+figure, axes = plt.subplots(figsize=(7, 4.5))
+for point, (*_, vowel, note) in zip(points, score, strict=True):
+    axes.scatter(point[2], point[3], s=220, color=colors[vowel], alpha=0.35)
+    label = f"{vowel} {names[note % 12]}{note // 12 - 1}"
+    axes.annotate(label, (point[2], point[3]), ha="center", va="center", fontsize=8)
+axes.set(xlabel="coefficient 2", ylabel="coefficient 3", title="every note of the tune")
+plt.show()
+
+# %% [markdown]
+# So a machine can name the vowel of a note by that of the nearest other note, in all coefficients
+# but the level. (The one "u" has no second of its kind to be compared with, and is left out.) It
+# makes two mistakes: an "o" that lies nearest to that "u", its neighbour among the vowels as well;
+# and the highest note, where the harmonics are so far apart that they hardly show where the mouth's
+# resonances are. Singers know this, and so does whoever listens to opera.
+
+# %%
+distances = np.linalg.norm(points[:, None, 1:] - points[None, :, 1:], axis=-1)
+np.fill_diagonal(distances, np.inf)
+nearest = vowels[distances.argmin(axis=1)]
+has_others = vowels != "u"
+right = (nearest == vowels)[has_others]
+print(f"{right.sum()} of {right.size} vowels are named by their nearest neighbour")
+mistakes = []
+for (*_, vowel, note), guess in zip(score, nearest, strict=True):
+    if vowel != "u" and guess != vowel:
+        mistakes.append((vowel, note))
+        print(f"taken for {guess}: the {vowel} on {names[note % 12]}{note // 12 - 1}")
+assert sorted(mistakes) == [("a", 74), ("o", 69)]
+
+# %% [markdown]
+# ## 8. Pitch
+#
+# Autocorrelation, as in section 2, is the idea of many pitch trackers, and it errs by octaves: what
+# repeats after one period repeats after two as well. ddspx comes with a small network that was
+# trained to do better. For each frame it says a frequency, and how sure it is that there is a
+# pitch at all, the **confidence**: from 0.5 on there is one.
+#
+# Pitch and loudness together are what an instrument of ddspx plays from; see the notebook
+# `timbre_transfer.ipynb`.
+
+# %%
+f0_hz, confidence = features.track_pitch(audio, sample_rate=rate, hop_length=hop)
+sung = np.where(confidence >= 0.5, f0_hz, np.nan)
+
+figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(11, 5), height_ratios=(3, 1))
+above.plot(frame_s, 69 + 12 * np.log2(sung / 440), linewidth=1.2, label="heard")
+for i, (begin_s, end_s, _, note) in enumerate(score):
+    above.hlines(note, begin_s, end_s, "C1", linewidth=4, alpha=0.4, label=None if i else "score")
+keys = sorted({note for *_, note in score})
+above.set_yticks(keys, [f"{names[key % 12]}{key // 12 - 1}" for key in keys])
+above.grid(axis="y", alpha=0.3)
+above.legend()
+below.plot(frame_s, confidence, linewidth=1)
+below.axhline(0.5, color="gray", linestyle="--", linewidth=0.8)
+below.set(xlabel="time (s)", ylabel="confidence", xlim=(0, frame_s[-1]))
+plt.show()
+
+for begin_s, end_s, _, note in score:
+    heard = np.median(69 + 12 * np.log2(middle(f0_hz, begin_s, end_s) / 440))
+    # Within a fifth of a semitone: the singer's vibrato and unsteadiness are in it.
+    assert abs(heard - note) < 0.2, (begin_s, note, heard)
+print("every note of the score was heard")
+
+# %% [markdown]
+# ## 9. Your own sound
+#
+# Everything above by one call each. In Colab, tick `UPLOAD` and run the cell to choose a file;
+# elsewhere write its path into `PATH` (empty means the tune). Any format that libsndfile reads will
+# do: wav, flac, ogg, mp3.
+
+# %%
+UPLOAD = False  # @param {type:"boolean"}
+PATH = ""  # @param {type:"string"}
+
+if UPLOAD:
+    from google.colab import files
+
+    (PATH,) = files.upload()
+yours = io.read_audio(PATH or melody, sample_rate=rate)
+listen(yours, rate)
+
+# %%
+from ddspx.features import SpectralConfig, spectral_features
+from ddspx.plot import Sound, plot_features, plot_pitch
+
+for kind in ("spectrogram", "log-mel", "mfcc", "loudness", "centroid"):
+    config = SpectralConfig(kind, sample_rate=rate, hop_length=hop, n_fft=n_fft)
+    values = spectral_features(yours, config)
+    assert np.isfinite(values).all()
+    picture = plot_features(
+        values,
+        title=kind,
+        label=config.label,
+        sample_rate=rate,
+        hop_length=hop,
+        frequencies_hz=config.frequencies_hz,
+        level_of="amplitude" if kind == "spectrogram" else None,
+    )
+    display(picture)
+
+f0_hz, confidence = features.track_pitch(yours, sample_rate=rate, hop_length=hop)
+heard = Sound("pitch", yours, f0_hz, confidence)
+display(plot_pitch(heard, sample_rate=rate, hop_length=hop))
+
+# %% [markdown]
+# On many files at once, without Python: `ddspx features *.wav --kind log-mel -o features --plot`
+# and `ddspx pitch *.wav -o pitch --plot`.
+#
+# Next: `synthesis.ipynb` goes the other way, from numbers to sound.

@@ -1,0 +1,320 @@
+# ---
+# jupyter:
+#   colab:
+#     provenance: []
+#   jupytext:
+#     cell_metadata_filter: cellView,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: accelerator,colab,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Timbre transfer: your sound on another instrument
+#
+# Sing, hum, whistle or play something, and hear it on a violin, a cello, a saxophone. The melody and
+# its dynamics are yours, the sound is the instrument's. Run the cells from top to bottom (in Colab:
+# *Runtime > Run all*); without a recording of yours a sung tune is played.
+#
+# One voice at a time works best: a tune without accompaniment, in a room without much echo.
+
+# %% cellView="form"
+# @title Install ddspx
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+
+def checkout():
+    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path.cwd().iterdir()):
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            about = tomllib.loads(project.read_text(encoding="utf-8"))
+            if about.get("project", {}).get("name") == "ddspx":
+                return folder
+    return None
+
+
+try:
+    import ddspx
+except ModuleNotFoundError:
+    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    wanted = f"{checkout() or 'ddspx'}[plot,train]"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wanted], check=True)
+    importlib.invalidate_caches()
+    import ddspx
+print(f"ddspx {ddspx.__version__}")
+
+# %%
+# %matplotlib inline
+import base64
+
+import jax
+import numpy as np
+from IPython.display import Audio, display
+
+from ddspx import features, io
+from ddspx.models.autoencoder import (
+    describe_instrument,
+    install_instrument,
+    instrument_names,
+    load_autoencoder,
+)
+from ddspx.plot import Sound, plot_sounds
+from ddspx.transfer import TransferConfig, measure, picture, transfer
+
+try:
+    from google.colab import files, output
+except ModuleNotFoundError:
+    # Not in Colab: sounds and instruments are named by their paths.
+    files = output = None
+
+print(f"running on {jax.devices()[0].device_kind}")
+
+
+def uploaded(what):
+    """The path of one file from a dialog."""
+    if files is None:
+        raise RuntimeError("Uploading needs Colab; elsewhere write the path of the file instead.")
+    print(f"choose {what}")
+    chosen = list(files.upload())
+    if len(chosen) != 1:
+        raise ValueError(f"One file is needed, {len(chosen)} were chosen; run the cell again.")
+    return Path(chosen[0])
+
+
+# %% [markdown]
+# ## 1. The sound
+#
+# `SOURCE` is where it comes from. *record* and *upload* work in Colab; anywhere else choose *file*
+# and write its path into `FILE`. Formats: wav, flac, ogg, mp3. Your browser asks whether it may use
+# the microphone; the sound stays between it and the machine that runs this notebook.
+
+# %% cellView="form"
+# @title Record, or choose a sound
+SOURCE = "the sung tune"  # @param ["the sung tune", "record", "upload", "file"]
+SECONDS = 10  # @param {type:"slider", min:1, max:30, step:1}
+FILE = ""  # @param {type:"string"}
+
+# Runs in the browser: what the microphone hears, unprocessed, as 16-bit samples in base64.
+RECORDER = """
+(async seconds => {
+  const wanted = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+  const stream = await navigator.mediaDevices.getUserMedia({audio: wanted});
+  const recorder = new MediaRecorder(stream);
+  const pieces = [];
+  recorder.ondataavailable = event => pieces.push(event.data);
+  const stopped = new Promise(done => { recorder.onstop = done; });
+  const sign = document.createElement("h3");
+  sign.textContent = `recording for ${seconds} seconds ...`;
+  document.body.append(sign);
+  recorder.start();
+  await new Promise(done => setTimeout(done, 1000 * seconds));
+  recorder.stop();
+  await stopped;
+  sign.textContent = "recorded";
+  stream.getTracks().forEach(track => track.stop());
+  const context = new AudioContext();
+  const sound = await context.decodeAudioData(await new Blob(pieces).arrayBuffer());
+  const samples = Int16Array.from(
+      sound.getChannelData(0), x => Math.round(32767 * Math.max(-1, Math.min(1, x))));
+  const bytes = new Uint8Array(samples.buffer);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 32768) {
+    text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  }
+  return {rate: sound.sampleRate, samples: btoa(text)};
+})
+"""
+
+
+def recorded(seconds):
+    """The path of what the microphone hears."""
+    if output is None:
+        raise RuntimeError('Recording needs Colab; elsewhere set SOURCE to "file".')
+    heard = output.eval_js(f"({RECORDER})({seconds})")
+    samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2") / 32768
+    io.write_audio("recording.wav", samples, sample_rate=int(heard["rate"]))
+    return Path("recording.wav")
+
+
+def sung_tune():
+    """The recording that comes with ddspx: beside its code, or in a checkout an example."""
+    home = Path(ddspx.__file__).parent
+    places = home / "melody.flac", home.parent / "examples" / "melody" / "melody.flac"
+    return next(place for place in places if place.is_file())
+
+
+if SOURCE == "record":
+    recording = recorded(SECONDS)
+elif SOURCE == "upload":
+    recording = uploaded("a sound")
+else:
+    recording = Path(FILE) if SOURCE == "file" else sung_tune()
+rate = io.declared_sample_rate(recording) or 16_000
+sound = io.read_audio(recording, sample_rate=rate)
+print(f"{recording.name}: {sound.size / rate:.1f} s at {rate} Hz, peak {np.abs(sound).max():.2f}")
+display(Audio(sound, rate=rate))
+
+# %% [markdown]
+# ## 2. The instrument
+#
+# Choose one that comes with ddspx, or *upload a zip* with one of your own:
+# `train_autoencoder.ipynb` makes them. (Outside Colab, write its path into `ZIP`.) A zip is checked
+# before anything of it is used, and holds numbers only, no programs.
+
+# %% cellView="form"
+# @title Choose an instrument
+INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "violin", "upload a zip"] {allow-input: true}
+ZIP = ""  # @param {type:"string"}
+
+if INSTRUMENT == "upload a zip":
+    archive = Path(ZIP) if ZIP else uploaded("the zip of an instrument")
+    instrument = install_instrument(archive, overwrite=True).name
+else:
+    instrument = INSTRUMENT
+print(f"there are: {', '.join(instrument_names())}")
+card = describe_instrument(instrument)
+print(f"{card.name}: notes {card.notes[0]} to {card.notes[1]}, {card.sample_rate} Hz")
+print(f"learnt from {card.duration_s:.0f} s of {card.attribution} ({card.licence})")
+if card.scores is not None and card.scores.spectral_loss is not None:
+    print(f"spectral loss on recordings that it never heard: {card.scores.spectral_loss:.2f}")
+
+# %% [markdown]
+# ## 3. What it hears
+#
+# An instrument listens to two things, 125 or 250 times a second: the **pitch** (the line on the
+# spectrogram; where there is none, no pitch was found) and the **loudness** below. If the line
+# follows what you sang, the rest will work. If it jumps by octaves or is full of holes, record
+# again: nearer to the microphone, and without other sounds.
+
+# %%
+model, statistics, _ = load_autoencoder(instrument)
+grid = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
+method = features.method_of(statistics.feature_version)
+audio = io.read_audio(recording, sample_rate=model.config.sample_rate)
+heard = features.conditioning_features(audio, **grid, method=method)
+sure = heard.f0_confidence >= 0.5
+if sure.any():
+    low, high = np.percentile(heard.f0_hz[sure], (5, 95))
+    print(f"pitch from {low:.0f} to {high:.0f} Hz, in {sure.mean():.0%} of the time")
+else:
+    print("no pitch was found; the instrument will have nothing to play")
+figure = plot_sounds([Sound(recording.name, audio, *heard)], **grid)
+figure.set_size_inches(11, 5)
+display(figure)
+
+# %% [markdown]
+# ## 4. How it plays
+#
+# | | |
+# |---|---|
+# | `adjust` | fit octave and dynamics to the instrument's; without, it plays yours as they are |
+# | `threshold` | how loud and sure a note has to be |
+# | `quiet_db` | how much softer what is no note becomes |
+# | `autotune` | 0: as you sang, 1: every note exactly in tune |
+# | `scale` | what autotune pulls to: the major key that fits best, or all twelve semitones |
+# | `pitch_shift` | octaves up or down, beside those of `adjust` |
+# | `loudness_shift_db` | softer or louder playing, which is not the same as turning the volume |
+# | `smoothing_ms` | irons the pitch: 0 keeps every waver, 100 most of a vibrato goes |
+# | `confidence` | how sure a pitch has to be to be played at all |
+# | `follow` | how closely notes keep to your loudness: 0 is as the instrument itself plays them |
+# | `wet` | 1: the instrument alone, 0: your recording, between: both |
+# | `reverb` | how much of the room that the instrument was recorded in |
+
+# %% cellView="form"
+# @title Controls
+adjust = True  # @param {type:"boolean"}
+threshold = 1.0  # @param {type:"slider", min:0, max:2, step:0.05}
+quiet_db = 20.0  # @param {type:"slider", min:0, max:60, step:1}
+autotune = 0.0  # @param {type:"slider", min:0, max:1, step:0.05}
+scale = "major"  # @param ["major", "chromatic"]
+pitch_shift = 0  # @param {type:"slider", min:-2, max:2, step:1}
+loudness_shift_db = 0.0  # @param {type:"slider", min:-20, max:20, step:1}
+smoothing_ms = 0.0  # @param {type:"slider", min:0, max:200, step:5}
+confidence = 0.5  # @param {type:"slider", min:0, max:1, step:0.05}
+follow = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
+wet = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
+reverb = 1.0  # @param {type:"slider", min:0, max:2, step:0.05}
+
+config = TransferConfig(
+    adjust=adjust,
+    threshold=threshold,
+    quiet_db=quiet_db,
+    autotune=autotune,
+    scale=scale,
+    pitch_shift=pitch_shift,
+    loudness_shift_db=loudness_shift_db,
+    smoothing_ms=smoothing_ms,
+    confidence=confidence,
+    follow=follow,
+    wet=wet,
+    reverb=reverb,
+)
+
+# %% [markdown]
+# ## 5. Play
+#
+# Change controls above, run this cell again, and compare. The first time it takes some seconds
+# longer, while JAX compiles.
+
+# %%
+played = Path(f"{recording.stem}_on_{instrument}.wav")
+report = transfer(recording, played, to=instrument, config=config)
+result = io.read_audio(played, sample_rate=report.sample_rate)
+print("yours:")
+display(Audio(sound, rate=rate))
+print(f"{instrument}:")
+display(Audio(result, rate=report.sample_rate))
+
+# As long as the recording, to the sample.
+assert result.size == report.n_samples == audio.size
+
+# %% [markdown]
+# The report: what was heard and what was asked of the instrument, and then what the result is like
+# when it is listened to again. The pitch should be within 20 cents or so of what was asked for (100
+# cents are a semitone). On the right of the picture are the pitch and loudness that were asked for;
+# what counts as a note is shaded.
+
+# %%
+quality = measure(played, report)
+print(f"sure of the pitch in {report.confident_share:.0%} of what sounds")
+print(f"moved by {report.octaves:+d} octaves")
+print(
+    f"pitch: {report.source_f0_hz.median:.0f} Hz -> {report.played_f0_hz.median:.0f} Hz (medians)"
+)
+loudness = report.source_loudness_db.median, report.played_loudness_db.median
+print("loudness: {:.0f} dB -> {:.0f} dB (medians)".format(*loudness))
+print(f"the result is off by {quality.f0_cents:.0f} cents (median)")
+print(f"octave errors: {quality.octave_error_share:.1%} of the frames")
+print(f"its loudness follows yours with a correlation of {quality.loudness_correlation:.2f}")
+print(f"peak {quality.peak:.2f}, clicks: {len(quality.click_times_s)}")
+display(picture(recording, played, report))
+
+# %% [markdown]
+# | what you hear | what helps |
+# |---|---|
+# | it plays an octave too high or too low | `pitch_shift` |
+# | squeaks between notes, breaths | `threshold` up, `quiet_db` up, `confidence` up |
+# | soft notes are missing | `threshold` down, `confidence` down |
+# | out of tune | `autotune` towards 1 |
+# | wobbling | `smoothing_ms` to 50 or so |
+# | dull and far away | `loudness_shift_db` up, `reverb` down |
+# | nothing at all | section 3: was a pitch found? |
+#
+# ## 6. Keep it
+
+# %%
+if files is not None:
+    files.download(str(played))
+print(f"the sound is in {played.resolve()}")

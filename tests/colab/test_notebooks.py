@@ -1,0 +1,269 @@
+"""The notebooks: pairs in sync, forms that say what the library does, and runs from end to end."""
+
+import ast
+import base64
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import numpy as np
+import pytest
+from helpers import sine
+from nbclient import NotebookClient
+
+from ddspx import features, io
+from ddspx.models.autoencoder import instrument_names, load_autoencoder, pack_instrument
+from ddspx.transfer import RANGES, TransferConfig
+
+COLAB = Path(__file__).parents[2] / "colab"
+MELODY = COLAB.parent / "examples" / "melody" / "melody.flac"
+NAMES = ("audio_features", "synthesis", "timbre_transfer", "train_autoencoder")
+RATE = 16_000
+
+
+def cells_of(name, kind="code"):
+    """Sources of the cells of a notebook."""
+    notebook = nbformat.read(COLAB / f"{name}.ipynb", as_version=4)
+    return [cell.source for cell in notebook.cells if cell.cell_type == kind]
+
+
+def form(name, title):
+    """The fields of a form: name -> (default, what stands after @param)."""
+    (cell,) = (cell for cell in cells_of(name) if cell.startswith(f"# @title {title}"))
+    fields = re.findall(r"^(\w+) = (.+?)  # @param (.+)$", cell, re.M)
+    return {field: (ast.literal_eval(default), param) for field, default, param in fields}
+
+
+def executed(name, folder, *, changes=(), **environment):
+    """What a notebook prints, run in `folder` in smoke mode, with changes to its sources."""
+    notebook = nbformat.read(COLAB / f"{name}.ipynb", as_version=4)
+    for old, new in changes:
+        (cell,) = (cell for cell in notebook.cells if old in cell.source)
+        cell.source = cell.source.replace(old, new)
+    # Unoptimised programs, as the suite has them, would take longer here than compiling does.
+    inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    settings = {"DDSPX_SMOKE": "1", "JAX_PLATFORMS": "cpu", **environment}
+    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=inherited | settings)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    return "".join(output.get("text", "") for output in outputs)
+
+
+def pitch_of(path):
+    """Pitch (MIDI) where one is heard, at frames of 10 ms, and the samples."""
+    audio = io.read_audio(path, sample_rate=RATE)
+    f0_hz, confidence = features.track_pitch(audio, sample_rate=RATE, hop_length=160)
+    return np.where(confidence >= 0.5, 69 + 12 * np.log2(f0_hz / 440), np.nan), audio
+
+
+def test_each_notebook_has_its_pair():
+    for suffix in ("py", "ipynb"):
+        assert sorted(path.stem for path in COLAB.glob(f"*.{suffix}")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_are_in_sync_and_hold_no_outputs(name):
+    script = jupytext.read(COLAB / f"{name}.py")
+    notebook = nbformat.read(COLAB / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    kept = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in notebook.cells]
+    there = [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in script.cells]
+    hint = f"run: jupytext --to ipynb --update colab/{name}.py"
+    assert kept == there, hint
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None, hint
+
+
+@pytest.mark.parametrize("place", [".", "..", "../..", "ddspx-main", None])
+def test_all_install_alike_and_leave_jax_alone(place, tmp_path, monkeypatch):
+    (install,) = {cells_of(name)[0] for name in NAMES}
+    folder = tmp_path / "repository" / "colab"
+    for source in (folder, folder.parent, tmp_path, folder / "ddspx-main"):
+        source.mkdir(parents=True, exist_ok=True)
+        (source / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    if place is not None:
+        (folder / place / "pyproject.toml").write_text('[project]\nname = "ddspx"\n')
+    monkeypatch.chdir(folder)
+    ran, there = [], sys.modules["ddspx"]
+
+    def run(command, check):
+        ran.append(command)
+        monkeypatch.setitem(sys.modules, "ddspx", there)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    exec(compile(install, "install", "exec"), {})
+    assert not ran, "nothing is installed where ddspx is"
+    # Python's way of saying that a module is not there.
+    monkeypatch.setitem(sys.modules, "ddspx", None)
+    exec(compile(install, "install", "exec"), {})
+    (command,) = ran
+    source = "ddspx" if place is None else str((folder / place).resolve())
+    assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    assert command[-1] == f"{source}[plot,train]"
+    assert not {"--upgrade", "-U"} & set(command)
+
+
+def test_the_form_has_every_control_of_a_transfer_with_its_range_and_default():
+    fields = form("timbre_transfer", "Controls")
+    defaults = {
+        field.name: getattr(TransferConfig(), field.name)
+        for field in dataclasses.fields(TransferConfig)
+    }
+    assert {name: default for name, (default, _) in fields.items()} == defaults
+    for name, (low, high) in RANGES.items():
+        slider = fields[name][1]
+        assert f"min:{low:g}, max:{high:g}, step:" in slider, name
+    assert json.loads(fields["scale"][1]) == ["major", "chromatic"]
+    assert '"boolean"' in fields["adjust"][1]
+    (cell,) = (cell for cell in cells_of("timbre_transfer") if "# @title Controls" in cell)
+    for name in fields:
+        assert f"    {name}={name},\n" in cell
+
+
+def test_forms_offer_the_instruments_that_ship(monkeypatch, tmp_path):
+    monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path))
+    for name, title, field, other in (
+        ("timbre_transfer", "Choose an instrument", "INSTRUMENT", "upload a zip"),
+        ("train_autoencoder", "Prepare", "START", "none"),
+    ):
+        choices = json.loads(form(name, title)[field][1].partition(" {")[0])
+        assert sorted(choices) == sorted((*instrument_names(), other)), (name, field)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["audio_features", "synthesis"])
+def test_a_lesson_runs_and_its_claims_hold(name, tmp_path):
+    printed = executed(name, tmp_path)
+    # The notebooks assert what they say; here, that they came to their ends.
+    last = {"audio_features": "every note of the score was heard", "synthesis": "semitones; 1.50"}
+    assert last[name] in printed
+
+
+@pytest.mark.slow
+def test_transfer_plays_the_tune_on_the_violin(tmp_path):
+    printed = executed("timbre_transfer", tmp_path, DDSPX_INSTRUMENTS=str(tmp_path / "own"))
+    assert "clicks: 0" in printed
+    sung, recording = pitch_of(MELODY)
+    played, result = pitch_of(tmp_path / "melody_on_violin.wav")
+    assert result.size == recording.size
+    both = np.isfinite(sung) & np.isfinite(played)
+    assert both.mean() > 0.7
+    # The same notes, in whatever octave the violin has them.
+    octaves = np.median(played[both] - sung[both])
+    assert abs(octaves - 12 * round(octaves / 12)) < 0.2
+    assert np.median(np.abs(played[both] - sung[both] - octaves)) < 0.2
+
+
+@pytest.mark.slow
+def test_in_colab_a_recorded_sound_is_played_on_an_uploaded_instrument(tmp_path):
+    colab = tmp_path / "modules" / "google" / "colab"
+    colab.mkdir(parents=True)
+    tone = sum(sine(440.0 * k, 96_000, sample_rate=48_000, amplitude=0.3 / k) for k in range(1, 6))
+    samples = base64.b64encode(np.round(32767 * tone).astype("<i2").tobytes()).decode()
+    archive = pack_instrument("violin", tmp_path / "fiddle.zip")
+    (colab / "__init__.py").write_text("")
+    (colab / "output.py").write_text(
+        "def eval_js(script):\n"
+        "    assert script.endswith('(2)')\n"
+        f"    return {{'rate': 48000, 'samples': {samples!r}}}\n"
+    )
+    (colab / "files.py").write_text(
+        "from pathlib import Path\n"
+        f"def upload():\n    return {{{str(archive)!r}: b''}}\n"
+        "def download(name):\n    Path('downloaded').write_text(name)\n"
+    )
+    path = os.pathsep.join([str(colab.parents[1]), os.environ.get("PYTHONPATH", "")])
+    executed(
+        "timbre_transfer",
+        tmp_path,
+        changes=(
+            ('SOURCE = "the sung tune"', 'SOURCE = "record"'),
+            ("SECONDS = 10", "SECONDS = 2"),
+            ('INSTRUMENT = "violin"', 'INSTRUMENT = "upload a zip"'),
+            ("wet = 1.0", "wet = 0.9"),
+        ),
+        PYTHONPATH=path.rstrip(os.pathsep),
+        DDSPX_INSTRUMENTS=str(tmp_path / "own"),
+    )
+    assert (tmp_path / "own" / "fiddle" / "weights.safetensors").is_file()
+    assert (tmp_path / "downloaded").read_text() == "recording_on_fiddle.wav"
+    midi, result = pitch_of(tmp_path / "recording_on_fiddle.wav")
+    assert result.size == 2 * RATE
+    assert abs(np.nanmedian(midi) % 12 - 69 % 12) < 0.2
+
+
+@pytest.mark.slow
+def test_training_ends_in_a_zip_that_transfer_takes(tmp_path):
+    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
+    printed = executed("train_autoencoder", tmp_path)
+    before, after = map(float, re.search(r"fell from ([\d.]+) to ([\d.]+)", printed).groups())
+    assert after < 0.8 * before
+    _, statistics, provenance = load_autoencoder(tmp_path / "my-instrument")
+    # D4 and D5 are the ends of the tune, which it learns the middle of.
+    assert 61 < statistics.pitch_midi_min < statistics.pitch_midi_max < 75
+    assert provenance["data"]["licence"] == "Apache-2.0"
+    executed(
+        "timbre_transfer",
+        tmp_path,
+        changes=(
+            ('INSTRUMENT = "violin"', 'INSTRUMENT = "upload a zip"'),
+            ('ZIP = ""', f"ZIP = {str(tmp_path / 'my-instrument.zip')!r}"),
+        ),
+        DDSPX_INSTRUMENTS=str(tmp_path / "own"),
+    )
+    audio = io.read_audio(tmp_path / "melody_on_my-instrument.wav", sample_rate=RATE)
+    assert audio.size == io.read_audio(MELODY, sample_rate=RATE).size
+    assert np.abs(audio).max() > 0.01
+
+
+BROWSER = """
+const track = {stopped: false, stop() { this.stopped = true; }};
+const stream = {getTracks: () => [track]};
+let wanted;
+Object.defineProperty(globalThis, "navigator", {value: {mediaDevices: {
+  getUserMedia: async constraints => { wanted = constraints; return stream; }}}});
+globalThis.MediaRecorder = class {
+  constructor(from) { if (from !== stream) throw new Error("another stream"); }
+  start() { this.ondataavailable({data: new Uint8Array([1, 2, 3])}); }
+  stop() { this.ondataavailable({data: new Uint8Array([4])}); this.onstop(); }
+};
+globalThis.document = {createElement: () => ({}), body: {append() {}}};
+globalThis.AudioContext = class {
+  async decodeAudioData(bytes) {
+    if (bytes.byteLength !== 4) throw new Error("pieces are missing");
+    return {sampleRate: 44100, getChannelData: () => Float32Array.from(
+        {length: 50000}, (_, i) => i === 1 ? 3 : i === 2 ? -0.5 : 0)};
+  }
+};
+RECORDER(0.01).then(heard => {
+  if (!track.stopped) throw new Error("the microphone is still on");
+  console.log(JSON.stringify({...heard, wanted}));
+});
+"""
+
+
+def test_the_recorder_sends_16_bits_and_lets_go_of_the_microphone(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node, which runs the browser's part, is not installed")
+    (cell,) = (cell for cell in cells_of("timbre_transfer") if "RECORDER = " in cell)
+    (script,) = re.findall(r'RECORDER = """(.*?)"""', cell, re.S)
+    program = tmp_path / "recorder.js"
+    program.write_text(BROWSER.replace("RECORDER", f"({script})"))
+    run = subprocess.run([node, str(program)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    heard = json.loads(run.stdout)
+    samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2")
+    assert samples.size == 50_000 and heard["rate"] == 44_100
+    # Too loud is held at full scale, not wrapped.
+    assert samples[:4].tolist() == [0, 32767, -16383, 0]
+    assert heard["wanted"]["audio"]["noiseSuppression"] is False
