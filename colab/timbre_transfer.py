@@ -175,7 +175,7 @@ display(Audio(sound, rate=rate))
 
 # %% cellView="form"
 # @title Choose an instrument
-INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "violin", "upload a zip"] {allow-input: true}
+INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin", "upload a zip"] {allow-input: true}
 ZIP = ""  # @param {type:"string"}
 
 if INSTRUMENT == "upload a zip":
