@@ -19,9 +19,9 @@
 # %% [markdown]
 # # Timbre transfer: your sound on another instrument
 #
-# Sing, hum, whistle or play something, and hear it on a violin, a cello, a saxophone. The melody and
-# its dynamics are yours, the sound is the instrument's. Run the cells from top to bottom (in Colab:
-# *Runtime > Run all*); without a recording of yours a sung tune is played.
+# Sing, hum, whistle or play something, and hear it on a violin, a cello, a saxophone. The melody
+# and its dynamics are yours, the sound is the instrument's. Run the cells from top to bottom (in
+# Colab: *Runtime > Run all*); without a recording of yours a sung tune is played.
 #
 # One voice at a time works best: a tune without accompaniment, in a room without much echo.
 
