@@ -90,8 +90,8 @@ def _clicks(blocks: Iterator[np.ndarray], sample_rate: int) -> tuple[float, ...]
     for block in blocks:
         held = np.concatenate([held, block])
         times_s = start / sample_rate + metrics.click_times(held, sample_rate=sample_rate)
-        # Two blocks hear what they share alike, but for the sample at which it is largest.
-        found += [t for t in times_s.tolist() if not found or t > found[-1] + 1e-3]
+        # Two blocks hear what they share alike, but for some samples.
+        found += [t for t in times_s.tolist() if not found or t > found[-1] + 0.01]
         kept = min(held.size, margin)
         start, held = start + held.size - kept, held[held.size - kept :]
     return tuple(found)
