@@ -1,5 +1,6 @@
 """`ddspx transfer`."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,11 +88,14 @@ def _summary(output: Path, report: timbre.TransferReport) -> str:
 def _judgement(quality: timbre.TransferQuality) -> str:
     """How well the result follows, as a few lines of text."""
     clicks = len(quality.click_times_s)
+    if math.isnan(quality.f0_cents):
+        return "there is no note to judge by in the result"
     at = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
     return "\n".join(
         [
             f"pitch against what was asked for: {quality.f0_cents:.1f} cents (median), "
-            f"{quality.octave_error_share:.1%} octave errors",
+            f"{quality.octave_error_share:.1%} octave errors, "
+            f"no pitch in {1 - quality.pitched_share:.1%} of the notes",
             f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
             f"clicks: {clicks}" + (f" (at {at} s)" if clicks else ""),
         ]

@@ -119,7 +119,7 @@ def _task(
         measure = partial(_valid_loss, dataset, manifest, config, programs, each)
     module, begun = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
     if start is not None:
-        module, begun = _started(module, start)
+        module, begun = _started(module, start, manifest)
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
     return Task(
         model=model.to_json(),
@@ -137,9 +137,17 @@ def _task(
     )
 
 
-def _started(fresh: Autoencoder, start: str | Path) -> tuple[Autoencoder, dict[str, Any]]:
+def _started(
+    fresh: Autoencoder, start: str | Path, manifest: Manifest
+) -> tuple[Autoencoder, dict[str, Any]]:
     """The weights of `start` with the room of `fresh`, and what to say of where they are from."""
-    module, _, provenance = load_autoencoder(start)
+    module, statistics, provenance = load_autoencoder(start)
+    if statistics.feature_version != manifest.feature_version:
+        raise ValueError(
+            f"`start` must listen to the dataset's features, {manifest.feature_version!r}, and "
+            f"{start} listens to {statistics.feature_version!r}; prepare the recordings with its "
+            "tracker, or train without `start`."
+        )
     for field in dataclasses.fields(fresh.config):
         theirs, ours = getattr(module.config, field.name), getattr(fresh.config, field.name)
         if theirs != ours and field.name not in ("reverb_length", "loss_n_ffts"):
@@ -147,11 +155,12 @@ def _started(fresh: Autoencoder, start: str | Path) -> tuple[Autoencoder, dict[s
                 f"`start` must have the sizes of the model, whose `{field.name}` is {ours}; "
                 f"{start} has {theirs}."
             )
-    module.config, module.reverb = fresh.config, fresh.reverb
+    module.config, module.reverb = fresh.config, None
     said = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
-    weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(nnx.state(module.decoder))]
+    weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(nnx.state(module))]
     digest = hashlib.sha256(b"".join(weights)).hexdigest()
-    return module, {"started_from": {"decoder_sha256": digest, **said}}
+    module.reverb = fresh.reverb
+    return module, {"started_from": {"weights_sha256": digest, **said}}
 
 
 def _save(

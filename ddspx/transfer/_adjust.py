@@ -12,11 +12,20 @@ from ddspx._checks import same_size
 from ddspx._typing import Bool, Float
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer._config import TransferConfig
-from ddspx.transfer._notes import bridged, confident_frames, detect_notes, fade, note_frames
+from ddspx.transfer._notes import (
+    SILENCE_DB,
+    bridged,
+    confident_frames,
+    detect_notes,
+    fade,
+    note_frames,
+)
 from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_transform
 from ddspx.transfer._tuning import autotune, tuning_offset
 
 _MAX_OCTAVES = 4
+# Semitones from a frame to the next that are another note, or the tracker's slip.
+_LEAP = 1.0
 # The share of an instrument's loudness that it is asked for; beyond lie single clicks and tails.
 _OFTEN_HEARD = (0.01, 0.99)
 _DEFAULT = TransferConfig()
@@ -41,6 +50,12 @@ class Playable(NamedTuple):
     notes: Bool[np.ndarray, " frames"]
     octaves: int
     tuning: float
+
+    @property
+    def asked_db(self) -> Float[np.ndarray, " frames"]:
+        """The loudness that is asked for by loudness and gain together, from -80 dB on."""
+        gain_db = 20 * np.log10(np.maximum(self.gain, 1e-10))
+        return np.maximum(self.loudness_db + gain_db, SILENCE_DB)
 
 
 def adjust(
@@ -124,9 +139,10 @@ def adjust(
     lowest, highest = np.interp(_OFTEN_HEARD, levels, statistics.loudness_quantiles)
     played = np.clip(wanted, lowest, highest)
     gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
+    leading = bridged(pitch_hz, sure, loudness_db, frame_rate=frame_rate)
     dtype = f0_hz.dtype
     return Playable(
-        (bridged(pitch_hz, sure) * 2.0**octaves).astype(dtype),
+        (leading * 2.0**octaves).astype(dtype),
         played.astype(dtype),
         gain.astype(dtype),
         notes,
@@ -143,7 +159,7 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
     mean, so that a few frames that a tracker heard an octave off do not move the tune.
 
     Args:
-      f0_hz: pitch of the notes, frame by frame.
+      f0_hz: pitch of the notes, frame by frame; what is not positive does not count.
       statistics: the instrument's.
 
     Returns:
@@ -157,6 +173,7 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
       >>> octaves_to(np.array([110.0, 123.5, 130.8]), statistics=violin)
       2
     """
+    f0_hz = f0_hz[f0_hz > 0]
     if f0_hz.size == 0:
         return 0
     midi = 69 + 12 * np.log2(f0_hz / 440)
@@ -197,10 +214,14 @@ def _tuned(
 
 
 def _smoothed(midi: np.ndarray, sure: np.ndarray, n_frames: float) -> np.ndarray:
-    """Mean under a Hann window of that many frames, of the sure frames in it alone."""
+    """Mean under a Hann window of that many frames, within a note: up to a leap or a gap."""
     reach = int(n_frames / 2)
     at = np.arange(-reach, reach + 1)
     window = np.cos(np.pi * at / max(n_frames, 1.0)) ** 2
-    total = np.convolve(np.where(sure, midi, 0.0), window)[reach : reach + midi.size]
-    weight = np.convolve(sure.astype(np.float64), window)[reach : reach + midi.size]
-    return np.where(sure, total / np.maximum(weight, np.finfo(np.float64).tiny), midi)
+    smooth = midi.copy()
+    frames = np.flatnonzero(sure)
+    ends = (np.diff(frames) > 1) | (np.abs(np.diff(midi[frames])) > _LEAP)
+    for note in np.split(frames, np.flatnonzero(ends) + 1):
+        total = np.convolve(midi[note], window)[reach : reach + note.size]
+        smooth[note] = total / np.convolve(np.ones(note.size), window)[reach : reach + note.size]
+    return smooth

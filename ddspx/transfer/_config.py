@@ -2,24 +2,28 @@
 
 import dataclasses
 import math
+import numbers
+from types import MappingProxyType
 from typing import Literal
 
 from ddspx._checks import one_of
 
 Scale = Literal["major", "chromatic"]
 
-RANGES = {
-    "threshold": (0.0, 2.0),
-    "quiet_db": (0.0, 60.0),
-    "autotune": (0.0, 1.0),
-    "pitch_shift": (-2, 2),
-    "loudness_shift_db": (-20.0, 20.0),
-    "smoothing_ms": (0.0, 200.0),
-    "confidence": (0.0, 1.0),
-    "follow": (0.0, 1.0),
-    "wet": (0.0, 1.0),
-    "reverb": (0.0, 2.0),
-}
+RANGES = MappingProxyType(
+    {
+        "threshold": (0.0, 2.0),
+        "quiet_db": (0.0, 60.0),
+        "autotune": (0.0, 1.0),
+        "pitch_shift": (-2, 2),
+        "loudness_shift_db": (-20.0, 20.0),
+        "smoothing_ms": (0.0, 200.0),
+        "confidence": (0.0, 1.0),
+        "follow": (0.0, 1.0),
+        "wet": (0.0, 1.0),
+        "reverb": (0.0, 2.0),
+    }
+)
 """The lowest and highest value of each number in a :class:`TransferConfig`."""
 
 
@@ -43,7 +47,7 @@ class TransferConfig:
       confidence: how sure a pitch has to be, from 0 to 1, to be played at all.
       follow: how closely the notes keep to the loudness that is asked for, from 0, as the
         instrument answers, to 1, all that it is off made up for.
-      wet: the instrument's part of the result, from 0 to 1; the rest is the recording.
+      wet: the instrument's part of the result's power, from 0 to 1; the rest is the recording.
       reverb: how much of the instrument's room is heard, from 0 to 2; 1 is as it was recorded.
 
     Raises:
@@ -75,8 +79,8 @@ class TransferConfig:
         one_of("scale", self.scale, ("major", "chromatic"))
         for name, (low, high) in RANGES.items():
             value, whole = getattr(self, name), isinstance(low, int)
-            kinds = int if whole else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds):
+            kind = numbers.Integral if whole else numbers.Real
+            if isinstance(value, bool) or not isinstance(value, kind):
                 wanted = "a whole number" if whole else "a number"
                 raise TypeError(f"`{name}` must be {wanted}, got {value!r}.")
             if not (math.isfinite(value) and low <= value <= high):

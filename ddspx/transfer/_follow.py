@@ -72,9 +72,8 @@ def follow_loudness(
     grid = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
     loudness = SpectralConfig("loudness", **grid, n_fft=1)
     heard_db = np.concatenate(list(stream_spectral_features(rehearsal(), loudness)))
-    asked_db = played.loudness_db + 20 * np.log10(np.maximum(played.gain, 1e-6))
     notes = np.flatnonzero(played.notes)
-    missing_db = np.clip((asked_db - heard_db)[notes], -_MOST_DB, _MOST_DB)
+    missing_db = np.clip((played.asked_db - heard_db)[notes], -_MOST_DB, _MOST_DB)
     everywhere_db = np.interp(np.arange(played.notes.size), notes, missing_db)
     reach = round(_SMOOTHING_S / 2 * grid["sample_rate"] / grid["hop_length"])
     window = np.hanning(2 * reach + 3)[1:-1]

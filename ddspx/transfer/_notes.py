@@ -12,14 +12,17 @@ from ddspx.metrics import VOICED
 SILENCE_DB = -80.0
 # Frames this far under the loudest are pauses: the pitch of a room is not a note.
 _PAUSE_DB = 60.0
-# DDSP's numbers: how sure a note is at the threshold, and over how long that is averaged.
-_SURE, _SMOOTHING_S = 0.7, 0.16
+# DDSP's numbers: how sure a note is at the threshold, and over how long that is averaged on
+# either side.
+_SURE, _SMOOTHING_S = 0.7, 0.08
 
 # A consonant does not end a note, a pitched instant in a noise does not begin one, and a note
 # fades over a time in which no click is heard.
 _LONGEST_GAP_S = 0.06
 _SHORTEST_NOTE_S = 0.05
 _FADE_S = 0.03
+# Within so many semitones a gap is slid over; further, the pitch leaps.
+_SLIDE = 2.0
 
 
 class NoteDetection(NamedTuple):
@@ -44,10 +47,10 @@ def detect_notes(
     r"""Frames that are loud and whose pitch is sure.
 
     With the loudness over silence :math:`l = L + 80` dB, its mean :math:`\bar l` over the frames
-    within 60 dB of the loudest, the confidence c, and :math:`\langle c^2 \rangle` its square
-    averaged over 160 ms,
+    within 60 dB of the loudest, the confidence c, and the larger of the averages of its square over
+    the 80 ms before and the 80 ms after,
 
-    .. math:: r = \frac{\max(c^2, \langle c^2 \rangle)\; l}{0.7^2\; \bar l}
+    .. math:: r = \frac{\max(\langle c^2 \rangle_-, \langle c^2 \rangle_+)\; l}{0.7^2\; \bar l}
 
     and a frame is a note where r is at least `threshold`.
 
@@ -80,11 +83,13 @@ def detect_notes(
     above = np.maximum(loudness_db.astype(np.float64) - SILENCE_DB, 0.0)
     mean = above[audible_frames(loudness_db)].mean()
     sure = f0_confidence.astype(np.float64) ** 2
-    window = np.ones(max(1, round(_SMOOTHING_S * frame_rate)))
-    counted = np.convolve(np.ones_like(sure), window)
-    first = (len(window) - 1) // 2
-    around = (np.convolve(sure, window) / counted)[first : first + len(sure)]
-    ratio = np.maximum(sure, around) * above / max(_SURE**2 * mean, np.finfo(np.float64).tiny)
+    reach = max(1, round(_SMOOTHING_S * frame_rate))
+    sums = np.concatenate([[0.0], np.cumsum(sure)])
+    here = np.arange(len(sure))
+    since, until = np.maximum(here + 1 - reach, 0), np.minimum(here + reach, len(sure))
+    before = (sums[here + 1] - sums[since]) / (here + 1 - since)
+    after = (sums[until] - sums[here]) / (until - here)
+    ratio = np.maximum(before, after) * above / max(_SURE**2 * mean, np.finfo(np.float64).tiny)
     return NoteDetection(ratio >= threshold, ratio)
 
 
@@ -119,16 +124,34 @@ def fade(notes: Bool[np.ndarray, " frames"], *, frame_rate: float) -> Float[np.n
 
 
 def bridged(
-    f0_hz: Float[np.ndarray, " frames"], sure: Bool[np.ndarray, " frames"]
+    f0_hz: Float[np.ndarray, " frames"],
+    sure: Bool[np.ndarray, " frames"],
+    loudness_db: Float[np.ndarray, " frames"],
+    *,
+    frame_rate: float,
 ) -> Float[np.ndarray, " frames"]:
-    """Pitch with what is not sure replaced: geometric from one note to the next, held outside.
+    """Pitch with what is not sure replaced, so that no pitch is heard that nobody sang.
 
-    Without any sure frame the pitch stays as it is.
+    Between two notes it slides, straight in log-frequency, where they are at most two semitones
+    apart. Else it stays, and leaps where the sound between them is softest; while one fades and the
+    other has not begun, in a gap long enough for that. It is held at both ends; without any sure
+    frame it stays as it is.
     """
     frames = np.flatnonzero(sure)
     if frames.size == 0:
         return f0_hz
-    return np.exp(np.interp(np.arange(f0_hz.size), frames, np.log(f0_hz[frames])))
+    octaves = np.log2(f0_hz[frames])
+    whole = np.interp(np.arange(f0_hz.size), frames, octaves)
+    fading = round(_FADE_S * frame_rate)
+    leaps = (np.diff(frames) > 1) & (np.abs(np.diff(octaves)) > _SLIDE / 12)
+    for i in np.flatnonzero(leaps):
+        first, last = frames[i] + 1, frames[i + 1]
+        inside = slice(first, last)
+        if last - first > 2 * fading + 1:
+            inside = slice(first + fading, last - fading)
+        softest = inside.start + int(np.argmin(loudness_db[inside]))
+        whole[first:softest], whole[softest:last] = octaves[i], octaves[i + 1]
+    return 2.0**whole
 
 
 def _without_short_runs(mask: np.ndarray, value: bool, n_frames: float) -> np.ndarray:

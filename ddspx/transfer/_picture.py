@@ -9,7 +9,6 @@ from ddspx._typing import Float
 from ddspx.io import stream_audio
 from ddspx.plot import Sound, plot_sounds
 from ddspx.transfer._adjust import Playable
-from ddspx.transfer._notes import SILENCE_DB
 from ddspx.transfer._transfer import TransferReport
 
 if TYPE_CHECKING:
@@ -52,6 +51,4 @@ def picture(recording: str | Path, output: str | Path, report: TransferReport) -
 
 def _asked(played: Playable) -> tuple[Float[np.ndarray, " frames"], ...]:
     """Pitch, whether there is a note, and loudness, frame by frame."""
-    gain_db = 20 * np.log10(np.maximum(played.gain, 1e-10))
-    loudness_db = np.maximum(played.loudness_db + gain_db, SILENCE_DB)
-    return played.f0_hz, (played.gain > 0).astype(np.float32), loudness_db
+    return played.f0_hz, (played.gain > 0).astype(np.float32), played.asked_db

@@ -19,6 +19,7 @@ class TransferQuality(NamedTuple):
     """How well the result follows the recording.
 
     Attributes:
+      pitched_share: share of the notes in which the result has a sure pitch.
       f0_cents: median distance of the pitch that is heard from the pitch that was asked for, over
         the notes in which the result has a sure pitch; NaN without any.
       octave_error_share: share of these frames that are whole octaves off, within half a
@@ -29,6 +30,7 @@ class TransferQuality(NamedTuple):
       click_times_s: when it clicks, in seconds; see `metrics.click_times`.
     """
 
+    pitched_share: float
     f0_cents: float
     octave_error_share: float
     loudness_correlation: float
@@ -56,13 +58,14 @@ def measure(output: str | Path, report: TransferReport) -> TransferQuality:
         hop_length=report.hop_length,
         method=report.method,
     )
-    counted = played.notes & (played.gain > 0.5)
-    sure = (counted & (heard.f0_confidence >= metrics.VOICED)).astype(float)
+    is_heard = heard.f0_confidence >= metrics.VOICED
+    sure = (played.notes & is_heard).astype(float)
     return TransferQuality(
+        pitched_share=float(is_heard[played.notes].mean()) if played.notes.any() else float("nan"),
         f0_cents=metrics.median_cents_error(played.f0_hz, heard.f0_hz, sure),
         octave_error_share=metrics.octave_error_share(played.f0_hz, heard.f0_hz, sure),
         loudness_correlation=_correlation(
-            report.heard.loudness_db[counted], heard.loudness_db[counted]
+            report.heard.loudness_db[played.notes], heard.loudness_db[played.notes]
         ),
         peak=max(float(np.abs(block).max()) for block in _blocks(output, sample_rate)),
         click_times_s=_clicks(_blocks(output, sample_rate), sample_rate),

@@ -49,7 +49,7 @@ def synthesise(
       z: from `features.stream_z`, as many frames; None where the model has no encoder.
       recording: the sound itself at the model's rate, in blocks of any sizes, to be mixed in;
         None for the instrument alone.
-      wet: the instrument's part, from 0 to 1; the rest is the recording's.
+      wet: the instrument's part, from 0 to 1; the rest is the recording's, at constant power.
       reverb: factor of the room.
       ceiling_db: highest peak, in dB re full scale; a limiter keeps to it.
       seed: of the noise.
@@ -138,7 +138,7 @@ def _play_block(graph, weights, state, f0_hz, loudness_db, gain, z, recording, m
         response = mix.reverb * model.reverb.impulse_response
         room, audio = core.reverb_step(state.room, audio, response)
     if recording is not None:
-        audio = mix.wet * audio + (1 - mix.wet) * recording
+        audio = core.crossfade(recording, audio, mix.wet[None])
     audio = jnp.where(jnp.arange(audio.size) < left, audio, 0.0)
     limiter, audio = core.limiter_step(
         state.limiter,

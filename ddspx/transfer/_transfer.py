@@ -42,13 +42,13 @@ class TransferReport(NamedTuple):
       n_samples: length of the output, which is the input's at the output's rate.
       sample_rate: the model's, and so the output's.
       hop_length: the model's; what was heard and played is counted on its frames.
-      confident_share: share of the sounding frames (within 60 dB of the loudest) with a sure
-        pitch.
+      confident_share: share of the sounding frames (within 60 dB of the loudest) with a pitch as
+        sure as `config.confidence` wants.
       octaves: by how many octaves the pitch was moved.
       source_f0_hz: pitch of the recording.
       source_loudness_db: loudness of the recording.
       played_f0_hz: pitch asked of the instrument.
-      played_loudness_db: loudness asked of the instrument.
+      played_loudness_db: loudness asked of the instrument, its gain counted in.
       peak: largest absolute sample of the output; a limiter holds it below full scale.
       method: the pitch tracker that listened, the instrument's.
       config: what was wanted.
@@ -97,7 +97,7 @@ def transfer(
       recording: any sound, in a format that libsndfile reads.
       output: the file to write, ``.wav``, ``.flac`` or ``.ogg``; at the model's sample rate, as
         long as the recording is at that rate.
-      to: a model folder, or the name of an instrument that ships with ddspx.
+      to: a model folder, or the name of an instrument, shipped or installed.
       config: what a musician decides.
       seed: of the instrument's noise.
       progress: called as the work goes on, with "listening", "encoding", "rehearsing" or "playing",
@@ -219,7 +219,7 @@ def _report(
     method: StreamingMethod,
     config: TransferConfig,
 ) -> TransferReport:
-    confident = confident_frames(*heard)
+    confident = confident_frames(*heard, confidence=config.confidence)
     audible = audible_frames(heard.loudness_db)
 
     def over_notes(track: np.ndarray) -> Range:
@@ -236,7 +236,7 @@ def _report(
         source_f0_hz=over_notes(heard.f0_hz),
         source_loudness_db=over_notes(heard.loudness_db),
         played_f0_hz=over_notes(played.f0_hz),
-        played_loudness_db=over_notes(played.loudness_db),
+        played_loudness_db=over_notes(played.asked_db),
         peak=peak,
         method=method,
         config=config,

@@ -59,7 +59,8 @@ def tuning_offset(
         changes = sure[follows] * (nearest[follows] != nearest[follows + 1])
         return np.mean(sure * np.abs(pitch - nearest)) + 0.5 * changes.sum() / pitch.size
 
-    return float(min(_OFFSETS, key=cost))
+    # Of equals the smallest offset.
+    return float(min(sorted(_OFFSETS, key=abs), key=cost))
 
 
 def autotune(

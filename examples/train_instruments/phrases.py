@@ -3,7 +3,7 @@
 Libraries of samples have a note for every key or every third, each alone and steady. Played from
 them alone, a model has never heard a slide, a vibrato, a swell, or one note follow another. Here
 notes are joined, their tape is run faster and slower, and their level is moved. Tape keeps what a
-tone is, up to two semitones: formants move by as much.
+tone is, up to two or three semitones: formants move by as much.
 """
 
 from typing import NamedTuple
@@ -42,6 +42,8 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
     Returns:
       Audio at `SAMPLE_RATE`, peak at most 0.9.
     """
+    if all(len(n.audio) < OVERSAMPLING * SAMPLE_RATE // 2 for n in notes):
+        raise SystemExit("A phrase needs a note of half a second, and none is as long.")
     midis = np.array([n.midi for n in notes])
     parts, at, here = [], 0.0, rng.choice(midis)
     while at < PHRASE_S:

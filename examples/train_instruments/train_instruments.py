@@ -4,8 +4,8 @@
 
 RECORDINGS holds `violin_bach` and `solo_notes`, each with its `metadata.csv`; README.md says where
 they are from. The violin is trained on two movements of Bach; the others on phrases made of single
-notes (phrases.py), beginning with the violin's weights. The notes of the test and valid splits are
-never in the train split, and are joined as they are.
+notes (phrases.py), beginning with the weights of the violin that ships. The notes of the test and
+valid splits are never in the train split, and are joined as they are.
 """
 
 import argparse
@@ -95,15 +95,13 @@ def prepare_violin(data: Path, dataset: Path) -> None:
 
 def prepare_notes(data: Path, name: str, dataset: Path) -> None:
     """Phrases of an instrument's notes, written beside the dataset and prepared like recordings."""
-    recipe, folder = NOTES[name], dataset.parent / "phrases"
-    if not folder.exists():
-        rng = np.random.default_rng(0)
-        for split, count in PHRASES.items():
-            (folder / split).mkdir(parents=True)
-            notes = read_notes(data, recipe, split)
-            for i in range(count):
-                audio = phrase(rng, notes, reach=recipe.reach, plain=split != "train")
-                soundfile.write(folder / split / f"{i:02}.flac", audio, SAMPLE_RATE)
+    recipe, folder, rng = NOTES[name], dataset.parent / "phrases", np.random.default_rng(0)
+    for split, count in PHRASES.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        notes = read_notes(data, recipe, split)
+        for i in range(count):
+            audio = phrase(rng, notes, reach=recipe.reach, plain=split != "train")
+            soundfile.write(folder / split / f"{i:02}.flac", audio, SAMPLE_RATE)
     prepare(
         [folder / "train"],
         dataset,
@@ -157,7 +155,7 @@ def main(arguments: argparse.Namespace) -> None:
             decay_steps=max(1, arguments.steps // 60),
             evaluate_every=max(1, arguments.steps // 10),
         )
-        start = None if name == arguments.start else arguments.start
+        start = None if name == "violin" else arguments.start
         result = train(dataset, instrument, model=model, config=config, start=start)
         print(f"{name}: ended at step {result.step}; kept are the weights of {result.best}")
         measure(
@@ -196,5 +194,5 @@ if __name__ == "__main__":
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for all results")
     parser.add_argument("--instruments", nargs="+", default=["violin", *NOTES])
     parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--start", help="an instrument to begin with the weights of")
+    parser.add_argument("--start", default="violin", help="what all but the violin begin with")
     main(parser.parse_args())

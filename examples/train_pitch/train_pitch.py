@@ -164,6 +164,10 @@ def calibrate(model: PitchTracker, sounds: list[tuple[jax.Array, Labels]]) -> fl
     losses = [np.mean(np.logaddexp(0, -signs * (said + shift))) for shift in shifts]
     false_alarms = [np.mean(said[signs < 0] + shift >= 0) for shift in shifts]
     allowed = np.array(false_alarms) < MAX_FALSE_ALARMS
+    if not allowed.any():
+        raise SystemExit(
+            "No voicing has few enough false alarms on the valid sounds; train longer."
+        )
     best = float(shifts[np.argmin(np.where(allowed, losses, np.inf))])
     model.voicing.bias[...] = model.voicing.bias[...] + best
     return best

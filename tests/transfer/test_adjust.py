@@ -45,11 +45,6 @@ def play(features, **options):
     return adjust(*features, statistics=statistics(), frame_rate=FRAME_RATE, config=config)
 
 
-def asked_db(played):
-    """The loudness that is asked for, by loudness and gain together."""
-    return played.loudness_db + 20 * np.log10(np.maximum(played.gain, 1e-9))
-
-
 def midi_of(played):
     return 69 + 12 * np.log2(played.f0_hz / 440)
 
@@ -91,7 +86,7 @@ def test_notes_take_the_loudness_of_the_instrument(rng):
     played = play(phrase(rng), quiet_db=0.0)
     levels = [0.1, 0.5, 0.9]
     expected = np.quantile(statistics().loudness_quantiles, levels)
-    found = np.quantile(asked_db(played)[played.notes], levels)
+    found = np.quantile(played.asked_db[played.notes], levels)
     np.testing.assert_allclose(found, expected, atol=0.5)
 
 
@@ -100,17 +95,17 @@ def test_without_adjustment_pitch_and_loudness_are_the_sounds_own(rng):
     played = play((f0_hz, confidence, loudness_db), adjust=False, quiet_db=0.0)
     assert played.octaves == 0
     np.testing.assert_allclose(played.f0_hz[:400], 100.0, rtol=1e-5)
-    np.testing.assert_allclose(asked_db(played)[:400], loudness_db[:400], atol=1e-3)
+    np.testing.assert_allclose(played.asked_db[:400], loudness_db[:400], atol=1e-3)
 
 
 def test_what_is_no_note_is_softer_by_quiet_db_the_less_it_is_one():
-    # 60 and 6 dB over silence, 33 on average.
-    sound = tones(np.full(400, 69.0), loudness_db=np.repeat([-20.0, -74.0], 200))
-    plain, quiet = (play(sound, adjust=False, quiet_db=db) for db in (0.0, 30.0))
+    # 60 and 18 dB over silence, 39 on average.
+    sound = tones(np.full(400, 69.0), loudness_db=np.repeat([-20.0, -62.0], 200))
+    plain, quiet = (play(sound, adjust=False, threshold=2.0, quiet_db=db) for db in (0.0, 30.0))
     np.testing.assert_array_equal(quiet.notes, np.arange(400) < 200)
-    softer = asked_db(plain) - asked_db(quiet)
+    softer = plain.asked_db - quiet.asked_db
     np.testing.assert_allclose(softer[:200], 0.0, atol=1e-4)
-    np.testing.assert_allclose(softer[200:], 30.0 * (1 - 6 / (0.49 * 33)), atol=1e-3)
+    np.testing.assert_allclose(softer[200:], 30.0 * (1 - 18 / (0.49 * 39) / 2), atol=1e-3)
 
 
 def test_the_threshold_decides_what_is_a_note():
@@ -141,6 +136,13 @@ def test_autotune_reaches_the_notes_of_the_sounds_own_tuning(scale):
         np.testing.assert_allclose(tuned, expected, atol=1e-3)
 
 
+def test_smoothing_leaves_the_trackers_slips_and_leaps_of_a_tune_where_they_are():
+    midi = np.where(np.arange(300) < 150, 60.0, 65.0)
+    midi[70:76] = 72.0
+    smooth = midi_of(play(tones(midi), adjust=False, smoothing_ms=100.0))
+    np.testing.assert_allclose(smooth, midi, atol=1e-3)
+
+
 def test_smoothing_calms_a_trembling_pitch_and_not_the_leap_over_a_rest():
     frames = np.arange(500)
     steady = np.where(frames < 240, 60.0, 72.0)
@@ -154,6 +156,12 @@ def test_smoothing_calms_a_trembling_pitch_and_not_the_leap_over_a_rest():
 
 
 # Physics
+
+
+def test_a_sound_without_any_level_is_played_as_silence():
+    played = play(tones(np.full(50, 60.0), loudness_db=-80.0, confidence=0.0))
+    np.testing.assert_array_equal(played.gain, 0.0)
+    assert all(np.isfinite(track).all() for track in played[:3])
 
 
 def test_a_guessed_pitch_in_a_pause_is_never_heard(rng):
@@ -175,7 +183,7 @@ def test_the_shift_in_db_is_what_loudness_and_gain_gain_together(rng):
     features = phrase(rng)
     plain, louder = play(features), play(features, loudness_shift_db=7.0)
     heard = plain.gain > 0.1
-    np.testing.assert_allclose((asked_db(louder) - asked_db(plain))[heard], 7.0, atol=1e-4)
+    np.testing.assert_allclose((louder.asked_db - plain.asked_db)[heard], 7.0, atol=1e-4)
 
 
 def test_the_pitch_shift_comes_on_top_of_the_instruments_octave(rng):

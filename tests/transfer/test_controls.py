@@ -11,7 +11,14 @@ from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument
 from ddspx import io, metrics
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import load_autoencoder
-from ddspx.transfer import RANGES, TransferConfig, measure, synthesise, transfer
+from ddspx.transfer import (
+    RANGES,
+    TransferConfig,
+    detect_notes,
+    measure,
+    synthesise,
+    transfer,
+)
 
 # Three notes of half a second, the middle one 30 cents sharp and trembling; a pause; and the first
 # note again, 58 dB softer.
@@ -76,6 +83,11 @@ def level_db(heard, number):
     return np.median(note(heard.loudness_db, number))
 
 
+def report_tracks(report):
+    """What notes are found by."""
+    return report.heard.loudness_db, report.heard.f0_confidence
+
+
 def test_each_control_has_a_test_here():
     tested = {name.removeprefix("test_control_") for name in globals()}
     assert {field.name for field in dataclasses.fields(TransferConfig)} <= tested
@@ -116,7 +128,9 @@ def test_control_threshold(played):
 def test_control_quiet_db(played):
     loud, soft = (played(quiet_db=x)[2] for x in (0.0, 60.0))
     assert abs(level_db(loud, 0) - level_db(soft, 0)) < 0.1
-    assert level_db(loud, 4) - level_db(soft, 4) > 10.0
+    ratio = note(detect_notes(*report_tracks(played()[0]), frame_rate=250.0).ratio, 4).mean()
+    expected = 60.0 * (1 - ratio)
+    assert 0.5 * expected < level_db(loud, 4) - level_db(soft, 4) < 1.5 * expected
 
 
 @pytest.mark.parametrize("amount", [0.5, 1.0])
@@ -147,6 +161,7 @@ def test_control_smoothing_ms(played):
     assert abs(pitch(smooth, 0) - pitch(plain, 0)) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore:.*mostly unpitched")
 def test_control_confidence(played):
     report, audio, _ = played(confidence=1.0)
     assert report.played.gain.sum() < 0.5 * played()[0].played.gain.sum()
@@ -168,7 +183,8 @@ def test_control_wet(played):
     recording = melody()
     dry, instrument, both = (played(wet=x)[1] for x in (0.0, 1.0, 0.25))
     np.testing.assert_allclose(dry, recording, atol=1e-5)
-    np.testing.assert_allclose(both, 0.25 * instrument + 0.75 * recording, atol=1e-5)
+    expected = np.sqrt(0.25) * instrument + np.sqrt(0.75) * recording
+    np.testing.assert_allclose(both, expected, atol=1e-5)
 
 
 def test_control_reverb(played):
@@ -199,11 +215,13 @@ def test_the_measures_find_what_was_asked_for(played, tmp_path):
     path = tmp_path / "out.wav"
     io.write_audio(path, audio, sample_rate=SAMPLE_RATE)
     quality = measure(path, report)
+    assert quality.pitched_share > 0.95
     assert quality.f0_cents < 10.0
     assert quality.octave_error_share < 0.02
     assert quality.click_times_s == ()
     assert quality.peak == pytest.approx(report.peak, abs=1e-6)
-    assert -1.0 <= quality.loudness_correlation <= 1.0
+    # All notes are as loud, but for the vibrato of their edges.
+    assert np.isfinite(quality.loudness_correlation)
 
 
 def test_the_measures_find_what_is_wrong(played, tmp_path):

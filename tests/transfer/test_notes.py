@@ -55,6 +55,12 @@ def test_a_pitch_that_is_lost_for_a_moment_does_not_end_a_note():
     assert found.mask.all()
 
 
+def test_a_trembling_confidence_does_not_make_loudness_tremble():
+    confidence = np.where(np.arange(400) % 2, 0.95, 0.55)
+    found = detect_notes(np.full(400, -50.0), confidence, frame_rate=FRAME_RATE)
+    assert np.abs(np.diff(found.ratio[20:-20])).max() < 0.05 * found.ratio.mean()
+
+
 def test_silence_has_no_notes_and_is_no_error():
     found = detect_notes(np.full(50, -80.0), np.ones(50), frame_rate=FRAME_RATE)
     assert not found.mask.any() and np.isfinite(found.ratio).all()
@@ -70,11 +76,30 @@ def test_short_gaps_belong_to_a_note_and_short_notes_to_the_noise():
     np.testing.assert_array_equal(note_frames(confident, frame_rate=FRAME_RATE), expected)
 
 
-def test_pitch_leads_from_note_to_note_and_is_held_at_the_ends():
-    f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 400.0, 9.0])
-    sure = np.array([False, True, False, False, False, True, False])
-    roots = 100.0 * 4.0 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
-    np.testing.assert_allclose(bridged(f0_hz, sure), roots)
+def test_over_a_gap_a_tone_slides_to_its_neighbour_and_is_held_at_the_ends():
+    f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 112.0, 9.0])
+    sure = f0_hz > 50
+    slide = 100.0 * 1.12 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
+    found = bridged(f0_hz, sure, np.zeros(7), frame_rate=FRAME_RATE)
+    np.testing.assert_allclose(found, slide)
+
+
+@pytest.mark.parametrize("gap_ms", [12, 48, 72, 160, 1000])
+def test_over_a_gap_to_another_note_no_pitch_is_heard_that_nobody_sang(gap_ms):
+    gap = round(gap_ms * 1e-3 * FRAME_RATE)
+    sure = np.ones(400 + gap, bool)
+    sure[200 : 200 + gap] = False
+    f0_hz = np.where(np.arange(sure.size) < 200, 261.6, 523.3)
+    loudness_db = np.full(sure.size, -20.0)
+    softest = 200 + gap // 3
+    loudness_db[softest] = -40.0
+    found = bridged(f0_hz, sure, loudness_db, frame_rate=FRAME_RATE)
+    np.testing.assert_allclose(found[(found < 300)], 261.6)
+    np.testing.assert_allclose(found[(found > 300)], 523.3)
+    leap = int(np.flatnonzero(np.diff(found) > 100)[0]) + 1
+    gain = fade(note_frames(sure, frame_rate=FRAME_RATE), frame_rate=FRAME_RATE)
+    # Where nothing is heard, or where the sound is softest.
+    assert gain[leap] < 0.01 or leap == softest
 
 
 def test_one_confidence_divides_pitched_from_unpitched():

@@ -12,6 +12,7 @@ from ddspx.models.autoencoder.library import SHIPPED, find_instrument, named_ins
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
+_MOST_ORIGINS = 8
 _LARGEST = 1e6
 
 
@@ -133,12 +134,14 @@ def _origin(
 def _joined(provenance: Any, name: str) -> str | None:
     """A text about the recordings, and about those of the models that the training began with."""
     found: list[str] = []
-    while provenance is not None:
-        text = _line(_value(provenance, "data", Mapping) or {}, name)
+    while provenance is not None and len(found) < _MOST_ORIGINS:
+        data = _value(provenance, "data", Mapping)
+        text = None if data is None else _line(data, name) or "not stated"
         if text is not None and text not in found:
             found.append(text)
         provenance = _value(provenance, "started_from", Mapping)
-    return _shortened("; ".join(found)) if found else None
+    # Each text is of bounded length, and none is left out: whoever is named has to be.
+    return "; ".join(found) if any(text != "not stated" for text in found) else None
 
 
 def _value(fields: Any, name: str, *kinds: type) -> Any:
@@ -163,11 +166,8 @@ def _line(fields: Mapping[str, Any], name: str) -> str | None:
     text = _value(fields, name, str)
     if text is None:
         return None
-    return _shortened("".join(c if c.isprintable() else "?" for c in " ".join(text.split())))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 3] + "..."
+    shown = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 3] + "..."
 
 
 def _hz(midi: float) -> float:
