@@ -15,6 +15,8 @@ _LEAST, _LEAST_BESIDE = 1e-3, 5e-2
 # What belongs to a click beside the taps that it rings in; how many stretches on either side it
 # stands out of, and how many of them may be as large: another click, not the pulses of a voice.
 _ITSELF_S, _REACH, _OTHERS = 0.001, 6, 2
+# A note that begins at once is not predicted either, but is no sharper than it will be.
+_SHARPER = 1.2
 _AROUND_S = 0.05
 _BLOCK_S = 20.0
 
@@ -33,8 +35,9 @@ def click_times(
 
     .. math:: e > 10^{T / 20}\, e_{(3)}
 
-    The onset of a note is no click, because the note goes on; nor are the pulses of a voice,
-    which return, and neither is what clicks as often. What is 26 dB below
+    Nor is the second difference of the sound as large in three of them. So the onset of a note is
+    no click, because the note goes on; nor are the pulses of a voice, which return, and neither is
+    what clicks as often, or is softer than such pulses. What is 26 dB below
     the peaks around it, or 60 dB below full scale, is not heard. The first and last 50 ms are not
     judged: recordings are cut anywhere.
 
@@ -85,37 +88,43 @@ def _in_block(audio: np.ndarray, sample_rate: int, threshold_db: float) -> np.nd
     """The samples at which a block clicks, found forward or backward."""
     order = min(_LARGEST_ORDER, round(_ORDER_S * sample_rate))
     stretch = order + round(_ITSELF_S * sample_rate)
-    loud = _stretch_maxima(np.abs(audio), stretch)
-    forward = _prominent(_prediction_error(audio, sample_rate, order), stretch, threshold_db, loud)
-    turned = _prominent(
-        _prediction_error(audio[::-1], sample_rate, order),
-        stretch,
-        threshold_db,
-        _stretch_maxima(np.abs(audio[::-1]), stretch),
-    )
-    both = np.sort(np.concatenate([forward, audio.size - 1 - turned]))
+    found = []
+    for turned in (audio, audio[::-1]):
+        error = _prediction_error(turned, sample_rate, order)
+        at = _prominent(turned, error, stretch, threshold_db)
+        found.append(at if turned is audio else audio.size - 1 - at)
+    both = np.sort(np.concatenate(found))
     # The two directions say the same click a few samples apart.
     return both[np.diff(both, prepend=-2 * stretch) > stretch] if both.size else both
 
 
 def _prominent(
-    error: np.ndarray, stretch: int, threshold_db: float, loud: np.ndarray
+    audio: np.ndarray, error: np.ndarray, stretch: int, threshold_db: float
 ) -> np.ndarray:
     """The samples that stand out of what is around them."""
-    maxima = _stretch_maxima(error, stretch)
-    reach = _REACH
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(maxima, reach), 2 * reach + 1)
-    others = np.delete(around, [reach - 1, reach, reach + 1], axis=1)
-    limit = np.partition(others, -1 - _OTHERS, axis=1)[:, -1 - _OTHERS]
-    peaks = np.lib.stride_tricks.sliding_window_view(np.pad(loud, reach), 2 * reach + 1).max(axis=1)
+    bend = np.abs(np.diff(audio, 2, prepend=audio[:1], append=audio[-1:]))
+    loudest, largest, sharpest = (_stretch_maxima(x, stretch) for x in (np.abs(audio), error, bend))
+    around, peaks = _neighbours(largest), _neighbours(loudest).max(axis=1)
     is_click = (
-        (maxima > 10 ** (threshold_db / 20) * limit)
-        & (maxima > np.maximum(_LEAST, _LEAST_BESIDE * peaks))
-        & (maxima >= around[:, reach - 1])
-        & (maxima >= around[:, reach + 1])
+        (largest > 10 ** (threshold_db / 20) * _third(around))
+        & (largest > np.maximum(_LEAST, _LEAST_BESIDE * peaks))
+        & (largest >= around[:, _REACH - 1])
+        & (largest >= around[:, _REACH + 1])
+        & (sharpest > _SHARPER * _third(_neighbours(sharpest)))
     )
     padded = np.pad(error, (0, -error.size % stretch)).reshape(-1, stretch)
     return np.flatnonzero(is_click) * stretch + padded[is_click].argmax(axis=1)
+
+
+def _neighbours(maxima: np.ndarray) -> np.ndarray:
+    """Of each stretch, itself and those around it."""
+    return np.lib.stride_tricks.sliding_window_view(np.pad(maxima, _REACH), 2 * _REACH + 1)
+
+
+def _third(around: np.ndarray) -> np.ndarray:
+    """The third largest of the neighbours that are not the next ones."""
+    others = np.delete(around, [_REACH - 1, _REACH, _REACH + 1], axis=1)
+    return np.partition(others, -1 - _OTHERS, axis=1)[:, -1 - _OTHERS]
 
 
 def _stretch_maxima(values: np.ndarray, stretch: int) -> np.ndarray:
