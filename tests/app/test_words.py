@@ -21,7 +21,7 @@ def rows_of(**changes):
         "source_f0_hz": Range(220.0, 300.0, 440.0),
         "played_f0_hz": Range(55.0, 75.0, 110.0),
     }
-    measured = TransferQuality(7.3, 0.012, 0.914, 0.5, (1.0, 2.5))._asdict()
+    measured = TransferQuality(0.99, 7.3, 0.012, 0.914, 0.5, (1.0, 2.5))._asdict()
     for name, value in changes.items():
         (measured if name in measured else shown)[name] = value
     report = TransferReport(**dict.fromkeys(TransferReport._fields) | shown)
@@ -56,6 +56,7 @@ def test_a_report_of_nothing_has_no_numbers():
         played_f0_hz=NAN,
         octaves=0,
         confident_share=0.0,
+        pitched_share=math.nan,
         f0_cents=math.nan,
         octave_error_share=math.nan,
         loudness_correlation=math.nan,

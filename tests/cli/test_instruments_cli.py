@@ -43,8 +43,8 @@ def model(instrument, tmp_path):
 
 
 def row(text, name):
-    (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{name} ")]
-    return line
+    # Attributions come below and may begin with a name too.
+    return next(line for line in text.splitlines() if line.strip().startswith(f"{name} "))
 
 
 def test_what_ships_is_listed_with_what_is_known_of_it(run, library):

@@ -68,8 +68,8 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
 
     called = {}
 
-    def train(dataset, output, *, model, config):
-        called.update(dataset=dataset, output=output, model=model, config=config)
+    def train(dataset, output, *, model, config, start):
+        called.update(dataset=dataset, output=output, model=model, config=config, start=start)
         return TrainResult(3, Best(2, 1.0), called["config"].steps == 3)
 
     from ddspx.training._loop import Best

@@ -35,12 +35,12 @@ def refuse(tmp_path, monkeypatch):
     monkeypatch.chdir(library)
 
     def run(archive: bytes) -> str:
-        path = tmp_path / "kalimba.zip"
+        path = tmp_path / "bugle.zip"
         path.write_bytes(archive)
         with pytest.raises(ValueError) as refusal:
             install_instrument(path)
         assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == [
-            Path("kalimba.zip"),
+            Path("bugle.zip"),
             Path("inside"),
             Path("inside/library"),
             Path("inside/library/earlier"),
@@ -78,8 +78,8 @@ def with_file(parts, info, data=b"x", **options):
 
 def test_an_archive_in_order_is_not_refused(parts, tmp_path, monkeypatch):
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
-    (tmp_path / "kalimba.zip").write_bytes(zipped(*parts.items()))
-    folder = install_instrument(tmp_path / "kalimba.zip")
+    (tmp_path / "bugle.zip").write_bytes(zipped(*parts.items()))
+    folder = install_instrument(tmp_path / "bugle.zip")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == parts
 
 
@@ -308,11 +308,11 @@ def test_the_end_of_the_directory_may_lie(field, value, parts, tmp_path, monkeyp
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
     archive = bytearray(zipped(*parts.items()))
     struct.pack_into("<H", archive, archive.rindex(b"PK\5\6") + field, value)
-    (tmp_path / "kalimba.zip").write_bytes(archive)
+    (tmp_path / "bugle.zip").write_bytes(archive)
     try:
-        folder = install_instrument(tmp_path / "kalimba.zip")
+        folder = install_instrument(tmp_path / "bugle.zip")
     except ValueError as error:
-        assert str(error).startswith(str(tmp_path / "kalimba.zip"))
+        assert str(error).startswith(str(tmp_path / "bugle.zip"))
     else:
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == parts
 
@@ -330,8 +330,8 @@ def test_a_damaged_archive_is_refused_or_the_model_is_whole(parts, tmp_path, mon
     # What is in the files is another test's: they are short here, and not loaded.
     small = {name: name.encode() for name in NAMES}
     monkeypatch.setattr("ddspx.models.autoencoder.install._check_model", lambda folder: None)
-    archive = zipped(*((f"kalimba/{name}", data) for name, data in small.items()))
-    path, refused = tmp_path / "kalimba.zip", 0
+    archive = zipped(*((f"bugle/{name}", data) for name, data in small.items()))
+    path, refused = tmp_path / "bugle.zip", 0
     for i in range(400):
         changed = np.frombuffer(archive, np.uint8).copy()
         places = rng.integers(0, len(changed), 1 + i % 3)
@@ -340,7 +340,7 @@ def test_a_damaged_archive_is_refused_or_the_model_is_whole(parts, tmp_path, mon
         )
         path.write_bytes(changed.tobytes()[: rng.integers(1, len(changed)) if i % 5 == 0 else None])
         try:
-            folder = install_instrument(path, name="kalimba")
+            folder = install_instrument(path, name="bugle")
         except ValueError as error:
             assert str(path) in str(error) and "\n" not in str(error)
             refused += 1

@@ -256,9 +256,11 @@ def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(dataset
     assert provenance["started_from"]["data"] == from_there["data"]
     with pytest.raises(ValueError, match="or the model that it starts from"):
         run(dataset, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"`start` must have .* whose `rnn_channels` is 8; .* has"):
-        smaller = dataclasses.replace(MODEL, rnn_channels=8)
-        run(dataset, tmp_path / "other", model=smaller, start=straight)
+    with pytest.raises(
+        ValueError, match=r"`start` must have .* whose `rnn_channels` is 12; .* has 8"
+    ):
+        larger = dataclasses.replace(MODEL, rnn_channels=12)
+        run(dataset, tmp_path / "other", model=larger, start=straight)
     assert not (tmp_path / "other.run").exists()
 
 

@@ -1,0 +1,65 @@
+"""Timbre transfer of a minute to the violin, and how long the command takes to begin.
+
+Run: ``python tests/benchmarks/bench_transfer.py``. There is no rival that installs: DDSP's notebook
+needs TensorFlow 2.11 and CREPE. What it says is what somebody waits: a whole process for the
+command, once with an empty cache of compiled programs and then with what that left; and what a
+minute takes beyond half a second in such a process. The error is the pitch of the result against
+what was asked for, and the correlation of its loudness with the recording's.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ddspx import io
+from ddspx.transfer import measure, transfer
+
+MELODY = Path(__file__).parents[2] / "examples" / "melody" / "melody.flac"
+RATE, REPEATS = 16_000, 3
+
+
+def command(recording: Path, folder: Path) -> float:
+    """Seconds that the command takes, with the programs kept in `folder`."""
+    arguments = ["transfer", recording, "--to", "violin", "-o", folder / "out.wav"]
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "ddspx.cli", *map(str, arguments)],
+        env=inherited | {"XDG_CACHE_HOME": str(folder)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    melody = io.read_audio(MELODY, sample_rate=RATE)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        minute, moment = folder / "minute.wav", folder / "moment.wav"
+        io.write_audio(minute, np.resize(melody, 60 * RATE), sample_rate=RATE)
+        io.write_audio(moment, melody[RATE // 2 : RATE], sample_rate=RATE)
+        first = command(moment, folder)
+        later = statistics.median(command(moment, folder) for _ in range(REPEATS))
+        whole = statistics.median(command(minute, folder) for _ in range(REPEATS))
+        report = transfer(minute, folder / "out.wav", to="violin")
+        quality = measure(folder / "out.wav", report)
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    error = f"{quality.f0_cents:.1f} cents, {quality.loudness_correlation:.2f}"
+    print("| what | s | memory, MB | error |")
+    print("| --- | --- | --- | --- |")
+    print(f"| `ddspx transfer` of 0.5 s, nothing compiled before | {first:.1f} | | |")
+    print(f"| the same, with the programs of before | {later:.1f} | | |")
+    print(f"| `ddspx transfer` of 60 s, likewise | {whole:.1f} | {peak_mb:.0f} | {error} |")
+    print(f"| a minute beyond half a second | {whole - later:.1f} | | |")
+
+
+if __name__ == "__main__":
+    main()
