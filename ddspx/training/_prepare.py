@@ -79,7 +79,9 @@ def prepare(
     less 0.2 s on either side. Of ten recordings or more, 8 % are test and 12 % valid, chosen
     by the SHA-256 of their contents, which neither names nor order change; of fewer, the last
     8 % of the sound in each is test and the 12 % before it valid. A recording too short to be
-    divided is for training, unless there are three or more and all are. A copy is left out.
+    divided is for training, unless there are three or more and all are. A copy is left out. None of that
+    is done where `valid` or `test` name recordings: they alone are those splits, and the rest is for
+    training.
 
     The dataset is written beside `output` and renamed when it is complete.
 
@@ -204,8 +206,12 @@ def _usable(
     The recordings are listed by the split that they are to be in, None where that is open.
     """
     usable: dict[str, _Recording] = {}
+    held_out = [file for split in ("valid", "test") for file in _files(recordings.get(split, ()))]
+    apart = {path.resolve() for path, *_ in held_out}
     files = ((split, *file) for split, of in recordings.items() for file in _files(of))
     for split, path, name, named in files:
+        if split == "train" and path.resolve() in apart:
+            continue
         try:
             blocks = stream_audio(
                 path, sample_rate=sample_rate, block_length=1 << 16, min_samples=min_samples

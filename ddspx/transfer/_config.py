@@ -83,5 +83,5 @@ class TransferConfig:
             if isinstance(value, bool) or not isinstance(value, kind):
                 wanted = "a whole number" if whole else "a number"
                 raise TypeError(f"`{name}` must be {wanted}, got {value!r}.")
-            if not (math.isfinite(value) and low <= value <= high):
+            if not (math.isfinite(value) and low <= float(value) <= high):
                 raise ValueError(f"`{name}` must be from {low:g} to {high:g}, got {value}.")

@@ -287,6 +287,13 @@ def test_recordings_named_for_a_split_are_in_it_and_no_others(tmp_path, quick):
         assert found == set(notes)
 
 
+def test_what_is_held_out_may_lie_among_the_recordings(tmp_path, quick):
+    for note in (60, 72):
+        recorded(tmp_path / "in" / f"{note}.wav", tone(5, midi=note))
+    manifest, _ = prepared(tmp_path, tmp_path / "in", test=[tmp_path / "in" / "72.wav"])
+    assert [split.duration_s for split in manifest.splits.values()] == [5.0, 0.0, 5.0]
+
+
 def test_a_recording_in_two_splits_is_refused(tmp_path, quick):
     train = recorded(tmp_path / "train.wav", tone(2))
     test = recorded(tmp_path / "test.wav", tone(2))
