@@ -79,8 +79,8 @@ def prepare(
     less 0.2 s on either side. Of ten recordings or more, 8 % are test and 12 % valid, chosen
     by the SHA-256 of their contents, which neither names nor order change; of fewer, the last
     8 % of the sound in each is test and the 12 % before it valid. A recording too short to be
-    divided is for training, unless there are three or more and all are. A copy is left out. None of that
-    is done where `valid` or `test` name recordings: they alone are those splits, and the rest is for
+    divided is for training, unless there are three or more and all are. A copy is left out.
+    Where `valid` or `test` name recordings, these alone are those splits, and the rest is for
     training.
 
     The dataset is written beside `output` and renamed when it is complete.
