@@ -105,7 +105,7 @@ def adjust(
       >>> low, louder = np.full(250, 131.0), np.linspace(-60.0, -50.0, 250)
       >>> played = adjust(low, np.ones(250), louder, statistics=violin, frame_rate=250.0)
       >>> played.octaves, round(float(played.f0_hz[0])), round(float(played.loudness_db[-1]), 1)
-      (2, 524, -10.3)
+      (2, 524, -12.0)
 
     References:
       Steps 5 and 6 of DDSP's timbre-transfer notebook. There the octave is rounded up (down
