@@ -58,6 +58,7 @@ def measure(output: str | Path, report: TransferReport) -> TransferQuality:
         hop_length=report.hop_length,
         method=report.method,
     )
+    peak, click_times_s = _peak_and_clicks(_blocks(output, sample_rate), sample_rate)
     is_heard = heard.f0_confidence >= metrics.VOICED
     sure = (played.notes & is_heard).astype(float)
     return TransferQuality(
@@ -67,8 +68,8 @@ def measure(output: str | Path, report: TransferReport) -> TransferQuality:
         loudness_correlation=_correlation(
             report.heard.loudness_db[played.notes], heard.loudness_db[played.notes]
         ),
-        peak=max(float(np.abs(block).max()) for block in _blocks(output, sample_rate)),
-        click_times_s=_clicks(_blocks(output, sample_rate), sample_rate),
+        peak=peak,
+        click_times_s=click_times_s,
     )
 
 
@@ -86,15 +87,18 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def _clicks(blocks: Iterator[np.ndarray], sample_rate: int) -> tuple[float, ...]:
-    """Clicks of a sound in blocks, each heard with some of what was before it."""
-    found: list[float] = []
+def _peak_and_clicks(
+    blocks: Iterator[np.ndarray], sample_rate: int
+) -> tuple[float, tuple[float, ...]]:
+    """Of a sound in blocks, each heard for clicks with some of what was before it."""
+    peak, found = 0.0, list[float]()
     held, start, margin = np.zeros(0, np.float32), 0, round(_MARGIN_S * sample_rate)
     for block in blocks:
+        peak = max(peak, float(np.abs(block).max()))
         held = np.concatenate([held, block])
         times_s = start / sample_rate + metrics.click_times(held, sample_rate=sample_rate)
         # Two blocks hear what they share alike, but for some samples.
         found += [t for t in times_s.tolist() if not found or t > found[-1] + 0.01]
         kept = min(held.size, margin)
         start, held = start + held.size - kept, held[held.size - kept :]
-    return tuple(found)
+    return peak, tuple(found)

@@ -29,7 +29,7 @@ MTG = "Music Technology Group, Universitat Pompeu Fabra (sfzinstruments/MTG.Solo
 class Recipe(NamedTuple):
     """Which notes an instrument is made of, and what is said of them."""
 
-    notes: tuple[tuple[str, str], ...]
+    library: str
     fmin: float
     reach: float
     licence: str
@@ -38,35 +38,35 @@ class Recipe(NamedTuple):
 
 NOTES = {
     "alto_sax": Recipe(
-        (("alto_sax", "weresax"),),
+        "weresax",
         fmin=130.0,
         reach=0.7,
         licence="CC0 1.0",
         attribution="karoryfer, weresax (sfzinstruments/karoryfer.weresax)",
     ),
     "tenor_sax": Recipe(
-        (("tenor_sax", "mtg_solo_sax"),),
+        "mtg_solo_sax",
         fmin=95.0,
         reach=0.7,
         licence="CC BY 4.0",
         attribution=MTG,
     ),
     "cello": Recipe(
-        (("cello", "bigcat"),),
+        "bigcat",
         fmin=60.0,
         reach=1.7,
         licence="CC0 1.0",
         attribution="Kamila Borowiak, cello (sfzinstruments/karoryfer-bigcat.cello)",
     ),
     "flute": Recipe(
-        (("flute", "ixox"),),
+        "ixox",
         fmin=245.0,
         reach=1.5,
         licence="CC BY 4.0",
         attribution="Xavier Hosxe, flute (sfzinstruments/Ixox.Flute)",
     ),
     "tuba": Recipe(
-        (("tuba", "wartuba"),),
+        "wartuba",
         fmin=40.0,
         reach=1.0,
         licence="CC0 1.0",
@@ -98,7 +98,7 @@ def prepare_notes(data: Path, name: str, dataset: Path) -> None:
     recipe, folder, rng = NOTES[name], dataset.parent / "phrases", np.random.default_rng(0)
     for split, count in PHRASES.items():
         (folder / split).mkdir(parents=True, exist_ok=True)
-        notes = read_notes(data, recipe, split)
+        notes = read_notes(data, name, split)
         for i in range(count):
             audio = phrase(rng, notes, reach=recipe.reach, plain=split != "train")
             soundfile.write(folder / split / f"{i:02}.flac", audio, SAMPLE_RATE)
@@ -114,18 +114,19 @@ def prepare_notes(data: Path, name: str, dataset: Path) -> None:
     )
 
 
-def note_rows(data: Path, recipe: Recipe, split: str) -> list[dict[str, str]]:
+def note_rows(data: Path, name: str, split: str) -> list[dict[str, str]]:
     """What the table says of the notes of a split whose label is right."""
     with open(data / "solo_notes" / "metadata.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    wanted = [row for row in rows if (row["instrument"], row["library"]) in recipe.notes]
+    of = name, NOTES[name].library
+    wanted = [row for row in rows if (row["instrument"], row["library"]) == of]
     return [row for row in wanted if row["label_ok"] == "1"]
 
 
-def read_notes(data: Path, recipe: Recipe, split: str) -> list[Note]:
+def read_notes(data: Path, name: str, split: str) -> list[Note]:
     """The notes of a split."""
     found = []
-    for row in note_rows(data, recipe, split):
+    for row in note_rows(data, name, split):
         audio, sample_rate = soundfile.read(data / "solo_notes" / row["file"])
         if sample_rate != SAMPLE_RATE or audio.ndim != 1:
             raise SystemExit(f"{row['file']} must be mono at {SAMPLE_RATE} Hz.")
@@ -165,7 +166,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def made_of(data: Path, name: str) -> dict[str, Any]:
     """Which notes the phrases of an instrument were made of."""
-    rows = {split: note_rows(data, NOTES[name], split) for split in PHRASES}
+    rows = {split: note_rows(data, name, split) for split in PHRASES}
     sources = {f"{row['source_repo']} at {row['commit']}" for of in rows.values() for row in of}
     files = {split: [row["file"] for row in of] for split, of in rows.items()}
     return {"phrases": {"made_by": "phrases.py", "sources": sorted(sources), "notes": files}}
