@@ -238,4 +238,5 @@ class BalancedBatches:
             return crop
         import soxr
 
-        return soxr.resample(crop, factor, 1.0)[: self._length]
+        # The best quality takes twice as long, for what nobody hears in a crop that is bent anyway.
+        return soxr.resample(crop, factor, 1.0, quality="MQ")[: self._length]

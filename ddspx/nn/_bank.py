@@ -244,9 +244,14 @@ class FreeBank(nnx.Module):
         return power @ bins
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
-        """Width of the rectangle with the area and the height of each band's weights, in Hz."""
+        """Width of the rectangle with the area and the height of each band's weights, in Hz.
+
+        Of a band without weights it is 0.
+        """
         power, _ = self._power_and_bins()
-        return self.config.sample_rate / self.config.n_fft / jnp.max(power, axis=-1)
+        peak = jnp.max(power, axis=-1)
+        bin_hz = self.config.sample_rate / self.config.n_fft
+        return jnp.where(peak > 0, bin_hz / jnp.where(peak > 0, peak, 1), 0)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
         """The moduli of the weights; `n_fft` is that of the config."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ddspx import core
@@ -206,13 +207,16 @@ class FrontendConfig:
     def leaf(cls, **changes: Any) -> "FrontendConfig":
         """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all learn.
 
-        For its own range, at 16 kHz, give ``fmax=7800.0``.
+        They begin between 60 Hz and 7800 Hz (or half of the rate) and are 25 ms long.
         """
+        rate = _rate(changes)
         fixed = {
             "family": "gabor",
             "parametrization": "published",
             "path": "fft",
             "scale": "mel",
+            "fmax": min(7800.0, rate / 2),
+            "n_taps": 2 * (rate // 80) + 1,
             "compression": "pcen",
             "floor": 1e-12,
             "trainable": ("centers", "bandwidths", "pooling", "compression"),
@@ -227,7 +231,7 @@ class FrontendConfig:
 
         Three numbers for each: its centre, its bandwidth and its amplitude.
         """
-        rate = changes.get("sample_rate", 1000)
+        rate = _rate(changes, 1000)
         fixed = {
             "sample_rate": rate,
             "n_bands": 16,
@@ -245,21 +249,23 @@ class FrontendConfig:
     def sincnet(cls, **changes: Any) -> "FrontendConfig":
         """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm.
 
-        Their first corners are on the range of the config; SincNet's own is from 30 Hz to 100 Hz
-        below half of the rate, where the last of them is not at its limit.
+        The first corners are from 30 Hz to 100 Hz below half of the rate. What a corner and a
+        width have at least, 50 Hz each, is added to them.
         """
         fixed = {
             "family": "sinc",
             "parametrization": "published",
             "path": "fft",
             "scale": "mel",
+            "fmin": 30.0,
+            "fmax": _rate(changes) / 2 - 100,
             "n_taps": 251,
         }
         return cls._preset(fixed, changes)
 
     @classmethod
     def _preset(cls, fixed: dict[str, Any], changes: dict[str, Any]) -> "FrontendConfig":
-        rate = positive_int("sample_rate", (fixed | changes).get("sample_rate", 16000))
+        rate = _rate(fixed | changes)
         win_length = positive_int(
             "win_length", changes.get("win_length", max(2, round(0.025 * rate)))
         )
@@ -270,3 +276,7 @@ class FrontendConfig:
             "n_fft": max(256, 1 << (win_length - 1).bit_length()),
         }
         return cls(**sizes | fixed | changes)
+
+
+def _rate(changes: Mapping[str, Any], default: int = 16000) -> int:
+    return positive_int("sample_rate", changes.get("sample_rate", default))

@@ -19,7 +19,7 @@ COLUMNS = {
     "heart, at random": ("heart", "at random", ""),
     "heart, given": ("heart", "given", ""),
     "physionet": ("physionet", "given", ""),
-    "esc10": ("esc10", "fold", ""),
+    "esc10": ("esc10", "without", ""),
     "instruments": ("instruments", "given", "same libraries"),
     "alto sax, other library": ("instruments", "given", "other library"),
 }
@@ -35,7 +35,7 @@ def cell(runs: list[dict], group: str) -> str:
             if group in ("", of):
                 targets.append(target)
                 predictions.append(called)
-                by_speaker = run["division"].startswith("without")
+                by_speaker = run["task"] == "fsdd" and run["division"] != "official"
                 units.append(run["division"] if by_speaker else f"{run['division']} {i}")
     if not targets:
         return "-"

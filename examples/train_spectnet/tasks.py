@@ -1,4 +1,8 @@
-"""What is to be told apart: five collections of recordings, and who is held out of each."""
+"""What is to be told apart: five collections of recordings, and who is held out of each.
+
+A split of three serves twice. To choose how to train, `choosing`: what is "valid" is heard in the
+test, and what is "test" is not read. For the results: what is "valid" is trained on too.
+"""
 
 import csv
 from collections.abc import Callable
@@ -33,6 +37,10 @@ class Task(NamedTuple):
 
 
 Row = dict[str, str]
+_USE = {
+    False: {"train": "train", "valid": "train", "test": "test"},
+    True: {"train": "train", "valid": "test", "test": ""},
+}
 
 
 def rows(data: Path, folder: str) -> list[Row]:
@@ -44,39 +52,46 @@ def recordings(
     table: list[Row],
     label: str,
     split: Callable[[Row], str],
+    *,
+    choosing: bool,
     group: Callable[[Row], str] = lambda row: row["file"],
 ) -> list[Recording]:
-    """Those rows whose split is not empty."""
+    """Those that are trained on or tested."""
+    of = [(row, _USE[choosing][split(row)]) for row in table]
     return [
-        Recording(Path(row["path"]), row["file"], row[label], split(row), group(row))
-        for row in table
-        if split(row)
+        Recording(Path(row["path"]), row["file"], row[label], use, group(row))
+        for row, use in of
+        if use
     ]
 
 
-def fsdd(data: Path) -> Task:
+def in_turn(table: list[Row], column: str, *, choosing: bool) -> dict[str, list[Recording]]:
+    """Holds out one speaker, or fold, after the other; the one that follows is "valid"."""
+    values = sorted({row[column] for row in table})
+
+    def split(test: str, valid: str) -> Callable[[Row], str]:
+        return lambda row: {test: "test", valid: "valid"}.get(row[column], "train")
+
+    return {
+        f"without {test}": recordings(table, "label", split(test, valid), choosing=choosing)
+        for test, valid in zip(values, values[1:] + values[:1], strict=True)
+    }
+
+
+def fsdd(data: Path, *, choosing: bool = False) -> Task:
     """Spoken digits of six speakers: the official split, and each speaker held out."""
     table = rows(data, "fsdd")
-    speakers = sorted({row["speaker"] for row in table})
 
     def official(row: Row) -> str:
         index = int(row["index"])
         return "test" if index < 5 else "valid" if index < 8 else "train"
 
-    def without(speaker: str, valid: str) -> Callable[[Row], str]:
-        return lambda row: {speaker: "test", valid: "valid"}.get(row["speaker"], "train")
-
-    # The speaker after the one who is held out says when to stop.
-    following = dict(zip(speakers, speakers[1:] + speakers[:1], strict=True))
-    divisions = {"official": official} | {
-        f"without {speaker}": without(speaker, following[speaker]) for speaker in speakers
-    }
-    of = {name: recordings(table, "label", split) for name, split in divisions.items()}
-    training = ClassifierTrainConfig(steps=800, speed=0.2)
-    return Task(8000, 20, 40, 60.0, training, of)
+    of = {"official": recordings(table, "label", official, choosing=choosing)}
+    of |= in_turn(table, "speaker", choosing=choosing)
+    return Task(8000, 20, 40, 60.0, ClassifierTrainConfig(steps=800, speed=0.2), of)
 
 
-def heart(data: Path) -> Task:
+def heart(data: Path, *, choosing: bool = False) -> Task:
     """Heart sounds of five classes; patients are not known.
 
     The given split is by blocks of the numbering, where neighbours sound alike. Published figures
@@ -92,52 +107,43 @@ def heart(data: Path) -> Task:
         )
 
     of = {
-        "given": recordings(table, "label", lambda row: row["split"]),
-        "at random": recordings(table, "label", at_random),
+        "given": recordings(table, "label", lambda row: row["split"], choosing=choosing),
+        "at random": recordings(table, "label", at_random, choosing=choosing),
     }
     return Task(4000, 25, 40, 20.0, ClassifierTrainConfig(steps=500, speed=0.1), of)
 
 
-def physionet(data: Path) -> Task:
+def physionet(data: Path, *, choosing: bool = False) -> Task:
     """Heart sounds, normal or not, from six databases, which are the groups of the results."""
     table = rows(data, "physionet2016_sub")
     split, database = (lambda row: row["split"]), (lambda row: row["database"])
-    of = {"given": recordings(table, "label", split, database)}
+    of = {"given": recordings(table, "label", split, group=database, choosing=choosing)}
     return Task(2000, 25, 40, 20.0, ClassifierTrainConfig(steps=500, speed=0.1), of)
 
 
-def esc10(data: Path) -> Task:
-    """Sounds around us, ten classes: each of four folds held out, the next says when to stop."""
-    table = rows(data, "esc10")
-    folds = ("1", "2", "3", "4")
-
-    def without(fold: str, valid: str) -> Callable[[Row], str]:
-        return lambda row: {fold: "test", valid: "valid"}.get(row["fold"], "train")
-
-    of = {
-        f"fold {fold}": recordings(table, "label", without(fold, folds[int(fold) % 4]))
-        for fold in folds
-    }
+def esc10(data: Path, *, choosing: bool = False) -> Task:
+    """Sounds around us, ten classes: each of four folds held out."""
+    of = in_turn(rows(data, "esc10"), "fold", choosing=choosing)
     training = ClassifierTrainConfig(steps=500, speed=0.2, mixup=0.2)
     return Task(16000, 40, 40, 60.0, training, of)
 
 
-def instruments(data: Path) -> Task:
+def instruments(data: Path, *, choosing: bool = False) -> Task:
     """Single notes of eight instruments; the alto saxophone of one library is heard in the test."""
     table = rows(data, "solo_notes")
 
     def is_other_alto(row: Row) -> bool:
         return (row["instrument"], row["library"]) == ("alto_sax", "mtg_solo_sax")
 
-    of = {
-        "given": recordings(
-            table,
-            "instrument",
-            lambda row: "test" if is_other_alto(row) else row["split"],
-            lambda row: "other library" if is_other_alto(row) else "same libraries",
-        )
-    }
-    return Task(16000, 20, 40, 60.0, ClassifierTrainConfig(steps=500, speed=0.03), of)
+    of = recordings(
+        table,
+        "instrument",
+        lambda row: "test" if is_other_alto(row) else row["split"],
+        group=lambda row: "other library" if is_other_alto(row) else "same libraries",
+        choosing=choosing,
+    )
+    training = ClassifierTrainConfig(steps=500, speed=0.03)
+    return Task(16000, 20, 40, 60.0, training, {"given": of})
 
 
 TASKS = {

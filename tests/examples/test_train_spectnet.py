@@ -34,7 +34,7 @@ def low_and_high(tmp_path):
         path = tmp_path / f"{label}-{i}.wav"
         tone = 0.3 * sine(lowest * 2 ** rng.random(), 4000, sample_rate=4000)
         io.write_audio(path, tone, sample_rate=4000)
-        split = "test" if i < 8 else "valid" if i < 12 else "train"
+        split = "test" if i < 8 else "train"
         found.append(io.Recording(path, path.name, label, split, path.name))
     return found
 
@@ -66,14 +66,21 @@ def test_divisions_hold_out_what_they_say(scripts, shared_data):
             return {row["file"]: row[column] for row in csv.DictReader(file)}
 
     for name, column in (("fsdd", "speaker"), ("esc10", "fold")):
-        of = groups(name, column)
-        for division, recordings in scripts.tasks.TASKS[name](shared_data).divisions.items():
+        of, load = groups(name, column), scripts.tasks.TASKS[name]
+        left_out = {}
+        for division, recordings in load(shared_data).divisions.items():
             if division == "official":
                 continue
             held = {of[r.name] for r in recordings if r.split == "test"}
-            heard = {of[r.name] for r in recordings if r.split != "test"}
+            heard = {of[r.name] for r in recordings if r.split == "train"}
             assert held == {division.split()[1]} and not held & heard
             assert len(recordings) == len(of)
+            left_out[division] = held
+        for division, held in left_out.items():
+            recordings = load(shared_data, choosing=True).divisions[division]
+            chosen = {of[r.name] for r in recordings if r.split == "test"}
+            heard = {of[r.name] for r in recordings if r.split == "train"}
+            assert len(chosen) == 1 and heard == set(of.values()) - chosen - held
     heart = scripts.tasks.TASKS["heart"](shared_data).divisions
     assert set(heart) == {"given", "at random"}
     assert sum(r.split == "test" for r in heart["at random"]) == 200

@@ -277,6 +277,16 @@ def test_gradients_reach_every_part_and_are_finite(key):
     assert len(still) == 5
 
 
+def test_at_first_every_class_is_about_as_likely():
+    config = dataclasses.replace(SMALL, labels=tuple("abcdefgh"), hidden=100)
+    worst = max(
+        float(np.abs(np.asarray(evaluate(spectnet(config, seed), batch()))).max())
+        for seed in range(5)
+    )
+    # With Glorot's kernel itself 1.9: a loss of up to that more than log(8) to be unlearned.
+    assert 0 < worst < 0.5
+
+
 def test_a_few_steps_learn_a_toy_problem(key):
     """Three tones; the loss is that of the logits, and the batch statistics go along."""
     time_s = np.arange(SMALL.segment_length) / 1000

@@ -179,6 +179,14 @@ def test_a_front_end_can_be_made_within_a_trace(config):
     assert jax.tree.map(lambda x: x.shape, nnx.state(nnx.eval_shape(made))) == shapes
 
 
+def test_a_free_band_without_weights_has_no_width():
+    config = FrontendConfig(family="free", n_bands=3, trainable=("weights",))
+    model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    model.bank.weights[...] = model.bank.weights[...].at[1].set(0)
+    widths = np.asarray(model.bandwidths_hz())
+    assert widths[1] == 0 and (widths[[0, 2]] > 0).all()
+
+
 # as published
 
 
@@ -201,9 +209,7 @@ def test_spectnet_is_its_layer():
 
 
 def test_leaf_is_its_front_end():
-    config = FrontendConfig.leaf(
-        sample_rate=8000, n_bands=6, fmax=3800.0, win_length=201, n_taps=201
-    )
+    config = FrontendConfig.leaf(sample_rate=8000, n_bands=6, fmax=3800.0, win_length=201)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
     # Silent at both ends, where theirs leaves out what rings past them.
     audio, lags = np.pad(noise(1200), 200), np.arange(-100, 101)
@@ -225,9 +231,20 @@ def test_leaf_is_its_front_end():
     np.testing.assert_allclose(heard[:20], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("sample_rate", "n_taps", "fmax"), [(16000, 401, 7800), (8000, 201, 4000), (44100, 1103, 7800)]
+)
+def test_leaf_hears_as_long_and_as_high_at_any_rate(sample_rate, n_taps, fmax):
+    # Theirs has a sample more where 25 ms are an odd number of them.
+    config = FrontendConfig.leaf(sample_rate=sample_rate)
+    assert (config.n_taps, config.fmin, config.highest_hz) == (n_taps, 60, fmax)
+
+
 def test_sincnets_filters_are_between_its_corners():
     config = FrontendConfig.sincnet(sample_rate=8000, n_bands=6, n_taps=101)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(model.bank.low_hz[0], 30, rtol=1e-6)
+    np.testing.assert_allclose(model.bank.low_hz[-1] + model.bank.band_hz[-1], 3900, rtol=1e-6)
     low = 50 + np.abs(np.asarray(model.bank.low_hz[...], np.float64))
     high = np.minimum(low + 50 + np.abs(np.asarray(model.bank.band_hz[...], np.float64)), 4000)
     k = np.arange(-50, 51)

@@ -15,7 +15,8 @@ _EPSILON = 1e-5
 _MOMENTUM = 0.9
 
 _he = nnx.initializers.he_normal()
-_glorot = nnx.initializers.glorot_uniform()
+# A tenth of Glorot's: at first every class is about as likely, and no loss goes into unlearning.
+_small = nnx.initializers.variance_scaling(0.01, "fan_avg", "uniform")
 
 
 class Conv(nnx.Module):
@@ -207,7 +208,7 @@ class ResidualClassifier(nnx.Module):
         size = positions * rows * sizes[-1]
         self.hidden_kernel = nnx.Param(_he(rngs.params(), (size, hidden), jnp.float32))
         self.hidden_bias = nnx.Param(jnp.zeros(hidden, jnp.float32))
-        self.kernel = nnx.Param(_glorot(rngs.params(), (hidden, n_classes), jnp.float32))
+        self.kernel = nnx.Param(_small(rngs.params(), (hidden, n_classes), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(n_classes, jnp.float32))
 
     def __call__(
