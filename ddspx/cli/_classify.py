@@ -149,6 +149,7 @@ def evaluate(
         Path | None, arg(aliases=["-o"], metavar="DIR", help_behavior_hint="")
     ] = None,
     part: Part = "unheard",
+    fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
     positive: Annotated[str | None, arg(metavar="LABEL", help_behavior_hint="")] = None,
     seed: int = 0,
 ) -> None:
@@ -156,9 +157,9 @@ def evaluate(
 
     DATA is as for train. Prints accuracy, macro F1, MACC (the mean of sensitivity and
     specificity), sensitivity, specificity and precision in percent with their 95 % intervals, of
-    segments and of recordings, then of each class and, where the CSV file names groups, of each
-    group. A recording that cannot be used is reported and left out, and then the exit status
-    is 1.
+    segments and of recordings, then of each class, how often which of up to 12 labels was called
+    which, and, where the CSV file names groups, of each group. A recording that cannot be used is
+    reported and left out, and then the exit status is 1.
 
     Args:
       model: a model folder that classify train wrote.
@@ -166,7 +167,8 @@ def evaluate(
       output: a folder to write to: scores.json, predictions.csv and confusion.png (needs the
         extra plot).
       part: of the recordings; unheard are those that neither trained the model nor chose its
-        weights, whatever the splits of a CSV file say.
+        weights, nor others of their group did, whatever the splits of a CSV file say.
+      fold: the fold of the CSV file that is the test split, as it was in training.
       positive: the label that sensitivity, specificity and precision are those of; by default
         they are means over the labels.
       seed: of the intervals.
@@ -175,7 +177,9 @@ def evaluate(
         require_matplotlib()
         writable_place(output)
     network, provenance = load_spectnet(model)
-    recordings = recordings_to_test(labelled_recordings(data, draw=False), provenance, part=part)
+    recordings = recordings_to_test(
+        labelled_recordings(data, draw=False, fold=fold), provenance, part=part
+    )
     skipped = Skipped("ddspx classify evaluate")
     with progress() as bar:
         evaluation = evaluate_classifier(

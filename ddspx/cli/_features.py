@@ -57,7 +57,7 @@ def features(
       output: the folder to write to, by default the current one; files of those names are
         replaced, but never a recording.
       sample_rate: the rate at which the recordings are heard.
-      hop_ms: milliseconds from one frame to the next, a whole number of samples.
+      hop_ms: milliseconds from one frame to the next, to the nearest sample.
       n_fft: samples of a frame, by default the power of two nearest to 64 ms.
       n_bands: mel bands, 128 if not given.
       n_mfcc: coefficients of mfcc, 20 if not given.

@@ -47,7 +47,7 @@ def pitch(
       output: the folder to write to, by default the current one; files of those names are
         replaced, but never a recording.
       method: the tracker: ddspx's network, yin, pyin, or CREPE, which needs its weights.
-      hop_ms: milliseconds from one frame to the next, a multiple of 1/16, at most 1000.
+      hop_ms: milliseconds from one frame to the next, to the nearest 1/16, at most 1000.
       fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
       fmax: the highest pitch to look for, in Hz; 2093 if not given.
       plot: draw NAME.png too, the pitch on the spectrogram (needs the extra plot).

@@ -28,12 +28,12 @@ class Skipped:
 
 
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:
-    """Samples from one frame to the next."""
+    """Samples from one frame to the next: as many as are nearest to that time."""
     samples = hop_ms * positive_int("sample_rate", sample_rate) / 1000
-    if not (math.isfinite(samples) and samples > 0 and samples == round(samples)):
+    if not (math.isfinite(samples) and samples >= 0.5):
         raise ValueError(
-            f"`hop_ms` must be a whole number of samples at {sample_rate} Hz, that is a multiple "
-            f"of {1000 / sample_rate} ms, got {hop_ms}."
+            f"`hop_ms` must be at least one sample, {1000 / sample_rate:.3g} ms at {sample_rate} "
+            f"Hz, got {hop_ms}."
         )
     return round(samples)
 

@@ -37,8 +37,8 @@ _OF_CLASS = {
     "precision": "precision",
     "f1": "F1",
 }
-# More lines than a screen has are in the file alone.
-_MOST_GROUPS = 40
+# More than a screen has is in the file alone.
+_MOST_GROUPS, _MOST_LABELS = 40, 12
 
 
 def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title: str) -> None:
@@ -56,11 +56,14 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
         overall.add_row(heading, *(_cell(interval, digits=1) for interval in intervals))
     console.print(overall)
     decided = scores["mean_probability"]
-    classes = _table("each class, by mean probability", ["", "number", *_OF_CLASS.values()])
+    headings = ["", "number", *_OF_CLASS.values()]
+    classes = _table("each class, by mean probability", headings, names=labels)
     for label, found in zip(labels, decided.classes, strict=True):
         cells = (_cell(getattr(found, name)) for name in _OF_CLASS)
         classes.add_row(escape(label), str(found.n_examples), *cells)
     console.print(classes)
+    if len(labels) <= _MOST_LABELS:
+        console.print(_confusion(decided.confusion, labels))
     if not (found := evaluation.groups["mean_probability"]):
         return
     names = ("accuracy", "macro_f1", "macc")
@@ -70,6 +73,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
         "each group, by mean probability",
         ["", "number", *(_OVERALL[name] for name in names)],
         rest,
+        names=[group for group, _ in shown],
     )
     for group, of_group in shown:
         cells = (_cell(getattr(of_group, name)) for name in names)
@@ -104,11 +108,30 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
         figure.savefig(temporary, format="png")
 
 
-def _table(title: str, headings: Sequence[str], caption: str | None = None) -> Table:
-    # Names may need a second line, numbers must be whole.
+def _confusion(confusion: np.ndarray, labels: Sequence[str]) -> Table:
+    """How many recordings of each label were called what; columns are in the order of rows."""
+    numbered = [f"{i} {label}" for i, label in enumerate(labels, start=1)]
+    headings = ["is, called", *(str(i) for i in range(1, len(labels) + 1))]
+    table = _table("confusion, by mean probability", headings, names=numbered)
+    for name, counts in zip(numbered, confusion, strict=True):
+        table.add_row(escape(name), *(str(int(count)) if count else "." for count in counts))
+    return table
+
+
+def _table(
+    title: str, headings: Sequence[str], caption: str | None = None, *, names: Sequence[str] = ()
+) -> Table:
+    # Long names may need a second line, short ones and numbers must be whole.
     table = Table(title=escape(title), caption=caption, box=box.SIMPLE)
+    width = min(16, max(map(len, names), default=0))
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+        table.add_column(
+            heading,
+            justify="right" if i else "left",
+            min_width=None if i else width,
+            no_wrap=i > 0,
+            overflow="fold",
+        )
     return table
 
 

@@ -66,6 +66,7 @@ from ddspx.core.analysis._bandpass import (
     gabor_response as gabor_response,
     ordered_frequencies as ordered_frequencies,
     sinc_bandpass as sinc_bandpass,
+    sinc_response as sinc_response,
     triangular_response as triangular_response,
 )
 

@@ -100,7 +100,7 @@ class OrderedBank(nnx.Module):
         elif c.family == "gabor":
             response = core.gabor_response(bins, *bands).astype(jnp.complex64)
         else:
-            response = _sinc_response(c, *bands, n_fft)
+            response = _sinc_response(c, *bands, n_fft, unit=True)
         return response * core.db_to_amplitude(self.gains_db[...])[:, None]
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
@@ -212,7 +212,8 @@ class SincNetBank(nnx.Module):
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
         """Frequency response at all bins, those of negative frequencies too."""
-        return _sinc_response(self.config, self.centers_hz(), self.bandwidths_hz(), n_fft)
+        bands = self.centers_hz(), self.bandwidths_hz()
+        return _sinc_response(self.config, *bands, n_fft, unit=False)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
         """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
@@ -225,7 +226,10 @@ class SincNetBank(nnx.Module):
 
 
 class FreeBank(nnx.Module):
-    """Any weights on the bins of a power spectrum, of which the moduli count."""
+    """Any weights on the bins of a power spectrum, of which the moduli count.
+
+    As published, by kapre, they are on the bare power of the bins.
+    """
 
     def __init__(self, config: FrontendConfig):
         self.config = config
@@ -262,13 +266,28 @@ class FreeBank(nnx.Module):
             )
         weights = self.weights[...]
         # The gradient at 0 is 1, where that of `abs` is 0: a weight of zero can begin to grow.
-        return jnp.where(weights >= 0, weights, -weights)
+        power = jnp.where(weights >= 0, weights, -weights)
+        return power / bin_power(self.config) if self._is_kapres else power
+
+    @property
+    def _is_kapres(self) -> bool:
+        return self.config.parametrization == "published"
 
     def _power_and_bins(self) -> tuple[Array, Array]:
         power = self.power_response(self.config.n_fft)
         bins = jnp.abs(_bins_hz(self.config.sample_rate, self.config.n_fft))
         total = jnp.sum(power, axis=-1, keepdims=True)
         return core.safe_divide(power, total), bins[: power.shape[-1]]
+
+
+def bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
+    """What turns the power of a windowed frame's bins into that of both signs of frequency."""
+    window = core.hann_window(config.win_length, dtype=np.float64)
+    power = np.full((1, config.n_fft // 2 + 1), 2 / (config.n_fft * np.sum(np.square(window))))
+    power[:, 0] /= 2
+    if config.n_fft % 2 == 0:
+        power[:, -1] /= 2
+    return jnp.asarray(power, jnp.float32)
 
 
 def _power(response: Array) -> Array:
@@ -282,12 +301,19 @@ def _bins_hz(sample_rate: int, n_fft: int) -> Array:
     return jnp.asarray(np.fft.fftfreq(n_fft, 1 / sample_rate), jnp.float32)
 
 
-def _sinc_response(c: FrontendConfig, centers_hz: Array, bandwidths_hz: Array, n_fft: int) -> Array:
-    """Of the windowed sinc of each band's width, moved to its centre."""
+def _sinc_response(
+    c: FrontendConfig, centers_hz: Array, bandwidths_hz: Array, n_fft: int, *, unit: bool
+) -> Array:
+    """Of the windowed sinc of each band's width, moved to its centre.
+
+    A band that is narrower than the taps can resolve has less than 1 there, unless it is `unit`.
+    """
     half = bandwidths_hz / 2
     rates = {"sample_rate": c.sample_rate, "win_length": c.n_taps}
     # A low-pass is the band from -half to half; its taps are real.
     low_pass = core.sinc_bandpass(-half, half, **rates)
+    if unit:
+        low_pass = 2 * low_pass / jnp.sum(low_pass, axis=-1, keepdims=True)
     lags = np.arange(c.n_taps, dtype=np.float32) - c.n_taps // 2
     angle = (2 * math.pi / c.sample_rate) * centers_hz[:, None] * lags[None]
     taps = jax.lax.complex(low_pass * jnp.cos(angle), low_pass * jnp.sin(angle))

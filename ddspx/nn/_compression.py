@@ -14,6 +14,8 @@ from ddspx.nn._variables import number
 
 # LEAF's energies are at least this.
 _LEAF_FLOOR = 1e-5
+# So is its bias here: below 0, where nothing keeps it from in the original, a root is NaN.
+_LEAST_BIAS = 1e-5
 
 
 class Compression(nnx.Module):
@@ -83,7 +85,7 @@ class Compression(nnx.Module):
     def _leafs_pcen(self, energies: Array) -> Array:
         numbers = {
             "gain": jnp.minimum(self.gain[...], 1),
-            "bias": self.bias[...],
+            "bias": jnp.maximum(self.bias[...], _LEAST_BIAS),
             "power": 1 / jnp.maximum(self.root[...], 1),
         }
         return core.pcen(

@@ -4,13 +4,13 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from ddspx import core
+from ddspx._checks import floats
 from ddspx._typing import Array, Float
 from ddspx.core._units import ERB_SLOPE
-from ddspx.nn._bank import FilterBank, bank
+from ddspx.nn._bank import FilterBank, bank, bin_power
 from ddspx.nn._compression import Compression
 from ddspx.nn._frontend_config import FrontendConfig
 from ddspx.nn._subbands import Pooling, subband_energies
@@ -92,8 +92,11 @@ class SpectralFrontend(nnx.Module):
 
         Returns:
           Energies, on the frame rule.
+
+        Raises:
+          TypeError: the audio is neither float32 nor float64.
         """
-        c = self.config
+        (audio,), c = floats(audio=audio), self.config
         if c.path != "stft":
             return subband_energies(audio, cast(FilterBank, self.bank), self.pooling)
         spectrogram = core.spectrogram(
@@ -125,16 +128,6 @@ class SpectralFrontend(nnx.Module):
         return features
 
 
-def bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
-    """What turns the power of a windowed frame's bins into that of both signs of frequency."""
-    window = core.hann_window(config.win_length, dtype=np.float64)
-    power = np.full((1, config.n_fft // 2 + 1), 2 / (config.n_fft * np.sum(np.square(window))))
-    power[:, 0] /= 2
-    if config.n_fft % 2 == 0:
-        power[:, -1] /= 2
-    return jnp.asarray(power, jnp.float32)
-
-
 def displacement_erb(
     before_hz: Float[Array, "*batch bands"], after_hz: Float[Array, "*batch bands"]
 ) -> Float[Array, "*batch bands"]:
@@ -143,7 +136,7 @@ def displacement_erb(
     .. math:: d_i = \left| \int_{c_i}^{c'_i} \frac{df}{\mathrm{ERB}(f)} \right|
 
     Args:
-      before_hz: centres at first, in Hz.
+      before_hz: centres at first, in Hz; a filter at a negative frequency is that at the positive.
       after_hz: centres now, in Hz.
 
     Returns:
@@ -156,4 +149,5 @@ def displacement_erb(
       >>> round(float(moved[0]), 2)
       0.95
     """
-    return jnp.abs(jnp.log(core.hz_to_erb(after_hz) / core.hz_to_erb(before_hz))) / ERB_SLOPE
+    before, after = (core.hz_to_erb(jnp.abs(hz)) for hz in (before_hz, after_hz))
+    return jnp.abs(jnp.log(after / before)) / ERB_SLOPE

@@ -20,6 +20,7 @@ _CHOICES = {
     "compression": ("none", "log", "log1p", "db", "pcen"),
 }
 _SIZES = ("sample_rate", "hop_length", "n_fft", "win_length", "n_bands", "order", "n_taps")
+_MEL: dict[str, Any] = {"family": "triangular", "scale": "mel"}
 # What learns beside the compression and the pooling.
 _PARTS = {
     ("triangular", "ordered"): ("centers", "gains"),
@@ -30,6 +31,7 @@ _PARTS = {
     ("gammatone", "published"): ("centers", "bandwidths", "gains"),
     ("gabor", "published"): ("centers", "bandwidths"),
     ("sinc", "published"): ("centers", "bandwidths"),
+    ("free", "published"): ("weights",),
 }
 
 
@@ -50,8 +52,8 @@ class FrontendConfig:
         spectrogram), ``gammatone``, ``gabor``, ``sinc`` (rectangular, by windowed sincs) or
         ``free`` (any weights on the bins of ``stft``, triangles at first).
       parametrization: ``ordered``, where centres keep their order and nothing is clipped; or
-        ``published``, the numbers and limits of SpectNet (with ``gammatone``), LEAF (``gabor``)
-        or SincNet (``sinc``), to load or to compare with.
+        ``published``, the numbers and limits of SpectNet (with ``gammatone``), LEAF (``gabor``),
+        SincNet (``sinc``) or kapre (``free``), to load or to compare with.
       path: how energies are computed: ``stft``, from the bins of a short-time spectrum; ``fft``,
         exactly, by filters on the whole sound; ``recurrent``, the same for ``gammatone`` by
         recursion.
@@ -110,8 +112,13 @@ class FrontendConfig:
             positive_int(name, getattr(self, name))
         for name, choices in _CHOICES.items():
             one_of(name, getattr(self, name), choices)
+        if isinstance(self.trainable, str):
+            raise TypeError(f"`trainable` must be several parts, got {self.trainable!r}.")
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "trainable", tuple(self.trainable))
+        for name in ("fmin", "floor", *(["fmax"] if self.fmax is not None else [])):
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, int | float):
+                raise TypeError(f"`{name}` must be a number, got {value!r}.")
         if not (math.isfinite(self.floor) and self.floor > 0):
             raise ValueError(f"`floor` must be positive and finite, got {self.floor}.")
         if self.highest_hz > self.sample_rate / 2:
@@ -143,7 +150,8 @@ class FrontendConfig:
         if kind not in _PARTS:
             raise ValueError(
                 f"`parametrization` must be 'ordered' for the family {self.family!r}; 'published' "
-                "are those of SpectNet ('gammatone'), LEAF ('gabor') and SincNet ('sinc')."
+                "are those of SpectNet ('gammatone'), LEAF ('gabor'), SincNet ('sinc') and kapre "
+                "('free')."
             )
         if self.path != "stft" and self.family in ("triangular", "free"):
             raise ValueError(
@@ -184,8 +192,7 @@ class FrontendConfig:
         As in all presets, frames are 10 ms apart and 25 ms long at any `sample_rate`, unless
         they are given.
         """
-        fixed = {"family": "triangular", "scale": "mel", "trainable": (), "compression": "log"}
-        return cls._preset(fixed, changes)
+        return cls._preset(_MEL | {"trainable": (), "compression": "log"}, changes)
 
     @classmethod
     def mfcc(cls, **changes: Any) -> "FrontendConfig":
@@ -195,7 +202,7 @@ class FrontendConfig:
     @classmethod
     def pcen_mel(cls, **changes: Any) -> "FrontendConfig":
         """A mel spectrogram with PCEN, whose numbers learn, in place of the logarithm."""
-        return cls.log_mel(**{"compression": "pcen", "trainable": ("compression",)} | changes)
+        return cls._preset(_MEL | {"trainable": ("compression",), "compression": "pcen"}, changes)
 
     @classmethod
     def learnable(cls, **changes: Any) -> "FrontendConfig":
@@ -221,8 +228,6 @@ class FrontendConfig:
             "floor": 1e-12,
             "trainable": ("centers", "bandwidths", "pooling", "compression"),
         }
-        if changes.get("path", "fft") == "stft":
-            fixed["trainable"] = ("centers", "bandwidths", "compression")
         return cls._preset(fixed, changes)
 
     @classmethod
@@ -275,7 +280,12 @@ class FrontendConfig:
             # Of short windows a finer spectrum than they need, or low bands would hold no bin.
             "n_fft": max(256, 1 << (win_length - 1).bit_length()),
         }
-        return cls(**sizes | fixed | changes)
+        config = cls(**sizes | fixed | changes | {"trainable": ()})
+        # Of what a preset trains, the parts that there are after the changes.
+        learn = tuple(
+            part for part in fixed.get("trainable", cls.trainable) if part in config.parts
+        )
+        return dataclasses.replace(config, trainable=changes.get("trainable", learn))
 
 
 def _rate(changes: Mapping[str, Any], default: int = 16000) -> int:

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx.nn._frontend import SpectralFrontend
+from ddspx.nn._frontend_config import FrontendConfig
 
 
 def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> SpectralFrontend:
     """A front-end as `target` is, with the numbers of `source`.
 
-    What the two train may differ: filters that one model has learned can stay fixed in another.
+    What the numbers do not depend on may differ: what trains, cepstra and normalisation; on the
+    path ``stft`` also the frames, but for PCEN, which counts them, and for free weights, which are
+    on their bins.
 
     Args:
       source: the front-end that has learned, for example ``spectnet.frontend``.
@@ -23,7 +26,7 @@ def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> Spectra
       both arguments stay as they are.
 
     Raises:
-      ValueError: the configs differ in anything but `trainable`.
+      ValueError: the configs differ in what the numbers depend on.
 
     Example:
       >>> from flax import nnx
@@ -32,17 +35,27 @@ def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> Spectra
       >>> fixed = SpectralFrontend(FrontendConfig(trainable=()), rngs=nnx.Rngs(0))
       >>> fixed = copy_frontend(learned, fixed)
     """
-    theirs, ours = dataclasses.asdict(source.config), dataclasses.asdict(target.config)
-    differing = [name for name in ours if name != "trainable" and theirs[name] != ours[name]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            "`source` and `target` must have the same config but for `trainable`, got "
-            f"`{name}` {theirs[name]!r} and {ours[name]!r}; the numbers mean something else "
-            "there, so make the target with the config of the source."
-        )
+    theirs, ours = (
+        dataclasses.asdict(c) | {"fmax": c.highest_hz} for c in (source.config, target.config)
+    )
+    for name in theirs:
+        if theirs[name] != ours[name] and not (
+            _is_free(source.config, name) and _is_free(target.config, name)
+        ):
+            raise ValueError(
+                f"`source` and `target` must have the same `{name}`, got {theirs[name]!r} and "
+                f"{ours[name]!r}; the numbers mean something else there, so make the target with "
+                "that of the source."
+            )
     graph, state = nnx.split(target)
     # Copies, because a training step donates the arrays that it is given.
     numbers = jax.tree.map(jnp.copy, nnx.to_pure_dict(nnx.state(source)))
     nnx.replace_by_pure_dict(state, numbers)
     return nnx.merge(graph, state)
+
+
+def _is_free(config: FrontendConfig, name: str) -> bool:
+    """Whether the numbers of a front-end mean the same whatever a field is."""
+    if name in ("hop_length", "n_fft", "win_length"):
+        return config.path == "stft" and config.compression != "pcen" and config.family != "free"
+    return name in ("trainable", "n_mfcc", "normalize")

@@ -11,7 +11,7 @@ from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import Array
 from ddspx.nn._bank import FreeBank
-from ddspx.nn._frontend import SpectralFrontend, bin_power
+from ddspx.nn._frontend import SpectralFrontend
 from ddspx.nn._frontend_config import FrontendConfig
 
 _C1_HZ = 32.70319566257483
@@ -77,15 +77,14 @@ def kapre_filterbank(
         fmin=fmin or 0.0,
         fmax=fmax,
         family="free",
+        parametrization="published",
         scale="linear",
         trainable=("weights",) if trainable_fb else (),
         compression="none",
     )
     weights = _kapre_weights(config, init, fmin or _C1_HZ, bins_per_octave, rngs)
     frontend = SpectralFrontend(config, rngs=rngs)
-    # kapre's weights are on the bare power of the bins.
-    bank = cast(FreeBank, frontend.bank)
-    bank.weights[...] = jnp.asarray(weights, jnp.float32) / bin_power(config)
+    cast(FreeBank, frontend.bank).weights[...] = jnp.asarray(weights, jnp.float32)
     return frontend
 
 

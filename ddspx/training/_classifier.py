@@ -317,9 +317,10 @@ def _provenance(sounds: LabelledAudio, config: ClassifierTrainConfig) -> dict[st
         split: [r.sha256 for r in sounds.recordings if r.split == split]
         for split in ("train", "valid")
     }
+    groups = sorted({r.group for r in sounds.recordings} - {""})
     return {
         "ddspx": __version__,
         "jax": jax.__version__,
-        "data": {"sha256": heard},
+        "data": {"sha256": heard, "groups": groups},
         "training": config.to_json(),
     }

@@ -41,8 +41,9 @@ def recordings_to_test(
     Args:
       recordings: as `io.labelled_recordings` gives them.
       provenance: of the model; it knows by their contents which recordings it was trained on.
-      part: ``unheard``, those that neither trained the model nor chose its weights; ``train``,
-        ``valid`` or ``test``, those of that split in the table; ``all``.
+      part: ``unheard``, those that neither trained the model nor chose its weights, nor others of
+        their group did; ``train``, ``valid`` or ``test``, those of that split in the table;
+        ``all``.
 
     Returns:
       Some of the recordings, in their order.
@@ -52,10 +53,12 @@ def recordings_to_test(
       ValueError: `part` is unknown.
     """
     one_of("part", part, _PARTS)
-    known = provenance.get("data", {}).get("sha256", {})
-    heard = {digest for split in ("train", "valid") for digest in known.get(split, ())}
+    known = provenance.get("data", {})
+    digests = known.get("sha256", {})
+    heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())}
+    groups = set(known.get("groups", ()))
     if part == "unheard":
-        chosen = [recording for recording in recordings if recording.sha256 not in heard]
+        chosen = [r for r in recordings if r.sha256 not in heard and r.group not in groups]
     else:
         chosen = [recording for recording in recordings if part in ("all", recording.split)]
     if part == "test":

@@ -53,7 +53,7 @@ def front_ends(task: Task) -> dict[str, FrontendConfig]:
         "LEAF": FrontendConfig.leaf(**sizes),
         "SpectNet, static": FrontendConfig.spectnet(**sizes | quiet | {"trainable": ()}),
         "SpectNet, learnable": FrontendConfig.spectnet(**sizes | quiet),
-        "ours": FrontendConfig.learnable(**sizes | log),
+        "ours": FrontendConfig.learnable(**sizes | {"floor": FLOOR}),
     }
 
 

@@ -44,6 +44,14 @@ def here(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.parametrize(("sample_rate", "hop_length"), [(22_050, 220), (11_025, 110)])
+def test_a_hop_is_to_the_nearest_sample_at_any_rate(sample_rate, hop_length, here):
+    assert run(here / "tone.wav", "--kind", "rms", "--sample-rate", sample_rate) == 0
+    arrays = read(Path("tone.rms.npz"))
+    assert arrays["hop_length"] == hop_length
+    np.testing.assert_allclose(arrays["times_s"][1], hop_length / sample_rate)
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -159,7 +167,7 @@ def test_a_recording_is_never_replaced(here, tmp_path, capsys):
     [
         ("", "--kind"),
         ("--kind chroma", "chroma"),
-        ("--kind mel --hop-ms 0.01", "`hop_ms` must be a whole number of samples at 16000 Hz"),
+        ("--kind mel --hop-ms 0.01", "`hop_ms` must be at least one sample, 0.0625 ms"),
         ("--kind mel --fmax 9000", "`fmax` must be at most half of `sample_rate`, 8000.0 Hz"),
         ("--kind mel --n-mfcc 3", "`n_mfcc` must not be given, because mel does not depend on it"),
         ("--kind loudness --n-fft 256", "`n_fft` must not be given, because loudness does not"),

@@ -94,7 +94,8 @@ def test_the_options_reach_the_tracker(method, here, tmp_path, heard):
 
 
 @pytest.mark.parametrize(
-    ("hop_ms", "second"), [("10", "0.010"), ("0.5", "0.0005"), ("0.0625", "0.0000625")]
+    ("hop_ms", "second"),
+    [("10", "0.010"), ("0.5", "0.0005"), ("0.0625", "0.0000625"), ("5.8", "0.0058125")],
 )
 def test_times_are_exact_and_rounding_voices_nothing(hop_ms, second, here, heard, tmp_path):
     assert main(["pitch", str(here / "tone.wav"), "--hop-ms", hop_ms]) == 0
@@ -196,11 +197,7 @@ def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsy
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (
-            "--hop-ms 5.8",
-            "`hop_ms` must be a whole number of samples at 16000 Hz, that is a multip",
-        ),
-        ("--hop-ms 0", "a multiple of 0.0625 ms, got 0.0"),
+        ("--hop-ms 0", "`hop_ms` must be at least one sample, 0.0625 ms at 16000 Hz, got 0.0"),
         ("--hop-ms 60000", "`hop_ms` must be at most 1000, a second, got 60000.0"),
         ("--hop-ms -10", "`hop_ms` must be"),
         ("--hop-ms nan", "`hop_ms` must be"),

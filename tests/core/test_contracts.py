@@ -284,6 +284,9 @@ CASES = {
     "sinc_bandpass": Case(
         partial(core.sinc_bandpass, sample_rate=RATE, win_length=9), (HZ, HZ + WIDTHS)
     ),
+    "sinc_response": response(
+        lambda f, c, b: core.sinc_response(f, c, c + b, sample_rate=RATE, win_length=9)
+    ),
     "sinc_highpass": Case(
         partial(core.sinc_highpass, sample_rate=RATE, win_length=9), (uniform(100, 3000),)
     ),

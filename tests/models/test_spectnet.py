@@ -277,14 +277,10 @@ def test_gradients_reach_every_part_and_are_finite(key):
     assert len(still) == 5
 
 
-def test_at_first_every_class_is_about_as_likely():
-    config = dataclasses.replace(SMALL, labels=tuple("abcdefgh"), hidden=100)
-    worst = max(
-        float(np.abs(np.asarray(evaluate(spectnet(config, seed), batch()))).max())
-        for seed in range(5)
-    )
-    # With Glorot's kernel itself 1.9: a loss of up to that more than log(8) to be unlearned.
-    assert 0 < worst < 0.5
+def test_at_first_every_class_is_about_as_likely(key):
+    config = dataclasses.replace(SMALL, labels=tuple("abcdefgh"), hidden=100, dropout=0.0)
+    logits = [train(spectnet(config, seed), key, batch())[0] for seed in range(5)]
+    assert 0 < np.abs(logits).max() < 0.5
 
 
 def test_a_few_steps_learn_a_toy_problem(key):
@@ -305,7 +301,7 @@ def test_a_few_steps_learn_a_toy_problem(key):
         (value, statistics), gradient = jax.value_and_grad(loss, has_aux=True)(
             params, statistics, key
         )
-        params = jax.tree.map(lambda w, g: w - 0.02 * g, params, gradient)
+        params = jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient)
         return (params, statistics), value
 
     run = quick_jit(lambda carry, keys: jax.lax.scan(step, carry, keys))
@@ -359,10 +355,30 @@ def test_a_copied_front_end_outlives_the_arrays_of_its_source():
     assert np.isfinite(copy(batch())).all()
 
 
-def test_a_front_end_of_another_config_is_refused():
+def test_a_copied_front_end_may_have_other_frames():
     source = SpectralFrontend(EAR, rngs=nnx.Rngs(0))
-    target = SpectralFrontend(dataclasses.replace(EAR, n_bands=7), rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="same config but for `trainable`, got `n_bands` 6 and 7"):
+    source.bank.gaps[...] += jnp.arange(7, dtype=jnp.float32)
+    changes = {"hop_length": 10, "n_fft": 128, "win_length": 100, "fmax": 500.0, "n_mfcc": 4}
+    target = SpectralFrontend(dataclasses.replace(EAR, **changes), rngs=nnx.Rngs(0))
+    copy = copy_frontend(source, target)
+    np.testing.assert_array_equal(copy.centers_hz(), source.centers_hz())
+    assert copy(batch()).shape[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("both", "changes", "words"),
+    [
+        ({}, {"n_bands": 7}, "`n_bands`, got 6 and 7"),
+        ({}, {"fmax": 400.0}, "`fmax`, got 500.0 and 400.0"),
+        ({"compression": "pcen"}, {"hop_length": 10}, "`hop_length`, got 20 and 10"),
+        ({"family": "free", "trainable": ()}, {"n_fft": 128}, "`n_fft`, got 64 and 128"),
+    ],
+)
+def test_a_front_end_whose_numbers_mean_something_else_is_refused(both, changes, words):
+    config = dataclasses.replace(EAR, **both)
+    source = SpectralFrontend(config, rngs=nnx.Rngs(0))
+    target = SpectralFrontend(dataclasses.replace(config, **changes), rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=f"must have the same {words}"):
         copy_frontend(source, target)
 
 

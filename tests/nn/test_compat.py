@@ -69,6 +69,9 @@ def test_weights_learn_only_where_they_are_told_to(init):
     (gradient,) = jax.tree.leaves(jax.jit(jax.grad(loss))(params))
     # Those that are zero can begin to grow too.
     assert (np.abs(gradient) > 0).all()
+    # Of kapre's size, so that a step of a usual rate is neither lost in rounding nor everything.
+    (weights,) = jax.tree.leaves(params)
+    assert np.max(weights) <= 1.01
 
 
 def test_other_initialisers_are_refused():

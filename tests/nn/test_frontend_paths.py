@@ -50,7 +50,10 @@ def taps_of(model: SpectralFrontend) -> np.ndarray:
     else:
         corners = bands[0] - bands[1] / 2, bands[0] + bands[1] / 2
         sizes = {"sample_rate": c.sample_rate, "win_length": c.n_taps}
-        real, before = np.asarray(core.sinc_bandpass(*corners, **sizes)), c.n_taps // 2
+        half = bands[1] / 2
+        # Of a band at 0 Hz, half of the sum is the gain that the taps have at the centre.
+        gain = np.sum(core.sinc_bandpass(-half, half, **sizes), axis=-1, keepdims=True) / 2
+        real, before = np.asarray(core.sinc_bandpass(*corners, **sizes)) / gain, c.n_taps // 2
         # The half above 0 Hz of filters that are far from there.
         spectrum = np.fft.fft(real, 1 << 15)
         spectrum[:, 1 << 14 :] = 0
@@ -304,6 +307,48 @@ def test_front_ends_that_do_not_exist_are_refused(changes, message):
         FrontendConfig(**SMALL | changes)
 
 
-def test_types_that_are_off_are_refused():
-    with pytest.raises(TypeError, match="`win_length` must be a Python int"):
-        FrontendConfig.log_mel(win_length=400.0)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"win_length": 400.0}, "win_length"),
+        ({"fmin": "60"}, "fmin"),
+        ({"fmax": True}, "fmax"),
+        ({"floor": None}, "floor"),
+        ({"trainable": "centers"}, "trainable"),
+    ],
+)
+def test_types_that_are_off_are_refused(changes, message):
+    with pytest.raises(TypeError, match=message):
+        FrontendConfig.log_mel(**changes)
+
+
+def test_a_preset_trains_what_there_is_after_the_changes():
+    assert FrontendConfig.learnable(compression="log").trainable == (
+        "centers",
+        "bandwidths",
+        "gains",
+    )
+    assert FrontendConfig.learnable(family="triangular").trainable == (
+        "centers",
+        "gains",
+        "compression",
+    )
+    assert FrontendConfig.pcen_mel(compression="log").trainable == ()
+    assert "pooling" in FrontendConfig.leaf().trainable
+    assert "pooling" not in FrontendConfig.leaf(path="stft").trainable
+    # What the user asks for is not dropped.
+    with pytest.raises(ValueError, match="`trainable` must be one of"):
+        FrontendConfig.learnable(compression="log", trainable=("compression",))
+
+
+def test_integers_are_not_audio():
+    for path in ("stft", "fft", "recurrent"):
+        with pytest.raises(TypeError, match="audio"):
+            frontend(path=path)(np.zeros(1600, np.int16))
+
+
+def test_leafs_bias_stays_above_zero():
+    model = SpectralFrontend(FrontendConfig.leaf(sample_rate=8000, n_bands=6), rngs=nnx.Rngs(0))
+    model.compression.bias[...] = jnp.linspace(-1, 1, 6, dtype=jnp.float32)
+    for audio in (HEARD, 0 * HEARD):
+        assert np.isfinite(heard_by(model)(audio)).all()

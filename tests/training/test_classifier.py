@@ -120,6 +120,8 @@ def test_the_folder_says_what_was_heard(recordings, straight):
     for split in ("train", "valid"):
         heard = [r.sha256 for r in recordings if r.split == split]
         assert provenance["data"]["sha256"][split] == heard
+    groups = {r.group for r in recordings if r.split in ("train", "valid")}
+    assert set(provenance["data"]["groups"]) == groups - {""}
     assert provenance["training"] == numbers(steps=12, evaluate_every=6).to_json()
     assert provenance["selected"]["step"] == result.best.step
     accuracies = [line["valid/accuracy"] for line in log(output) if "valid/loss" in line]

@@ -266,6 +266,55 @@ def sinc_bandpass(
     return (high * jnp.sinc(high * lags) - low * jnp.sinc(low * lags)) * window
 
 
+def sinc_response(
+    frequencies_hz: Float[Array, " frequencies"],
+    fmin: Float[Array, "*batch bands"],
+    fmax: Float[Array, "*batch bands"],
+    *,
+    sample_rate: int,
+    win_length: int,
+) -> Float[Array, "*batch bands frequencies"]:
+    r"""Frequency response of the filters of :func:`sinc_bandpass`.
+
+    .. math:: H(f) = \sum_k h[k] \cos(2 \pi f k / f_s)
+
+    Args:
+      frequencies_hz: where the response is wanted, in Hz, of either sign.
+      fmin: lower corner of each band, in Hz.
+      fmax: upper corner, in Hz, above it and up to half of `sample_rate`.
+      sample_rate: samples per second. Static.
+      win_length: number of taps, odd. Static.
+
+    Returns:
+      The response, real: the filters have no delay. Its square is what the band passes of a
+      power spectrum.
+
+    Raises:
+      TypeError: a size is not an int, or an array neither float32 nor float64.
+      ValueError: `win_length` is even, a size is not positive, or the batch axes do not
+        broadcast.
+
+    Properties:
+      Differentiable in all arrays. Static: the sizes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f, fmin, fmax = jnp.array([0.0, 1000.0, 2000.0]), jnp.array([1000.0]), jnp.array([3000.0])
+      >>> response = core.sinc_response(f, fmin, fmax, sample_rate=8000, win_length=401)
+      >>> [round(abs(v), 2) for v in response[0].tolist()]
+      [0.0, 0.5, 1.0]
+
+    References:
+      Ravanelli and Bengio, `SincNet <https://arxiv.org/abs/1808.00158>`_, SLT 2018.
+    """
+    frequencies_hz, fmin, fmax = band_arrays(frequencies_hz=frequencies_hz, fmin=fmin, fmax=fmax)
+    taps = sinc_bandpass(fmin, fmax, sample_rate=sample_rate, win_length=win_length)
+    row = frequencies_hz.reshape(1, -1)
+    turns = row / sample_rate * _lags(win_length, row[0]).reshape(-1, 1)
+    return jnp.matmul(taps, jnp.cos(2 * math.pi * turns), precision=jax.lax.Precision.HIGHEST)
+
+
 def band_arrays(**arrays: Array) -> list[Array]:
     """Float arrays of one dtype; those of the bands, of one shape."""
     out = dict(zip(arrays, floats(**arrays), strict=True))

@@ -113,6 +113,16 @@ def test_a_sinc_filter_passes_its_band_and_nothing_else():
     np.testing.assert_allclose(corners[1].real, 0.5, atol=4e-3)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sinc_responses_are_those_of_their_taps(dtype):
+    corners = [jnp.asarray(x, dtype) for x in ([300.0, 2000.0], [900.0, 8000.0])]
+    sizes = {"sample_rate": RATE, "win_length": 101}
+    response = core.sinc_response(jnp.asarray(FREQUENCIES, dtype), *corners, **sizes)
+    expected = transform(core.sinc_bandpass(*corners, **sizes), FREQUENCIES)
+    assert response.dtype == dtype
+    np.testing.assert_allclose(response, expected, atol=2e-5 if dtype == np.float32 else 1e-12)
+
+
 def test_a_sinc_filter_is_the_difference_of_two_lowpasses():
     low, high = (core.sinc_lowpass(f, sample_rate=RATE, win_length=2001) for f in (700.0, 1900.0))
     taps = core.sinc_bandpass(
