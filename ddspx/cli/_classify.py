@@ -46,13 +46,14 @@ _SIZES: dict[str | None, dict[str, int]] = {
 }
 # Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
 _LOG = {"compression": "log1p", "floor": 1e-6}
+_N_MFCC = 13
 # How each is made, and what is not its default there.
 _FRONT_ENDS: dict[str, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
     "gammatone": (FrontendConfig.learnable, _LOG),
     "gammatone-pcen": (FrontendConfig.learnable, {"floor": 1e-6}),
     "log-mel": (FrontendConfig.log_mel, _LOG),
     "mel-pcen": (FrontendConfig.pcen_mel, {"floor": 1e-6}),
-    "mfcc": (FrontendConfig.mfcc, {"floor": 1e-6}),
+    "mfcc": (FrontendConfig.mfcc, {"floor": 1e-6, "n_mfcc": _N_MFCC}),
     "sincnet": (FrontendConfig.sincnet, _LOG),
     "leaf": (FrontendConfig.leaf, {}),
     "spectnet": (FrontendConfig.spectnet, {}),
@@ -248,6 +249,8 @@ def _frontend(
 ) -> FrontendConfig:
     """The front-end of a name; a window is two and a half hops, as in all presets."""
     make, fixed = _FRONT_ENDS[name]
+    if name == "mfcc" and changes["n_bands"] < _N_MFCC:
+        raise ValueError(f"`bands` must be at least {_N_MFCC} with mfcc, got {changes['n_bands']}.")
     win_length = round(2.5 * hop_length)
     sizes = {"sample_rate": sample_rate, "hop_length": hop_length, "win_length": win_length}
     return make(**sizes, **fixed, **changes)

@@ -110,6 +110,13 @@ def test_every_front_end(
     assert (frontend.n_bands, frontend.sample_rate) == (40, RATE)
 
 
+def test_cepstra_of_few_bands_are_refused(sounds, tmp_path, asked, capsys):
+    line = refused(
+        capsys, "train", sounds, "-o", tmp_path / "m", "--steps 3 --front-end mfcc --bands 8"
+    )
+    assert "`bands` must be at least 13 with mfcc, got 8" in line
+
+
 def test_a_preset_has_the_published_sizes_unless_they_are_given(sounds, tmp_path, asked):
     output = tmp_path / "m"
     assert call("train", sounds, "-o", output, "--steps 3 --preset spectnet-64") == 0
@@ -188,6 +195,8 @@ def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, mon
     for name in ("accuracy", "macro F1", "MACC", "sensitivity", "specificity", "precision"):
         (line,) = (line for line in said.out.splitlines() if line.startswith(f"  {name} "))
         assert "100.0 [" in line
+    matrix = [line.split() for line in said.out.splitlines() if line.split()[:1] in (["1"], ["3"])]
+    assert matrix == [["1", LABELS[0], "2", ".", "."], ["3", LABELS[2], ".", ".", "2"]]
     assert scores["groups"] == {"segments": {}, "majority": {}, "mean_probability": {}}
     with open(output / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -220,6 +229,23 @@ def test_groups_and_a_positive_label(trained, tmp_path, capsys):
     assert decided["classes"][LABELS.index("noise")]["sensitivity"]["value"] is None
     line = refused(capsys, "evaluate", trained, table, "--positive dog")
     assert "`positive` must be one of" in line and "'dog'" in line
+
+
+def test_a_fold_is_the_test_part(trained, tmp_path, capsys):
+    lines = []
+    for i in range(6):
+        path = tmp_path / f"{i}.wav"
+        io.write_audio(path, sound(LABELS[i % 3], 200 + i), sample_rate=RATE)
+        lines.append(f"{path.name},{LABELS[i % 3]},{i // 3}")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["file,label,fold", *lines]) + "\n")
+    options = f"--part test --fold 1 -o {tmp_path / 'out'}"
+    assert call("evaluate", trained, table, options) == 0
+    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["3.wav", "4.wav", "5.wav"]
+    assert "has no fold '7'; its" in refused(
+        capsys, "evaluate", trained, table, "--part test --fold 7"
+    )
 
 
 def test_what_was_heard_is_no_test(trained, sounds, tmp_path, capsys):
