@@ -280,7 +280,8 @@ class FrontendConfig:
             # Of short windows a finer spectrum than they need, or low bands would hold no bin.
             "n_fft": max(256, 1 << (win_length - 1).bit_length()),
         }
-        config = cls(**sizes | fixed | changes | {"trainable": ()})
+        nothing: dict[str, Any] = {"trainable": ()}
+        config = cls(**sizes | fixed | changes | nothing)
         # Of what a preset trains, the parts that there are after the changes.
         learn = tuple(
             part for part in fixed.get("trainable", cls.trainable) if part in config.parts

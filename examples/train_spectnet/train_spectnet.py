@@ -91,7 +91,8 @@ def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tu
     found = {
         "predicted": evaluation.probabilities.argmax(-1).tolist(),
         "target": [labels.index(recording.label) for recording in evaluation.recordings],
-        "group": [recording.group for recording in evaluation.recordings],
+        # Databases and libraries; where a recording is its own group, nothing.
+        "group": [r.group if r.group != r.name else "" for r in evaluation.recordings],
         "labels": list(labels),
         "moved_erb": moved_erb(network.frontend),
         "seconds": round(time.perf_counter() - start, 1),
@@ -136,7 +137,7 @@ def main(arguments: argparse.Namespace) -> None:
                     right = np.mean(np.equal(found["predicted"], found["target"]))
                     print(*key, f"{100 * right:.1f} %, {found['seconds']} s", flush=True)
                     with open(results, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(facts | found) + "\n")
+                        file.write(json.dumps(facts | found, separators=(",", ":")) + "\n")
                     if arguments.plot:
                         arguments.plot.mkdir(exist_ok=True)
                         picture = f"{name}, {division}, {front_end}, {seed}.png"
