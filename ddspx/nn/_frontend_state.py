@@ -14,8 +14,8 @@ def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> Spectra
     """A front-end as `target` is, with the numbers of `source`.
 
     What the numbers do not depend on may differ: what trains, cepstra and normalisation; on the
-    path ``stft`` also the frames, but for PCEN, which counts them, and for free weights, which are
-    on their bins.
+    path ``stft`` also the hop, but for PCEN, which counts frames, and the sizes of a frame, but for
+    free weights, which are on its bins.
 
     Args:
       source: the front-end that has learned, for example ``spectnet.frontend``.
@@ -56,6 +56,8 @@ def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> Spectra
 
 def _is_free(config: FrontendConfig, name: str) -> bool:
     """Whether the numbers of a front-end mean the same whatever a field is."""
-    if name in ("hop_length", "n_fft", "win_length"):
-        return config.path == "stft" and config.compression != "pcen" and config.family != "free"
+    if name == "hop_length":
+        return config.path == "stft" and config.compression != "pcen"
+    if name in ("n_fft", "win_length"):
+        return config.path == "stft" and config.family != "free"
     return name in ("trainable", "n_mfcc", "normalize")
