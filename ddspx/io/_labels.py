@@ -35,6 +35,11 @@ class Recording(NamedTuple):
     group: str
     sha256: str = ""
 
+    @property
+    def named_group(self) -> str:
+        """The group, or nothing where the recording stands for itself."""
+        return "" if self.group == self.name else self.group
+
 
 class _Row(NamedTuple):
     path: Path

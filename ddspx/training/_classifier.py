@@ -317,7 +317,8 @@ def _provenance(sounds: LabelledAudio, config: ClassifierTrainConfig) -> dict[st
         split: [r.sha256 for r in sounds.recordings if r.split == split]
         for split in ("train", "valid")
     }
-    groups = sorted({r.group for r in sounds.recordings} - {""})
+    # A recording's own name is no group: elsewhere another may be called the same.
+    groups = sorted({r.named_group for r in sounds.recordings} - {""})
     return {
         "ddspx": __version__,
         "jax": jax.__version__,

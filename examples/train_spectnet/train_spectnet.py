@@ -92,7 +92,7 @@ def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tu
         "predicted": evaluation.probabilities.argmax(-1).tolist(),
         "target": [labels.index(recording.label) for recording in evaluation.recordings],
         # Databases and libraries; where a recording is its own group, nothing.
-        "group": [r.group if r.group != r.name else "" for r in evaluation.recordings],
+        "group": [recording.named_group for recording in evaluation.recordings],
         "labels": list(labels),
         "moved_erb": moved_erb(network.frontend),
         "seconds": round(time.perf_counter() - start, 1),

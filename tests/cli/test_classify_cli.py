@@ -231,6 +231,13 @@ def test_groups_and_a_positive_label(trained, tmp_path, capsys):
     assert "`positive` must be one of" in line and "'dog'" in line
 
 
+def test_other_recordings_of_the_same_names_are_unheard(trained, tmp_path):
+    others = write_sounds(tmp_path / "others", each=2, seed=7)
+    assert call("evaluate", trained, others, "-o", tmp_path / "out") == 0
+    with open(tmp_path / "out" / "predictions.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2 * len(LABELS)
+
+
 def test_a_fold_is_the_test_part(trained, tmp_path, capsys):
     lines = []
     for i in range(6):
