@@ -79,9 +79,10 @@ def test_the_gain_of_every_band_is_that_at_its_centre(family):
     power, bin_hz = np.asarray(model.power_response(n_fft=1 << 15)), 8000 / (1 << 15)
     nearest = np.round(np.asarray(model.centers_hz()) / bin_hz).astype(int)
     found = core.power_to_db(jnp.asarray(power[np.arange(12), nearest]))
-    np.testing.assert_allclose(found, model.bank.gains_db[...], atol=0.03)
+    np.testing.assert_allclose(found, model.bank.gains_db[...], atol=1e-2)
     if family != "sinc":  # which ripples
-        assert (power.max(axis=-1) <= 1.01 * power[np.arange(12), nearest]).all()
+        peaks = core.power_to_db(jnp.max(power, axis=-1))
+        np.testing.assert_allclose(peaks, model.bank.gains_db[...], atol=1e-2)
 
 
 def test_compressions_are_their_formulas():

@@ -310,7 +310,7 @@ def test_front_ends_that_do_not_exist_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"win_length": 400.0}, "win_length"),
+        ({"win_length": 400.0}, "`win_length` must be a Python int"),
         ({"fmin": "60"}, "fmin"),
         ({"fmax": True}, "fmax"),
         ({"floor": None}, "floor"),
