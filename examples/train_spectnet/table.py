@@ -1,7 +1,8 @@
 """Print the results of `train_spectnet.py` as Markdown tables, with 95 % intervals.
 
-A cell is the accuracy over all test recordings of all runs there are. Intervals draw recordings,
-and where speakers were held out, speakers (`ddspx.metrics.classification_scores`).
+A cell is the accuracy over all test recordings of the seeds whose divisions are all there, and in
+brackets the number of runs. Intervals draw recordings, and where speakers were held out, speakers
+(`ddspx.metrics.classification_scores`).
 """
 
 import argparse
@@ -48,6 +49,16 @@ def cell(runs: list[dict], group: str) -> str:
     return f"{value:.1f} [{low:.0f}, {high:.0f}] ({len(runs)})"
 
 
+def whole_seeds(runs: list[dict], task: str, division: str) -> list[dict]:
+    """Those of a task whose seed has all the divisions, so that all count as often."""
+    of = [run for run in runs if run["task"] == task and run["division"].startswith(division)]
+    heard = defaultdict(set)
+    for run in of:
+        heard[run["seed"]].add(run["division"])
+    divisions = set().union(*heard.values())
+    return [run for run in of if heard[run["seed"]] == divisions]
+
+
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(row) + " |")
@@ -57,11 +68,11 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 def main(results: Path) -> None:
     runs = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     kinds = list(dict.fromkeys(run["front_end"] for run in runs))
-    chosen = defaultdict(list)
-    for run in runs:
-        for column, (task, division, _) in COLUMNS.items():
-            if run["task"] == task and run["division"].startswith(division):
-                chosen[run["front_end"], column].append(run)
+    chosen = {
+        (k, column): whole_seeds([run for run in runs if run["front_end"] == k], task, division)
+        for k in kinds
+        for column, (task, division, _) in COLUMNS.items()
+    }
     print_table(
         ["front-end", *COLUMNS],
         [[k, *(cell(chosen[k, c], group) for c, (_, _, group) in COLUMNS.items())] for k in kinds],
@@ -74,6 +85,14 @@ def main(results: Path) -> None:
     if databases:
         rows = [[k, *(cell(chosen[k, "physionet"], of) for of in databases)] for k in kinds]
         print_table(["physionet, by database", *databases], rows)
+    new = "fsdd, new speaker"
+    left_out = sorted({run["division"] for k in kinds for run in chosen[k, new]})
+    if left_out:
+        rows = [
+            [k, *(cell([r for r in chosen[k, new] if r["division"] == of], "") for of in left_out)]
+            for k in kinds
+        ]
+        print_table([new, *(of.removeprefix("without ") for of in left_out)], rows)
 
 
 if __name__ == "__main__":

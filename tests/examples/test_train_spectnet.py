@@ -59,6 +59,14 @@ def test_a_run_tells_tones_apart_and_gets_its_row(scripts, low_and_high, tmp_pat
     assert "100.0 [68, 100] (1)" in row
 
 
+def test_a_seed_counts_when_all_its_divisions_are_there(scripts):
+    there = [("without a", 0), ("without b", 0), ("without a", 1), ("official", 1)]
+    runs = [{"task": "fsdd", "division": division, "seed": seed} for division, seed in there]
+    assert scripts.table.whole_seeds(runs, "fsdd", "without") == runs[:2]
+    assert scripts.table.whole_seeds(runs, "fsdd", "official") == runs[3:]
+    assert scripts.table.whole_seeds(runs, "heart", "") == []
+
+
 def test_divisions_hold_out_what_they_say(scripts, shared_data):
     def groups(name, column):
         folder = {"fsdd": "fsdd", "esc10": "esc10", "heart": "heart_yaseen5"}[name]
