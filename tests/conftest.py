@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 # Compiling is most of the time that tests take, and they compile for one small call each. What
-# optimisation could change is run by the pass without x64 and by the examples, which have it.
+# optimisation could change is run by the pass without x64 and by the examples, which have it. The
+# emitters of fusions take as long again to compile one operation as all the rest.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false",
 )
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -119,11 +119,7 @@ def prepare(
     example = round(example_s * sample_rate / positive_int("hop_length", hop_length))
     if example < 1:
         raise ValueError(f"`example_s` must be at least one hop long, got {example_s}.")
-    if overwrite and Path(output).exists() and not is_dataset(output):
-        raise DatasetError(
-            f"{output} exists and is not a dataset, so it is not replaced; "
-            "choose another output folder."
-        )
+    _refuse_other_folder(output, overwrite)
     with (
         replacing_folder(output, overwrite=overwrite) as folder,
         DatasetWriter(
@@ -140,16 +136,12 @@ def prepare(
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
             whole = _measured(recording, sample_rate, hop_length, method, fmin, fmax)
-            n_kept = 0
-            for split, segment in _segments(
+            segments = _segments(
                 whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
-            ):
-                writer.add(split, segment)
-                n_kept += len(segment.audio)
-                if split == "train":
-                    # The last frame is the first of whatever follows: one frame per hop.
-                    trained_on.append(np.stack(segment[1:])[:, :-1])
-            seconds, kept_s = len(whole.audio) / sample_rate, n_kept / sample_rate
+            )
+            kept_s, heard = _write(writer, segments, sample_rate)
+            trained_on += heard
+            seconds = len(whole.audio) / sample_rate
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
             kept = f"kept {kept_s:.1f} s of {seconds:.1f} s"
             report(f"[{number}/{len(usable)}] {recording.name}: {kept}")
@@ -163,6 +155,28 @@ def prepare(
         )
     _report_empty(manifest, example_s, report)
     return manifest
+
+
+def _refuse_other_folder(output: str | Path, overwrite: bool) -> None:
+    if overwrite and Path(output).exists() and not is_dataset(output):
+        raise DatasetError(
+            f"{output} exists and is not a dataset, so it is not replaced; "
+            "choose another output folder."
+        )
+
+
+def _write(
+    writer: DatasetWriter, segments: Iterable[tuple[str, Segment]], sample_rate: int
+) -> tuple[float, list[np.ndarray]]:
+    """Adds a recording to the dataset; gives its seconds, and what training will hear of it."""
+    kept_s, trained_on = 0.0, []
+    for split, segment in segments:
+        writer.add(split, segment)
+        kept_s += len(segment.audio) / sample_rate
+        if split == "train":
+            # The last frame is the first of whatever follows: one frame per hop.
+            trained_on.append(np.stack(segment[1:])[:, :-1])
+    return kept_s, trained_on
 
 
 def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], object]) -> None:

@@ -138,15 +138,7 @@ def transfer(
     )
     rate, playing = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
     playing["reverb"] = config.reverb
-    performed = played
-    if config.follow > 0:
-        performed = follow_loudness(
-            model,
-            played,
-            **playing,
-            amount=config.follow,
-            progress=lambda done: progress("rehearsing", done / rate, n_samples / rate),
-        )
+    performed = _rehearsed(model, played, playing, config.follow, progress)
     dry = None
     if config.wet < 1:
         dry = _blocks(recording, model.config, None, "playing", [])
@@ -165,6 +157,22 @@ def transfer(
             stacklevel=2,
         )
     return report
+
+
+def _rehearsed(
+    model: Autoencoder, played: Playable, playing: dict, amount: float, progress: Progress
+) -> Playable:
+    """What is to be played for the instrument to be as loud as what is asked for."""
+    if amount == 0:
+        return played
+    rate = model.config.sample_rate
+    return follow_loudness(
+        model,
+        played,
+        **playing,
+        amount=amount,
+        progress=lambda done: progress("rehearsing", done / rate, playing["n_samples"] / rate),
+    )
 
 
 def _listen(
