@@ -1,13 +1,14 @@
 """Print the results of `train_spectnet.py` as Markdown tables, with 95 % intervals.
 
 A cell is the accuracy over all test recordings of the seeds whose divisions are all there, and in
-brackets the number of runs. Intervals draw recordings, and where speakers were held out, speakers
+brackets the number of runs; in the second table the seeds of a division vote, and are one.
+Intervals draw recordings, and where speakers were held out, speakers
 (`ddspx.metrics.classification_scores`).
 """
 
 import argparse
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,24 @@ def whole_seeds(runs: list[dict], task: str, division: str) -> list[dict]:
     return [run for run in of if heard[run["seed"]] == divisions]
 
 
+def voted(runs: list[dict]) -> list[dict]:
+    """One run of each division, which calls a recording what most seeds do, or the first does."""
+    by_division = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        by_division[run["division"]].append(run)
+    return [
+        # Of labels that are called as often, `Counter` has the one that came first.
+        of[0]
+        | {
+            "predicted": [
+                Counter(calls).most_common(1)[0][0]
+                for calls in zip(*(run["predicted"] for run in of), strict=True)
+            ]
+        }
+        for of in by_division.values()
+    ]
+
+
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(row) + " |")
@@ -73,10 +92,12 @@ def main(results: Path) -> None:
         for k in kinds
         for column, (task, division, _) in COLUMNS.items()
     }
-    print_table(
-        ["front-end", *COLUMNS],
-        [[k, *(cell(chosen[k, c], group) for c, (_, _, group) in COLUMNS.items())] for k in kinds],
-    )
+    for name, count in (("front-end", list), ("seeds voting", voted)):
+        rows = [
+            [k, *(cell(count(chosen[k, c]), group) for c, (_, _, group) in COLUMNS.items())]
+            for k in kinds
+        ]
+        print_table([name, *COLUMNS], rows)
     moved = {
         k: np.median([run["moved_erb"] for run in runs if run["front_end"] == k]) for k in kinds
     }

@@ -67,6 +67,16 @@ def test_a_seed_counts_when_all_its_divisions_are_there(scripts):
     assert scripts.table.whole_seeds(runs, "heart", "") == []
 
 
+def test_seeds_vote_and_the_first_decides_where_none_has_more(scripts):
+    calls = {2: [1, 0, 1, 3], 0: [0, 0, 1, 2], 1: [1, 1, 0, 1]}
+    runs = [{"division": "given", "seed": seed, "predicted": of} for seed, of in calls.items()]
+    other = {"division": "at random", "seed": 0, "predicted": [7]}
+    given, at_random = scripts.table.voted([*runs, other])
+    assert given["predicted"] == [1, 0, 1, 2]
+    assert at_random == other
+    assert runs[1]["predicted"] == calls[0]
+
+
 def test_divisions_hold_out_what_they_say(scripts, shared_data):
     def groups(name, column):
         folder = {"fsdd": "fsdd", "esc10": "esc10", "heart": "heart_yaseen5"}[name]
