@@ -240,9 +240,10 @@ def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
     for above, bank in zip(axes, banks, strict=False):
         _draw_bank(above, bank, sample_rate)
     if len(banks) > 1:
-        before_hz = np.asarray(banks[0].centers_hz, np.float64)
-        for bank in banks[1:]:
-            ratio = (ERB_HZ + ERB_SLOPE * bank.centers_hz) / (ERB_HZ + ERB_SLOPE * before_hz)
+        # A filter at a negative frequency is that at the positive.
+        before_hz, *others_hz = (np.abs(np.asarray(b.centers_hz, np.float64)) for b in banks)
+        for bank, after_hz in zip(banks[1:], others_hz, strict=True):
+            ratio = (ERB_HZ + ERB_SLOPE * after_hz) / (ERB_HZ + ERB_SLOPE * before_hz)
             axes[-1].plot(before_hz, np.log(ratio) / ERB_SLOPE, ".-", lw=0.6, label=bank.title)
         axes[-1].axhline(0, color="gray", linewidth=0.5)
         axes[-1].set_ylabel("moved by (ERB)")

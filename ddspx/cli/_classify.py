@@ -1,5 +1,6 @@
 """`ddspx classify`: train, evaluate, predict."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
+from ddspx.cli._complaints import printable
 from ddspx.cli._ending import print_ending
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
@@ -108,19 +110,20 @@ def train(
       fold: the fold of the CSV file that is the test split.
       config: how to train.
     """
+    writable_place(output.parent)
     recordings = labelled_recordings(data, seed=config.seed, fold=fold)
     heard = [recording for recording in recordings if recording.split != "test"]
     sizes: dict[str, Any] = dict(_SIZES[preset])
     given = {"bands": bands, "blocks": blocks, "channels": channels, "sample_rate": sample_rate}
     sizes |= {name: size for name, size in given.items() if size is not None}
-    rate = sizes.get("sample_rate") or suggested_sample_rate(heard)
+    rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(heard)
     frontend = _frontend(
         front_end or ("spectnet" if preset else "gammatone"),
         rate,
         hop_length_of(hop_ms, rate),
         {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),
     )
-    seconds = segment_s or suggested_segment_s(heard)
+    seconds = suggested_segment_s(heard) if segment_s is None else _seconds(segment_s)
     model = SpectNetConfig(
         frontend,
         training_labels(recordings),
@@ -233,15 +236,25 @@ def predict(
             heard.append(path)
             yield audio
 
-    lines = []
-    with progress() as bar:
-        for i, logits in enumerate(segment_logits(network, sounds())):
-            shares = vote_mean_probability(logits).shares
-            order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
-            cells = [f"{network.config.labels[k]}\t{shares[k]:.4f}" for k in order]
-            lines.append("\t".join([str(heard[i]), *cells]) + "\n")
-    print("".join(lines), end="")
+    lines, labels = [], [printable(label) for label in network.config.labels]
+    try:
+        with progress() as bar:
+            for i, logits in enumerate(segment_logits(network, sounds())):
+                shares = vote_mean_probability(logits).shares
+                order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
+                cells = [f"{labels[k]}\t{shares[k]:.4f}" for k in order]
+                lines.append("\t".join([printable(heard[i]), *cells]) + "\n")
+    finally:
+        # When the bar is gone, which has the terminal until then; of many files some are done
+        # when somebody stops.
+        print("".join(lines), end="")
     skipped.raise_if_any(len(recordings))
+
+
+def _seconds(segment_s: float) -> float:
+    if not (math.isfinite(segment_s) and segment_s > 0):
+        raise ValueError(f"`segment_s` must be finite and greater than 0, got {segment_s}.")
+    return segment_s
 
 
 def _frontend(

@@ -4,15 +4,17 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from ddspx.cli._complaints import printable
 from ddspx.io import replacing_file
 from ddspx.metrics import ClassificationScores, ClassScores, Interval
 from ddspx.plot import plot_confusion
@@ -60,7 +62,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     classes = _table("each class, by mean probability", headings, names=labels)
     for label, found in zip(labels, decided.classes, strict=True):
         cells = (_cell(getattr(found, name)) for name in _OF_CLASS)
-        classes.add_row(escape(label), str(found.n_examples), *cells)
+        classes.add_row(_escape(label), str(found.n_examples), *cells)
     console.print(classes)
     if len(labels) <= _MOST_LABELS:
         console.print(_confusion(decided.confusion, labels))
@@ -77,7 +79,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
     )
     for group, of_group in shown:
         cells = (_cell(getattr(of_group, name)) for name in names)
-        groups.add_row(escape(group), str(of_group.n_examples), *cells)
+        groups.add_row(_escape(group), str(of_group.n_examples), *cells)
     console.print(groups)
 
 
@@ -91,10 +93,15 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
             for name, groups in evaluation.groups.items()
         },
     }
-    with replacing_file(folder / "scores.json") as temporary:
-        temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with replacing_file(folder / "predictions.csv") as temporary:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+    figure = plot_confusion(evaluation.scores["mean_probability"].confusion, labels)
+    names = ("scores.json", "predictions.csv", "confusion.png")
+    # All or none.
+    with ExitStack() as stack:
+        scores, table, picture = (
+            stack.enter_context(replacing_file(folder / name)) for name in names
+        )
+        scores.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        with table.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["file", "label", "group", "predicted", *labels])
             for recording, shares in zip(
@@ -103,9 +110,12 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
                 called = labels[int(np.argmax(shares))]
                 cells = [f"{share:.4f}" for share in shares]
                 writer.writerow([recording.name, recording.label, recording.group, called, *cells])
-    with replacing_file(folder / "confusion.png") as temporary:
-        figure = plot_confusion(evaluation.scores["mean_probability"].confusion, labels)
-        figure.savefig(temporary, format="png")
+        figure.savefig(picture, format="png")
+
+
+def _escape(text: str) -> str:
+    """What a file holds, where it can neither steer a terminal nor be taken for markup."""
+    return escape_markup(printable(text))
 
 
 def _confusion(confusion: np.ndarray, labels: Sequence[str]) -> Table:
@@ -114,7 +124,7 @@ def _confusion(confusion: np.ndarray, labels: Sequence[str]) -> Table:
     headings = ["is, called", *(str(i) for i in range(1, len(labels) + 1))]
     table = _table("confusion, by mean probability", headings, names=numbered)
     for name, counts in zip(numbered, confusion, strict=True):
-        table.add_row(escape(name), *(str(int(count)) if count else "." for count in counts))
+        table.add_row(_escape(name), *(str(int(count)) if count else "." for count in counts))
     return table
 
 
@@ -122,7 +132,7 @@ def _table(
     title: str, headings: Sequence[str], caption: str | None = None, *, names: Sequence[str] = ()
 ) -> Table:
     # Long names may need a second line, short ones and numbers must be whole.
-    table = Table(title=escape(title), caption=caption, box=box.SIMPLE)
+    table = Table(title=_escape(title), caption=caption, box=box.SIMPLE)
     width = min(16, max(map(len, names), default=0))
     for i, heading in enumerate(headings):
         table.add_column(
@@ -141,7 +151,7 @@ def _cell(interval: Interval, *, digits: int = 0) -> str:
     if math.isnan(value):
         return "-"
     text = f"{value:.{digits}f}"
-    return text if math.isnan(low) else escape(f"{text} [{low:.0f}, {high:.0f}]")
+    return text if math.isnan(low) else _escape(f"{text} [{low:.0f}, {high:.0f}]")
 
 
 def _plain(scores: ClassificationScores | ClassScores) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ddspx.cli._ending import print_ending
+from ddspx.cli._recordings import writable_place
 from ddspx.io import read_manifest
 from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.training import TrainConfig, train as train_autoencoder
@@ -38,10 +39,11 @@ def train(
         have the same sizes; its room is learnt anew.
       config: how to train.
     """
+    writable_place(output.parent)
     manifest = read_manifest(dataset)
     model = getattr(AutoencoderConfig, preset)(
-        sample_rate=sample_rate or manifest.sample_rate,
-        hop_length=hop_length or manifest.hop_length,
+        sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,
+        hop_length=manifest.hop_length if hop_length is None else hop_length,
     )
     result = train_autoencoder(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

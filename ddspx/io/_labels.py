@@ -78,8 +78,9 @@ def labelled_recordings(
       The recordings, in the order of the table, or of their names.
 
     Raises:
-      DatasetError: there is no such folder or table, or it is damaged; a class is empty; splits
-        divide a group; `fold` is needed and not given, or given and unknown.
+      DatasetError: there is no such folder or table, or it is damaged; a class is empty; a
+        recording is of two classes; splits divide a group, or there are too few to draw a test
+        split; `fold` is needed and not given, or given and unknown.
 
     Example:
       >>> import tempfile
@@ -100,6 +101,7 @@ def labelled_recordings(
         raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
     rows = _folder(data) if data.is_dir() else _table(data)
     digests = [_sha256(row.path) for row in rows]
+    _check_copies(data, rows, digests)
     joined = _joined_copies(rows, digests)
     splits = _splits(data, rows, joined, seed, fold, draw)
     _check_groups(data, rows, joined, splits)
@@ -256,6 +258,17 @@ def _sha256(path: Path) -> str:
         return ""
 
 
+def _check_copies(data: Path, rows: Sequence[_Row], digests: Sequence[str]) -> None:
+    first: dict[str, _Row] = {}
+    for row, digest in zip(rows, digests, strict=True):
+        other = first.setdefault(digest or row.name, row)
+        if other.label != row.label:
+            raise DatasetError(
+                f"{data} has the same recording as {other.label!r} ({other.name}) and as "
+                f"{row.label!r} ({row.name}); leave the wrong one out."
+            )
+
+
 def _joined_copies(rows: Sequence[_Row], digests: Sequence[str]) -> list[str]:
     """The group of each row; groups that share a file have one name."""
     parents = {row.group: row.group for row in rows}
@@ -298,6 +311,11 @@ def _splits(
         )
     else:
         splits = _hold_out(["train"] * len(rows), labels, groups, "test", _TEST_SHARE, seed)
+        if "test" not in splits:
+            raise DatasetError(
+                f"{data} has too few groups of each class to hold a fifth of them out for a "
+                "test; add recordings, or name the splits in a column split."
+            )
     if draw and "valid" not in splits:
         splits = _hold_out(splits, labels, groups, "valid", _VALID_SHARE, seed + 1)
     return splits

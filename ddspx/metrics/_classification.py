@@ -148,7 +148,8 @@ def classification_scores(
     Both take examples for independent. Where several share a group (a speaker, a patient, a
     recording), they are not. Groups are then drawn again too, with replacement; the interval
     gets the number of examples that such spread is worth, the quantile of Student's t for that
-    many groups, and the outer ends of both. What cannot be known is how groups differ that are
+    many groups, and the outer ends of both. Where all or nothing is right that quantile is all
+    there is to widen it. What cannot be known is how groups differ that are
     not there.
 
     Args:
@@ -194,7 +195,9 @@ def classification_scores(
     n_groups, regrouped = 0, redrawn
     if groups is not None:
         matrices = _group_matrices(targets, predictions, groups, n_classes)
-        n_groups, regrouped = len(matrices), _measure(_regrouped(rng, matrices), positive)
+        # Groups of one example each are none.
+        if not 1 < len(matrices) == targets.size:
+            n_groups, regrouped = len(matrices), _measure(_regrouped(rng, matrices), positive)
 
     def interval(name: str, index: int | None = None) -> Interval:
         value = float(_at(values, name, index)[0])
@@ -208,6 +211,11 @@ def classification_scores(
         if worth:
             between = _wilson(value, worth * (1 - 1 / n_groups), _student(n_groups - 1))
             found = Interval(value, min(found.low, between.low), max(found.high, between.high))
+        elif n_groups and value in (0.0, 1.0):
+            # Nothing spreads where all is right. Of one error, were there one, the spread between
+            # groups would be worth about all the examples, at Student's quantile.
+            open_end = found.high if value == 0 else 1 - found.low
+            found = _wilson(value, _Z**2 * (1 / open_end - 1), _student(n_groups - 1))
         return found
 
     names = ("sensitivity", "specificity", "precision", "f1")

@@ -87,11 +87,13 @@ class OrderedBank(nnx.Module):
         if self.config.family == "triangular":
             corners = self._corners(centers_hz)
             return (corners[2:] - corners[:-2]) / 2
-        return core.hz_to_erb(centers_hz) * jnp.exp(self.log_bandwidths[...])
+        if self.config.family == "sinc":
+            return _sinc_bandwidths_hz(self.config, self._widths_hz())
+        return self._widths_hz()
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
         """Frequency response at all bins, those of negative frequencies too."""
-        c, bands = self.config, (self.centers_hz(), self.bandwidths_hz())
+        c, bands = self.config, (self.centers_hz(), self._widths_hz())
         bins = _bins_hz(c.sample_rate, n_fft)
         if c.family == "gammatone":
             response = core.gammatone_response(
@@ -110,6 +112,9 @@ class OrderedBank(nnx.Module):
         bins = _bins_hz(self.config.sample_rate, n_fft)[: n_fft // 2 + 1]
         power = core.triangular_response(jnp.abs(bins), self._corners(self.centers_hz()))
         return power * core.db_to_power(self.gains_db[...])[:, None]
+
+    def _widths_hz(self) -> Array:
+        return core.hz_to_erb(self.centers_hz()) * jnp.exp(self.log_bandwidths[...])
 
     def _corners(self, centers_hz: Array) -> Array:
         ends = jnp.asarray([self.config.fmin, self.config.highest_hz], centers_hz.dtype)
@@ -207,17 +212,20 @@ class SincNetBank(nnx.Module):
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
         """Equivalent rectangular bandwidth of each band, in Hz."""
-        low_hz, high_hz = self._corners()
-        return high_hz - low_hz
+        return _sinc_bandwidths_hz(self.config, self._widths_hz())
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
         """Frequency response at all bins, those of negative frequencies too."""
-        bands = self.centers_hz(), self.bandwidths_hz()
+        bands = self.centers_hz(), self._widths_hz()
         return _sinc_response(self.config, *bands, n_fft, unit=False)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
         """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
         return _power(self.response(n_fft))
+
+    def _widths_hz(self) -> Array:
+        low_hz, high_hz = self._corners()
+        return high_hz - low_hz
 
     def _corners(self) -> tuple[Array, Array]:
         low_hz = _LEAST_HZ + jnp.abs(self.low_hz[...])
@@ -301,17 +309,27 @@ def _bins_hz(sample_rate: int, n_fft: int) -> Array:
     return jnp.asarray(np.fft.fftfreq(n_fft, 1 / sample_rate), jnp.float32)
 
 
+def _sinc_lowpass(c: FrontendConfig, widths_hz: Array) -> Array:
+    """Real taps of the bands, moved to 0 Hz: from minus to plus half of the width."""
+    half = widths_hz / 2
+    return core.sinc_bandpass(-half, half, sample_rate=c.sample_rate, win_length=c.n_taps)
+
+
+def _sinc_bandwidths_hz(c: FrontendConfig, widths_hz: Array) -> Array:
+    """Equivalent rectangular bandwidths, by Parseval: taps of an end are wider than asked for."""
+    low_pass = _sinc_lowpass(c, widths_hz)
+    peak = jnp.square(jnp.sum(low_pass, axis=-1))
+    return c.sample_rate * core.safe_divide(jnp.sum(jnp.square(low_pass), axis=-1), peak)
+
+
 def _sinc_response(
-    c: FrontendConfig, centers_hz: Array, bandwidths_hz: Array, n_fft: int, *, unit: bool
+    c: FrontendConfig, centers_hz: Array, widths_hz: Array, n_fft: int, *, unit: bool
 ) -> Array:
     """Of the windowed sinc of each band's width, moved to its centre.
 
     A band that is narrower than the taps can resolve has less than 1 there, unless it is `unit`.
     """
-    half = bandwidths_hz / 2
-    rates = {"sample_rate": c.sample_rate, "win_length": c.n_taps}
-    # A low-pass is the band from -half to half; its taps are real.
-    low_pass = core.sinc_bandpass(-half, half, **rates)
+    low_pass = _sinc_lowpass(c, widths_hz)
     if unit:
         low_pass = 2 * low_pass / jnp.sum(low_pass, axis=-1, keepdims=True)
     lags = np.arange(c.n_taps, dtype=np.float32) - c.n_taps // 2

@@ -119,8 +119,9 @@ class FrontendConfig:
         for name in ("fmin", "floor", *(["fmax"] if self.fmax is not None else [])):
             if isinstance(value := getattr(self, name), bool) or not isinstance(value, int | float):
                 raise TypeError(f"`{name}` must be a number, got {value!r}.")
-        if not (math.isfinite(self.floor) and self.floor > 0):
-            raise ValueError(f"`floor` must be positive and finite, got {self.floor}.")
+        # Of less, float32 has no reciprocal or loses it on the way to a gradient.
+        if not (math.isfinite(self.floor) and self.floor >= 1e-30):
+            raise ValueError(f"`floor` must be finite and at least 1e-30, got {self.floor}.")
         if self.highest_hz > self.sample_rate / 2:
             raise ValueError(
                 f"`fmax` must be at most half of `sample_rate`, {self.sample_rate / 2} Hz, got "
@@ -255,7 +256,8 @@ class FrontendConfig:
         """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm.
 
         The first corners are from 30 Hz to 100 Hz below half of the rate. What a corner and a
-        width have at least, 50 Hz each, is added to them.
+        width have at least, 50 Hz each, is added to them. An energy is that of the band above
+        0 Hz, without the ripple of a real signal's square.
         """
         fixed = {
             "family": "sinc",

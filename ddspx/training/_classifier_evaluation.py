@@ -49,23 +49,29 @@ def recordings_to_test(
       Some of the recordings, in their order.
 
     Raises:
-      DatasetError: there is none, or one of the test split was heard in training.
+      DatasetError: there is none, or one of the test split, or of its group, was heard in training.
       ValueError: `part` is unknown.
     """
     one_of("part", part, _PARTS)
     known = provenance.get("data", {})
     digests = known.get("sha256", {})
-    heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())}
+    # A recording without a digest is known by its group alone.
+    heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())} - {""}
     groups = set(known.get("groups", ()))
+
+    def is_heard(recording: Recording) -> bool:
+        return recording.sha256 in heard or recording.group in groups
+
     if part == "unheard":
-        chosen = [r for r in recordings if r.sha256 not in heard and r.group not in groups]
+        chosen = [recording for recording in recordings if not is_heard(recording)]
     else:
         chosen = [recording for recording in recordings if part in ("all", recording.split)]
     if part == "test":
         for recording in chosen:
-            if recording.sha256 in heard:
+            if is_heard(recording):
+                it = "it" if recording.sha256 in heard else f"its group {recording.group!r}"
                 raise DatasetError(
-                    f"{recording.name} is in the test split, and the model has heard it in "
+                    f"{recording.name} is in the test split, and the model has heard {it} in "
                     "training; test it on the recordings that are unheard."
                 )
     if not chosen:

@@ -105,7 +105,7 @@ def run_task(
     """Takes the steps of a task, from the first or from where it was cut short.
 
     Args:
-      begin: makes the task; called once it is known that `output` can be written.
+      begin: makes the task; called once it is known that `output` is free, or of this run.
       output: the model folder to make.
       config: how to train.
       console: where the progress bar and a line per evaluation go.

@@ -117,6 +117,26 @@ def test_cepstra_of_few_bands_are_refused(sounds, tmp_path, asked, capsys):
     assert "`bands` must be at least 13 with mfcc, got 8" in line
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_segments_have_a_length(seconds, sounds, tmp_path, asked, capsys):
+    line = refused(capsys, "train", sounds, "-o", tmp_path / "m", f"--segment-s={seconds}")
+    assert "`segment_s` must be finite and greater than 0, got" in line
+
+
+def test_a_rate_of_zero_is_not_the_default(sounds, tmp_path, asked, capsys):
+    line = refused(capsys, "train", sounds, "-o", tmp_path / "m", "--sample-rate 0")
+    assert "`sample_rate` must be at least 1, got 0" in line
+
+
+def test_a_place_that_cannot_be_written_to_is_found_before_anything_is_heard(
+    sounds, tmp_path, asked, capsys
+):
+    (tmp_path / "file").touch()
+    line = refused(capsys, "train", sounds, "-o", tmp_path / "file" / "m")
+    assert "`output` must be a folder that can be written to" in line
+    assert not asked
+
+
 def test_a_preset_has_the_published_sizes_unless_they_are_given(sounds, tmp_path, asked):
     output = tmp_path / "m"
     assert call("train", sounds, "-o", output, "--steps 3 --preset spectnet-64") == 0
@@ -309,6 +329,34 @@ def test_a_bad_file_among_good_ones(trained, sounds, tmp_path, capsys):
     assert end == "ddspx classify predict: left out 2 of 3 recordings."
     assert call("predict", trained, bad) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_done_is_printed_where_the_rest_is_stopped(trained, sounds, monkeypatch, capsys):
+    def one_and_no_more(network, audio):
+        next(audio)
+        yield np.zeros((1, 3))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "segment_logits", one_and_no_more)
+    good = sounds / "low" / "0.flac"
+    assert call("predict", trained, good, good) == 130
+    assert capsys.readouterr().out == f"{good}\thigh\t0.3333\n"
+
+
+def test_a_label_cannot_steer_the_terminal(trained, sounds, tmp_path, capsys):
+    model = tmp_path / "stranger"
+    shutil.copytree(trained, model)
+    config = json.loads((model / "config.json").read_text())
+    config["labels"] = ["\x1b[31mhigh\x07", "low", "no\tise"]
+    (model / "config.json").write_text(json.dumps(config))
+    assert call("predict", model, sounds / "high" / "0.flac", "--all") == 0
+    _, *cells = capsys.readouterr().out.strip().split("\t")
+    assert set(cells[::2]) == {"\\x1b[31mhigh\\x07", "low", "no\\tise"}
+    table = tmp_path / "table.csv"
+    table.write_text(f"file,label\n{sounds / 'low' / '0.flac'},low\n")
+    assert call("evaluate", model, table, "--part all") == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\\x1b[31mhigh" in said
 
 
 def test_no_file_and_no_model(trained, tmp_path, capsys):

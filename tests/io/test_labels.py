@@ -125,6 +125,12 @@ def test_copies_are_of_one_group(tmp_path):
         assert all(splits[f"a/copy{i}"] == splits[f"a/{i}"] for i in range(10))
 
 
+def test_a_copy_of_another_class_is_refused(tmp_path):
+    write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(4)])
+    (tmp_path / "b" / "copy").write_text("a/1")
+    assert "has the same recording as 'a' (a/1) and as 'b' (b/copy)" in refusal(tmp_path)
+
+
 def test_files_without_a_byte_are_no_copies(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
     for name in ("1.wav", "2.wav"):
@@ -221,6 +227,14 @@ def test_a_copy_in_another_split(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
     (tmp_path / "2.wav").write_text("1.wav")
     assert "has a copy between two splits (1.wav is in train, 2.wav in test)" in refusal(table)
+
+
+def test_classes_of_one_group_each_cannot_be_divided(tmp_path):
+    lines = [f"{i}.wav,{'cat' if i < 4 else 'dog'},{'ann' if i < 4 else 'bob'}" for i in range(8)]
+    table = write_table(tmp_path, lines, "file,label,group")
+    assert "too few groups of each class to hold a fifth of them out" in refusal(table)
+    # Who measures and does not train draws nothing.
+    assert len(io.labelled_recordings(table, draw=False)) == 8
 
 
 def test_folds_that_are_not_chosen_or_not_there(tmp_path):

@@ -212,10 +212,36 @@ def test_students_quantiles_are_scipys():
 
 
 def test_groups_never_make_a_result_surer():
-    targets, predictions = labels_of([[20, 0], [0, 10]])
-    groups = [str(i % 3) for i in range(30)]
+    # All alike: half of each is right.
+    targets, predictions = np.tile([0, 0, 1, 1], 6), np.tile([0, 1, 1, 0], 6)
+    groups = [str(i // 8) for i in range(24)]
     shared = metrics.classification_scores(targets, predictions, n_classes=2, groups=groups)
-    assert every_interval(shared) == every_interval(scores_of([[20, 0], [0, 10]]))
+    alone = metrics.classification_scores(targets, predictions, n_classes=2)
+    assert every_interval(shared) == every_interval(alone)
+
+
+def test_groups_of_one_are_none():
+    targets, predictions = labels_of([[7, 1], [0, 4]])
+    groups = [str(i) for i in range(12)]
+    shared = metrics.classification_scores(targets, predictions, n_classes=2, groups=groups)
+    alone = metrics.classification_scores(targets, predictions, n_classes=2)
+    assert every_interval(shared) == every_interval(alone)
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 6])
+def test_a_perfect_score_of_groups_is_as_sure_as_one_with_an_error(n_groups):
+    targets = np.tile([0, 1], 300)
+    groups = [str(i * n_groups // 600) for i in range(600)]
+    perfect, almost = (
+        metrics.classification_scores(targets, predictions, n_classes=2, groups=groups).accuracy
+        for predictions in (targets, np.where(np.arange(600), targets, 1))
+    )
+    assert (perfect.value, perfect.high) == (1, 1)
+    assert perfect.low == pytest.approx(almost.low, abs=0.01)
+    assert perfect.low > almost.low
+    # Were nothing right, it would be as sure of that.
+    never = metrics.classification_scores(targets, 1 - targets, n_classes=2, groups=groups)
+    assert never.accuracy.high == pytest.approx(1 - perfect.low)
 
 
 def test_of_one_group_nothing_is_known_about_others():

@@ -63,7 +63,7 @@ def test_energies_are_those_of_the_convolution_with_each_filter(family):
     np.testing.assert_allclose(model(AUDIO)[0, 10], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor"])
+@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor", "sinc"])
 def test_a_tone_is_loudest_in_the_band_whose_centre_it_has(family):
     model = frontend(family=family, trainable=(), win_length=256)
     centers_hz = np.asarray(model.centers_hz())
@@ -83,6 +83,27 @@ def test_the_gain_of_every_band_is_that_at_its_centre(family):
     if family != "sinc":  # which ripples
         peaks = core.power_to_db(jnp.max(power, axis=-1))
         np.testing.assert_allclose(peaks, model.bank.gains_db[...], atol=1e-2)
+
+
+@pytest.mark.parametrize("parametrization", ["ordered", "published"])
+@pytest.mark.parametrize("family", ["gammatone", "gabor", "sinc"])
+def test_bandwidths_are_those_of_the_rectangle_with_the_same_power(family, parametrization):
+    # Up to where the lower half of the lowest band and the image of the highest are outside.
+    sizes = {"fmin": 400.0, "fmax": 3000.0, "n_taps": 801}
+    model = frontend(family=family, parametrization=parametrization, trainable=(), **sizes)
+    power = np.asarray(model.power_response(n_fft=1 << 14), np.float64)
+    found = power.sum(-1) * 8000 / (1 << 14) / power.max(-1)
+    # A rectangle of a few steps ripples, and its highest point is not its centre.
+    tolerance = 0.1 if family == "sinc" else 0.02
+    np.testing.assert_allclose(model.bandwidths_hz(), found, rtol=tolerance)
+
+
+def test_a_sinc_that_is_shorter_than_its_band_asks_for_says_how_wide_it_is():
+    sizes = {"family": "sinc", "fmin": 400.0, "fmax": 3000.0, "trainable": ()}
+    long, short = (frontend(n_taps=n_taps, **sizes) for n_taps in (1601, 101))
+    np.testing.assert_allclose(long.bandwidths_hz(), core.hz_to_erb(long.centers_hz()), rtol=0.05)
+    # Of a window alone: 1.36 steps of a transform as long as it is.
+    np.testing.assert_array_less(1.36 * 8000 / 101, short.bandwidths_hz())
 
 
 def test_compressions_are_their_formulas():
@@ -105,7 +126,7 @@ def test_compressions_are_their_formulas():
 
 
 @pytest.mark.parametrize("compression", ["log1p", "pcen"])
-@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor"])
+@pytest.mark.parametrize("family", ["triangular", "gammatone", "gabor", "sinc"])
 def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compression):
     parts = tuple(p for p in LEARNED if (family, p) != ("triangular", "bandwidths"))
     model = frontend(family=family, compression=compression, trainable=parts)
@@ -173,7 +194,8 @@ def test_a_displacement_of_one_is_one_bandwidth_of_hearing():
         ),
         ({"n_mfcc": 13}, "`n_mfcc` must be at most `n_bands`, 12, got 13"),
         ({"n_bands": 0}, "`n_bands` must be at least 1, got 0"),
-        ({"floor": 0.0}, "`floor` must be positive and finite, got 0.0"),
+        ({"floor": 0.0}, "`floor` must be finite and at least 1e-30, got 0.0"),
+        ({"floor": 1e-38}, "`floor` must be finite and at least 1e-30, got 1e-38"),
     ],
 )
 def test_configs_that_are_off_are_refused(changes, message):

@@ -83,6 +83,9 @@ def test_the_parts_of_what_there_is():
     assert names("unheard") == "cde"
     provenance["data"]["groups"] = ["d"]
     assert names("unheard") == "ce"
+    with pytest.raises(io.DatasetError, match="and the model has heard its group 'd' in training"):
+        names("test")
+    provenance["data"]["groups"] = ["other"]
     assert (names("train"), names("test"), names("all")) == ("ac", "d", "abcde")
     with pytest.raises(io.DatasetError, match="no recording in the part 'valid'"):
         names("valid")
@@ -91,3 +94,6 @@ def test_the_parts_of_what_there_is():
     with pytest.raises(io.DatasetError, match="f is in the test split, and the model has heard it"):
         recordings_to_test([named("f", "test", "2")], provenance, part="test")
     assert len(recordings_to_test(recordings, {})) == 5
+    # What no digest is known of is not another that none is known of.
+    provenance["data"]["sha256"]["train"] = [""]
+    assert names("unheard") == "acde"

@@ -9,7 +9,6 @@ import numpy as np
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Float
 from ddspx.core._framing import sections
-from ddspx.core._units import power_to_db
 from ddspx.core.analysis._features import cepstral_coefficients
 
 _PRE_EMPHASIS = 0.97
@@ -34,9 +33,11 @@ def classic_log_mel(
     It is for features that must equal those of such a program. What is odd in it:
 
     - frames do not keep this library's rule: frame i begins at ``i * hop`` and the last is filled
-      with zeros, ``1 + ceil((samples - window) / hop)`` in all;
+      with zeros, ``1 + ceil((samples - window) / hop)`` in all and at least one (of less than a
+      window, such programs add frames of zeros, which are left out here);
     - the corners of the triangles are rounded down to bins, so low bands are lopsided;
-    - the levels are twice the decibels: 20 log10 of a power;
+    - the levels are twice the decibels: 20 log10 of a power; what is zero counts as 2.2e-16, but
+      what is less than that as itself;
     - the mean of each band over the recording is removed, plus 1e-8.
 
     Args:
@@ -82,9 +83,10 @@ def classic_log_mel(
     power = (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) / n_fft
     filters = _floored_filterbank(positive_int("n_mels", n_mels), n_fft, sample_rate)
     energies = jnp.matmul(power, filters.T.astype(audio.dtype), precision="highest")
-    # The recipe's floor, for energies of zero, is float64's rounding unit.
-    least_db = -10 * math.log10(np.finfo(np.float64).eps)
-    return _centred(2 * power_to_db(energies, range_db=least_db), normalize)
+    # An energy of zero, and nothing else whose logarithm has a slope, is float64's rounding unit.
+    is_zero = energies < 100 * jnp.finfo(energies.dtype).tiny
+    energies = jnp.where(is_zero, float(np.finfo(np.float64).eps), energies)
+    return _centred((20 / math.log(10)) * jnp.log(energies), normalize)
 
 
 def classic_mfcc(

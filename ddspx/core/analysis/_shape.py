@@ -1,5 +1,7 @@
 """The shape of a spectrum in one number per frame: centroid, bandwidth, roll-off, flatness."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,9 +183,8 @@ def spectral_flatness(
     at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
     if not amin > 0:
         raise ValueError(f"`amin` must be above 0, got {amin}.")
-    power = jnp.maximum(jnp.square(magnitudes), amin)
     # Relative to the highest: what is flat gives 1 exactly, and nothing leaves the range.
-    logarithm = jnp.log(power)
+    logarithm = 2 * jnp.log(jnp.maximum(magnitudes, math.sqrt(amin)))
     logarithm -= jax.lax.stop_gradient(jnp.max(logarithm, axis=-1, keepdims=True))
     return jnp.exp(jnp.mean(logarithm, axis=-1)) / jnp.mean(jnp.exp(logarithm), axis=-1)
 

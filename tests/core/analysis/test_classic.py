@@ -67,6 +67,22 @@ def test_the_last_frame_is_filled_with_zeros(samples):
     np.testing.assert_allclose(actual[-1, -1], 20 * np.log10(power @ weights), rtol=1e-4)
 
 
+@pytest.mark.parametrize("amplitude", [1e-7, 1e-10])
+def test_what_is_faint_is_not_raised_to_the_rounding_unit(amplitude):
+    loud = noise(2000)
+    levels = (
+        core.classic_log_mel(jnp.asarray(x, DTYPES[-1]), sample_rate=RATE, normalize=False)
+        for x in (loud, amplitude * loud)
+    )
+    difference = np.subtract(*map(np.asarray, levels))
+    np.testing.assert_allclose(difference, -40 * np.log10(amplitude), rtol=1e-4)
+
+
+def test_silence_is_the_rounding_unit():
+    levels = core.classic_log_mel(jnp.zeros(800), sample_rate=RATE, normalize=False)
+    np.testing.assert_allclose(levels, 20 * np.log10(np.finfo(np.float64).eps), rtol=1e-5)
+
+
 def corners_hz():
     top = 2595 * np.log10(1 + RATE / 2 / 700)
     return 700 * (10 ** (np.linspace(0, top, 42) / 2595) - 1)
