@@ -3,7 +3,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close, assert_finite_grads, noise, sine
+from helpers import assert_close, assert_finite_grads, compiled, noise, sine
 from pitch_signals import (
     SMALL,
     centred_frames,
@@ -17,6 +17,7 @@ from pitch_signals import (
 from ddspx import core
 
 RATE = 16000
+posterior_of = compiled(core.pitch_posterior)
 
 # Values
 
@@ -62,7 +63,7 @@ def test_the_posterior_is_its_definition():
         )
         for x in centred_frames(audio, 160, 100)
     ]
-    actual = core.pitch_posterior(jnp.asarray(audio), **SMALL, frame_length=160)
+    actual = posterior_of(jnp.asarray(audio), **SMALL, frame_length=160)
     for name, values in zip(actual._fields, zip(*expected, strict=True), strict=True):
         assert_close(getattr(actual, name), np.array(values), scale=1000)
 
@@ -80,7 +81,7 @@ def likeliest_hz(posterior):
 
 
 def posterior_hz(audio, sample_rate=RATE, **options):
-    posterior = core.pitch_posterior(
+    posterior = posterior_of(
         jnp.asarray(audio),
         sample_rate=sample_rate,
         hop_length=sample_rate // 20,

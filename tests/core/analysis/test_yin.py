@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from helpers import assert_close, assert_finite_grads, check_grads, noise, sine
+from helpers import assert_close, assert_finite_grads, check_grads, compiled, noise, sine
 from pitch_signals import (
     SMALL,
     centred_frames,
@@ -21,6 +21,7 @@ from ddspx import core
 
 LIBROSA = tuple(int(part) for part in librosa.__version__.split(".")[:2])
 RATE = 16000
+yin = compiled(core.yin)
 
 # Values
 
@@ -51,7 +52,7 @@ def test_yin_is_its_definition(threshold):
     expected = [
         yin_of_frame(x, 8000, 200.0, 1000.0, threshold) for x in centred_frames(audio, 120, 100)
     ]
-    f0_hz, confidence = core.yin(jnp.asarray(audio), **SMALL, frame_length=120, threshold=threshold)
+    f0_hz, confidence = yin(jnp.asarray(audio), **SMALL, frame_length=120, threshold=threshold)
     assert_close(f0_hz, [f for f, _ in expected], scale=100)
     assert_close(confidence, [c for _, c in expected], scale=100)
 
@@ -70,7 +71,7 @@ def difference_of_librosa(frames, min_period, max_period):
 
 def check_librosa(monkeypatch, audio, sample_rate, **options):
     """Asserts librosa's frequency: exactly but for its fault, and closely with it."""
-    f0_hz, _ = core.yin(jnp.asarray(audio), sample_rate=sample_rate, **options)
+    f0_hz, _ = yin(jnp.asarray(audio), sample_rate=sample_rate, **options)
     is_double = f0_hz.dtype == np.float64
     published = librosa.yin(audio, sr=sample_rate, **options)
     # Roundings of float32 may choose another minimum in noise, where none is below the threshold.
@@ -110,7 +111,7 @@ def test_yin_is_librosas_on_recordings(shared_data, monkeypatch, name):
 @pytest.mark.parametrize("f0_hz", [20.0, 41.2, 440.0, 2000.0, 4000.0])
 def test_tones_from_20_hz_to_4_khz(f0_hz):
     audio = jnp.asarray(harmonics(f0_hz, 22050, sample_rate=44100))
-    tracked_hz, confidence = core.yin(
+    tracked_hz, confidence = yin(
         audio, sample_rate=44100, hop_length=4410, fmin=19.0, fmax=4200.0, frame_length=8192
     )
     # A period of 4 kHz is 11 samples, and a parabola only so much like a cosine.
@@ -119,7 +120,7 @@ def test_tones_from_20_hz_to_4_khz(f0_hz):
 
 
 def test_silence_has_no_pitch():
-    f0_hz, confidence = core.yin(
+    f0_hz, confidence = yin(
         jnp.zeros(8000), sample_rate=RATE, hop_length=1000, fmin=50.0, fmax=2000.0
     )
     assert np.all(np.isfinite(f0_hz))
@@ -129,7 +130,7 @@ def test_silence_has_no_pitch():
 def test_confidence_falls_from_tone_to_noise():
     shares = np.linspace(0, 1, 6)[:, None]
     mixed = (1 - shares) * harmonics(150.0, 8000, sample_rate=RATE) + shares * noise(8000)
-    _, confidence = core.yin(
+    _, confidence = yin(
         jnp.asarray(mixed), sample_rate=RATE, hop_length=1000, fmin=60.0, fmax=1000.0
     )
     middle = np.median(np.asarray(confidence)[:, 2:-2], axis=-1)

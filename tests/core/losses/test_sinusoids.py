@@ -11,10 +11,13 @@ from helpers import (
     check_dtypes,
     check_grads,
     check_transformations,
+    compiled,
+    quick_jit,
 )
 
 from ddspx import core
 
+# Run as it stands, one call is a hundred small programs: what only needs values compiles it whole.
 mismatch = partial(core.two_way_mismatch_loss, sample_rate=16000, n_harmonics=4, n_gaussians=6)
 PAIRS = {"kde": core.kde_consistency_loss, "wasserstein": core.wasserstein_loss}
 
@@ -52,7 +55,7 @@ def test_two_way_mismatch_is_its_definition(rng):
         found = improbability(midi_of(harmonics), b, midi_of(f_hz), a, 3.0)
         losses.append(2.0 * sinusoids + 0.3 * found)
     share = np.exp(-np.array(losses) / 5) / np.exp(-np.array(losses) / 5).sum()
-    actual = mismatch(
+    actual = compiled(mismatch)(
         *map(jnp.asarray, (f0_hz, f_hz, a)),
         sinusoids_weight=2.0,
         harmonics_weight=0.3,
@@ -69,7 +72,7 @@ def test_kde_consistency_is_its_definition(rng):
         + 2.0 * improbability(midi_of(g_hz), b, midi_of(f_hz), a, 3.0)
         + 5.0 * abs(a.mean() - b.mean())
     )
-    actual = core.kde_consistency_loss(
+    actual = compiled(core.kde_consistency_loss)(
         *map(jnp.asarray, (f_hz, a, g_hz, b)),
         target_weight=0.5,
         predicted_weight=2.0,
@@ -85,7 +88,7 @@ def test_wasserstein_is_scipys(midi, rng):
     f_hz, a, g_hz, b = sets(rng, 5)
     places = (midi_of(f_hz), midi_of(g_hz)) if midi else (f_hz, g_hz)
     expected = [scipy.stats.wasserstein_distance(*row) for row in zip(*places, a, b, strict=True)]
-    actual = core.wasserstein_loss(*map(jnp.asarray, (f_hz, a, g_hz, b)), midi=midi)
+    actual = compiled(core.wasserstein_loss)(*map(jnp.asarray, (f_hz, a, g_hz, b)), midi=midi)
     assert_close(actual, np.mean(expected), scale=1000)
 
 
@@ -96,9 +99,11 @@ def test_the_mismatch_is_least_at_the_pitch():
     # Harmonics 1 to 6 of 220 Hz; only two ways together tell the octaves apart.
     f_hz, a = 220.0 * jnp.arange(1, 7), 1 / jnp.arange(1.0, 7)
     candidates = jnp.asarray([110.0, 146.7, 213.0, 220.0, 227.0, 330.0, 440.0, 660.0])
-    losses = jax.vmap(
-        lambda f0: core.two_way_mismatch_loss(
-            f0[None], f_hz, a, sample_rate=16000, sinusoids_scale=0.1, harmonics_scale=2.0
+    losses = quick_jit(
+        jax.vmap(
+            lambda f0: core.two_way_mismatch_loss(
+                f0[None], f_hz, a, sample_rate=16000, sinusoids_scale=0.1, harmonics_scale=2.0
+            )
         )
     )(candidates)
     assert int(jnp.argmin(losses)) == 3
@@ -106,15 +111,16 @@ def test_the_mismatch_is_least_at_the_pitch():
 
 def test_the_mismatch_is_that_of_the_best_candidate():
     f_hz, a = 220.0 * jnp.arange(1, 5), jnp.ones(4)
-    alone = mismatch(jnp.asarray([220.0]), f_hz, a)
-    among = mismatch(jnp.asarray([300.0, 220.0, 171.0]), f_hz, a)
+    run = quick_jit(mismatch)
+    alone = run(jnp.asarray([220.0]), f_hz, a)
+    among = run(jnp.asarray([300.0, 220.0, 171.0]), f_hz, a)
     assert_close(among, alone, scale=10)
 
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_equal_sets_in_any_order_cost_least(name, rng):
     f_hz, a, *_ = map(jnp.asarray, sets(rng))
-    at = partial(PAIRS[name], f_hz, a)
+    at = quick_jit(partial(PAIRS[name], f_hz, a))
     least = at(f_hz[::-1], a[::-1])
     assert_close(least, at(f_hz, a), scale=30)
     if name == "wasserstein":
@@ -125,9 +131,9 @@ def test_equal_sets_in_any_order_cost_least(name, rng):
 
 def test_moving_a_set_by_semitones_costs_as_many():
     f_hz, a = jnp.asarray([200.0, 431.0]), jnp.asarray([1.0, 0.4])
+    run = quick_jit(core.wasserstein_loss)
     for semitones in (0.01, 3.0, 40.0):
-        moved = f_hz * 2 ** (semitones / 12)
-        assert_close(core.wasserstein_loss(f_hz, a, moved, 2 * a), semitones, scale=100)
+        assert_close(run(f_hz, a, f_hz * 2 ** (semitones / 12), 2 * a), semitones, scale=100)
 
 
 # Gradients
@@ -165,7 +171,7 @@ def test_gradients_are_finite_at_the_bad_points():
 
 def test_silence_is_not_moved():
     f_hz = jnp.asarray([100.0, 200.0])
-    loss = core.wasserstein_loss(f_hz, jnp.zeros(2), 2 * f_hz, jnp.ones(2))
+    loss = quick_jit(core.wasserstein_loss)(f_hz, jnp.zeros(2), 2 * f_hz, jnp.ones(2))
     assert float(loss) == 0
 
 
@@ -181,8 +187,8 @@ def test_transformations(rng):
     check_transformations(per_frame(mismatch), f_hz, g_hz, b, scale=1000)
     for f in PAIRS.values():
         check_transformations(per_frame(f), f_hz, a, g_hz, b, scale=1000)
-        together = f(*map(jnp.asarray, (f_hz, a, g_hz, b)))
-        apart = per_frame(f)(*map(jnp.asarray, (f_hz, a, g_hz, b)))
+        together = quick_jit(f)(*map(jnp.asarray, (f_hz, a, g_hz, b)))
+        apart = quick_jit(per_frame(f))(*map(jnp.asarray, (f_hz, a, g_hz, b)))
         assert_close(together, np.mean(apart), scale=1000)
 
 
