@@ -21,6 +21,14 @@ os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
 jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten_programs():
+    """Frees what a file compiled, of which the next one needs little: gigabytes by the end."""
+    yield
+    jax.clear_caches()
+
+
 SHARED_DATA = Path(os.environ.get("DDSPX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -95,8 +95,8 @@ def train(
     Args:
       data: the labelled recordings.
       output: the model folder to make.
-      front_end: what it listens with; by default gammatone, filters that keep their order and
-        learn, but spectnet in a preset.
+      front_end: what it listens with; by default gammatone-pcen, filters that keep their order and
+        learn, and PCEN that does, but spectnet in a preset.
       preset: published sizes: as many bands, at 1000 Hz.
       bands: of the front-end; 40 without a preset.
       blocks: residual blocks, 1 to 4; 3 without a preset.
@@ -118,7 +118,7 @@ def train(
     sizes |= {name: size for name, size in given.items() if size is not None}
     rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(heard)
     frontend = _frontend(
-        front_end or ("spectnet" if preset else "gammatone"),
+        front_end or ("spectnet" if preset else "gammatone-pcen"),
         rate,
         hop_length_of(hop_ms, rate),
         {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),

@@ -81,6 +81,7 @@ def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path,
     assert asked["output"] == output
     # All that learns, on as long segments as the recordings, nearly.
     assert asked["model"].frontend.trainable == ("centers", "bandwidths", "gains", "compression")
+    assert asked["model"].frontend.compression == "pcen"
     assert 0.4 < asked["model"].segment_length / RATE < 0.5
     assert call("train", sounds, "-o", output, "--steps 9") == 0
     assert "step 2; the same command goes on from here." in capsys.readouterr().out
