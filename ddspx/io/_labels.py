@@ -78,9 +78,9 @@ def labelled_recordings(
       The recordings, in the order of the table, or of their names.
 
     Raises:
-      DatasetError: there is no such folder or table, or it is damaged; a class is empty; a
-        recording is of two classes; splits divide a group, or there are too few to draw a test
-        split; `fold` is needed and not given, or given and unknown.
+      DatasetError: there is no such folder or table, or it is damaged; a class is empty; splits
+        divide a group, or there are too few to draw a test split; `fold` is needed and not
+        given, or given and unknown.
 
     Example:
       >>> import tempfile
@@ -101,7 +101,6 @@ def labelled_recordings(
         raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
     rows = _folder(data) if data.is_dir() else _table(data)
     digests = [_sha256(row.path) for row in rows]
-    _check_copies(data, rows, digests)
     joined = _joined_copies(rows, digests)
     splits = _splits(data, rows, joined, seed, fold, draw)
     _check_groups(data, rows, joined, splits)
@@ -124,7 +123,8 @@ def training_labels(
       The names of the classes.
 
     Raises:
-      DatasetError: there is one class, or one of them has nothing to train on.
+      DatasetError: there is one class, or one of them has nothing to train on; or the same
+        recording, as far as it could be read, is of two.
 
     Example:
       >>> from pathlib import Path
@@ -156,7 +156,19 @@ def training_labels(
                 f"No recording of the class {label!r} in the train split can be read; mend or "
                 "add some, or leave the class out."
             )
+    _check_copies(usable or ())
     return tuple(labels)
+
+
+def _check_copies(recordings: Sequence[Recording]) -> None:
+    first: dict[str, Recording] = {}
+    for recording in recordings:
+        other = first.setdefault(recording.sha256 or recording.name, recording)
+        if other.label != recording.label:
+            raise DatasetError(
+                f"The same recording is {other.label!r} ({other.name}) and {recording.label!r} "
+                f"({recording.name}); leave the wrong one out."
+            )
 
 
 def recordings_digest(recordings: Sequence[Recording]) -> str:
@@ -256,17 +268,6 @@ def _sha256(path: Path) -> str:
             return digest if file.tell() else ""
     except OSError:
         return ""
-
-
-def _check_copies(data: Path, rows: Sequence[_Row], digests: Sequence[str]) -> None:
-    first: dict[str, _Row] = {}
-    for row, digest in zip(rows, digests, strict=True):
-        other = first.setdefault(digest or row.name, row)
-        if other.label != row.label:
-            raise DatasetError(
-                f"{data} has the same recording as {other.label!r} ({other.name}) and as "
-                f"{row.label!r} ({row.name}); leave the wrong one out."
-            )
 
 
 def _joined_copies(rows: Sequence[_Row], digests: Sequence[str]) -> list[str]:
