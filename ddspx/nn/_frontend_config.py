@@ -56,7 +56,8 @@ class FrontendConfig:
         SincNet (``sinc``) or kapre (``free``), to load or to compare with.
       path: how energies are computed: ``stft``, from the bins of a short-time spectrum; ``fft``,
         exactly, by filters on the whole sound; ``recurrent``, the same for ``gammatone`` by
-        recursion.
+        recursion. Exactly is to 1e-4 of a band's loudest frame, while bandwidths stay within half
+        to one and a half times what they were at first.
       scale: of hearing, on which the centres are at equal distances at first, and on which they
         learn; see `core.frequency_grid`.
       order: number of poles of a ``gammatone``.
