@@ -149,8 +149,7 @@ def classification_scores(
     recording), they are not. Groups are then drawn again too, with replacement; the interval
     gets the number of examples that such spread is worth, the quantile of Student's t for that
     many groups, and the outer ends of both. Where all or nothing is right that quantile is all
-    there is to widen it. What cannot be known is how groups differ that are
-    not there.
+    there is to widen it. What cannot be known is how groups differ that are not there.
 
     Args:
       targets: the true class of each example, from 0.

@@ -83,9 +83,8 @@ class OrderedBank(nnx.Module):
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
         """Equivalent rectangular bandwidth of each band, in Hz."""
-        centers_hz = self.centers_hz()
         if self.config.family == "triangular":
-            corners = self._corners(centers_hz)
+            corners = self._corners(self.centers_hz())
             return (corners[2:] - corners[:-2]) / 2
         if self.config.family == "sinc":
             return _sinc_bandwidths_hz(self.config, self._widths_hz())
@@ -316,7 +315,7 @@ def _sinc_lowpass(c: FrontendConfig, widths_hz: Array) -> Array:
 
 
 def _sinc_bandwidths_hz(c: FrontendConfig, widths_hz: Array) -> Array:
-    """Equivalent rectangular bandwidths, by Parseval: taps of an end are wider than asked for."""
+    """Equivalent rectangular bandwidths, by Parseval: few taps are wider than asked for."""
     low_pass = _sinc_lowpass(c, widths_hz)
     peak = jnp.square(jnp.sum(low_pass, axis=-1))
     return c.sample_rate * core.safe_divide(jnp.sum(jnp.square(low_pass), axis=-1), peak)
