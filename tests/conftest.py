@@ -7,12 +7,15 @@ import jax
 import numpy as np
 import pytest
 
-# Compiling is most of the time that tests take, and they compile for one small call each. What
-# optimisation could change is run by the pass without x64 and by the examples, which have it. The
-# emitters of fusions take as long again to compile one operation as all the rest.
+# Most tests compile for one small call each, and the tests of these folders do little else: there
+# the compiler hardly optimises. Elsewhere it does, a little, as what it compiles runs for seconds.
+# The emitters of fusions take as long to compile one operation as all the rest. What optimisation
+# could change is run by the pass without x64 and by the examples, which have it.
+_IS_QUICK = "XLA_FLAGS" not in os.environ
+_COMPILE_ONLY = {"core", "nn"}
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false",
 )
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
@@ -23,8 +26,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forgotten_programs():
-    """Frees what a file compiled, of which the next one needs little: gigabytes by the end."""
+def programs(request):
+    """How a file's programs are compiled; frees them at its end, which would be gigabytes."""
+    is_unoptimised = _IS_QUICK and not _COMPILE_ONLY.isdisjoint(request.path.parts)
+    jax.config.update("jax_disable_most_optimizations", is_unoptimised)
     yield
     jax.clear_caches()
 

@@ -26,7 +26,7 @@ def compiled(f: Callable) -> Callable:
 
     As it stands, a call compiles each of its operations alone, often a hundred: seconds.
     """
-    program = cache(lambda **options: quick_jit(partial(f, **options)))
+    program = cache(lambda **options: jax.jit(partial(f, **options)))
     return lambda *args, **options: program(**options)(*args)
 
 

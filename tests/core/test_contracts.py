@@ -48,7 +48,8 @@ SECTIONS = np.asarray(core.stable_biquad(jnp.asarray(uniform(-0.5, 0.5, 2, 5))))
 HZ, WIDTHS = uniform(200, 3000, 2), uniform(50, 300, 2)
 FREQUENCIES = jnp.asarray([0.0, 700.0, 4000.0])
 BAND = {"fmin": 50.0, "fmax": 3000.0}
-DYNAMICS = {"threshold_db": -20.0, "release_s": 0.002, "sample_rate": RATE}
+DYNAMICS = {"release_s": 0.002, "sample_rate": RATE}
+THRESHOLDS = uniform(-30, -3)
 STREAMED = {
     # A step from the start is the whole, and what it leaves is its state: the module tests fold.
     "allpole_step": "allpole",
@@ -162,7 +163,10 @@ CASES = {
     "amplitude_to_db": unit(core.amplitude_to_db),
     "bark_to_hz": unit(core.bark_to_hz, 1, 20),
     "biquad": Case(partial(core.biquad, kind="peak", sample_rate=RATE), (uniform(100, 3000),)),
-    "compressor": Case(partial(core.compressor, **DYNAMICS, ratio=4.0, attack_s=0.001), (AUDIO,)),
+    "compressor": Case(
+        lambda x, t: core.compressor(x, threshold_db=t, **DYNAMICS, ratio=4.0, attack_s=0.001),
+        (AUDIO, THRESHOLDS),
+    ),
     "cepstral_coefficients": Case(
         partial(core.cepstral_coefficients, n_mfcc=3), (uniform(-1, 1, 4, 5),)
     ),
@@ -231,7 +235,10 @@ CASES = {
     "kde_consistency_loss": loss(
         core.kde_consistency_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
     ),
-    "limiter": Case(partial(core.limiter, **DYNAMICS, lookahead_s=0.001), (AUDIO,)),
+    "limiter": Case(
+        lambda x, t: core.limiter(x, threshold_db=t, **DYNAMICS, lookahead_s=0.001),
+        (AUDIO, THRESHOLDS),
+    ),
     "loudness_db": Case(partial(core.loudness_db, **RATES, n_fft=16), (AUDIO,)),
     "mel_spectral_loss": spectral(partial(core.mel_spectral_loss, sample_rate=RATE)),
     "mel_spectrogram": Case(partial(core.mel_spectrogram, **RATES, n_fft=16, n_mels=4), (AUDIO,)),
@@ -240,8 +247,10 @@ CASES = {
     "midi_to_hz": unit(core.midi_to_hz, 20, 90),
     "midi_to_unit": unit(core.midi_to_unit, 20, 90),
     "modulated_delay": Case(
-        partial(core.modulated_delay, sample_rate=RATE, center_ms=0.7, depth_ms=0.4),
-        (AUDIO, uniform(-1, 1, AUDIO.shape[-1])),
+        lambda x, m, g: core.modulated_delay(
+            x, m, sample_rate=RATE, center_ms=0.7, depth_ms=0.4, gain=g
+        ),
+        (AUDIO, uniform(-1, 1, AUDIO.shape[-1]), uniform(-1, 1)),
     ),
     "mu_law_decode": unit(core.mu_law_decode, -1, 1),
     "mu_law_encode": unit(core.mu_law_encode, -1, 1),
@@ -315,7 +324,7 @@ CASES = {
     "spectrogram": Case(partial(core.spectrogram, n_fft=16, hop_length=HOP), (AUDIO,)),
     "square": waveform(core.square),
     "stable_biquad": Case(core.stable_biquad, (uniform(-1, 1, 5),)),
-    "stft": Case(lambda x: core.stft(x, n_fft=16, hop_length=HOP).real, (AUDIO,)),
+    "stft": Case(in_parts(partial(core.stft, n_fft=16, hop_length=HOP)), (AUDIO,)),
     "sym_exp_sigmoid": unit(core.sym_exp_sigmoid),
     "triangle": waveform(core.triangle),
     "triangular_response": Case(
@@ -331,7 +340,8 @@ CASES = {
     "unit_to_midi": unit(core.unit_to_midi, 0, 1),
     "upsample": Case(partial(core.upsample, hop_length=HOP, method="cubic"), (F0,)),
     "variable_delay": Case(
-        partial(core.variable_delay, max_delay=9), (AUDIO, uniform(0, 9, AUDIO.shape[-1]))
+        partial(core.variable_delay, max_delay=9, interpolation="cubic"),
+        (AUDIO, uniform(0, 9, AUDIO.shape[-1])),
     ),
     "viterbi": Case(
         lambda x: core.viterbi(x, core.pitch_transition(4, reach=1)).astype(x.dtype),
@@ -342,7 +352,7 @@ CASES = {
         core.wasserstein_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
     ),
     "wavetable_synthesis": Case(
-        partial(core.wavetable_synthesis, **RATES), (F0, GAINS, uniform(-1, 1, 16))
+        partial(core.wavetable_synthesis, **RATES), (F0, GAINS, uniform(-1, 1, 4, 16))
     ),
     "yin": pitch(core.yin),
 }

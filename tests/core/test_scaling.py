@@ -9,9 +9,7 @@ from helpers import (
     DTYPES,
     assert_close,
     assert_finite_grads,
-    check_dtypes,
     check_grads,
-    check_transformations,
 )
 
 from ddspx import core
@@ -183,15 +181,6 @@ def test_gradients_of_companding():
     slope = jax.grad(core.mu_law_encode)
     assert_close(slope(jnp.array(0.0)), 255 / np.log(256), scale=50)
     assert_close(jax.grad(core.mu_law_decode)(jnp.array(0.0)), np.log(256) / 255)
-
-
-# Transformations and dtypes
-
-
-def test_transformations_and_dtypes():
-    x = np.linspace(-9, 9, 6)
-    check_transformations(core.exp_sigmoid, x.reshape(2, 3))
-    check_dtypes(core.exp_sigmoid, x)
 
 
 # Companding

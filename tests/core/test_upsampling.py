@@ -10,10 +10,13 @@ from helpers import (
     check_dtypes,
     check_grads,
     check_transformations,
+    compiled,
     noise,
 )
 
 from ddspx import core
+
+upsample = compiled(core.upsample)
 
 METHODS = ("nearest", "linear", "cubic", "hann")
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -59,7 +62,7 @@ def test_upsample_is_its_definition(method, count, hop_length, dtype):
     frames = noise(count).astype(dtype)
     shortest = (count - 1) * hop_length
     for n_samples in {shortest, shortest + hop_length - 1}:
-        actual = core.upsample(
+        actual = upsample(
             jnp.asarray(frames), hop_length=hop_length, method=method, n_samples=n_samples
         )
         expected = upsample_by_loop(frames, hop_length, n_samples, method)
@@ -69,7 +72,7 @@ def test_upsample_is_its_definition(method, count, hop_length, dtype):
 def test_linear_is_numpys_interpolation():
     frames = noise(6)
     expected = np.interp(np.arange(44) / 8, np.arange(6), frames)
-    actual = core.upsample(jnp.asarray(frames), hop_length=8, method="linear", n_samples=44)
+    actual = upsample(jnp.asarray(frames), hop_length=8, method="linear", n_samples=44)
     assert_close(actual, expected)
 
 
@@ -81,7 +84,7 @@ def test_hann_is_the_overlap_add_of_windowed_frames():
     for i, value in enumerate(frames):
         total[i * hop_length : (i + 2) * hop_length] += value * window
     expected = total[hop_length : 5 * hop_length]
-    actual = core.upsample(jnp.asarray(frames), hop_length=hop_length, method="hann")
+    actual = upsample(jnp.asarray(frames), hop_length=hop_length, method="hann")
     assert_close(actual, expected)
 
 
@@ -89,7 +92,7 @@ def test_cubic_is_scipys_hermite_spline_with_central_slopes():
     frames = noise(7)
     slopes = np.gradient(frames)
     spline = scipy.interpolate.CubicHermiteSpline(np.arange(7), frames, slopes)
-    actual = core.upsample(jnp.asarray(frames), hop_length=5, method="cubic")
+    actual = upsample(jnp.asarray(frames), hop_length=5, method="cubic")
     inner = slice(5, -5)
     assert_close(np.asarray(actual)[inner], spline(np.arange(30) / 5)[inner], scale=2)
 
@@ -110,21 +113,21 @@ def test_weights_add_up_to_one_and_start_at_the_frame(method, hop_length):
 def test_a_frame_is_heard_exactly_at_its_sample_and_the_last_is_held(method):
     frames = noise(5)
     x = jnp.asarray(frames)
-    y = np.asarray(core.upsample(x, hop_length=7, method=method, n_samples=34))
+    y = np.asarray(upsample(x, hop_length=7, method=method, n_samples=34))
     np.testing.assert_array_equal(y[::7], np.asarray(x))
     np.testing.assert_array_equal(y[28:], np.asarray(x)[-1])
 
 
 @EACH_METHOD
 def test_a_constant_stays_constant(method):
-    y = core.upsample(jnp.full(4, 0.7), hop_length=9, method=method)
+    y = upsample(jnp.full(4, 0.7), hop_length=9, method=method)
     assert_close(y, 0.7)
 
 
 @pytest.mark.parametrize(("method", "degree"), [("linear", 1), ("cubic", 2)])
 def test_polynomials_are_reproduced_between_inner_frames(method, degree):
     frames = np.arange(8.0) ** degree - 3.0
-    y = np.asarray(core.upsample(jnp.asarray(frames), hop_length=4, method=method))
+    y = np.asarray(upsample(jnp.asarray(frames), hop_length=4, method=method))
     expected = (np.arange(28) / 4) ** degree - 3.0
     assert_close(y[4:-4], expected[4:-4], scale=50)
 
@@ -132,7 +135,7 @@ def test_polynomials_are_reproduced_between_inner_frames(method, degree):
 @pytest.mark.parametrize("method", ["nearest", "linear", "hann"])
 def test_between_two_frames_nothing_overshoots(method):
     frames = noise(9)
-    y = np.asarray(core.upsample(jnp.asarray(frames), hop_length=6, method=method))
+    y = np.asarray(upsample(jnp.asarray(frames), hop_length=6, method=method))
     rows = y.reshape(8, 6)
     low, high = np.minimum(frames[:-1], frames[1:]), np.maximum(frames[:-1], frames[1:])
     assert (rows >= low[:, None] - 1e-6).all()

@@ -68,9 +68,9 @@ def test_a_low_rate_lowers_the_highest_pitch(sample_rate, method):
 @METHODS
 def test_glides_and_vibrato_are_followed(method):
     time_s = np.arange(2 * RATE) / RATE
-    glide = 110 * 2 ** (1.5 * time_s)
+    up, down = 110 * 2 ** (1.5 * time_s), 1320 * 2 ** (-time_s)
     vibrato = 440 * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 6 * time_s))
-    truth = np.stack([glide, vibrato])
+    truth = np.stack([up, down, vibrato])
     f0_hz, confidence = track(voice(truth), method=method)
     # A frame averages: of a vibrato of 6 Hz, 50 cents each way, it misses a ninth.
     error = cents(f0_hz, at_frames(truth))[:, 8:-8]
@@ -111,10 +111,11 @@ def test_level_does_not_matter(method):
 
 @METHODS
 def test_noise_and_silence_are_not_pitched_and_finite(method):
-    coloured = np.cumsum(noise(8 * RATE, seed=1))
+    n_samples = 4 * RATE
+    coloured = np.cumsum(noise(n_samples, seed=1))
     coloured = coloured - np.convolve(coloured, np.ones(200) / 200, mode="same")
     heard = features.conditioning_features(
-        np.stack([np.zeros(8 * RATE), noise(8 * RATE), coloured]),
+        np.stack([np.zeros(n_samples), noise(n_samples), coloured]),
         sample_rate=RATE,
         hop_length=HOP,
         method=method,
@@ -142,15 +143,15 @@ def melody(n_samples):
 
 
 @METHODS
-@pytest.mark.parametrize("sizes", [[7, 0, 64, 30000, 1], [100_000], [1000] * 90])
-def test_a_stream_gives_the_very_numbers_of_the_whole(sizes, method):
-    audio = melody(9 * RATE + 33)
+def test_a_stream_gives_the_very_numbers_of_the_whole(method):
+    audio = melody(6 * RATE + 33)
     options = {"sample_rate": RATE, "hop_length": HOP, "method": method}
     whole = features.conditioning_features(audio, **options)
-    blocks = np.split(audio, np.cumsum(sizes))
-    streamed = features.stream_features(iter(blocks), **options)
-    for a, b in zip(streamed, whole, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90):
+        blocks = np.split(audio, np.cumsum(sizes))
+        streamed = features.stream_features(iter(blocks), **options)
+        for a, b in zip(streamed, whole, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @METHODS

@@ -2,9 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_close, assert_finite_grads, noise, quick_jit
+from helpers import DTYPES, assert_close, assert_finite_grads, compiled, noise, quick_jit
 
 from ddspx import core
+
+spec_augment, time_shift, mixup = map(compiled, (core.spec_augment, core.time_shift, core.mixup))
 
 N = 4000
 SIZES = {"n_time_masks": 1, "time_width": 4, "n_frequency_masks": 1, "frequency_width": 2}
@@ -13,7 +15,7 @@ SIZES = {"n_time_masks": 1, "time_width": 4, "n_frequency_masks": 1, "frequency_
 def masks(key, frames=9, bands=5, **options):
     """Which frames and which bands of N examples are hidden."""
     x = jnp.ones((N, frames, bands))
-    hidden = np.asarray(core.spec_augment(key, x, **{**SIZES, **options})) == 0
+    hidden = np.asarray(spec_augment(key, x, **{**SIZES, **options})) == 0
     return hidden.all(axis=2), hidden.all(axis=1)
 
 
@@ -84,30 +86,30 @@ def test_no_masks(key, options):
 def test_what_is_not_hidden_stays_and_the_rest_has_the_value(key, dtype):
     x = jnp.asarray(noise(3, 20, 8), dtype)
     options = {"time_width": 9, "frequency_width": 3}
-    zeros = core.spec_augment(key, x, **options)
+    zeros = spec_augment(key, x, **options)
     hidden = np.asarray(zeros == 0)
     assert zeros.dtype == dtype and 0 < hidden.mean() < 1
     np.testing.assert_array_equal(np.asarray(zeros)[~hidden], np.asarray(x)[~hidden])
-    low = core.spec_augment(key, x, **options, mask_value=-80.0)
+    low = spec_augment(key, x, **options, mask_value=-80.0)
     np.testing.assert_array_equal(low, np.where(hidden, -80, x))
-    mean = core.spec_augment(key, x, **options, mask_value="mean")
+    mean = spec_augment(key, x, **options, mask_value="mean")
     expected = np.where(hidden, np.asarray(x).mean((-2, -1), keepdims=True), x)
     np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_one_example_without_a_batch(key):
     x = jnp.ones((20, 8))
-    assert core.spec_augment(key, x).shape == (20, 8)
+    assert spec_augment(key, x).shape == (20, 8)
     keys = jax.random.split(key, 3)
-    together = quick_jit(jax.vmap(core.spec_augment))(keys, jnp.stack([x] * 3))
+    together = quick_jit(jax.vmap(spec_augment))(keys, jnp.stack([x] * 3))
     for k, masked in zip(keys, together, strict=True):
-        np.testing.assert_array_equal(core.spec_augment(k, x), masked)
+        np.testing.assert_array_equal(spec_augment(k, x), masked)
 
 
 def test_gradients_pass_where_nothing_is_hidden(key):
     x = jnp.asarray(noise(2, 9, 5))
-    masked = core.spec_augment(key, x, **SIZES)
-    gradient = jax.grad(lambda x: jnp.sum(core.spec_augment(key, x, **SIZES)))(x)
+    masked = spec_augment(key, x, **SIZES)
+    gradient = jax.grad(lambda x: jnp.sum(spec_augment(key, x, **SIZES)))(x)
     np.testing.assert_array_equal(gradient, masked != 0)
 
 
@@ -117,7 +119,7 @@ def test_gradients_pass_where_nothing_is_hidden(key):
 @pytest.mark.parametrize("fill", ["zeros", "wrap"])
 def test_each_example_moves_by_samples_of_its_own(key, fill):
     x = np.arange(1.0, 8.0)
-    moved = np.asarray(core.time_shift(key, jnp.tile(x, (N, 1)), max_shift=3, fill=fill))
+    moved = np.asarray(time_shift(key, jnp.tile(x, (N, 1)), max_shift=3, fill=fill))
     # Where the sample in the middle is now.
     shifts = (moved == 4).argmax(axis=1) - 3
     assert_uniform(shifts, range(-3, 4))
@@ -133,9 +135,9 @@ def test_each_example_moves_by_samples_of_its_own(key, fill):
 def test_shifts_without_a_batch_and_of_nothing(key):
     for dtype in DTYPES:
         x = jnp.asarray(noise(9), dtype)
-        np.testing.assert_array_equal(core.time_shift(key, x, max_shift=0), x)
-        assert core.time_shift(key, x, max_shift=9).dtype == dtype
-    assert core.time_shift(key, jnp.ones((2, 3, 9)), max_shift=9).shape == (2, 3, 9)
+        np.testing.assert_array_equal(time_shift(key, x, max_shift=0), x)
+        assert time_shift(key, x, max_shift=9).dtype == dtype
+    assert time_shift(key, jnp.ones((2, 3, 9)), max_shift=9).shape == (2, 3, 9)
 
 
 # Mixtures
@@ -143,7 +145,7 @@ def test_shifts_without_a_batch_and_of_nothing(key):
 
 def test_mixup_mixes_two_examples_and_their_labels(key):
     x, labels = jnp.asarray(noise(8, 6, 2)), jnp.eye(8)
-    mixed, weights = core.mixup(key, x, labels, alpha=1.0)
+    mixed, weights = mixup(key, x, labels, alpha=1.0)
     assert_close(mixed, np.einsum("ij,jkl->ikl", weights, x), scale=4)
     weights = np.asarray(weights)
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
@@ -155,7 +157,7 @@ def test_mixup_mixes_two_examples_and_their_labels(key):
 def test_each_example_has_a_weight_of_its_own_from_the_distribution(key):
     for alpha in (0.2, 1.0, 4.0):
         n = 1000
-        _, own = core.mixup(key, jnp.zeros((n, 1)), jnp.eye(n), alpha=alpha)
+        _, own = mixup(key, jnp.zeros((n, 1)), jnp.eye(n), alpha=alpha)
         own = np.diag(np.asarray(own))
         # Moments of Beta(alpha, alpha), within five standard errors.
         assert abs(own.mean() - 0.5) < 5 * own.std() / np.sqrt(n)
@@ -166,14 +168,14 @@ def test_each_example_has_a_weight_of_its_own_from_the_distribution(key):
 
 def test_the_same_key_is_the_same_mixture_in_every_dtype(key):
     x, labels = noise(5, 3), np.eye(5)
-    mixtures = [core.mixup(key, jnp.asarray(x, d), jnp.asarray(labels, d)) for d in DTYPES]
+    mixtures = [mixup(key, jnp.asarray(x, d), jnp.asarray(labels, d)) for d in DTYPES]
     for dtype, (mixed, mixed_labels) in zip(DTYPES, mixtures, strict=True):
         assert mixed.dtype == mixed_labels.dtype == dtype
         np.testing.assert_allclose(mixed, mixtures[-1][0], atol=1e-5)
 
 
 def test_mixup_gradients_are_finite(key):
-    assert_finite_grads(lambda x, y: core.mixup(key, x, y), np.zeros((3, 4)), np.zeros((3, 2)))
+    assert_finite_grads(lambda x, y: mixup(key, x, y), np.zeros((3, 4)), np.zeros((3, 2)))
 
 
 # Boundary errors

@@ -1,9 +1,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_finite_grads, noise
+from helpers import DTYPES, assert_finite_grads, compiled, noise
 
 from ddspx import core
+
+classic_log_mel, classic_mfcc = map(compiled, (core.classic_log_mel, core.classic_mfcc))
 
 RATE = 16000
 
@@ -21,9 +23,7 @@ def limit(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_golden_levels_of_the_recipe(dtype):
     """Made by a program of the recipe; in float32 its quiet bands have few digits left."""
-    levels = core.classic_log_mel(
-        jnp.asarray(golden_signal(), dtype), sample_rate=RATE, normalize=False
-    )
+    levels = classic_log_mel(jnp.asarray(golden_signal(), dtype), sample_rate=RATE, normalize=False)
     assert levels.shape == (99, 40)
     golden = [-28.305477, -103.139689, -101.385855, -109.460831, -112.43766, -105.397168]
     np.testing.assert_allclose(levels[10, 8:14], golden, atol=max(limit(dtype), 1e-6))
@@ -32,18 +32,18 @@ def test_golden_levels_of_the_recipe(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_golden_coefficients_of_the_recipe(dtype):
     audio = jnp.asarray(golden_signal(), dtype)
-    before = core.classic_mfcc(audio, sample_rate=RATE, normalize=False)
+    before = classic_mfcc(audio, sample_rate=RATE, normalize=False)
     assert before.shape == (99, 12)
     golden = [64.9623, -100.477969, -183.607569, -71.767283]
     np.testing.assert_allclose(before[10, :4], golden, atol=limit(dtype))
-    after = core.classic_mfcc(audio, sample_rate=RATE)
+    after = classic_mfcc(audio, sample_rate=RATE)
     golden = [-42.964189, 13.559777, 55.590604, 38.226954]
     np.testing.assert_allclose(after[10, :4], golden, atol=limit(dtype))
 
 
 def test_the_mean_over_time_is_gone():
     audio = jnp.asarray(noise(2, 4000), DTYPES[-1])
-    for f in (core.classic_log_mel, core.classic_mfcc):
+    for f in (classic_log_mel, classic_mfcc):
         mean = np.asarray(f(audio, sample_rate=RATE)).mean(axis=-2)
         np.testing.assert_allclose(mean, 0, atol=1e-4)
 
@@ -52,7 +52,7 @@ def test_the_mean_over_time_is_gone():
 def test_the_last_frame_is_filled_with_zeros(samples):
     frames = 1 + max(0, -(-(samples - 400) // 160))
     audio = noise(samples)
-    actual = core.classic_log_mel(jnp.asarray(audio), sample_rate=RATE, normalize=False)
+    actual = classic_log_mel(jnp.asarray(audio), sample_rate=RATE, normalize=False)
     assert actual.shape == (frames, 40)
     filled = np.pad(audio, (0, (frames - 1) * 160 + 400 - samples))
     last = np.r_[filled[0], filled[1:] - 0.97 * filled[:-1]]
@@ -71,7 +71,7 @@ def test_the_last_frame_is_filled_with_zeros(samples):
 def test_what_is_faint_is_not_raised_to_the_rounding_unit(amplitude):
     loud = noise(2000)
     levels = (
-        core.classic_log_mel(jnp.asarray(x, DTYPES[-1]), sample_rate=RATE, normalize=False)
+        classic_log_mel(jnp.asarray(x, DTYPES[-1]), sample_rate=RATE, normalize=False)
         for x in (loud, amplitude * loud)
     )
     difference = np.subtract(*map(np.asarray, levels))
@@ -79,7 +79,7 @@ def test_what_is_faint_is_not_raised_to_the_rounding_unit(amplitude):
 
 
 def test_silence_is_the_rounding_unit():
-    levels = core.classic_log_mel(jnp.zeros(800), sample_rate=RATE, normalize=False)
+    levels = classic_log_mel(jnp.zeros(800), sample_rate=RATE, normalize=False)
     np.testing.assert_allclose(levels, 20 * np.log10(np.finfo(np.float64).eps), rtol=1e-5)
 
 
@@ -89,7 +89,7 @@ def corners_hz():
 
 
 def test_gradients_are_finite_at_silence():
-    assert_finite_grads(lambda x: core.classic_mfcc(x, sample_rate=RATE), np.zeros(1000))
+    assert_finite_grads(lambda x: classic_mfcc(x, sample_rate=RATE), np.zeros(1000))
 
 
 def test_what_the_recipe_cannot_do_is_refused():

@@ -7,12 +7,14 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from helpers import assert_close, noise, sine
+from helpers import assert_close, compiled, noise, sine
 from pitch_signals import SMALL, centred_frames, harmonics, normalised, small_audio, vertex
 from scipy import stats
 
 from ddspx import core
 from ddspx.core.analysis import _pyin
+
+pyin = compiled(core.pyin)
 
 RATE = 16000
 LIBROSA = tuple(int(part) for part in librosa.__version__.split(".")[:2])
@@ -81,7 +83,7 @@ def test_pyin_is_its_definition(hop_length, reach):
     log_observation = np.log(np.concatenate([pitch, unvoiced], axis=1) + np.finfo(float).tiny)
     path = best_path(log_observation, dense(n_bins, reach))
     sizes = {**SMALL, "hop_length": hop_length, "frame_length": 400}
-    track = core.pyin(jnp.asarray(audio), **sizes, bins_per_octave=48)
+    track = pyin(jnp.asarray(audio), **sizes, bins_per_octave=48)
     assert_close(track.voiced_probability, voiced, scale=100)
     assert 0 < np.sum(path < n_bins) < len(path)
     np.testing.assert_array_equal(track.is_voiced, path < n_bins)
@@ -109,7 +111,7 @@ def test_pyin_is_librosas_on_recordings(shared_data, name):
     audio, sample_rate = read(shared_data, f"sources/{name}.flac", 4)
     options = {"hop_length": 160, "fmin": 65.0, "fmax": 2093.0}
     f0_hz, is_voiced, probability = librosas(audio, sample_rate, **options)
-    track = core.pyin(jnp.asarray(audio), sample_rate=sample_rate, **options)
+    track = pyin(jnp.asarray(audio), sample_rate=sample_rate, **options)
     assert np.mean(track.is_voiced == is_voiced) >= 0.999
     both = is_voiced & np.asarray(track.is_voiced)
     assert np.mean(np.isclose(track.f0_hz[both], f0_hz[both], rtol=1e-6)) >= 0.999
@@ -142,7 +144,7 @@ def test_labelled_saxophone_notes(shared_data):
 @pytest.mark.parametrize("f0_hz", [20.0, 440.0, 4000.0])
 def test_tones_from_20_hz_to_4_khz(f0_hz):
     audio = jnp.asarray(harmonics(f0_hz, 22050, sample_rate=44100))
-    track = core.pyin(
+    track = pyin(
         audio, sample_rate=44100, hop_length=4410, fmin=19.0, fmax=4200.0, frame_length=8192
     )
     # Half a bin, and what the parabola adds at 11 samples a period.
@@ -153,9 +155,7 @@ def test_tones_from_20_hz_to_4_khz(f0_hz):
 def test_silence_is_unvoiced_and_level_does_not_matter():
     tone = sine(220.0, 8000, sample_rate=RATE)
     sounds = np.stack([np.zeros(8000), noise(8000), tone, 1e-4 * tone, 1e3 * tone])
-    track = core.pyin(
-        jnp.asarray(sounds), sample_rate=RATE, hop_length=1000, fmin=65.0, fmax=1000.0
-    )
+    track = pyin(jnp.asarray(sounds), sample_rate=RATE, hop_length=1000, fmin=65.0, fmax=1000.0)
     assert np.all(np.isfinite(track.f0_hz))
     assert not np.any(track.is_voiced[0])
     np.testing.assert_array_equal(track.voiced_probability[0], 0)
@@ -170,7 +170,7 @@ def test_the_path_does_not_follow_a_short_octave_error():
     n = 16000
     burst = np.where(np.abs(np.arange(n) - n // 2) < 240, 0.3, 0.0)
     audio = sine(220.0, n, sample_rate=RATE) + burst * sine(110.0, n, sample_rate=RATE)
-    track = core.pyin(
+    track = pyin(
         jnp.asarray(audio),
         sample_rate=RATE,
         hop_length=160,

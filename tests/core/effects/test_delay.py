@@ -8,9 +8,7 @@ from helpers import (
     DTYPES,
     assert_close,
     assert_finite_grads,
-    check_dtypes,
     check_grads,
-    check_transformations,
     noise,
     sine,
 )
@@ -191,19 +189,7 @@ def test_gradients_are_finite_at_the_bounds(interpolation):
     assert_finite_grads(run, np.zeros((5, 20)), delay)
 
 
-# transformations
-
-
-def test_transformations():
-    run = partial(core.variable_delay, max_delay=MAX, interpolation="cubic")
-    check_transformations(run, noise(3, 20), delays(3, 20), scale=4.0)
-    check_transformations(
-        lambda x, m, g: core.modulated_delay(x, m, sample_rate=1000, gain=g),
-        noise(2, 40),
-        np.sin(noise(2, 40)),
-        noise(2),
-        scale=4.0,
-    )
+# broadcasting
 
 
 def test_batch_axes_broadcast():
@@ -213,14 +199,6 @@ def test_batch_axes_broadcast():
     many = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=jnp.array([1.0, 2.0]))
     one = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=2.0)
     assert_close(many[1], one)
-
-
-# dtypes
-
-
-def test_dtypes():
-    check_dtypes(partial(variable_delay, max_delay=MAX), noise(20), delays(20))
-    check_dtypes(partial(modulated_delay, sample_rate=1000), noise(20), np.sin(noise(20)))
 
 
 # boundary

@@ -8,7 +8,6 @@ from helpers import (
     assert_finite_grads,
     check_dtypes,
     check_grads,
-    check_transformations,
     noise,
 )
 
@@ -105,13 +104,6 @@ def test_gradients_pass_through_the_state():
         return head, reverb_step(state, audio[3:], response)
 
     check_grads(two_blocks, noise(8), noise(4))
-
-
-# Transformations
-
-
-def test_reverb_under_transformations():
-    check_transformations(core.convolution_reverb, noise(2, 12), noise(2, 5), scale=4.0)
 
 
 # Dtypes

@@ -212,12 +212,6 @@ def test_filter_gradients(hop_length):
 # Transformations
 
 
-def test_convolution_under_transformations():
-    check_transformations(
-        lambda x, h: fft_convolve(x, h, mode="same"), noise(2, 12), noise(2, 5), scale=4.0
-    )
-
-
 @pytest.mark.parametrize("hop_length", [None, 4])
 def test_filter_under_transformations(hop_length):
     magnitudes = noise(2, 5) if hop_length is None else noise(2, 4, 5)

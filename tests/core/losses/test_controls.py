@@ -4,9 +4,7 @@ import pytest
 from helpers import (
     assert_close,
     assert_finite_grads,
-    check_dtypes,
     check_grads,
-    check_transformations,
     noise,
 )
 
@@ -88,21 +86,6 @@ def test_gradients_are_finite_in_silence(level, f0_hz):
     assert_finite_grads(
         lambda *x: core.harmonic_consistency_loss(x[:3], x[3:]), *controls, *controls
     )
-
-
-# Transformations and dtypes
-
-
-def test_transformations():
-    def each(target, predicted):
-        """One value for each example."""
-        loss = jnp.vectorize(core.control_loss, signature="(n),(n)->()")
-        return loss(target, predicted)
-
-    check_transformations(each, noise(3, 4), noise(3, 4, seed=1))
-    check_dtypes(core.control_loss, noise(4), noise(4, seed=1))
-    target, predicted = harmonic(np.ones((2, 3))), harmonic(np.ones((2, 3)), seed=1)
-    check_dtypes(lambda *x: core.harmonic_consistency_loss(x[:3], x[3:]), *target, *predicted)
 
 
 # Boundaries

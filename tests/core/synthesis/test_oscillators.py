@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_close, assert_finite_grads, check_grads, check_transformations
+from helpers import DTYPES, assert_close, assert_finite_grads, check_grads
 
 from ddspx import core
 
@@ -55,13 +55,6 @@ def test_gradients_are_finite_at_the_bad_points():
     assert_finite_grads(normalize, np.zeros((2, 3)), np.zeros(2))
     silenced = jax.grad(lambda a: audible(a, jnp.asarray(bad_hz)).sum())(jnp.ones(4))
     np.testing.assert_array_equal(silenced, [1, 1, 0, 0])
-
-
-# transformations
-
-
-def test_transformations(rng):
-    check_transformations(bank_of, rng.uniform(0, 8000, (3, 9, 2)), rng.uniform(0, 1, (3, 9, 2)))
 
 
 # boundary

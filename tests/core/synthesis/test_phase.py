@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_close, check_grads
+from helpers import DTYPES, assert_close, check_grads, compiled
 
 from ddspx import core
+
+advance_phase, cumulative_phase = map(compiled, (core.advance_phase, core.cumulative_phase))
 
 SAMPLE_RATE, HOP = 16000, 64
 
@@ -36,7 +38,7 @@ def wrapped_distance(cycles: np.ndarray) -> float:
 def test_advance_is_the_exact_sum_of_the_frequency(dtype, sample_rate, hop_length, rng):
     f0_hz = rng.uniform(0.01, 0.6 * sample_rate, 500).astype(dtype)
     total = frequency_at_samples(f0_hz, hop_length).sum() / sample_rate
-    phase = core.advance_phase(jnp.asarray(f0_hz), hop_length=hop_length, sample_rate=sample_rate)
+    phase = advance_phase(jnp.asarray(f0_hz), hop_length=hop_length, sample_rate=sample_rate)
     # 499 roundings of 2**-65 in float32, whose increments are exact; of 2**-53 times the cycles
     # of one hop in float64.
     bound = 499 * 2.0**-64 if dtype == np.float32 else 499 * 2.0**-53 * hop_length
@@ -47,7 +49,7 @@ def test_advance_is_the_exact_sum_of_the_frequency(dtype, sample_rate, hop_lengt
 def test_cumulative_phase_is_the_inclusive_sum(dtype, rng):
     f_hz = rng.uniform(-300, 12000, (3, 400)).astype(dtype)
     expected = 2 * np.pi * np.cumsum(f_hz.astype(np.longdouble) / SAMPLE_RATE, -1)
-    phase = core.cumulative_phase(jnp.asarray(f_hz), sample_rate=SAMPLE_RATE)
+    phase = cumulative_phase(jnp.asarray(f_hz), sample_rate=SAMPLE_RATE)
     assert phase.dtype == dtype
     error = wrapped_distance((np.asarray(phase, np.longdouble) - expected) / (2 * np.pi))
     # float64 rounds 400 increments before it sums them exactly; float32 does not.
@@ -61,7 +63,7 @@ def test_cumulative_phase_is_the_inclusive_sum(dtype, rng):
 def test_ten_minutes_at_a_constant_pitch_do_not_drift():
     f_hz = np.float32(439.9871)
     frames = 1 + 600 * SAMPLE_RATE // HOP
-    phase = core.advance_phase(
+    phase = advance_phase(
         jnp.full(frames, f_hz, jnp.float32), hop_length=HOP, sample_rate=SAMPLE_RATE
     )
     total = np.longdouble(f_hz) * 600
@@ -70,7 +72,7 @@ def test_ten_minutes_at_a_constant_pitch_do_not_drift():
 
 def test_one_minute_of_samples_does_not_drift():
     f_hz = jnp.full(60 * 48000, 7900.1, jnp.float32)
-    phase = core.cumulative_phase(f_hz, sample_rate=48000)
+    phase = cumulative_phase(f_hz, sample_rate=48000)
     expected = np.longdouble(np.float32(7900.1)) * np.arange(1, 60 * 48000 + 1) / 48000
     assert wrapped_distance(np.asarray(phase, np.longdouble) / (2 * np.pi) - expected) < 1e-7
 
@@ -92,7 +94,7 @@ def test_blocks_of_any_size_give_the_bits_of_one(dtype, rng):
 
 
 def test_one_frame_advances_nothing():
-    start = core.advance_phase(jnp.array([100.0, 200.0]), hop_length=3, sample_rate=8000)
+    start = advance_phase(jnp.array([100.0, 200.0]), hop_length=3, sample_rate=8000)
     end = core.advance_phase(
         jnp.array([200.0]), hop_length=3, sample_rate=8000, initial_phase=start
     )
@@ -145,4 +147,4 @@ def test_rates_that_do_not_fit_are_refused():
 
 
 def test_no_samples_have_no_phase():
-    assert core.cumulative_phase(jnp.ones((2, 0)), sample_rate=16000).shape == (2, 0)
+    assert cumulative_phase(jnp.ones((2, 0)), sample_rate=16000).shape == (2, 0)

@@ -8,9 +8,7 @@ from helpers import (
     DTYPES,
     assert_close,
     assert_finite_grads,
-    check_dtypes,
     check_grads,
-    check_transformations,
     noise,
 )
 
@@ -182,22 +180,7 @@ def test_gradients_are_finite_at_the_bad_points():
     assert_finite_grads(run, bad_hz, np.zeros((3, 4)), np.zeros((3, 4, 5)))
 
 
-# transformations
-
-
-@pytest.mark.parametrize("changing", [True, False])
-def test_transformations(changing, rng):
-    f0_hz, amplitudes, tables = controls(rng, frames=5, batch=(3,))
-    run = partial(core.wavetable_synthesis, **RATES, n_samples=4 * HOP + 3)
-    check_transformations(run, f0_hz, amplitudes, tables if changing else tables[:, 0], scale=10)
-
-
 # dtypes
-
-
-def test_dtypes(rng):
-    check_dtypes(jax.jit(partial(core.wavetable_synthesis, **RATES)), *controls(rng))
-    check_dtypes(core.harmonic_distribution_to_wavetable, noise(2, 4))
 
 
 # boundary
