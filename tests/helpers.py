@@ -21,6 +21,10 @@ quick_jit = partial(
 """Compiles in half the time to the same program in slower instructions."""
 
 
+ORDERS = pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+"""First derivatives, and in the slow tests second ones too: ten seconds of compiling."""
+
+
 def compiled(f: Callable) -> Callable:
     """The function as one program for each choice of keyword arguments, which are static.
 

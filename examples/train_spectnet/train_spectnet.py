@@ -57,7 +57,9 @@ def front_ends(task: Task) -> dict[str, FrontendConfig]:
     }
 
 
-def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tuple[dict, SpectNet]:
+def run(
+    task: Task, division: str, frontend: FrontendConfig, *, seed: int, channels: int = CHANNELS
+) -> tuple[dict, SpectNet]:
     """Trains once, and says what each test recording is called."""
     recordings = task.divisions[division]
     labels = io.training_labels(recordings)
@@ -66,7 +68,7 @@ def run(task: Task, division: str, frontend: FrontendConfig, *, seed: int) -> tu
         labels,
         segment_frames=task.segment_frames,
         n_blocks=3,
-        channels=CHANNELS,
+        channels=channels,
         dropout=0.05,
     )
     config = dataclasses.replace(
@@ -120,7 +122,7 @@ def draw(frontend: SpectralFrontend, picture: Path) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Makes the runs that are not there yet, one seed of all after the other."""
-    results, done = arguments.results, set()
+    results, channels, done = arguments.results, arguments.channels, set()
     if results.exists():
         found = map(json.loads, results.read_text(encoding="utf-8").splitlines())
         done = {(run["task"], run["division"], run["front_end"], run["seed"]) for run in found}
@@ -129,10 +131,11 @@ def main(arguments: argparse.Namespace) -> None:
             task = TASKS[name](arguments.data, choosing=arguments.choosing)
             for division in arguments.divisions or task.divisions:
                 for front_end, config in front_ends(task).items():
-                    key = (name, division, front_end, seed)
+                    wider = "" if channels == CHANNELS else f", {channels} channels"
+                    key = (name, division, front_end + wider, seed)
                     if key in done or front_end not in (arguments.front_ends or [front_end]):
                         continue
-                    found, network = run(task, division, config, seed=seed)
+                    found, network = run(task, division, config, seed=seed, channels=channels)
                     facts = dict(zip(("task", "division", "front_end", "seed"), key, strict=True))
                     right = np.mean(np.equal(found["predicted"], found["target"]))
                     print(*key, f"{100 * right:.1f} %, {found['seconds']} s", flush=True)
@@ -140,7 +143,7 @@ def main(arguments: argparse.Namespace) -> None:
                         file.write(json.dumps(facts | found, separators=(",", ":")) + "\n")
                     if arguments.plot:
                         arguments.plot.mkdir(exist_ok=True)
-                        picture = f"{name}, {division}, {front_end}, {seed}.png"
+                        picture = f"{', '.join(map(str, key))}.png"
                         draw(network.frontend, arguments.plot / picture)
 
 
@@ -152,6 +155,9 @@ if __name__ == "__main__":
     parser.add_argument("--plot", type=Path, help="folder for pictures of the banks")
     parser.add_argument("--divisions", nargs="+", help="of the tasks; by default all")
     parser.add_argument("--front-ends", nargs="+", help="by default all")
+    parser.add_argument(
+        "--channels", type=int, default=CHANNELS, help="of the network before its first block"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--choosing", action="store_true", help="test what is valid, and leave the test out"

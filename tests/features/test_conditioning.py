@@ -251,6 +251,7 @@ def test_notes_of_a_violin_in_a_reverberant_room(shared_data, method):
     assert np.mean(pitched) > 0.95
 
 
+@pytest.mark.slow
 @METHODS
 def test_single_notes_of_other_instruments(shared_data, method):
     with (shared_data / "solo_notes/metadata.csv").open() as file:

@@ -304,7 +304,8 @@ def test_a_few_steps_learn_a_toy_problem(key):
         params = jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient)
         return (params, statistics), value
 
-    run = jax.jit(lambda carry, keys: jax.lax.scan(step, carry, keys))
+    options = {"xla_backend_optimization_level": 1}
+    run = jax.jit(lambda *carry: jax.lax.scan(step, *carry), compiler_options=options)
     carry, values = run((params, statistics), jax.random.split(key, 60))
     assert values[-1] < 0.3 * values[0]
     logits = evaluate(nnx.merge(graph, *carry, rest), audio)

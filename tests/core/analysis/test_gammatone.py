@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
-from helpers import DTYPES, assert_finite_grads, check_grads, noise, quick_jit
+from helpers import DTYPES, ORDERS, assert_finite_grads, check_grads, noise, quick_jit
 
 from ddspx import core
 
@@ -126,20 +126,21 @@ def test_blocks_equal_the_whole():
     np.testing.assert_allclose(np.concatenate(out, -1), run(audio, *args), atol=1e-5)
 
 
-def test_gradients_equal_differences():
+@ORDERS
+def test_gradients_equal_differences(order):
     audio, centers, bandwidths = noise(40), np.array([0.5, 3.0]), np.array([0.4, 0.9])
 
     def parts(f, *args):
         out = f(*args[:-2], 1e3 * args[-2], 1e3 * args[-1], sample_rate=RATE)
         return out.real, out.imag
 
-    # Second derivatives of the recursion are those of `sos_filter_step`, which has its own test.
-    check_grads(partial(parts, core.gammatone_filter), audio, centers, bandwidths, order=1)
+    check_grads(partial(parts, core.gammatone_filter), audio, centers, bandwidths, order=order)
+    frequencies_hz = np.array([0.0, 700, 8e3])
     check_grads(
-        partial(parts, core.gammatone_response), np.array([0.0, 700, 8e3]), centers, bandwidths
+        partial(parts, core.gammatone_response), frequencies_hz, centers, bandwidths, order=order
     )
     short = partial(core.gammatone_impulse_response, n_taps=20)
-    check_grads(partial(parts, short), centers, bandwidths)
+    check_grads(partial(parts, short), centers, bandwidths, order=order)
 
 
 def test_every_centre_feels_a_slope_where_spectnets_ends_do_not():

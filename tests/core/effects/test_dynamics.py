@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers import (
     DTYPES,
+    ORDERS,
     assert_close,
     assert_finite_grads,
     check_grads,
@@ -229,7 +230,8 @@ def test_a_rest_without_batch_axes_serves_a_batch():
 # gradients
 
 
-def test_compressor_gradients():
+@ORDERS
+def test_compressor_gradients(order):
     # Away from the -100 dB and the ends of the knee, where the derivative has a corner.
     audio = np.array([0.05, -0.5, 0.9, 0.011, -0.07, 0.3, 0.02, -0.8])
 
@@ -237,17 +239,18 @@ def test_compressor_gradients():
         named = dict(zip(SETTINGS, values, strict=True))
         return core.compressor(audio, **named, sample_rate=SAMPLE_RATE)
 
-    check_grads(run, audio, *SETTINGS.values(), order=1, rtol=1e-4)
+    check_grads(run, audio, *SETTINGS.values(), order=order, rtol=1e-4)
 
 
-def test_limiter_gradients():
+@ORDERS
+def test_limiter_gradients(order):
     def run(audio, threshold_db, release_s):
         named = LIMITS | {"threshold_db": threshold_db, "release_s": release_s}
         return core.limiter(audio, **(named | {"lookahead_s": 0.003}))
 
     # A peak that is cut to the limit does not move with its input: that gradient cancels.
     audio = np.array([0.05, -0.3, 0.9, 0.02, -0.07, 1.7, 0.2, -0.8, 0.1])
-    check_grads(run, audio, -6.0, 0.01, order=1, rtol=1e-4)
+    check_grads(run, audio, -6.0, 0.01, order=order, rtol=1e-4)
 
 
 def test_gradients_are_finite_at_the_bad_points():

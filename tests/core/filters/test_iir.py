@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 from helpers import (
     DTYPES,
+    ORDERS,
     assert_close,
     assert_finite_grads,
     check_dtypes,
@@ -261,17 +262,19 @@ def test_no_samples_leave_the_state():
 # gradients
 
 
-def test_gradients_equal_differences(rng):
+@ORDERS
+def test_gradients_equal_differences(rng, order):
     audio = noise(70)
-    check_grads(core.sos_filter, audio, GENTLE)
-    check_grads(core.allpole, audio, PREDICTOR)
+    check_grads(core.sos_filter, audio, GENTLE, order=order)
+    check_grads(core.allpole, audio, PREDICTOR, order=order)
 
 
-def test_gradients_of_a_moving_filter_equal_differences(rng, monkeypatch):
+@ORDERS
+def test_gradients_of_a_moving_filter_equal_differences(rng, monkeypatch, order):
     # Two blocks a hop, three of them whole.
     monkeypatch.setattr(_moving, "_LONGEST_BLOCK", 4)
     moving = partial(core.sos_filter, hop_length=8)
-    check_grads(moving, noise(15), 0.5 * moving_sections(rng, 2, 1))
+    check_grads(moving, noise(15), 0.5 * moving_sections(rng, 2, 1), order=order)
 
 
 @pytest.mark.parametrize("kind", ["lowpass", "bandpass", "allpass", "peak", "high_shelf"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers import (
+    ORDERS,
     assert_close,
     assert_finite_grads,
     check_grads,
@@ -137,23 +138,26 @@ def test_moving_a_set_by_semitones_costs_as_many():
 # Gradients
 
 
-def test_gradients(rng):
+@ORDERS
+def test_gradients(rng, order):
     f_hz, a, g_hz, b = sets(rng)
 
     # In hundreds of Hz, so that differences in all arguments are far above rounding.
     def f(c, x, a):
         return mismatch(100 * c, 100 * x, a, harmonics_scale=3.0)
 
-    check_grads(f, np.array([2.1, 6.0]), f_hz / 100, a)
+    check_grads(f, np.array([2.1, 6.0]), f_hz / 100, a, order=order)
     check_grads(
         lambda x, a, y, b: core.kde_consistency_loss(
             100 * x, a, 100 * y, b, target_scale=3.0, predicted_scale=3.0
         ),
         *(f_hz / 100, a, g_hz / 100, b),
+        order=order,
     )
     check_grads(
         lambda x, a, y, b: core.wasserstein_loss(100 * x, a, 100 * y, b),
         *(f_hz / 100, a, g_hz / 100, b),
+        order=order,
     )
 
 
