@@ -10,14 +10,14 @@ import pytest
 # Most tests compile for one small call each: there the compiler hardly optimises. In these places
 # it does, a little, as what it compiles runs for seconds. The emitters of fusions take as long to
 # compile one operation as all the rest, and parts for several threads disturb the other worker.
-# What optimisation could change is run by the pass without x64 and by the examples, which have it.
-_IS_QUICK = "XLA_FLAGS" not in os.environ
-_LONG_RUNS = {"app", "features", "transfer", "test_evaluate.py"}
-os.environ.setdefault(
-    "XLA_FLAGS",
+# What optimisation could change is run by the pass without x64.
+_FLAGS = (
     "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
+# The workers inherit what was set before them.
+_IS_QUICK = os.environ.setdefault("XLA_FLAGS", _FLAGS) == _FLAGS
+_LONG_RUNS = {"app", "features", "transfer", "test_evaluate.py"}
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
@@ -28,7 +28,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(autouse=True, scope="module")
 def programs(request):
     """How a file's programs are compiled; frees them at its end, which would be gigabytes."""
-    is_unoptimised = _IS_QUICK and _LONG_RUNS.isdisjoint(request.path.parts)
+    where = request.path.relative_to(Path(__file__).parent).parts
+    is_unoptimised = _IS_QUICK and _LONG_RUNS.isdisjoint(where)
     jax.config.update("jax_disable_most_optimizations", is_unoptimised)
     yield
     jax.clear_caches()

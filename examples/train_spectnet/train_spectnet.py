@@ -131,8 +131,8 @@ def main(arguments: argparse.Namespace) -> None:
             task = TASKS[name](arguments.data, choosing=arguments.choosing)
             for division in arguments.divisions or task.divisions:
                 for front_end, config in front_ends(task).items():
-                    wider = "" if channels == CHANNELS else f", {channels} channels"
-                    key = (name, division, front_end + wider, seed)
+                    width = "" if channels == CHANNELS else f", {channels} channels"
+                    key = (name, division, front_end + width, seed)
                     if key in done or front_end not in (arguments.front_ends or [front_end]):
                         continue
                     found, network = run(task, division, config, seed=seed, channels=channels)

@@ -20,8 +20,10 @@ from ddspx import core
 
 RATE, HOP = 8000, 8
 RATES = {"hop_length": HOP, "sample_rate": RATE}
+# Three hops and a part of one, whose controls are held.
+N_SAMPLES = 3 * HOP + 3
+SOUND = RATES | {"n_samples": N_SAMPLES}
 RNG = np.random.default_rng(7)
-KEY = jax.random.key(3)
 
 
 class Case(NamedTuple):
@@ -40,7 +42,7 @@ def uniform(low, high, *shape):
     return RNG.uniform(low, high, (2, *shape))
 
 
-AUDIO = RNG.normal(0, 0.3, (2, 3 * HOP))
+AUDIO = RNG.normal(0, 0.3, (2, N_SAMPLES))
 SPEECH = RNG.normal(0, 0.3, (2, 300))
 F0 = uniform(200, 900, 4)
 GAINS = uniform(0.1, 1, 4)
@@ -48,6 +50,8 @@ SECTIONS = np.asarray(core.stable_biquad(jnp.asarray(uniform(-0.5, 0.5, 2, 5))))
 HZ, WIDTHS = uniform(200, 3000, 2), uniform(50, 300, 2)
 FREQUENCIES = jnp.asarray([0.0, 700.0, 4000.0])
 BAND = {"fmin": 50.0, "fmax": 3000.0}
+TERMS = ("mag", "logmag", "delta_time", "delta_freq", "cumsum_freq", "loudness")
+WEIGHTS = {f"{term}_weight": 1.0 for term in TERMS}
 DYNAMICS = {"release_s": 0.002, "sample_rate": RATE}
 THRESHOLDS = uniform(-30, -3)
 STREAMED = {
@@ -88,7 +92,7 @@ def shape(function):
 
 
 def waveform(function):
-    return Case(partial(function, **RATES, n_harmonics=4), (F0, GAINS))
+    return Case(partial(function, **SOUND, n_harmonics=4), (F0, GAINS))
 
 
 def loss(function, signature, *arguments):
@@ -138,7 +142,7 @@ def unit(function, low=0.1, high=3.0, differentiable=True):
 
 def pitch(function):
     options = {"frame_length": 64, "fmin": 250.0, "fmax": 2000.0}
-    return Case(partial(function, **RATES, **options), (AUDIO,))
+    return Case(partial(function, **RATES, **options), (AUDIO[:, : 3 * HOP],))
 
 
 CASES = {
@@ -219,7 +223,7 @@ CASES = {
         partial(core.harmonic_distribution_to_wavetable, table_length=16), (uniform(0, 1, 5),)
     ),
     "harmonic_synthesis": Case(
-        partial(core.harmonic_synthesis, **RATES), (F0, GAINS, uniform(0, 1, 4, 6))
+        partial(core.harmonic_synthesis, **SOUND), (F0, GAINS, uniform(0, 1, 4, 6))
     ),
     "harmonic_to_sinusoidal": Case(
         partial(core.harmonic_to_sinusoidal, sample_rate=RATE), (GAINS, uniform(0, 1, 4, 6), F0)
@@ -230,7 +234,8 @@ CASES = {
     "hz_to_midi": unit(core.hz_to_midi, 50, 3000),
     "hz_to_unit": unit(partial(core.hz_to_unit, **BAND), 50, 3000),
     "istft": Case(
-        lambda x: core.istft(core.stft(x, n_fft=16, hop_length=HOP), hop_length=HOP), (AUDIO,)
+        lambda real, imaginary: core.istft(real + 1j * imaginary, hop_length=HOP),
+        (uniform(-1, 1, 4, 9), uniform(-1, 1, 4, 9)),
     ),
     "kde_consistency_loss": loss(
         core.kde_consistency_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
@@ -254,7 +259,9 @@ CASES = {
     ),
     "mu_law_decode": unit(core.mu_law_decode, -1, 1),
     "mu_law_encode": unit(core.mu_law_encode, -1, 1),
-    "multi_scale_spectral_loss": spectral(core.multi_scale_spectral_loss),
+    "multi_scale_spectral_loss": spectral(
+        partial(core.multi_scale_spectral_loss, **WEIGHTS, sample_rate=RATE)
+    ),
     "normalize_harmonics": Case(
         partial(core.normalize_harmonics, sample_rate=RATE), (uniform(0, 1, 4, 6), F0)
     ),
@@ -264,7 +271,9 @@ CASES = {
         partial(core.oscillator_bank, sample_rate=RATE),
         (uniform(100, 3000, 9, 2), uniform(0, 1, 9, 2)),
     ),
-    "overlap_add": Case(partial(core.overlap_add, hop_length=HOP), (uniform(-1, 1, 3, 12),)),
+    "overlap_add": Case(
+        partial(core.overlap_add, hop_length=HOP, n_samples=N_SAMPLES), (uniform(-1, 1, 4, 12),)
+    ),
     "pcen": Case(core.pcen, (uniform(0, 9, 4, 5), uniform(0.1, 0.9, 5))),
     "pcen_smoothing": unit(partial(core.pcen_smoothing, **RATES)),
     "phase_loss": spectral(core.phase_loss),
@@ -272,7 +281,7 @@ CASES = {
     "poles_to_hz": of_poles(partial(core.poles_to_hz, sample_rate=RATE)),
     "power_db": Case(partial(core.power_db, hop_length=HOP, win_length=12), (AUDIO,)),
     "power_to_db": unit(core.power_to_db),
-    "pulse": Case(partial(core.pulse, **RATES, n_harmonics=4), (F0, GAINS, uniform(0.2, 0.8, 4))),
+    "pulse": Case(partial(core.pulse, **SOUND, n_harmonics=4), (F0, GAINS, uniform(0.2, 0.8, 4))),
     "pyin": Case(
         lambda x: jax.tree.map(
             lambda y: y.astype(x.dtype), pitch(core.pyin).function(x, bins_per_octave=24)
@@ -303,7 +312,7 @@ CASES = {
         partial(core.sinc_lowpass, sample_rate=RATE, win_length=9), (uniform(100, 3000),)
     ),
     "sinusoidal_synthesis": Case(
-        partial(core.sinusoidal_synthesis, **RATES),
+        partial(core.sinusoidal_synthesis, **SOUND),
         (uniform(100, 3000, 4, 2), uniform(0, 1, 4, 2)),
     ),
     "sinusoidal_to_harmonic": Case(
@@ -352,7 +361,9 @@ CASES = {
         core.wasserstein_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
     ),
     "wavetable_synthesis": Case(
-        partial(core.wavetable_synthesis, **RATES), (F0, GAINS, uniform(-1, 1, 4, 16))
+        # A table for each frame, and one for all.
+        lambda f, a, t: [core.wavetable_synthesis(f, a, x, **SOUND) for x in (t, t[..., 0, :])],
+        (F0, GAINS, uniform(-1, 1, 4, 16)),
     ),
     "yin": pitch(core.yin),
 }

@@ -152,7 +152,7 @@ def test_gradients_match_differences():
     check_grads(there_and_back, noise(9))
 
 
-# Transformations and dtypes
+# Constants
 
 
 def test_hann_window_is_a_cached_constant():

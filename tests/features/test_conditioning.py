@@ -1,11 +1,12 @@
 import csv
 
+import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
 import soundfile
-from helpers import noise, quick_jit
+from helpers import noise
 
 from ddspx import core, features, metrics
 from ddspx.features import _yin
@@ -194,7 +195,7 @@ def test_the_networks_frames_lie_where_they_were_heard(sample_rate, hop_length):
     heard, confidence = track(audio, sample_rate, hop_length, method="ddspx")
     tracker = load_pitch_tracker()
     at_16k = core.resample(jnp.asarray(audio, jnp.float32), orig_rate=sample_rate, target_rate=RATE)
-    listen = quick_jit(lambda audio: tracker.track(audio, fmin=features.FMIN, fmax=features.FMAX))
+    listen = jax.jit(lambda audio: tracker.track(audio, fmin=features.FMIN, fmax=features.FMAX))
     expected, certainty = listen(at_16k)
     time = np.arange(len(heard)) * hop_length / sample_rate
     own_time = np.arange(len(expected)) * tracker.config.hop_length / RATE

@@ -305,7 +305,7 @@ def test_a_few_steps_learn_a_toy_problem(key):
         return (params, statistics), value
 
     options = {"xla_backend_optimization_level": 1}
-    run = jax.jit(lambda *carry: jax.lax.scan(step, *carry), compiler_options=options)
+    run = jax.jit(functools.partial(jax.lax.scan, step), compiler_options=options)
     carry, values = run((params, statistics), jax.random.split(key, 60))
     assert values[-1] < 0.3 * values[0]
     logits = evaluate(nnx.merge(graph, *carry, rest), audio)

@@ -106,6 +106,22 @@ def test_one_example_without_a_batch(key):
         np.testing.assert_array_equal(spec_augment(k, x), masked)
 
 
+def test_compiled_is_eager(key):
+    x, labels = jnp.asarray(noise(3, 8, 4)), jnp.eye(3, 2)
+    for f, arguments, options in (
+        (core.spec_augment, (x,), SIZES),
+        (core.time_shift, (x,), {"max_shift": 2}),
+        (core.mixup, (x, labels), {}),
+    ):
+        pairs = zip(
+            jax.tree.leaves(compiled(f)(key, *arguments, **options)),
+            jax.tree.leaves(f(key, *arguments, **options)),
+            strict=True,
+        )
+        for together, one_by_one in pairs:
+            assert_close(together, one_by_one)
+
+
 def test_gradients_pass_where_nothing_is_hidden(key):
     x = jnp.asarray(noise(2, 9, 5))
     masked = spec_augment(key, x, **SIZES)

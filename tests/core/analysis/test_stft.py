@@ -184,7 +184,7 @@ def test_istft_gradients():
     assert_finite_grads(f, np.zeros((4, 5)), np.zeros((4, 5)))
 
 
-# Transformations and dtypes
+# Programs
 
 
 def test_the_inverse_of_a_long_spectrum_has_no_long_constant():

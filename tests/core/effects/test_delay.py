@@ -8,6 +8,7 @@ from helpers import (
     DTYPES,
     assert_close,
     assert_finite_grads,
+    check_dtypes,
     check_grads,
     noise,
     sine,
@@ -199,6 +200,14 @@ def test_batch_axes_broadcast():
     many = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=jnp.array([1.0, 2.0]))
     one = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=2.0)
     assert_close(many[1], one)
+
+
+# dtypes
+
+
+def test_numbers_do_not_widen_the_audio():
+    check_dtypes(partial(variable_delay, max_delay=MAX), noise(20), delays(20))
+    check_dtypes(partial(modulated_delay, sample_rate=1000), noise(20), np.sin(noise(20)))
 
 
 # boundary

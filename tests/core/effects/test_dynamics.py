@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ from helpers import (
     ORDERS,
     assert_close,
     assert_finite_grads,
+    check_dtypes,
     check_grads,
     noise,
     sine,
@@ -277,6 +280,14 @@ def test_parameters_broadcast_against_the_batch():
     np.testing.assert_allclose(together[0, 0], alone, atol=1e-6)
     assert limiter(jnp.zeros((2, 0)), **LIMITS).shape == (2, 0)
     assert compressor(jnp.zeros((2, 0)), **SETTINGS, sample_rate=SAMPLE_RATE).shape == (2, 0)
+
+
+# dtypes
+
+
+def test_numbers_do_not_widen_the_audio():
+    check_dtypes(partial(compressor, **SETTINGS, sample_rate=SAMPLE_RATE), noise(20))
+    check_dtypes(partial(limiter, **LIMITS), noise(20))
 
 
 # boundary

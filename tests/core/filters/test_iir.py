@@ -263,7 +263,7 @@ def test_no_samples_leave_the_state():
 
 
 @ORDERS
-def test_gradients_equal_differences(rng, order):
+def test_gradients_equal_differences(order):
     audio = noise(70)
     check_grads(core.sos_filter, audio, GENTLE, order=order)
     check_grads(core.allpole, audio, PREDICTOR, order=order)

@@ -181,7 +181,7 @@ def test_without_a_pitch_there_are_no_harmonics():
     assert not np.asarray(distribution).any()
 
 
-# Transformations and dtypes
+# Broadcasting
 
 
 def test_the_batch_axes_broadcast(rng):

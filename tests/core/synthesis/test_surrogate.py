@@ -136,7 +136,7 @@ def test_gradients_are_finite_at_the_bad_points():
         assert_finite_grads(bank_of, *parts, np.full(7, gain), np.zeros(7))
 
 
-# Transformations
+# Broadcasting
 
 
 def test_the_batch_axes_broadcast(rng):

@@ -180,9 +180,6 @@ def test_gradients_are_finite_at_the_bad_points():
     assert_finite_grads(run, bad_hz, np.zeros((3, 4)), np.zeros((3, 4, 5)))
 
 
-# dtypes
-
-
 # boundary
 
 
