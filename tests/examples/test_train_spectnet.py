@@ -59,6 +59,29 @@ def test_a_run_tells_tones_apart_and_gets_its_row(scripts, low_and_high, tmp_pat
     assert "100.0 [68, 100] (1)" in row
 
 
+def test_a_wider_network_has_rows_of_its_own_and_no_run_is_made_again(
+    scripts, low_and_high, tmp_path, monkeypatch
+):
+    asked = []
+
+    def run(task, division, frontend, *, seed, channels):
+        asked.append(channels)
+        return {"predicted": [0], "target": [0], "seconds": 1.0}, None
+
+    task = scripts.tasks.Task(4000, 20, 20, 60.0, ClassifierTrainConfig(), {"given": low_and_high})
+    monkeypatch.setattr(scripts.train, "run", run)
+    monkeypatch.setitem(scripts.train.TASKS, "heart", lambda data, choosing: task)
+    given = {"data": tmp_path, "results": tmp_path / "results.jsonl", "tasks": ["heart"]}
+    others = {"plot": None, "divisions": None, "seeds": 1, "choosing": False}
+    for channels in (8, 14, 14):
+        scripts.train.main(
+            argparse.Namespace(**given, **others, front_ends=["ours"], channels=channels)
+        )
+    rows = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    assert [row["front_end"] for row in rows] == ["ours", "ours, 14 channels"]
+    assert asked == [8, 14]
+
+
 def test_a_seed_counts_when_all_its_divisions_are_there(scripts):
     there = [("without a", 0), ("without b", 0), ("without a", 1), ("official", 1)]
     runs = [{"task": "fsdd", "division": division, "seed": seed} for division, seed in there]
