@@ -116,7 +116,12 @@ def pitch_posterior(
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
     # The difference does not see a constant, but its terms lose their digits to a large one.
-    frames = frames - jnp.mean(frames, axis=-1, keepdims=True)
+    mean = jnp.mean(frames, axis=-1, keepdims=True)
+    frames = frames - mean
+    # What is left of a constant alone is rounding, which has no pitch and no slope.
+    rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
+    is_sound = jnp.max(jnp.abs(frames), axis=-1, keepdims=True) > rounding
+    frames = jnp.where(is_sound, frames, 0)
     correlation, head, tail = lag_sums(frames, max_lag + 2)
     overlap = np.arange(frame_length, frame_length - max_lag - 2, -1, dtype=frames.dtype)
     difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
