@@ -116,12 +116,7 @@ def pitch_posterior(
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
     # The difference does not see a constant, but its terms lose their digits to a large one.
-    mean = jnp.mean(frames, axis=-1, keepdims=True)
-    frames = frames - mean
-    # What is left of a constant alone is rounding, which has no pitch and no slope.
-    rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
-    is_sound = jnp.max(jnp.abs(frames), axis=-1, keepdims=True) > rounding
-    frames = jnp.where(is_sound, frames, 0)
+    frames = _without_mean(frames)
     correlation, head, tail = lag_sums(frames, max_lag + 2)
     overlap = np.arange(frame_length, frame_length - max_lag - 2, -1, dtype=frames.dtype)
     difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
@@ -151,6 +146,15 @@ def pitch_posterior(
         jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
     )
     return PitchPosterior(log_probability, f0_hz, depth)
+
+
+def _without_mean(frames: Float[Array, "*batch length"]) -> Float[Array, "*batch length"]:
+    """Each frame less its mean; of a constant that is zeros, and not what rounding leaves."""
+    mean = jnp.mean(frames, axis=-1, keepdims=True)
+    rest = frames - mean
+    rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
+    is_sound = jnp.max(jnp.abs(rest), axis=-1, keepdims=True) > rounding
+    return jnp.where(is_sound, rest, 0)
 
 
 def _best_of_bins(
