@@ -166,7 +166,9 @@ def _best_of_bins(
     """Depth and frequency of the deepest candidate of each bin, or 1 and the bin's centre."""
     n_bins = centres.size
     best = jnp.ones(n_bins, depth.dtype).at[bins].min(depth, mode="drop")
-    is_best = depth <= best.at[bins].get(mode="fill", fill_value=-1)
+    # A compiler may compute a depth once for its minimum and once more, rounded otherwise, here.
+    rounding = 16 * jnp.finfo(depth.dtype).eps
+    is_best = depth <= best.at[bins].get(mode="fill", fill_value=-1) + rounding
     winner = jnp.where(is_best, bins, n_bins)
     found = jnp.zeros(n_bins, f0_hz.dtype).at[winner].max(f0_hz, mode="drop")
     return best, jnp.where(found > 0, found, centres)

@@ -1,9 +1,10 @@
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close, assert_finite_grads, compiled, noise, sine
+from helpers import DTYPES, assert_close, assert_finite_grads, compiled, noise, sine
 from pitch_signals import (
     SMALL,
     centred_frames,
@@ -125,6 +126,23 @@ def test_the_octave_cost_decides_between_a_period_and_its_multiples():
 def test_silence_and_noise_have_no_pitch():
     assert np.all(np.isnan(posterior_hz(np.zeros(8000))))
     assert np.all(np.isnan(posterior_hz(noise(8000))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_constant_is_silence_however_its_mean_is_rounded(dtype):
+    levels = np.array([1.0, 0.1, 1 / 3, 7.0, 1e-3], dtype)
+    audio = jnp.asarray(np.repeat(levels[:, None], 300, axis=1))
+
+    def interior(audio):
+        posterior = core.pitch_posterior(audio, **SMALL, frame_length=120)
+        return jax.tree.map(lambda y: y[:, 1:-1], posterior)
+
+    def total(audio):
+        return sum(jnp.sum(y) for y in interior(audio))
+
+    posterior, gradient = jax.jit(lambda x: (interior(x), jax.grad(total)(x)))(audio)
+    np.testing.assert_array_equal(posterior.aperiodicity, 1)
+    np.testing.assert_array_equal(gradient, 0)
 
 
 # Gradients
