@@ -1,5 +1,6 @@
 """Suite-wide strictness: float64 on (off with DDSPX_TEST_X64=0), no silent rank promotion."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,13 @@ _LONG_RUNS = {"app", "features", "transfer", "test_evaluate.py"}
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
 jax.config.update("jax_enable_x64", os.environ.get("DDSPX_TEST_X64", "1") != "0")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Where each operation was written, with ten callers, is a twentieth of the time of compiling it.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what was imported and collected, which it would walk often."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -24,19 +24,14 @@ def trained_rates(tmp_path_factory):
     return save_toy_instrument(folder, sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
 
 
-def test_evaluation_prints_a_table_and_writes_the_same_numbers(
-    dataset, trained_rates, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "80")
-    path = tmp_path / "numbers.json"
-    arguments = ["evaluate", trained_rates, dataset, "--baselines", "--json", path]
-    assert main([str(argument) for argument in arguments]) == 0
+def table_and_numbers(arguments, path, capsys):
+    """The table that was printed, and the numbers written, which are the same."""
+    assert main([str(argument) for argument in ["evaluate", *arguments, "--json", path]]) == 0
     said = capsys.readouterr()
     assert said.err == ""
+    assert max(map(len, said.out.splitlines())) <= 80
     measured = json.loads(path.read_text())
-    assert [row["name"] for row in measured] == ["model", "untrained", "additive"]
     for row in measured:
-        assert row["examples"] == 4
         (line,) = (
             line for line in said.out.splitlines() if line.strip("│ ").startswith(row["name"])
         )
@@ -46,8 +41,46 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
             value = row[name]
             np.testing.assert_allclose(mean, value["mean"], atol=0.0051)
             assert not value["low"] > value["mean"] and not value["mean"] > value["high"]
-    assert "4 examples" in said.out
-    assert max(map(len, said.out.splitlines())) <= 80
+    return said.out, measured
+
+
+def test_evaluation_prints_a_table_and_writes_the_same_numbers(
+    dataset, trained_rates, tmp_path, capsys, monkeypatch
+):
+    from ddspx.cli import _evaluate
+    from ddspx.training import Evaluation, Interval
+
+    nothing = Interval(float("nan"), float("nan"), float("nan"))
+    rows = [
+        Evaluation("model", 12, *(Interval(x, x - 0.2, x + 0.1) for x in (3.2, 1.456, 0.1, 0.3))),
+        Evaluation("additive", 12, Interval(10.0, 9.0, 11.0), Interval(0, 0, 0), nothing, nothing),
+    ]
+    asked = []
+    monkeypatch.setattr(
+        _evaluate, "evaluate_model", lambda *args, **options: asked.append((args, options)) or rows
+    )
+    monkeypatch.setenv("COLUMNS", "80")
+    arguments = [trained_rates, dataset, "--baselines", "--split", "valid", "--seed", "3"]
+    printed, measured = table_and_numbers(arguments, tmp_path / "numbers.json", capsys)
+    assert "12 examples" in printed and "on the valid split of" in printed
+    assert [row["name"] for row in measured] == ["model", "additive"]
+    assert measured[0]["loudness_l1_db"] == {"mean": 1.456, "low": 1.256, "high": 1.556}
+    [((model, path), options)] = asked
+    assert model.config.sample_rate == TRAINED_RATE and path == dataset
+    assert options.pop("statistics").sample_rate == TRAINED_RATE
+    assert options == {"split": "valid", "baselines": True, "seed": 3}
+
+
+@pytest.mark.slow
+def test_an_instrument_is_evaluated_beside_the_baselines(
+    dataset, trained_rates, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    arguments = [trained_rates, dataset, "--baselines"]
+    printed, measured = table_and_numbers(arguments, tmp_path / "numbers.json", capsys)
+    assert [row["name"] for row in measured] == ["model", "untrained", "additive"]
+    assert {row["examples"] for row in measured} == {4}
+    assert "4 examples" in printed
 
 
 def test_evaluation_at_other_rates_is_refused(dataset, instrument, tmp_path, capsys):

@@ -41,7 +41,10 @@ def cents(f0_hz, target_hz):
 
 
 @METHODS
-@pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 256), (44100, 441)])
+@pytest.mark.parametrize(
+    ("sample_rate", "hop_length"),
+    [(44100, 441), pytest.param(16000, 256, marks=pytest.mark.slow)],
+)
 def test_a_tone_reads_its_pitch(sample_rate, hop_length, method):
     tones_hz = np.array([40.0, 65.4, 110.0, 196.0, 440.0, 659.3, 1046.5, 1760.0, 2000.0])
     samples = np.broadcast_to(tones_hz[:, None], (tones_hz.size, sample_rate // 2))
@@ -186,7 +189,14 @@ def test_chunks_do_not_change_the_path(monkeypatch):
     np.testing.assert_allclose(chunked.loudness_db, at_once.loudness_db, atol=1e-3)
 
 
-@pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 100), (44100, 441), (11025, 64)])
+@pytest.mark.parametrize(
+    ("sample_rate", "hop_length"),
+    [
+        (44100, 441),
+        pytest.param(16000, 100, marks=pytest.mark.slow),
+        pytest.param(11025, 64, marks=pytest.mark.slow),
+    ],
+)
 def test_the_networks_frames_lie_where_they_were_heard(sample_rate, hop_length):
     """Against the network on the whole sound, at its own rate and frames, without chunks."""
     seconds = 18

@@ -1,5 +1,7 @@
 """The trackers that hear a sound as a whole, and what none of them takes."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -112,9 +114,10 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
     glide = np.sin(2 * np.pi * np.cumsum(np.geomspace(150, 600, 9000)) / 8000)
     audio = np.stack([glide, glide[::-1]]) * (np.arange(9000) % 3000 > 600) + 0.1 * noise(2, 9000)
     audio = audio.astype(np.float32)
+    pyin = quick_jit(partial(core.pyin, **options, frame_length=512))
     for samples in (9000, 7950, 50):
         f0_hz, confidence = track(audio[:, :samples], **options, method="pyin")
-        whole = core.pyin(jnp.asarray(audio[:, :samples]), **options, frame_length=512)
+        whole = pyin(audio[:, :samples])
         is_voiced = np.asarray(whole.is_voiced)
         np.testing.assert_array_equal(confidence >= VOICED, is_voiced)
         np.testing.assert_allclose(f0_hz[is_voiced], whole.f0_hz[is_voiced], rtol=1e-6)

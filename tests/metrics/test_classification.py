@@ -149,6 +149,7 @@ RATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RATES)
 def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(name, rng):
     """Classes of known rates; of 200 experiments 95 %, within five standard errors."""
@@ -165,6 +166,7 @@ def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(n
     assert (np.abs(rate - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 200)).all(), rate
 
 
+@pytest.mark.slow
 def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(rng):
     hits = []
     for seed in range(200):

@@ -52,6 +52,7 @@ def test_a_step_lowers_the_loss_and_moves_front_end_gru_and_decoder():
     assert all(x > 0 for x in jax.tree.leaves((moved["decoder"], moved["encoder"])))
 
 
+@pytest.mark.slow
 def test_z_tells_sounds_apart_that_pitch_and_loudness_do_not():
     frames = np.ones((2, 1 + SAMPLE_RATE // (2 * HOP)), np.float32)
     f0_hz = np.geomspace(200, 300, frames.shape[1], dtype=np.float32) * frames

@@ -61,7 +61,14 @@ def test_the_output_is_as_long_as_the_input_to_the_sample(instrument, tmp_path, 
     assert abs(played.size - n_input * SAMPLE_RATE / rate) <= 0.5
 
 
-@pytest.mark.parametrize(("sample_rate", "hop_length"), [(4_000, 40), (8_000, 32), (44_100, 441)])
+@pytest.mark.parametrize(
+    ("sample_rate", "hop_length"),
+    [
+        (44_100, 441),
+        pytest.param(4_000, 40, marks=pytest.mark.slow),
+        pytest.param(8_000, 32, marks=pytest.mark.slow),
+    ],
+)
 def test_an_instrument_of_any_rate_plays(tmp_path, recording, sample_rate, hop_length):
     rates = {"sample_rate": sample_rate, "hop_length": hop_length}
     instrument = save_toy_instrument(tmp_path / "toy", **rates)

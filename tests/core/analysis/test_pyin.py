@@ -106,7 +106,14 @@ def librosas(audio, sample_rate, **options):
 
 
 @pytest.mark.skipif(LIBROSA < (0, 11), reason="librosa changed its difference in 0.11")
-@pytest.mark.parametrize("name", ["vocadito_1", "sms_sax-phrase", "sms_cello-phrase"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sms_sax-phrase",
+        pytest.param("vocadito_1", marks=pytest.mark.slow),
+        pytest.param("sms_cello-phrase", marks=pytest.mark.slow),
+    ],
+)
 def test_pyin_is_librosas_on_recordings(shared_data, name):
     audio, sample_rate = read(shared_data, f"sources/{name}.flac", 4)
     options = {"hop_length": 160, "fmin": 65.0, "fmax": 2093.0}
@@ -122,6 +129,7 @@ def test_pyin_is_librosas_on_recordings(shared_data, name):
 # Physics
 
 
+@pytest.mark.slow
 def test_labelled_saxophone_notes(shared_data):
     with open(shared_data / "solo_notes" / "metadata.csv", encoding="utf-8") as file:
         notes = [row for row in csv.DictReader(file) if row["library"] == "mtg_solo_sax"][::12]

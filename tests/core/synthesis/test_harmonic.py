@@ -165,6 +165,7 @@ def test_a_glide_through_nyquist_neither_aliases_nor_clicks(method):
     assert np.abs(np.diff(gain) / np.diff(np.flatnonzero(loud))).max() < 2.5 / HOP
 
 
+@pytest.mark.slow
 def test_ten_minutes_of_a_glide_stay_within_80_db():
     minutes, hop_length, n_harmonics = 10, 64, 100
     frames = 1 + minutes * 60 * SAMPLE_RATE // hop_length
