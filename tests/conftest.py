@@ -30,6 +30,7 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 
 def pytest_collection_finish():
     """Spares the garbage collector what was imported and collected, which it would walk often."""
+    gc.collect()
     gc.freeze()
 
 

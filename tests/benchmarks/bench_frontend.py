@@ -47,14 +47,14 @@ def convolution(model: SpectralFrontend, audio: jax.Array) -> jax.Array:
 
 
 def matrix_product(model: SpectralFrontend, audio: jax.Array) -> jax.Array:
-    """The same as products of matrices, one example at a time: what a CPU does best.
+    """The same as products of matrices, one example at a time, in the memory of one.
 
-    The stretch of audio under each tap is gathered, and once more for the gradient.
+    The stretch of audio under the filter at each sample is gathered, and again for the gradient.
     """
     taps, kernel = filters(model, audio.dtype)
-    reach = np.arange(TAPS)
-    every_sample = np.arange(audio.shape[-1])[:, None] + reach
-    every_hop = np.arange(0, audio.shape[-1], HOP)[:, None] + reach
+    reach = jnp.arange(TAPS)
+    every_sample = jnp.arange(audio.shape[-1])[:, None] + reach
+    every_hop = jnp.arange(0, audio.shape[-1], HOP)[:, None] + reach
 
     @jax.checkpoint
     def example(audio: jax.Array) -> jax.Array:

@@ -147,7 +147,6 @@ print(json.dumps({"status": status, "modules": sorted(sys.modules)}))
         assert name not in result["modules"]
 
 
-@pytest.mark.slow
 def test_in_a_process_of_its_own_each_refusal_is_exactly_one_line(recording, instrument, tmp_path):
     """What libraries write to the process's stderr themselves would be seen here alone."""
     program = """

@@ -201,7 +201,6 @@ def test_a_report_is_printed_and_drawn_beside_the_result(recording, instrument, 
 # The process
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
 def test_termination_leaves_no_part_of_a_file(recording, instrument, tmp_path):
     program = """

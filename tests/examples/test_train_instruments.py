@@ -44,7 +44,6 @@ def test_tape_moves_a_tone_by_as_much_as_it_says_and_adds_nothing(phrases, semit
     assert rest.max() < 1e-3 * spectrum.max()
 
 
-@pytest.mark.slow
 def test_plain_phrases_are_the_notes_joined_without_clicks(phrases):
     notes = [phrases.note(midi, tone(midi)) for midi in (57.0, 60.0, 64.0)]
     audio = phrases.phrase(np.random.default_rng(0), notes, reach=0.0, plain=True)

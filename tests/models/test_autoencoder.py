@@ -171,7 +171,7 @@ def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
 
 
 @partial(jax.jit, static_argnums=0)
-def play(graph, state, *heard):
+def play_instrument(graph, state, *heard):
     return nnx.merge(graph, state)(*heard)
 
 
@@ -183,7 +183,7 @@ def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(nam
     wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125)
     middle_db = statistics.loudness_quantiles[50]
     wanted_db = np.full(wanted_hz.size, middle_db)
-    audio = play(*nnx.split(model), key, np.float32(wanted_hz), np.float32(wanted_db))
+    audio = play_instrument(*nnx.split(model), key, np.float32(wanted_hz), np.float32(wanted_db))
     heard = conditioning_features(np.asarray(audio), **rates, **statistics.pitch_range_hz)
     for start in range(0, wanted_hz.size, 125):
         note = slice(start + 30, start + 95)

@@ -57,7 +57,6 @@ def straight(recordings, tmp_path_factory):
 # training
 
 
-@pytest.mark.slow
 def test_three_classes_are_learned_in_seconds(recordings, tmp_path):
     output = tmp_path / "model"
     run(recordings, output, steps=40, evaluate_every=20, batch_size=12)

@@ -145,7 +145,6 @@ print(*np.asarray(state.params).tolist(), float(report.loss))
 """
 
 
-@pytest.mark.slow
 def test_two_devices_take_the_step_of_one():
     outputs = []
     for n_devices in (1, 2):

@@ -163,15 +163,22 @@ def _best_of_bins(
     f0_hz: Float[Array, " lags"],
     centres: Float[Array, " bins"],
 ) -> tuple[Float[Array, " bins"], Float[Array, " bins"]]:
-    """Depth and frequency of the deepest candidate of each bin, or 1 and the bin's centre."""
-    n_bins = centres.size
-    best = jnp.ones(n_bins, depth.dtype).at[bins].min(depth, mode="drop")
-    # A compiler may compute a depth once for its minimum and once more, rounded otherwise, here.
-    rounding = 16 * jnp.finfo(depth.dtype).eps
-    is_best = depth <= best.at[bins].get(mode="fill", fill_value=-1) + rounding
-    winner = jnp.where(is_best, bins, n_bins)
-    found = jnp.zeros(n_bins, f0_hz.dtype).at[winner].max(f0_hz, mode="drop")
-    return best, jnp.where(found > 0, found, centres)
+    """Depth and frequency of the deepest candidate of each bin, or 1 and the bin's centre.
+
+    Of depths that rounding could make equal, the shortest lag wins: a compiler may compute a depth
+    once for the minimum and once more, rounded otherwise, for the comparison, and a bin that
+    looked for the very minimum would then be left with no candidate.
+    """
+    n_bins, n_lags = centres.size, depth.size
+    height = jax.lax.stop_gradient(depth)
+    least = jnp.ones(n_bins, depth.dtype).at[bins].min(height, mode="drop")
+    rounding = math.sqrt(jnp.finfo(depth.dtype).eps)
+    is_best = height <= least.at[bins].get(mode="fill", fill_value=-1) + rounding
+    lags = jnp.arange(n_lags, dtype=bins.dtype)
+    winner = jnp.full(n_bins, n_lags, bins.dtype)
+    winner = winner.at[jnp.where(is_best, bins, n_bins)].min(lags, mode="drop")
+    best = depth.at[winner].get(mode="fill", fill_value=1)
+    return best, jnp.where(winner < n_lags, f0_hz.at[winner].get(mode="clip"), centres)
 
 
 def _best_of_neighbours(
