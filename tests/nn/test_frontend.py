@@ -140,6 +140,30 @@ def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compr
         assert np.isfinite(gradient).all(), name
 
 
+@pytest.mark.parametrize("size", [-12.0, 12.0])
+@pytest.mark.parametrize("family", ["gammatone", "gabor", "sinc"])
+def test_bandwidths_of_any_size_have_finite_gradients(family, size):
+    # A part in 160,000 of the ear's, which may lie between two bins, and as many times it.
+    model = frontend(family=family, compression="log1p", trainable=LEARNED)
+    model.bank.log_bandwidths[...] = jnp.full(12, size, jnp.float32)
+    energies = np.asarray(model.energies(AUDIO))
+    assert np.isfinite(energies).all() and (energies >= 0).all()
+    assert size < 0 or (energies > 0).all()
+    for name, gradient in gradients(model)(AUDIO).items():
+        assert np.isfinite(gradient).all(), name
+
+
+def test_of_free_weights_the_moduli_count_and_a_sign_turns_the_gradient():
+    model = frontend(family="free", trainable=("weights",), compression="log1p")
+    heard, gradient = model(AUDIO), gradients(model)(AUDIO)["weights"]
+    weights = model.bank.weights[...]
+    model.bank.weights[...] = -weights
+    np.testing.assert_array_equal(model(AUDIO), heard)
+    turned = gradients(model)(AUDIO)["weights"]
+    np.testing.assert_allclose(turned, np.where(weights > 0, -gradient, gradient), rtol=1e-6)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
 def test_only_the_parts_that_are_named_are_parameters():
     def names(model):
         return {path[-1] for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}

@@ -237,6 +237,22 @@ def test_leaf_hears_as_long_and_as_high_at_any_rate(sample_rate, n_taps, fmax):
     assert (config.n_taps, config.fmin, config.highest_hz) == (n_taps, 60, fmax)
 
 
+def test_leafs_first_filters_are_those_it_reads_off_a_mel_matrix():
+    """Theirs are rounded to the 257 bins of a spectrum, so that low ones may coincide."""
+    model = SpectralFrontend(FrontendConfig.leaf(), rngs=nnx.Rngs(0))
+    bins_mel = 2595 * np.log10(1 + np.arange(257) * 16000 / 512 / 700)
+    corners = np.linspace(*(2595 * np.log10(1 + np.array([60.0, 7800.0]) / 700)), 42)
+    step = corners[1] - corners[0]
+    matrix = np.maximum(1 - np.abs(bins_mel[:, None] - corners[1:-1]) / step, 0)
+    centers_bin = 512 * np.asarray(model.bank.centers_rad[...]) / (2 * np.pi)
+    assert np.max(np.abs(centers_bin - np.argmax(matrix, axis=0))) < 0.51
+    assert np.all(np.diff(centers_bin) > 0.5)
+    # Full width at half of the maximum, of a Gaussian and of the root of a triangle.
+    is_above = np.sqrt(matrix) >= np.sqrt(matrix.max(axis=0)) / 2
+    widths_bin = 512 * np.sqrt(2 * np.log(2)) / (np.pi * np.asarray(model.bank.widths[...]))
+    assert np.max(np.abs(widths_bin - is_above.sum(axis=0))) < 1
+
+
 def test_sincnets_filters_are_between_its_corners():
     config = FrontendConfig.sincnet(sample_rate=8000, n_bands=6, n_taps=101)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import librosa
@@ -104,6 +106,22 @@ def test_100000_frames_without_overflow():
     y = np.asarray(pcen(jnp.asarray(x), SMOOTHING))
     expected = librosa.pcen(x.T.astype(np.float64), b=SMOOTHING).T
     np.testing.assert_allclose(y, expected, atol=2e-6)
+
+
+def test_the_gradient_of_100000_frames_is_that_of_float64():
+    # With silence within, and numbers for each band.
+    x = np.abs(noise(100_000, 2)) * (np.arange(100_000) % 1000 > 300)[:, None]
+    numbers = [np.array([a, b]) for a, b in ((0.02, 0.3), (0.98, 0.6), (2.0, 0.5), (0.5, 0.25))]
+
+    @jax.jit
+    @partial(jax.grad, argnums=(0, 1, 2, 3, 4))
+    def gradient(x, smoothing, gain, bias, power):
+        return jnp.mean(core.pcen(x, smoothing, gain=gain, bias=bias, power=power) ** 2)
+
+    single, double = (gradient(*(jnp.asarray(a, d) for a in (x, *numbers))) for d in DTYPES[-2:])
+    for found, expected in zip(single, double, strict=True):
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 # Streaming
