@@ -109,6 +109,8 @@ def test_100000_frames_without_overflow():
 
 
 def test_the_gradient_of_100000_frames_is_that_of_float64():
+    if not jax.config.jax_enable_x64:
+        pytest.skip("float64 is what it is compared with")
     # With silence within, and numbers for each band.
     x = np.abs(noise(100_000, 2)) * (np.arange(100_000) % 1000 > 300)[:, None]
     numbers = [np.array([a, b]) for a, b in ((0.02, 0.3), (0.98, 0.6), (2.0, 0.5), (0.5, 0.25))]
@@ -118,7 +120,7 @@ def test_the_gradient_of_100000_frames_is_that_of_float64():
     def gradient(x, smoothing, gain, bias, power):
         return jnp.mean(core.pcen(x, smoothing, gain=gain, bias=bias, power=power) ** 2)
 
-    single, double = (gradient(*(jnp.asarray(a, d) for a in (x, *numbers))) for d in DTYPES[-2:])
+    single, double = (gradient(*(jnp.asarray(a, d) for a in (x, *numbers))) for d in DTYPES)
     for found, expected in zip(single, double, strict=True):
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
