@@ -13,9 +13,11 @@ import ddspx
 
 # Every way out of Python goes past an audit hook: what leads elsewhere is noted and refused.
 _GUARDED = """
-import sys
+import signal, sys
 from pathlib import Path
 
+# What a script starts in the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 noted = Path(sys.argv[1])
 noted.touch()
 
