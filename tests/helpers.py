@@ -147,14 +147,14 @@ def check_transformations(f: Callable, *args, scale: float = 1.0) -> None:
     """
     xs = tuple(jnp.asarray(arg, DTYPES[-1]) for arg in args)
     expected = f(*xs)
-    _assert_trees_close(jax.jit(f)(*xs), expected, scale)
-    _assert_trees_close(quick_jit(jax.vmap(f))(*xs), expected, scale)
+    assert_trees_close(jax.jit(f)(*xs), expected, scale)
+    assert_trees_close(quick_jit(jax.vmap(f))(*xs), expected, scale)
     compiled = quick_jit(f)
     one_by_one = [compiled(*(x[i] for x in xs)) for i in range(len(xs[0]))]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *one_by_one)
-    _assert_trees_close(stacked, expected, scale)
+    assert_trees_close(stacked, expected, scale)
     two_axes = compiled(*(x[:, None] for x in xs))
-    _assert_trees_close(jax.tree.map(lambda y: y[:, 0], two_axes), expected, scale)
+    assert_trees_close(jax.tree.map(lambda y: y[:, 0], two_axes), expected, scale)
 
 
 def check_dtypes(f: Callable, *args) -> None:
@@ -165,5 +165,6 @@ def check_dtypes(f: Callable, *args) -> None:
             assert leaf.dtype == dtype
 
 
-def _assert_trees_close(actual, expected, scale: float) -> None:
+def assert_trees_close(actual, expected, scale: float = 1.0) -> None:
+    """Asserts that trees have the same structure and their leaves are close."""
     jax.tree.map(lambda a, e: assert_close(a, e, scale), actual, expected)

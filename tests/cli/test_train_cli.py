@@ -24,28 +24,35 @@ def trained_rates(tmp_path_factory):
     return save_toy_instrument(folder, sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
 
 
-def table_and_numbers(arguments, path, capsys):
-    """The table that was printed, and the numbers written, which are the same."""
-    assert main([str(argument) for argument in ["evaluate", *arguments, "--json", path]]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert max(map(len, said.out.splitlines())) <= 80
-    measured = json.loads(path.read_text())
-    for row in measured:
-        (line,) = (
-            line for line in said.out.splitlines() if line.strip("│ ").startswith(row["name"])
-        )
-        means = [float(mean) for mean in re.findall(r"(\S+) ±", line)]
-        names = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones", "f0_outlier_share")
-        for mean, name in zip(means, names, strict=True):
-            value = row[name]
-            np.testing.assert_allclose(mean, value["mean"], atol=0.0051)
-            assert not value["low"] > value["mean"] and not value["mean"] > value["high"]
-    return said.out, measured
+@pytest.fixture
+def evaluated(tmp_path, capsys, monkeypatch):
+    """The table that is printed, and the numbers written, which are the same."""
+    monkeypatch.setenv("COLUMNS", "80")
+    path = tmp_path / "numbers.json"
+
+    def evaluate(*arguments):
+        assert main([str(argument) for argument in ["evaluate", *arguments, "--json", path]]) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        assert max(map(len, said.out.splitlines())) <= 80
+        measured = json.loads(path.read_text())
+        for row in measured:
+            (line,) = (
+                line for line in said.out.splitlines() if line.strip("│ ").startswith(row["name"])
+            )
+            means = [float(mean) for mean in re.findall(r"(\S+) ±", line)]
+            names = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones", "f0_outlier_share")
+            for mean, name in zip(means, names, strict=True):
+                value = row[name]
+                np.testing.assert_allclose(mean, value["mean"], atol=0.0051)
+                assert not value["low"] > value["mean"] and not value["mean"] > value["high"]
+        return said.out, measured
+
+    return evaluate
 
 
 def test_evaluation_prints_a_table_and_writes_the_same_numbers(
-    dataset, trained_rates, tmp_path, capsys, monkeypatch
+    dataset, trained_rates, evaluated, monkeypatch
 ):
     from ddspx.cli import _evaluate
     from ddspx.training import Evaluation, Interval
@@ -59,9 +66,8 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     monkeypatch.setattr(
         _evaluate, "evaluate_model", lambda *args, **options: asked.append((args, options)) or rows
     )
-    monkeypatch.setenv("COLUMNS", "80")
-    arguments = [trained_rates, dataset, "--baselines", "--split", "valid", "--seed", "3"]
-    printed, measured = table_and_numbers(arguments, tmp_path / "numbers.json", capsys)
+    words = "--baselines", "--split", "valid", "--seed", "3"
+    printed, measured = evaluated(trained_rates, dataset, *words)
     assert "12 examples" in printed and "on the valid split of" in " ".join(printed.split())
     assert [row["name"] for row in measured] == ["model", "additive"]
     assert measured[0]["loudness_l1_db"] == {"mean": 1.456, "low": 1.256, "high": 1.556}
@@ -72,12 +78,8 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
 
 
 @pytest.mark.slow
-def test_an_instrument_is_evaluated_beside_the_baselines(
-    dataset, trained_rates, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "80")
-    arguments = [trained_rates, dataset, "--baselines"]
-    printed, measured = table_and_numbers(arguments, tmp_path / "numbers.json", capsys)
+def test_an_instrument_is_evaluated_beside_the_baselines(dataset, trained_rates, evaluated):
+    printed, measured = evaluated(trained_rates, dataset, "--baselines")
     assert [row["name"] for row in measured] == ["model", "untrained", "additive"]
     assert {row["examples"] for row in measured} == {4}
     assert "4 examples" in printed

@@ -149,7 +149,9 @@ RATES = {
 }
 
 
-@pytest.mark.parametrize("name", ["uneven", "two", pytest.param("many", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "many")) for name in RATES]
+)
 def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(name, rng):
     """Classes of known rates; of 200 experiments 95 %, within five standard errors."""
     rates, counts = (np.array(x) for x in RATES[name])

@@ -83,12 +83,17 @@ def test_controls_are_bounded_and_silent_above_nyquist(model, played):
         assert np.all((np.asarray(control) > 0) & (np.asarray(control) < 2.001))
 
 
+@partial(jax.jit, static_argnums=0)
+def play(graph, state, *heard):
+    return nnx.merge(graph, state)(*heard)
+
+
 def test_pitch_and_loudness_are_both_heard(model, played, key):
     f0_hz, loudness_db = played
-    play = jax.jit(lambda *x: nnx.merge(*nnx.split(model))(key, *x))
-    audio = play(f0_hz, loudness_db)
+    sounding = partial(play, *nnx.split(model), key)
+    audio = sounding(f0_hz, loudness_db)
     assert audio.shape == (20 * HOP,)
-    for changed in (play(f0_hz * 1.5, loudness_db), play(f0_hz, loudness_db + 6)):
+    for changed in (sounding(f0_hz * 1.5, loudness_db), sounding(f0_hz, loudness_db + 6)):
         assert np.abs(changed - audio).max() > 1e-3 * np.abs(audio).max()
 
 
@@ -170,11 +175,6 @@ def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
     assert 0 < card.scores.spectral_loss < 10 and card.scores.f0_l1_semitones < 0.5
 
 
-@partial(jax.jit, static_argnums=0)
-def play_instrument(graph, state, *heard):
-    return nnx.merge(graph, state)(*heard)
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(name, key):
     model, statistics, _ = load_autoencoder(name)
@@ -183,7 +183,7 @@ def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(nam
     wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125)
     middle_db = statistics.loudness_quantiles[50]
     wanted_db = np.full(wanted_hz.size, middle_db)
-    audio = play_instrument(*nnx.split(model), key, np.float32(wanted_hz), np.float32(wanted_db))
+    audio = play(*nnx.split(model), key, np.float32(wanted_hz), np.float32(wanted_db))
     heard = conditioning_features(np.asarray(audio), **rates, **statistics.pitch_range_hz)
     for start in range(0, wanted_hz.size, 125):
         note = slice(start + 30, start + 95)

@@ -148,11 +148,11 @@ print(*np.asarray(state.params).tolist(), float(report.loss))
 def test_two_devices_take_the_step_of_one():
     outputs = []
     for n_devices in (1, 2):
-        devices = f" --xla_force_host_platform_device_count={n_devices}"
+        devices = f"--xla_force_host_platform_device_count={n_devices}"
+        flags = f"{os.environ['XLA_FLAGS']} {devices}"
         result = subprocess.run(
             [sys.executable, "-c", DATA_PARALLEL, str(n_devices)],
-            env=os.environ
-            | {"XLA_FLAGS": os.environ["XLA_FLAGS"] + devices, "JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
             capture_output=True,
             text=True,
             check=False,
