@@ -1,18 +1,21 @@
 """What the pages have in the temporary folder, and how it goes away again."""
 
 import secrets
+import shutil
 import threading
 from pathlib import Path
 from typing import Literal
 
-Slot = Literal["recording", "result"]
+Slot = Literal["recording", "source", "result", "archive", "instrument"]
+"""What a page can have one of: the recording on it and the one that is being played, a result, an
+instrument of its own and the archive that this came in."""
 
 
 class Files:
-    """The recording and the result of each open page, in one folder.
+    """The files of each open page, in one folder.
 
     A page is named by its session. What is no longer held by any page is deleted at once: a
-    recording when another takes its place, both when the page is closed.
+    recording when another takes its place, everything when the page is closed.
 
     Args:
       folder: where all files are; nothing outside it is ever deleted.
@@ -21,7 +24,6 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._held: dict[tuple[str, Slot], Path] = {}
-        self._closed: set[str] = set()
         self._lock = threading.Lock()
 
     def place(self, name: str) -> Path:
@@ -33,25 +35,19 @@ class Files:
     def hold(self, page: str, slot: Slot, path: Path | None) -> None:
         """Gives a page a file (None: none any more) and deletes the one that it had."""
         with self._lock:
-            self._closed.discard(page)
             before = self._held.pop((page, slot), None)
             if path is not None:
                 self._held[page, slot] = path
             self._delete_unless_held(before)
 
     def close(self, page: str) -> None:
-        """Deletes what a page had; until it is heard of again, it `is_closed`."""
+        """Deletes what a page had."""
         with self._lock:
-            self._closed.add(page)
             for key in [key for key in self._held if key[0] == page]:
                 self._delete_unless_held(self._held.pop(key))
 
-    def is_closed(self, page: str) -> bool:
-        """Whether nobody waits for this page any more."""
-        return page in self._closed
-
     def discard(self, path: Path) -> None:
-        """Deletes a file that no page holds, with the folder that it was alone in."""
+        """Deletes a file or folder that no page holds, with the folder that it was alone in."""
         with self._lock:
             self._delete_unless_held(path)
 
@@ -61,6 +57,9 @@ class Files:
             return
         if self.folder not in path.resolve().parents:
             raise ValueError(f"{path} is not in {self.folder}, and is not deleted.")
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         if path.parent != self.folder and path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.themes import Default, Font
 
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
-from ddspx.app._desk import Desk
+from ddspx.app._desk import Desk, Outcome
 from ddspx.app._files import Files
 from ddspx.app._play import LARGEST_MB, LONGEST_S, instrument_story
 from ddspx.models.autoencoder import instrument_names
@@ -83,24 +83,83 @@ def _build(files: Files, models: Sequence[str]) -> gr.Blocks:
         gr.HTML(_INTRODUCTION, elem_id="introduction", padding=False)
         with gr.Row(elem_id="columns"):
             with gr.Column(min_width=340):
-                recording, example = _recording()
-                instrument, story = _instrument(names)
-                controls = _controls()
+                parts = _left(names)
             with gr.Column(min_width=340):
-                button = gr.Button("Play it", variant="primary", size="lg", elem_id="play")
-                message = gr.HTML(elem_id="message", padding=False)
-                result = _sound("Result", "result", interactive=False)
-                report = gr.HTML(elem_id="report", padding=False)
-        instrument.change(_describe, instrument, story, show_progress="hidden")
-        desk = Desk(files)
-        receive, play, close = _handlers(desk)
-        recording.change(receive, recording, message, show_progress="hidden")
-        example.click(desk.example, None, recording)
-        asked = [recording, instrument, *controls]
-        button.click(play, asked, [message, result, report], show_progress_on=[result])
-        page.unload(close)
-    page.queue(max_size=16, default_concurrency_limit=1, api_open=False)
+                parts |= _right()
+        _connect(page, Desk(files), names, parts)
+    page.queue(max_size=64, default_concurrency_limit=1, api_open=False)
     return page
+
+
+def _left(names: Sequence[str]) -> dict[str, Any]:
+    """What goes in; Play is where a phone shows it at once, and the controls are folded."""
+    recording, example = _recording()
+    instrument = gr.Dropdown(
+        _choices(names), value=names[0], label="Instrument", filterable=False, elem_id="instrument"
+    )
+    with gr.Row(elem_id="buttons"):
+        start = gr.Button("Play it", variant="primary", size="lg", elem_id="play", scale=3)
+        stop = gr.Button(
+            "Stop", variant="stop", size="lg", elem_id="stop", scale=1, interactive=False
+        )
+    story = gr.HTML(_describe(names[0]), elem_id="story", padding=False)
+    with gr.Accordion("Controls", open=False, elem_id="controls"):
+        controls = _controls()
+    own = gr.UploadButton(
+        f"Bring your own instrument (zip, up to {LARGEST_MB} MB)",
+        file_types=[".zip"],
+        size="sm",
+        elem_id="own",
+    )
+    return {
+        "recording": recording,
+        "example": example,
+        "instrument": instrument,
+        "play": start,
+        "stop": stop,
+        "story": story,
+        "controls": controls,
+        "own": own,
+    }
+
+
+def _right() -> dict[str, Any]:
+    """What comes out."""
+    return {
+        "message": gr.HTML(elem_id="message", padding=False),
+        "mark": gr.HTML(elem_id="mark", padding=False),
+        "result": _sound("Result", "result", interactive=False),
+        "report": gr.HTML(elem_id="report", padding=False),
+    }
+
+
+def _connect(page: gr.Blocks, desk: Desk, names: Sequence[str], parts: dict[str, Any]) -> None:
+    """Says what happens when.
+
+    A click on Play is a chain: the page waits, the sound is there, the report is there. What takes
+    long waits for its turn, everything else is done at once.
+    """
+    do = _handlers(desk, names)
+    recording, instrument, own = parts["recording"], parts["instrument"], parts["own"]
+    message, result, report = outcome = [parts[name] for name in ("message", "result", "report")]
+    asked, buttons = [recording, instrument, *parts["controls"]], [parts["play"], parts["stop"]]
+    at_once: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+    recording.change(do["receive"], recording, message, **at_once)
+    parts["example"].click(desk.example, None, recording, concurrency_limit=None)
+    instrument.change(_describe, instrument, parts["story"], **at_once)
+    own.upload(do["add"], own, [message, instrument], show_progress_on=[instrument])
+    for part in asked:
+        part.change(do["mark"], asked, parts["mark"], trigger_mode="always_last", **at_once)
+    begun = parts["play"].click(do["begin"], None, buttons, **at_once)
+    turn: dict[str, Any] = {"concurrency_id": "turn", "concurrency_limit": 1}
+    played = begun.then(do["play"], asked, outcome, show_progress_on=[result], **turn)
+    marked = played.then(do["mark"], asked, parts["mark"], **at_once)
+    ready = marked.then(do["buttons"], None, buttons, **at_once)
+    reported = ready.then(do["report"], None, outcome, show_progress_on=[report], **turn)
+    reported.then(do["buttons"], None, buttons, **at_once)
+    stopped = parts["stop"].click(do["stop"], None, outcome, cancels=[played, reported], **at_once)
+    stopped.then(do["buttons"], None, buttons, **at_once)
+    page.unload(do["close"])
 
 
 def _recording() -> tuple[gr.Audio, gr.Button]:
@@ -115,13 +174,8 @@ def _recording() -> tuple[gr.Audio, gr.Button]:
     return recording, example
 
 
-def _instrument(names: Sequence[str]) -> tuple[gr.Dropdown, gr.HTML]:
-    choices = [(Path(name).name.replace("_", " ").capitalize(), name) for name in names]
-    instrument = gr.Dropdown(
-        choices, value=names[0], label="Instrument", filterable=False, elem_id="instrument"
-    )
-    story = gr.HTML(_describe(names[0]), elem_id="story", padding=False)
-    return instrument, story
+def _choices(names: Sequence[str | Path]) -> list[tuple[str, str]]:
+    return [(Path(name).name.replace("_", " ").capitalize(), str(name)) for name in names]
 
 
 @cache
@@ -168,11 +222,28 @@ def _control(control: Control) -> Any:
     return gr.Checkbox(**common)
 
 
-def _handlers(desk: Desk) -> tuple[Callable[..., Any], ...]:
+def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
     """What gradio calls: it finds the page's session and the progress by their annotations."""
 
     def receive(recording: str | None, request: gr.Request) -> str:
-        return desk.receive(recording, session=request.session_hash or "")
+        return desk.receive(recording, session=_session(request))
+
+    def add(archive: str, request: gr.Request) -> tuple[str, Any]:
+        message, folder = desk.add(archive, session=_session(request))
+        if folder is None:
+            return message, gr.skip()
+        return message, gr.update(choices=_choices([*names, folder]), value=str(folder))
+
+    def mark(recording: str | None, instrument: str, request: gr.Request, *values: Any) -> str:
+        return desk.mark(recording, instrument, values, session=_session(request))
+
+    def buttons(request: gr.Request) -> tuple[Any, Any]:
+        state = desk.state(session=_session(request))
+        return gr.update(interactive=state != "playing"), gr.update(interactive=state != "idle")
+
+    def begin(request: gr.Request) -> tuple[Any, Any]:
+        desk.begin(session=_session(request))
+        return buttons(request)
 
     def play(
         recording: str | None,
@@ -180,16 +251,44 @@ def _handlers(desk: Desk) -> tuple[Callable[..., Any], ...]:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         *values: Any,
-    ) -> tuple[str, str | None, str]:
-        return desk.play(
-            recording,
-            instrument,
-            values,
-            session=request.session_hash or "",
-            tell=lambda share, what: progress(share, desc=what),
+    ) -> list[Any]:
+        return _shown(
+            desk.play(
+                recording,
+                instrument,
+                values,
+                session=_session(request),
+                tell=lambda share, what: progress(share, desc=what),
+            )
         )
 
-    def close(request: gr.Request) -> None:
-        desk.close(session=request.session_hash or "")
+    def report(
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[Any]:
+        return _shown(
+            desk.report(
+                session=_session(request),
+                tell=lambda share, what: progress(share, desc=what),
+            )
+        )
 
-    return receive, play, close
+    def stop(request: gr.Request) -> list[Any]:
+        return _shown(desk.stop(session=_session(request)))
+
+    def close(request: gr.Request) -> None:
+        desk.close(session=_session(request))
+
+    return {
+        function.__name__: function
+        for function in (receive, add, mark, buttons, begin, play, report, stop, close)
+    }
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _shown(outcome: Outcome) -> list[Any]:
+    """An outcome as gradio takes it: what is empty is cleared, what is missing is left."""
+    return [gr.skip() if value is None else value or None for value in outcome]

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ddspx._text import printable
+from ddspx.app._tune import tune_hint
 from ddspx.app._words import Row, minutes, report_rows
 from ddspx.io import AudioError, declared_sample_rate, stream_audio
 from ddspx.models.autoencoder import describe_instrument
-from ddspx.transfer import TransferConfig, measure, picture, transfer
+from ddspx.transfer import TransferConfig, TransferReport, measure, picture, transfer
 
 LONGEST_S = 300.0
 LARGEST_MB = 100
@@ -22,23 +24,38 @@ _BLOCK_LENGTH = 1 << 16
 Tell = Callable[[float, str], object]
 """Told how far the work is, from 0 to 1, and what is being done."""
 
+IsStopped = Callable[[], bool]
+"""Asked now and then whether to give up."""
+
 
 class StoppedError(Exception):
     """Nobody waits for the result any more."""
 
 
 class Played(NamedTuple):
-    """A result, and what there is to say of it.
+    """A result, as it can be heard.
 
     Attributes:
+      recording: what was played.
       audio: the file.
       remarks: sentences that whoever listens should know of.
+      report: what the transfer heard and did.
+    """
+
+    recording: Path
+    audio: Path
+    remarks: tuple[str, ...]
+    report: TransferReport
+
+
+class Judged(NamedTuple):
+    """What there is to say of a result.
+
+    Attributes:
       rows: the report.
       picture: both sounds, as a PNG in base64.
     """
 
-    audio: Path
-    remarks: tuple[str, ...]
     rows: tuple[Row, ...]
     picture: str
 
@@ -76,9 +93,9 @@ def play(
     to: str,
     config: TransferConfig,
     tell: Tell = lambda share, what: None,
-    is_stopped: Callable[[], bool] = lambda: False,
+    is_stopped: IsStopped = lambda: False,
 ) -> Played:
-    """Plays a recording on an instrument, listens to the result and draws both.
+    """Plays a recording on an instrument.
 
     Args:
       recording: any sound that :func:`check_recording` takes.
@@ -86,45 +103,74 @@ def play(
       to: an instrument's name or a model folder.
       config: what the controls say.
       tell: told of the progress.
-      is_stopped: asked now and then whether to give up.
+      is_stopped: asked before each block whether to give up.
 
     Raises:
       AudioError, ValueError, OSError: as `transfer`.
       StoppedError: `is_stopped` said so.
     """
+    _go_on(is_stopped)
+    tell(0.0, "Listening to the recording")
     duration_s = check_recording(recording)
 
     def on_progress(what: str, done_s: float, total_s: float | None) -> None:
-        if is_stopped():
-            raise StoppedError
+        _go_on(is_stopped)
         done = min(1.0, done_s / (total_s or duration_s))
         if what == "playing":
-            tell(0.55 + 0.25 * done, "Playing")
+            tell(0.7 + 0.3 * done, "Playing")
         elif what == "rehearsing":
-            tell(0.3 + 0.25 * done, "Rehearsing")
+            tell(0.4 + 0.3 * done, "Rehearsing")
         elif done < 1:
-            tell(0.3 * done, "Listening to the recording")
+            tell(0.4 * done, "Listening to the recording")
         else:
             # What comes now says nothing: the first time, the instrument is compiled.
-            tell(0.3, "Tuning the instrument (about ten seconds, the first time only)")
+            tell(0.4, "Tuning the instrument (about ten seconds, the first time only)")
 
-    tell(0.0, "Listening to the recording")
     with _remarks_on(recording, output) as remarks:
         report = transfer(recording, output, to=to, config=config, progress=on_progress)
-    tell(0.8, "Listening to the result")
-    quality = measure(output, report)
-    tell(0.9, "Drawing")
-    figure = picture(recording, output, report)
+    hint = tune_hint(report.heard, frame_rate=report.sample_rate / report.hop_length)
+    if hint is not None:
+        remarks.append(hint)
+    return Played(recording, output, tuple(remarks), report)
+
+
+def judge(
+    played: Played,
+    *,
+    tell: Tell = lambda share, what: None,
+    is_stopped: IsStopped = lambda: False,
+) -> Judged:
+    """Listens to a result and draws it beside the recording.
+
+    Args:
+      played: from :func:`play`, its files still there.
+      tell: told of the progress.
+      is_stopped: asked before each block, and before it is drawn, whether to give up.
+
+    Raises:
+      AudioError: a file is gone.
+      StoppedError: `is_stopped` said so.
+    """
+
+    def on_progress(what: str, done_s: float, total_s: float | None) -> None:
+        _go_on(is_stopped)
+        tell(0.6 * done_s / (total_s or 1.0), "Listening to the result")
+
+    quality = measure(played.audio, played.report, progress=on_progress)
+    _go_on(is_stopped)
+    tell(0.6, "Drawing")
+    figure = picture(played.recording, played.audio, played.report)
     # Smaller than it draws itself: half a page is where it has to be read.
     figure.set_size_inches(8.0, 4.8)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=180)
-    return Played(
-        output,
-        tuple(remarks),
-        report_rows(report, quality),
-        base64.b64encode(drawn.getvalue()).decode(),
-    )
+    rows = report_rows(played.report, quality)
+    return Judged(rows, base64.b64encode(drawn.getvalue()).decode())
+
+
+def _go_on(is_stopped: IsStopped) -> None:
+    if is_stopped():
+        raise StoppedError
 
 
 def plain(message: object, *paths: Path) -> str:
@@ -132,7 +178,7 @@ def plain(message: object, *paths: Path) -> str:
     text = str(message)
     for path in paths:
         text = text.replace(str(path), path.name)
-    return text
+    return printable(text)
 
 
 def instrument_story(name: str) -> str:

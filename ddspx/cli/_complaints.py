@@ -2,14 +2,11 @@
 
 import sys
 
+from ddspx._text import printable as printable
+
 
 class SkippedInputError(Exception):
     """Some of many inputs were unusable and left out; each has been complained of."""
-
-
-def printable(text: object) -> str:
-    """What a file holds, or is called, on one line in which nothing can steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def complain(who: str, what: object) -> None:

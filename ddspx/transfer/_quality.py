@@ -9,7 +9,7 @@ import numpy as np
 from ddspx import metrics
 from ddspx.features import stream_features
 from ddspx.io import stream_audio
-from ddspx.transfer._transfer import TransferReport
+from ddspx.transfer._transfer import Progress, TransferReport
 
 # Blocks that clicks are looked for in, and what they share: a click needs its neighbourhood.
 _BLOCK_S, _MARGIN_S = 30.0, 0.5
@@ -38,12 +38,16 @@ class TransferQuality(NamedTuple):
     click_times_s: tuple[float, ...]
 
 
-def measure(output: str | Path, report: TransferReport) -> TransferQuality:
+def measure(
+    output: str | Path, report: TransferReport, *, progress: Progress | None = None
+) -> TransferQuality:
     """Listens to the result of a transfer with the tracker that listened to the recording.
 
     Args:
       output: the file that :func:`transfer` wrote.
       report: what it returned.
+      progress: called as the work goes on, with "measuring", the seconds that are done, and of how
+        many; the sound is gone through twice.
 
     Returns:
       The measures. With `TransferConfig.wet` below 1 they are of the mixture.
@@ -52,13 +56,22 @@ def measure(output: str | Path, report: TransferReport) -> TransferQuality:
       AudioError: the file is gone, or not the one that was written.
     """
     sample_rate, played = report.sample_rate, report.played
+    progress = progress or (lambda what, done, total: None)
+
+    def blocks(gone_through: int) -> Iterator[np.ndarray]:
+        done = gone_through * report.n_samples
+        for block in _blocks(output, sample_rate):
+            progress("measuring", done / sample_rate, 2 * report.n_samples / sample_rate)
+            yield block
+            done += block.size
+
     heard = stream_features(
-        _blocks(output, sample_rate),
+        blocks(0),
         sample_rate=sample_rate,
         hop_length=report.hop_length,
         method=report.method,
     )
-    peak, click_times_s = _peak_and_clicks(_blocks(output, sample_rate), sample_rate)
+    peak, click_times_s = _peak_and_clicks(blocks(1), sample_rate)
     is_heard = heard.f0_confidence >= metrics.VOICED
     sure = (played.notes & is_heard).astype(float)
     return TransferQuality(

@@ -40,7 +40,11 @@ _MOST_OF_OTHERS = 2**20
 
 
 def install_instrument(
-    source: str | Path, *, name: str | None = None, overwrite: bool = False
+    source: str | Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    folder: str | Path | None = None,
 ) -> Path:
     """Makes a trained model one of the user's instruments, which are found by name.
 
@@ -53,8 +57,9 @@ def install_instrument(
       source: a model folder, whose other files are left; or a zip archive with these files
         alone, in its root or in one folder.
       name: letters, digits, "_" and "-", at most 40; by default that of the folder, in the
-        archive or of the archive. Not that of an instrument that ships.
+        archive or of the archive. Not that of an instrument that ships, unless `folder` is given.
       overwrite: whether an instrument of that name may be replaced.
+      folder: where to put it, instead of `instruments_folder`; there it is found by its path alone.
 
     Returns:
       The folder of the installed instrument.
@@ -78,10 +83,11 @@ def install_instrument(
     from ddspx.io import replacing_folder
 
     with model_files(Path(source), _LIMITS) as files:
-        name = _usable_name(files.name if name is None else name)
+        # Elsewhere than on the shelf it has no name to be confused by.
+        name = _usable_name(files.name if name is None else name, or_shipped=folder is not None)
         if missing := _LIMITS.keys() - files.openers.keys() - {_OPTIONAL}:
             raise ValueError(f"{source} lacks {min(missing)}; copy the whole model folder.")
-        target = instruments_folder() / name
+        target = (instruments_folder() if folder is None else Path(folder)) / name
         if target.exists() and not overwrite:
             raise FileExistsError(
                 f"There is an instrument {name!r} already; give another name (--name), or allow "
