@@ -115,11 +115,17 @@ def config_of(values: Sequence[Any]) -> TransferConfig:
             raise ValueError(f"Give a value for “{control.label}”.")
         if isinstance(control, Slider):
             value = _number(control, value)
+        elif isinstance(control, Switch) and not isinstance(value, bool):
+            raise ValueError(f"“{control.label}” is on or off, got {value!r}.")
+        elif isinstance(control, Choice) and value not in (meant for _, meant in control.options):
+            raise ValueError(f"“{control.label}” has no choice {value!r}.")
         named[control.field] = value
     return TransferConfig(**named)
 
 
-def _number(control: Slider, value: float | int) -> float | int:
+def _number(control: Slider, value: Any) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"“{control.label}” takes a number, got {value!r}.")
     if not control.low <= value <= control.high:
         raise ValueError(
             f"“{control.label}” goes from {control.low:g} to {control.high:g}, got {value:g}."

@@ -4,7 +4,7 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ from ddspx.app._play import (
     StoppedError,
     Tell,
     check_recording,
+    instrument_story,
     judge,
     plain,
     play,
@@ -66,10 +67,11 @@ class Desk:
 
     Args:
       files: where recordings and results are.
+      instruments: what every page offers, by name or folder.
     """
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    def __init__(self, files: Files, instruments: Collection[str]) -> None:
+        self._files, self._instruments = files, instruments
         self._jobs: dict[str, _Job] = {}
         self._made_from: dict[str, tuple[Any, ...]] = {}
         self._lock = threading.Lock()
@@ -93,18 +95,20 @@ class Desk:
         write_example(path)
         return str(path)
 
-    def add(self, archive: str, *, session: str) -> tuple[str, Path | None]:
+    def add(self, archive: str | None, *, session: str) -> tuple[str, Path | None]:
         """Unpacks an instrument for a page, in place of the one that it brought before.
 
         Returns:
           A message, and the model's folder, named as the archive; None if it is of no use.
         """
+        if archive is None:
+            return "", None
         path = Path(archive)
         self._files.hold(session, "archive", path)
         place = self._files.place("instrument")
         try:
             name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:40] or "instrument"
-            folder = install_instrument(path, name=f"my_{name}"[:40], folder=place.parent)
+            folder = install_instrument(path, name=name, folder=place.parent)
         except Exception as error:
             self._files.discard(place)
             return _complaint(error, path), None
@@ -112,6 +116,14 @@ class Desk:
             self._files.hold(session, "archive", None)
         self._files.hold(session, "instrument", folder)
         return "", folder
+
+    def describe(self, instrument: str, *, session: str) -> str:
+        """A line about an instrument that a page offers."""
+        try:
+            return escape(instrument_story(self._offered(instrument, session)))
+        except (OSError, ValueError) as error:
+            # An instrument of the user's that is damaged is no reason not to play the others.
+            return escape(plain(error))
 
     def begin(self, *, session: str) -> None:
         """A page waits for a result from now on, and no more for what it waited for before."""
@@ -157,7 +169,7 @@ class Desk:
                 played = play(
                     path,
                     output,
-                    to=instrument,
+                    to=self._offered(instrument, session),
                     config=config_of(values),
                     tell=tell,
                     is_stopped=job.stopped.is_set,
@@ -203,6 +215,13 @@ class Desk:
         self._made_from.pop(session, None)
         self._files.close(session)
 
+    def _offered(self, instrument: str, session: str) -> str:
+        """An instrument, if the page has it to choose from: no other folder is looked into."""
+        own = self._files.held(session, "instrument")
+        if instrument in self._instruments or (own is not None and instrument == str(own)):
+            return instrument
+        raise ValueError(f"There is no instrument {instrument[:99]!r} on this page.")
+
     def _keep(self, job: _Job, session: str, slot: Slot, path: Path) -> None:
         """Holds a file for a page that still waits for it."""
         with self._lock:
@@ -225,7 +244,7 @@ def _result_name(recording: Path, instrument: str) -> str:
     """What the result is called when it is kept: no longer than a name may be, and printable."""
     stem = "".join(c if c.isprintable() else "_" for c in recording.stem)
     stem = stem.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
-    return f"{stem} on {Path(instrument).name}.wav"
+    return f"{stem} on {Path(instrument).name[:40]}.wav"
 
 
 def _complaint(error: Exception, *paths: Path) -> str:

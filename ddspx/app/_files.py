@@ -40,6 +40,10 @@ class Files:
                 self._held[page, slot] = path
             self._delete_unless_held(before)
 
+    def held(self, page: str, slot: Slot) -> Path | None:
+        """What a page has of a kind, if anything."""
+        return self._held.get((page, slot))
+
     def close(self, page: str) -> None:
         """Deletes what a page had."""
         with self._lock:

@@ -2,14 +2,19 @@
 
 A server on 127.0.0.1 is reached by every program of the machine, and by every web page that its
 browsers show. Of requests this one answers only those that its own page makes: gradio itself
-would fetch addresses that a request names, and read files for it.
+would fetch addresses that a request names, read files for it, describe itself, and end in a trace
+where a request is odd.
 """
 
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
+
+from ddspx._text import printable
+from ddspx.app._requests import UPLOAD, Events, is_of_the_page, status_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,16 +43,18 @@ class Guard:
 
     Refused with a sentence and status 403: a host that is not this one's (another name for
     127.0.0.1), an origin that is another page's, a file outside the folder, an address of
-    anything elsewhere.
+    anything elsewhere, a body that the page cannot have sent; with 404 and 405, what the page
+    does not ask for; and with 400, whatever the application fails at.
 
     Args:
       app: the application.
       folder: the only one whose files may be named.
       port: where the application is served on 127.0.0.1.
+      events: what can happen on the page.
     """
 
-    def __init__(self, app: App, *, folder: Path, port: int) -> None:
-        self._app, self._folder = app, folder.resolve()
+    def __init__(self, app: App, *, folder: Path, port: int, events: Events) -> None:
+        self._app, self._folder, self._events = app, folder.resolve(), events
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -56,15 +63,40 @@ class Guard:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             raise ValueError(f"the page has no use for a request of type {scope['type']}.")
-        refusal = self._refusal(scope)
-        if refusal is None and scope["method"] not in ("GET", "HEAD"):
-            body, receive = await _whole_body(scope, receive)
-            refusal = self._refusal_of(body)
-        if refusal is not None:
-            return await _refuse(send, refusal)
+        if (refusal := self._refusal(scope)) is not None:
+            return await _refuse(send, 403, refusal)
+        status = status_of(scope["method"], scope["path"])
+        if status != 200:
+            return await _refuse(send, status, "This page has no such thing.")
+        if scope["path"] == UPLOAD:
+            kind = dict(scope["headers"]).get(b"content-type", b"")
+            if not kind.lower().startswith(b"multipart/form-data"):
+                return await _refuse(send, 403, "This is no upload.")
+        elif scope["method"] == "POST":
+            body = await _whole_body(receive)
+            if body is None:
+                return None
+            if (refusal := self._refusal_of(scope["path"], body)) is not None:
+                return await _refuse(send, 403, refusal)
+            receive = _giving(body, receive)
+        return await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Lets the application answer, and says in a line what it fails at."""
         # Pages are read on their way, and compressing for the same machine is no use.
         headers = [item for item in scope["headers"] if item[0].lower() != b"accept-encoding"]
-        await self._app({**scope, "headers": headers}, receive, _cleaning(send))
+        exchange, failure = _Exchange(receive, send), ""
+        try:
+            await self._app({**scope, "headers": headers}, exchange.receive, exchange.send)
+        except Exception as error:
+            failure = f": {type(error).__name__}"
+        # Who has gone away in the middle has done nothing odd.
+        if exchange.is_left or (exchange.is_answered and not failure):
+            return
+        what = printable(f"{scope['method']} {scope['path'][:80]}{failure}")
+        print(f"ddspx app: a request was not understood ({what}).", file=sys.stderr)
+        if not exchange.is_answered:
+            await _refuse(send, 400, "The request was not understood.")
 
     def _refusal(self, scope: Message) -> str | None:
         """Why a request is not answered, as far as its head shows."""
@@ -82,17 +114,20 @@ class Guard:
                 return "There is no such file."
         return None
 
-    def _refusal_of(self, body: bytes | None) -> str | None:
-        """Why a body is not read (None: it is an upload, which the application reads)."""
-        if not body:
-            return None
+    def _refusal_of(self, path: str, body: bytes) -> str | None:
+        """Why a body is not passed on."""
         if len(body) > _LARGEST_BODY:
             return "The request is too large."
         try:
-            named = list(_paths(json.loads(body)))
+            value = json.loads(body)
+            named = list(_paths(value))
         except (ValueError, RecursionError):
             return "The request cannot be read."
-        return None if all(map(self._is_inside, named)) else "There is no such file."
+        if not all(map(self._is_inside, named)):
+            return "There is no such file."
+        if not is_of_the_page(path, value, self._events):
+            return "This page asks for nothing of the kind."
+        return None
 
     def _is_inside(self, name: object) -> bool:
         """Whether this is the name of something in the folder."""
@@ -119,24 +154,46 @@ def _paths(value: Any) -> Iterator[object]:
             yield from _paths(item)
 
 
-async def _whole_body(scope: Message, receive: Receive) -> tuple[bytes | None, Receive]:
-    """The body of a request, and a `receive` that gives it again; None for an upload."""
-    kind = dict(scope["headers"]).get(b"content-type", b"")
-    if scope["path"].rstrip("/").endswith("/upload") and kind.startswith(b"multipart/form-data"):
-        return None, receive
+async def _whole_body(receive: Receive) -> bytes | None:
+    """The body of a request, or more of it than is read; None if its sender goes away."""
     body, is_complete = b"", False
     while not is_complete and len(body) <= _LARGEST_BODY:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            return None
         body += message.get("body", b"")
         is_complete = not message.get("more_body", False)
+    return body
+
+
+def _giving(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was received already."""
     given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
         return given.pop() if given else await receive()
 
-    return body, again
+    return again
+
+
+class _Exchange:
+    """A request and its answer, and how far they are."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, _cleaning(send)
+        self.is_answered = self.is_left = self._is_failure = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.is_left = self.is_left or message["type"] == "http.disconnect"
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._is_failure = message["status"] == 500
+        if not self._is_failure:
+            self.is_answered = True
+            await self._send(message)
 
 
 def _cleaning(send: Send) -> Send:
@@ -166,7 +223,7 @@ def _cleaning(send: Send) -> Send:
     return sending
 
 
-async def _refuse(send: Send, sentence: str) -> None:
+async def _refuse(send: Send, status: int, sentence: str) -> None:
     head = [(b"content-type", b"text/plain; charset=utf-8"), *_HEADERS]
-    await send({"type": "http.response.start", "status": 403, "headers": head})
+    await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": sentence.encode()})

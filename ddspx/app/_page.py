@@ -2,8 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,14 @@ from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
 from ddspx.app._desk import Desk, Outcome
 from ddspx.app._files import Files
 from ddspx.app._play import LARGEST_MB, LONGEST_S, instrument_story
+from ddspx.app._requests import Events
 from ddspx.models.autoencoder import instrument_names
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+_Sent = dict[str, Any] | None
+"""A file, as the page sends it, or none."""
 
 _TITLE = "ddspx: play a sound on an instrument"
 _INTRODUCTION = (
@@ -25,11 +27,15 @@ _INTRODUCTION = (
     "<p>Sing, hum, or play one note at a time, and hear it on another instrument. Everything stays "
     "on this machine.</p>"
 )
+# What is sent is taken as it is: gradio ends in a trace where a value is out of range.
+_AS_IT_IS: dict[str, Any] = {"preprocess": False}
+_AT_ONCE: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **_AS_IT_IS}
+_IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "turn", **_AS_IT_IS}
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
-def mount(app: "FastAPI", files: Files, models: Sequence[str]) -> "FastAPI":
-    """Puts the page at the root of an application."""
+def mount(app: "FastAPI", files: Files, models: Sequence[str]) -> tuple["FastAPI", Events]:
+    """Puts the page at the root of an application; what can happen on it is returned too."""
     page = _build(files, models)
     options: dict[str, Any] = {
         "path": "/",
@@ -47,7 +53,14 @@ def mount(app: "FastAPI", files: Files, models: Sequence[str]) -> "FastAPI":
     mounted = gr.mount_gradio_app(app, page, **options)
     # gradio checks the names of files for what it has launched itself; this was launched too.
     page.has_launched = True
-    return mounted
+    takes_file = (gr.Audio, gr.UploadButton)
+    events = {
+        number: [isinstance(part, takes_file) for part in function.inputs]
+        for number, function in page.fns.items()
+        # The others happen in the browser.
+        if function.fn is not None
+    }
+    return mounted, events
 
 
 def _known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
@@ -78,20 +91,21 @@ def _build(files: Files, models: Sequence[str]) -> gr.Blocks:
     for name in models:
         # What cannot be used is found before anybody chooses it.
         instrument_story(name)
+    desk = Desk(files, names)
     look = _known(gr.Blocks.__init__, **_look())
     with gr.Blocks(title=_TITLE, analytics_enabled=False, **look) as page:
         gr.HTML(_INTRODUCTION, elem_id="introduction", padding=False)
         with gr.Row(elem_id="columns"):
             with gr.Column(min_width=340):
-                parts = _left(names)
+                parts = _left(desk, names)
             with gr.Column(min_width=340):
                 parts |= _right()
-        _connect(page, Desk(files), names, parts)
+        _connect(page, desk, names, parts)
     page.queue(max_size=64, default_concurrency_limit=1, api_open=False)
     return page
 
 
-def _left(names: Sequence[str]) -> dict[str, Any]:
+def _left(desk: Desk, names: Sequence[str]) -> dict[str, Any]:
     """What goes in; Play is where a phone shows it at once, and the controls are folded."""
     recording, example = _recording()
     instrument = gr.Dropdown(
@@ -102,7 +116,7 @@ def _left(names: Sequence[str]) -> dict[str, Any]:
         stop = gr.Button(
             "Stop", variant="stop", size="lg", elem_id="stop", scale=1, interactive=False
         )
-    story = gr.HTML(_describe(names[0]), elem_id="story", padding=False)
+    story = gr.HTML(desk.describe(names[0], session=""), elem_id="story", padding=False)
     with gr.Accordion("Controls", open=False, elem_id="controls"):
         controls = _controls()
     own = gr.UploadButton(
@@ -143,22 +157,20 @@ def _connect(page: gr.Blocks, desk: Desk, names: Sequence[str], parts: dict[str,
     recording, instrument, own = parts["recording"], parts["instrument"], parts["own"]
     message, result, report = outcome = [parts[name] for name in ("message", "result", "report")]
     asked, buttons = [recording, instrument, *parts["controls"]], [parts["play"], parts["stop"]]
-    at_once: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
-    recording.change(do["receive"], recording, message, **at_once)
+    recording.change(do["receive"], recording, message, **_AT_ONCE)
     parts["example"].click(desk.example, None, recording, concurrency_limit=None)
-    instrument.change(_describe, instrument, parts["story"], **at_once)
-    own.upload(do["add"], own, [message, instrument], show_progress_on=[instrument])
+    instrument.change(do["describe"], instrument, parts["story"], **_AT_ONCE)
+    own.upload(do["add"], own, [message, instrument], show_progress_on=[instrument], **_AS_IT_IS)
     for part in asked:
-        part.change(do["mark"], asked, parts["mark"], trigger_mode="always_last", **at_once)
-    begun = parts["play"].click(do["begin"], None, buttons, **at_once)
-    turn: dict[str, Any] = {"concurrency_id": "turn", "concurrency_limit": 1}
-    played = begun.then(do["play"], asked, outcome, show_progress_on=[result], **turn)
-    marked = played.then(do["mark"], asked, parts["mark"], **at_once)
-    ready = marked.then(do["buttons"], None, buttons, **at_once)
-    reported = ready.then(do["report"], None, outcome, show_progress_on=[report], **turn)
-    reported.then(do["buttons"], None, buttons, **at_once)
-    stopped = parts["stop"].click(do["stop"], None, outcome, cancels=[played, reported], **at_once)
-    stopped.then(do["buttons"], None, buttons, **at_once)
+        part.change(do["mark"], asked, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
+    begun = parts["play"].click(do["begin"], None, buttons, **_AT_ONCE)
+    played = begun.then(do["play"], asked, outcome, show_progress_on=[result], **_IN_TURN)
+    marked = played.then(do["mark"], asked, parts["mark"], **_AT_ONCE)
+    ready = marked.then(do["buttons"], None, buttons, **_AT_ONCE)
+    reported = ready.then(do["report"], None, outcome, show_progress_on=[report], **_IN_TURN)
+    reported.then(do["buttons"], None, buttons, **_AT_ONCE)
+    stopped = parts["stop"].click(do["stop"], None, outcome, cancels=[played, reported], **_AT_ONCE)
+    stopped.then(do["buttons"], None, buttons, **_AT_ONCE)
     page.unload(do["close"])
 
 
@@ -174,17 +186,8 @@ def _recording() -> tuple[gr.Audio, gr.Button]:
     return recording, example
 
 
-def _choices(names: Sequence[str | Path]) -> list[tuple[str, str]]:
-    return [(Path(name).name.replace("_", " ").capitalize(), str(name)) for name in names]
-
-
-@cache
-def _describe(instrument: str) -> str:
-    try:
-        return escape(instrument_story(instrument))
-    except (OSError, ValueError) as error:
-        # An instrument of the user's that is damaged is no reason not to play the others.
-        return escape(str(error))
+def _choices(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(Path(name).name.replace("_", " ").capitalize(), name) for name in names]
 
 
 def _sound(label: str, elem_id: str, **options: Any) -> gr.Audio:
@@ -225,17 +228,23 @@ def _control(control: Control) -> Any:
 def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
     """What gradio calls: it finds the page's session and the progress by their annotations."""
 
-    def receive(recording: str | None, request: gr.Request) -> str:
-        return desk.receive(recording, session=_session(request))
+    def receive(recording: _Sent, request: gr.Request) -> str:
+        return desk.receive(_path(recording), session=_session(request))
 
-    def add(archive: str, request: gr.Request) -> tuple[str, Any]:
-        message, folder = desk.add(archive, session=_session(request))
+    def add(archive: _Sent, request: gr.Request) -> tuple[str, Any]:
+        message, folder = desk.add(_path(archive), session=_session(request))
         if folder is None:
             return message, gr.skip()
-        return message, gr.update(choices=_choices([*names, folder]), value=str(folder))
+        # It may be called like another.
+        ((label, value),) = _choices([str(folder)])
+        choices = [*_choices(names), (f"{label} (yours)", value)]
+        return message, gr.update(choices=choices, value=value)
 
-    def mark(recording: str | None, instrument: str, request: gr.Request, *values: Any) -> str:
-        return desk.mark(recording, instrument, values, session=_session(request))
+    def describe(instrument: str, request: gr.Request) -> str:
+        return desk.describe(str(instrument), session=_session(request))
+
+    def mark(recording: _Sent, instrument: str, request: gr.Request, *values: Any) -> str:
+        return desk.mark(_path(recording), str(instrument), values, session=_session(request))
 
     def buttons(request: gr.Request) -> tuple[Any, Any]:
         state = desk.state(session=_session(request))
@@ -246,7 +255,7 @@ def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]
         return buttons(request)
 
     def play(
-        recording: str | None,
+        recording: _Sent,
         instrument: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
@@ -254,8 +263,8 @@ def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]
     ) -> list[Any]:
         return _shown(
             desk.play(
-                recording,
-                instrument,
+                _path(recording),
+                str(instrument),
                 values,
                 session=_session(request),
                 tell=lambda share, what: progress(share, desc=what),
@@ -281,8 +290,12 @@ def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]
 
     return {
         function.__name__: function
-        for function in (receive, add, mark, buttons, begin, play, report, stop, close)
+        for function in (receive, add, describe, mark, buttons, begin, play, report, stop, close)
     }
+
+
+def _path(sent: _Sent) -> str | None:
+    return None if sent is None else sent["path"]
 
 
 def _session(request: gr.Request) -> str:

@@ -163,7 +163,10 @@ def judge(
     # Smaller than it draws itself: half a page is where it has to be read.
     figure.set_size_inches(8.0, 4.8)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=180)
+    with warnings.catch_warnings():
+        # Of a name in a script that the font lacks, which is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(drawn, format="png", dpi=180)
     rows = report_rows(played.report, quality)
     return Judged(rows, base64.b64encode(drawn.getvalue()).decode())
 
@@ -176,7 +179,7 @@ def _go_on(is_stopped: IsStopped) -> None:
 def plain(message: object, *paths: Path) -> str:
     """A sentence with names in place of the paths of temporary files."""
     text = str(message)
-    for path in paths:
+    for path in filter(lambda path: path.name, paths):
         text = text.replace(str(path), path.name)
     return printable(text)
 

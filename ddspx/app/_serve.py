@@ -52,12 +52,16 @@ def serve(
         from fastapi import FastAPI
 
         from ddspx.app._page import mount
+        from ddspx.app._wire import Wire
 
-        app = mount(FastAPI(), Files(folder), models)
+        bare = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app, events = mount(bare, Files(folder), models)
         port = listener.getsockname()[1]
         config = uvicorn.Config(
-            Guard(app, folder=folder, port=port),
-            log_level="warning",
+            Guard(app, folder=folder, port=port, events=events),
+            http=Wire,
+            # The guard says what is odd or fails; a browser that is there to the end is no error.
+            log_level="critical",
             ws="none",
             # The page holds a connection open for as long as it is shown.
             timeout_graceful_shutdown=1,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddspx._text import printable
 from ddspx._typing import Float
 from ddspx.io import stream_audio
 from ddspx.plot import Sound, plot_sounds
@@ -36,7 +37,7 @@ def picture(recording: str | Path, output: str | Path, report: TransferReport) -
     tracks = {recording: report.heard, output: _asked(report.played)}
     sounds = [
         Sound(
-            Path(path).name,
+            printable(Path(path).name),
             stream_audio(
                 path, sample_rate=report.sample_rate, block_length=1 << 16, allow_silence=True
             ),

@@ -25,8 +25,8 @@ def files(folder):
 
 
 @pytest.fixture
-def desk(files):
-    return Desk(files)
+def desk(files, instrument):
+    return Desk(files, [instrument, "toy", "kazoo"])
 
 
 @pytest.fixture

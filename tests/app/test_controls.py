@@ -78,3 +78,13 @@ def test_half_an_octave_is_refused():
     values = [0.5 if i == index else value for i, value in enumerate(DEFAULTS)]
     with pytest.raises(ValueError, match="whole number"):
         config_of(values)
+
+
+@pytest.mark.parametrize("strange", ["x", [1], True, float("nan"), float("inf")])
+def test_what_is_no_value_of_a_control_is_a_sentence(strange):
+    """Whatever the page's own checks let through."""
+    for i, control in enumerate(CONTROLS):
+        if type(strange) is type(default_of(control)) and strange is True:
+            continue
+        with pytest.raises(ValueError, match=r"\.$"):
+            config_of([*DEFAULTS[:i], strange, *DEFAULTS[i + 1 :]])

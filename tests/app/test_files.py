@@ -35,16 +35,22 @@ def test_a_file_of_two_pages_goes_with_the_second(files, folder):
     files.hold("one", "recording", path)
     files.hold("other", "recording", path)
     files.close("one")
-    assert files.is_closed("one") and not files.is_closed("other")
     assert names(folder) == ["a.wav"]
     files.close("other")
     assert not any(folder.iterdir())
 
 
-def test_a_page_that_is_heard_of_again_is_open(files):
-    files.close("page")
-    files.hold("page", "recording", None)
-    assert not files.is_closed("page")
+def test_a_folder_is_held_and_goes_as_a_whole(files, folder):
+    place = files.place("violin")
+    for page in ("one", "other"):
+        (place / "inner").mkdir(parents=True, exist_ok=True)
+        (place / "inner" / "weights").write_bytes(b"1")
+        files.hold(page, "instrument", place)
+    assert files.held("one", "instrument") == place and files.held("one", "result") is None
+    files.close("one")
+    assert names(folder) == ["weights"] and files.held("one", "instrument") is None
+    files.hold("other", "instrument", None)
+    assert not any(folder.iterdir())
 
 
 def test_a_name_cannot_lead_out_of_its_folder(files, folder):

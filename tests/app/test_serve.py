@@ -58,6 +58,20 @@ def upload(server, content, name="a.wav", **headers):
     return ask(server, "POST", "/gradio_api/upload", body, **kind, **headers)
 
 
+def join(server, data, **fields):
+    """The answer to what the page sends when something happens on it."""
+    request = {"data": data, "fn_index": 0, "session_hash": "x"} | fields
+    kind = {"Content-Type": "application/json"}
+    return ask(server, "POST", "/gradio_api/queue/join", json.dumps(request), **kind)
+
+
+def raw(server, request):
+    """The first line of the answer to bytes of which nobody makes a request."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request.replace(b"HOST", b"Host: 127.0.0.1:%d" % server.port))
+        return connection.recv(1 << 16).partition(b"\r\n")[0]
+
+
 # Without a server
 
 
@@ -144,13 +158,9 @@ def test_files_of_the_machine_are_not_given_out(server):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["/etc/passwd", "http://example.org/a.wav"])
 def test_no_file_of_the_machine_is_taken_for_an_upload(server, name):
-    request = {
-        "data": [{"path": name, "meta": {"_type": "gradio.FileData"}}],
-        "fn_index": 1,
-        "session_hash": "x",
-    }
-    kind = {"Content-Type": "application/json"}
-    assert ask(server, "POST", "/gradio_api/queue/join", json.dumps(request), **kind)[0] == 403
+    file = {"path": name, "meta": {"_type": "gradio.FileData"}}
+    for number in range(10):
+        assert join(server, [file], fn_index=number)[0] == 403
 
 
 @pytest.mark.slow
@@ -173,6 +183,94 @@ def test_an_upload_stays_in_the_folder_and_under_its_size(server, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/monitoring", "/runs"),
+        *("/gradio_api/info", "/gradio_api/openapi.json", "/gradio_api/app_id", "/gradio_api/user"),
+        *(
+            "/%ff",
+            "/%",
+            "/%00",
+            "/static/%ff",
+            "/static/" + "a" * 3000,
+            "/gradio_api/heartbeat/%ff",
+        ),
+    ],
+)
+def test_only_the_page_is_served(server, path):
+    for method in ("GET", "HEAD", "POST", "BREW"):
+        assert ask(server, method, path)[0] == 404
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHOST\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHOST\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHOST\r\nX: a\x00b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHOST\r\nContent-Length: -1\r\n\r\n",
+        b"POST /gradio_api/queue/join HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids="tls no-host 0.9 latin huge nul negative chunk http2".split(),
+)
+def test_what_is_no_request_is_refused(server, request_):
+    assert re.match(rb"HTTP/1.1 4\d\d ", raw(server, request_))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        (b"multipart/form-data", b"x"),
+        (b"multipart/form-data; boundary=" + b"a" * 5000, b"x"),
+        (b"multipart/form-data; boundary=b", b"--a\r\n\r\nx\r\n--a--"),
+        (b"multipart/form-data; boundary=a", b"--a\r\n\xff\xff\r\n\r\nx\r\n--a--"),
+        (
+            b"multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--a--\r\n',
+        ),
+        (
+            b"multipart/form-data; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; filename=".."; name="files"\r\n\r\n\r\n--a--',
+        ),
+        (b"application/json", b"{}"),
+        (b"text/plain", b"x"),
+    ],
+    ids="no-boundary long other header no-name up json text".split(),
+)
+def test_what_is_no_upload_is_refused(server, name, rest):
+    head = b"POST /gradio_api/upload HTTP/1.1\r\nHOST\r\nContent-Type: " + name
+    size = b"\r\nContent-Length: %d\r\n\r\n" % len(rest)
+    assert re.match(rb"HTTP/1.1 4\d\d ", raw(server, head + size + rest))
+
+
+@pytest.mark.slow
+def test_whatever_happens_is_taken_or_refused(server):
+    """Values of every kind for every event: none is more than refused, or a sentence later."""
+    known = 0
+    for number in range(40):
+        for data in ([], [None], ["x"], [None] * 14, [None, "x", *["x"] * 12], [1e308] * 14):
+            status, _ = join(server, data, fn_index=number)
+            assert status in (200, 403)
+            known += status == 200
+    assert known > 20
+
+
+@pytest.mark.slow
+def test_none_of_this_left_a_trace(server):
+    """After all of the above."""
+    said = (server.noted.parent / "stderr.txt").read_text()
+    assert "Traceback" not in said and "Error:" not in said
+    assert said.isascii() and "\x1b" not in said
+
+
+@pytest.mark.slow
 def test_nothing_left_the_machine(server):
     """After all of the above."""
     assert server.noted.read_text() == ""
@@ -185,6 +283,10 @@ def test_the_folder_goes_with_the_server(ending, status, tmp_path):
     with served(tmp_path) as server:
         assert upload(server, b"sound")[0] == 200
         assert server.files() == ["a.wav"]
+        # A page that is open holds a connection, and is no error.
+        page = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        page.request("GET", "/gradio_api/heartbeat/abc")
+        assert page.getresponse().status == 200
         server.process.send_signal(ending)
         assert server.process.wait(timeout=30) == status
     assert not any(server.temporary.iterdir())

@@ -1,0 +1,95 @@
+"""Which requests the page makes; gradio's server knows many more, and is not asked them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_API = "/gradio_api"
+# The page, what it is made of, what it is told, and files, of which the guard knows which.
+_READ = re.compile(
+    rf"/|/(config|theme\.css|favicon\.ico)|/(static|assets)/.{{1,200}}"
+    rf"|{_API}/(startup-events|theme\.css|queue/data|heartbeat/\w{{1,64}})"
+    rf"|({_API})?/file[=/].+",
+    re.DOTALL,
+)
+JOIN, UPLOAD, CANCEL, RESET = (
+    f"{_API}/{name}" for name in ("queue/join", "upload", "cancel", "reset")
+)
+_WRITTEN = (JOIN, UPLOAD, CANCEL, RESET)
+# What bodies of JSON hold.
+_FIELDS = {
+    JOIN: {"data", "event_data", "fn_index", "trigger_id", "session_hash"},
+    CANCEL: {"event_id", "session_hash", "fn_index"},
+    RESET: {"event_id"},
+}
+# Of a control, and of anything that is counted.
+_LARGEST_NUMBER = 1e9
+_LONGEST_TEXT = 4096
+
+
+Events = Mapping[int, Sequence[bool]]
+"""What can happen on the page, by its number: for each value that comes with it, whether that is a
+file."""
+
+
+def status_of(method: str, path: str) -> int:
+    """200 for a request that the page can make, else 404 or 405: what HTTP calls it."""
+    is_read, is_written = bool(_READ.fullmatch(path)), path in _WRITTEN
+    if not (is_read or is_written):
+        return 404
+    return 200 if method in (("GET", "HEAD") if is_read else ("POST",)) else 405
+
+
+def is_of_the_page(path: str, body: Any, events: Events) -> bool:
+    """Whether the page can send a body, as JSON holds it, to a path."""
+    if not isinstance(body, dict) or body.keys() - _FIELDS[path]:
+        return False
+    texts = [body.get(name) for name in _FIELDS[path] & {"session_hash", "event_id"}]
+    if not all(isinstance(text, str) and _is_plain(text) for text in texts):
+        return False
+    if path == RESET:
+        return True
+    number = body.get("fn_index")
+    if isinstance(number, bool) or not isinstance(number, int) or number not in events:
+        return False
+    return path == CANCEL or _holds(body, events[number])
+
+
+def _holds(body: Mapping[str, Any], takes_file: Sequence[bool]) -> bool:
+    """Whether a body has as many values as an event takes, each of its kind."""
+    values, trigger = body.get("data"), body.get("trigger_id")
+    if not isinstance(values, list) or len(values) != len(takes_file):
+        return False
+    fits = (
+        _is_file(value) if is_file else _is_plain(value)
+        for value, is_file in zip(values, takes_file, strict=True)
+    )
+    is_clicked = trigger is None or (isinstance(trigger, int) and _is_plain(trigger))
+    return is_clicked and body.get("event_data") is None and all(fits)
+
+
+def _is_file(value: Any) -> bool:
+    """Whether a value is a file that is there, or none; whether it may be named is not asked."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
+        return False
+    kinds = {"path": str, "url": str, "orig_name": str, "mime_type": str, "size": int, "meta": dict}
+    kinds["is_stream"] = bool
+    if any(
+        name not in kinds or not (item is None or isinstance(item, kinds[name]))
+        for name, item in value.items()
+    ):
+        return False
+    try:
+        return Path(value["path"]).is_file()
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is one that a control can have."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT
+    return value is None or (isinstance(value, (int, float)) and abs(value) <= _LARGEST_NUMBER)
