@@ -11,10 +11,12 @@ import soundfile
 from app_server import served
 from bad_recordings import write_text
 from conftest import SHARED_DATA
+from toy_instrument import save_toy_instrument
 
 from ddspx import io
 from ddspx.app._controls import CONTROLS
 from ddspx.features import track_pitch
+from ddspx.models.autoencoder import pack_instrument
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +88,17 @@ def upload(page, path):
     page.wait_for_selector("#recording #waveform, #recording audio", state="attached")
 
 
+def unfold(page):
+    """Opens the controls."""
+    page.click("#controls > .label-wrap")
+    page.wait_for_selector("#control-adjust", state="visible")
+
+
+def buttons(page):
+    """Which of Play and Stop can be pressed."""
+    return page.is_enabled("#play"), page.is_enabled("#stop")
+
+
 def played(page, tmp_path):
     """Presses the button, waits, and saves what the page offers for download."""
     pictures = page.locator("#report img")
@@ -121,6 +134,7 @@ def pitch_of(path):
 
 
 def test_a_recording_comes_back_on_the_instrument_as_the_controls_say(page, server, tmp_path):
+    unfold(page)
     for control in CONTROLS:
         assert page.is_visible(f"#control-{control.field}"), control.field
     upload(page, RECORDING)
@@ -146,8 +160,13 @@ def test_a_recording_comes_back_on_the_instrument_as_the_controls_say(page, serv
     assert page.locator("#report img").evaluate("image => image.naturalWidth") > 1000
     assert server.files() == sorted([RECORDING.name, first.name])
 
+    # Numbers that are half typed are nobody's fault.
+    set_control(page, "pitch_shift", 99)
     set_control(page, "pitch_shift", 1)
+    page.wait_for_selector("#mark .remark")
+    assert page.inner_text("#mark").startswith("This was made before your last change.")
     second = played(page, tmp_path)
+    page.wait_for_selector("#mark .remark", state="hidden")
     assert np.nanmedian(pitch_of(second) - came_back) == pytest.approx(12, abs=0.5)
     assert server.files() == sorted([RECORDING.name, second.name]), "the first result was kept"
 
@@ -171,6 +190,53 @@ def test_the_example_shows_its_progress(page):
     page.wait_for_selector("#report img, #message [role=alert]", timeout=PATIENCE_MS)
     said = page.evaluate("said")
     assert re.search(r"(Listening|Tuning|Playing|Drawing)[^-]* - \d+(\.\d+)?%", said), said
+
+
+def test_the_sound_comes_first_and_stop_stops(page, server):
+    assert buttons(page) == (True, False)
+    upload(page, RECORDING)
+    page.click("#play")
+    page.wait_for_selector(
+        "#result a[download], #result [aria-label=Download]", timeout=PATIENCE_MS
+    )
+    assert page.locator("#report img").count() == 0, "the report was there as early"
+    page.wait_for_selector("#report img", timeout=PATIENCE_MS)
+    page.wait_for_selector("#stop:disabled")
+    assert buttons(page) == (True, False)
+    there = server.files()
+
+    page.click("#play")
+    page.wait_for_selector("#stop:enabled")
+    assert buttons(page) == (False, True)
+    page.click("#stop")
+    page.wait_for_selector("#message .remark")
+    assert page.inner_text("#message") == "Stopped."
+    page.wait_for_selector("#play:enabled")
+    page.wait_for_selector("#stop:disabled")
+    # The host has stopped too, and what was there before is there still.
+    page.wait_for_timeout(1500)
+    assert server.files() == there
+    assert page.locator("#result a[download], #result [aria-label=Download]").count() > 0
+
+
+def test_an_instrument_of_ones_own_is_played(page, tmp_path, server):
+    write_text(tmp_path / "text.zip")
+    page.set_input_files("input[type=file][accept*=zip]", tmp_path / "text.zip")
+    page.wait_for_selector("#message [role=alert]")
+    assert page.inner_text("#message").startswith("text.zip is not a readable zip archive")
+    model = save_toy_instrument(tmp_path / "toy")
+    page.set_input_files(
+        "input[type=file][accept*=zip]", pack_instrument(model, tmp_path / "harp.zip")
+    )
+    page.wait_for_function(
+        "document.querySelector('#instrument input').value === 'Harp (yours)'", timeout=PATIENCE_MS
+    )
+    assert page.inner_text("#message").strip() == ""
+    page.wait_for_function("document.querySelector('#story').innerText.includes('learnt from')")
+    page.click("#example")
+    page.wait_for_selector("#recording #waveform")
+    path = played(page, tmp_path)
+    assert path.name == "example on harp.wav" and soundfile.info(path).duration > 5
 
 
 def test_a_sung_note_is_recorded(page, tmp_path):
@@ -200,6 +266,7 @@ def test_what_is_no_sound_is_said_in_a_sentence(page, tmp_path, server):
 @pytest.mark.parametrize("width", [1280, 420])
 def test_the_page_fits(page, width, scheme):
     """Nothing sticks out; two columns where there is room, one where there is none."""
+    unfold(page)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     page.wait_for_timeout(500)
@@ -209,3 +276,12 @@ def test_the_page_fits(page, width, scheme):
     for control in CONTROLS:
         box = page.locator(f"#control-{control.field}").bounding_box()
         assert 150 < box["width"] and box["x"] + box["width"] <= width
+
+
+def test_a_phone_shows_play_without_scrolling(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(500)
+    box = page.locator("#play").bounding_box()
+    assert box["y"] + box["height"] < 844
+    for control in CONTROLS:
+        assert not page.is_visible(f"#control-{control.field}")

@@ -66,7 +66,7 @@ def test_the_hint_says_how_much_was_held():
         sure = np.where(np.arange(1000) < sure_frames, 1.0, 0.0)
         return tune_hint(heard(np.full(1000, 60.0), confidence=sure), frame_rate=FRAME_RATE)
 
-    assert hint(460) is hint(1000) is None
+    assert hint(410) is hint(1000) is None
     assert "does not sound like a tune" in hint(300) and "30%" in hint(300) and "0%" in hint(0)
 
 
