@@ -23,6 +23,8 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # The values of a few controls and the names of two files.
 _LARGEST_BODY = 1 << 20
+# A file that is too large is gradio's to refuse, which says so; here the rest of an upload ends.
+_LARGEST_UPLOAD = 110 << 20
 # The browser is told too: it loads nothing from elsewhere, and shows the page in no frame.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
@@ -182,9 +184,13 @@ class _Exchange:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, _cleaning(send)
         self.is_answered = self.is_left = self._is_failure = False
+        self._size = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > _LARGEST_UPLOAD:
+            raise ValueError("the upload is too large")
         self.is_left = self.is_left or message["type"] == "http.disconnect"
         return message
 

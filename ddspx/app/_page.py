@@ -11,7 +11,7 @@ from gradio.themes import Default, Font
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
 from ddspx.app._desk import Desk, Outcome
 from ddspx.app._files import Files
-from ddspx.app._play import LARGEST_MB, LONGEST_S, instrument_story
+from ddspx.app._play import LARGEST_MB, LONGEST_S, Tell, instrument_story
 from ddspx.app._requests import Events
 from ddspx.models.autoencoder import instrument_names
 
@@ -153,25 +153,25 @@ def _connect(page: gr.Blocks, desk: Desk, names: Sequence[str], parts: dict[str,
     A click on Play is a chain: the page waits, the sound is there, the report is there. What takes
     long waits for its turn, everything else is done at once.
     """
-    do = _handlers(desk, names)
+    do = _Handlers(desk, names)
     recording, instrument, own = parts["recording"], parts["instrument"], parts["own"]
     message, result, report = outcome = [parts[name] for name in ("message", "result", "report")]
     asked, buttons = [recording, instrument, *parts["controls"]], [parts["play"], parts["stop"]]
-    recording.change(do["receive"], recording, message, **_AT_ONCE)
+    recording.change(do.receive, recording, message, **_AT_ONCE)
     parts["example"].click(desk.example, None, recording, concurrency_limit=None)
-    instrument.change(do["describe"], instrument, parts["story"], **_AT_ONCE)
-    own.upload(do["add"], own, [message, instrument], show_progress_on=[instrument], **_AS_IT_IS)
+    instrument.change(do.describe, instrument, parts["story"], **_AT_ONCE)
+    own.upload(do.add, own, [message, instrument], show_progress_on=[instrument], **_AS_IT_IS)
     for part in asked:
-        part.change(do["mark"], asked, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
-    begun = parts["play"].click(do["begin"], None, buttons, **_AT_ONCE)
-    played = begun.then(do["play"], asked, outcome, show_progress_on=[result], **_IN_TURN)
-    marked = played.then(do["mark"], asked, parts["mark"], **_AT_ONCE)
-    ready = marked.then(do["buttons"], None, buttons, **_AT_ONCE)
-    reported = ready.then(do["report"], None, outcome, show_progress_on=[report], **_IN_TURN)
-    reported.then(do["buttons"], None, buttons, **_AT_ONCE)
-    stopped = parts["stop"].click(do["stop"], None, outcome, cancels=[played, reported], **_AT_ONCE)
-    stopped.then(do["buttons"], None, buttons, **_AT_ONCE)
-    page.unload(do["close"])
+        part.change(do.mark, asked, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
+    begun = parts["play"].click(do.begin, None, buttons, **_AT_ONCE)
+    played = begun.then(do.play, asked, outcome, show_progress_on=[result], **_IN_TURN)
+    marked = played.then(do.mark, asked, parts["mark"], **_AT_ONCE)
+    ready = marked.then(do.buttons, None, buttons, **_AT_ONCE)
+    reported = ready.then(do.report, None, outcome, show_progress_on=[report], **_IN_TURN)
+    reported.then(do.buttons, None, buttons, **_AT_ONCE)
+    stopped = parts["stop"].click(do.stop, None, outcome, cancels=[played, reported], **_AT_ONCE)
+    stopped.then(do.buttons, None, buttons, **_AT_ONCE)
+    page.unload(do.close)
 
 
 def _recording() -> tuple[gr.Audio, gr.Button]:
@@ -225,73 +225,69 @@ def _control(control: Control) -> Any:
     return gr.Checkbox(**common)
 
 
-def _handlers(desk: Desk, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+class _Handlers:
     """What gradio calls: it finds the page's session and the progress by their annotations."""
 
-    def receive(recording: _Sent, request: gr.Request) -> str:
-        return desk.receive(_path(recording), session=_session(request))
+    def __init__(self, desk: Desk, names: Sequence[str]) -> None:
+        self._desk, self._names = desk, names
 
-    def add(archive: _Sent, request: gr.Request) -> tuple[str, Any]:
-        message, folder = desk.add(_path(archive), session=_session(request))
+    def receive(self, recording: _Sent, request: gr.Request) -> str:
+        return self._desk.receive(_path(recording), session=_session(request))
+
+    def add(self, archive: _Sent, request: gr.Request) -> tuple[str, Any]:
+        message, folder = self._desk.add(_path(archive), session=_session(request))
         if folder is None:
             return message, gr.skip()
         # It may be called like another.
         ((label, value),) = _choices([str(folder)])
-        choices = [*_choices(names), (f"{label} (yours)", value)]
+        choices = [*_choices(self._names), (f"{label} (yours)", value)]
         return message, gr.update(choices=choices, value=value)
 
-    def describe(instrument: str, request: gr.Request) -> str:
-        return desk.describe(str(instrument), session=_session(request))
+    def describe(self, instrument: str, request: gr.Request) -> str:
+        return self._desk.describe(str(instrument), session=_session(request))
 
-    def mark(recording: _Sent, instrument: str, request: gr.Request, *values: Any) -> str:
-        return desk.mark(_path(recording), str(instrument), values, session=_session(request))
+    def mark(self, recording: _Sent, instrument: str, request: gr.Request, *values: Any) -> str:
+        session = _session(request)
+        return self._desk.mark(_path(recording), str(instrument), values, session=session)
 
-    def buttons(request: gr.Request) -> tuple[Any, Any]:
-        state = desk.state(session=_session(request))
+    def buttons(self, request: gr.Request) -> tuple[Any, Any]:
+        state = self._desk.state(session=_session(request))
         return gr.update(interactive=state != "playing"), gr.update(interactive=state != "idle")
 
-    def begin(request: gr.Request) -> tuple[Any, Any]:
-        desk.begin(session=_session(request))
-        return buttons(request)
+    def begin(self, request: gr.Request) -> tuple[Any, Any]:
+        self._desk.begin(session=_session(request))
+        return self.buttons(request)
 
     def play(
+        self,
         recording: _Sent,
         instrument: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> list[Any]:
+        session, tell = _session(request), _telling(progress)
         return _shown(
-            desk.play(
-                _path(recording),
-                str(instrument),
-                values,
-                session=_session(request),
-                tell=lambda share, what: progress(share, desc=what),
-            )
+            self._desk.play(_path(recording), str(instrument), values, session=session, tell=tell)
         )
 
     def report(
+        self,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        return _shown(
-            desk.report(
-                session=_session(request),
-                tell=lambda share, what: progress(share, desc=what),
-            )
-        )
+        session, tell = _session(request), _telling(progress)
+        return _shown(self._desk.report(session=session, tell=tell))
 
-    def stop(request: gr.Request) -> list[Any]:
-        return _shown(desk.stop(session=_session(request)))
+    def stop(self, request: gr.Request) -> list[Any]:
+        return _shown(self._desk.stop(session=_session(request)))
 
-    def close(request: gr.Request) -> None:
-        desk.close(session=_session(request))
+    def close(self, request: gr.Request) -> None:
+        self._desk.close(session=_session(request))
 
-    return {
-        function.__name__: function
-        for function in (receive, add, describe, mark, buttons, begin, play, report, stop, close)
-    }
+
+def _telling(progress: gr.Progress) -> Tell:
+    return lambda share, what: progress(share, desc=what)
 
 
 def _path(sent: _Sent) -> str | None:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from ddspx.app import _guard
 from ddspx.app._guard import Guard
 
 PORT = 7860
@@ -285,6 +286,15 @@ def test_an_upload_is_the_applications(ask):
     assert ask(JOIN, **upload)[0] == 403
     for kind in ("text/plain", "application/json", ""):
         assert ask("/gradio_api/upload", **(upload | {"content_type": kind}))[0] == 403
+
+
+def test_an_upload_without_end_is_refused(ask, monkeypatch, capsys):
+    """In files or in anything else."""
+    monkeypatch.setattr(_guard, "_LARGEST_UPLOAD", 1000)
+    form = {"method": "POST", "content_type": "multipart/form-data; boundary=a"}
+    assert ask("/gradio_api/upload", body=(bytes(100),) * 10, **form)[0] == 200
+    assert ask("/gradio_api/upload", body=(bytes(100),) * 11, **form)[0] == 400
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_browsers_are_told_to_load_nothing_from_elsewhere(ask):

@@ -284,11 +284,12 @@ def test_the_folder_goes_with_the_server(ending, status, tmp_path):
         assert upload(server, b"sound")[0] == 200
         assert server.files() == ["a.wav"]
         # A page that is open holds a connection, and is no error.
-        page = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        page.request("GET", "/gradio_api/heartbeat/abc")
-        assert page.getresponse().status == 200
-        server.process.send_signal(ending)
-        assert server.process.wait(timeout=30) == status
+        head = b"GET /gradio_api/heartbeat/abc HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % server.port
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as page:
+            page.sendall(head)
+            assert page.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            server.process.send_signal(ending)
+            assert server.process.wait(timeout=30) == status
     assert not any(server.temporary.iterdir())
     assert "Traceback" not in (tmp_path / "stderr.txt").read_text()
 

@@ -187,6 +187,20 @@ def test_an_archive_has_the_files_in_its_root_or_in_one_folder(library, model, t
     assert contents(install_instrument(tmp_path / "harp.zip", name=name)) == contents(model)
 
 
+def test_elsewhere_than_on_the_shelf_any_name_is_free(model, library, tmp_path):
+    """As a page has instruments of its own: the same checks, and the shelf is not touched."""
+    archive = pack_instrument(model, tmp_path / "violin.zip")
+    folder = install_instrument(archive, folder=tmp_path / "mine")
+    assert folder == tmp_path / "mine" / "violin" and contents(folder) == contents(model)
+    assert not library.exists() or not any(library.iterdir())
+    archive.write_bytes(b"no zip")
+    with pytest.raises(ValueError, match="not a readable zip"):
+        install_instrument(archive, folder=tmp_path / "other")
+    with pytest.raises(ValueError, match="is no name"):
+        install_instrument(model, name="a b", folder=tmp_path / "other")
+    assert not any((tmp_path / "other").rglob("*"))
+
+
 def test_an_installed_instrument_is_packed_by_name(library, model, tmp_path):
     install_instrument(model, name="kalimba")
     again = pack_instrument("kalimba", tmp_path / "oboe.zip")
