@@ -117,7 +117,7 @@ def config_of(values: Sequence[Any]) -> TransferConfig:
             value = _number(control, value)
         elif isinstance(control, Switch) and not isinstance(value, bool):
             raise ValueError(f"“{control.label}” is on or off, got {value!r}.")
-        elif isinstance(control, Choice) and value not in (meant for _, meant in control.options):
+        elif isinstance(control, Choice) and value not in [meant for _, meant in control.options]:
             raise ValueError(f"“{control.label}” has no choice {value!r}.")
         named[control.field] = value
     return TransferConfig(**named)
