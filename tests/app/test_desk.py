@@ -157,6 +157,7 @@ def test_noise_is_remarked_on_by_its_name(desk, files, instrument, folder, rng):
         warnings.simplefilter("default")
         message, result, report = result_of(desk, path, instrument)
     assert message.startswith('<p class="remark" role="status">noise.wav is mostly unpitched')
+    assert "does not sound like a tune: it holds a note for 0%" in message
     assert str(folder) not in message
     assert result and "Report" in report
 
