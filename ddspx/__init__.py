@@ -1,10 +1,57 @@
 """ddspx: differentiable audio synthesis and analysis in JAX.
 
-``core`` holds the pure functions, ``nn`` the Flax modules, ``models`` what is built of them,
-``metrics`` the measures. Importing the package loads jax, flax and numpy only; files, training
-and transfer live in ``ddspx.io``, ``ddspx.training`` and ``ddspx.transfer``.
+``core`` holds the pure functions, ``nn`` the Flax modules, ``models`` what is built of them and
+``metrics`` the measures; ``features`` are what a model listens to, ``io`` is files, ``training``
+and ``transfer`` are the two uses, ``plot`` draws, ``app`` is the local page and ``cli`` the
+command. Each is imported when it is first used: ``import ddspx`` alone loads neither jax nor NumPy.
 """
 
-from ddspx import core as core, metrics as metrics, models as models, nn as nn
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx import (
+        app as app,
+        cli as cli,
+        core as core,
+        features as features,
+        io as io,
+        metrics as metrics,
+        models as models,
+        nn as nn,
+        plot as plot,
+        training as training,
+        transfer as transfer,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        "app",
+        "cli",
+        "core",
+        "features",
+        "io",
+        "metrics",
+        "models",
+        "nn",
+        "plot",
+        "training",
+        "transfer",
+        # What DDSP calls its modules.
+        elsewhere={
+            "synths": "the synthesizers are functions, `core.harmonic_synthesis`, "
+            "`core.filtered_noise`, `core.wavetable_synthesis` and `core.sinusoidal_synthesis`",
+            "spectral_ops": "spectra and features are functions of `core` (`core.stft`, "
+            "`core.mel_spectrogram`, `core.loudness_db`), and pitch is `features.track_pitch`",
+            "losses": "losses are functions of `core`, such as `core.multi_scale_spectral_loss`",
+            "effects": "effects are functions of `core` (`core.convolution_reverb`, "
+            "`core.modulated_delay`, `core.frequency_filter`), and `nn.Reverb` is one that learns",
+            "processors": "there are no processors, as functions compose: `Add` is +, and `Mix` is "
+            "`core.crossfade`",
+            "dags": "there are no graphs of processors, as functions compose",
+            "colab": "the notebooks call `transfer.transfer`, `features.track_pitch` and `plot`",
+        },
+    )
 
 __version__ = "0.1.0"

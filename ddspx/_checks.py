@@ -2,15 +2,19 @@
 
 Static facts (Python ints, shapes, choices) are checked before first use and reported as one
 sentence that names the argument, the value, what is allowed and the fix. Traced values are
-never checked here: data is validated once, on the host, in :mod:`ddspx.io`.
+never checked here: data is validated once, on the host, in :mod:`ddspx.io`. Arrays need jax, which
+is imported where they are; checks of numbers and words are also a command's, which answers without.
 """
 
+import math
 from collections.abc import Collection
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-import jax
-import jax.numpy as jnp
+from ddspx._choices import FrequencyScale
+
+if TYPE_CHECKING:
+    import jax
 
 
 def positive_int(name: str, value: object) -> int:
@@ -56,8 +60,21 @@ def same_size(names: str, left: int, right: int, axis: str) -> None:
         raise ValueError(f"{names} must have the same number of {axis}, got {left} and {right}.")
 
 
-def floats(**arrays: Any) -> list[jax.Array]:
+def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:
+    """Raises a ValueError unless a scale of hearing is known and the range lies on it."""
+    one_of("scale", scale, get_args(FrequencyScale))
+    if not 0 <= fmin < fmax < math.inf or (scale == "log" and fmin == 0):
+        least = "above 0" if scale == "log" else "at least 0"
+        raise ValueError(
+            f"`fmin` must be {least} and below `fmax` on the scale {scale!r}, got {fmin} and "
+            f"{fmax} Hz."
+        )
+
+
+def floats(**arrays: Any) -> "list[jax.Array]":
     """Arguments as arrays of their common dtype, which must be float32 or float64."""
+    import jax.numpy as jnp
+
     out = [jnp.asarray(array) for array in arrays.values()]
     for name, array in zip(arrays, out, strict=True):
         if array.dtype not in (jnp.float32, jnp.float64):
@@ -71,6 +88,8 @@ def floats(**arrays: Any) -> list[jax.Array]:
 
 def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that the batch axes of several arguments broadcast to, or a ValueError."""
+    import jax.numpy as jnp
+
     try:
         return jnp.broadcast_shapes(*shapes.values())
     except ValueError:

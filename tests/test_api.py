@@ -34,10 +34,9 @@ def public_functions(package):
     """The functions a package re-exports, by name."""
     return {
         name: value
-        for name, value in vars(package).items()
-        # Also what jit and custom_vjp wrap; not classes, modules or private names.
-        if not name.startswith("_")
-        and callable(value)
+        for name, value in ((name, getattr(package, name)) for name in package.__all__)
+        # Also what jit and custom_vjp wrap; not classes and modules.
+        if callable(value)
         and not inspect.isclass(value)
         and getattr(value, "__module__", "").startswith("ddspx.")
     }

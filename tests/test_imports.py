@@ -1,39 +1,186 @@
-"""What importing the package costs, in a process of its own."""
+"""What importing the package costs, in a process of its own, and which names that gives."""
 
+import ast
+import importlib
+import inspect
 import json
+import pkgutil
+import re
 import subprocess
 import sys
 
 import pytest
+
+import ddspx
+from ddspx import core
 
 HEAVY = (
     *("librosa", "numba", "soundfile", "soxr", "matplotlib", "safetensors", "optax", "orbax"),
     *("grain", "array_record", "tensorboardX", "tensorflow", "torch", "scipy.signal", "sklearn"),
     *("tyro", "rich", "gradio", "fastapi", "uvicorn"),
 )
+# Half of this is Python, tyro and NumPy; jax alone is a second.
+MOST_CPU_S = 0.3
+# What is answered before any work: command lines, and the status that they end with.
+QUICK = {
+    "--help": 0,
+    "--version": 0,
+    "": 2,
+    "resynthesise": 2,
+    "classify --help": 0,
+    "classify guess": 2,
+    "instruments": 0,
+    "instruments add": 2,
+    "instruments remove --all": 2,
+    "train": 2,
+    "train dataset -o model --preset large": 2,
+    "train dataset -o model --steps many": 2,
+    "prepare --help": 0,
+    "prepare a.wav -o dataset --method crepe": 2,
+    "evaluate violin": 2,
+    "transfer a.wav --to violin -o b.wav --pitch-shft 1": 2,
+    "transfer a.wav --to violin -o b.wav --autotune 9": 2,
+    "pitch a.wav --method autocorrelation": 2,
+    "pitch": 2,
+    "features a.wav --kind chroma": 2,
+    "classify train data -o model --front-end wavelet": 2,
+    "classify train data -o model --smoothing 2": 2,
+    "classify predict --help": 0,
+    "classify evaluate model": 2,
+    "app --port high": 2,
+    "crepe convert": 2,
+}
 
 
 def loaded_by(statement):
-    """Names of the modules in memory after a statement, less those flax and jax bring along."""
-    program = f"import flax.nnx, jax, json, sys; before = set(sys.modules); {statement}; "
-    program += "print(json.dumps(sorted(set(sys.modules) - before)))"
+    """Names of the modules in memory after a statement."""
+    program = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     return set(json.loads(run.stdout))
 
 
+def test_importing_the_package_loads_nothing_yet():
+    loaded = loaded_by("import ddspx")
+    assert {name for name in loaded if name.startswith("ddspx.")} == {"ddspx._exports"}
+    assert not loaded.intersection((*HEAVY, "jax", "flax", "numpy"))
+
+
 @pytest.mark.parametrize(
-    "module", ["ddspx", "ddspx.io", "ddspx.features", "ddspx.app", "ddspx.cli"]
+    "statement",
+    [
+        "from ddspx import core, nn, models, metrics; core.stft, nn.Gru, models.spectnet.SpectNet",
+        "from ddspx import io, features; io.read_audio, features.track_pitch",
+        "import ddspx.app, ddspx.cli; ddspx.app.serve",
+    ],
 )
-def test_importing_is_light(module):
-    loaded = loaded_by(f"import {module}")
-    assert module in loaded
-    assert not loaded.intersection(HEAVY)
+def test_importing_is_light(statement):
+    loaded = loaded_by(f"import flax.nnx; before = set(sys.modules); {statement}")
+    brought = loaded_by("import flax.nnx")
+    assert not (loaded - brought).intersection(HEAVY)
 
 
 def test_the_library_does_not_load_what_builds_on_it():
-    loaded = loaded_by("import ddspx")
-    assert {"ddspx.core", "ddspx.nn", "ddspx.models", "ddspx.metrics"} <= loaded
-    for name in ("io", "features", "training", "transfer", "app", "cli", "plot"):
+    loaded = loaded_by("from ddspx import core, nn, metrics; core.stft, nn.Gru, metrics.VOICED")
+    assert {"ddspx.core", "ddspx.nn", "ddspx.metrics"} <= loaded
+    for name in ("io", "features", "models", "training", "transfer", "app", "cli", "plot"):
         assert f"ddspx.{name}" not in loaded
+
+
+def test_what_needs_no_jax_is_answered_without_it(tmp_path):
+    """Each in its turn, so that the first to load jax is the one that fails."""
+    program = """
+import contextlib, io, json, sys
+from ddspx.cli import main
+for line, status in json.loads(sys.argv[1]).items():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert main(line.split()) == status, line
+    assert "jax" not in sys.modules, line
+"""
+    subprocess.run([sys.executable, "-c", program, json.dumps(QUICK)], check=True, cwd=tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+@pytest.mark.parametrize("line", ["--help", "instruments", "classify train --bogus"])
+def test_what_needs_no_jax_takes_little_time(line, tmp_path):
+    program = """
+import resource, sys
+from ddspx.cli import main
+main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime)
+"""
+    command = [sys.executable, "-c", program, *line.split()]
+    # The least of a few: what else the machine does only adds to it.
+    runs = (
+        subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+        for _ in range(5)
+    )
+    assert any(float(run.stdout.split()[-1]) <= MOST_CPU_S for run in runs)
+
+
+PACKAGES = [
+    ddspx,
+    *(
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(ddspx.__path__, "ddspx.")
+        if module.ispkg and module.name != "ddspx.cli"
+    ),
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_every_name_is_listed_and_there(package):
+    """In `__all__`, in `dir()`, and for type checkers, which read the imports alone."""
+    tree = ast.parse(inspect.getsource(package))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {alias.asname for node in imports for alias in node.names} - {None, "_given"}
+    assert set(package.__all__) == names and package.__all__ == sorted(names)
+    assert names <= set(dir(package))
+    for name in names:
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="absent"):
+        _ = package.absent
+
+
+def test_every_folder_of_the_package_is_reachable():
+    for package in PACKAGES[1:]:
+        value = ddspx
+        for name in package.__name__.split(".")[1:]:
+            assert name in dir(value)
+            value = getattr(value, name)
+        assert value is package
+
+
+def test_the_core_lists_its_names_by_theme():
+    themes = re.findall(r"^(\w[\w ,-]+):\n((?:  .*\n?)+)", core.__doc__, re.M)
+    names = [name for _, listed in themes for name in re.findall(r"\w+", listed)]
+    assert sorted(names) == core.__all__
+    assert len(themes) > 20
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "answer"),
+    [
+        ("ddspx", "synths", "core.harmonic_synthesis"),
+        ("ddspx", "spectral_ops", "core.loudness_db"),
+        ("ddspx", "losses", "core.multi_scale_spectral_loss"),
+        ("ddspx", "processors", "core.crossfade"),
+        ("ddspx", "effects", "nn.Reverb"),
+        ("ddspx", "dags", "functions compose"),
+        ("ddspx", "colab", "transfer.transfer"),
+        ("ddspx", "harmonic_synthesis", "it has app, cli, core,"),
+        ("ddspx.training", "decoders", "nn.RnnFcDecoder"),
+        ("ddspx.training", "preprocessing", "features.conditioning_features"),
+        ("ddspx.models", "ddsp", "it has autoencoder, crepe, pitch, spectnet."),
+    ],
+)
+def test_a_name_of_ddsp_is_answered_with_the_name_here(package, name, answer):
+    with pytest.raises(AttributeError, match=re.escape(answer)) as error:
+        getattr(importlib.import_module(package), name)
+    assert str(error.value).startswith(f"{package} has no {name!r}")
+    # What it names is there.
+    for path in re.findall(r"`((?:core|nn|io|features|transfer|training)\.\w+)`", str(error.value)):
+        space, _, what = path.partition(".")
+        assert hasattr(getattr(ddspx, space), what), path

@@ -1,3 +1,13 @@
 """The local page: timbre transfer in a browser, on this machine alone (extra `app`)."""
 
-from ddspx.app._serve import serve as serve
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx.app._serve import serve as serve
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        _serve="serve",
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ddspx.app import serve
+from ddspx import app as page
 from ddspx.cli._progress import progress
 
 
@@ -38,4 +38,4 @@ def app(
             if open:
                 webbrowser.open(address)
 
-        serve(models=models, port=port, on_ready=ready)
+        page.serve(models=models, port=port, on_ready=ready)

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import jax
-
 
 def keep_programs() -> None:
     """Has JAX keep what it compiles in ``~/.cache/ddspx/jax`` (XDG_CACHE_HOME is respected).
@@ -21,6 +19,7 @@ def keep_programs() -> None:
     except (OSError, RuntimeError):
         return
     if os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # JAX reads these when it is imported, which not every command has it be.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         # Most of the programs take less than the second from which JAX keeps them otherwise.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -8,25 +8,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
+import ddspx
+from ddspx import io, training
 from ddspx.cli._complaints import printable
 from ddspx.cli._ending import print_ending
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
-from ddspx.cli._scores import print_scores, write_scores
-from ddspx.io import AudioError, labelled_recordings, read_audio, training_labels
-from ddspx.models.spectnet import SpectNetConfig, load_spectnet, vote_mean_probability
+from ddspx.models import spectnet
 from ddspx.nn import FrontendConfig
-from ddspx.plot import require_matplotlib
-from ddspx.training import (
-    ClassifierTrainConfig,
-    Part,
-    evaluate_classifier,
-    recordings_to_test,
-    segment_logits,
-    suggested_sample_rate,
-    suggested_segment_s,
-    train_classifier,
-)
+from ddspx.training import ClassifierTrainConfig, Part
 
 _DEFAULTS = ClassifierTrainConfig()
 _FrontEnd = Literal[
@@ -111,29 +101,29 @@ def train(
       config: how to train.
     """
     writable_place(output.parent)
-    recordings = labelled_recordings(data, seed=config.seed, fold=fold)
+    recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
     heard = [recording for recording in recordings if recording.split != "test"]
     sizes: dict[str, Any] = dict(_SIZES[preset])
     given = {"bands": bands, "blocks": blocks, "channels": channels, "sample_rate": sample_rate}
     sizes |= {name: size for name, size in given.items() if size is not None}
-    rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(heard)
+    rate = sizes["sample_rate"] if "sample_rate" in sizes else training.suggested_sample_rate(heard)
     frontend = _frontend(
         front_end or ("spectnet" if preset else "gammatone-pcen"),
         rate,
         hop_length_of(hop_ms, rate),
         {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),
     )
-    seconds = suggested_segment_s(heard) if segment_s is None else _seconds(segment_s)
-    model = SpectNetConfig(
+    seconds = training.suggested_segment_s(heard) if segment_s is None else _seconds(segment_s)
+    model = spectnet.SpectNetConfig(
         frontend,
-        training_labels(recordings),
+        io.training_labels(recordings),
         segment_frames=1 + max(1, round(seconds * rate / frontend.hop_length)),
         n_blocks=sizes["blocks"],
         channels=sizes["channels"],
         dropout=dropout,
     )
     skipped = Skipped("ddspx classify train")
-    result = train_classifier(
+    result = training.train_classifier(
         recordings,
         output,
         model=model,
@@ -177,16 +167,18 @@ def evaluate(
         they are means over the labels.
       seed: of the intervals.
     """
+    from ddspx.cli._scores import print_scores, write_scores
+
     if output is not None:
-        require_matplotlib()
+        ddspx.plot.require_matplotlib()
         writable_place(output)
-    network, provenance = load_spectnet(model)
-    recordings = recordings_to_test(
-        labelled_recordings(data, draw=False, fold=fold), provenance, part=part
+    network, provenance = spectnet.load_spectnet(model)
+    recordings = training.recordings_to_test(
+        io.labelled_recordings(data, draw=False, fold=fold), provenance, part=part
     )
     skipped = Skipped("ddspx classify evaluate")
     with progress() as bar:
-        evaluation = evaluate_classifier(
+        evaluation = training.evaluate_classifier(
             network,
             recordings,
             positive=positive,
@@ -221,7 +213,7 @@ def predict(
     """
     if not recordings:
         raise ValueError("name at least one FILE; see ddspx classify predict --help.")
-    network, _ = load_spectnet(model)
+    network, _ = spectnet.load_spectnet(model)
     rate, heard = network.config.frontend.sample_rate, []
     skipped = Skipped("ddspx classify predict")
 
@@ -229,8 +221,8 @@ def predict(
         for i, path in enumerate(recordings):
             bar("listening", float(i), float(len(recordings)))
             try:
-                audio = read_audio(path, sample_rate=rate)
-            except AudioError as error:
+                audio = io.read_audio(path, sample_rate=rate)
+            except io.AudioError as error:
                 skipped.report(error)
                 continue
             heard.append(path)
@@ -239,8 +231,8 @@ def predict(
     lines, labels = [], [printable(label) for label in network.config.labels]
     try:
         with progress() as bar:
-            for i, logits in enumerate(segment_logits(network, sounds())):
-                shares = vote_mean_probability(logits).shares
+            for i, logits in enumerate(training.segment_logits(network, sounds())):
+                shares = spectnet.vote_mean_probability(logits).shares
                 order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
                 cells = [f"{labels[k]}\t{shares[k]:.4f}" for k in order]
                 lines.append("\t".join([printable(heard[i]), *cells]) + "\n")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ddspx.models.crepe import convert_crepe
+from ddspx.models import crepe as network
 
 
 def crepe(
@@ -20,4 +20,4 @@ def crepe(
       source: the Keras file, model-CAPACITY.h5 (needs the extra h5).
       target: the file to write; one of that name is replaced.
     """
-    print(f"{target}: {convert_crepe(source, target)}")
+    print(f"{target}: {network.convert_crepe(source, target)}")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ddspx.training import TrainResult
+from ddspx import training
 
 
-def print_ending(result: TrainResult, output: Path) -> None:
+def print_ending(result: "training.TrainResult", output: Path) -> None:
     """Prints where a run ended, which weights are in `output`, and whether it can go on."""
     where = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:

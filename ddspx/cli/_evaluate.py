@@ -8,10 +8,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from ddspx import io, training
 from ddspx.cli._progress import progress
-from ddspx.io import replacing_file
-from ddspx.models.autoencoder import load_autoencoder
-from ddspx.training import Evaluation, Interval, evaluate as evaluate_model
+from ddspx.models import autoencoder
 
 _COLUMNS = {
     "spectral_loss": "spectral loss",
@@ -44,9 +43,9 @@ def evaluate(
     """
     with progress() as bar:
         bar("measuring", 0.0, None)
-        autoencoder, statistics, _ = load_autoencoder(model)
-        evaluations = evaluate_model(
-            autoencoder,
+        network, statistics, _ = autoencoder.load_autoencoder(model)
+        evaluations = training.evaluate(
+            network,
             dataset,
             split=split,
             statistics=statistics,
@@ -55,11 +54,11 @@ def evaluate(
         )
     Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
     if json_output is not None:
-        with replacing_file(json_output) as temporary:
+        with io.replacing_file(json_output) as temporary:
             temporary.write_text(json.dumps(_plain(evaluations), indent=2) + "\n")
 
 
-def _table(evaluations: list[Evaluation], title: str) -> Table:
+def _table(evaluations: "list[training.Evaluation]", title: str) -> Table:
     examples = f"{evaluations[0].n_examples} examples"
     caption = f"{examples}; mean ± half of its 95 % interval; lower is better"
     table = Table(title=title, caption=caption)
@@ -71,11 +70,11 @@ def _table(evaluations: list[Evaluation], title: str) -> Table:
     return table
 
 
-def _cell(value: Interval) -> str:
+def _cell(value: "training.Interval") -> str:
     return f"{value.mean:.2f} ± {(value.high - value.low) / 2:.2f}"
 
 
-def _plain(evaluations: list[Evaluation]) -> list[dict]:
+def _plain(evaluations: "list[training.Evaluation]") -> list[dict]:
     return [
         {"name": row.name, "examples": row.n_examples}
         | {name: getattr(row, name)._asdict() for name in _COLUMNS}

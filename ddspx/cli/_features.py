@@ -10,16 +10,11 @@ from typing import IO, Annotated, Any, Literal
 import numpy as np
 from tyro.conf import Positional, arg
 
+import ddspx
+from ddspx import features as spectra, io
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
-from ddspx.features import (
-    SpectralConfig,
-    SpectralKind,
-    default_n_fft,
-    stream_spectral_features,
-)
-from ddspx.io import declared_duration_s, replacing_file, stream_audio
-from ddspx.plot import plot_features, require_matplotlib
+from ddspx.features import SpectralKind
 
 _BLOCK_LENGTH = 1 << 16
 
@@ -68,7 +63,7 @@ def features(
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx features --help.")
     if plot:
-        require_matplotlib()
+        ddspx.plot.require_matplotlib()
     sizes = {"n_fft": n_fft, "n_bands": n_bands, "n_mfcc": n_mfcc, "fmin": fmin, "fmax": fmax}
     config = _config(kind, sample_rate, hop_ms, sizes)
     suffixes = (f".{kind}.npz", f".{kind}.png") if plot else (f".{kind}.npz",)
@@ -79,14 +74,14 @@ def features(
 
 def _config(
     kind: SpectralKind, sample_rate: int, hop_ms: float, sizes: dict[str, Any]
-) -> SpectralConfig:
+) -> "spectra.SpectralConfig":
     """What to compute; a size that the kind does not have is refused."""
     given = {name: value for name, value in sizes.items() if value is not None}
-    config = SpectralConfig(
+    config = spectra.SpectralConfig(
         kind,
         sample_rate=sample_rate,
         hop_length=hop_length_of(hop_ms, sample_rate),
-        **{"n_fft": default_n_fft(sample_rate)} | given,
+        **{"n_fft": spectra.default_n_fft(sample_rate)} | given,
     )
     for name in given:
         if name not in config.sizes:
@@ -95,13 +90,20 @@ def _config(
 
 
 def _write(
-    recording: Path, files: Sequence[Path], which: str, *, config: SpectralConfig, place: Path
+    recording: Path,
+    files: Sequence[Path],
+    which: str,
+    *,
+    config: "spectra.SpectralConfig",
+    place: Path,
 ) -> str:
     """Makes the files of one recording, all or none, and says what became of it."""
     with ExitStack() as stack:
         bar = stack.enter_context(progress())
-        blocks = stream_audio(recording, sample_rate=config.sample_rate, block_length=_BLOCK_LENGTH)
-        total_s, n_samples = declared_duration_s(recording), 0
+        blocks = io.stream_audio(
+            recording, sample_rate=config.sample_rate, block_length=_BLOCK_LENGTH
+        )
+        total_s, n_samples = io.declared_duration_s(recording), 0
 
         def counted() -> Iterator[np.ndarray]:
             nonlocal n_samples
@@ -112,10 +114,10 @@ def _write(
 
         # On disk, as the features of a long recording are larger than it.
         file = stack.enter_context(TemporaryFile(dir=place))
-        values = _spooled(stream_spectral_features(counted(), config), file)
+        values = _spooled(spectra.stream_spectral_features(counted(), config), file)
         bar(f"writing {which}", 0.0, None)
         # Only now, so that a recording that cannot be read makes no folder.
-        table, *pictures = (stack.enter_context(replacing_file(path)) for path in files)
+        table, *pictures = (stack.enter_context(io.replacing_file(path)) for path in files)
         with table.open("wb") as archive:
             np.savez(archive, **_arrays(values, config))
         for picture in pictures:
@@ -134,7 +136,7 @@ def _spooled(chunks: Iterator[np.ndarray], file: IO[bytes]) -> np.ndarray:
     return np.memmap(file, np.float32, "r").reshape(-1, *features)
 
 
-def _arrays(values: np.ndarray, config: SpectralConfig) -> dict[str, Any]:
+def _arrays(values: np.ndarray, config: "spectra.SpectralConfig") -> dict[str, Any]:
     """What an archive holds, by name."""
     arrays = {
         config.name: values,
@@ -147,9 +149,9 @@ def _arrays(values: np.ndarray, config: SpectralConfig) -> dict[str, Any]:
     return arrays
 
 
-def _draw(values: np.ndarray, config: SpectralConfig, title: str) -> Any:
+def _draw(values: np.ndarray, config: "spectra.SpectralConfig", title: str) -> Any:
     linear: dict[str, Literal["amplitude", "power"]] = {"spectrogram": "amplitude", "mel": "power"}
-    return plot_features(
+    return ddspx.plot.plot_features(
         values,
         title=title,
         label=config.label,

@@ -11,16 +11,8 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from ddspx.cli._complaints import SkippedInputError, complain
-from ddspx.models.autoencoder import (
-    InstrumentCard,
-    InstrumentScores,
-    describe_instrument,
-    install_instrument,
-    instrument_names,
-    instruments_folder,
-    pack_instrument,
-    remove_instrument,
-)
+from ddspx.models import autoencoder
+from ddspx.models.autoencoder import InstrumentCard, InstrumentScores
 
 _SCORES = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones")
 _CAPTION = (
@@ -35,17 +27,17 @@ def instruments() -> None:
     Of each: the notes that its recordings reach from and to, its sample rate, what it was trained
     on and under which licence, how it was measured, and whom to credit.
     """
-    names, cards = instrument_names(), []
+    names, cards = autoencoder.instrument_names(), []
     for name in names:
         try:
-            cards.append(describe_instrument(name))
+            cards.append(autoencoder.describe_instrument(name))
         except (OSError, ValueError) as error:
             complain("ddspx instruments", error)
     console = Console()
     if shipped := [card for card in cards if card.is_shipped]:
         _print(console, "Instruments that ship with ddspx", shipped)
     if own := [card for card in cards if not card.is_shipped]:
-        _print(console, f"Your own, in {instruments_folder()}", own)
+        _print(console, f"Your own, in {autoencoder.instruments_folder()}", own)
     if any(card.scores for card in cards):
         console.print(_CAPTION)
     if len(cards) < len(names):
@@ -69,7 +61,7 @@ def add(
       name: what to call it; by default as the folder or the archive is called.
       overwrite: replace your instrument of that name if there is one already.
     """
-    folder = install_instrument(source, name=name, overwrite=overwrite)
+    folder = autoencoder.install_instrument(source, name=name, overwrite=overwrite)
     print(f"{folder}: play it with --to {folder.name}")
 
 
@@ -84,7 +76,7 @@ def pack(
       model: the folder of a trained model, or an instrument's name.
       output: the file to write, NAME.zip, where NAME is what the instrument will be called.
     """
-    archive = pack_instrument(model, output)
+    archive = autoencoder.pack_instrument(model, output)
     print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
@@ -94,7 +86,7 @@ def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
     Args:
       name: of the instrument.
     """
-    remove_instrument(name)
+    autoencoder.remove_instrument(name)
     print(f"{name} is removed")
 
 

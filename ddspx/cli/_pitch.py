@@ -9,12 +9,12 @@ from typing import Annotated
 import numpy as np
 from tyro.conf import Positional, arg
 
+import ddspx
+from ddspx import features, io
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
-from ddspx.features import FMIN, PitchMethod, stream_pitch
-from ddspx.io import declared_duration_s, replacing_file, stream_audio
+from ddspx.features import FMIN, PitchMethod
 from ddspx.metrics import VOICED
-from ddspx.plot import Sound, plot_pitch, require_matplotlib
 
 # What the trackers were measured at, and the only rate that two of them hear.
 _SAMPLE_RATE = 16_000
@@ -55,12 +55,12 @@ def pitch(
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx pitch --help.")
     if plot:
-        require_matplotlib()
+        ddspx.plot.require_matplotlib()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
     if hop_length > _SAMPLE_RATE:
         raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
     grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
-    tracker = partial(stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
+    tracker = partial(features.stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
     outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
     writable_place(output)
     write = partial(_write, tracker=tracker, hop_length=hop_length)
@@ -73,7 +73,7 @@ def _write(
     """Makes the files of one recording, all or none, and says what became of it."""
     with ExitStack() as stack:
         bar = stack.enter_context(progress())
-        blocks, total_s = _blocks(recording), declared_duration_s(recording)
+        blocks, total_s = _blocks(recording), io.declared_duration_s(recording)
         n_samples = 0
 
         def counted() -> Iterator[np.ndarray]:
@@ -88,20 +88,20 @@ def _write(
         f0_hz, confidence = tracker(counted())
         bar(f"writing {which}", 0.0, None)
         # Only now, so that a recording that cannot be read makes no folder.
-        table, *pictures = (stack.enter_context(replacing_file(file)) for file in files)
+        table, *pictures = (stack.enter_context(io.replacing_file(file)) for file in files)
         table.write_text(_csv(f0_hz, confidence, hop_length))
         for picture in pictures:
-            sound = Sound(
+            sound = ddspx.plot.Sound(
                 recording.name, _blocks(recording), f0_hz, confidence, n_samples=n_samples
             )
-            figure = plot_pitch(sound, sample_rate=_SAMPLE_RATE, hop_length=hop_length)
+            figure = ddspx.plot.plot_pitch(sound, sample_rate=_SAMPLE_RATE, hop_length=hop_length)
             figure.savefig(picture, format="png")
     voiced = float((confidence >= VOICED).mean())
     return f"{files[0]}: {n_samples / _SAMPLE_RATE:.2f} s, {voiced:.0%} voiced"
 
 
 def _blocks(recording: Path) -> Iterator[np.ndarray]:
-    return stream_audio(recording, sample_rate=_SAMPLE_RATE, block_length=_BLOCK_LENGTH)
+    return io.stream_audio(recording, sample_rate=_SAMPLE_RATE, block_length=_BLOCK_LENGTH)
 
 
 def _csv(f0_hz: np.ndarray, confidence: np.ndarray, hop_length: int) -> str:

@@ -3,16 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float, float | None], None]]:
@@ -21,6 +11,17 @@ def progress() -> Iterator[Callable[[str, float, float | None], None]]:
     Yields:
       What to call with what is being done, how far it is, and how far it goes if that is known.
     """
+    # Not before it is needed: a wrong option is answered sooner.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from ddspx import io
 from ddspx._checks import positive_int
 from ddspx.cli._complaints import SkippedInputError, complain
-from ddspx.io import AudioError
 
 
 class Skipped:
@@ -16,7 +16,7 @@ class Skipped:
     def __init__(self, command: str) -> None:
         self._command, self._count = command, 0
 
-    def report(self, error: AudioError) -> None:
+    def report(self, error: "io.AudioError") -> None:
         """Complains of a recording that cannot be used."""
         complain(self._command, error)
         self._count += 1
@@ -100,7 +100,7 @@ def make_each(
     for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
         try:
             said = make(recording, files, f"{i} of {len(recordings)}")
-        except AudioError as error:
+        except io.AudioError as error:
             skipped.report(error)
         else:
             print(said, flush=True)

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ddspx import io, training
 from ddspx.cli._ending import print_ending
 from ddspx.cli._recordings import writable_place
-from ddspx.io import read_manifest
 from ddspx.models.autoencoder import AutoencoderConfig
-from ddspx.training import TrainConfig, train as train_autoencoder
+from ddspx.training import TrainConfig
 
 _DEFAULTS = TrainConfig()
 
@@ -40,10 +40,10 @@ def train(
       config: how to train.
     """
     writable_place(output.parent)
-    manifest = read_manifest(dataset)
+    manifest = io.read_manifest(dataset)
     model = getattr(AutoencoderConfig, preset)(
         sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,
         hop_length=manifest.hop_length if hop_length is None else hop_length,
     )
-    result = train_autoencoder(dataset, output, model=model, config=config, start=start)
+    result = training.train(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

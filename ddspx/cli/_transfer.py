@@ -8,10 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ddspx import transfer as timbre
+import ddspx
+from ddspx import io, transfer as timbre
 from ddspx.cli._progress import progress
-from ddspx.io import replacing_file
-from ddspx.plot import require_matplotlib
 
 _DEFAULTS = timbre.TransferConfig()
 
@@ -57,18 +56,18 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
     if path is None:
         yield None
         return
-    require_matplotlib()
+    ddspx.plot.require_matplotlib()
     if path.suffix.lower() != ".png":
         raise ValueError(f"`report` must be a .png file, got {path}.")
     if path.resolve() in [sound.resolve() for sound in sounds]:
         raise ValueError(f"`report` must be a file of its own, got {path}, which is a sound.")
-    with replacing_file(path) as temporary:
+    with io.replacing_file(path) as temporary:
         # A folder that cannot be written to is found here.
         temporary.touch()
         yield temporary
 
 
-def _summary(output: Path, report: timbre.TransferReport) -> str:
+def _summary(output: Path, report: "timbre.TransferReport") -> str:
     """The report as a few lines of text."""
     seconds = report.n_samples / report.sample_rate
     lines = [
@@ -85,7 +84,7 @@ def _summary(output: Path, report: timbre.TransferReport) -> str:
     return "\n".join(lines)
 
 
-def _judgement(quality: timbre.TransferQuality) -> str:
+def _judgement(quality: "timbre.TransferQuality") -> str:
     """How well the result follows, as a few lines of text."""
     clicks = len(quality.click_times_s)
     if math.isnan(quality.f0_cents):
@@ -102,5 +101,5 @@ def _judgement(quality: timbre.TransferQuality) -> str:
     )
 
 
-def _row(values: timbre.Range) -> str:
+def _row(values: "timbre.Range") -> str:
     return " ".join(f"{value:.1f}" for value in values)

@@ -1,4 +1,109 @@
-"""The functional core: pure functions on JAX arrays, safe under jit, vmap and grad."""
+"""The functional core: pure functions on JAX arrays, safe under jit, vmap and grad.
+
+Harmonics of one pitch:
+  HarmonicState, harmonic_synthesis, harmonic_synthesis_init, harmonic_synthesis_step.
+
+Free sinusoids:
+  harmonic_to_sinusoidal, sinusoidal_synthesis, sinusoidal_to_harmonic.
+
+Wavetables:
+  harmonic_distribution_to_wavetable, wavetable_synthesis.
+
+Classic waveforms:
+  pulse, sawtooth, square, triangle.
+
+Noise:
+  NoiseState, filtered_noise, filtered_noise_init, filtered_noise_step, white_noise.
+
+Phase and oscillators:
+  normalize_harmonics, oscillator_bank, remove_above_nyquist, Phase, advance_phase,
+  cumulative_phase.
+
+Envelopes:
+  adsr.
+
+Filters:
+  fft_convolve, fft_convolve_init, fft_convolve_step, frequency_filter,
+  frequency_impulse_response, sinc_highpass, sinc_lowpass.
+
+Recursive filters:
+  BiquadKind, allpole, allpole_init, allpole_step, biquad, one_pole, reflection_to_allpole,
+  sos_filter, sos_filter_init, sos_filter_step, stable_biquad.
+
+Rooms, delays and cross-fades:
+  crossfade, DelayState, modulated_delay, variable_delay, variable_delay_init,
+  variable_delay_step, ReverbState, convolution_reverb, exponential_reverb_ir,
+  filtered_noise_reverb_ir, reverb_init, reverb_step.
+
+Dynamics:
+  CompressorState, LimiterState, compressor, compressor_init, compressor_step, limiter,
+  limiter_init, limiter_step.
+
+Sample rates:
+  resample.
+
+Spectra and features of them:
+  classic_log_mel, classic_mfcc, cepstral_coefficients, delta, mel_spectrogram, mfcc, istft,
+  spectrogram, stft.
+
+The shape of a spectrum:
+  spectral_bandwidth, spectral_centroid, spectral_flatness, spectral_rolloff.
+
+Loudness and level:
+  a_weighting_db, loudness_db, power_db, rms.
+
+Filters of bands:
+  gabor_impulse_response, gabor_response, ordered_frequencies, sinc_bandpass, sinc_response,
+  triangular_response, frequency_grid, log_frequency_filterbank, mel_filterbank, GammatoneState,
+  gammatone_filter, gammatone_filter_init, gammatone_filter_step, gammatone_impulse_response,
+  gammatone_response, spectnet_impulse_response.
+
+Gain control of each band:
+  pcen, pcen_init, pcen_smoothing, pcen_step.
+
+Pitch:
+  PitchPosterior, pitch_posterior, PitchTrack, pyin, PitchTransition, pitch_transition, viterbi,
+  yin.
+
+Augmentation:
+  mixup, spec_augment, time_shift.
+
+Losses:
+  control_loss, harmonic_consistency_loss, complex_spectral_loss, mel_spectral_loss, phase_loss,
+  spectral_convergence_loss, kde_consistency_loss, two_way_mismatch_loss, wasserstein_loss,
+  multi_scale_spectral_loss.
+
+Finding frequencies by gradient:
+  exponential_bank, exponential_basis, poles_to_hz.
+
+Units:
+  amplitude_to_db, bark_to_hz, db_to_amplitude, db_to_power, hz_to_bark, hz_to_erb, hz_to_mel,
+  hz_to_midi, hz_to_unit, mel_to_hz, midi_to_hz, midi_to_unit, power_to_db, unit_to_hz,
+  unit_to_midi.
+
+Scaling of what networks put out and take in:
+  exp_sigmoid, frequencies_critical_bands, frequencies_sigmoid, frequencies_softmax,
+  mu_law_decode, mu_law_encode, soft_limit, sym_exp_sigmoid.
+
+Frames and windows:
+  frame, hann_window, n_frames, overlap_add.
+
+Frame rate to sample rate:
+  interpolation_weights, upsample.
+
+Numerics without NaN:
+  safe_divide, safe_log, safe_sqrt.
+
+Choices, as types:
+  FrequencyScale, UpsamplingMethod.
+"""
+
+# What is chosen by a word
+from ddspx._choices import (
+    FrequencyScale as FrequencyScale,
+    UpsamplingMethod as UpsamplingMethod,
+)
+from ddspx._exports import given as _given
 
 # Frames and windows
 from ddspx.core._framing import (
@@ -48,7 +153,6 @@ from ddspx.core._units import (
 
 # Frame rate to sample rate
 from ddspx.core._upsampling import (
-    UpsamplingMethod as UpsamplingMethod,
     interpolation_weights as interpolation_weights,
     upsample as upsample,
 )
@@ -84,7 +188,6 @@ from ddspx.core.analysis._features import (
 
 # Spectra and loudness
 from ddspx.core.analysis._filterbanks import (
-    FrequencyScale as FrequencyScale,
     frequency_grid as frequency_grid,
     log_frequency_filterbank as log_frequency_filterbank,
     mel_filterbank as mel_filterbank,
@@ -269,3 +372,5 @@ from ddspx.core.synthesis._wavetable import (
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
     wavetable_synthesis as wavetable_synthesis,
 )
+
+__all__ = _given(globals())

@@ -2,17 +2,17 @@
 
 import operator
 from functools import lru_cache, reduce
-from typing import Literal
+from typing import get_args
 
 import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
+from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 
-UpsamplingMethod = Literal["nearest", "linear", "cubic", "hann"]
-METHODS = ("nearest", "linear", "cubic", "hann")
+METHODS = get_args(UpsamplingMethod)
 
 
 def interpolation_weights(

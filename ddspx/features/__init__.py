@@ -1,27 +1,46 @@
 """Audio to what a model listens to: pitch, its confidence, and loudness, on the frame rule."""
 
-from ddspx.features._conditioning import (
-    FMAX as FMAX,
-    FMIN as FMIN,
-    LOUDNESS_FFT as LOUDNESS_FFT,
-    Features as Features,
-    StreamingMethod as StreamingMethod,
-    conditioning_features as conditioning_features,
-    default_fmax as default_fmax,
-    feature_version as feature_version,
-    method_of as method_of,
-    stream_features as stream_features,
-)
-from ddspx.features._encoding import stream_z as stream_z
-from ddspx.features._spectral import (
-    SpectralConfig as SpectralConfig,
-    SpectralKind as SpectralKind,
-    default_n_fft as default_n_fft,
-    spectral_features as spectral_features,
-    stream_spectral_features as stream_spectral_features,
-)
-from ddspx.features._tracking import (
-    PitchMethod as PitchMethod,
-    stream_pitch as stream_pitch,
-    track_pitch as track_pitch,
-)
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx.features._choices import (
+        FMAX as FMAX,
+        FMIN as FMIN,
+        PitchMethod as PitchMethod,
+        SpectralKind as SpectralKind,
+        StreamingMethod as StreamingMethod,
+    )
+    from ddspx.features._conditioning import (
+        LOUDNESS_FFT as LOUDNESS_FFT,
+        Features as Features,
+        conditioning_features as conditioning_features,
+        default_fmax as default_fmax,
+        feature_version as feature_version,
+        method_of as method_of,
+        stream_features as stream_features,
+    )
+    from ddspx.features._encoding import stream_z as stream_z
+    from ddspx.features._spectral import (
+        SpectralConfig as SpectralConfig,
+        default_n_fft as default_n_fft,
+        spectral_features as spectral_features,
+        stream_spectral_features as stream_spectral_features,
+    )
+    from ddspx.features._tracking import (
+        stream_pitch as stream_pitch,
+        track_pitch as track_pitch,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        _choices="FMAX FMIN PitchMethod SpectralKind StreamingMethod",
+        _conditioning=(
+            "LOUDNESS_FFT Features conditioning_features default_fmax feature_version method_of "
+            "stream_features"
+        ),
+        _encoding="stream_z",
+        _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
+        _tracking="stream_pitch track_pitch",
+    )

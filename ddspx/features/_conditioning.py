@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -19,16 +19,9 @@ from ddspx import core
 from ddspx._checks import one_of, positive_int
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import windows
+from ddspx.features._choices import FMAX, FMIN, StreamingMethod
 from ddspx.features._network import at_hops, check_range, stream_network
 from ddspx.features._yin import YinPlan, stream_yin
-
-StreamingMethod = Literal["ddspx", "yin"]
-
-FMIN = 32.703
-"""Lowest pitch looked for by default, in Hz: C1, under the double bass's E1."""
-
-FMAX = 2093.0
-"""Highest pitch looked for by default, in Hz: C7."""
 
 LOUDNESS_FFT = 512
 """Samples of the frames that loudness is measured in."""

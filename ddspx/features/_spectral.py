@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,8 @@ from ddspx import core
 from ddspx._checks import one_of, positive_int
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import windows
+from ddspx.features._choices import SpectralKind
 from ddspx.features._conditioning import LOUDNESS_FFT
-
-SpectralKind = Literal[
-    "spectrogram",
-    "mel",
-    "log-mel",
-    "mfcc",
-    "pcen",
-    "loudness",
-    "rms",
-    "centroid",
-    "bandwidth",
-    "rolloff",
-    "flatness",
-]
 
 _CHUNK_SECONDS = 4.0
 # Of the frames of a chunk; 16 MB.

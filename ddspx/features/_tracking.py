@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -10,13 +10,12 @@ from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import float32
-from ddspx.features._conditioning import FMIN, bridged, checked_grid, pitch_range, stream_features
+from ddspx.features._choices import FMIN, PitchMethod
+from ddspx.features._conditioning import bridged, checked_grid, pitch_range, stream_features
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
 from ddspx.features._pyin import track_pyin
 from ddspx.metrics import VOICED
 from ddspx.models.crepe import Capacity
-
-PitchMethod = Literal["ddspx", "yin", "pyin", "crepe", "crepe-tiny"]
 
 _CAPACITIES: dict[str, Capacity] = {"crepe": "full", "crepe-tiny": "tiny"}
 

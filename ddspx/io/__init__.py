@@ -1,49 +1,71 @@
 """Files in and out, on the host, in NumPy: audio, datasets, batches, checkpoints."""
 
-from ddspx.io._audio import (
-    AudioError as AudioError,
-    AudioWriter as AudioWriter,
-    declared_duration_s as declared_duration_s,
-    declared_sample_rate as declared_sample_rate,
-    read_audio as read_audio,
-    stream_audio as stream_audio,
-    write_audio as write_audio,
-)
-from ddspx.io._batches import (
-    Batch as Batch,
-    BatchIterator as BatchIterator,
-    evaluation_batches as evaluation_batches,
-    training_batches as training_batches,
-)
-from ddspx.io._checkpoints import (
-    Checkpoint as Checkpoint,
-    latest_checkpoint as latest_checkpoint,
-    restore_checkpoint as restore_checkpoint,
-    save_checkpoint as save_checkpoint,
-)
-from ddspx.io._crops import (
-    BalancedBatches as BalancedBatches,
-    LabelledAudio as LabelledAudio,
-    LabelledBatch as LabelledBatch,
-)
-from ddspx.io._datasets import (
-    DatasetError as DatasetError,
-    DatasetWriter as DatasetWriter,
-    Manifest as Manifest,
-    Records as Records,
-    Segment as Segment,
-    Source as Source,
-    Split as Split,
-    is_dataset as is_dataset,
-    read_manifest as read_manifest,
-)
-from ddspx.io._files import (
-    replacing_file as replacing_file,
-    replacing_folder as replacing_folder,
-)
-from ddspx.io._labels import (
-    Recording as Recording,
-    labelled_recordings as labelled_recordings,
-    recordings_digest as recordings_digest,
-    training_labels as training_labels,
-)
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx.io._audio import (
+        AudioError as AudioError,
+        AudioWriter as AudioWriter,
+        declared_duration_s as declared_duration_s,
+        declared_sample_rate as declared_sample_rate,
+        read_audio as read_audio,
+        stream_audio as stream_audio,
+        write_audio as write_audio,
+    )
+    from ddspx.io._batches import (
+        Batch as Batch,
+        BatchIterator as BatchIterator,
+        evaluation_batches as evaluation_batches,
+        training_batches as training_batches,
+    )
+    from ddspx.io._checkpoints import (
+        Checkpoint as Checkpoint,
+        latest_checkpoint as latest_checkpoint,
+        restore_checkpoint as restore_checkpoint,
+        save_checkpoint as save_checkpoint,
+    )
+    from ddspx.io._crops import (
+        BalancedBatches as BalancedBatches,
+        LabelledAudio as LabelledAudio,
+        LabelledBatch as LabelledBatch,
+    )
+    from ddspx.io._datasets import (
+        DatasetError as DatasetError,
+        DatasetWriter as DatasetWriter,
+        Manifest as Manifest,
+        Records as Records,
+        Segment as Segment,
+        Source as Source,
+        Split as Split,
+        is_dataset as is_dataset,
+        read_manifest as read_manifest,
+    )
+    from ddspx.io._files import (
+        replacing_file as replacing_file,
+        replacing_folder as replacing_folder,
+    )
+    from ddspx.io._labels import (
+        Recording as Recording,
+        labelled_recordings as labelled_recordings,
+        recordings_digest as recordings_digest,
+        training_labels as training_labels,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        _audio=(
+            "AudioError AudioWriter declared_duration_s declared_sample_rate read_audio "
+            "stream_audio write_audio"
+        ),
+        _batches="Batch BatchIterator evaluation_batches training_batches",
+        _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
+        _crops="BalancedBatches LabelledAudio LabelledBatch",
+        _datasets=(
+            "DatasetError DatasetWriter Manifest Records Segment Source Split is_dataset "
+            "read_manifest"
+        ),
+        _files="replacing_file replacing_folder",
+        _labels="Recording labelled_recordings recordings_digest training_labels",
+    )

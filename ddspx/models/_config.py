@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON: what the configs of all models are saved with."""
+"""The files of a model folder, and frozen dataclasses as JSON, which all configs are saved as."""
 
 import dataclasses
 import json
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ddspx.models._weights import require_file
-
 Config = TypeVar("Config")
+
+WEIGHTS, CONFIG, PROVENANCE = "weights.safetensors", "config.json", "provenance.json"
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -62,6 +62,14 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
         return build(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
+
+
+def require_file(path: Path) -> None:
+    """Refuses a model folder that lacks a file."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
+        )
 
 
 def _plain(value: Any) -> Any:

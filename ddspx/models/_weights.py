@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ddspx.models._config import CONFIG, WEIGHTS, require_file
+
 Model = TypeVar("Model", bound=nnx.Module)
 
-WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 FOLDER_AGAIN = "copy the whole model folder again"
 
 
@@ -150,14 +151,6 @@ def with_arrays(
     leaves = [jnp.asarray(arrays[_name(keys)]) for keys, _ in flat]
     nnx.replace_by_pure_dict(state, tree.unflatten(leaves))
     return nnx.merge(graph, state)
-
-
-def require_file(path: Path) -> None:
-    """Refuses a model folder that lacks a file."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
-        )
 
 
 def _arrays(model: nnx.Module) -> dict[str, Any]:

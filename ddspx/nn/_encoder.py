@@ -1,42 +1,17 @@
 """From a sound to what an instrument is told about it beyond pitch and loudness."""
 
-import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import positive_int
 from ddspx._typing import Array, Float
+from ddspx.nn._encoder_config import EncoderConfig
 from ddspx.nn._frontend import SpectralFrontend
-from ddspx.nn._frontend_config import FrontendConfig
 from ddspx.nn._recurrent import Gru
 
 _EPSILON = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class EncoderConfig:
-    """The sizes of a `ZEncoder`.
-
-    Attributes:
-      frontend: what it listens with; frames of z are the front-end's.
-      rnn_channels: size of the GRU's state.
-      z_size: numbers of z for each frame.
-
-    Raises:
-      TypeError: a size is not an int.
-      ValueError: a size is below 1.
-    """
-
-    frontend: FrontendConfig
-    rnn_channels: int
-    z_size: int
-
-    def __post_init__(self):
-        positive_int("rnn_channels", self.rnn_channels)
-        positive_int("z_size", self.z_size)
 
 
 class ZEncoder(nnx.Module):

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx import core
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import frequency_range, one_of, positive_int
+from ddspx._choices import FrequencyScale
 
 Family = Literal["triangular", "gammatone", "gabor", "sinc", "free"]
 Parametrization = Literal["ordered", "published"]
@@ -99,7 +99,7 @@ class FrontendConfig:
     family: Family = "gammatone"
     parametrization: Parametrization = "ordered"
     path: EnergyPath = "stft"
-    scale: core.FrequencyScale = "erb"
+    scale: FrequencyScale = "erb"
     order: int = 4
     n_taps: int = 401
     trainable: tuple[Part, ...] = ("centers", "bandwidths")
@@ -128,7 +128,7 @@ class FrontendConfig:
                 f"`fmax` must be at most half of `sample_rate`, {self.sample_rate / 2} Hz, got "
                 f"{self.highest_hz}."
             )
-        core.frequency_grid(2, fmin=self.fmin, fmax=self.highest_hz, scale=self.scale)
+        frequency_range(self.fmin, self.highest_hz, self.scale)
         if self.n_taps % 2 == 0:
             raise ValueError(f"`n_taps` must be odd, got {self.n_taps}; the middle one is at 0.")
         if self.n_mfcc is not None and self.n_mfcc > self.n_bands:

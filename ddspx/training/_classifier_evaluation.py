@@ -1,7 +1,7 @@
 """How well a classifier does on recordings that it never heard."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from ddspx._typing import Float
 from ddspx.io import AudioError, DatasetError, Recording, read_audio
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
 from ddspx.models.spectnet import SpectNet, vote_majority, vote_mean_probability
+from ddspx.training._config import Part
 from ddspx.training._decisions import segment_logits
 
-Part = Literal["unheard", "train", "valid", "test", "all"]
 _PARTS = ("unheard", "train", "valid", "test", "all")
 
 

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ddspx._checks import non_negative_int, positive_int
+
+Part = Literal["unheard", "train", "valid", "test", "all"]
 
 # What may change when a run goes on: nothing that decides the weights of a given step. Of these
 # `evaluate_every` decides at which steps weights can be chosen, the others not even that.

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import ddspx
 from ddspx import io
-from ddspx.cli import _progress, main
+from ddspx.cli import main
 from ddspx.features import SpectralConfig, spectral_features
 
 # The module; in the package its name is the function's.
@@ -146,8 +146,8 @@ def test_what_fails_half_way_leaves_the_earlier_files(here, tmp_path, monkeypatc
     def full(*args, **kwargs):
         raise OSError("The disk is full.")
 
-    monkeypatch.setattr(command, "require_matplotlib", lambda: None)
-    monkeypatch.setattr(command, "plot_features", full)
+    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.plot_features", full)
     line = refused([here / "tone.wav", "--kind", "mel", "--plot"], capsys)
     assert line.endswith("The disk is full.")
     assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
@@ -189,7 +189,7 @@ def test_a_recording_must_be_named(here, capsys):
 def test_the_bar_counts_recordings(here, monkeypatch, capsys):
     shown = text.StringIO()
     monkeypatch.setattr(
-        _progress, "Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
+        "rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
     )
     assert run(here / "tone.wav", here / "high.flac", "--kind", "rms") == 0
     assert "1 of 2" in shown.getvalue() and "2 of 2" in shown.getvalue()

@@ -10,7 +10,7 @@ from helpers import sine
 from rich.console import Console
 
 from ddspx import io
-from ddspx.cli import _progress, main
+from ddspx.cli import main
 
 # The module; in the package its name is the function's.
 command = importlib.import_module("ddspx.cli._pitch")
@@ -79,7 +79,7 @@ def heard(monkeypatch):
         confidence = np.where(np.arange(frames) % 2, 0.5, 0.49999).astype(np.float32)
         return np.full(frames, 100, np.float32), confidence
 
-    monkeypatch.setattr(command, "stream_pitch", listen)
+    monkeypatch.setattr("ddspx.features.stream_pitch", listen)
     return given
 
 
@@ -161,8 +161,8 @@ def test_what_fails_half_way_leaves_the_earlier_files(here, heard, tmp_path, mon
     def full(*args, **kwargs):
         raise OSError("The disk is full.")
 
-    monkeypatch.setattr(command, "require_matplotlib", lambda: None)
-    monkeypatch.setattr(command, "plot_pitch", full)
+    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.plot_pitch", full)
     assert refused([here / "tone.wav", "--plot"], capsys).endswith("The disk is full.")
     assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
 
@@ -176,7 +176,7 @@ def test_two_recordings_never_become_one_file(here, heard, tmp_path, capsys):
 
 
 def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
     # Sound under the name of a table, reached by a link.
     sound = tmp_path / "here" / "tone.csv"
     sound.write_bytes((here / "tone.wav").read_bytes())
@@ -236,7 +236,7 @@ def test_a_missing_matplotlib_is_said_before_the_work(here, heard, monkeypatch, 
 def test_the_bar_counts_recordings_and_seconds(here, heard, monkeypatch, capsys):
     shown = text.StringIO()
     monkeypatch.setattr(
-        _progress, "Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
+        "rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
     )
     assert main(["pitch", str(here / "tone.wav"), str(here / "high.flac")]) == 0
     assert "1 of 2" in shown.getvalue() and "2 of 2" in shown.getvalue()

@@ -16,7 +16,7 @@ def test_the_bar_is_on_terminals_alone_and_gone_at_the_end(is_terminal, monkeypa
         assert stderr
         return Console(file=file, force_terminal=is_terminal, width=80)
 
-    monkeypatch.setattr(_progress, "Console", console)
+    monkeypatch.setattr("rich.console.Console", console)
     with _progress.progress() as bar:
         bar("listening", 3.0, None)
         bar("playing", 12.0, 24.0)

@@ -54,7 +54,6 @@ def evaluated(tmp_path, capsys, monkeypatch):
 def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     dataset, trained_rates, evaluated, monkeypatch
 ):
-    from ddspx.cli import _evaluate
     from ddspx.training import Evaluation, Interval
 
     nothing = Interval(float("nan"), float("nan"), float("nan"))
@@ -64,7 +63,7 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     ]
     asked = []
     monkeypatch.setattr(
-        _evaluate, "evaluate_model", lambda *args, **options: asked.append((args, options)) or rows
+        "ddspx.training.evaluate", lambda *args, **options: asked.append((args, options)) or rows
     )
     words = "--baselines", "--split", "valid", "--seed", "3"
     printed, measured = evaluated(trained_rates, dataset, *words)
@@ -98,7 +97,6 @@ def test_evaluation_at_other_rates_is_refused(dataset, instrument, tmp_path, cap
 def test_training_passes_its_options_on_and_says_where_it_ended(
     dataset, tmp_path, capsys, monkeypatch
 ):
-    from ddspx.cli import _train
     from ddspx.training import TrainResult
 
     called = {}
@@ -109,7 +107,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
 
     from ddspx.training._loop import Best
 
-    monkeypatch.setattr(_train, "train_autoencoder", train)
+    monkeypatch.setattr("ddspx.training.train", train)
     output = tmp_path / "model"
     arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
     arguments += ["--learning-rate", "0.01", "--seed", "5"]

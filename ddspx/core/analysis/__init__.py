@@ -1,5 +1,6 @@
 """Analysis: audio to features on the frame rule."""
 
+from ddspx._exports import given as _given
 from ddspx.core.analysis._augment import mixup as mixup, spec_augment as spec_augment
 from ddspx.core.analysis._bandpass import (
     gabor_impulse_response as gabor_impulse_response,
@@ -20,7 +21,6 @@ from ddspx.core.analysis._features import (
     mfcc as mfcc,
 )
 from ddspx.core.analysis._filterbanks import (
-    FrequencyScale as FrequencyScale,
     frequency_grid as frequency_grid,
     log_frequency_filterbank as log_frequency_filterbank,
     mel_filterbank as mel_filterbank,
@@ -64,3 +64,5 @@ from ddspx.core.analysis._viterbi import (
     viterbi as viterbi,
 )
 from ddspx.core.analysis._yin import yin as yin
+
+__all__ = _given(globals())

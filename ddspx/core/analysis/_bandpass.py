@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, frequency_range, positive_int
+from ddspx._choices import FrequencyScale
 from ddspx._typing import Array, Complex, Float
-from ddspx.core.analysis._filterbanks import FrequencyScale, check_range, frequency_scale
+from ddspx.core.analysis._filterbanks import frequency_scale
 
 # The least side of a triangle.
 _NARROWEST_HZ = 1e-3
@@ -58,7 +59,7 @@ def ordered_frequencies(
     at_least_ndim("gaps", gaps.shape, 1, "(*batch, gaps)")
     if gaps.shape[-1] < 2:
         raise ValueError(f"`gaps` must hold at least 2 numbers, got {gaps.shape[-1]}.")
-    check_range(fmin, fmax, scale)
+    frequency_range(fmin, fmax, scale)
     low, high = frequency_scale(scale)[0](np.array([fmin, fmax], np.float64)).tolist()
     share = jnp.cumsum(jax.nn.softmax(gaps, axis=-1), axis=-1)[..., :-1]
     return frequency_scale(scale, jnp)[1](low + (high - low) * share)

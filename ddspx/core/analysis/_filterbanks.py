@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import frequency_range, one_of, positive_int
+from ddspx._choices import FrequencyScale
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 
 # Slaney's mel scale: linear below 1 kHz, 27 steps to the factor 6.4 above.
@@ -16,9 +17,6 @@ _SLANEY_HZ_PER_MEL = 200 / 3
 _SLANEY_CORNER_HZ = 1000.0
 _SLANEY_CORNER_MEL = _SLANEY_CORNER_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_STEP = math.log(6.4) / 27
-
-FrequencyScale = Literal["mel", "slaney", "erb", "bark", "linear", "log"]
-_SCALES = ("mel", "slaney", "erb", "bark", "linear", "log")
 
 
 def frequency_grid(n: int, *, fmin: float, fmax: float, scale: FrequencyScale) -> np.ndarray:
@@ -49,23 +47,12 @@ def frequency_grid(n: int, *, fmin: float, fmax: float, scale: FrequencyScale) -
     """
     if positive_int("n", n) < 2:
         raise ValueError(f"`n` must be at least 2, got {n}: both ends are included.")
-    check_range(fmin, fmax, scale)
+    frequency_range(fmin, fmax, scale)
     forward, backward = frequency_scale(scale)
     ends = forward(np.array([fmin, fmax], np.float64))
     grid = backward(np.linspace(ends[0], ends[1], n))
     grid[[0, -1]] = fmin, fmax
     return grid
-
-
-def check_range(fmin: float, fmax: float, scale: str) -> None:
-    """Raises a ValueError unless the scale is known and the range lies on it."""
-    one_of("scale", scale, _SCALES)
-    if not 0 <= fmin < fmax < math.inf or (scale == "log" and fmin == 0):
-        least = "above 0" if scale == "log" else "at least 0"
-        raise ValueError(
-            f"`fmin` must be {least} and below `fmax` on the scale {scale!r}, got {fmin} and "
-            f"{fmax} Hz."
-        )
 
 
 def mel_filterbank(

@@ -1,5 +1,6 @@
 """Effects: audio to audio."""
 
+from ddspx._exports import given as _given
 from ddspx.core.effects._crossfade import crossfade as crossfade
 from ddspx.core.effects._delay import (
     DelayState as DelayState,
@@ -26,3 +27,5 @@ from ddspx.core.effects._reverb import (
     reverb_init as reverb_init,
     reverb_step as reverb_step,
 )
+
+__all__ = _given(globals())

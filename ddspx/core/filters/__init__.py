@@ -1,5 +1,6 @@
 """Filters: by FFT, by recurrence, and from one sample rate to another."""
 
+from ddspx._exports import given as _given
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
     fft_convolve_init as fft_convolve_init,
@@ -23,3 +24,5 @@ from ddspx.core.filters._iir import (
     stable_biquad as stable_biquad,
 )
 from ddspx.core.filters._resampling import resample as resample
+
+__all__ = _given(globals())

@@ -1,5 +1,6 @@
 """Losses: scalar training objectives."""
 
+from ddspx._exports import given as _given
 from ddspx.core.losses._controls import (
     control_loss as control_loss,
     harmonic_consistency_loss as harmonic_consistency_loss,
@@ -16,3 +17,5 @@ from ddspx.core.losses._sinusoids import (
     wasserstein_loss as wasserstein_loss,
 )
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
+
+__all__ = _given(globals())

@@ -1,5 +1,6 @@
 """Synthesis: controls on the frame rule to audio."""
 
+from ddspx._exports import given as _given
 from ddspx.core.synthesis._envelopes import adsr as adsr
 from ddspx.core.synthesis._harmonic import (
     HarmonicState as HarmonicState,
@@ -44,3 +45,5 @@ from ddspx.core.synthesis._wavetable import (
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
     wavetable_synthesis as wavetable_synthesis,
 )
+
+__all__ = _given(globals())

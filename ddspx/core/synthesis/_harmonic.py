@@ -11,9 +11,10 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._upsampling import METHODS, UpsamplingMethod, interpolation_weights
+from ddspx.core._upsampling import METHODS, interpolation_weights
 from ddspx.core.synthesis._glide import gliding_cycles, linear_cycles
 from ddspx.core.synthesis._oscillators import harmonic_frequencies, remove_above_nyquist
 from ddspx.core.synthesis._phase import (

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import safe_divide
-from ddspx.core._upsampling import METHODS, UpsamplingMethod, interpolation_weights, upsample
+from ddspx.core._upsampling import METHODS, interpolation_weights, upsample
 from ddspx.core.synthesis._glide import gliding_phase, linear_cycles
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ddspx.models._config import read_json
-from ddspx.models._weights import CONFIG
+from ddspx.models._config import CONFIG, PROVENANCE, read_json
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
-from ddspx.models.autoencoder.convert import PROVENANCE, STATISTICS
-from ddspx.models.autoencoder.library import SHIPPED, find_instrument, named_instrument
+from ddspx.models.autoencoder.library import (
+    SHIPPED,
+    STATISTICS,
+    find_instrument,
+    named_instrument,
+)
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400

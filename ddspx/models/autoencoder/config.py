@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ddspx import core
 from ddspx._checks import one_of, positive_int
+from ddspx._choices import UpsamplingMethod
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import EncoderConfig, FrontendConfig
 
@@ -60,7 +60,7 @@ class AutoencoderConfig:
     fc_channels: int
     fc_layers: int
     reverb_length: int
-    amplitude_upsampling: core.UpsamplingMethod
+    amplitude_upsampling: UpsamplingMethod
     loss_n_ffts: tuple[int, ...]
     encoder: EncoderConfig | None = None
 

@@ -6,13 +6,11 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import read_json
-from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
+from ddspx.models._weights import save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
-from ddspx.models.autoencoder.library import find_instrument
+from ddspx.models.autoencoder.library import STATISTICS, find_instrument
 from ddspx.models.autoencoder.model import Autoencoder
-
-STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
 
 
 def save_autoencoder(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ddspx.models._archive import copy_files, model_files, pack_files
-from ddspx.models._config import read_json
-from ddspx.models._weights import CONFIG, WEIGHTS
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
 from ddspx.models.autoencoder.card import describe_instrument
 from ddspx.models.autoencoder.config import AutoencoderConfig
-from ddspx.models.autoencoder.convert import PROVENANCE, STATISTICS, load_autoencoder
+from ddspx.models.autoencoder.convert import load_autoencoder
 from ddspx.models.autoencoder.library import (
+    STATISTICS,
     find_instrument,
     instruments_folder,
     is_name,

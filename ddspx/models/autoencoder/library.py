@@ -8,6 +8,7 @@ from pathlib import Path
 INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
 """The environment variable that names the folder of the user's own instruments."""
 
+STATISTICS = "statistics.json"
 SHIPPED = Path(__file__).parent / "instruments"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")

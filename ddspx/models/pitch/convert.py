@@ -6,8 +6,8 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import read_json
-from ddspx.models._weights import CONFIG, WEIGHTS, save_model, with_weights
+from ddspx.models._config import CONFIG, WEIGHTS, read_json
+from ddspx.models._weights import save_model, with_weights
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.model import PitchTracker
 

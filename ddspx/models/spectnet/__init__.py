@@ -1,19 +1,33 @@
 """SpectNet: an audio classifier whose filters learn."""
 
-from ddspx.models.spectnet.classifier import ResidualClassifier as ResidualClassifier
-from ddspx.models.spectnet.config import SpectNetConfig as SpectNetConfig
-from ddspx.models.spectnet.convert import (
-    load_spectnet as load_spectnet,
-    save_spectnet as save_spectnet,
-)
-from ddspx.models.spectnet.model import (
-    SpectNet as SpectNet,
-    classification_loss as classification_loss,
-)
-from ddspx.models.spectnet.recordings import (
-    Vote as Vote,
-    normalize_level as normalize_level,
-    segments as segments,
-    vote_majority as vote_majority,
-    vote_mean_probability as vote_mean_probability,
-)
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx.models.spectnet.classifier import ResidualClassifier as ResidualClassifier
+    from ddspx.models.spectnet.config import SpectNetConfig as SpectNetConfig
+    from ddspx.models.spectnet.convert import (
+        load_spectnet as load_spectnet,
+        save_spectnet as save_spectnet,
+    )
+    from ddspx.models.spectnet.model import (
+        SpectNet as SpectNet,
+        classification_loss as classification_loss,
+    )
+    from ddspx.models.spectnet.recordings import (
+        Vote as Vote,
+        normalize_level as normalize_level,
+        segments as segments,
+        vote_majority as vote_majority,
+        vote_mean_probability as vote_mean_probability,
+    )
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        classifier="ResidualClassifier",
+        config="SpectNetConfig",
+        convert="load_spectnet save_spectnet",
+        model="SpectNet classification_loss",
+        recordings="Vote normalize_level segments vote_majority vote_mean_probability",
+    )
