@@ -12,6 +12,8 @@ example and every crop of the recording can be drawn, from one record of bounded
 
 import json
 import math
+import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -302,9 +304,16 @@ def array_record_module() -> Any:
     try:
         return import_module("array_record.python.array_record_module")
     except ModuleNotFoundError as error:
+        needs = "preparing and reading datasets of instruments needs array_record, which"
+        system = sys.platform, platform.machine()
+        if system[0] == "win32" or system == ("darwin", "x86_64"):
+            raise ModuleNotFoundError(
+                f"{needs} there is not for {platform.system()} on this processor; do that on Linux "
+                "(on Windows in WSL), on a Mac of Apple's own processors or in Colab, and use the "
+                "trained model here: playing instruments and all of classifiers needs none of it"
+            ) from error
         raise ModuleNotFoundError(
-            "preparing and reading datasets needs array_record, which is not installed; "
-            'run: pip install "ddspx[train]"'
+            f'{needs} is not installed; run: pip install "ddspx[train]"'
         ) from error
 
 

@@ -31,12 +31,11 @@ class RunLog:
     A resumed run goes on in the same files; what was logged after the step that it resumes
     from is dropped first, so that no step appears twice, and so is a line that cannot be read.
 
+    Without tensorboardX there are the JSON lines alone, which hold every number.
+
     Args:
       folder: where to write; made if absent.
       step: the step the run starts from.
-
-    Raises:
-      ModuleNotFoundError: tensorboardX is not installed.
     """
 
     def __init__(self, folder: str | Path, *, step: int = 0) -> None:
@@ -48,24 +47,27 @@ class RunLog:
         with replacing_file(path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._lines = path.open("a", encoding="utf-8")
-        self._events = writer(str(folder), purge_step=step + 1)
+        self._events = writer(str(folder), purge_step=step + 1) if writer else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Logs named numbers at a step."""
         record = {"step": step, "time": round(time.time(), 3)} | dict(values)
         self._lines.write(json.dumps(record) + "\n")
         self._lines.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        if self._events:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
 
     def audio(self, step: int, name: str, audio: np.ndarray, *, sample_rate: int) -> None:
         """Logs one sound (samples,) to TensorBoard, clipped to full scale."""
-        self._events.add_audio(name, np.clip(audio, -1.0, 1.0), step, sample_rate)
+        if self._events:
+            self._events.add_audio(name, np.clip(audio, -1.0, 1.0), step, sample_rate)
 
     def close(self) -> None:
         """Writes out what is buffered."""
         self._lines.close()
-        self._events.close()
+        if self._events:
+            self._events.close()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -112,13 +114,11 @@ class _LossAndRate(ProgressColumn):
 
 
 def summary_writer() -> Any:
-    """The writer of events for TensorBoard, or an error that says how to install it."""
+    """The writer of events for TensorBoard; None where tensorboardX is not installed."""
     try:
         return import_module("tensorboardX").SummaryWriter
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'training needs tensorboardX, which is not installed; run: pip install "ddspx[train]"'
-        ) from error
+    except ModuleNotFoundError:
+        return None
 
 
 def _lines(path: Path, step: int) -> list[str]:

@@ -122,7 +122,6 @@ def run_task(
     """
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
-    summary_writer()
     folder = output.with_name(f"{output.name}.run")
     if output.exists() and not (folder / "run.json").is_file():
         raise FileExistsError(
@@ -131,6 +130,12 @@ def run_task(
     run = _Run(begin(), output, folder, config)
     if run.taken:
         console.print(f"going on from step {run.taken}")
+    if summary_writer() is None:
+        console.print(
+            'logging to metrics.jsonl alone; for TensorBoard too: pip install "ddspx[train]"',
+            soft_wrap=True,
+            markup=False,
+        )
     with (
         RunLog(run.folder / "logs", step=run.taken) as log,
         progress_bar(console) as bar,

@@ -241,9 +241,19 @@ def test_the_manifest_is_plain_json(tmp_path):
     assert fields["sources"][0]["name"] == manifest.sources[0].name
 
 
-def test_what_is_not_installed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "array_record", None)
+@pytest.mark.parametrize(
+    ("system", "processor", "way_out"),
+    [
+        ("linux", "aarch64", r'pip install "ddspx\[train\]"'),
+        ("darwin", "arm64", r'pip install "ddspx\[train\]"'),
+        ("darwin", "x86_64", "do that on Linux.*Apple's own processors.*classifiers needs none"),
+        ("win32", "AMD64", "do that on Linux.*in WSL"),
+    ],
+)
+def test_what_is_not_installed_is_said(tmp_path, monkeypatch, system, processor, way_out):
     monkeypatch.setitem(sys.modules, "array_record.python", None)
     monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[train\]"'):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    with pytest.raises(ModuleNotFoundError, match=f"needs array_record.*{way_out}"):
         io.DatasetWriter(tmp_path, sample_rate=RATE, hop_length=HOP, example_length=EXAMPLE)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+from io import StringIO
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from ddspx.training import (
     train_classifier,
 )
 from ddspx.training._classifier import _optimizer, classifier_loss
+from ddspx.training._logging import RunLog
 
 MODEL = toy_model()
 
@@ -55,6 +58,21 @@ def straight(recordings, tmp_path_factory):
 
 
 # training
+
+
+def test_a_classifier_needs_no_extra(recordings, tmp_path, monkeypatch):
+    for module in ("grain", "array_record", "tensorboardX", "matplotlib"):
+        monkeypatch.setitem(sys.modules, module, None)
+    said = Console(record=True, quiet=False, file=StringIO())
+    settings = numbers(max_minutes=1e-9)
+    train_classifier(recordings, tmp_path / "out", model=MODEL, config=settings, console=said)
+    assert "logging to metrics.jsonl alone; for TensorBoard too: pip" in said.export_text()
+    logs = tmp_path / "out.run" / "logs"
+    with RunLog(logs) as log:
+        log.scalars(1, {"train/loss": 0.5})
+        log.audio(1, "valid/0", np.zeros(8), sample_rate=RATE)
+    assert [path.name for path in logs.iterdir()] == ["metrics.jsonl"]
+    assert json.loads((logs / "metrics.jsonl").read_text())["train/loss"] == 0.5
 
 
 def test_three_classes_are_learned_in_seconds(recordings, tmp_path):
