@@ -27,6 +27,8 @@
 
 # %% cellView="form"
 # @title Install ddspx
+# @markdown Nothing to fill in, unless ddspx is to come from the address of a wheel.
+URL = ""  # @param {type:"string"}
 import importlib
 import subprocess
 import sys
@@ -34,25 +36,81 @@ import tomllib
 from pathlib import Path
 
 
-def checkout():
+def is_there():
+    """Whether Python has ddspx."""
+    importlib.invalidate_caches()
+    try:
+        import ddspx
+    except ModuleNotFoundError:
+        return False
+    if hasattr(ddspx, "__version__"):
+        return True
+    # A folder of that name, such as a clone beside the notebook, which Python takes for a package.
+    del sys.modules["ddspx"]
+    return False
+
+
+def clone():
     """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
-    for folder in (Path.cwd(), *Path.cwd().parents, *Path.cwd().iterdir()):
-        project = folder / "pyproject.toml"
-        if project.is_file():
-            about = tomllib.loads(project.read_text(encoding="utf-8"))
-            if about.get("project", {}).get("name") == "ddspx":
-                return folder
+    for folder in (Path.cwd(), *Path.cwd().parents, *sorted(Path.cwd().iterdir())):
+        try:
+            about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if about.get("project", {}).get("name") == "ddspx":
+            return folder
     return None
 
 
-try:
-    import ddspx
-except ModuleNotFoundError:
+def wheel():
+    """The newest wheel of ddspx beside this notebook, if there is one."""
+    return max(Path.cwd().glob("ddspx-*.whl"), key=lambda file: file.stat().st_mtime, default=None)
+
+
+def upload():
+    """A wheel from a dialog, or an error that says what to do where there is none."""
+    how = "in ddspx's source code `pip wheel --no-deps .` makes one, ddspx-VERSION-py3-none-any.whl"
+    try:
+        from google.colab import files
+    except ModuleNotFoundError:
+        raise RuntimeError(
+            "The package index has no ddspx. Put a clone or a wheel of it beside this notebook, "
+            f"and run this cell again; {how}."
+        ) from None
+    print(f"The package index has no ddspx. Choose a wheel of it; {how}.")
+    chosen = [Path(name).resolve() for name in files.upload() if name.endswith(".whl")]
+    if len(chosen) != 1:
+        raise RuntimeError("One file that ends in .whl is needed; run this cell again.")
+    return chosen[0]
+
+
+def install(what):
+    """Has pip install something, with what the notebooks draw and train with."""
     # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
-    wanted = f"{checkout() or 'ddspx'}[plot,train]"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wanted], check=True)
-    importlib.invalidate_caches()
-    import ddspx
+    command = [sys.executable, "-m", "pip", "install", "--quiet", what]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+extras = "[plot,train]"
+if not is_there():
+    try:
+        if found := clone() or wheel():
+            install(f"{found}{extras}")
+        elif URL:
+            install(f"ddspx{extras} @ {URL}")
+        else:
+            try:
+                install(f"ddspx{extras}")
+            except subprocess.CalledProcessError as error:
+                if "No matching distribution found for ddspx" not in error.stderr:
+                    raise
+                install(f"{upload()}{extras}")
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"pip could not install ddspx:\n{error.stderr}") from None
+    if not is_there():
+        raise RuntimeError("ddspx is installed; restart the session, and run this cell again.")
+import ddspx
+
 print(f"ddspx {ddspx.__version__}")
 
 # %%

@@ -82,33 +82,163 @@ def test_pairs_are_in_sync_and_hold_no_outputs(name):
         assert not cell.get("outputs") and cell.get("execution_count") is None, hint
 
 
-@pytest.mark.parametrize("place", [".", "..", "../..", "ddspx-main", None])
-def test_all_install_alike_and_leave_jax_alone(place, tmp_path, monkeypatch):
-    (install,) = {cells_of(name)[0] for name in NAMES}
-    folder = tmp_path / "repository" / "colab"
-    for source in (folder, folder.parent, tmp_path, folder / "ddspx-main"):
-        source.mkdir(parents=True, exist_ok=True)
-        (source / "pyproject.toml").write_text('[project]\nname = "other"\n')
-    if place is not None:
-        (folder / place / "pyproject.toml").write_text('[project]\nname = "ddspx"\n')
-    monkeypatch.chdir(folder)
-    ran, there = [], sys.modules["ddspx"]
-
-    def run(command, check):
-        ran.append(command)
-        monkeypatch.setitem(sys.modules, "ddspx", there)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    exec(compile(install, "install", "exec"), {})
-    assert not ran, "nothing is installed where ddspx is"
-    # Python's way of saying that a module is not there.
-    monkeypatch.setitem(sys.modules, "ddspx", None)
-    exec(compile(install, "install", "exec"), {})
-    (command,) = ran
-    source = "ddspx" if place is None else str((folder / place).resolve())
-    assert command[:4] == [sys.executable, "-m", "pip", "install"]
-    assert command[-1] == f"{source}[plot,train]"
+# Runs a first cell with a pip that writes an empty ddspx, or refuses what it is told to.
+INSTALLER = """
+import json, subprocess, sys
+from pathlib import Path
+cell, target, refusal = Path(sys.argv[1]).read_text(), Path(sys.argv[2]), json.loads(sys.argv[3])
+ran = []
+def run(command, **options):
+    assert command[:4] == [sys.executable, "-m", "pip", "install"] and options["check"]
     assert not {"--upgrade", "-U"} & set(command)
+    ran.append(command[-1])
+    for beginning, said in refusal.items():
+        if command[-1].startswith(beginning):
+            raise subprocess.CalledProcessError(1, command, stderr=said)
+    (target / "ddspx").mkdir(parents=True)
+    (target / "ddspx" / "__init__.py").write_text("__version__ = 'new'")
+subprocess.run = run
+sys.path.append(str(target))
+error = None
+try:
+    exec(compile(cell, "cell", "exec"), {})
+except RuntimeError as raised:
+    error = str(raised)
+there = hasattr(sys.modules.get("ddspx"), "__version__")
+print(json.dumps({"ran": ran, "error": error, "there": there}))
+"""
+CLONE = '[project]\nname = "ddspx"\n'
+NOT_THERE = {"ddspx[": "ERROR: No matching distribution found for ddspx[plot,train]"}
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Runs the first cell in `notebooks`, in a process of its own without packages."""
+    cell, target = tmp_path / "cell.py", tmp_path / "installed"
+    (source,) = {cells_of(name)[0] for name in NAMES}
+    folder = tmp_path / "repository" / "notebooks"
+    folder.mkdir(parents=True)
+
+    def run(*, url="", refusal=(), modules=""):
+        cell.write_text(source.replace('URL = ""', f"URL = {url!r}"))
+        program = [sys.executable, "-S", "-c", INSTALLER, cell, target, json.dumps(dict(refusal))]
+        done = subprocess.run(
+            [str(part) for part in program],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(modules)},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]) | {"said": done.stdout}
+
+    run.folder, run.target = folder, target
+    return run
+
+
+def test_an_installed_ddspx_is_taken_as_it_is(install):
+    (install.target / "ddspx").mkdir(parents=True)
+    (install.target / "ddspx" / "__init__.py").write_text("__version__ = 'old'")
+    (install.folder / "ddspx").mkdir()
+    (install.folder / "ddspx" / "pyproject.toml").write_text(CLONE)
+    found = install(url="https://example.org/a.whl")
+    assert found["ran"] == [] and found["there"] and "ddspx old" in found["said"]
+
+
+@pytest.mark.parametrize("place", [".", "..", "../..", "ddspx", "ddspx-main", "../notebooks/a b"])
+def test_a_clone_beside_or_above_is_found_whatever_it_is_called(place, install):
+    # What lies about is neither a project of that name nor readable.
+    for name, text in (("other", '[project]\nname = "other"\n'), ("a-broken", "[[")):
+        (install.folder / name).mkdir()
+        (install.folder / name / "pyproject.toml").write_text(text)
+    (install.folder / "ddspx-0.1.0-py3-none-any.whl").touch()
+    clone = (install.folder / place).resolve()
+    # As git makes it: a folder, and in it another with the package.
+    (clone / "ddspx").mkdir(parents=True, exist_ok=True)
+    (clone / "pyproject.toml").write_text(CLONE)
+    found = install(url="https://example.org/a.whl")
+    assert found["ran"] == [f"{clone}[plot,train]"] and found["there"]
+
+
+def test_then_the_newest_wheel_beside_it(install):
+    for age, version in ((200, "0.2.0"), (100, "0.10.0"), (300, "0.1.0")):
+        wheel = install.folder / f"ddspx-{version}-py3-none-any.whl"
+        wheel.touch()
+        os.utime(wheel, (1e9 - age, 1e9 - age))
+    (install.folder / "jaxlib-0.7.2.whl").touch()
+    found = install(url="https://example.org/a.whl")
+    wheel = install.folder / "ddspx-0.10.0-py3-none-any.whl"
+    assert found["ran"] == [f"{wheel}[plot,train]"] and found["there"]
+
+
+def test_then_an_address_then_the_index(install):
+    found = install(url="https://example.org/a.whl")
+    assert found["ran"] == ["ddspx[plot,train] @ https://example.org/a.whl"] and found["there"]
+    shutil.rmtree(install.target)
+    found = install()
+    assert found["ran"] == ["ddspx[plot,train]"] and found["there"]
+
+
+def test_where_the_index_has_none_a_wheel_is_asked_for(install, tmp_path):
+    error = install(refusal=NOT_THERE)["error"]
+    assert "Put a clone or a wheel of it beside" in error and "`pip wheel --no-deps .`" in error
+    colab = tmp_path / "modules" / "google" / "colab"
+    colab.mkdir(parents=True)
+    (colab / "__init__.py").touch()
+    for chosen in ("notes.txt", "my ddspx.whl"):
+        (colab / "files.py").write_text(f"def upload():\n    return {{{chosen!r}: b''}}\n")
+        found = install(refusal=NOT_THERE, modules=colab.parents[1])
+        assert "Choose a wheel of it; in ddspx's source code `pip wheel" in found["said"]
+    wheel = install.folder / "my ddspx.whl"
+    assert found["ran"] == ["ddspx[plot,train]", f"{wheel}[plot,train]"] and found["there"]
+
+
+def test_another_error_of_pip_is_shown_as_it_is(install):
+    error = install(refusal={"ddspx[": "ERROR: no space left"})["error"]
+    assert error == "pip could not install ddspx:\nERROR: no space left"
+
+
+# The same, with pip itself.
+INTO_A_FOLDER = """
+import subprocess, sys
+cell, target = sys.argv[1:]
+run = subprocess.run
+subprocess.run = lambda command, **options: run(
+    [*command, "--no-deps", "--target", target], **options
+)
+sys.path.append(target)
+exec(open(cell).read())
+"""
+
+
+@pytest.mark.slow
+def test_a_clone_and_a_wheel_install_for_real(tmp_path):
+    """With pip itself, into a folder of its own; what it depends on is not needed to import it."""
+    pytest.importorskip("pip", reason="pip is not installed")
+    source = tmp_path / "clone" / "ddspx"
+    ignored = shutil.ignore_patterns(".git", "tests", "__pycache__", "build", "dist")
+    shutil.copytree(COLAB.parent, source, ignore=ignored)
+    pip = [sys.executable, "-m", "pip"]
+    made = subprocess.run(
+        [*pip, "wheel", "--quiet", "--no-deps", "-w", tmp_path / "wheel", source],
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode and "hatchling" in made.stderr:
+        pytest.skip("hatchling, which builds the package, cannot be had")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "cell.py").write_text(cells_of("synthesis")[0])
+    for place in ("clone", "wheel"):
+        target = tmp_path / f"{place}-target"
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", INTO_A_FOLDER, tmp_path / "cell.py", target],
+            cwd=tmp_path / place,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("ddspx 0.1")
+        assert (target / "ddspx" / "melody.flac").is_file()
 
 
 def test_the_form_has_every_control_of_a_transfer_with_its_range_and_default():
