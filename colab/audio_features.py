@@ -170,6 +170,20 @@ close.set(xlabel="time (ms)", title="10 ms of it")
 plt.show()
 
 # %% [markdown]
+# To a program the sound is an array, and these are all the facts of it. The sample rate is not one of
+# them: it is written beside the samples in a file, and whoever plays them with another rate hears
+# another sound. At half the rate the tune takes twice as long and lies an octave lower, at twice the
+# rate it takes half as long and lies an octave higher.
+
+# %%
+print(f"type {type(audio).__name__} of {audio.dtype}, shape {audio.shape}, {audio.nbytes} bytes")
+print(f"from {audio.min():.3f} to {audio.max():.3f}, mean {audio.mean():.5f}")
+print("the first of the middle:", audio[audio.size // 2 :][:6].round(3))
+for factor in (1, 0.5, 2):
+    print(f"at {factor} x {rate} Hz: {audio.size / (factor * rate):.2f} s")
+    listen(audio, round(factor * rate))
+
+# %% [markdown]
 # Nothing is known of what happens between two samples. A tone of frequency $f$ and one of
 # $f_s - f$ have the same samples, but for the sign:
 #
@@ -451,6 +465,23 @@ figure.colorbar(image, label="dB")
 plt.show()
 
 # %% [markdown]
+# The picture without its axes is what a network for images is given: an array of levels, a row for
+# each frequency, brought to the range from 0 to 1.
+
+# %%
+picture_db = 20 * np.log10(np.maximum(magnitude, 1e-6))
+picture = np.clip(1 + (picture_db - picture_db.max()) / 80, 0, 1).T[::-1]
+print(f"{picture.shape[0]} rows x {picture.shape[1]} columns of {picture.dtype}")
+assert picture.shape == (1 + n_fft // 2, 1 + audio.size // hop)
+assert 0 <= picture.min() and picture.max() == 1
+
+figure = plt.figure(figsize=(11, 4), layout="none")
+axes = figure.add_axes((0, 0, 1, 1))
+axes.imshow(picture, aspect="auto")
+axes.axis("off")
+plt.show()
+
+# %% [markdown]
 # How long should a frame be? A frame of $N$ samples tells frequencies apart that are about
 # $2 f_s / N$ or more apart (for a Hann window, $4 f_s / N$ until nothing leaks), and times that are
 # about $N / f_s$ apart. Both at once cannot be had: long frames draw sharp lines and smear the
@@ -493,6 +524,17 @@ listen(dull, rate)
 # %% [markdown]
 # ## 6. The mel scale
 #
+# Listen to two steps of 500 Hz: from 500 to 1000 Hz, which is an octave, and from 5000 to 5500 Hz,
+# which is less than two semitones.
+
+# %%
+step = second[: rate // 2]
+for low_hz, high_hz in ((500, 1_000), (5_000, 5_500)):
+    semitones = 12 * np.log2(high_hz / low_hz)
+    print(f"{low_hz} -> {high_hz} Hz: {semitones:.2f} semitones")
+    listen(np.concatenate([0.2 * np.sin(2 * np.pi * f * step) for f in (low_hz, high_hz)]), rate)
+
+# %% [markdown]
 # A step of 100 Hz is a fifth at 200 Hz, and hardly anything at 5 kHz. The **mel scale** counts
 # frequency so that equal steps sound about equally large: nearly straight below 1 kHz, logarithmic
 # above,
@@ -509,6 +551,12 @@ n_mels = 64
 bank = core.mel_filterbank(n_mels=n_mels, n_fft=n_fft, sample_rate=rate)
 mels = 2595 * np.log10(1 + hz / 700)
 assert np.allclose(mels, core.hz_to_mel(hz), rtol=1e-4)
+
+print("      Hz      mel   mel of the next 500 Hz")
+for f in (0, 100, 200, 500, 1_000, 2_000, 4_000, 5_000, 7_500):
+    mel_of_f, mel_of_next = 2595 * np.log10(1 + np.array([f, f + 500]) / 700)
+    print(f"{f:8} {mel_of_f:8.1f} {mel_of_next - mel_of_f:8.1f}")
+    assert abs(float(core.hz_to_mel(float(f))) - mel_of_f) < 0.01
 
 figure, (scale_axes, bank_axes) = plt.subplots(1, 2, width_ratios=(1, 2))
 scale_axes.plot(hz, mels)
@@ -638,6 +686,126 @@ for (*_, vowel, note), guess in zip(score, nearest, strict=True):
 assert sorted(mistakes) == [("a", 74), ("o", 69)]
 
 # %% [markdown]
+# ### The classic recipe, step by step
+#
+# Programs for speech have long computed these coefficients by one recipe, which many tutorials
+# repeat, with numbers that differ a little from those above. `core.classic_mfcc` gives exactly those
+# numbers. Here it is in NumPy, one step after the other.
+#
+# **1. Pre-emphasis.** Voices get weaker towards high frequencies. The difference of neighbouring
+# samples, $y[n] = x[n] - 0.97\, x[n - 1]$, lifts them again.
+
+# %%
+emphasised = audio.astype(np.float64)
+emphasised[1:] -= 0.97 * audio[:-1]
+listen(audio, rate)
+listen(emphasised, rate)
+
+# %% [markdown]
+# **2. Frames** of 25 ms, one every 10 ms. The first begins with the sound, other than in the rest of
+# ddspx, where a frame is around its time; the last is filled up with zeros.
+#
+# **3. A Hamming window** fades each in and out, to 0.08 and not to 0:
+# $w[n] = 0.54 - 0.46 \cos(2 \pi n / (N - 1))$.
+
+# %%
+length, step_length = round(0.025 * rate), round(0.01 * rate)
+n_frames = 1 + int(np.ceil((emphasised.size - length) / step_length))
+filled = np.pad(emphasised, (0, (n_frames - 1) * step_length + length - emphasised.size))
+cut = np.lib.stride_tricks.sliding_window_view(filled, length)[::step_length]
+hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(length) / (length - 1))
+assert np.allclose(hamming, np.hamming(length)) and cut.shape == (n_frames, length)
+windowed = cut * hamming
+print(f"{n_frames} frames of {length} samples")
+
+# %% [markdown]
+# **4. The power** of each frequency, by a Fourier transform of 512: $P[k] = |X[k]|^2 / 512$.
+#
+# **5. Forty bands**: triangles at equal steps of the mel scale from 0 Hz to Nyquist, of height 1. Their
+# corners are rounded down to whole bins, so that the narrow ones are lopsided.
+
+# %%
+size, n_bands = 512, 40
+power = np.abs(np.fft.rfft(windowed, size)) ** 2 / size
+corners_mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), n_bands + 2)
+corners_hz = 700 * (10 ** (corners_mel / 2595) - 1)
+corners = np.floor((size + 1) * corners_hz / rate).astype(int)
+triangles = np.zeros((n_bands, size // 2 + 1))
+for band in range(n_bands):
+    left, middle_bin, right = corners[band : band + 3]
+    triangles[band, left:middle_bin] = np.arange(middle_bin - left) / max(middle_bin - left, 1)
+    falling = np.arange(right - middle_bin, 0, -1) / max(right - middle_bin, 1)
+    triangles[band, middle_bin:right] = falling
+energies = power @ triangles.T
+
+figure, (before, filters) = plt.subplots(1, 2)
+at = round(1.4 * rate / step_length)
+plain = np.abs(np.fft.rfft(audio[at * step_length :][:length] * hamming, size)) ** 2 / size
+hz_of_bins = np.arange(size // 2 + 1) * rate / size
+for name, spectrum in (("as it was", plain), ("with pre-emphasis", power[at])):
+    before.plot(hz_of_bins, 10 * np.log10(spectrum + 1e-12), linewidth=1, label=name)
+before.set(xlabel="frequency (Hz)", ylabel="dB", title="the power of a frame")
+before.legend()
+filters.plot(hz_of_bins, triangles.T, linewidth=1)
+filters.set(xlabel="frequency (Hz)", title="forty bands", xlim=(0, rate / 2))
+plt.show()
+
+# %% [markdown]
+# **6. Decibels**: $20 \log_{10}$, though the energies are powers, which makes these levels twice as
+# large as they should be. The recipe is kept as it is.
+
+# %%
+levels = 20 * np.log10(np.where(energies == 0, np.finfo(float).eps, energies))
+by_call = core.classic_log_mel(jnp.asarray(audio), sample_rate=rate, normalize=False)
+print(f"levels: at most {np.abs(levels - by_call).max():.4f} dB from `core.classic_log_mel`")
+assert levels.shape == by_call.shape and np.allclose(levels, by_call, atol=0.02)
+
+# %% [markdown]
+# **7. The cosine transform** of the forty levels, **8. twelve coefficients** of it, from the first on:
+# the zeroth, which is the level, is left out.
+#
+# **9. The lifter** makes the higher ones, which are smaller, as large as the lower:
+# $1 + 11 \sin(\pi n / 22)$ for $n = 0, 1, \dots, 11$.
+
+# %%
+n, m = np.arange(n_bands)[:, None], np.arange(n_bands)
+transform = np.sqrt(2 / n_bands) * np.cos(np.pi * n * (2 * m + 1) / (2 * n_bands))
+twelve = levels @ transform[1:13].T
+lifter = 1 + 11 * np.sin(np.pi * np.arange(12) / 22)
+lifted = twelve * lifter
+by_call = core.classic_mfcc(jnp.asarray(audio), sample_rate=rate, normalize=False)
+print(f"coefficients: at most {np.abs(lifted - by_call).max():.4f} from `core.classic_mfcc`")
+assert np.allclose(lifted, by_call, atol=0.05)
+
+# %% [markdown]
+# **10. The mean** of each coefficient over the recording is taken away: what stays the same all the
+# time is the microphone and the room, not what is said.
+
+# %%
+classic = lifted - (lifted.mean(axis=0) + 1e-8)
+by_call = np.asarray(core.classic_mfcc(jnp.asarray(audio), sample_rate=rate))
+assert classic.shape == by_call.shape == (n_frames, 12)
+assert np.allclose(classic, by_call, atol=0.05)
+print(
+    f"all ten steps: at most {np.abs(classic - by_call).max():.4f} apart, of {np.ptp(classic):.0f}"
+)
+
+figure, panels = plt.subplots(2, 2, sharex=True, figsize=(11, 5))
+edges_s = np.arange(n_frames + 1) * step_length / rate
+for axes, values, title in (
+    (panels[0, 0], levels, "6. levels of 40 bands"),
+    (panels[0, 1], twelve, "8. twelve coefficients"),
+    (panels[1, 0], classic, "10. lifted, without their means"),
+    (panels[1, 1], by_call, "core.classic_mfcc"),
+):
+    image = axes.pcolormesh(edges_s, np.arange(values.shape[1] + 1), values.T)
+    axes.set(title=title)
+    figure.colorbar(image)
+for axes in panels[1]:
+    axes.set(xlabel="time (s)")
+plt.show()
+
+# %% [markdown]
 # ## 8. Pitch
 #
 # Autocorrelation, as in section 2, is the idea of many pitch trackers, and it errs by octaves: what
@@ -672,45 +840,52 @@ for begin_s, end_s, _, note in score:
 print("every note of the score was heard")
 
 # %% [markdown]
-# ## 9. Your own sound
+# ## 9. Your own sounds
 #
-# Everything above by one call each. In Colab, tick `UPLOAD` and run the cell to choose a file;
-# elsewhere write its path into `PATH` (empty means the tune). Any format that libsndfile reads will
-# do: wav, flac, ogg, mp3.
+# Everything above by one call each. In Colab, tick `UPLOAD` and run the cell to choose a file or
+# several; elsewhere write a path into `PATH`, or a pattern such as `takes/*.wav` (empty means the
+# tune). Any format that libsndfile reads will do: wav, flac, ogg, mp3.
 
 # %%
+from glob import glob
+
 UPLOAD = False  # @param {type:"boolean"}
 PATH = ""  # @param {type:"string"}
 
 if UPLOAD:
     from google.colab import files
 
-    (PATH,) = files.upload()
-yours = io.read_audio(PATH or melody, sample_rate=rate)
-listen(yours, rate)
+    paths = [Path(name) for name in files.upload()]
+else:
+    paths = [Path(name) for name in sorted(glob(PATH))] or [Path(PATH) if PATH else melody]
+yours = {path.name: io.read_audio(path, sample_rate=rate) for path in paths}
+for name, sound in yours.items():
+    print(f"{name}: {sound.size / rate:.2f} s")
+    listen(sound, rate)
 
 # %%
 from ddspx.features import SpectralConfig, spectral_features
 from ddspx.plot import Sound, plot_features, plot_pitch
 
-for kind in ("spectrogram", "log-mel", "mfcc", "loudness", "centroid"):
-    config = SpectralConfig(kind, sample_rate=rate, hop_length=hop, n_fft=n_fft)
-    values = spectral_features(yours, config)
-    assert np.isfinite(values).all()
-    picture = plot_features(
-        values,
-        title=kind,
-        label=config.label,
-        sample_rate=rate,
-        hop_length=hop,
-        frequencies_hz=config.frequencies_hz,
-        level_of="amplitude" if kind == "spectrogram" else None,
-    )
-    display(picture)
+for name, sound in yours.items():
+    for kind in ("spectrogram", "log-mel", "mfcc", "loudness", "centroid"):
+        config = SpectralConfig(kind, sample_rate=rate, hop_length=hop, n_fft=n_fft)
+        values = spectral_features(sound, config)
+        assert np.isfinite(values).all()
+        picture = plot_features(
+            values,
+            title=f"{name}: {kind}",
+            label=config.label,
+            sample_rate=rate,
+            hop_length=hop,
+            frequencies_hz=config.frequencies_hz,
+            level_of="amplitude" if kind == "spectrogram" else None,
+        )
+        display(picture)
 
-f0_hz, confidence = features.track_pitch(yours, sample_rate=rate, hop_length=hop)
-heard = Sound("pitch", yours, f0_hz, confidence)
-display(plot_pitch(heard, sample_rate=rate, hop_length=hop))
+    f0_hz, confidence = features.track_pitch(sound, sample_rate=rate, hop_length=hop)
+    heard = Sound(f"{name}: pitch", sound, f0_hz, confidence)
+    display(plot_pitch(heard, sample_rate=rate, hop_length=hop))
 
 # %% [markdown]
 # On many files at once, without Python: `ddspx features *.wav --kind log-mel -o features --plot`

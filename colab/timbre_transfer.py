@@ -116,10 +116,14 @@ print(f"ddspx {ddspx.__version__}")
 # %%
 # %matplotlib inline
 import base64
+import time
+from glob import glob
 
+import absl.logging
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Audio, display
+from IPython.display import HTML, Audio, display
 
 from ddspx import features, io
 from ddspx.models.autoencoder import (
@@ -129,7 +133,7 @@ from ddspx.models.autoencoder import (
     load_autoencoder,
 )
 from ddspx.plot import Sound, plot_sounds
-from ddspx.transfer import TransferConfig, measure, picture, transfer
+from ddspx.transfer import TransferConfig, detect_notes, measure, picture, transfer
 
 try:
     from google.colab import files, output
@@ -137,18 +141,20 @@ except ModuleNotFoundError:
     # Not in Colab: sounds and instruments are named by their paths.
     files = output = None
 
+# Libraries warn their own developers too.
+absl.logging.set_verbosity(absl.logging.ERROR)
 print(f"running on {jax.devices()[0].device_kind}")
 
 
 def uploaded(what):
-    """The path of one file from a dialog."""
+    """The paths of files from a dialog."""
     if files is None:
         raise RuntimeError("Uploading needs Colab; elsewhere write the path of the file instead.")
     print(f"choose {what}")
-    chosen = list(files.upload())
-    if len(chosen) != 1:
-        raise ValueError(f"One file is needed, {len(chosen)} were chosen; run the cell again.")
-    return Path(chosen[0])
+    chosen = [Path(name) for name in files.upload()]
+    if not chosen:
+        raise ValueError("A file is needed; run the cell again.")
+    return chosen
 
 
 # %% [markdown]
@@ -157,12 +163,16 @@ def uploaded(what):
 # `SOURCE` is where it comes from. *record* and *upload* work in Colab; anywhere else choose *file*
 # and write its path into `FILE`. Formats: wav, flac, ogg, mp3. Your browser asks whether it may use
 # the microphone; the sound stays between it and the machine that runs this notebook.
+#
+# Several files may be uploaded, or meant by a pattern such as `takes/*.wav`: all are played in
+# section 5, and the pictures are of number `WHICH`.
 
 # %% cellView="form"
 # @title Record, or choose a sound
 SOURCE = "the sung tune"  # @param ["the sung tune", "record", "upload", "file"]
 SECONDS = 10  # @param {type:"slider", min:1, max:30, step:1}
 FILE = ""  # @param {type:"string"}
+WHICH = 1  # @param {type:"integer"}
 
 # Runs in the browser: what the microphone hears, unprocessed, as 16-bit samples in base64.
 RECORDER = """
@@ -214,15 +224,23 @@ def sung_tune():
 
 
 if SOURCE == "record":
-    recording = recorded(SECONDS)
+    recordings = [recorded(SECONDS)]
 elif SOURCE == "upload":
-    recording = uploaded("a sound")
+    recordings = uploaded("a sound, or several")
+elif SOURCE == "file":
+    recordings = [Path(name) for name in sorted(glob(FILE))] or [Path(FILE)]
 else:
-    recording = Path(FILE) if SOURCE == "file" else sung_tune()
-rate = io.declared_sample_rate(recording) or 16_000
-sound = io.read_audio(recording, sample_rate=rate)
-print(f"{recording.name}: {sound.size / rate:.1f} s at {rate} Hz, peak {np.abs(sound).max():.2f}")
-display(Audio(sound, rate=rate))
+    recordings = [sung_tune()]
+if not 1 <= WHICH <= len(recordings):
+    raise ValueError(f"WHICH must be from 1 to {len(recordings)}, got {WHICH}.")
+recording = recordings[WHICH - 1]
+
+for number, path in enumerate(recordings, start=1):
+    rate = io.declared_sample_rate(path) or 16_000
+    sound = io.read_audio(path, sample_rate=rate)
+    seconds = f"{sound.size / rate:.1f} s at {rate} Hz"
+    print(f"{number}. {path.name}: {seconds}, peak {np.abs(sound).max():.2f}")
+    display(Audio(sound, rate=rate))
 
 # %% [markdown]
 # ## 2. The instrument
@@ -237,7 +255,7 @@ INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "flute", "tenor_sax", "tub
 ZIP = ""  # @param {type:"string"}
 
 if INSTRUMENT == "upload a zip":
-    archive = Path(ZIP) if ZIP else uploaded("the zip of an instrument")
+    archive = Path(ZIP) if ZIP else uploaded("the zip of an instrument")[0]
     instrument = install_instrument(archive, overwrite=True).name
 else:
     instrument = INSTRUMENT
@@ -321,22 +339,86 @@ config = TransferConfig(
 )
 
 # %% [markdown]
+# What these controls make of the sound, before it is played:
+#
+# - **How sure the pitch is.** Under the line of `confidence` nothing is played.
+# - **How likely a frame is a note**: loud for this recording, and sure of its pitch. From the line of
+#   `threshold` on it is one, and shaded; what is under it becomes up to `quiet_db` softer.
+# - **Pitch and loudness**, as they were heard and as the instrument is asked for them.
+
+# %%
+frame_rate = model.config.sample_rate / model.config.hop_length
+asked = ddspx.transfer.adjust(*heard, statistics=statistics, frame_rate=frame_rate, config=config)
+found = detect_notes(
+    heard.loudness_db, heard.f0_confidence, frame_rate=frame_rate, threshold=threshold
+)
+frame_s = np.arange(len(asked.f0_hz)) / frame_rate
+
+figure, panels = plt.subplots(
+    4, 1, sharex=True, figsize=(11, 9), height_ratios=(1, 1, 2, 2), layout="constrained"
+)
+sureness, likelihood, pitch, level = panels
+sureness.plot(frame_s, heard.f0_confidence, linewidth=1)
+sureness.axhline(confidence, color="C3", linestyle="--", linewidth=1, label="confidence")
+sureness.set(ylabel="how sure", ylim=(-0.05, 1.05))
+likelihood.plot(frame_s, found.ratio, linewidth=1)
+likelihood.axhline(threshold, color="C3", linestyle="--", linewidth=1, label="threshold")
+likelihood.set(ylabel="note likelihood", ylim=(0, 2.5))
+top = [2.5] * len(frame_s)
+likelihood.fill_between(frame_s, top, where=asked.notes, color="C2", alpha=0.2, label="notes")
+shown = heard.f0_confidence >= confidence
+pitch.plot(frame_s, np.where(shown, heard.f0_hz, np.nan), linewidth=3, alpha=0.5, label="yours")
+pitch.plot(frame_s, np.where(asked.gain > 0, asked.f0_hz, np.nan), linewidth=1, label="played")
+pitch.set(ylabel="pitch (Hz)", yscale="log")
+pitch.yaxis.set_major_formatter("{x:.0f}")
+pitch.yaxis.set_minor_formatter("{x:.0f}")
+level.plot(frame_s, heard.loudness_db, linewidth=3, alpha=0.5, label="yours")
+level.plot(frame_s, asked.asked_db, linewidth=1, label="played")
+level.set(ylabel="loudness (dB)", xlabel="time (s)", xlim=(0, frame_s[-1]))
+for axes in panels:
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
 # ## 5. Play
 #
 # Change controls above, run this cell again, and compare. The first time it takes some seconds
 # longer, while JAX compiles.
 
-# %%
-played = Path(f"{recording.stem}_on_{instrument}.wav")
-report = transfer(recording, played, to=instrument, config=config)
-result = io.read_audio(played, sample_rate=report.sample_rate)
-print("yours:")
-display(Audio(sound, rate=rate))
-print(f"{instrument}:")
-display(Audio(result, rate=report.sample_rate))
 
-# As long as the recording, to the sample.
-assert result.size == report.n_samples == audio.size
+# %%
+def bar():
+    """What tells a transfer how to show its progress, and what ends that."""
+    place, shown_s = display(HTML("starting"), display_id=True), 0.0
+
+    def show(what, done, total):
+        nonlocal shown_s
+        # Often enough to be seen moving, seldom enough not to be what takes the time.
+        if time.monotonic() > shown_s + 0.2:
+            shown_s = time.monotonic()
+            far = "" if total is None else f' value="{done:.3f}" max="{total:.3f}"'
+            place.update(HTML(f"<progress{far}></progress> {what}"))
+
+    return show, lambda: place.update(HTML(""))
+
+
+reports = {}
+for path in recordings:
+    show, end = bar()
+    played = Path(f"{path.stem}_on_{instrument}.wav")
+    began_s = time.monotonic()
+    reports[path] = report = transfer(path, played, to=instrument, config=config, progress=show)
+    taken_s = time.monotonic() - began_s
+    end()
+    rate = io.declared_sample_rate(path) or 16_000
+    print(f"{path.name}: {report.n_samples / report.sample_rate:.1f} s of sound in {taken_s:.1f} s")
+    print("yours:")
+    display(Audio(io.read_audio(path, sample_rate=rate), rate=rate))
+    print(f"{instrument}:")
+    result = io.read_audio(played, sample_rate=report.sample_rate)
+    display(Audio(result, rate=report.sample_rate))
+    # As long as the recording, to the sample.
+    assert result.size == report.n_samples
 
 # %% [markdown]
 # The report: what was heard and what was asked of the instrument, and then what the result is like
@@ -345,6 +427,7 @@ assert result.size == report.n_samples == audio.size
 # what counts as a note is shaded.
 
 # %%
+played, report = Path(f"{recording.stem}_on_{instrument}.wav"), reports[recording]
 quality = measure(played, report)
 print(f"sure of the pitch in {report.confident_share:.0%} of what sounds")
 print(f"moved by {report.octaves:+d} octaves")
@@ -373,6 +456,8 @@ display(picture(recording, played, report))
 # ## 6. Keep it
 
 # %%
-if files is not None:
-    files.download(str(played))
-print(f"the sound is in {played.resolve()}")
+for path in recordings:
+    played = Path(f"{path.stem}_on_{instrument}.wav")
+    if files is not None:
+        files.download(str(played))
+    print(f"the sound is in {played.resolve()}")

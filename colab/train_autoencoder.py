@@ -126,6 +126,7 @@ print(f"ddspx {ddspx.__version__}")
 import json
 import os
 
+import absl.logging
 import jax
 import numpy as np
 from IPython.display import Audio, display
@@ -144,6 +145,8 @@ except ModuleNotFoundError:
 
 # In a smoke test: the smallest model, and a few steps.
 SMOKE = os.environ.get("DDSPX_SMOKE") == "1"
+# Libraries warn their own developers too.
+absl.logging.set_verbosity(absl.logging.ERROR)
 print(f"training on {jax.devices()[0].device_kind}")
 
 # %% [markdown]

@@ -54,6 +54,7 @@ def executed(name, folder, *, changes=(), **environment):
     client.execute(env=inherited | settings)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
     return "".join(output.get("text", "") for output in outputs)
 
 
