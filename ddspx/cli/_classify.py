@@ -33,14 +33,14 @@ _FrontEnd = Literal[
 _PUBLISHED = {"channels": 16, "sample_rate": 1000}
 _SIZES: dict[str | None, dict[str, int]] = {
     None: {"bands": 40, "blocks": 3, "channels": 8},
-    **{f"spectnet-{n}": {"bands": n, "blocks": 3} | _PUBLISHED for n in (4, 8, 16, 46)},
-    "spectnet-64": {"bands": 64, "blocks": 4} | _PUBLISHED,
+    **{f"spectnet-{n}": {"bands": n, "blocks": 3} | _PUBLISHED for n in (4, 8, 16, 32, 46)},
+    **{f"spectnet-{n}": {"bands": n, "blocks": 4} | _PUBLISHED for n in (64, 128, 149)},
 }
 # Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
 _LOG = {"compression": "log1p", "floor": 1e-6}
 _N_MFCC = 13
 # How each is made, and what is not its default there.
-_FRONT_ENDS: dict[str, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
+_FRONT_ENDS: dict[str | None, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
     "gammatone": (FrontendConfig.learnable, _LOG),
     "gammatone-pcen": (FrontendConfig.learnable, {"floor": 1e-6}),
     "log-mel": (FrontendConfig.log_mel, _LOG),
@@ -50,8 +50,19 @@ _FRONT_ENDS: dict[str, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
     "leaf": (FrontendConfig.leaf, {}),
     "spectnet": (FrontendConfig.spectnet, {}),
     "spectnet-static": (FrontendConfig.spectnet, {"trainable": ()}),
+    # That of a preset, at any rate.
+    None: (FrontendConfig.spectnet_scaled, {}),
 }
-_Preset = Literal["spectnet-4", "spectnet-8", "spectnet-16", "spectnet-46", "spectnet-64"]
+_Preset = Literal[
+    "spectnet-4",
+    "spectnet-8",
+    "spectnet-16",
+    "spectnet-32",
+    "spectnet-46",
+    "spectnet-64",
+    "spectnet-128",
+    "spectnet-149",
+]
 
 
 def train(
@@ -87,7 +98,8 @@ def train(
       output: the model folder to make.
       front_end: what it listens with; by default gammatone-pcen, filters that keep their order and
         learn, and PCEN that does, but spectnet in a preset.
-      preset: published sizes: as many bands, at 1000 Hz.
+      preset: published sizes: as many bands, at 1000 Hz; at another --sample-rate wide enough to
+        leave no gaps.
       bands: of the front-end; 40 without a preset.
       blocks: residual blocks, 1 to 4; 3 without a preset.
       channels: before the first block, which every block doubles; 8 without a preset.
@@ -108,7 +120,7 @@ def train(
     sizes |= {name: size for name, size in given.items() if size is not None}
     rate = sizes["sample_rate"] if "sample_rate" in sizes else training.suggested_sample_rate(heard)
     frontend = _frontend(
-        front_end or ("spectnet" if preset else "gammatone-pcen"),
+        front_end or (None if preset else "gammatone-pcen"),
         rate,
         hop_length_of(hop_ms, rate),
         {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),
@@ -250,7 +262,7 @@ def _seconds(segment_s: float) -> float:
 
 
 def _frontend(
-    name: str, sample_rate: int, hop_length: int, changes: dict[str, Any]
+    name: str | None, sample_rate: int, hop_length: int, changes: dict[str, Any]
 ) -> FrontendConfig:
     """The front-end of a name; a window is two and a half hops, as in all presets."""
     make, fixed = _FRONT_ENDS[name]

@@ -129,8 +129,13 @@ class SpectNetBank(nnx.Module):
         grid = core.frequency_grid(max(2, config.n_bands), **ends)[: config.n_bands]
         learn, ones = config.trainable, np.ones(config.n_bands)
         self.frequencies_hz = number(grid, trainable="centers" in learn)
-        self.betas_hz = number(100 * ones, trainable="bandwidths" in learn)
-        self.amplitudes = number(1e4 * ones, trainable="gains" in learn)
+        betas_hz, amplitudes = 100 * ones, 1e4 * ones
+        if config.fill_gaps and config.n_bands > 1:
+            betas_hz = np.maximum(betas_hz, np.gradient(grid) / _ERB_PER_BETA)
+            # The gain at a centre is a (n - 1)! fs / (2 (2 pi beta)^n).
+            amplitudes *= (betas_hz / 100) ** config.order * 1000 / config.sample_rate
+        self.betas_hz = number(betas_hz, trainable="bandwidths" in learn)
+        self.amplitudes = number(amplitudes, trainable="gains" in learn)
 
     def centers_hz(self) -> Float[Array, " bands"]:
         """Centre of each band, in Hz."""

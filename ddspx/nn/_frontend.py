@@ -95,10 +95,17 @@ class SpectralFrontend(nnx.Module):
 
         Raises:
           TypeError: the audio is neither float32 nor float64.
+          ValueError: it has the shape of spectrogram images.
         """
         (audio,), c = floats(audio=audio), self.config
         if c.path != "stft":
             return subband_energies(audio, cast(FilterBank, self.bank), self.pooling)
+        if audio.ndim >= 4 and c.n_fft // 2 + 1 in audio.shape[-3:-1]:
+            raise ValueError(
+                f"`audio` of shape {audio.shape} looks like spectrogram images of "
+                f"{c.n_fft // 2 + 1} frequencies; give the audio, (*batch, samples), or make a "
+                "bank on images by `nn.compat.kapre_filterbank(image_data_format=)`."
+            )
         spectrogram = core.spectrogram(
             audio, n_fft=c.n_fft, hop_length=c.hop_length, win_length=c.win_length, power=2
         )

@@ -60,6 +60,8 @@ class FrontendConfig:
         to one and a half times what they were at first.
       scale: of hearing, on which the centres are at equal distances at first, and on which they
         learn; see `core.frequency_grid`.
+      fill_gaps: whether SpectNet's filters (``published`` gammatones) are at first no narrower than
+        their centres lie apart, and of the same gain; as published all are 98 Hz wide.
       order: number of poles of a ``gammatone``.
       n_taps: length of filters that have taps: of ``sinc``, and of the published ones. Odd.
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths``, ``gains``,
@@ -100,6 +102,7 @@ class FrontendConfig:
     parametrization: Parametrization = "ordered"
     path: EnergyPath = "stft"
     scale: FrequencyScale = "erb"
+    fill_gaps: bool = False
     order: int = 4
     n_taps: int = 401
     trainable: tuple[Part, ...] = ("centers", "bandwidths")
@@ -123,6 +126,11 @@ class FrontendConfig:
         # Of less, float32 has no reciprocal or loses it on the way to a gradient.
         if not (math.isfinite(self.floor) and self.floor >= 1e-30):
             raise ValueError(f"`floor` must be finite and at least 1e-30, got {self.floor}.")
+        if self.fill_gaps and (self.family, self.parametrization) != ("gammatone", "published"):
+            raise ValueError(
+                "`fill_gaps` must be False but for the published gammatones of SpectNet; all other "
+                "filters reach their neighbours by themselves."
+            )
         if self.highest_hz > self.sample_rate / 2:
             raise ValueError(
                 f"`fmax` must be at most half of `sample_rate`, {self.sample_rate / 2} Hz, got "
@@ -251,6 +259,16 @@ class FrontendConfig:
             "trainable": ("centers", "bandwidths", "gains"),
         }
         return cls._preset(fixed, changes)
+
+    @classmethod
+    def spectnet_scaled(cls, **changes: Any) -> "FrontendConfig":
+        """SpectNet's layer at any rate: at 1 kHz as published, at others without gaps.
+
+        As published all filters are 98 Hz wide. Sixteen of them up to 8 kHz would hear a fifth of
+        it: here each is as wide as the centres lie apart, if that is more, and as loud.
+        """
+        published = cls.spectnet(**changes)
+        return cls.spectnet(**{"fill_gaps": published.highest_hz > 500} | changes)
 
     @classmethod
     def sincnet(cls, **changes: Any) -> "FrontendConfig":

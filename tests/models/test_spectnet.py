@@ -69,8 +69,11 @@ def leaves(state) -> dict[str, np.ndarray]:
         ("spectnet_4", 12, 676_094),
         ("spectnet_8", 24, 676_094),
         ("spectnet_16", 48, 1_060_094),
+        ("spectnet_32", 96, 1_828_094),
         ("spectnet_46", 138, 2_212_094),
         ("spectnet_64", 192, 1_895_166),
+        ("spectnet_128", 384, 2_611_966),
+        ("spectnet_149", 447, 2_791_166),
     ],
 )
 def test_presets_have_the_published_sizes(preset, filters, classifier):
@@ -94,7 +97,39 @@ def test_the_parameters_are_those_of_the_published_layers():
         return 100 * flat + 100 + 2 * 100 + 2
 
     assert sum(layers[:4]) + dense(128 * 30 * 2) == 1_060_094
+    assert sum(layers[:4]) + dense(128 * 30 * 4) == 1_828_094
     assert sum(layers) + dense(256 * 7 * 4) == 1_895_166
+    assert sum(layers) + dense(256 * 7 * 8) == 2_611_966
+    assert sum(layers) + dense(256 * 7 * 9) == 2_791_166
+
+
+@pytest.mark.parametrize("rate", [1000, 2000, 8000, 16_000, 44_100])
+def test_presets_fit_other_rates(rate):
+    """Frames as long in time, no gap between filters, each of the gain that it has at 1 kHz."""
+    config = SpectNetConfig.spectnet_16(LABELS, sample_rate=rate)
+    frontend = config.frontend
+    assert config.segment_length / rate == pytest.approx(2.39, abs=0.01)
+    assert frontend.hop_length / rate == pytest.approx(0.01, rel=0.01)
+    bank = SpectralFrontend(frontend, rngs=nnx.Rngs(0))
+    centers_hz, widths_hz = (np.asarray(x) for x in (bank.centers_hz(), bank.bandwidths_hz()))
+    assert (np.diff(centers_hz) < widths_hz[1:] + 1).all() and widths_hz.min() > 98
+    if rate == 1000:
+        np.testing.assert_allclose(widths_hz, 100 / 1.0186, rtol=1e-5)
+    n_fft = 8 * (frontend.n_taps - 1)
+    power = np.asarray(bank.power_response(n_fft=n_fft))
+    peak = 1e4 * 6 * 1000 / (2 * (2 * np.pi * 100) ** 4)
+    at = np.arange(n_fft // 2 + 1) * rate / n_fft
+    # Of those that reach neither 0 Hz nor Nyquist.
+    inner = (centers_hz > 3 * widths_hz) & (centers_hz < rate / 2 - 3 * widths_hz)
+    for center_hz, response in zip(centers_hz[inner], power[inner], strict=True):
+        assert np.interp(center_hz, at, response) == pytest.approx(2 * peak**2, rel=0.05)
+    # Nothing of a filter is cut off.
+    taps = core.spectnet_impulse_response(
+        *(jnp.asarray(x) for x in (centers_hz, widths_hz * 1.0186, np.ones(16, np.float32))),
+        sample_rate=rate,
+        n_taps=frontend.n_taps,
+    )
+    assert np.abs(taps[:, -1]).max() < 1e-4 * np.abs(taps).max()
 
 
 @pytest.mark.parametrize(("n_frames", "n_features"), [(1, 2), (7, 3), (61, 23), (50, 47)])

@@ -77,3 +77,40 @@ def test_weights_learn_only_where_they_are_told_to(init):
 def test_other_initialisers_are_refused():
     with pytest.raises(ValueError, match="`init` must be one of 'mel', 'log', 'linear'"):
         kapre_filterbank.__wrapped__(8, True, sr=8000, init="bark", rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("image_data_format", ["channels_first", "channels_last"])
+def test_alone_it_is_a_matrix_on_images(image_data_format):
+    settings = {"sr": 8000, "n_dft": 256, "rngs": nnx.Rngs(0)}
+    layer = kapre_filterbank(12, False, image_data_format=image_data_format, **settings)
+    power = core.spectrogram(jnp.asarray(AUDIO), n_fft=256, hop_length=128, power=2)
+    expected = np.asarray(kapre_filterbank(12, False, **settings)(jnp.asarray(AUDIO)))
+    # Two channels of one example, frequencies before frames.
+    image, bands = np.swapaxes(power, -1, -2)[None], np.swapaxes(expected, -1, -2)[None]
+    if image_data_format == "channels_last":
+        image, bands = np.moveaxis(image, 1, -1), np.moveaxis(bands, 1, -1)
+    np.testing.assert_allclose(layer(jnp.asarray(image)), bands, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`image` must have 129 frequencies.*got the shape"):
+        layer(jnp.asarray(np.swapaxes(image, 1, 2)[..., :5, :]))
+    with pytest.raises(ValueError, match="looks like spectrogram images of 129 frequencies"):
+        kapre_filterbank(12, False, **settings)(jnp.asarray(image))
+
+
+def test_the_weights_on_images_learn():
+    layer = kapre_filterbank(
+        4, True, sr=8000, n_dft=16, image_data_format="channels_last", rngs=nnx.Rngs(0)
+    )
+    (weights,) = jax.tree.leaves(nnx.state(layer, nnx.Param))
+    assert weights.shape == (4, 9)
+
+
+def test_without_a_rate_only_random_weights_are_there():
+    bank = kapre_filterbank(4, True, init="uni_random", n_dft=16, rngs=nnx.Rngs(0))
+    assert bank(jnp.zeros((2, 64), jnp.float32)).shape == (2, 9, 4)
+    for init in ("mel", "log", "linear"):
+        with pytest.raises(ValueError, match=f"`sr` must be given with init {init!r}"):
+            kapre_filterbank(4, True, init=init, n_dft=16, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="`image_data_format` must be one of None"):
+        kapre_filterbank.__wrapped__(
+            4, True, sr=8000, image_data_format="default", rngs=nnx.Rngs(0)
+        )

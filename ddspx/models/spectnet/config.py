@@ -103,6 +103,13 @@ class SpectNetConfig:
         return cls._preset(16, labels, learnable, frontend_changes)
 
     @classmethod
+    def spectnet_32(
+        cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
+    ) -> "SpectNetConfig":
+        """Thirty-two filters."""
+        return cls._preset(32, labels, learnable, frontend_changes)
+
+    @classmethod
     def spectnet_46(
         cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
     ) -> "SpectNetConfig":
@@ -117,9 +124,23 @@ class SpectNetConfig:
         return cls._preset(64, labels, learnable, frontend_changes, n_blocks=4)
 
     @classmethod
+    def spectnet_128(
+        cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
+    ) -> "SpectNetConfig":
+        """A hundred and twenty-eight filters and four blocks."""
+        return cls._preset(128, labels, learnable, frontend_changes, n_blocks=4)
+
+    @classmethod
+    def spectnet_149(
+        cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
+    ) -> "SpectNetConfig":
+        """A hundred and forty-nine filters and four blocks."""
+        return cls._preset(149, labels, learnable, frontend_changes, n_blocks=4)
+
+    @classmethod
     def _preset(cls, n_bands, labels, learnable, changes, *, n_blocks=3):
         fixed: dict[str, Any] = {} if learnable else {"trainable": ()}
-        frontend = FrontendConfig.spectnet(**{"n_bands": n_bands} | fixed | changes)
+        frontend = FrontendConfig.spectnet_scaled(**{"n_bands": n_bands} | fixed | changes)
         return cls(frontend, tuple(labels), n_blocks=n_blocks)
 
     def to_json(self) -> dict[str, Any]:
