@@ -9,8 +9,9 @@ import numpy as np
 from ddspx._typing import Array, Float, UInt
 from ddspx.core.synthesis._phase import (
     Phase,
-    frame_increments,
     from_float_cycles,
+    hop_ends,
+    hop_increments,
     initial_phase_of,
     joined_limbs,
     running_sum,
@@ -19,41 +20,47 @@ from ddspx.core.synthesis._phase import (
 )
 
 
+def hops_of(
+    f0_hz: Float[Array, "*batch frames"], n_hops: int
+) -> tuple[Float[Array, "*batch hops"], Float[Array, "*batch hops"]]:
+    """Frequency at the start and the end of the first hops, see :func:`hop_ends`."""
+    start_hz, end_hz = hop_ends(f0_hz)
+    return start_hz[..., :n_hops], end_hz[..., :n_hops]
+
+
 def gliding_cycles(
-    f0_hz: Float[Array, "*batch frames"],
+    start_hz: Float[Array, "*batch hops"],
+    end_hz: Float[Array, "*batch hops"],
     start: Phase,
     hop_length: int,
     sample_rate: int,
-    n_hops: int,
     inclusive: bool,
 ) -> UInt[Array, "*batch hops hop_length"]:
-    r"""Cycles at every sample in fixed point, as wide as the float type; f is linear, then held.
+    r"""Cycles at every sample in fixed point, as wide as the float type; f is linear in a hop.
 
     The sum of ``f / sample_rate`` over all samples before this one, and it too if `inclusive`:
     at sample j of hop i, with e = 1 if inclusive and 0 if not, the sum before the hop plus
-    :math:`(j + e) f_i + (f_{i+1} - f_i)\, j (j - 1 + 2e) / 2h`. What is before the hop and the
-    first product are exact. What is left is a few cycles at most unless the pitch jumps over a
-    long hop, and one float holds it: random jumps of up to 4 kHz at 16 kHz leave the second
-    harmonic at -122 dB for a hop of 64 in float32, at -91 dB for one of 2048. Nothing of this
-    error reaches the next hop.
+    :math:`(j + e) a + (b - a)\, j (j - 1 + 2e) / 2h`, from its start a to its end b. What is
+    before the hop and the first product are exact. What is left is a few cycles at most unless the
+    pitch jumps over a long hop, and one float holds it: random jumps of up to 4 kHz at 16 kHz leave
+    the second harmonic at -122 dB for a hop of 64 in float32, at -91 dB for one of 2048. Nothing of
+    this error reaches the next hop.
     """
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
-    before = running_sum(frame_increments(f0_hz, **rates), start)
-    before = Phase(before.cycles[..., :n_hops], before.remainder[..., :n_hops])
-    now, glide = _hops(f0_hz, n_hops)
-    step = sample_increments(now, sample_rate=sample_rate)
-    count, bend = _within_hop(f0_hz, hop_length, inclusive)
-    fine = (glide / sample_rate)[..., None] * bend
-    if f0_hz.dtype == jnp.float64:
+    before = running_sum(hop_increments(start_hz, end_hz, **rates), start)
+    before = Phase(before.cycles[..., :-1], before.remainder[..., :-1])
+    step = sample_increments(start_hz, sample_rate=sample_rate)
+    count, bend = _within_hop(start_hz, hop_length, inclusive)
+    fine = ((end_hz - start_hz) / sample_rate)[..., None] * bend
+    if start_hz.dtype == jnp.float64:
         first, advance = (joined_limbs(phase)[..., None] for phase in (before, step))
     else:
         first, advance = before.cycles[..., None], step.cycles[..., None]
-        fine += before.remainder.astype(f0_hz.dtype)[..., None] * 2.0**-64
-        fine += step.remainder.astype(f0_hz.dtype)[..., None] * (count * 2.0**-64)
+        fine += before.remainder.astype(start_hz.dtype)[..., None] * 2.0**-64
+        fine += step.remainder.astype(start_hz.dtype)[..., None] * (count * 2.0**-64)
     return first + advance * count.astype(first.dtype) + from_float_cycles(fine)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
 def gliding_phase(
     f0_hz: Float[Array, "*batch frames"],
     hop_length: int,
@@ -65,41 +72,57 @@ def gliding_phase(
 
     Differentiable in `f0_hz` as the unwrapped sum is, in both modes and to any order.
     """
-    n_hops = -(-n_samples // hop_length)
-    start = initial_phase_of(None, f0_hz.shape[:-1])
-    cycles = gliding_cycles(f0_hz, start, hop_length, sample_rate, n_hops, inclusive)
-    cycles = cycles.reshape(*f0_hz.shape[:-1], n_hops * hop_length)[..., :n_samples]
-    return to_float_cycles(cycles, f0_hz.dtype)
+    ends = hops_of(f0_hz, -(-n_samples // hop_length))
+    return _gliding_phase(*ends, hop_length, sample_rate, n_samples, inclusive)
 
 
-@gliding_phase.defjvp
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
+def _gliding_phase(
+    start_hz: Array,
+    end_hz: Array,
+    hop_length: int,
+    sample_rate: int,
+    n_samples: int,
+    inclusive: bool,
+) -> Array:
+    start = initial_phase_of(None, start_hz.shape[:-1])
+    cycles = gliding_cycles(start_hz, end_hz, start, hop_length, sample_rate, inclusive)
+    cycles = cycles.reshape(*cycles.shape[:-2], cycles.shape[-2] * hop_length)[..., :n_samples]
+    return to_float_cycles(cycles, start_hz.dtype)
+
+
+@_gliding_phase.defjvp
 def _gliding_phase_jvp(hop_length, sample_rate, n_samples, inclusive, primals, tangents):
-    (f0_hz,), (tangent,) = primals, tangents
-    out = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, inclusive)
-    return out, linear_cycles(tangent, hop_length, sample_rate, n_samples, inclusive)
+    sizes = (hop_length, sample_rate, n_samples, inclusive)
+    return _gliding_phase(*primals, *sizes), linear_cycles(*tangents, *sizes)
 
 
 def linear_cycles(
-    f0_hz: Float[Array, "*batch frames"],
+    start_hz: Float[Array, "*batch hops"],
+    end_hz: Float[Array, "*batch hops"],
     hop_length: int,
     sample_rate: int,
     n_samples: int,
     inclusive: bool,
 ) -> Float[Array, "*batch samples"]:
     """The sum that :func:`gliding_phase` wraps, in floats: linear, and so its derivative."""
-    now, glide = _hops(f0_hz, -(-n_samples // hop_length))
-    in_hop = ((hop_length + 1) * f0_hz[..., :-1] + (hop_length - 1) * f0_hz[..., 1:]) / 2
-    pad = [(0, 0)] * (f0_hz.ndim - 1)
-    before = jnp.pad(jnp.cumsum(in_hop, axis=-1), [*pad, (1, 0)])[..., : now.shape[-1]]
-    count, bend = _within_hop(f0_hz, hop_length, inclusive)
-    cycles = before[..., None] + now[..., None] * count + glide[..., None] * bend
-    return cycles.reshape(*cycles.shape[:-2], -1)[..., :n_samples] / sample_rate
+    in_hop = ((hop_length + 1) * start_hz + (hop_length - 1) * end_hz) / 2
+    pad = [(0, 0)] * (start_hz.ndim - 1)
+    before = jnp.pad(jnp.cumsum(in_hop[..., :-1], axis=-1), [*pad, (1, 0)])
+    before = before[..., : start_hz.shape[-1]]
+    count, bend = _within_hop(start_hz, hop_length, inclusive)
+    cycles = before[..., None] + start_hz[..., None] * count
+    cycles += (end_hz - start_hz)[..., None] * bend
+    cycles = cycles.reshape(*cycles.shape[:-2], cycles.shape[-2] * hop_length)
+    return cycles[..., :n_samples] / sample_rate
 
 
-def _hops(f0_hz: Array, n_hops: int) -> tuple[Array, Array]:
-    """The frequency at the start of each hop, and by how much it rises until the next."""
-    glide = jnp.diff(f0_hz, append=f0_hz[..., -1:])
-    return f0_hz[..., :n_hops], glide[..., :n_hops]
+def gliding_hz(
+    start_hz: Float[Array, "*batch hops"], end_hz: Float[Array, "*batch hops"], hop_length: int
+) -> Float[Array, "*batch hops hop_length"]:
+    """The frequency at each sample of each hop."""
+    u = np.arange(hop_length, dtype=np.float64).reshape(*(1,) * start_hz.ndim, -1) / hop_length
+    return start_hz[..., None] + (end_hz - start_hz)[..., None] * u.astype(start_hz.dtype)
 
 
 def _within_hop(f0_hz: Array, hop_length: int, inclusive: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,12 @@ from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._upsampling import METHODS, interpolation_weights
-from ddspx.core.synthesis._glide import gliding_cycles, linear_cycles
-from ddspx.core.synthesis._oscillators import harmonic_frequencies, remove_above_nyquist
+from ddspx.core.synthesis._glide import gliding_cycles, hops_of, linear_cycles
+from ddspx.core.synthesis._oscillators import (
+    harmonic_frequencies,
+    highest_within_reach,
+    remove_above_nyquist,
+)
 from ddspx.core.synthesis._phase import (
     Phase,
     advance_phase,
@@ -52,13 +56,15 @@ def harmonic_synthesis(
     :math:`f_0` is linear between frames and :math:`A_k` interpolates the product
     ``amplitudes * harmonic_distribution[..., k - 1]``, as given: nothing is normalised here.
     A harmonic is silent at and above Nyquist: every frame whose amplitude reaches a stretch
-    in which :math:`k f_0` does is silenced, so it fades over the hop below instead of clicking.
+    in which :math:`k |f_0|` does is silenced, so it fades over the hop below instead of clicking.
+    A frame without a pitch (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch
+    of their other frame: a note begins and ends at its own pitch.
 
     All harmonics share :math:`\phi`, so none needs a sine of its own: :math:`\sin (k+4)\phi =
     2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`.
 
     Args:
-      f0_hz: fundamental at each frame, in Hz.
+      f0_hz: fundamental at each frame, in Hz; the phase of a negative one runs backwards.
       amplitudes: linear amplitude at each frame.
       harmonic_distribution: weight of harmonics 1, 2, ... at each frame.
       hop_length: samples between frames, below 2**16. Static.
@@ -239,15 +245,18 @@ def _synthesise(
     *batch, frames = f0_hz.shape
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
     offsets, _ = interpolation_weights(hop_length, method)
-    products = _silence_above_nyquist(products, f0_hz, neighbours_hz, offsets, sample_rate)
+    highest = highest_within_reach(f0_hz, offsets, neighbours_hz=neighbours_hz)
+    harmonics_hz = harmonic_frequencies(highest, products.shape[-1])
+    products = remove_above_nyquist(products, harmonics_hz, sample_rate=sample_rate)
     n_blocks = -(-n_samples // hop_length)
-    taps = _taps(products, offsets, n_blocks)
+    ends = hops_of(f0_hz, n_blocks)
+    taps = _taps(products, offsets, n_blocks, ends[0] != 0)
     start = initial_phase_of(initial_phase, tuple(batch))
     radians = jnp.zeros(batch, f0_hz.dtype)
     if initial_phase is not None and not isinstance(initial_phase, Phase):
         radians = jnp.broadcast_to(jnp.asarray(initial_phase, f0_hz.dtype), batch)
     size = _Size(hop_length, sample_rate, n_blocks, method)
-    blocks = jnp.asarray(_harmonics(f0_hz, taps, radians, start, size))
+    blocks = jnp.asarray(_harmonics(ends, taps, radians, start, size))
     return blocks.reshape(*batch, n_blocks * hop_length)[..., :n_samples]
 
 
@@ -287,63 +296,41 @@ def _checked_controls(
     return jnp.broadcast_to(f0_hz, (*batch, frames)), products
 
 
-def _silence_above_nyquist(
-    products: Array,
-    f0_hz: Array,
-    neighbours_hz: tuple[Array, Array] | None,
-    offsets: tuple[int, ...],
-    sample_rate: int,
-) -> Array:
-    """Zeroes a frame's harmonic if any hop that interpolates from the frame reaches Nyquist.
-
-    Hop i glides from frame i to i + 1 and reads the frames i + offset, so frame m is read by the
-    hops m - offset, whose pitch is bounded by that of the frames from m - max to m - min + 1.
-    """
-    before, after = offsets[-1], 1 - offsets[0]
-    if neighbours_hz is not None:
-        first, last = (jnp.asarray(hz, f0_hz.dtype)[..., None] for hz in neighbours_hz)
-        f0_hz = jnp.concatenate([first, f0_hz, last], axis=-1)
-        before, after = before - 1, after - 1
-    lead = f0_hz.ndim - 1
-    highest = jax.lax.reduce_window(
-        jax.lax.stop_gradient(f0_hz),
-        -jnp.inf,
-        jax.lax.max,
-        (1,) * lead + (offsets[-1] + 2 - offsets[0],),
-        (1,) * f0_hz.ndim,
-        ((0, 0),) * lead + ((before, after),),
-    )
-    frequencies_hz = harmonic_frequencies(highest, products.shape[-1])
-    return remove_above_nyquist(products, frequencies_hz, sample_rate=sample_rate)
-
-
-def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int) -> Array:
+def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Array) -> Array:
     """``(taps, *batch, blocks, harmonics)``: what each hop interpolates between.
 
-    The edge frames are repeated outward, and a hop that starts at the last frame holds it. The
-    loop is there for its result, which XLA stores: fused into the sum of harmonics, products and
-    masks would be computed again for each sample, at ten times the cost of the sum.
+    The edge frames are repeated outward, and a hop that starts at the last frame holds it. A hop
+    without a pitch lies between silent frames, but a cubic reads further than those. The loop is
+    there for its result, which XLA stores: fused into the sum of harmonics, products and masks
+    would be computed again for each sample, at ten times the cost of the sum.
     """
     frames = products.shape[-2]
     index = np.arange(n_blocks) + np.array(offsets)[:, None]
     index = np.where(np.arange(n_blocks) == frames - 1, frames - 1, index).clip(0, frames - 1)
-    return jax.lax.map(lambda row: jnp.take(products, row, axis=-2), jnp.asarray(index))
+
+    def tap(row: Array) -> Array:
+        taken = jnp.take(products, row, axis=-2)
+        return jnp.where(pitched[..., None], taken, 0) if len(offsets) > 2 else taken
+
+    return jax.lax.map(tap, jnp.asarray(index))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _harmonics(f0_hz: Array, taps: Array, radians: Array, start: Phase, size: _Size) -> Array:
+def _harmonics(
+    ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
+) -> Array:
     """``(*batch, blocks, hop)``: the sum of harmonics, `radians` being part of `start`."""
-    return _sum_of_harmonics(_phase_blocks(f0_hz, start, size), taps, size)
+    return _sum_of_harmonics(_phase_blocks(ends, start, size), taps, size)
 
 
-def _harmonics_forward(f0_hz, taps, radians, start, size):
-    return _harmonics(f0_hz, taps, radians, start, size), (f0_hz, taps, start)
+def _harmonics_forward(ends, taps, radians, start, size):
+    return _harmonics(ends, taps, radians, start, size), (ends, taps, start)
 
 
 def _harmonics_backward(size, residuals, cotangent):
-    f0_hz, taps, start = residuals
+    ends, taps, start = residuals
     none = jax.tree.map(lambda limb: np.zeros(limb.shape, jax.dtypes.float0), start)
-    cotangents = cast(tuple[Array, ...], _harmonics_adjoint(f0_hz, taps, cotangent, start, size))
+    cotangents = cast(tuple[Array, ...], _harmonics_adjoint(ends, taps, cotangent, start, size))
     return *cotangents, none
 
 
@@ -351,75 +338,72 @@ _harmonics.defvjp(_harmonics_forward, _harmonics_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _harmonics_adjoint(f0_hz: Array, taps: Array, cotangent: Array, start: Phase, size: _Size):
+def _harmonics_adjoint(
+    ends: tuple[Array, Array], taps: Array, cotangent: Array, start: Phase, size: _Size
+):
     """Cotangents of pitch, taps and radians from that of the audio."""
-    cycles = _phase_blocks(f0_hz, start, size)
+    cycles = _phase_blocks(ends, start, size)
     per_cycle = cotangent * (2 * jnp.pi) * _sum_of_harmonics(cycles, taps, size, slope=True)
-    f0_cotangent = _phase_adjoint(per_cycle, f0_hz.shape[-1], size)
+    f0_cotangent = _phase_adjoint(per_cycle, size)
     radians_cotangent = jnp.sum(per_cycle, (-2, -1)) / (2 * jnp.pi)
     taps_cotangent = _taps_adjoint(cycles, cotangent, taps.shape[-1], size)
     return f0_cotangent, taps_cotangent, radians_cotangent
 
 
-def _adjoint_forward(f0_hz, taps, cotangent, start, size):
-    residuals = (f0_hz, taps, cotangent, start)
+def _adjoint_forward(ends, taps, cotangent, start, size):
+    residuals = (ends, taps, cotangent, start)
     return _harmonics_adjoint(*residuals, size), residuals
 
 
 def _adjoint_backward(size, residuals, cotangents):
     """Derivatives beyond the first are those of the definition, left to JAX."""
-    f0_hz, taps, cotangent, start = residuals
+    ends, taps, cotangent, start = residuals
 
-    def adjoint(f0_hz, taps, cotangent):
-        radians = jnp.zeros(f0_hz.shape[:-1], f0_hz.dtype)
+    def adjoint(ends, taps, cotangent):
+        radians = jnp.zeros(ends[0].shape[:-1], ends[0].dtype)
         audio = partial(_harmonics_by_definition, start=start, size=size)
-        return jax.vjp(audio, f0_hz, taps, radians)[1](cotangent)
+        return jax.vjp(audio, ends, taps, radians)[1](cotangent)
 
     none = jax.tree.map(lambda limb: np.zeros(limb.shape, jax.dtypes.float0), start)
-    return *jax.vjp(adjoint, f0_hz, taps, cotangent)[1](cotangents), none
+    return *jax.vjp(adjoint, ends, taps, cotangent)[1](cotangents), none
 
 
 _harmonics_adjoint.defvjp(_adjoint_forward, _adjoint_backward)
 
 
 def _harmonics_by_definition(
-    f0_hz: Array, taps: Array, radians: Array, start: Phase, size: _Size
+    ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
 ) -> Array:
     """`_harmonics` as written in the docstring: a sine for each harmonic and sample."""
-    n_samples = size.n_blocks * size.hop_length
-    cycles = linear_cycles(f0_hz, size.hop_length, size.sample_rate, n_samples, True)
-    cycles = cycles.reshape(*f0_hz.shape[:-1], size.n_blocks, size.hop_length)
+    n_samples, dtype = size.n_blocks * size.hop_length, taps.dtype
+    cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
+    cycles = cycles.reshape(*ends[0].shape, size.hop_length)
     moving = 2 * jnp.pi * cycles + radians[..., None, None]
-    fixed = to_float_cycles(_phase_blocks(f0_hz, start, size), f0_hz.dtype)
+    fixed = to_float_cycles(_phase_blocks(ends, start, size), dtype)
     # The value of the one, which does not drift, and the derivative of the other.
     phase = 2 * jnp.pi * fixed + (moving - jax.lax.stop_gradient(moving))
-    k = jnp.arange(1, taps.shape[-1] + 1, dtype=f0_hz.dtype)
+    k = jnp.arange(1, taps.shape[-1] + 1, dtype=dtype)
     sines = jnp.sin(k.reshape(*(1,) * phase.ndim, -1) * phase[..., None])
-    weights = size.weights.astype(f0_hz.dtype)
+    weights = size.weights.astype(dtype)
     return jnp.einsum("tj,t...bk,...bjk->...bj", weights, taps, sines)
 
 
-def _phase_blocks(f0_hz: Array, start: Phase, size: _Size) -> Array:
+def _phase_blocks(ends: tuple[Array, Array], start: Phase, size: _Size) -> Array:
     """``(*batch, blocks, hop)`` cycles in fixed point."""
-    return gliding_cycles(f0_hz, start, *size[:3], inclusive=True)
+    return gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
 
 
-def _phase_adjoint(per_cycle: Array, frames: int, size: _Size) -> Array:
-    """Cotangent of ``f0_hz`` from that of the phase in cycles: `_phase_blocks` transposed."""
+def _phase_adjoint(per_cycle: Array, size: _Size) -> tuple[Array, Array]:
+    """Cotangents of the ends from that of the phase in cycles: `_phase_blocks` transposed."""
     hop_length, sample_rate = size.hop_length, size.sample_rate
     j = np.arange(hop_length, dtype=np.float64)
     ramp = (j + 1).astype(per_cycle.dtype)
     bend = (j * (j + 1) / (2 * hop_length)).astype(per_cycle.dtype)
     total = jnp.sum(per_cycle, -1)
     later = jax.lax.cumsum(total, axis=total.ndim - 1, reverse=True) - total
-    to_next = per_cycle @ bend + later * ((hop_length - 1) / 2)
-    to_this = per_cycle @ (ramp - bend) + later * ((hop_length + 1) / 2)
-    # The hop after the last frame holds it: its bend belongs to the frame itself.
-    pad = [(0, 0)] * (total.ndim - 1)
-    this = jnp.pad(to_this, [*pad, (0, frames - size.n_blocks)])
-    shifted = jnp.pad(to_next, [*pad, (1, frames - size.n_blocks)])
-    after = shifted[..., :frames].at[..., -1].add(shifted[..., frames:].sum(-1))
-    return (this + after) / sample_rate
+    to_start = per_cycle @ (ramp - bend) + later * ((hop_length + 1) / 2)
+    to_end = per_cycle @ bend + later * ((hop_length - 1) / 2)
+    return to_start / sample_rate, to_end / sample_rate
 
 
 class _Fold(NamedTuple):

@@ -1,11 +1,12 @@
 """Oscillators: banks of sinusoids with a frequency and an amplitude at every sample."""
 
+import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._numerics import safe_divide
-from ddspx.core.synthesis._phase import cumulative_phase
+from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
 
 
 def remove_above_nyquist(
@@ -14,13 +15,14 @@ def remove_above_nyquist(
     *,
     sample_rate: int,
 ) -> Float[Array, "*batch sinusoids"]:
-    r"""Amplitudes with every sinusoid at or above Nyquist silenced.
+    r"""Amplitudes with every sinusoid at or above Nyquist silenced, and those without a pitch.
 
-    .. math:: a'_k = a_k \text{ if } |f_k| < f_s / 2 \text{ else } 0
+    .. math:: a'_k = a_k \text{ if } 0 < |f_k| < f_s / 2 \text{ else } 0
 
     Args:
       amplitudes: linear peak amplitudes, at any rate.
-      frequencies_hz: the frequency of each, in Hz, of the same shape; of either sign.
+      frequencies_hz: the frequency of each, in Hz, of the same shape; of either sign. 0, NaN and
+        infinity stand for "no pitch".
       sample_rate: samples per second. Static.
 
     Returns:
@@ -37,13 +39,17 @@ def remove_above_nyquist(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
-      >>> f = jnp.array([3999.0, 4000.0])
-      >>> core.remove_above_nyquist(jnp.ones(2), f, sample_rate=8000).tolist()
-      [1.0, 0.0]
+      >>> f = jnp.array([3999.0, 4000.0, 0.0])
+      >>> core.remove_above_nyquist(jnp.ones(3), f, sample_rate=8000).tolist()
+      [1.0, 0.0, 0.0]
+
+    References:
+      DDSP's function of this name keeps what is at 0 Hz, where a sine is an offset.
     """
     positive_int("sample_rate", sample_rate)
     amplitudes, frequencies_hz = floats(amplitudes=amplitudes, frequencies_hz=frequencies_hz)
-    return jnp.where(jnp.abs(frequencies_hz) < sample_rate / 2, amplitudes, 0)
+    magnitude_hz = jnp.abs(frequencies_hz)
+    return jnp.where((magnitude_hz > 0) & (magnitude_hz < sample_rate / 2), amplitudes, 0)
 
 
 def normalize_harmonics(
@@ -54,14 +60,15 @@ def normalize_harmonics(
 ) -> Float[Array, "*batch harmonics"]:
     r"""Distribution over the harmonics below Nyquist, adding up to 1.
 
-    .. math:: d'_k = m_k d_k \Big/ \sum_j m_j d_j, \qquad m_k = [k f_0 < f_s / 2]
+    .. math:: d'_k = m_k d_k \Big/ \sum_j m_j d_j, \qquad m_k = [0 < k |f_0| < f_s / 2]
 
-    A frame whose audible weights add up to less than 1e-7 is as good as silent: it is divided
-    by 1e-7 instead, so that it fades to zeros without a jump.
+    A frame without a pitch (0 Hz, NaN, infinite) has no harmonic. One whose audible weights add up
+    to less than 1e-7 is as good as silent: it is divided by 1e-7 instead, so that it fades to zeros
+    without a jump.
 
     Args:
       harmonic_distribution: non-negative weights of harmonics 1, 2, ... of each frame.
-      f0_hz: fundamental of each frame, in Hz.
+      f0_hz: fundamental of each frame, in Hz, of either sign.
       sample_rate: samples per second. Static.
 
     Returns:
@@ -93,20 +100,24 @@ def oscillator_bank(
     amplitudes: Float[Array, "*batch samples sinusoids"],
     *,
     sample_rate: int,
-) -> Float[Array, "*batch samples"]:
+    sum_sinusoids: bool = True,
+) -> Float[Array, "*batch samples"] | Float[Array, "*batch samples sinusoids"]:
     r"""Sum of sinusoids whose frequency and amplitude are given at every sample.
 
     .. math:: y[n] = \sum_k a_k[n] \sin\Bigl(2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
 
-    Sinusoids are silent while at or above Nyquist, so the output never aliases.
+    Sinusoids are silent while at or above Nyquist, so the output never aliases. At samples without
+    a pitch (0 Hz, NaN, infinite) they are silent too, and their phase stands.
 
     Args:
-      frequencies_hz: instantaneous frequency of each sinusoid, in Hz.
+      frequencies_hz: instantaneous frequency of each sinusoid, in Hz, of either sign.
       amplitudes: linear peak amplitude of each sinusoid (1.0 is full scale).
       sample_rate: samples per second. Static.
+      sum_sinusoids: False for each sinusoid by itself, to mix them in another way. Static.
 
     Returns:
-      Audio in linear amplitude, in the dtype of the inputs.
+      Audio in linear amplitude, in the dtype of the inputs: ``(*batch, samples)``, or
+      ``(*batch, samples, sinusoids)`` where they are not summed.
 
     Raises:
       TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
@@ -115,7 +126,7 @@ def oscillator_bank(
     Properties:
       Differentiable in both arrays. The phase does not drift: it is summed in fixed point.
       Memory is that of the inputs; for harmonics of one pitch :func:`harmonic_synthesis` needs
-      hundreds of times less. Static: `sample_rate`.
+      hundreds of times less. Static: `sample_rate`, `sum_sinusoids`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -138,7 +149,42 @@ def oscillator_bank(
     broadcast_batch(frequencies_hz=frequencies_hz.shape[:-2], amplitudes=amplitudes.shape[:-2])
     phase = cumulative_phase(frequencies_hz, sample_rate=sample_rate, axis=-2)
     audible = remove_above_nyquist(amplitudes, frequencies_hz, sample_rate=sample_rate)
-    return jnp.sum(audible * jnp.sin(phase), axis=-1)
+    sinusoids = audible * jnp.sin(phase)
+    return jnp.sum(sinusoids, axis=-1) if sum_sinusoids else sinusoids
+
+
+def highest_within_reach(
+    f0_hz: Float[Array, "*batch frames"],
+    offsets: tuple[int, ...],
+    *,
+    neighbours_hz: tuple[Array, Array] | None = None,
+) -> Float[Array, "*batch frames"]:
+    """Bound of the frequency, without its sign, in all hops that interpolate from each frame.
+
+    It is infinite for a frame without a pitch, so :func:`remove_above_nyquist` silences by it the
+    frames whose amplitude would be heard where it must not be.
+
+    Hop i glides between the frames i and i + 1 and reads the frames i + offset, so frame m is read
+    by the hops m - offset, whose pitch is bounded by that of the frames from m - max to
+    m - min + 1. The neighbours are the pitch before the first frame and after the last, where
+    these frames are a block of a longer sound.
+    """
+    before, after = offsets[-1], 1 - offsets[0]
+    pitched = has_pitch(f0_hz)
+    if neighbours_hz is not None:
+        first, last = (jnp.asarray(hz, f0_hz.dtype)[..., None] for hz in neighbours_hz)
+        f0_hz = jnp.concatenate([first, f0_hz, last], axis=-1)
+        before, after = before - 1, after - 1
+    lead = f0_hz.ndim - 1
+    highest = jax.lax.reduce_window(
+        jax.lax.stop_gradient(jnp.where(has_pitch(f0_hz), jnp.abs(f0_hz), 0)),
+        -jnp.inf,
+        jax.lax.max,
+        (1,) * lead + (offsets[-1] + 2 - offsets[0],),
+        (1,) * f0_hz.ndim,
+        ((0, 0),) * lead + ((before, after),),
+    )
+    return jnp.where(pitched, highest, jnp.inf)
 
 
 def harmonic_frequencies(f0_hz: Array, n_harmonics: int) -> Array:

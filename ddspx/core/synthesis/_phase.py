@@ -14,7 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Float, UInt
+from ddspx._typing import Array, Bool, Float, UInt
+
+# From here on a frequency in Hz is no longer counted in 32 bits, and stands for infinity.
+_UNBOUNDED_HZ = 2.0**31
 
 
 class Phase(NamedTuple):
@@ -34,29 +37,56 @@ def initial_phase_of(
 ) -> Phase:
     """`initial_phase`, in radians or as a state or None for zero, as a Phase of this shape."""
     if initial_phase is None:
-        zero = jnp.zeros(shape, jnp.uint32)
-        return Phase(zero, zero)
+        # An array for each limb: a state that holds one buffer twice cannot be donated.
+        return Phase(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
     if not isinstance(initial_phase, Phase):
         cycles = jax.lax.stop_gradient(jnp.asarray(initial_phase)) / (2 * jnp.pi)
         initial_phase = _fraction_limbs(cycles)
     return Phase(*(jnp.broadcast_to(limb, shape) for limb in initial_phase))
 
 
-def frame_increments(
-    f0_hz: Float[Array, "*batch frames"], *, hop_length: int, sample_rate: int
-) -> Phase:
-    r"""Cycles that the samples of one hop advance, the frame's own sample first.
+def has_pitch(f0_hz: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
+    """Whether a frequency is one: 0 Hz, NaN and what is not finite stand for "no pitch"."""
+    return (f0_hz != 0) & (jnp.abs(f0_hz) < _UNBOUNDED_HZ)
 
-    f is linear between frames, so they add up to
-    :math:`\sum_{j=0}^{h-1} [f_i + (f_{i+1} - f_i) j / h] = [(h+1) f_i + (h-1) f_{i+1}] / 2`.
+
+def hop_ends(
+    f0_hz: Float[Array, "*batch frames"],
+) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
+    """Frequency at the start and at the end of the hop after each frame; the last frame is held.
+
+    Where one of its two frames has no pitch, a hop keeps that of the other: nothing glides to or
+    from 0 Hz, and a note begins at its own pitch. Both are 0 where neither has one. It depends on
+    these two frames alone, so blocks of a stream have the hops of the whole.
     """
-    now, after = f0_hz[..., :-1], f0_hz[..., 1:]
-    if f0_hz.dtype == jnp.float64:
-        cycles = (hop_length + 1) * now + (hop_length - 1) * after
+
+    def after(x: Array) -> Array:
+        return jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
+
+    pitched = has_pitch(f0_hz)
+    # Zeros in the place of NaN, whose derivative would be NaN too.
+    here = jnp.where(pitched, f0_hz, 0)
+    return jnp.where(pitched, here, after(here)), jnp.where(after(pitched), after(here), here)
+
+
+def hop_increments(
+    start_hz: Float[Array, "*batch hops"],
+    end_hz: Float[Array, "*batch hops"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+) -> Phase:
+    r"""Cycles that the samples of each hop advance, that of its own frame first.
+
+    f is linear from the start a to the end b, so they add up to
+    :math:`\sum_{j=0}^{h-1} [a + (b - a) j / h] = [(h+1) a + (h-1) b] / 2`.
+    """
+    if start_hz.dtype == jnp.float64:
+        cycles = (hop_length + 1) * start_hz + (hop_length - 1) * end_hz
         return _fraction_limbs(cycles / (2 * sample_rate))
     modulus = 2 * sample_rate
-    whole, fraction = _fixed_product(now, hop_length + 1, modulus)
-    whole_after, fraction_after = _fixed_product(after, hop_length - 1, modulus)
+    whole, fraction = _fixed_product(start_hz, hop_length + 1, modulus)
+    whole_after, fraction_after = _fixed_product(end_hz, hop_length - 1, modulus)
     total = fraction + fraction_after
     carry = (total < fraction).astype(jnp.uint32)
     return _long_division((whole + whole_after + carry) % modulus, total, modulus)
@@ -90,11 +120,13 @@ def advance_phase(
 
     .. math:: \phi = \phi_0 + \sum_{n=0}^{(F-1)h-1} f[n] / f_s \pmod 1
 
-    with f linear between frames. It is what :func:`harmonic_synthesis` needs as `initial_phase`
-    to continue with a block whose first frame is this block's last.
+    with f linear between frames; where one of two frames has no pitch (0 Hz, NaN, infinite) the
+    hop between them keeps that of the other, and where neither has one the phase stands. It is
+    what :func:`harmonic_synthesis` needs as `initial_phase` to continue with a block whose first
+    frame is this block's last.
 
     Args:
-      f0_hz: frequency at each frame, in Hz; two frames or more to advance at all.
+      f0_hz: frequency at each frame, in Hz, of either sign; two frames or more to advance at all.
       hop_length: samples between frames, below 2**16. Static.
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       initial_phase: phase before the first sample: a Phase, or radians, or None for zero.
@@ -125,7 +157,8 @@ def advance_phase(
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)")
     start = initial_phase_of(initial_phase, f0_hz.shape[:-1])
-    steps = frame_increments(f0_hz, hop_length=hop_length, sample_rate=sample_rate)
+    ends = (hz[..., :-1] for hz in hop_ends(f0_hz))
+    steps = hop_increments(*ends, hop_length=hop_length, sample_rate=sample_rate)
     total = running_sum(steps, start)
     return Phase(total.cycles[..., -1], total.remainder[..., -1])
 
@@ -136,6 +169,8 @@ def cumulative_phase(
     r"""Phase of sinusoids whose frequency is given at every sample, without drift.
 
     .. math:: \phi[n] = 2 \pi \sum_{m \le n} f[m] / f_s \pmod{2\pi}
+
+    The phase stands at a sample whose frequency is 0, NaN or infinite.
 
     Args:
       frequencies_hz: ``(*batch, samples)``, or ``(*batch, samples, sinusoids)`` with ``axis=-2``.
@@ -169,7 +204,8 @@ def cumulative_phase(
     check_rates(hop_length=1, sample_rate=sample_rate)
     one_of("axis", axis, (-1, -2))
     at_least_ndim("frequencies_hz", frequencies_hz.shape, -axis, "(*batch, samples[, sinusoids])")
-    return _cumulative_phase(frequencies_hz, sample_rate, axis)
+    pitched = jnp.where(has_pitch(frequencies_hz), frequencies_hz, 0)
+    return _cumulative_phase(pitched, sample_rate, axis)
 
 
 def joined_limbs(phase: Phase) -> UInt[Array, "..."]:

@@ -9,13 +9,14 @@ from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import safe_divide
 from ddspx.core._upsampling import METHODS, interpolation_weights, upsample
-from ddspx.core.synthesis._glide import gliding_phase, linear_cycles
+from ddspx.core.synthesis._glide import gliding_phase, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,
+    highest_within_reach,
     normalize_harmonics,
     remove_above_nyquist,
 )
-from ddspx.core.synthesis._phase import check_rates
+from ddspx.core.synthesis._phase import check_rates, has_pitch
 
 # Pitches below this, in Hz, stand for "no pitch".
 _LEAST_HZ = 1e-3
@@ -36,7 +37,9 @@ def sinusoidal_synthesis(
 
     :math:`f_k` is linear between frames, :math:`A_k` as `amplitude_upsampling` says. A sinusoid
     is silent at and above Nyquist: every frame whose amplitude reaches a stretch in which its
-    frequency does is silenced, so it fades over the hop below instead of clicking.
+    frequency does is silenced, so it fades over the hop below instead of clicking. One without a
+    pitch in a frame (0 Hz, NaN, infinite) is silent there, and keeps that of the other frame in
+    the hops beside it.
 
     Args:
       frequencies_hz: frequency of each sinusoid at each frame, in Hz; of either sign.
@@ -88,18 +91,25 @@ def sinusoidal_synthesis(
     )
     frames = frequencies_hz.shape[-2]
     samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
+    offsets, _ = interpolation_weights(hop_length, amplitude_upsampling)
 
     @jax.checkpoint
     def sinusoid(f_hz: Array, amplitude: Array) -> Array:
-        amplitude = _silence_above_nyquist(f_hz, amplitude, sample_rate, amplitude_upsampling)
+        highest = highest_within_reach(f_hz, offsets)
+        amplitude = remove_above_nyquist(amplitude, highest, sample_rate=sample_rate)
         envelope = upsample(
             amplitude, hop_length=hop_length, method=amplitude_upsampling, n_samples=samples
         )
+        ends = hops_of(f_hz, -(-samples // hop_length))
+        if len(offsets) > 2:
+            # A hop without a pitch lies between silent frames, but a cubic reads beyond those.
+            pitched = jnp.repeat(ends[0] != 0, hop_length, axis=-1)[..., :samples]
+            envelope = jnp.where(pitched, envelope, 0)
         # The value of the one, which does not drift, and the derivative of the other: within a
         # scan JAX loses second derivatives of a rule written by hand.
         sizes = (hop_length, sample_rate, samples, True)
         exact = gliding_phase(jax.lax.stop_gradient(f_hz), *sizes)
-        moving = linear_cycles(f_hz, *sizes)
+        moving = linear_cycles(*ends, *sizes)
         cycles = exact + (moving - jax.lax.stop_gradient(moving))
         return envelope * jnp.sin(2 * jnp.pi * cycles)
 
@@ -135,7 +145,8 @@ def harmonic_to_sinusoidal(
 
     Returns:
       First the frequencies in Hz, then the amplitudes, as :func:`sinusoidal_synthesis` takes them;
-      sinusoids at and above Nyquist have amplitude 0.
+      sinusoids at and above Nyquist have amplitude 0, and so have all of a frame without a pitch
+      (0 Hz, NaN, infinite), whose frequencies are 0.
 
     Raises:
       TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
@@ -161,7 +172,8 @@ def harmonic_to_sinusoidal(
         amplitudes=amplitudes, harmonic_distribution=harmonic_distribution, f0_hz=f0_hz
     )
     distribution = normalize_harmonics(distribution, f0_hz, sample_rate=sample_rate)
-    frequencies_hz = harmonic_frequencies(f0_hz, distribution.shape[-1])
+    pitch_hz = jnp.where(has_pitch(f0_hz), f0_hz, 0)
+    frequencies_hz = harmonic_frequencies(pitch_hz, distribution.shape[-1])
     return frequencies_hz, amplitudes[..., None] * distribution
 
 
@@ -183,10 +195,11 @@ def sinusoidal_to_harmonic(
     so a sinusoid counts for a harmonic in so far as it lies within about :math:`\Delta f_0`.
 
     Args:
-      frequencies_hz: frequency of each sinusoid of each frame, in Hz.
+      frequencies_hz: frequency of each sinusoid of each frame, in Hz; without one (0 Hz, NaN,
+        infinite) it counts for no harmonic.
       amplitudes: linear amplitude of each.
-      f0_hz: fundamental of each frame, in Hz; less than a thousandth stands for "no pitch", to
-        which no sinusoid belongs.
+      f0_hz: fundamental of each frame, in Hz; less than a thousandth, NaN and infinity stand for
+        "no pitch", to which no sinusoid belongs.
       sample_rate: samples per second; harmonics at and above Nyquist get nothing. Static.
       n_harmonics: how many harmonics to make. Static.
       harmonic_width: :math:`\Delta`, as a share of the fundamental. Static.
@@ -235,12 +248,14 @@ def sinusoidal_to_harmonic(
         weights = jnp.exp(-jnp.square((ratios[..., None, :] - harmonics) / harmonic_width))
         return jnp.sum(weights * amplitudes[..., None, :], -1), jnp.sum(weights, -1)
 
-    voiced = f0_hz >= _LEAST_HZ
+    voiced = has_pitch(f0_hz) & (jnp.abs(f0_hz) >= _LEAST_HZ)
+    present = has_pitch(frequencies_hz)
     # Ratio 0 is no harmonic's.
     ratios = (
-        jnp.where(voiced[..., None], frequencies_hz, 0) / jnp.where(voiced, f0_hz, 1)[..., None]
+        jnp.where(voiced[..., None] & present, frequencies_hz, 0)
+        / jnp.where(voiced, f0_hz, 1)[..., None]
     )
-    harmonics, weights = sums(ratios, amplitudes)
+    harmonics, weights = sums(ratios, jnp.where(present, amplitudes, 0))
     if normalize:
         harmonics = harmonics / jnp.maximum(weights, 1)
     harmonics = remove_above_nyquist(
@@ -249,25 +264,3 @@ def sinusoidal_to_harmonic(
     harmonics = jnp.where(voiced[..., None], harmonics, 0)
     total = jnp.sum(harmonics, -1)
     return total, safe_divide(harmonics, total[..., None])
-
-
-def _silence_above_nyquist(
-    frequencies_hz: Array, amplitudes: Array, sample_rate: int, method: UpsamplingMethod
-) -> Array:
-    """Zeroes a frame's amplitude if any hop that interpolates from the frame reaches Nyquist.
-
-    Hop i glides from frame i to i + 1 and reads the frames i + offset, so frame m is read by the
-    hops m - offset, whose frequency is bounded by those of the frames m - max to m - min + 1.
-    """
-    offsets, _ = interpolation_weights(2, method)
-    before, after = offsets[-1], 1 - offsets[0]
-    lead = frequencies_hz.ndim - 1
-    highest = jax.lax.reduce_window(
-        jnp.abs(jax.lax.stop_gradient(frequencies_hz)),
-        -jnp.inf,
-        jax.lax.max,
-        (1,) * lead + (before + after + 1,),
-        (1,) * frequencies_hz.ndim,
-        ((0, 0),) * lead + ((before, after),),
-    )
-    return jnp.where(highest < sample_rate / 2, amplitudes, 0)

@@ -15,8 +15,8 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, 
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._upsampling import upsample
-from ddspx.core.synthesis._glide import gliding_phase
-from ddspx.core.synthesis._phase import check_rates
+from ddspx.core.synthesis._glide import gliding_hz, gliding_phase, hops_of
+from ddspx.core.synthesis._phase import check_rates, has_pitch
 
 # Part of the band in which harmonics fade out before they reach Nyquist.
 _FADE = 0.05
@@ -41,10 +41,12 @@ def sawtooth(
         \qquad \phi[n] = \sum_{m \le n} f_0[m] / f_s
 
     with :math:`f_0` linear between frames and A interpolated by raised cosines (``hann``). The
-    gain :math:`g_k` is 1 up to 95 % of Nyquist, and falls linearly to 0 at Nyquist.
+    gain :math:`g_k` is 1 up to 95 % of Nyquist, and falls linearly to 0 at Nyquist. A frame without
+    a pitch (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch of their other
+    frame: a note begins and ends at its own pitch.
 
     Args:
-      f0_hz: fundamental at each frame, in Hz.
+      f0_hz: fundamental at each frame, in Hz; the phase of a negative one runs backwards.
       amplitudes: half the height of the waveform at each frame, linear.
       hop_length: samples between frames, below 2**16. Static.
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
@@ -270,12 +272,19 @@ def _controls(
     batch = broadcast_batch(**shapes)
     frames = f0_hz.shape[-1]
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
-    up = partial(upsample, hop_length=hop_length, n_samples=n_samples)
     cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, True)
-    speed = jnp.abs(up(jax.lax.stop_gradient(f0_hz), method="linear"))
+    n_hops = -(-n_samples // hop_length)
+    ends = hops_of(jax.lax.stop_gradient(f0_hz), n_hops)
+    # Without a pitch no harmonic is below Nyquist, so that silence does not prolong the loop.
+    speed = jnp.where(ends[0][..., None] != 0, jnp.abs(gliding_hz(*ends, hop_length)), sample_rate)
+    speed = speed.reshape(*f0_hz.shape[:-1], n_hops * hop_length)[..., :n_samples]
     limit = sample_rate / (2 * jnp.maximum(speed, sample_rate / (4 * most)))
     shape = (*batch, n_samples)
-    gain = up(amplitudes, method="hann")
+    pitched, amplitudes = (
+        jnp.broadcast_to(x, (*batch, frames)) for x in (has_pitch(f0_hz), amplitudes)
+    )
+    amplitudes = jnp.where(pitched, amplitudes, 0)
+    gain = upsample(amplitudes, hop_length=hop_length, method="hann", n_samples=n_samples)
     cycles, gain, limit = (jnp.broadcast_to(x, shape) for x in (cycles, gain, limit))
     return cycles, gain, limit, most
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, Float, Int
 from ddspx.core._framing import n_samples_of
-from ddspx.core._upsampling import upsample
+from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._glide import gliding_phase
+from ddspx.core.synthesis._oscillators import highest_within_reach, remove_above_nyquist
 from ddspx.core.synthesis._phase import check_rates
 
 
@@ -27,9 +28,11 @@ def wavetable_synthesis(
     :math:`T_n(\phi)` is linear between the two entries around :math:`L \phi` of a table of length
     :math:`L`, the first entry following the last. :math:`f_0` is linear between frames, A
     interpolates `amplitudes` by raised cosines (``hann``), and tables that change from frame to
-    frame are cross-faded linearly. After the last frame everything is held.
+    frame are cross-faded linearly. After the last frame everything is held. A frame without a pitch
+    (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch of their other frame: a
+    note begins and ends at its own pitch. A pitch at or above Nyquist is silent too.
 
-    Nothing is filtered: a table whose harmonics reach Nyquist at the pitch it is read with
+    Nothing else is filtered: a table whose harmonics reach Nyquist at the pitch it is read with
     aliases, so leave out harmonics from ``sample_rate / (2 * f0_hz)`` on
     (:func:`normalize_harmonics` before :func:`harmonic_distribution_to_wavetable` does). Linear
     reading makes harmonic k quieter by :math:`(\pi k / L)^2 / 3` and adds images around
@@ -37,7 +40,7 @@ def wavetable_synthesis(
     to k = 16, -60 dB at k = 64.
 
     Args:
-      f0_hz: fundamental at each frame, in Hz.
+      f0_hz: fundamental at each frame, in Hz; a negative one reads the table backwards.
       amplitudes: linear gain at each frame.
       wavetables: one period, as it is heard: ``(*batch, table)``, or ``(*batch, frames, table)``
         where it changes, which it does if it has one axis more than ``(*batch, frames)`` of the
@@ -90,10 +93,14 @@ def wavetable_synthesis(
     if changing:
         same_size("`f0_hz` and `wavetables`", frames, wavetables.shape[-2], "frames")
     table_batch = wavetables.shape[: -2 if changing else -1]
-    broadcast_batch(
-        f0_hz=f0_hz.shape[:-1], amplitudes=amplitudes.shape[:-1], wavetables=table_batch
-    )
+    controls = {"f0_hz": f0_hz.shape[:-1], "amplitudes": amplitudes.shape[:-1]}
+    broadcast_batch(**controls, wavetables=table_batch)
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
+    highest = highest_within_reach(f0_hz, interpolation_weights(hop_length, "hann")[0])
+    amplitudes, highest = (
+        jnp.broadcast_to(x, (*broadcast_batch(**controls), frames)) for x in (amplitudes, highest)
+    )
+    amplitudes = remove_above_nyquist(amplitudes, highest, sample_rate=sample_rate)
     gain = upsample(amplitudes, hop_length=hop_length, method="hann", n_samples=n_samples)
     cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, False)
     if changing:
