@@ -76,6 +76,9 @@ def adjust(
     up to `quiet_db` softer, the less it is one. Where the sound has no pitch (breath, consonants,
     pauses) the instrument is faded out, and only its room rings on.
 
+    A frame whose pitch, confidence or loudness is not finite is one without a pitch, that makes no
+    sound.
+
     Loudness beyond the instrument's 1st and 99th percentile is played at those and scaled,
     because a network says anything about a loudness it has hardly heard.
 
@@ -114,12 +117,15 @@ def adjust(
     """
     same_size("`f0_hz` and `f0_confidence`", len(f0_hz), len(f0_confidence), "frames")
     same_size("`f0_hz` and `loudness_db`", len(f0_hz), len(loudness_db), "frames")
-    confident = confident_frames(f0_hz, f0_confidence, loudness_db, confidence=config.confidence)
-    pitched = note_frames(confident, frame_rate=frame_rate)
-    sure = confident & pitched
     found = detect_notes(
         loudness_db, f0_confidence, frame_rate=frame_rate, threshold=config.threshold
     )
+    finite = np.isfinite(f0_hz) & np.isfinite(f0_confidence) & np.isfinite(loudness_db)
+    f0_hz, f0_confidence = (np.where(finite, x, 0).astype(x.dtype) for x in (f0_hz, f0_confidence))
+    loudness_db = np.where(finite, loudness_db, SILENCE_DB).astype(loudness_db.dtype)
+    confident = confident_frames(f0_hz, f0_confidence, loudness_db, confidence=config.confidence)
+    pitched = note_frames(confident, frame_rate=frame_rate)
+    sure = confident & pitched
     notes = sure & found.mask
     pitch_hz, tuning = _tuned(f0_hz, f0_confidence, sure, notes, frame_rate, config)
     wanted, octaves = loudness_db, 0
@@ -159,7 +165,7 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
     mean, so that a few frames that a tracker heard an octave off do not move the tune.
 
     Args:
-      f0_hz: pitch of the notes, frame by frame; what is not positive does not count.
+      f0_hz: pitch of the notes, frame by frame; what is not positive and finite does not count.
       statistics: the instrument's.
 
     Returns:
@@ -173,7 +179,7 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
       >>> octaves_to(np.array([110.0, 123.5, 130.8]), statistics=violin)
       2
     """
-    f0_hz = f0_hz[f0_hz > 0]
+    f0_hz = f0_hz[(f0_hz > 0) & np.isfinite(f0_hz)]
     if f0_hz.size == 0:
         return 0
     midi = 69 + 12 * np.log2(f0_hz / 440)

@@ -52,7 +52,8 @@ def detect_notes(
 
     .. math:: r = \frac{\max(\langle c^2 \rangle_-, \langle c^2 \rangle_+)\; l}{0.7^2\; \bar l}
 
-    and a frame is a note where r is at least `threshold`.
+    and a frame is a note where r is at least `threshold`. A frame with a number that is not finite
+    is no note, has r = 0, and counts in no mean.
 
     Args:
       loudness_db: as `core.loudness_db` measures it.
@@ -61,7 +62,7 @@ def detect_notes(
       threshold: at 0 everything is a note, at 2 only what is louder than the mean.
 
     Returns:
-      The notes, and the ratio r.
+      The notes, and the ratio r; of no frames, none.
 
     Raises:
       ValueError: the tracks differ in length.
@@ -80,22 +81,27 @@ def detect_notes(
       first and last tenth of a second of every note; and its window is 40 frames at any rate.
     """
     same_size("`loudness_db` and `f0_confidence`", len(loudness_db), len(f0_confidence), "frames")
-    above = np.maximum(loudness_db.astype(np.float64) - SILENCE_DB, 0.0)
-    mean = above[audible_frames(loudness_db)].mean()
-    sure = f0_confidence.astype(np.float64) ** 2
+    finite = np.isfinite(loudness_db) & np.isfinite(f0_confidence)
+    above = np.where(finite, np.maximum(loudness_db.astype(np.float64) - SILENCE_DB, 0.0), 0.0)
+    audible = finite & audible_frames(loudness_db)
+    mean = above.sum(where=audible) / max(1, audible.sum())
+    sure = np.where(finite, f0_confidence.astype(np.float64) ** 2, 0.0)
     reach = max(1, round(_SMOOTHING_S * frame_rate))
-    sums = np.concatenate([[0.0], np.cumsum(sure)])
     here = np.arange(len(sure))
     since, until = np.maximum(here + 1 - reach, 0), np.minimum(here + reach, len(sure))
-    before = (sums[here + 1] - sums[since]) / (here + 1 - since)
-    after = (sums[until] - sums[here]) / (until - here)
+    sums, counts = (np.concatenate([[0.0], np.cumsum(x)]) for x in (sure, finite))
+    # A finite frame is on both sides of itself; the others are no notes whatever the mean.
+    before = (sums[here + 1] - sums[since]) / np.maximum(counts[here + 1] - counts[since], 1)
+    after = (sums[until] - sums[here]) / np.maximum(counts[until] - counts[here], 1)
     ratio = np.maximum(before, after) * above / max(_SURE**2 * mean, np.finfo(np.float64).tiny)
-    return NoteDetection(ratio >= threshold, ratio)
+    return NoteDetection(finite & (ratio >= threshold), ratio)
 
 
 def audible_frames(loudness_db: Float[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
-    """Frames that are no pause: within 60 dB of the loudest."""
-    return loudness_db > loudness_db.max() - _PAUSE_DB
+    """Frames that are no pause: within 60 dB of the loudest. What is not finite is one."""
+    finite = np.isfinite(loudness_db)
+    loudest_db = np.max(loudness_db, where=finite, initial=-np.inf)
+    return finite & (loudness_db > loudest_db - _PAUSE_DB)
 
 
 def confident_frames(
@@ -106,7 +112,8 @@ def confident_frames(
     confidence: float = VOICED,
 ) -> Bool[np.ndarray, " frames"]:
     """Frames that sound and whose pitch is sure."""
-    return (f0_confidence >= confidence) & (f0_hz > 0) & audible_frames(loudness_db)
+    pitched = (f0_confidence >= confidence) & (f0_hz > 0) & np.isfinite(f0_hz)
+    return pitched & audible_frames(loudness_db)
 
 
 def note_frames(

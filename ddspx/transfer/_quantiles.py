@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddspx._checks import same_size
 from ddspx._typing import Bool, Float
 
 # How much dynamics may be widened: a tone held steady within 0.1 dB stays within 0.3 dB.
@@ -37,7 +38,7 @@ def fit_quantile_transform(
     decibel stays a decibel there.
 
     Args:
-      loudness_db: of all frames.
+      loudness_db: of all frames; one that is not finite does not count.
       mask: the frames whose distribution counts: notes. Without any, nothing is changed.
       quantiles_db: what to reach, at equally spaced quantiles from 0 to 1, not decreasing, for
         example `InstrumentStatistics.loudness_quantiles`.
@@ -47,7 +48,8 @@ def fit_quantile_transform(
       A map for :func:`apply_quantile_transform`.
 
     Raises:
-      ValueError: `tails` is not from 0 to below 0.5.
+      ValueError: `tails` is not from 0 to below 0.5, `loudness_db` and `mask` differ in length, or
+        `quantiles_db` is empty or not finite.
 
     Example:
       >>> import numpy as np
@@ -66,10 +68,17 @@ def fit_quantile_transform(
     """
     if not 0 <= tails < 0.5:
         raise ValueError(f"`tails` must be from 0 to below 0.5, got {tails}.")
-    if not mask.any():
+    same_size("`loudness_db` and `mask`", len(loudness_db), len(mask), "frames")
+    if len(quantiles_db) == 0 or not np.isfinite(quantiles_db).all():
+        raise ValueError(
+            f"`quantiles_db` must be finite levels in dB, at least one, got {list(quantiles_db)}; "
+            "take an instrument's `loudness_quantiles`."
+        )
+    counted = mask & np.isfinite(loudness_db)
+    if not counted.any():
         return QuantileTransform(np.zeros(0), np.zeros(0))
     levels = np.linspace(tails, 1 - tails, len(quantiles_db))
-    own = np.quantile(loudness_db[mask].astype(np.float64), levels)
+    own = np.quantile(loudness_db[counted].astype(np.float64), levels)
     wanted = np.interp(levels, np.linspace(0, 1, len(quantiles_db)), quantiles_db)
     rises = np.minimum(np.diff(wanted), _MAX_SLOPE * np.diff(own))
     matched = np.concatenate([[0.0], np.cumsum(rises)])
@@ -82,7 +91,10 @@ def fit_quantile_transform(
 def apply_quantile_transform(
     transform: QuantileTransform, loudness_db: Float[np.ndarray, " frames"]
 ) -> Float[np.ndarray, " frames"]:
-    """Loudness after a map of :func:`fit_quantile_transform`; a dB stays a dB beyond its ends."""
+    """Loudness after a map of :func:`fit_quantile_transform`; a dB stays a dB beyond its ends.
+
+    What is not finite stays what it is.
+    """
     source_db, target_db = transform
     if not source_db.size:
         return loudness_db

@@ -31,7 +31,7 @@ def tuning_offset(
     Args:
       f0_midi: pitch as MIDI note numbers, with fractions.
       f0_confidence: from 0 to 1, how sure it is.
-      mask: the frames that count: notes.
+      mask: the frames that count: notes. What is not finite does not.
 
     Returns:
       The offset in semitones, from -0.5 to 0.5; 0.0 without any frame.
@@ -48,6 +48,7 @@ def tuning_offset(
       that one change more in a whole melody can outweigh a quarter of a semitone, and that
       deviation is 0 where nothing changes.
     """
+    mask = mask & np.isfinite(f0_midi) & np.isfinite(f0_confidence)
     if not mask.any():
         return 0.0
     pitch, sure = f0_midi[mask], f0_confidence[mask]
@@ -75,7 +76,7 @@ def autotune(
 
     Args:
       f0_midi: pitch as MIDI note numbers, with fractions.
-      mask: the frames that decide the key: notes.
+      mask: the frames that decide the key: notes. What is not finite does not.
       amount: from 0, nothing, to 1, onto the notes.
       tuning: how much higher than equal temperament all notes are, in semitones; from
         :func:`tuning_offset`.
@@ -99,6 +100,7 @@ def autotune(
       DDSP's ``auto_tune``, whose major keys ignore the tuning.
     """
     one_of("scale", scale, ("major", "chromatic"))
+    mask = mask & np.isfinite(f0_midi)
     untuned = f0_midi - tuning
     if scale == "chromatic" or not mask.any():
         away = untuned - np.round(untuned)

@@ -164,6 +164,26 @@ def test_a_sound_without_any_level_is_played_as_silence():
     assert all(np.isfinite(track).all() for track in played[:3])
 
 
+@pytest.mark.parametrize("track", [0, 1, 2])
+def test_a_number_that_is_not_finite_costs_its_own_frame_and_no_other(track):
+    tracks = [x.copy() for x in tones(np.full(200, 60.3))]
+    options = {"autotune": 1.0, "smoothing_ms": 20.0}
+    whole = play(tracks, **options)
+    tracks[track][[50, 120]] = np.nan, np.inf
+    played = play(tracks, **options)
+    others = np.delete(np.arange(200), [50, 120])
+    assert played.octaves == whole.octaves
+    for found, expected in zip(played[:4], whole[:4], strict=True):
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found[others], expected[others], rtol=1e-5)
+    assert not played.notes[[50, 120]].any()
+
+
+def test_no_frames_are_nothing_to_play():
+    none = np.zeros(0, np.float32)
+    assert all(track.size == 0 for track in play((none, none, none), autotune=1.0)[:4])
+
+
 def test_a_guessed_pitch_in_a_pause_is_never_heard(rng):
     played = play(phrase(rng), adjust=False)
     assert played.f0_hz.max() < 221.0

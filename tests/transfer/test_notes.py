@@ -66,6 +66,37 @@ def test_silence_has_no_notes_and_is_no_error():
     assert not found.mask.any() and np.isfinite(found.ratio).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("track", [0, 1])
+def test_a_number_that_is_not_finite_costs_its_own_frame_and_no_other(bad, track, rng):
+    tracks = [rng.uniform(-40.0, -10.0, 100), rng.uniform(0.5, 1.0, 100)]
+    tracks[track][[5, 6, 40, 99]] = bad
+    good = np.isfinite(tracks[track])
+    found = detect_notes(*tracks, frame_rate=FRAME_RATE)
+    # The definition, of the frames that are left, at their own distances.
+    above, sure = tracks[0] + 80, tracks[1] ** 2
+    for i in range(100):
+        sides = [[j for j in side if 0 <= j < 100 and good[j]] for side in near(i)]
+        means = [np.mean(sure[side]) for side in sides if side]
+        expected = max(means) * above[i] / (0.49 * above[good].mean()) if good[i] else 0
+        np.testing.assert_allclose(found.ratio[i], expected)
+    np.testing.assert_array_equal(found.mask, good & (found.ratio >= 1))
+    everything = detect_notes(*tracks, frame_rate=FRAME_RATE, threshold=0.0)
+    np.testing.assert_array_equal(everything.mask, good)
+
+
+def near(i, reach=20):
+    """The frames on either side over which the confidence is averaged."""
+    return range(i - reach + 1, i + 1), range(i, i + reach)
+
+
+def test_no_frames_and_frames_of_nothing_have_no_notes():
+    for frames in (np.zeros(0), np.full(9, np.nan)):
+        found = detect_notes(frames, frames, frame_rate=FRAME_RATE)
+        assert not found.mask.any() and not found.ratio.any()
+        assert found.mask.shape == found.ratio.shape == frames.shape
+
+
 def test_short_gaps_belong_to_a_note_and_short_notes_to_the_noise():
     confident = np.zeros(500, bool)
     confident[100:200] = True
@@ -112,6 +143,12 @@ def test_one_confidence_divides_pitched_from_unpitched():
 
 
 # Physics
+
+
+def test_a_pitch_that_is_not_finite_is_none():
+    f0_hz, ones = np.array([220.0, np.inf, np.nan, 220.0]), np.ones(4)
+    found = confident_frames(f0_hz, ones, np.array([-20.0, -20.0, -20.0, np.nan]))
+    np.testing.assert_array_equal(found, [True, False, False, False])
 
 
 def test_a_note_fades_without_a_step():

@@ -52,6 +52,19 @@ def test_without_notes_nothing_changes(rng):
     np.testing.assert_array_equal(found, loudness_db)
 
 
+def test_a_level_that_is_not_finite_costs_its_own_frame_and_no_other(rng):
+    loudness_db = rng.uniform(-60.0, 0.0, 50)
+    notes = np.ones(50, bool)
+    expected = matched(np.delete(loudness_db, [7, 8, 9]), np.ones(47, bool), INSTRUMENT_DB)
+    loudness_db[[7, 8, 9]] = np.nan, np.inf, -np.inf
+    found = matched(loudness_db, notes, INSTRUMENT_DB)
+    np.testing.assert_array_equal(np.delete(found, [7, 8, 9]), expected)
+    np.testing.assert_array_equal(found[[7, 8, 9]], loudness_db[[7, 8, 9]])
+    for nothing in (np.zeros(0), np.full(5, np.nan)):
+        found = matched(nothing, np.ones(nothing.size, bool), INSTRUMENT_DB)
+        np.testing.assert_array_equal(found, nothing)
+
+
 def test_the_middle_is_fitted_and_the_tails_keep_their_decibels(rng):
     loudness_db = np.sort(rng.normal(-30.0, 10.0, 5000))
     found = matched(loudness_db, np.ones(5000, bool), INSTRUMENT_DB, tails=0.1)
@@ -74,3 +87,14 @@ def test_a_transform_of_one_sound_applies_to_another():
 def test_tails_that_leave_nothing_are_refused():
     with pytest.raises(ValueError, match=r"`tails` must be from 0 to below 0\.5, got 0\.5"):
         matched(INSTRUMENT_DB, np.ones(101, bool), INSTRUMENT_DB, tails=0.5)
+
+
+@pytest.mark.parametrize("quantiles_db", [np.zeros(0), np.array([-40.0, np.nan])])
+def test_a_distribution_that_is_none_is_refused(quantiles_db):
+    with pytest.raises(ValueError, match="`quantiles_db` must be finite levels in dB"):
+        matched(INSTRUMENT_DB, np.ones(101, bool), quantiles_db)
+
+
+def test_tracks_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="`loudness_db` and `mask` must have the same number"):
+        fit_quantile_transform.__wrapped__(np.zeros(3), np.ones(4, bool), INSTRUMENT_DB)

@@ -36,6 +36,20 @@ def test_a_tone_that_never_changes_tunes_to_itself():
     assert abs(found - 0.25) < 1e-9
 
 
+def test_a_pitch_that_is_not_finite_does_not_tune(rng):
+    midi = melody(rng, 0.2, key=3)
+    notes = np.ones(midi.size, bool)
+    sure = np.ones_like(midi)
+    tuning = tuning_offset(midi, sure, notes)
+    tuned = autotune(midi, notes, amount=1.0, tuning=tuning)
+    midi[7], midi[100], sure[200] = np.nan, np.inf, np.nan
+    assert abs(tuning_offset(midi, sure, notes) - tuning) < 0.011
+    with np.errstate(invalid="ignore"):
+        found = autotune(midi, notes, amount=1.0, tuning=tuning)
+    good = np.isfinite(midi)
+    np.testing.assert_array_equal(found[good], tuned[good])
+
+
 def test_without_notes_the_tuning_is_that_of_the_piano():
     assert tuning_offset(np.full(5, 60.3), np.ones(5), np.zeros(5, bool)) == 0.0
 

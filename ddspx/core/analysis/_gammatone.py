@@ -226,10 +226,10 @@ def gammatone_filter_init(
     (centers_hz,) = floats(centers_hz=centers_hz)
     at_least_ndim("centers_hz", centers_hz.shape, 1, "(*batch, bands)")
     batch = broadcast_batch(batch_shape=tuple(batch_shape), centers_hz=centers_hz.shape[:-1])
-    rest = jnp.zeros(
-        (*batch, centers_hz.shape[-1], positive_int("order", order), 3), centers_hz.dtype
-    )
-    return GammatoneState(jnp.zeros((), jnp.uint32), rest, rest)
+    shape = (*batch, centers_hz.shape[-1], positive_int("order", order), 3)
+    # An array for each part: a state that holds one buffer twice cannot be donated.
+    real, imaginary = (jnp.zeros(shape, centers_hz.dtype) for _ in range(2))
+    return GammatoneState(jnp.zeros((), jnp.uint32), real, imaginary)
 
 
 def gammatone_filter_step(

@@ -142,7 +142,8 @@ def filtered_noise_init(key: Key) -> NoiseState:
       >>> int(core.filtered_noise_init(jax.random.key(0)).frame)
       0
     """
-    return NoiseState(key, jnp.zeros((), jnp.uint32))
+    # A copy, so that donating the state leaves the caller's key.
+    return NoiseState(jnp.copy(key), jnp.zeros((), jnp.uint32))
 
 
 def filtered_noise_step(

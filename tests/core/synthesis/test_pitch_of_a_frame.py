@@ -33,26 +33,33 @@ WAVEFORMS = {"sawtooth": -2 / np.pi, "square": 4 / np.pi, "triangle": 8 / np.pi*
 METHODS = ("nearest", "linear", "cubic", "hann")
 
 
-def oscillators(f0_hz, amplitudes):
-    """Each as one sine of the amplitude, but for a height."""
+def each_as_a_sine(f0_hz, amplitudes):
+    """What plays each oscillator as one sine of the amplitude, but for a height."""
     one = f0_hz[..., None], amplitudes[..., None]
-    harmonics = jnp.ones_like(one[0])
     half = jnp.full_like(f0_hz, 0.5)
     sine = core.harmonic_distribution_to_wavetable(jnp.ones(1, f0_hz.dtype), table_length=4096)
-    out = {
-        name: getattr(core, name)(f0_hz, amplitudes, **SOUND, n_harmonics=1) for name in WAVEFORMS
+    players = {
+        name: partial(getattr(core, name), f0_hz, amplitudes, **SOUND, n_harmonics=1)
+        for name in WAVEFORMS
     }
-    out["pulse"] = core.pulse(f0_hz, amplitudes, half, **SOUND, n_harmonics=1)
-    out["wavetable"] = core.wavetable_synthesis(f0_hz, amplitudes, sine, **SOUND)
+    players["pulse"] = partial(core.pulse, f0_hz, amplitudes, half, **SOUND, n_harmonics=1)
+    players["wavetable"] = partial(core.wavetable_synthesis, f0_hz, amplitudes, sine, **SOUND)
+    harmonic = partial(core.harmonic_synthesis, f0_hz, amplitudes, jnp.ones_like(one[0]), **SOUND)
+    sinusoidal = partial(core.sinusoidal_synthesis, *one, **SOUND)
     for method in METHODS:
-        how = SOUND | {"amplitude_upsampling": method}
-        out[f"harmonic {method}"] = core.harmonic_synthesis(f0_hz, amplitudes, harmonics, **how)
-        out[f"sinusoidal {method}"] = core.sinusoidal_synthesis(*one, **how)
-    return out
+        players[f"harmonic {method}"] = partial(harmonic, amplitude_upsampling=method)
+        players[f"sinusoidal {method}"] = partial(sinusoidal, amplitude_upsampling=method)
+    return players
 
 
 HEIGHTS = WAVEFORMS | {"pulse": 4 / np.pi}
-evaluate = jax.jit(oscillators)
+# A waveform, and the ways that differ.
+DERIVED = ("square", "wavetable", "harmonic hann", "harmonic cubic", "sinusoidal cubic")
+
+
+@quick_jit
+def evaluate(f0_hz, amplitudes):
+    return {name: play() for name, play in each_as_a_sine(f0_hz, amplitudes).items()}
 
 
 def is_pitch(f_hz) -> bool:
@@ -134,7 +141,8 @@ def test_harmonics_of_a_negative_pitch_do_not_reach_beyond_nyquist():
 
 def test_gradients_are_finite_and_those_of_the_notes():
     def total(f0_hz, amplitudes):
-        return sum(jnp.sum(x * x) for x in oscillators(f0_hz, amplitudes).values())
+        players = each_as_a_sine(f0_hz, amplitudes)
+        return sum(jnp.sum(players[name]() ** 2) for name in DERIVED)
 
     arrays = (jnp.asarray(x, jnp.float32) for x in (TRACKS_HZ, AMPLITUDES))
     for gradient in quick_jit(jax.grad(total, argnums=(0, 1)))(*arrays):
@@ -147,8 +155,8 @@ def test_gradients_equal_differences():
 
     def play(f_khz, amplitudes):
         f0_hz = jnp.where(pitched, 1000 * f_khz, NAN)
-        out = oscillators(f0_hz, amplitudes)
-        return [out[name] for name in ("square", "harmonic linear", "sinusoidal hann")]
+        players = each_as_a_sine(f0_hz, amplitudes)
+        return [players[name]() for name in DERIVED[3:]]
 
     f_khz = np.where(pitched, TRACKS_HZ[1] / 1000, 0.2)
     check_grads(play, f_khz, AMPLITUDES[1], order=1, modes=["rev"])
@@ -203,26 +211,36 @@ def test_a_sample_without_a_pitch_is_silent_and_its_phase_stands(dtype):
 
 
 def test_without_a_pitch_there_is_no_harmonic_and_no_sinusoid():
-    none = jnp.array([0.0, NAN, INF, -INF, 1e12])
-    ones = jnp.ones((5, 3))
-    for f0_hz in (none, none.astype(jnp.float32)):
-        weights = ones.astype(f0_hz.dtype)
-        assert not core.remove_above_nyquist(weights[:, 0], f0_hz, sample_rate=RATE).any()
-        assert not core.normalize_harmonics(weights, f0_hz, sample_rate=RATE).any()
-        for x in core.harmonic_to_sinusoidal(weights[:, 0], weights, f0_hz, sample_rate=RATE):
-            assert not x.any()
-        for x in core.sinusoidal_to_harmonic(200 * weights, weights, f0_hz, sample_rate=RATE):
+    @quick_jit
+    def each(f0_hz, ones):
+        return (
+            core.remove_above_nyquist(ones[:, 0], f0_hz, sample_rate=RATE),
+            core.normalize_harmonics(ones, f0_hz, sample_rate=RATE),
+            core.harmonic_to_sinusoidal(ones[:, 0], ones, f0_hz, sample_rate=RATE),
+            core.sinusoidal_to_harmonic(200 * ones, ones, f0_hz, sample_rate=RATE),
+        )
+
+    for dtype in DTYPES:
+        none = jnp.asarray([0.0, NAN, INF, -INF, 1e12], dtype)
+        for x in jax.tree.leaves(each(none, jnp.ones((5, 3), dtype))):
             assert not x.any()
 
 
 def test_a_sinusoid_without_a_frequency_is_nobodys_harmonic():
-    exchange = partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=4)
     f_hz = jnp.array([400.0, NAN, 0.0, INF])
-    for normalize in (False, True):
-        total, distribution = exchange(f_hz, jnp.ones(4), jnp.array(200.0), normalize=normalize)
-        assert_close(total, 1.0)
-        assert_close(distribution, [0, 1, 0, 0])
-    slope = jax.grad(lambda f: exchange(f, jnp.ones(4), jnp.array(200.0))[0])(f_hz)
+    # With a width at which a frequency of 0 would count.
+    exchange = partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=2)
+
+    @quick_jit
+    def both(f_hz):
+        one = jnp.ones_like(f_hz), jnp.full((), 200.0, f_hz.dtype)
+        slope = jax.grad(lambda f: exchange(f, *one, harmonic_width=2.0)[0])(f_hz)
+        return exchange(f_hz, *one), exchange(f_hz, *one, harmonic_width=2.0)[0], slope
+
+    (total, distribution), wide, slope = both(f_hz)
+    assert_close(total, 1.0)
+    assert_close(distribution, [0, 1])
+    assert_close(wide, 1 + np.exp(-0.25))
     assert np.isfinite(slope).all()
 
 
