@@ -15,6 +15,9 @@ from numpy.typing import DTypeLike
 from ddspx._checks import at_least_ndim, non_negative_int, positive_int
 from ddspx._typing import Array, Float
 
+# Hops in a frame whose sum is written out; of more it is a loop, which does not compile longer.
+_UNROLLED = 32
+
 
 def n_frames(n_samples: int, *, hop_length: int) -> int:
     r"""Number of centred frames of a signal.
@@ -174,17 +177,22 @@ def overlap_add(
     grid = _pad_last(frames, 0, per_frame * hop_length - frame_length)
     grid = grid.reshape(*batch, count, per_frame, hop_length)
     total = (count - 1 + per_frame) * hop_length
-    # A split, because the gradient of slices is a sum of as many padded arrays.
-    parts = [
-        _pad_last(
-            part.reshape(*batch, count * hop_length),
-            j * hop_length,
-            (per_frame - 1 - j) * hop_length,
-        )
-        for j, part in enumerate(jnp.split(grid, per_frame, axis=-2))
-    ]
+    if per_frame > _UNROLLED:
+        parts = jnp.moveaxis(grid, -2, 0).reshape(per_frame, *batch, count * hop_length)
+        added = _added_in_a_loop(parts, hop_length)
+    else:
+        # A split, because the gradient of slices is a sum of as many padded arrays.
+        parts = [
+            _pad_last(
+                part.reshape(*batch, count * hop_length),
+                j * hop_length,
+                (per_frame - 1 - j) * hop_length,
+            )
+            for j, part in enumerate(jnp.split(grid, per_frame, axis=-2))
+        ]
+        added = reduce(operator.add, parts)
     left = frame_length // 2
-    return _pad_last(reduce(operator.add, parts), -left, n_samples + left - total)
+    return _pad_last(added, -left, n_samples + left - total)
 
 
 @lru_cache(maxsize=64)
@@ -221,6 +229,22 @@ def hann_window(win_length: int, *, dtype: DTypeLike = np.float64) -> np.ndarray
     window = (0.5 - 0.5 * np.cos(phase)).astype(dtype)
     window.flags.writeable = False
     return window
+
+
+def _added_in_a_loop(
+    parts: Float[Array, "parts *batch samples"], hop_length: int
+) -> Float[Array, "*batch longer"]:
+    """Sum of the parts, each one hop later than the one before."""
+    count, *_, samples = parts.shape
+
+    def add(total: Array, item: tuple[Array, Array]) -> tuple[Array, None]:
+        part, start = item
+        heard = jax.lax.dynamic_slice_in_dim(total, start, samples, axis=-1)
+        return jax.lax.dynamic_update_slice_in_dim(total, heard + part, start, axis=-1), None
+
+    silence = _pad_last(jnp.zeros_like(parts[0]), 0, (count - 1) * hop_length)
+    starts = jnp.arange(count, dtype=jnp.int32) * hop_length
+    return jax.lax.scan(add, silence, (parts, starts))[0]
 
 
 def _pad_last(x: Array, left: int, right: int) -> Array:

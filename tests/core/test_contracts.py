@@ -255,7 +255,7 @@ CASES = {
         lambda x, m, g: core.modulated_delay(
             x, m, sample_rate=RATE, center_ms=0.7, depth_ms=0.4, gain=g
         ),
-        (AUDIO, uniform(-1, 1, AUDIO.shape[-1]), uniform(-1, 1)),
+        (AUDIO, uniform(-1, 1, AUDIO.shape[-1]), uniform(-1, 1, AUDIO.shape[-1])),
     ),
     "mu_law_decode": unit(core.mu_law_decode, -1, 1),
     "mu_law_encode": unit(core.mu_law_encode, -1, 1),

@@ -27,6 +27,8 @@ SIZES = [
     (6, 3, 1),
     (5, 12, 2),
     (3, 4, 8),
+    # More hops in a frame than are written out.
+    (9, 70, 2),
 ]
 EACH_SIZE = pytest.mark.parametrize(("samples", "frame_length", "hop_length"), SIZES)
 

@@ -97,6 +97,16 @@ def test_pitch_and_loudness_are_both_heard(model, played, key):
         assert np.abs(changed - audio).max() > 1e-3 * np.abs(audio).max()
 
 
+@pytest.mark.parametrize("none", [np.nan, np.inf, -np.inf])
+def test_a_frame_without_a_pitch_costs_no_other(model, played, key, none):
+    f0_hz, loudness_db = played
+    sounding = partial(play, *nnx.split(model), key)
+    expected = sounding(f0_hz.at[jnp.array([4, 5, 9])].set(0), loudness_db)
+    audio = sounding(f0_hz.at[jnp.array([4, 5, 9])].set(none), loudness_db)
+    assert np.abs(audio).max() > 0
+    np.testing.assert_array_equal(audio, expected)
+
+
 def test_batches_are_played_one_by_one(model, played, key):
     f0_hz, loudness_db = (jnp.stack([x, x[::-1]])[None] for x in played)
     harmonic, noise, carry = model.controls(f0_hz, loudness_db)

@@ -176,13 +176,13 @@ def modulated_delay(
     sample_rate: int,
     center_ms: float = 15.0,
     depth_ms: float = 10.0,
-    gain: Float[Array, "*gain_batch"] | float = 1.0,
+    gain: Float[Array, "*gain_shape"] | float = 1.0,
     add_dry: bool = True,
     interpolation: Interpolation = "linear",
 ) -> Float[Array, "*out_batch samples"]:
     r"""A delay that swings around a centre: chorus, flanger or vibrato.
 
-    .. math:: y[n] = x[n] + g\, x(n - d[n]), \qquad d[n] = (c + D\, m[n])\, f_s / 1000
+    .. math:: y[n] = x[n] + g[n]\, x(n - d[n]), \qquad d[n] = (c + D\, m[n])\, f_s / 1000
 
     Usual settings, with m a slow sine: a chorus has c = 15 and D = 10 ms, a flanger c = 1.5 and
     D = 1.5 ms, a vibrato c = 3 and D = 3 ms and no dry sound. A sine of f Hz bends the pitch of a
@@ -195,7 +195,8 @@ def modulated_delay(
       center_ms: delay at modulation 0, in ms. Static.
       depth_ms: largest deviation from it, in ms: the delay spans ``center_ms - depth_ms`` to
         ``center_ms + depth_ms``. Static.
-      gain: of the delayed sound, linear, one number for each example.
+      gain: of the delayed sound, linear: one number, or one at each sample as `modulation` has.
+        One for each example has a samples axis of size 1, ``gain[:, None]``.
       add_dry: adds the sound itself; False for the delayed sound alone. Static.
       interpolation: see :func:`variable_delay`. Static.
 
@@ -233,7 +234,13 @@ def modulated_delay(
             f"`depth_ms` must be from 0 to `center_ms` ({center_ms}), got {depth_ms}; "
             "a delay cannot be negative."
         )
-    broadcast_batch(audio=audio.shape[:-1], modulation=modulation.shape[:-1], gain=gain.shape)
+    samples = audio.shape[-1]
+    if gain.ndim and gain.shape[-1] not in (1, samples):
+        raise ValueError(
+            f"`gain` must be one number, or have {samples} samples as `audio`, or 1 for all of "
+            f"them, got shape {gain.shape}; write one for each example as `gain[:, None]`."
+        )
+    broadcast_batch(audio=audio.shape[:-1], modulation=modulation.shape[:-1], gain=gain.shape[:-1])
     per_ms = sample_rate / 1000
     wet = variable_delay(
         audio,
@@ -241,7 +248,6 @@ def modulated_delay(
         max_delay=max(1, math.ceil((center_ms + depth_ms) * per_ms)),
         interpolation=interpolation,
     )
-    gain = gain[..., None]
     ndim = max(wet.ndim, gain.ndim)
     wet = _with_ndim(gain, ndim) * _with_ndim(wet, ndim)
     return _with_ndim(audio, ndim) + wet if add_dry else wet

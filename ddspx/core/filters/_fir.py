@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
-from ddspx.core._framing import frame, n_frames
+from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._upsampling import interpolation_weights
 
 ConvolutionMode = Literal["full", "same", "valid"]
@@ -20,42 +20,62 @@ def fft_convolve(
     impulse_response: Float[Array, "*ir_batch taps"],
     *,
     mode: ConvolutionMode,
+    hop_length: int | None = None,
 ) -> Float[Array, "*out_batch out_samples"]:
-    r"""Linear convolution along the last axis.
+    r"""Linear convolution along the last axis, with one filter or with one for each frame.
 
-    .. math:: y[n] = \sum_k h[k]\, x[n - k]
+    .. math:: y[n] = \sum_k h_{n - k}[k]\, x[n - k]
+
+    where :math:`h_m` is what sample m of the audio goes through: the one filter or, with
+    `hop_length`, the filters of the two frames around it faded into each other,
+    :math:`h_m = (1 - v_m)\, h_i + v_m\, h_{i+1}` with i = ``m // hop_length`` and
+    :math:`v_m = \tfrac12 - \tfrac12 \cos(\pi (m - i h) / h)`; the last one is held. So a sound
+    rings on in the room in which it was made.
 
     Args:
       audio: any signal.
-      impulse_response: the filter. Its batch axes broadcast against those of `audio`; one
-        without batch axes is shared by all.
+      impulse_response: the filter, ``(*batch, taps)``, or ``(*batch, frames, taps)`` with
+        `hop_length`. Its batch axes broadcast against those of `audio`; one without batch axes is
+        shared by all.
       mode: ``"full"`` is every sample that is not identically zero, ``samples + taps - 1``;
         ``"same"`` is the ``samples`` in the middle of it, from ``(taps - 1) // 2``, so that a
         filter centred on that tap has no delay; ``"valid"`` is where the shorter of the two
         lies wholly inside the longer. Static.
+      hop_length: samples between frames of the filter; there must be ``n_frames(samples)`` of
+        them. None, the default, for a filter that does not change. Static.
 
     Returns:
       The convolution, in the dtype of the inputs.
 
     Raises:
-      TypeError: an array is neither float32 nor float64.
-      ValueError: `mode` is unknown, an input is empty, an axis is missing, or the batch axes do
-        not broadcast.
+      TypeError: an array is neither float32 nor float64, or `hop_length` is not an int.
+      ValueError: `mode` is unknown, an input is empty, an axis is missing, the number of frames
+        differs from that of `audio`, or the batch axes do not broadcast.
 
     Properties:
       Linear, and differentiable, in both inputs. The FFT has the next size of the form
-      :math:`2^a 3^b 5^c`, so nothing wraps around. Static: `mode`.
+      :math:`2^a 3^b 5^c`, so nothing wraps around. With `hop_length` there is one of
+      ``2 * hop_length + taps - 1`` for each frame. Static: `mode`, `hop_length`.
 
     Example:
-      >>> import jax.numpy as jnp
+      >>> import jax, jax.numpy as jnp
       >>> from ddspx import core
       >>> y = core.fft_convolve(jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 1.0]), mode="full")
       >>> [round(v, 3) for v in y.tolist()]
       [1.0, 3.0, 5.0, 3.0]
 
+      A cutoff that moves:
+
+      >>> cutoffs_hz = jnp.linspace(3900.0, 100.0, 5)
+      >>> taps = core.sinc_lowpass(cutoffs_hz, sample_rate=8000, win_length=65)
+      >>> hiss = core.white_noise(jax.random.key(0), (400,))
+      >>> duller = core.fft_convolve(hiss, taps, mode="same", hop_length=100)
+      >>> bool(abs(duller[300:]).max() < 0.3 * abs(duller[:100]).max())
+      True
+
     References:
       ``scipy.signal.convolve`` has the same three modes. DDSP crops by a negative end index and
-      returns nothing where that index is zero.
+      returns nothing where that index is zero; and it switches filters between two samples.
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     one_of("mode", mode, ("full", "same", "valid"))
@@ -63,17 +83,52 @@ def fft_convolve(
     at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
     samples = positive_int("audio.shape[-1]", audio.shape[-1])
     taps = positive_int("impulse_response.shape[-1]", impulse_response.shape[-1])
-    broadcast_batch(audio=audio.shape[:-1], impulse_response=impulse_response.shape[:-1])
-    total = samples + taps - 1
-    n_fft = next_fast_length(total)
-    audio, impulse_response = _align_batch(audio, impulse_response)
-    spectrum = jnp.fft.rfft(audio, n_fft) * jnp.fft.rfft(impulse_response, n_fft)
+    if hop_length is None:
+        broadcast_batch(
+            audio=audio.shape[:-1],
+            **{"impulse_response` without `hop_length": impulse_response.shape[:-1]},
+        )
+        convolution = _convolve(audio, impulse_response)
+    else:
+        convolution = _convolve_moving(audio, impulse_response, hop_length)
     start, length = {
-        "full": (0, total),
+        "full": (0, samples + taps - 1),
         "same": ((taps - 1) // 2, samples),
         "valid": (min(samples, taps) - 1, abs(samples - taps) + 1),
     }[mode]
-    return jnp.fft.irfft(spectrum, n_fft)[..., start : start + length]
+    return convolution[..., start : start + length]
+
+
+def _convolve(audio: Array, impulse_response: Array) -> Array:
+    """The whole convolution, and what the FFT has after it."""
+    n_fft = next_fast_length(audio.shape[-1] + impulse_response.shape[-1] - 1)
+    audio, impulse_response = _align_batch(audio, impulse_response)
+    return jnp.fft.irfft(jnp.fft.rfft(audio, n_fft) * jnp.fft.rfft(impulse_response, n_fft), n_fft)
+
+
+def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> Array:
+    """The whole convolution with a filter for each frame: of the audio faded in and out around it.
+
+    At its end there are zeros or nothing, as much as the audio lacks to whole hops.
+    """
+    at_least_ndim("impulse_response", impulse_response.shape, 2, "(*batch, frames, taps)")
+    broadcast_batch(audio=audio.shape[:-1], impulse_response=impulse_response.shape[:-2])
+    samples, taps = audio.shape[-1], impulse_response.shape[-1]
+    frames = n_frames(samples, hop_length=hop_length)
+    same_size("`impulse_response` and `audio`", impulse_response.shape[-2], frames, "frames")
+    impulse_response = hold_last_frame(impulse_response, samples, hop_length)
+    whole = (impulse_response.shape[-2] - 1) * hop_length
+    audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, whole - samples)])
+    segments = frame(audio, frame_length=2 * hop_length, hop_length=hop_length)
+    _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
+    fades = np.concatenate([fade_in, fade_out]).reshape(*(1,) * (segments.ndim - 1), -1)
+    filtered = _convolve(segments * fades.astype(audio.dtype), impulse_response)
+    filtered = filtered[..., : 2 * hop_length + taps - 1]
+    # The middle of such a frame is the middle tap's: before and after it others sound too.
+    middle = (taps - 1) // 2
+    around = -(-(taps - 1) // hop_length)
+    filtered = jnp.pad(filtered, [(0, 0)] * (filtered.ndim - 2) + [(around, around), (0, 0)])
+    return overlap_add(filtered, hop_length=hop_length)[..., around * hop_length - middle :]
 
 
 def fft_convolve_init(
@@ -166,7 +221,7 @@ def sinc_lowpass(
 
     Returns:
       Taps, symmetric around the middle one: ``fft_convolve(audio, taps, mode="same")`` has no
-      delay.
+      delay. With a cutoff for each frame, ``(*batch, frames)``, it takes them by `hop_length`.
 
     Raises:
       TypeError: a size is not an int, or `cutoff_hz` neither float32 nor float64.

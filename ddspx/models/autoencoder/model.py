@@ -113,7 +113,7 @@ class Autoencoder(nnx.Module):
         """What the synthesizers are told to play.
 
         Args:
-          f0_hz: pitch in Hz; 0 where there is none.
+          f0_hz: pitch in Hz; 0, NaN or infinite where there is none.
           loudness_db: as `core.loudness_db` measures it.
           carry: the decoder's state before the first frame; zeros by default.
           z: from `encode`, for the same frames; None where the model has no encoder.
@@ -241,7 +241,9 @@ class Autoencoder(nnx.Module):
             )
         self._check_z(z, f0_hz.shape)
         loudness = loudness_db / 80.0 + 1.0
-        pitch = core.hz_to_midi(f0_hz) / 127.0
+        # The decoder hears no pitch as 0 Hz: what is not finite would stay in its state for ever.
+        pitch_hz = jnp.where(jnp.isfinite(f0_hz), jnp.abs(f0_hz), 0)
+        pitch = core.hz_to_midi(pitch_hz) / 127.0
         heard = (loudness[..., None], pitch[..., None], *([] if z is None else [z]))
         outputs, states = self.decoder(heard, carry)
         split = 1 + self.config.n_harmonics

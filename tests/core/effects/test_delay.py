@@ -125,6 +125,15 @@ def test_the_modulation_spans_centre_plus_and_minus_depth():
         assert np.flatnonzero(np.asarray(y)).tolist() == [at]
 
 
+def test_the_gain_may_have_a_number_at_each_sample(rng):
+    audio, modulation = noise(2, 40), rng.uniform(-1, 1, 40)
+    rates = {"sample_rate": 1000, "center_ms": 4.0, "depth_ms": 3.0}
+    wet = modulated_delay(audio, modulation, **rates, add_dry=False)
+    for gain in (rng.uniform(-1, 1, 40), rng.uniform(-1, 1, (2, 40)), np.array([[0.5], [2.0]])):
+        y = modulated_delay(audio, modulation, **rates, gain=gain)
+        assert_close(y, audio + gain * np.asarray(wet), scale=3)
+
+
 def test_a_vibrato_bends_the_pitch():
     # The delay falls by v samples each sample: everything is played (1 + v) times as fast.
     n, speed = np.arange(4000), 0.02
@@ -180,7 +189,7 @@ def test_gradients_of_the_modulation_and_the_gain():
         return core.modulated_delay(audio, modulation, **rates, gain=gain)
 
     modulation = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 12))
-    check_grads(run, noise(2, 12), modulation, np.array([0.5, 0.8]))
+    check_grads(run, noise(2, 12), modulation, noise(2, 12, seed=1))
 
 
 @EACH
@@ -197,7 +206,7 @@ def test_batch_axes_broadcast():
     audio, delay = jnp.asarray(noise(30)), jnp.asarray(delays(3, 30))
     y = variable_delay(audio, delay, max_delay=MAX)
     assert_close(y[1], variable_delay(audio, delay[1], max_delay=MAX))
-    many = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=jnp.array([1.0, 2.0]))
+    many = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=jnp.array([[1.0], [2.0]]))
     one = modulated_delay(audio, jnp.sin(audio), sample_rate=1000, gain=2.0)
     assert_close(many[1], one)
 
@@ -221,5 +230,9 @@ def test_refuses_what_it_cannot_do():
         core.variable_delay_step(core.variable_delay_init(max_delay=3), ones, ones, max_delay=4)
     with pytest.raises(ValueError, match="`depth_ms` must be from 0 to `center_ms`"):
         core.modulated_delay(ones, ones, sample_rate=8000, center_ms=1.0, depth_ms=2.0)
+    with pytest.raises(
+        ValueError, match=r"`gain` must be one number, or have 8 .*`gain\[:, None\]`"
+    ):
+        core.modulated_delay(jnp.ones((2, 8)), ones, sample_rate=8000, gain=jnp.ones(2))
     with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
         core.variable_delay(jnp.ones((2, 8)), jnp.ones((3, 8)), max_delay=3)

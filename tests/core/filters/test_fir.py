@@ -32,7 +32,7 @@ VARYING = [
     (9, 1, 4, 5),
 ]
 # One compilation each instead of one for every operation.
-fft_convolve = jax.jit(core.fft_convolve, static_argnames="mode")
+fft_convolve = jax.jit(core.fft_convolve, static_argnames=("mode", "hop_length"))
 frequency_filter = jax.jit(core.frequency_filter, static_argnames=("hop_length", "win_length"))
 
 EACH_VARYING = pytest.mark.parametrize(("samples", "hop_length", "bands", "win_length"), VARYING)
@@ -93,6 +93,75 @@ def test_fft_convolve_broadcasts_the_batch_axes(audio_shape, response_shape):
     dtype = DTYPES[-1]
     y = fft_convolve(jnp.asarray(audio, dtype), jnp.asarray(response, dtype), mode="full")
     assert_close(y, expected.reshape(*batch, 11), scale=4.0)
+
+
+def moving_by_loop(audio, filters, hop_length):
+    """Each sample of the audio through the two filters around it, faded into each other."""
+    samples, taps = len(audio), filters.shape[-1]
+    output = np.zeros(samples + taps - 1)
+    for m in range(samples):
+        i, j = divmod(m, hop_length)
+        fade = 0.5 - 0.5 * np.cos(np.pi * j / hop_length)
+        later = filters[min(i + 1, len(filters) - 1)]
+        output[m : m + taps] += ((1 - fade) * filters[i] + fade * later) * audio[m]
+    return output
+
+
+# Between two frames and on one, filters longer than a hop, than the signal, and than 32 hops.
+@pytest.mark.parametrize(
+    ("samples", "hop_length", "taps"), [(23, 5, 8), (20, 5, 3), (7, 8, 12), (9, 1, 40), (3, 4, 1)]
+)
+def test_a_moving_convolution_is_its_definition(samples, hop_length, taps):
+    audio = noise(2, samples)
+    filters = noise(2, 1 + samples // hop_length, taps, seed=1)
+    full = [moving_by_loop(*both, hop_length) for both in zip(audio, filters, strict=True)]
+    same = np.array(full)[:, (taps - 1) // 2 :][:, :samples]
+    for mode, expected in [("full", full), ("same", same)]:
+        y = fft_convolve(audio, filters, mode=mode, hop_length=hop_length)
+        assert_close(y, expected, scale=10)
+    shared = fft_convolve(audio, filters[1], mode="valid", hop_length=hop_length)
+    short = min(samples, taps) - 1
+    assert_close(shared[1], full[1][short : short + abs(samples - taps) + 1], scale=10)
+
+
+def test_filters_that_stay_the_same_are_one():
+    audio, taps = noise(21), noise(9, seed=1)
+    moving = fft_convolve(audio, np.tile(taps, (6, 1)), mode="full", hop_length=4)
+    assert_close(moving, np.convolve(audio, taps), scale=4)
+
+
+def test_at_its_frames_a_moving_convolution_is_ddsps():
+    """It cuts the audio into a piece for each filter, convolves these and adds them up."""
+    hop_length, filters = 8, noise(4, 5, seed=1)
+    audio = np.zeros(31)
+    # Only the samples at frames, where nothing is faded.
+    audio[::hop_length] = noise(4)
+    expected = np.zeros(35)
+    for i, taps in enumerate(filters):
+        piece = audio[i * hop_length : (i + 1) * hop_length]
+        expected[i * hop_length :][: len(piece) + 4] += np.convolve(piece, taps)
+    assert_close(fft_convolve(audio, filters, mode="full", hop_length=hop_length), expected)
+
+
+def test_a_moving_cutoff_passes_what_is_below_it():
+    """A tone of 1 kHz under a cutoff that falls through it; without delay, without a click."""
+    frames, hop_length = 41, 100
+    cutoffs_hz = np.linspace(1800.0, 200.0, frames)
+    tone = sine(1000, (frames - 1) * hop_length, sample_rate=8000)
+    low, high = (
+        fft_convolve(
+            tone,
+            design(jnp.asarray(cutoffs_hz), sample_rate=8000, win_length=129),
+            mode="same",
+            hop_length=hop_length,
+        )
+        for design in (core.sinc_lowpass, core.sinc_highpass)
+    )
+    # 1 kHz is in the middle; the transition is 200 Hz wide, 5 frames.
+    before, after = slice(300, 1500), slice(2500, 3700)
+    np.testing.assert_allclose(low[before], tone[before], atol=5e-3)
+    np.testing.assert_allclose(low[after], 0, atol=5e-3)
+    np.testing.assert_allclose(np.asarray(low) + high, tone, atol=1e-5)
 
 
 def test_fft_length_is_the_next_5_smooth_one():
@@ -203,6 +272,11 @@ def test_convolution_gradients(mode):
     check_grads(lambda x, h: core.fft_convolve(x, h, mode=mode), noise(2, 7), noise(3), order=1)
 
 
+def test_moving_convolution_gradients():
+    run = partial(core.fft_convolve, mode="full", hop_length=1)
+    check_grads(run, noise(3), noise(4, 40), order=1)
+
+
 @pytest.mark.parametrize("hop_length", [None, 4])
 def test_filter_gradients(hop_length):
     magnitudes = noise(5) if hop_length is None else noise(3, 5)
@@ -248,6 +322,12 @@ def test_convolution_refuses_what_it_cannot_do():
         core.fft_convolve(x[:0], x, mode="full")
     with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
         core.fft_convolve(x, x[:0], mode="full")
+    with pytest.raises(ValueError, match="`impulse_response` without `hop_length`"):
+        core.fft_convolve(jnp.ones((2, 4)), jnp.ones((2, 3, 5)), mode="full")
+    with pytest.raises(ValueError, match="same number of frames, got 2 and 3"):
+        core.fft_convolve(x, jnp.ones((2, 5)), mode="full", hop_length=2)
+    with pytest.raises(ValueError, match=r"`impulse_response` must have shape .*frames, taps"):
+        core.fft_convolve(x, x, mode="full", hop_length=2)
 
 
 def test_filters_refuse_what_they_cannot_do():
