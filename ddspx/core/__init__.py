@@ -151,9 +151,10 @@ from ddspx.core._units import (
     unit_to_midi as unit_to_midi,
 )
 
-# Frame rate to sample rate
+# From one frame rate to another, and to the sample rate
 from ddspx.core._upsampling import (
     interpolation_weights as interpolation_weights,
+    resample_controls as resample_controls,
     upsample as upsample,
 )
 
@@ -260,6 +261,7 @@ from ddspx.core.effects._dynamics import (
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
+    decay_to_t60 as decay_to_t60,
     exponential_reverb_ir as exponential_reverb_ir,
     filtered_noise_reverb_ir as filtered_noise_reverb_ir,
     reverb_init as reverb_init,
@@ -370,6 +372,7 @@ from ddspx.core.synthesis._waveforms import (
 # Wavetables
 from ddspx.core.synthesis._wavetable import (
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
+    linear_lookup as linear_lookup,
     wavetable_synthesis as wavetable_synthesis,
 )
 

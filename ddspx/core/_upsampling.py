@@ -1,7 +1,9 @@
 """Frame-rate controls to sample rate, by the frame rule."""
 
+import math
 import operator
 from functools import lru_cache, reduce
+from numbers import Real
 from typing import get_args
 
 import jax.numpy as jnp
@@ -58,7 +60,13 @@ def interpolation_weights(
 
 @lru_cache(maxsize=64)
 def _interpolation_weights(hop_length: int, method: str) -> tuple[tuple[int, ...], np.ndarray]:
-    u = np.arange(hop_length) / hop_length
+    offsets, weights = _weights_at(np.arange(hop_length) / hop_length, method)
+    weights.flags.writeable = False
+    return offsets, weights
+
+
+def _weights_at(u: np.ndarray, method: str) -> tuple[tuple[int, ...], np.ndarray]:
+    """Offsets and weights of the frames around points between two, from 0 to below 1."""
     if method == "cubic":
         offsets = (-1, 0, 1, 2)
         weights = np.stack(
@@ -77,7 +85,6 @@ def _interpolation_weights(hop_length: int, method: str) -> tuple[tuple[int, ...
         }
         offsets = (0, 1)
         weights = np.stack([1 - later[method], later[method]])
-    weights.flags.writeable = False
     return offsets, weights
 
 
@@ -142,6 +149,84 @@ def upsample(
         tail = jnp.broadcast_to(features[..., -1:, :], shape)
         samples = jnp.concatenate([samples, tail], axis=-2)
     return samples[..., 0] if axis == -1 else samples
+
+
+def resample_controls(
+    controls: Float[Array, "..."],
+    *,
+    n_frames: int,
+    method: UpsamplingMethod,
+    step: float | None = None,
+    axis: int = -1,
+) -> Float[Array, "..."]:
+    r"""Controls at another frame rate, at any ratio.
+
+    .. math:: y[m] = \sum_t w_t(u)\, x[i + o_t], \qquad i + u = m s, \quad 0 \le u < 1
+
+    with the weights of :func:`interpolation_weights` at u, the edge frames repeated outward: from
+    the last frame on it is held. So ``step=1 / hop_length`` is :func:`upsample`.
+
+    Args:
+      controls: ``(*batch, frames)`` with ``axis=-1`` or ``(*batch, frames, features)`` with
+        ``axis=-2``, in any unit.
+      n_frames: frames of the result. Static.
+      method: ``nearest``, ``linear``, ``cubic`` (smooth, may overshoot) or ``hann`` (raised
+        cosine: smooth, never overshoots). Static.
+      step: frames of `controls` from each frame of the result to the next, :math:`s`. From one hop
+        and sample rate to another it is ``(new_hop / new_rate) / (old_hop / old_rate)``;
+        ``(frames - 1) / (n_frames - 1)`` puts the last frame on the last. The default, ``frames /
+        n_frames``, takes both for the same stretch of time. Static.
+      axis: the axis of the frames, -1 or -2. Static.
+
+    Returns:
+      ``(*batch, n_frames)`` or ``(*batch, n_frames, features)``, in the dtype of `controls`.
+
+    Raises:
+      TypeError: `n_frames` is not an int, `step` no number, or `controls` neither float32 nor
+        float64.
+      ValueError: `method` or `axis` is unknown, an axis is missing or empty, or a size or `step`
+        is not positive.
+
+    Properties:
+      Linear, and differentiable in `controls`. Nothing is averaged: where there are fewer frames
+      after it than before, those between are not read. Static: all but `controls`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> f0_hz = jnp.array([100.0, 104.0, 108.0, 108.0])
+      >>> core.resample_controls(f0_hz, n_frames=5, method="linear").tolist()
+      [100.0, 103.2, 106.4, 108.0, 108.0]
+
+    References:
+      DDSP's ``resample``: the default is its ``add_endpoint=True``, the last frame on the last its
+      ``add_endpoint=False``, ``hann`` its ``window``, which there needs a whole ratio. Its cubic
+      has TensorFlow's a = -3/4.
+    """
+    (controls,) = floats(controls=controls)
+    one_of("method", method, METHODS)
+    one_of("axis", axis, (-1, -2))
+    at_least_ndim("controls", controls.shape, -axis, "(*batch, frames[, features])")
+    frames = positive_int(f"controls.shape[{axis}]", controls.shape[axis])
+    numbers = np.arange(positive_int("n_frames", n_frames))
+    if step is None:
+        position = numbers * frames / n_frames
+    elif isinstance(step, Real) and 0 < step < math.inf:
+        position = numbers * float(step)
+    else:
+        kind = ValueError if isinstance(step, Real) else TypeError
+        raise kind(f"`step` must be a positive number of frames, got {step!r}; it is static.")
+    position = np.minimum(position, frames - 1)
+    before = np.floor(position).astype(np.int64)
+    offsets, weights = _weights_at(position - before, method)
+    features = controls[..., None] if axis == -1 else controls
+    columns = weights.reshape(-1, *(1,) * (features.ndim - 2), len(numbers), 1)
+    taps = [
+        jnp.take(features, np.clip(before + offset, 0, frames - 1), axis=-2) * column
+        for offset, column in zip(offsets, columns.astype(controls.dtype), strict=True)
+    ]
+    out = reduce(operator.add, taps)
+    return out[..., 0] if axis == -1 else out
 
 
 def _interpolate(x: Array, offsets: tuple[int, ...], weights: np.ndarray) -> Array:

@@ -187,6 +187,7 @@ CASES = {
     "cumulative_phase": Case(partial(core.cumulative_phase, sample_rate=RATE), (F0,)),
     "db_to_amplitude": unit(core.db_to_amplitude),
     "db_to_power": unit(core.db_to_power),
+    "decay_to_t60": unit(partial(core.decay_to_t60, n_samples=100, sample_rate=RATE), -3, 6),
     "delta": Case(partial(core.delta, width=3), (uniform(-1, 1, 4, 5),)),
     "exp_sigmoid": unit(core.exp_sigmoid),
     "exponential_bank": of_poles(
@@ -244,6 +245,14 @@ CASES = {
         lambda x, t: core.limiter(x, threshold_db=t, **DYNAMICS, lookahead_s=0.001),
         (AUDIO, THRESHOLDS),
     ),
+    "linear_lookup": Case(
+        # A table for each frame, and one for all.
+        lambda c, t: [
+            core.linear_lookup(c, t, hop_length=HOP),
+            core.linear_lookup(c, t[..., 0, :]),
+        ],
+        (uniform(-2, 2, N_SAMPLES), uniform(-1, 1, 4, 7)),
+    ),
     "loudness_db": Case(partial(core.loudness_db, **RATES, n_fft=16), (AUDIO,)),
     "mel_spectral_loss": spectral(partial(core.mel_spectral_loss, sample_rate=RATE)),
     "mel_spectrogram": Case(partial(core.mel_spectrogram, **RATES, n_fft=16, n_mels=4), (AUDIO,)),
@@ -294,6 +303,7 @@ CASES = {
         partial(core.remove_above_nyquist, sample_rate=RATE), (GAINS, 10 * F0)
     ),
     "resample": Case(partial(core.resample, orig_rate=2, target_rate=3), (AUDIO,)),
+    "resample_controls": Case(partial(core.resample_controls, n_frames=7, method="cubic"), (F0,)),
     "rms": Case(partial(core.rms, hop_length=HOP, win_length=12), (AUDIO,)),
     "safe_divide": Case(core.safe_divide, (GAINS, F0)),
     "safe_log": unit(core.safe_log),

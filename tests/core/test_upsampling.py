@@ -16,7 +16,7 @@ from helpers import (
 
 from ddspx import core
 
-upsample = compiled(core.upsample)
+upsample, resample = map(compiled, (core.upsample, core.resample_controls))
 
 METHODS = ("nearest", "linear", "cubic", "hann")
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -40,9 +40,12 @@ KERNELS = {
 
 def upsample_by_loop(frames, hop_length, n_samples, method):
     """y[n] = sum_i kernel(i - n / hop) x[i], edge frames repeated, the last one held."""
-    out = np.zeros(n_samples)
-    for n in range(n_samples):
-        position = n / hop_length
+    return read_by_loop(frames, [n / hop_length for n in range(n_samples)], method)
+
+
+def read_by_loop(frames, positions, method):
+    out = np.zeros(len(positions))
+    for n, position in enumerate(positions):
         if position >= len(frames) - 1:
             out[n] = frames[-1]
             continue
@@ -67,6 +70,29 @@ def test_upsample_is_its_definition(method, count, hop_length, dtype):
         )
         expected = upsample_by_loop(frames, hop_length, n_samples, method)
         assert_close(actual, expected, scale=2)
+
+
+# To more frames and to fewer, by ratios that are whole and are not, to one, and of one.
+@EACH_METHOD
+@pytest.mark.parametrize(("count", "n_frames"), [(5, 13), (7, 3), (4, 8), (3, 1), (1, 4)])
+def test_any_ratio_reads_between_the_frames(method, count, n_frames):
+    frames = noise(2, count)
+    m = np.arange(n_frames)
+    # Both for the same stretch of time, the last frame on the last, and from 44.1 kHz to 16 kHz.
+    steps = {None: count / n_frames, 0.7346938775510204: 0.7346938775510204}
+    if n_frames > 1 and count > 1:
+        steps[(count - 1) / (n_frames - 1)] = (count - 1) / (n_frames - 1)
+    for step, between in steps.items():
+        actual = resample(jnp.asarray(frames), n_frames=n_frames, method=method, step=step)
+        for row, values in zip(actual, frames, strict=True):
+            assert_close(row, read_by_loop(values, m * between, method), scale=2)
+
+
+@EACH_METHOD
+def test_a_hop_to_the_sample_is_upsampling(method):
+    frames = jnp.asarray(noise(5, 2))
+    actual = resample(frames, n_frames=32, step=1 / 8, method=method, axis=-2)
+    assert_close(actual, upsample(frames, hop_length=8, method=method, axis=-2), 2)
 
 
 def test_linear_is_numpys_interpolation():
@@ -193,6 +219,19 @@ def test_transformations_and_dtypes(axis):
 
 
 # Boundary errors
+
+
+def test_resampling_refuses_what_it_cannot_do():
+    frames, resample = jnp.ones(4), core.resample_controls
+    with pytest.raises(ValueError, match="`n_frames` must be at least 1, got 0"):
+        resample(frames, n_frames=0, method="linear")
+    for step in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="`step` must be a positive number of frames, got"):
+            resample(frames, n_frames=3, method="linear", step=step)
+    with pytest.raises(ValueError, match=r"`controls.shape\[-1\]` must be at least 1"):
+        resample(frames[:0], n_frames=3, method="linear")
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        resample.__wrapped__(frames, n_frames=3, method="window")
 
 
 def test_unknown_choices():

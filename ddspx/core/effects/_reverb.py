@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
@@ -182,7 +183,8 @@ def exponential_reverb_ir(
 
     References:
       DDSP's ``ExpDecayReverb`` draws new noise at every call, without a seed, and has a rate of
-      decay per length of the response, so that a longer response is a larger room.
+      decay per length of the response, so that a longer response is a larger room;
+      :func:`decay_to_t60` translates it.
     """
     t60_s, gain = floats(t60_s=t60_s, gain=gain)
     n_samples = positive_int("n_samples", n_samples)
@@ -194,6 +196,48 @@ def exponential_reverb_ir(
     time_s = jnp.broadcast_to(time_s, noise.shape)
     decay = jnp.exp(-math.log(1e3) * safe_divide(time_s, t60_s))
     return _without_first_tap(gain * decay * noise)
+
+
+def decay_to_t60(
+    decay: Float[Array, "*shape"] | float, *, n_samples: int, sample_rate: int
+) -> Float[Array, "*shape"]:
+    r"""Reverberation time of DDSP's parameter of decay.
+
+    .. math:: T_{60} = \frac{\ln 1000}{2 + e^d} \cdot \frac{N - 1}{f_s}
+
+    after which :math:`e^{-(2 + e^d)\, n / (N - 1)}`, the envelope that DDSP makes of it, has fallen
+    by 60 dB.
+
+    Args:
+      decay: DDSP's parameter, any number: the larger, the shorter; it starts from 4.
+      n_samples: length of that response, in samples, which the decay is counted in. Static.
+      sample_rate: samples per second. Static.
+
+    Returns:
+      The reverberation time in seconds, for :func:`exponential_reverb_ir`.
+
+    Raises:
+      TypeError: a size is not an int, or `decay` neither float32 nor float64.
+      ValueError: a size is not positive.
+
+    Properties:
+      Differentiable, at any number. At most ``3.45 * (n_samples - 1) / sample_rate``. Static: the
+      sizes.
+
+    Example:
+      >>> from ddspx import core
+      >>> round(float(core.decay_to_t60(4.0, n_samples=48000, sample_rate=16000)), 3)
+      0.366
+
+    References:
+      DDSP's ``effects.ExpDecayReverb``.
+    """
+    (decay,) = floats(decay=decay)
+    n_samples = positive_int("n_samples", n_samples)
+    sample_rate = positive_int("sample_rate", sample_rate)
+    # 1 / (2 + e^d) without the overflow of e^d.
+    per_length = jax.nn.sigmoid(math.log(2) - decay) / 2
+    return (math.log(1e3) * (n_samples - 1) / sample_rate) * per_length
 
 
 def filtered_noise_reverb_ir(

@@ -43,6 +43,7 @@ from ddspx.core.synthesis._waveforms import (
 )
 from ddspx.core.synthesis._wavetable import (
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
+    linear_lookup as linear_lookup,
     wavetable_synthesis as wavetable_synthesis,
 )
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, Float, Int
-from ddspx.core._framing import n_samples_of
+from ddspx.core._framing import n_frames, n_samples_of
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._glide import gliding_phase
 from ddspx.core.synthesis._oscillators import highest_within_reach, remove_above_nyquist
@@ -103,11 +103,70 @@ def wavetable_synthesis(
     amplitudes = remove_above_nyquist(amplitudes, highest, sample_rate=sample_rate)
     gain = upsample(amplitudes, hop_length=hop_length, method="hann", n_samples=n_samples)
     cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, False)
-    if changing:
-        sound = _read_changing(wavetables, cycles, hop_length)
-    else:
-        sound = _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
+    sound = linear_lookup(cycles, wavetables, hop_length=hop_length if changing else None)
     return _with_ndim(gain, sound.ndim) * _with_ndim(sound, gain.ndim)
+
+
+def linear_lookup(
+    cycles: Float[Array, "*batch samples"],
+    wavetables: Float[Array, "*table_batch table"],
+    *,
+    hop_length: int | None = None,
+) -> Float[Array, "*out_batch samples"]:
+    r"""A table of one period, read at a phase that is given: phase distortion, FM, any oscillator.
+
+    .. math:: y[n] = T_n(\phi[n] \bmod 1)
+
+    :math:`T_n(\phi)` is linear between the two entries around :math:`L \phi` of a table of length
+    :math:`L`, the first entry following the last. :func:`wavetable_synthesis` reads at the phase
+    of a pitch, and keeps it exact however long the sound is.
+
+    Args:
+      cycles: phase at each sample, in cycles of the table; what exceeds one wraps, of either sign.
+        (:func:`cumulative_phase` has radians: ``2 * pi`` of them are a cycle.)
+      wavetables: one period, as it is heard: ``(*batch, table)``, or ``(*batch, frames, table)``
+        with `hop_length`. The batch axes broadcast against those of `cycles`.
+      hop_length: samples between frames, which are cross-faded linearly; there must be
+        ``n_frames(samples)`` of them. None, the default, for a table that does not change. Static.
+
+    Returns:
+      The table at each sample, in the dtype of the inputs.
+
+    Raises:
+      TypeError: `hop_length` is not an int, or an array neither float32 nor float64.
+      ValueError: an axis is missing, the table is empty, the number of frames differs from that of
+        the samples, or the batch axes do not broadcast.
+
+    Properties:
+      Differentiable in both arrays, in both modes; linear in `wavetables`. The slope in the phase
+      is that between two entries. Two entries are read for each sample, four where the table
+      changes. Static: `hop_length`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> triangle = jnp.array([0.0, 1.0, 0.0, -1.0])
+      >>> core.linear_lookup(jnp.array([0.0, 0.125, 0.25, 0.875, -0.25]), triangle).tolist()
+      [0.0, 0.5, 1.0, -0.5, -1.0]
+
+    References:
+      DDSP's function of this name weighs all entries of the table for each sample, and takes a
+      phase from 0 to 1.
+    """
+    cycles, wavetables = floats(cycles=cycles, wavetables=wavetables)
+    at_least_ndim("cycles", cycles.shape, 1, "(*batch, samples)")
+    axes = "(*batch, table)" if hop_length is None else "(*batch, frames, table)"
+    at_least_ndim("wavetables", wavetables.shape, 1 if hop_length is None else 2, axes)
+    positive_int("wavetables.shape[-1]", wavetables.shape[-1])
+    if hop_length is None:
+        broadcast_batch(
+            cycles=cycles.shape[:-1], **{"wavetables` without `hop_length": wavetables.shape[:-1]}
+        )
+        return _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
+    broadcast_batch(cycles=cycles.shape[:-1], wavetables=wavetables.shape[:-2])
+    frames = n_frames(cycles.shape[-1], hop_length=hop_length)
+    same_size("`cycles` and `wavetables`", frames, wavetables.shape[-2], "frames")
+    return _read_changing(wavetables, cycles, hop_length)
 
 
 def harmonic_distribution_to_wavetable(
@@ -174,7 +233,8 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
 
 def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
     """Table of `length` that starts at `offset` for each sample, linear between entries."""
-    position = cycles * length
+    # Whole turns dropped first, so that any number of them leaves the entry exact.
+    position = (cycles - jnp.round(cycles)) * length
     whole = jnp.floor(position)
     rest = position - whole
     entry = whole.astype(jnp.int32)

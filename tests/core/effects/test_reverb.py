@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,6 +147,20 @@ def test_a_decay_is_noise_that_falls_by_60_db_in_its_time(key):
         jax.random.key(1), t60_s, gain=gain, n_samples=400, sample_rate=1000
     )
     assert np.abs(other - room).max() > 0.1
+
+
+def test_the_decay_of_ddsp_has_this_reverberation_time():
+    """Its envelope is exp(-(2 + e^decay) t), t from 0 to 1 over the response."""
+    decay, n = np.array([-30.0, 0.0, 4.0, 7.0]), np.arange(1000)
+    t60_s = core.decay_to_t60(jnp.asarray(decay), n_samples=1000, sample_rate=500)
+    theirs = np.exp(-(2 + np.exp(decay))[:, None] * np.linspace(0, 1, 1000))
+    ours = 10 ** (-3 * n / np.asarray(t60_s)[:, None] / 500)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3 if t60_s.dtype == np.float32 else 1e-9)
+    run = partial(core.decay_to_t60, n_samples=1000, sample_rate=500)
+    check_grads(run, decay)
+    assert_finite_grads(run, np.array([-1e30, -100.0, 100.0, 1e30]))
+    with pytest.raises(ValueError, match="`n_samples` must be at least 1, got 0"):
+        core.decay_to_t60(4.0, n_samples=0, sample_rate=500)
 
 
 def test_a_decay_has_the_power_that_it_says(key):

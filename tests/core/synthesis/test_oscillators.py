@@ -26,6 +26,9 @@ def test_oscillator_bank_equals_the_definition(dtype, rng):
     bank = core.oscillator_bank(jnp.asarray(f_hz), jnp.asarray(amplitudes), sample_rate=SAMPLE_RATE)
     assert bank.dtype == dtype
     assert_close(bank, expected, scale=30)
+    each = bank_of(jnp.asarray(f_hz), jnp.asarray(amplitudes), sum_sinusoids=False)
+    assert each.dtype == dtype
+    assert_close(each, np.where(f_hz < 8000, amplitudes, 0) * np.sin(phase), scale=30)
 
 
 def test_normalize_harmonics_equals_the_definition():

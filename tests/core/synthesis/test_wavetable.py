@@ -74,6 +74,34 @@ def test_one_table_equals_the_definition(dtype, rng):
     np.testing.assert_allclose(audio, expected, atol=3e-5 if dtype == np.float32 else 1e-12)
 
 
+def looked_up(cycles, table):
+    """Linear between entries, the first one following the last: DDSP's weights, one by one."""
+    closed = np.append(table, table[0])
+    position = (cycles % 1) * len(table)
+    return sum(value * np.maximum(0, 1 - np.abs(position - i)) for i, value in enumerate(closed))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_table_is_read_at_any_phase(dtype, rng):
+    cycles = rng.uniform(-3, 3, (2, 50)).astype(dtype)
+    cycles[0, :6] = 0, 0.5, -0.5, 1, -1, 40000.25
+    tables = rng.standard_normal((2, 7)).astype(dtype)
+    lookup = jax.jit(lambda c, t: (core.linear_lookup(c, t), core.linear_lookup(c, t[1])))
+    each, shared = lookup(jnp.asarray(cycles), jnp.asarray(tables))
+    for row, other, phase, table in zip(each, shared, cycles, tables, strict=True):
+        assert_close(row, looked_up(phase.astype(float), table), scale=60)
+        assert_close(other, looked_up(phase.astype(float), tables[1]), scale=60)
+
+
+def test_tables_of_frames_are_faded_into_each_other(rng):
+    cycles, tables = rng.uniform(-1, 2, 23), rng.standard_normal((3, 5))
+    out = core.linear_lookup(jnp.asarray(cycles), jnp.asarray(tables), hop_length=8)
+    for n, phase in enumerate(cycles):
+        i, j = divmod(n, 8)
+        one, other = looked_up(phase, tables[i]), looked_up(phase, tables[min(i + 1, 2)])
+        assert_close(out[n], (1 - j / 8) * one + j / 8 * other, scale=30)
+
+
 def test_tables_of_harmonics_are_their_sum():
     distribution = noise(3, 5)
     m, k = np.arange(12), np.arange(1, 6)
@@ -161,6 +189,13 @@ def test_gradients_equal_differences(changing, rng):
     check_grads(run, f0_hz, amplitudes, tables if changing else tables[0], eps=1e-7, rtol=1e-5)
 
 
+def test_gradients_of_a_reading_equal_differences(rng):
+    # Between entries, where the slope does not jump.
+    cycles = (rng.integers(-20, 20, 9) + 0.4) / 5
+    check_grads(core.linear_lookup, cycles, rng.standard_normal(5))
+    check_grads(partial(core.linear_lookup, hop_length=4), cycles, rng.standard_normal((3, 5)))
+
+
 def test_the_gradient_of_a_sine_finds_its_phase():
     # d/df of sin(2 pi f n / fs) is 2 pi n / fs cos(...), up to the reading of the table.
     table = core.harmonic_distribution_to_wavetable(jnp.ones(1), table_length=4096)
@@ -191,6 +226,12 @@ def test_refuses_what_it_cannot_do():
         core.wavetable_synthesis(ones, ones, table[:0], **RATES)
     with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
         core.wavetable_synthesis(jnp.ones((2, 4)), ones, jnp.ones((3, 8)), **RATES)
+    with pytest.raises(ValueError, match="`wavetables` without `hop_length`"):
+        core.linear_lookup(jnp.ones((2, 9)), jnp.ones((3, 8)))
+    with pytest.raises(ValueError, match="same number of frames, got 2 and 3"):
+        core.linear_lookup(jnp.ones(9), jnp.ones((3, 8)), hop_length=8)
+    with pytest.raises(ValueError, match=r"`wavetables` must have shape \(\*batch, frames, table"):
+        core.linear_lookup(jnp.ones(9), table, hop_length=8)
     with pytest.raises(ValueError, match="`n_samples` must be from 48 to 63"):
         core.wavetable_synthesis(ones, ones, table, **RATES, n_samples=64)
     with pytest.raises(ValueError, match="`table_length` must be more than twice the number"):
