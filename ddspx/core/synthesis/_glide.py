@@ -94,7 +94,8 @@ def _gliding_phase(
 @_gliding_phase.defjvp
 def _gliding_phase_jvp(hop_length, sample_rate, n_samples, inclusive, primals, tangents):
     sizes = (hop_length, sample_rate, n_samples, inclusive)
-    return _gliding_phase(*primals, *sizes), linear_cycles(*tangents, *sizes)
+    start, end = tangents
+    return _gliding_phase(*primals, *sizes), linear_cycles(start, end, *sizes)
 
 
 def linear_cycles(

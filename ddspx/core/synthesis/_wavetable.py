@@ -103,7 +103,7 @@ def wavetable_synthesis(
     amplitudes = remove_above_nyquist(amplitudes, highest, sample_rate=sample_rate)
     gain = upsample(amplitudes, hop_length=hop_length, method="hann", n_samples=n_samples)
     cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, False)
-    sound = linear_lookup(cycles, wavetables, hop_length=hop_length if changing else None)
+    sound = _look_up(cycles, wavetables, hop_length if changing else None)
     return _with_ndim(gain, sound.ndim) * _with_ndim(sound, gain.ndim)
 
 
@@ -162,11 +162,12 @@ def linear_lookup(
         broadcast_batch(
             cycles=cycles.shape[:-1], **{"wavetables` without `hop_length": wavetables.shape[:-1]}
         )
-        return _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
-    broadcast_batch(cycles=cycles.shape[:-1], wavetables=wavetables.shape[:-2])
-    frames = n_frames(cycles.shape[-1], hop_length=hop_length)
-    same_size("`cycles` and `wavetables`", frames, wavetables.shape[-2], "frames")
-    return _read_changing(wavetables, cycles, hop_length)
+    else:
+        broadcast_batch(cycles=cycles.shape[:-1], wavetables=wavetables.shape[:-2])
+        frames = n_frames(cycles.shape[-1], hop_length=hop_length)
+        same_size("`cycles` and `wavetables`", frames, wavetables.shape[-2], "frames")
+    # Whole turns dropped, however many: what is read is within half a table of the entry 0.
+    return _look_up(cycles - jnp.round(cycles), wavetables, hop_length)
 
 
 def harmonic_distribution_to_wavetable(
@@ -219,6 +220,13 @@ def harmonic_distribution_to_wavetable(
     return jnp.fft.irfft(sines, table_length, axis=-1).astype(distribution.dtype)
 
 
+def _look_up(cycles: Array, wavetables: Array, hop_length: int | None) -> Array:
+    """The table, or with `hop_length` those of the frames, at a phase of half a turn at most."""
+    if hop_length is None:
+        return _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
+    return _read_changing(wavetables, cycles, hop_length)
+
+
 def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
     """The tables of the two frames around each sample, cross-faded."""
     frames, length = wavetables.shape[-2:]
@@ -233,8 +241,7 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
 
 def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
     """Table of `length` that starts at `offset` for each sample, linear between entries."""
-    # Whole turns dropped first, so that any number of them leaves the entry exact.
-    position = (cycles - jnp.round(cycles)) * length
+    position = cycles * length
     whole = jnp.floor(position)
     rest = position - whole
     entry = whole.astype(jnp.int32)
