@@ -195,8 +195,8 @@ def resample_controls(
       >>> import jax.numpy as jnp
       >>> from ddspx import core
       >>> f0_hz = jnp.array([100.0, 104.0, 108.0, 108.0])
-      >>> core.resample_controls(f0_hz, n_frames=5, method="linear").tolist()
-      [100.0, 103.2, 106.4, 108.0, 108.0]
+      >>> core.resample_controls(f0_hz, n_frames=8, method="linear").tolist()
+      [100.0, 102.0, 104.0, 106.0, 108.0, 108.0, 108.0, 108.0]
 
     References:
       DDSP's ``resample``: the default is its ``add_endpoint=True``, the last frame on the last its
