@@ -7,7 +7,7 @@ Free sinusoids:
   harmonic_to_sinusoidal, sinusoidal_synthesis, sinusoidal_to_harmonic.
 
 Wavetables:
-  harmonic_distribution_to_wavetable, wavetable_synthesis.
+  harmonic_distribution_to_wavetable, linear_lookup, wavetable_synthesis.
 
 Classic waveforms:
   pulse, sawtooth, square, triangle.
@@ -33,7 +33,7 @@ Recursive filters:
 Rooms, delays and cross-fades:
   crossfade, DelayState, modulated_delay, variable_delay, variable_delay_init,
   variable_delay_step, ReverbState, convolution_reverb, exponential_reverb_ir,
-  filtered_noise_reverb_ir, reverb_init, reverb_step.
+  filtered_noise_reverb_ir, decay_to_t60, reverb_init, reverb_step.
 
 Dynamics:
   CompressorState, LimiterState, compressor, compressor_init, compressor_step, limiter,
@@ -89,7 +89,7 @@ Frames and windows:
   frame, hann_window, n_frames, overlap_add.
 
 Frame rate to sample rate:
-  interpolation_weights, upsample.
+  interpolation_weights, resample_controls, upsample.
 
 Numerics without NaN:
   safe_divide, safe_log, safe_sqrt.
