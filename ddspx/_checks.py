@@ -16,6 +16,15 @@ from ddspx._choices import FrequencyScale
 if TYPE_CHECKING:
     import jax
 
+# An axis of 1 after one of this many or more is DDSP's trailing 1, and no batch of single samples.
+_LEAST_TIME = 4
+# Up to so many samples of so many examples or more are the channels of a file.
+_MOST_CHANNELS, _LEAST_SAMPLES = 6, 1024
+_FRAMES_HINT = (
+    "; one number a frame is (*batch, frames), without a trailing 1 (remove it with `[..., 0]`), "
+    "several are (*batch, frames, features), frames before features (`jnp.moveaxis(x, -1, -2)`)"
+)
+
 
 def positive_int(name: str, value: object) -> int:
     """Returns `value` as an int, or raises a TypeError or ValueError that names it."""
@@ -27,11 +36,23 @@ def non_negative_int(name: str, value: object) -> int:
     return _int_from(0, name, value)
 
 
+def sizes(name: str, value: object) -> tuple[int, ...]:
+    """Positive ints as a tuple: of one int, or of a list, a tuple or an array of them."""
+    values: Any = value.tolist() if hasattr(value, "tolist") else value  # of an array
+    values = values if isinstance(values, list | tuple) else (values,)
+    if not values:
+        raise ValueError(f"`{name}` must be one size or more, got {value!r}.")
+    return tuple(positive_int(name, one) for one in values)
+
+
 def _int_from(least: int, name: str, value: object) -> int:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()  # type: ignore[attr-defined]
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
-            f"`{name}` must be a Python int, got {value!r} ({type(value).__name__}); "
-            "sizes and rates are static, so convert it with int() outside jit."
+            f"`{name}` must be a Python int, got {value!r} ({type(value).__name__}); sizes and "
+            "rates are static, so convert it with int() outside jit, and where jax.jit is handed "
+            "it, name it in static_argnames."
         )
     if value < least:
         raise ValueError(f"`{name}` must be at least {least}, got {value}.")
@@ -45,19 +66,62 @@ def one_of(name: str, value: object, allowed: Collection[object]) -> None:
         raise ValueError(f"`{name}` must be one of {options}, got {value!r}.")
 
 
-def at_least_ndim(name: str, shape: tuple[int, ...], ndim: int, axes: str) -> None:
-    """Raises a ValueError unless `shape` has at least `ndim` axes, described by `axes`."""
+def at_least_ndim(
+    name: str, shape: tuple[int, ...], ndim: int, axes: str, *, is_block: bool = False
+) -> None:
+    """Raises a ValueError unless `shape` has at least `ndim` axes, described by `axes`.
+
+    Where the last is samples or frames it must look like time, unless it is a block of a stream,
+    which may be of one.
+    """
     if len(shape) < ndim:
         raise ValueError(
             f"`{name}` must have shape {axes}, got {shape}; add the missing axis "
-            "(for example with `[None]`)."
+            f"(for example with `[{'..., ' if shape else ''}None]`)."
+        )
+    last = axes.strip("()").split(", ")[-1]
+    if last in ("samples", "frames") and not is_block:
+        _check_time_is_last(name, shape, last)
+
+
+def _check_time_is_last(name: str, shape: tuple[int, ...], axis: str) -> None:
+    """Raises a ValueError if time seems to come before the last axis; symbolic sizes pass."""
+    if len(shape) < 2 or not all(isinstance(size, int) for size in shape[-2:]):
+        return
+    time, last = shape[-2:]
+    if last == 1 and time >= _LEAST_TIME:
+        raise ValueError(
+            f"`{name}` must have shape (*batch, {axis}), got {shape}: the last axis is 1 and the "
+            f"{axis} seem to come before it; remove the trailing axis with `{name}[..., 0]`."
+        )
+    if axis == "samples" and 1 < last <= _MOST_CHANNELS and time >= _LEAST_SAMPLES:
+        raise ValueError(
+            f"`{name}` must have shape (*batch, samples), got {shape}, which looks like (samples, "
+            f"channels); put time last with `jnp.moveaxis({name}, -1, -2)`, or take the mean over "
+            "channels with `.mean(-1)`."
         )
 
 
 def same_size(names: str, left: int, right: int, axis: str) -> None:
     """Raises a ValueError unless two arguments agree on the size of an axis."""
     if left != right:
-        raise ValueError(f"{names} must have the same number of {axis}, got {left} and {right}.")
+        hint = _FRAMES_HINT if axis == "frames" else ""
+        raise ValueError(
+            f"{names} must have the same number of {axis}, got {left} and {right}{hint}."
+        )
+
+
+def same_shape(**shapes: tuple[int, ...]) -> None:
+    """Raises a ValueError unless all arguments have the same shape: nothing broadcasts here."""
+    first, *others = shapes.values()
+    if all(shape == first for shape in others):
+        return
+    names = " and ".join(f"`{name}`" for name in shapes)
+    found = " and ".join(str(shape) for shape in shapes.values())
+    raise ValueError(
+        f"{names} must have the same shape, got {found}; nothing is broadcast here, so remove a "
+        "trailing axis of 1 with `[..., 0]`, or broadcast them yourself."
+    )
 
 
 def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:
@@ -72,18 +136,71 @@ def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:
 
 
 def floats(**arrays: Any) -> "list[jax.Array]":
-    """Arguments as arrays of their common dtype, which must be float32 or float64."""
+    """Arguments as arrays of their common dtype, which must be float32 or float64.
+
+    A number, as opposed to an array, may be an int, and does not decide the dtype.
+    """
     import jax.numpy as jnp
 
-    out = [jnp.asarray(array) for array in arrays.values()]
+    out = [_array(name, array) for name, array in arrays.items()]
     for name, array in zip(arrays, out, strict=True):
         if array.dtype not in (jnp.float32, jnp.float64):
             raise TypeError(
                 f"`{name}` must be float32 or float64, got {array.dtype}; convert it with "
-                ".astype (and divide integer audio by its full scale, 32768 for int16)."
+                "jnp.asarray(..., jnp.float32) (and divide integer audio by its full scale, 32768 "
+                "for int16)."
             )
     dtype = jnp.result_type(*out)
     return [array.astype(dtype) for array in out]
+
+
+def quantities(**arrays: Any) -> "list[jax.Array]":
+    """Like :func:`floats`, but integers are quantities too, and become JAX's default float.
+
+    A number stays one, in that what it is combined with decides the dtype.
+    """
+    import jax.numpy as jnp
+
+    out = {name: _array(name, array) for name, array in arrays.items()}
+    for name, array in out.items():
+        if jnp.issubdtype(array.dtype, jnp.integer):
+            out[name] = array.astype(float)
+    common = floats(**out)
+    pairs = zip(out.values(), common, strict=True)
+    return [array if array.dtype == new.dtype else new for array, new in pairs]
+
+
+def _array(name: str, value: Any) -> "jax.Array":
+    """`value` as an array, a Python int as a Python float; or a TypeError that names it."""
+    import jax.numpy as jnp
+
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        value = float(value)
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"`{name}` must be an array of float32 or float64, and of "
+            f"{type(value).__module__}.{type(value).__name__} none can be made; give a NumPy or "
+            "JAX array (of a torch tensor `.detach().cpu().numpy()`)."
+        ) from error
+
+
+def random_key(key: Any) -> None:
+    """Raises a TypeError unless `key` is a JAX random key, typed or raw."""
+    import jax
+    import jax.numpy as jnp
+
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and (
+        jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == jnp.uint32 and key.ndim == 1)
+    ):
+        return
+    found = f"an array of {dtype}" if dtype is not None else f"{key!r} ({type(key).__name__})"
+    raise TypeError(
+        f"`key` must be a JAX random key, got {found}; make one of a seed with jax.random.key(0), "
+        "and give it first."
+    )
 
 
 def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from ddspx._explain import answering
+
 
 def lazy(
     package: str, *parts: str, elsewhere: Mapping[str, str] | None = None, **names: str
@@ -33,6 +35,7 @@ def lazy(
         module = sys.modules[package]
         if name in home:
             value = getattr(import_module(f"{package}.{home[name]}"), name)
+            value = answering(value, package, name)
             setattr(module, name, value)
             return value
         said = (elsewhere or {}).get(name)

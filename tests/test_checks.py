@@ -1,8 +1,18 @@
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers import DTYPES
 
-from ddspx._checks import broadcast_batch, floats
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    quantities,
+    random_key,
+    same_shape,
+    sizes,
+)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int16, jnp.bool_, jnp.float16, jnp.complex64])
@@ -24,3 +34,81 @@ def test_batch_axes_that_do_not_broadcast_are_named():
     assert broadcast_batch(a=(2, 1), b=(3,)) == (2, 3)
     with pytest.raises(ValueError, match=r"got \(2,\) of `a`, \(3,\) of `b`"):
         broadcast_batch(a=(2,), b=(3,))
+
+
+@pytest.mark.parametrize("number", [3, np.int64(3), 3.0])
+def test_a_single_number_may_be_an_int(number):
+    (x,) = floats(x=number)
+    assert x.dtype == jnp.zeros(()).dtype and x == 3
+
+
+def test_integers_with_a_unit_become_the_default_float():
+    whole, half = quantities(a=np.int16([20000]), b=np.float32([0.5]))
+    assert whole.dtype == half.dtype == jnp.zeros(()).dtype
+    assert whole[0] == 20000
+    with pytest.raises(TypeError, match="`hz` must be float32 or float64, got bfloat16"):
+        quantities(hz=jnp.ones(1, jnp.bfloat16))
+
+
+class Tensor:
+    """A tensor of torch that requires a gradient, as NumPy sees it."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+@pytest.mark.parametrize("value", ["words", Tensor(), [[1.0], [1.0, 2.0]], None])
+def test_what_is_no_array_is_named(value):
+    with pytest.raises(TypeError, match=r"`audio` must be an array .*detach\(\).cpu\(\).numpy"):
+        floats(audio=value)
+
+
+def test_sizes_are_one_or_several():
+    assert sizes("n_ffts", 512) == sizes("n_ffts", np.int64(512)) == (512,)
+    assert sizes("n_ffts", [512, 64]) == sizes("n_ffts", np.array([512, 64])) == (512, 64)
+    for wrong in ("512", 512.0, (512, 64.0), None, {512}):
+        with pytest.raises(TypeError, match="`n_ffts` must be a Python int"):
+            sizes("n_ffts", wrong)
+    with pytest.raises(ValueError, match="`n_ffts` must be one size or more"):
+        sizes("n_ffts", ())
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "message"),
+    [
+        ((101, 1), "frames", r"remove the trailing axis with `x\[..., 0\]`"),
+        ((2, 101, 1), "frames", "the last axis is 1 and the frames seem to come before it"),
+        ((1, 16000, 1), "samples", "the last axis is 1 and the samples seem"),
+        ((44100, 2), "samples", r"looks like \(samples, channels\); put time last"),
+    ],
+)
+def test_time_comes_last(shape, axis, message):
+    axes = f"(*batch, {axis})"
+    with pytest.raises(ValueError, match=message):
+        at_least_ndim("x", shape, 1, axes)
+    at_least_ndim("x", shape, 1, axes, is_block=True)
+    at_least_ndim("x", shape, 1, "(*batch, features)")
+
+
+def test_short_batches_are_no_channels():
+    for shape in [(3, 1), (2, 8), (16, 2), (1, 1), (0, 1), (2000, 64), (2, 44100)]:
+        at_least_ndim("audio", shape, 1, "(*batch, samples)")
+    at_least_ndim("f0_hz", (2000, 2), 1, "(*batch, frames)")
+
+
+def test_shapes_that_would_be_broadcast_are_told():
+    same_shape(a=(2, 3), b=(2, 3))
+    with pytest.raises(ValueError, match=r"`a` and `b` .* got \(5, 1\) and \(5,\); nothing is br"):
+        same_shape(a=(5, 1), b=(5,))
+
+
+@pytest.mark.parametrize("key", [0, np.int64(0), jnp.ones((3, 2)), None])
+def test_a_seed_is_no_key(key):
+    with pytest.raises(TypeError, match=r"`key` must be a JAX random key, got .*random.key\(0\)"):
+        random_key(key)
+
+
+def test_both_kinds_of_keys_are_keys():
+    random_key(jax.random.key(0))
+    random_key(jax.random.PRNGKey(0))
+    jax.vmap(random_key)(jax.random.split(jax.random.key(0), 3))

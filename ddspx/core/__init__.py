@@ -103,7 +103,9 @@ from ddspx._choices import (
     FrequencyScale as FrequencyScale,
     UpsamplingMethod as UpsamplingMethod,
 )
+from ddspx._explain import answer as _answer
 from ddspx._exports import given as _given
+from ddspx._names import CORE_HINTS as _HINTS, CORE_NAMES as _NAMES
 
 # Frames and windows
 from ddspx.core._framing import (
@@ -377,3 +379,4 @@ from ddspx.core.synthesis._wavetable import (
 )
 
 __all__ = _given(globals())
+_answer(globals(), names=_NAMES, hints=_HINTS)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, non_negative_int, positive_int
+from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int
 from ddspx._typing import Array, Float
 
 # Hops in a frame whose sum is written out; of more it is a loop, which does not compile longer.
@@ -86,7 +86,7 @@ def frame(
       index ``frame_length // 2`` of frame ``i``.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
       ValueError: a size is not positive, or `audio` has no axis.
 
     Properties:
@@ -102,7 +102,7 @@ def frame(
     References:
       Equals ``librosa.util.frame`` of a signal padded with ``L // 2`` zeros on both sides.
     """
-    audio = jnp.asarray(audio)
+    (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     frame_length = positive_int("frame_length", frame_length)
     samples = audio.shape[-1]
@@ -152,7 +152,7 @@ def overlap_add(
       The signal, in the dtype of `frames`; what lies outside it is dropped.
 
     Raises:
-      TypeError: a size is not a Python int.
+      TypeError: a size is not a Python int, or `frames` neither float32 nor float64.
       ValueError: `n_samples` samples do not have this number of frames, or an axis is missing.
 
     Properties:
@@ -169,7 +169,7 @@ def overlap_add(
       >>> [round(v, 3) for v in y.tolist()]
       [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     """
-    frames = jnp.asarray(frames)
+    (frames,) = floats(frames=frames)
     at_least_ndim("frames", frames.shape, 2, "(*batch, frames, frame_length)")
     *batch, count, frame_length = frames.shape
     n_samples = n_samples_of(count, hop_length=hop_length, n_samples=n_samples)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from ddspx._checks import floats
 from ddspx._typing import Array, Float
 
 
@@ -19,6 +20,10 @@ def safe_log(x: Float[Array, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*
     Returns:
       :math:`y \ge \ln \varepsilon`, in the dtype of `x`.
 
+    Raises:
+      TypeError: `x` is neither float32 nor float64.
+      ValueError: `eps` is not positive.
+
     Properties:
       Differentiable in `x`: the gradient is at most 1/eps, and zero below `eps`.
 
@@ -32,7 +37,10 @@ def safe_log(x: Float[Array, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*
       DDSP's function of this name replaces only :math:`x \le 0`, so there 1e-12 maps to -27.6
       while 0 maps to -11.5. Here the function is monotone and continuous.
     """
-    return jnp.log(jnp.maximum(jnp.asarray(x), eps))
+    if not eps > 0:
+        raise ValueError(f"`eps` must be above 0, got {eps}.")
+    (x,) = floats(x=x)
+    return jnp.log(jnp.maximum(x, eps))
 
 
 def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -49,6 +57,9 @@ def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     Returns:
       :math:`y \ge 0`, in the dtype of `x`; exact, with no offset under the root.
 
+    Raises:
+      TypeError: `x` is neither float32 nor float64.
+
     Properties:
       Differentiable in `x`. The slope grows as :math:`x^{-1/2}` towards zero and is zero there.
 
@@ -59,7 +70,7 @@ def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
       >>> [float(f(jnp.array(0.0))) for f in (core.safe_sqrt, jax.grad(core.safe_sqrt))]
       [0.0, 0.0]
     """
-    x = jnp.asarray(x)
+    (x,) = floats(x=x)
     positive = x > 0
     # The inner `where` keeps the unused branch finite: its gradient is multiplied by zero, and
     # zero times infinity is NaN.
@@ -88,6 +99,10 @@ def safe_divide(
     Returns:
       The quotient, in the dtype of the inputs; zero where the numerator is.
 
+    Raises:
+      TypeError: an array is neither float32 nor float64.
+      ValueError: `eps` is not positive.
+
     Properties:
       Differentiable in both arguments; zero gradient to a denominator below `eps`.
 
@@ -101,6 +116,8 @@ def safe_divide(
       DDSP's function of this name replaces only a denominator that is exactly zero; one of
       1e-30 still overflows its gradient in float32.
     """
-    denominator = jnp.asarray(denominator)
+    if not eps > 0:
+        raise ValueError(f"`eps` must be above 0, got {eps}.")
+    numerator, denominator = floats(numerator=numerator, denominator=denominator)
     nearest = jnp.where(denominator < 0, -eps, eps).astype(denominator.dtype)
     return numerator / jnp.where(jnp.abs(denominator) < eps, nearest, denominator)

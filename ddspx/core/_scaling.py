@@ -45,7 +45,8 @@ def exp_sigmoid(
       Values in [threshold, max_value + threshold], in the dtype of `x`.
 
     Raises:
-      ValueError: `exponent` is not greater than 1.
+      TypeError: `x` is neither float32 nor float64.
+      ValueError: `exponent` is not greater than 1, or not finite.
 
     Properties:
       Differentiable in `x`, with a finite gradient for every finite `x`: the power is taken in
@@ -61,10 +62,11 @@ def exp_sigmoid(
       Engel et al., `DDSP: Differentiable Digital Signal Processing
       <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.5.
     """
-    if not exponent > 1:
-        raise ValueError(f"`exponent` must be greater than 1, got {exponent}.")
+    if not 1 < exponent < math.inf:
+        raise ValueError(f"`exponent` must be greater than 1 and finite, got {exponent}.")
+    (x,) = floats(x=x)
     power = math.log(exponent)
-    return max_value * jnp.exp(power * jax.nn.log_sigmoid(jnp.asarray(x))) + threshold
+    return max_value * jnp.exp(power * jax.nn.log_sigmoid(x)) + threshold
 
 
 def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[Array, "*shape"]:
@@ -80,6 +82,7 @@ def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[A
       Values in (0, 2], in the dtype of `x`.
 
     Raises:
+      TypeError: `x` is neither float32 nor float64.
       ValueError: `width` is not positive.
 
     Properties:
@@ -93,7 +96,8 @@ def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[A
     """
     if not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
-    return exp_sigmoid(width * (jnp.abs(jnp.asarray(x)) / 2 - 1))
+    (x,) = floats(x=x)
+    return exp_sigmoid(width * (jnp.abs(x) / 2 - 1))
 
 
 def soft_limit(
@@ -114,6 +118,7 @@ def soft_limit(
       Values in [minimum, maximum], in the dtype of `x`.
 
     Raises:
+      TypeError: `x` is neither float32 nor float64.
       ValueError: `maximum` is not above `minimum`, or `width` is not positive.
 
     Properties:
@@ -133,7 +138,7 @@ def soft_limit(
         raise ValueError(f"`minimum` must be below `maximum` ({maximum}), got {minimum}.")
     if not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
-    x = jnp.asarray(x)
+    (x,) = floats(x=x)
     above, below = (x - minimum) / width, (x - maximum) / width
     # s(t) = t + s(-t): the difference of two large numbers is not taken on either side.
     left = minimum + width * (jax.nn.softplus(above) - jax.nn.softplus(below))
@@ -175,6 +180,7 @@ def frequencies_softmax(
     References:
       DDSP's function of this name, whose default of one step gives its lower end for any input.
     """
+    depth = positive_int("depth", depth)
     outputs = _by_sinusoid(x, depth)
     if depth < 2:
         raise ValueError(f"`depth` must be at least 2 (one step is no choice), got {depth}.")
@@ -341,7 +347,9 @@ def mu_law_encode(
     if mu % 2 == 0:
         raise ValueError(f"`mu` must be odd for an even number of levels, got {mu}; take 255.")
     half = (mu + 1) // 2
-    # Level k holds the steps of 2 / mu from (2 k - 1) / mu, excluded, to (2 k + 1) / mu.
+    # Level k holds the steps of 2 / mu from (2 k - 1) / mu, excluded, to (2 k + 1) / mu; full scale
+    # is put on its step, which the rounded logarithms may miss.
+    companded = jnp.where(jnp.abs(audio) >= 1, jnp.sign(audio), companded)
     level = jnp.ceil((companded + 1) * (mu / 2)) - half
     return jnp.clip(level, -half, half - 1).astype(jnp.int32)
 
@@ -400,8 +408,8 @@ def _by_sinusoid(x: Array, depth: int) -> Array:
 
 
 def _depth_weights(depth: int, depth_scale: float) -> np.ndarray:
-    if not depth_scale > 0:
-        raise ValueError(f"`depth_scale` must be positive, got {depth_scale}.")
+    if not 0 < depth_scale < math.inf:
+        raise ValueError(f"`depth_scale` must be positive and finite, got {depth_scale}.")
     return float(depth_scale) ** -np.arange(depth)
 
 

@@ -1,13 +1,15 @@
 """Conversions between frequency scales, and between linear values and decibels.
 
-All are elementwise (but for a range below the maximum, `top_db`) and take arrays or Python numbers;
-values and gradients are finite at 0 Hz and at zero amplitude.
+All are elementwise (but for a range below the maximum, `top_db`) and take arrays or Python numbers,
+integers too, which count as JAX's default float; values and gradients are finite at 0 Hz and at
+zero amplitude.
 """
 
 import math
 
 import jax.numpy as jnp
 
+from ddspx._checks import quantities
 from ddspx._typing import Array, Float, Int
 
 Values = Float[Array, "*shape"] | Int[Array, "*shape"] | float | int
@@ -43,7 +45,7 @@ def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
       DDSP's rule for :math:`f \le 0`; ``librosa.hz_to_midi`` gives minus infinity there. Between
       0 and 0.001 Hz the formula would give notes below -157 and gradients without a bound.
     """
-    frequency_hz = jnp.asarray(frequency_hz)
+    (frequency_hz,) = quantities(frequency_hz=frequency_hz)
     voiced = frequency_hz >= _LEAST_HZ
     # The ratio is formed first: log2(f) - log2(440) would lose a semitone's fifth digit.
     midi = _A4_MIDI + 12 * jnp.log2(jnp.where(voiced, frequency_hz, _A4_HZ) / _A4_HZ)
@@ -69,7 +71,8 @@ def midi_to_hz(midi: Values) -> Float[Array, "*shape"]:
       >>> round(float(core.midi_to_hz(60)), 2)
       261.63
     """
-    return _A4_HZ * jnp.exp2((jnp.asarray(midi) - _A4_MIDI) / 12)
+    (midi,) = quantities(midi=midi)
+    return _A4_HZ * jnp.exp2((midi - _A4_MIDI) / 12)
 
 
 def power_to_db(
@@ -95,7 +98,8 @@ def power_to_db(
       Level in dB, at least exactly ``-range_db``, unbounded above.
 
     Raises:
-      ValueError: `top_db` is negative.
+      TypeError: an array is of half precision, bool or complex.
+      ValueError: `range_db` or `top_db` is negative.
 
     Properties:
       Differentiable; zero gradient at and below the floor. What `top_db` cuts off has the
@@ -113,16 +117,8 @@ def power_to_db(
       maximum of the whole array, a batch included. ``ref=np.max`` is a `ref_db` of
       ``power_to_db(p.max((-2, -1), keepdims=True))``, but that silence stays the quietest.
     """
-    if top_db is not None and top_db < 0:
-        raise ValueError(f"`top_db` must be at least 0, got {top_db}; None is no limit.")
-    power = jnp.asarray(power)
-    audible = power > 10 ** ((ref_db - range_db) / 10)
-    level = 10 * jnp.log10(jnp.where(audible, power, 1.0)) - ref_db
-    level = jnp.where(audible, level, -range_db)
-    if top_db is None:
-        return level
-    axes = tuple(range(-min(2, level.ndim), 0))
-    return jnp.maximum(level, jnp.max(level, axis=axes, keepdims=True) - top_db)
+    (power,) = quantities(power=power)
+    return _level_db(power, 10, ref_db, range_db, top_db)
 
 
 def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
@@ -144,7 +140,8 @@ def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
       >>> round(float(core.db_to_power(20.0)), 3)
       100.0
     """
-    return jnp.exp(jnp.asarray(level_db) * (math.log(10.0) / 10))
+    (level_db,) = quantities(level_db=level_db)
+    return jnp.exp(level_db * (math.log(10.0) / 10))
 
 
 def amplitude_to_db(
@@ -168,7 +165,8 @@ def amplitude_to_db(
       Level in dB, at least exactly ``-range_db``, unbounded above.
 
     Raises:
-      ValueError: `top_db` is negative.
+      TypeError: an array is of half precision, bool or complex.
+      ValueError: `range_db` or `top_db` is negative.
 
     Properties:
       Differentiable; zero gradient at and below the floor, zero amplitude included. Static:
@@ -183,10 +181,9 @@ def amplitude_to_db(
       ``librosa.amplitude_to_db(a)`` is ``range_db=100, top_db=80``, see :func:`power_to_db`. In
       dB of a magnitude the factor is 20; kapre's ``MagnitudeToDecibel`` takes 10.
     """
-    amplitude = jnp.asarray(amplitude)
-    # Before squaring, or integers would overflow.
-    amplitude = amplitude.astype(jnp.result_type(amplitude, jnp.float32))
-    return power_to_db(jnp.square(amplitude), ref_db=ref_db, range_db=range_db, top_db=top_db)
+    (amplitude,) = quantities(amplitude=amplitude)
+    # Not by its square, which leaves the range of float32 at 1e-23 and 1e19.
+    return _level_db(jnp.abs(amplitude), 20, ref_db, range_db, top_db)
 
 
 def db_to_amplitude(level_db: Values) -> Float[Array, "*shape"]:
@@ -208,7 +205,8 @@ def db_to_amplitude(level_db: Values) -> Float[Array, "*shape"]:
       >>> round(float(core.db_to_amplitude(-20.0)), 3)
       0.1
     """
-    return jnp.exp(jnp.asarray(level_db) * (math.log(10.0) / 20))
+    (level_db,) = quantities(level_db=level_db)
+    return jnp.exp(level_db * (math.log(10.0) / 20))
 
 
 def hz_to_mel(frequency_hz: Values) -> Float[Array, "*shape"]:
@@ -233,7 +231,8 @@ def hz_to_mel(frequency_hz: Values) -> Float[Array, "*shape"]:
     References:
       ``librosa.hz_to_mel(f, htk=True)``; librosa's default is Slaney's scale.
     """
-    return _MEL_PER_NEPER * jnp.log1p(jnp.asarray(frequency_hz) / 700)
+    (frequency_hz,) = quantities(frequency_hz=frequency_hz)
+    return _MEL_PER_NEPER * jnp.log1p(frequency_hz / 700)
 
 
 def mel_to_hz(mel: Values) -> Float[Array, "*shape"]:
@@ -255,7 +254,8 @@ def mel_to_hz(mel: Values) -> Float[Array, "*shape"]:
       >>> round(float(core.mel_to_hz(1000.0)), 2)
       1000.02
     """
-    return 700 * jnp.expm1(jnp.asarray(mel) / _MEL_PER_NEPER)
+    (mel,) = quantities(mel=mel)
+    return 700 * jnp.expm1(mel / _MEL_PER_NEPER)
 
 
 def hz_to_bark(frequency_hz: Values) -> Float[Array, "*shape"]:
@@ -280,7 +280,7 @@ def hz_to_bark(frequency_hz: Values) -> Float[Array, "*shape"]:
     References:
       Traunmüller, Analytical expressions for the tonotopic sensory scale, JASA 88(1), 1990.
     """
-    frequency_hz = jnp.asarray(frequency_hz)
+    (frequency_hz,) = quantities(frequency_hz=frequency_hz)
     return 26.81 * frequency_hz / (1960 + frequency_hz) - 0.53
 
 
@@ -303,7 +303,7 @@ def bark_to_hz(bark: Values) -> Float[Array, "*shape"]:
       >>> round(float(core.bark_to_hz(8.5)))
       995
     """
-    bark = jnp.asarray(bark)
+    (bark,) = quantities(bark=bark)
     return 1960 * (bark + 0.53) / (26.28 - bark)
 
 
@@ -330,7 +330,8 @@ def hz_to_erb(frequency_hz: Values) -> Float[Array, "*shape"]:
       Glasberg and Moore, Derivation of auditory filter shapes from notched-noise data, Hearing
       Research 47, 1990, with the slope 24.7 * 4.37 / 1000 rounded to 0.108.
     """
-    return ERB_SLOPE * jnp.asarray(frequency_hz) + ERB_HZ
+    (frequency_hz,) = quantities(frequency_hz=frequency_hz)
+    return ERB_SLOPE * frequency_hz + ERB_HZ
 
 
 def unit_to_midi(
@@ -361,7 +362,7 @@ def unit_to_midi(
       55.0
     """
     _check_range("midi_min", midi_min, "midi_max", midi_max)
-    unit = _float_array(unit)
+    (unit,) = quantities(unit=unit)
     unit = jnp.clip(unit, 0, 1) if clip else unit
     return midi_min + unit * (midi_max - midi_min)
 
@@ -394,7 +395,8 @@ def midi_to_unit(
       0.5
     """
     _check_range("midi_min", midi_min, "midi_max", midi_max)
-    unit = (_float_array(midi) - midi_min) / (midi_max - midi_min)
+    (midi,) = quantities(midi=midi)
+    unit = (midi - midi_min) / (midi_max - midi_min)
     return jnp.clip(unit, 0, 1) if clip else unit
 
 
@@ -429,7 +431,7 @@ def unit_to_hz(
       DDSP's goes by MIDI notes and takes a lower end of 0 Hz for note 0, which is 8.18 Hz.
     """
     octaves = _octaves(fmin, fmax)
-    unit = _float_array(unit)
+    (unit,) = quantities(unit=unit)
     unit = jnp.clip(unit, 0, 1) if clip else unit
     return fmin * jnp.exp2(unit * octaves)
 
@@ -462,14 +464,26 @@ def hz_to_unit(
       0.5
     """
     octaves = _octaves(fmin, fmax)
-    unit = jnp.log2(jnp.maximum(_float_array(frequency_hz), _LEAST_HZ) / fmin) / octaves
+    (frequency_hz,) = quantities(frequency_hz=frequency_hz)
+    unit = jnp.log2(jnp.maximum(frequency_hz, _LEAST_HZ) / fmin) / octaves
     return jnp.clip(unit, 0, 1) if clip else unit
 
 
-def _float_array(values: Values) -> Array:
-    """The values as floats, integers as JAX's default float."""
-    array = jnp.asarray(values)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array * 1.0
+def _level_db(
+    size: Array, factor: int, ref_db: Array | float, range_db: float, top_db: float | None
+) -> Array:
+    """Level of what is not negative: 10 for a power, 20 for an amplitude."""
+    if not range_db >= 0:
+        raise ValueError(f"`range_db` must be at least 0, got {range_db}.")
+    if top_db is not None and not top_db >= 0:
+        raise ValueError(f"`top_db` must be at least 0, got {top_db}; None is no limit.")
+    audible = size > 10 ** ((ref_db - range_db) / factor)
+    level = factor * jnp.log10(jnp.where(audible, size, 1.0)) - ref_db
+    level = jnp.where(audible, level, -range_db)
+    if top_db is None:
+        return level
+    axes = tuple(range(-min(2, level.ndim), 0))
+    return jnp.maximum(level, jnp.max(level, axis=axes, keepdims=True) - top_db)
 
 
 def _check_range(low_name: str, low: float, high_name: str, high: float) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ddspx._exports import lazy
+from ddspx._names import IO_NAMES
 
 if TYPE_CHECKING:
     from ddspx.io._audio import (
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
+        elsewhere={name: f"it is {here}" for name, here in IO_NAMES.items()},
         _audio=(
             "AudioError AudioWriter declared_duration_s declared_sample_rate read_audio "
             "stream_audio write_audio"

@@ -8,13 +8,14 @@ reads behind that print their own failures whenever they end.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import non_negative_int, positive_int
 from ddspx.io._files import replacing_file
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def save_checkpoint(
       keep: how many checkpoints stay on disk.
 
     Raises:
-      ValueError: `facts` is not JSON, or `keep` is below 1.
+      TypeError: `step` or `keep` is not an int.
+      ValueError: `facts` is not JSON, `step` is negative or there already, or `keep` is below 1.
 
     Example:
       >>> import tempfile
@@ -66,7 +68,13 @@ def save_checkpoint(
         json.dumps(dict(facts), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`facts` must be something JSON can hold: {error}.") from error
-    with _manager(folder, keep=positive_int("keep", keep)) as manager:
+    step, keep = non_negative_int("step", step), positive_int("keep", keep)
+    written = Path(folder) / str(step)
+    if written.exists():
+        raise ValueError(
+            f"`step` {step} is in {folder} already; delete {written} to write it anew."
+        )
+    with _manager(folder, keep=keep) as manager:
         manager.save(
             step,
             args=ocp.args.Composite(
@@ -74,7 +82,6 @@ def save_checkpoint(
             ),
             force=True,
         )
-    written = Path(folder) / str(step)
     with replacing_file(written / _DIGESTS) as temporary:
         temporary.write_text(json.dumps(_digests(written), indent=1) + "\n", encoding="utf-8")
 
@@ -101,32 +108,72 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
       The checkpoint, with `arrays` in the structure of `like`.
 
     Raises:
+      TypeError: `step` is not an int.
       ValueError: there is none, a file of it is not as it was written, or it holds other arrays
-        than `like`.
+        than `like`, of other shapes or of other dtypes: nothing is cast, cut or filled.
     """
     import orbax.checkpoint as ocp
 
     folder = Path(folder)
-    step = latest_checkpoint(folder) if step is None else step
+    step = latest_checkpoint(folder) if step is None else non_negative_int("step", step)
     if step is None:
         raise ValueError(f"There is no checkpoint in {folder}.")
-    if damaged := _damaged_file(folder / str(step)):
-        raise _unusable(folder / str(step), f"{damaged} is not as it was written")
+    checkpoint = folder / str(step)
+    if damaged := _damaged_file(checkpoint):
+        raise _unusable(checkpoint, f"{damaged} is not as it was written")
     template = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=getattr(a, "sharding", None)),
+        like,
     )
-    try:
+    # Orbax casts to the dtype that it is asked for.
+    if misfit := _by_orbax(checkpoint, lambda: _misfit(checkpoint, template)):
+        raise ValueError(
+            f"The checkpoint {checkpoint} cannot be restored into `like`: {misfit}; give `like` "
+            "the names, shapes and dtypes that were saved."
+        )
+
+    def restore() -> Any:
+        arrays, facts = ocp.args.StandardRestore(template), ocp.args.JsonRestore()
         with _manager(folder) as manager:
-            restored = manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardRestore(template), facts=ocp.args.JsonRestore()
-                ),
-            )
+            return manager.restore(step, args=ocp.args.Composite(arrays=arrays, facts=facts))
+
+    restored = _by_orbax(checkpoint, restore)
+    return Checkpoint(step, restored.arrays, restored.facts)
+
+
+def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
+    """What `read` gives, or the sentence that the checkpoint cannot be restored."""
+    try:
+        return read()
     except Exception as error:  # orbax raises anything, down to a bare Exception
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise _unusable(folder / str(step), f"{type(error).__name__}: {reason[:160]}") from error
-    return Checkpoint(step, restored.arrays, restored.facts)
+        raise _unusable(checkpoint, f"{type(error).__name__}: {reason[:160]}") from error
+
+
+def _misfit(checkpoint: Path, template: Any) -> str | None:
+    """What differs first in names, shapes and dtypes from `template`, if anything does."""
+    import orbax.checkpoint as ocp
+    from etils import epath
+
+    arrays = epath.Path(checkpoint.resolve() / "arrays")
+    metadata = ocp.StandardCheckpointHandler().metadata(arrays)
+    stored, wanted = (
+        {name: f"{np.dtype(a.dtype)} {a.shape}" for name, a in _leaves(tree) if hasattr(a, "shape")}
+        for tree in (getattr(metadata, "tree", metadata), template)
+    )
+    for name in wanted | stored:
+        found, asked = (kinds.get(name, "nothing") for kinds in (stored, wanted))
+        if found != asked:
+            return f"it holds `{name}` as {found}, and `like` as {asked}"
+    return None
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves with their paths, whatever the containers are."""
+    return [
+        (".".join(jax.tree_util.keystr((key,)).strip("[].'\"") for key in path), leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    ]
 
 
 def _manager(folder: str | Path, *, keep: int | None = None) -> "CheckpointManager":

@@ -89,10 +89,10 @@ def spectral_distance(
 
 def _same_shape(target: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
     """Raises a ValueError unless both recordings have one shape."""
-    if target.shape != predicted.shape:
+    if np.shape(target) != np.shape(predicted):
         raise ValueError(
             "`target` and `predicted` must have the same shape, got "
-            f"{target.shape} and {predicted.shape}; crop both to the shorter length."
+            f"{np.shape(target)} and {np.shape(predicted)}; crop both to the shorter length."
         )
 
 

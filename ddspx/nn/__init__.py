@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ddspx._exports import lazy
+from ddspx._names import NN_NAMES
 
 if TYPE_CHECKING:
     from ddspx.nn import compat as compat
@@ -23,6 +24,7 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         "compat",
+        elsewhere={name: f"it is {here}" for name, here in NN_NAMES.items()},
         _blocks="Fc FcStack",
         _decoder="RnnFcDecoder",
         _encoder="ZEncoder",

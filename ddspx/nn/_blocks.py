@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, non_negative_int, positive_int, same_size
 from ddspx._typing import Array, Float
 
 _EPSILON = 1e-3
@@ -80,6 +80,7 @@ class FcStack(nnx.Module):
     def __init__(self, in_features: int, features: int, n_layers: int, *, rngs: nnx.Rngs):
         if n_layers < 0:
             raise ValueError(f"`n_layers` must be 0 or more, got {n_layers}.")
+        n_layers = non_negative_int("n_layers", n_layers)
         sizes = [in_features] + [features] * n_layers
         self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
         self.features = sizes[-1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import positive_int, same_size
+from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.nn._blocks import FcStack
 from ddspx.nn._recurrent import Gru
@@ -28,7 +28,8 @@ class RnnFcDecoder(nnx.Module):
       rngs: draws the initial weights.
 
     Raises:
-      ValueError: (on call) the number of inputs is not that of `in_features`.
+      ValueError: (on call) the number of inputs is not that of `in_features`, one has no axis of
+        features, or their frames differ.
 
     Example:
       >>> import jax.numpy as jnp
@@ -81,6 +82,9 @@ class RnnFcDecoder(nnx.Module):
           is the `carry` with which frame i + 1 goes on as if there had been no cut.
         """
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
+        for i, x in enumerate(inputs):
+            at_least_ndim(f"inputs[{i}]", x.shape, 2, "(*batch, frames, features)")
+            same_size(f"`inputs[0]` and `inputs[{i}]`", inputs[0].shape[-2], x.shape[-2], "frames")
         *batch, n_frames, _ = inputs[0].shape
         if carry is not None:
             carry = carry.reshape(-1, self.gru.features)

@@ -42,7 +42,7 @@ class Reverb(nnx.Module):
 
     def __init__(self, length: int, *, rngs: nnx.Rngs):
         self.length = positive_int("length", length)
-        self.taps = nnx.Param(1e-6 * jax.random.normal(rngs.params(), (length,), jnp.float32))
+        self.taps = nnx.Param(1e-6 * jax.random.normal(rngs.params(), (self.length,), jnp.float32))
 
     @property
     def impulse_response(self) -> Float[Array, " taps"]:

@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import jax
@@ -249,3 +250,19 @@ def test_exponent_must_exceed_one(exponent):
 def test_ranges_that_are_none_are_refused(message, call):
     with pytest.raises(ValueError, match=message):
         call(jnp.zeros(6))
+
+
+@pytest.mark.parametrize("mu", [7, 99, 127, 255, 1023, 65535])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_full_scale_has_the_outermost_levels(mu, dtype):
+    audio = jnp.asarray([-2.0, -1.0, 0.0, 1.0, 2.0], dtype)
+    half = (mu + 1) // 2
+    levels = core.mu_law_encode(audio, mu=mu, quantize=True)
+    assert levels.tolist() == [-half, -half, 0, half - 1, half - 1]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int32])
+def test_network_outputs_of_half_precision_are_refused(dtype):
+    for f in (core.exp_sigmoid, core.sym_exp_sigmoid, core.soft_limit, core.safe_log):
+        with pytest.raises(TypeError, match="`x` must be float32 or float64"):
+            inspect.unwrap(f)(jnp.ones(2, dtype))

@@ -1,3 +1,4 @@
+import inspect
 import math
 from functools import partial
 
@@ -248,3 +249,33 @@ def test_a_thousandth_of_a_hertz_is_no_pitch():
     f = jnp.asarray([2e-38, 9e-4], jnp.float32)
     assert_close(core.hz_to_midi(f), [0, 0])
     assert_close(jax.grad(lambda x: core.hz_to_midi(x).sum())(f), [0, 0])
+
+
+def test_integers_are_floats_and_half_precision_is_refused():
+    hz = np.array([100, 1000, 10000])
+    for f in (*DEFINITIONS, core.a_weighting_db):
+        expected = f(jnp.asarray(hz, jnp.zeros(()).dtype))
+        for dtype in (np.int16, np.int32, np.uint16):
+            actual = inspect.unwrap(f)(jnp.asarray(hz, dtype))
+            assert actual.dtype == expected.dtype
+            np.testing.assert_array_equal(actual, expected)
+        for half in (jnp.float16, jnp.bfloat16):
+            with pytest.raises(TypeError, match=r"must be float32 or float64, got b?float16"):
+                inspect.unwrap(f)(jnp.asarray(hz, half))
+
+
+def test_levels_of_amplitudes_whose_squares_leave_float32():
+    a = jnp.asarray([1e-30, 1e-21, 1e25], jnp.float32)
+
+    def f(x):
+        return core.amplitude_to_db(x, range_db=700.0)
+
+    assert_close(f(a), [-600, -420, 500], scale=1e3)
+    slope = jax.grad(lambda x: f(x).sum())(a)
+    np.testing.assert_allclose(slope, 20 / math.log(10) / np.asarray(a, np.float64), rtol=1e-5)
+
+
+@pytest.mark.parametrize("range_db", [-1.0, float("nan")])
+def test_a_floor_above_the_reference_is_refused(range_db):
+    with pytest.raises(ValueError, match="`range_db` must be at least 0"):
+        core.amplitude_to_db(1.0, range_db=range_db)

@@ -1,6 +1,7 @@
 """Checkpoints give back the bits they were given, and say what is wrong when they cannot."""
 
 import gc
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,38 @@ def test_facts_must_be_json(tmp_path):
         save_checkpoint(tmp_path, 1, {"a": jnp.ones(2)}, {"loss": float("nan")})
     with pytest.raises(ValueError, match="`keep`"):
         save_checkpoint(tmp_path, 1, {"a": jnp.ones(2)}, {}, keep=0)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, True, "1"])
+def test_a_step_that_is_no_count(tmp_path, step):
+    save, restore = map(inspect.unwrap, (save_checkpoint, restore_checkpoint))
+    for call in (
+        lambda: save(tmp_path / "run", step, {"a": jnp.ones(2)}, {}),
+        lambda: restore(tmp_path / "run", {"a": jnp.ones(2)}, step=step),
+    ):
+        with pytest.raises((TypeError, ValueError), match="`step` must be"):
+            call()
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_cast_or_written_twice(tmp_path):
+    arrays = {"a": jnp.float32([1.0001, 2]), "b": (jnp.int32(3),)}
+    save_checkpoint(tmp_path, np.int64(1), arrays, {})
+    for like, message in [
+        ({**arrays, "a": jnp.zeros(2, jnp.bfloat16)}, "`a` as float32 .* and `like` as bfloat16"),
+        ({**arrays, "a": jnp.zeros(2, jnp.int32)}, "`a` as float32 .* and `like` as int32"),
+        ({**arrays, "b": (jnp.float32(3),)}, r"`b.0` as int32 \(\), and `like` as float32"),
+        (
+            {**arrays, "a": jnp.zeros(1, jnp.float32)},
+            r"`a` as float32 \(2,\), and `like` as float32 \(1,\)",
+        ),
+        ({"a": arrays["a"]}, r"`b.0` as int32 \(\), and `like` as nothing"),
+    ]:
+        with pytest.raises(
+            ValueError, match=rf"1 cannot be restored into `like`: it holds {message}"
+        ):
+            restore_checkpoint(tmp_path, like)
+    with pytest.raises(ValueError, match=r"`step` 1 is in .* already; delete"):
+        save_checkpoint(tmp_path, 1, arrays, {})
+    found = restore_checkpoint(tmp_path, jax.tree.map(np.asarray, arrays)).arrays
+    np.testing.assert_array_equal(found["a"], arrays["a"])

@@ -5,7 +5,14 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, non_negative_int, one_of, same_size
+from ddspx._checks import (
+    at_least_ndim,
+    floats,
+    non_negative_int,
+    one_of,
+    random_key,
+    same_size,
+)
 from ddspx._typing import Array, Bool, Float, Key
 
 
@@ -69,6 +76,7 @@ def spec_augment(
     if isinstance(mask_value, str):
         one_of("mask_value", mask_value, ("mean",))
     *batch, frames, bands = features.shape
+    random_key(key)
     time_key, frequency_key = jax.random.split(key)
     count = non_negative_int("n_time_masks", n_time_masks)
     width = non_negative_int("time_width", time_width)
@@ -133,6 +141,7 @@ def time_shift(
             f"`max_shift` must be at most the number of samples, {n_samples}, got {max_shift}."
         )
     one_of("fill", fill, ("zeros", "wrap"))
+    random_key(key)
     shifts = jax.random.randint(key, (*batch, 1), -max_shift, max_shift + 1)
     source = jnp.arange(n_samples).reshape((1,) * len(batch) + (-1,)) - shifts
     moved = jnp.take_along_axis(audio, source % n_samples, axis=-1)
@@ -192,6 +201,7 @@ def mixup(
     same_size("`examples` and `labels`", len(examples), len(labels), "examples")
     if not alpha > 0:
         raise ValueError(f"`alpha` must be above 0, got {alpha}.")
+    random_key(key)
     weight_key, partner_key = jax.random.split(key)
     # In float32 whatever the dtype, so that a key means the same mixture in each.
     weights = jax.random.beta(weight_key, alpha, alpha, (len(examples),), jnp.float32)

@@ -10,6 +10,7 @@ from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Float
 from ddspx.core._framing import sections
 from ddspx.core.analysis._features import cepstral_coefficients
+from ddspx.core.analysis._filterbanks import warn_of_empty_bands
 
 _PRE_EMPHASIS = 0.97
 _LIFTER = 22
@@ -82,6 +83,7 @@ def classic_log_mel(
     spectrum = jnp.fft.rfft(segments * window, n_fft)
     power = (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) / n_fft
     filters = _floored_filterbank(positive_int("n_mels", n_mels), n_fft, sample_rate)
+    warn_of_empty_bands(filters, n_fft)
     energies = jnp.matmul(power, filters.T.astype(audio.dtype), precision="highest")
     # An energy of zero, and nothing else whose logarithm has a slope, is float64's rounding unit.
     is_zero = energies < 100 * jnp.finfo(energies.dtype).tiny

@@ -219,7 +219,7 @@ def cepstral_coefficients(
     Raises:
       TypeError: `n_mfcc` is not an int, or `levels` neither float32 nor float64.
       ValueError: there are fewer than `n_mfcc` bands (for type 1, fewer than 2), a choice is
-        unknown, or `lifter` is negative.
+        unknown, or `lifter` is negative or not finite.
 
     Properties:
       Linear in `levels`. Static: all but `levels`.
@@ -244,8 +244,8 @@ def cepstral_coefficients(
         raise ValueError(f"`n_mfcc` must be at most the number of bands ({bands}), got {n_mfcc}.")
     if dct_type == 1 and bands < 2:
         raise ValueError("`dct_type` 1 needs at least 2 bands, got 1; take type 2.")
-    if lifter < 0:
-        raise ValueError(f"`lifter` must be at least 0, got {lifter}; 0 is none.")
+    if not 0 <= lifter < math.inf:
+        raise ValueError(f"`lifter` must be at least 0 and finite, got {lifter}; 0 is none.")
     matrix = _dct_matrix(bands, dct_type, dct_norm == "ortho")[:n_mfcc]
     if lifter:
         lift = 1 + lifter / 2 * np.sin(np.pi * np.arange(1, n_mfcc + 1) / lifter)

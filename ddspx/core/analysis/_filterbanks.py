@@ -1,6 +1,7 @@
 """Filterbanks as matrices: designed in float64 NumPy, constants under jit."""
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -87,7 +88,7 @@ def mel_filterbank(
 
     Returns:
       A read-only NumPy array of shape ``(n_mels, n_fft // 2 + 1)``. A filter so narrow that it
-      lies between two bins is all zeros.
+      lies between two bins is all zeros, and so is one above Nyquist: both are said by a warning.
 
     Raises:
       TypeError: a size is not a Python int.
@@ -106,12 +107,33 @@ def mel_filterbank(
     n_fft = positive_int("n_fft", n_fft)
     sample_rate = positive_int("sample_rate", sample_rate)
     one_of("norm", norm, ("slaney", None))
-    fmax = sample_rate / 2 if fmax is None else fmax
-    if not 0 <= fmin < fmax:
+    nyquist = sample_rate / 2
+    fmax = nyquist if fmax is None else fmax
+    if not 0 <= fmin < fmax < math.inf:
         raise ValueError(f"`fmin` must be at least 0 and below `fmax` ({fmax}), got {fmin}.")
-    return _mel_filterbank(
+    filters = _mel_filterbank(
         n_mels, n_fft, sample_rate, float(fmin), float(fmax), htk, norm, np.dtype(dtype)
     )
+    if fmax > nyquist:
+        warnings.warn(
+            f"`fmax` is {fmax:g} Hz, above half of `sample_rate` ({nyquist:g}): filters there are "
+            f"empty; give fmax={nyquist:g} or less, or the audio's own sample rate.",
+            stacklevel=2,
+        )
+    else:
+        warn_of_empty_bands(filters, n_fft)
+    return filters
+
+
+def warn_of_empty_bands(filters: np.ndarray, n_fft: int) -> None:
+    """Warns, by `n_mels`, of filters that lie between two bins of a transform."""
+    empty = int(np.sum(~filters.any(axis=-1)))
+    if empty:
+        warnings.warn(
+            f"`n_mels` is {len(filters)}, and {empty} of these bands are empty: they hold no bin "
+            f"of a transform of {n_fft} samples; take a smaller `n_mels` or a larger `n_fft`.",
+            stacklevel=3,
+        )
 
 
 def log_frequency_filterbank(

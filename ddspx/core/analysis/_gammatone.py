@@ -196,6 +196,7 @@ def gammatone_filter(
     audio, centers_hz, bandwidths_hz = floats(
         audio=audio, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz
     )
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     state = gammatone_filter_init(centers_hz, order=order)
     arrays = audio, centers_hz, bandwidths_hz
     return gammatone_filter_step(state, *arrays, sample_rate=sample_rate, order=order)[1]
@@ -277,7 +278,7 @@ def gammatone_filter_step(
     audio, centers_hz, bandwidths_hz = floats(
         audio=audio, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz
     )
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
     pole, centers_hz = _poles(centers_hz, bandwidths_hz, sample_rate, order)
     broadcast_batch(audio=audio.shape[:-1], centers_hz=centers_hz.shape[:-1])
     one, none = jnp.ones_like(pole.less), jnp.zeros_like(pole.less)

@@ -29,6 +29,7 @@ def pcen_smoothing(
 
     Raises:
       TypeError: a size is not an int, or the array neither float32 nor float64.
+      ValueError: a size is not positive, or `time_constant_s` a negative number.
 
     Properties:
       Differentiable, 0 included. Static: `sample_rate`, `hop_length`.
@@ -42,6 +43,8 @@ def pcen_smoothing(
       ``librosa.pcen``, in a form that neither cancels for long times nor divides by zero.
     """
     frame_rate = positive_int("sample_rate", sample_rate) / positive_int("hop_length", hop_length)
+    if isinstance(time_constant_s, int | float) and not time_constant_s >= 0:
+        raise ValueError(f"`time_constant_s` must be at least 0, got {time_constant_s}.")
     (time_constant_s,) = floats(time_constant_s=time_constant_s)
     return 2 / (1 + jnp.sqrt(1 + 4 * jnp.square(time_constant_s * frame_rate)))
 
@@ -62,8 +65,8 @@ def pcen(
         y_t = \Bigl(\frac{E_t}{(\varepsilon + M_t)^\alpha} + \delta\Bigr)^r - \delta^r
 
     Args:
-      energies: energy of each band, linear and not negative: a mel spectrogram of magnitude or
-        power.
+      energies: energy of each band, linear: a mel spectrogram of magnitude or power. Negative
+        ones count as 0.
       smoothing: coefficient :math:`s` of the recent past, from 0 to 1; see
         :func:`pcen_smoothing`. It and the next three are one number, or ``(*batch, bands)``
         with axes that broadcast: all may be learnt.
@@ -78,8 +81,8 @@ def pcen(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: `bias`, `power` or `eps` is a number that is not positive, `initial` is unknown,
-        or the axes do not broadcast.
+      ValueError: `bias`, `power` or `eps` is a number that is not positive, `smoothing` one
+        outside 0 to 1, `gain` a negative one, `initial` is unknown, or the axes do not broadcast.
 
     Properties:
       Differentiable in all arrays, silence included: the power is taken as
@@ -181,9 +184,7 @@ def pcen_step(
       >>> state.tolist()
       [0.75]
     """
-    for name, value in (("bias", bias), ("power", power), ("eps", eps)):
-        if isinstance(value, int | float) and not value > 0:
-            raise ValueError(f"`{name}` must be above 0, got {value}.")
+    _check_numbers(smoothing=smoothing, gain=gain, bias=bias, power=power, eps=eps)
     state, energies, *parameters = floats(
         state=state, energies=energies, smoothing=smoothing, gain=gain, bias=bias, power=power
     )
@@ -195,6 +196,8 @@ def pcen_step(
         energies=(*batch, bands), **dict(zip(names, shapes, strict=True))
     )
     state = jnp.broadcast_to(state, (*batch, bands))
+    # Rounding may put an energy below 0, where its power is no number.
+    energies = jnp.where(energies < 0, 0, energies)
     energies = jnp.broadcast_to(energies, (*batch, frames, bands))
     if frames == 0:
         return state, energies
@@ -205,6 +208,22 @@ def pcen_step(
     ratio = energies * jnp.exp(-gain * jnp.log(recent + eps))
     compressed = bias**power * jnp.expm1(power * jnp.log1p(ratio / bias))
     return recent[..., -1, :], compressed
+
+
+def _check_numbers(
+    *, smoothing: object, gain: object, bias: object, power: object, eps: object
+) -> None:
+    """Raises a ValueError for a number, as opposed to an array, that is out of range or NaN."""
+    for name, value in (("bias", bias), ("power", power), ("eps", eps)):
+        if isinstance(value, int | float) and not 0 < value < math.inf:
+            raise ValueError(f"`{name}` must be above 0, got {value}; and finite.")
+    if isinstance(smoothing, int | float) and not 0 <= smoothing <= 1:
+        raise ValueError(
+            f"`smoothing` must be from 0 to 1, got {smoothing}; of a time constant in seconds "
+            "`pcen_smoothing` makes it."
+        )
+    if isinstance(gain, int | float) and not 0 <= gain < math.inf:
+        raise ValueError(f"`gain` must be at least 0 and finite, got {gain}.")
 
 
 def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:

@@ -13,7 +13,7 @@ from ddspx.core._framing import frame
 from ddspx.core.analysis._yin import (
     cumulative_mean_normalised,
     lag_range,
-    lag_sums,
+    mean_difference,
     parabola,
     troughs,
     vertex,
@@ -115,12 +115,7 @@ def pitch_posterior(
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
-    # The difference does not see a constant, but its terms lose their digits to a large one.
-    frames = _without_mean(frames)
-    correlation, head, tail = lag_sums(frames, max_lag + 2)
-    overlap = np.arange(frame_length, frame_length - max_lag - 2, -1, dtype=frames.dtype)
-    difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
-    difference = difference / np.broadcast_to(overlap, difference.shape)
+    difference = mean_difference(frames, max_lag)
     curve = cumulative_mean_normalised(difference)
     # The minimum of d' is off that of d by the slope of its denominator.
     shift = vertex(difference)
@@ -146,15 +141,6 @@ def pitch_posterior(
         jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
     )
     return PitchPosterior(log_probability, f0_hz, depth)
-
-
-def _without_mean(frames: Float[Array, "*batch length"]) -> Float[Array, "*batch length"]:
-    """Each frame less its mean; of a constant that is zeros, and not what rounding leaves."""
-    mean = jnp.mean(frames, axis=-1, keepdims=True)
-    rest = frames - mean
-    rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
-    is_sound = jnp.max(jnp.abs(rest), axis=-1, keepdims=True) > rounding
-    return jnp.where(is_sound, rest, 0)
 
 
 def _best_of_bins(

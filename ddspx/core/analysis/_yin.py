@@ -1,14 +1,17 @@
 """YIN: the cumulative mean normalised difference of a frame with itself, and its first minimum."""
 
 import math
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Bool, Float
 from ddspx.core._framing import frame
 from ddspx.core.filters._fir import next_fast_length
+
+YinMethod = Literal["paper", "librosa"]
 
 
 def yin(
@@ -20,15 +23,17 @@ def yin(
     fmax: float,
     frame_length: int = 2048,
     threshold: float = 0.1,
+    method: YinMethod = "paper",
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
     r"""Fundamental frequency of each frame by YIN, and how periodic the frame is.
 
     .. math::
-      d(k) = \sum_{m=0}^{L-1} (x_m - x_{m+k})^2, \qquad
+      d(k) = \frac{1}{L - k} \sum_{m=0}^{L-k-1} (x_m - x_{m+k})^2, \qquad
       d'(k) = d(k) \Big/ \frac{1}{k} \sum_{j=1}^{k} d(j)
 
-    with :math:`x` zero after the frame. The period is the first local minimum of :math:`d'`
-    below `threshold`, or the lowest point where there is none, refined by a parabola.
+    The period is the first local minimum of :math:`d'` whose parabola reaches below `threshold`,
+    or the lowest point where there is none. It is refined by the parabola of :math:`d` there: the
+    minimum of :math:`d'` is off by the slope of its denominator.
 
     Args:
       audio: linear amplitude, of any level; each frame is scaled by its own peak.
@@ -39,6 +44,9 @@ def yin(
       frame_length: samples in a frame, several periods of `fmin` (2048 is 128 ms at 16 kHz).
         Static.
       threshold: depth at which a minimum is accepted, from 0 to 1.
+      method: ``paper``, or ``librosa`` for the numbers of ``librosa.yin``: there :math:`x` is zero
+        after the frame and :math:`d` a sum of L terms, the points of :math:`d'` are compared with
+        the threshold, and refined by parabolas of :math:`d'`. Static.
 
     Returns:
       Frequency in Hz, finite in every frame, and the confidence ``1 - d'`` at the period, from
@@ -48,8 +56,8 @@ def yin(
 
     Raises:
       TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
-      ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
-        not hold one period of `fmin`.
+      ValueError: the frequency range is empty or exceeds half the sample rate, a frame does
+        not hold one period of `fmin`, or `method` is unknown.
 
     Properties:
       Which minimum is chosen is not differentiable; the gradient is that of the chosen one,
@@ -62,35 +70,50 @@ def yin(
       >>> f0_hz, confidence = core.yin(
       ...     tone, sample_rate=16000, hop_length=4000, fmin=65.0, fmax=2000.0
       ... )
-      >>> round(float(f0_hz[1])), round(float(confidence[1]), 1)
-      (220, 1.0)
+      >>> round(float(f0_hz[1]), 1), round(float(confidence[1]), 1)
+      (220.0, 1.0)
 
     References:
       de Cheveigné and Kawahara, `YIN, a fundamental frequency estimator for speech and music
-      <https://doi.org/10.1121/1.1458024>`_, JASA 111, 2002. The frequency is that of
-      ``librosa.yin`` 0.11 and later, with ``sr``, ``hop_length``, ``fmin``, ``fmax`` and
-      ``frame_length`` the same, ``trough_threshold=threshold``, and ``center=True`` and
-      ``pad_mode="constant"`` left at that; its hop is ``frame_length // 4`` unless it is told,
-      and it has no confidence. Its :math:`d(1)` is too large by the square of the frame's first
-      sample, which an assignment in place clears before it is subtracted: in a quiet frame with a
-      loud edge that moves the pitch by up to a few cents. In float32 roundings may choose another
-      minimum where none is below the threshold. The terms past the end of the frame raise
-      :math:`d'` and pull long periods up by some cents; :func:`pitch_posterior` compares only
-      what overlaps.
+      <https://doi.org/10.1121/1.1458024>`_, JASA 111, 2002, steps 1 to 5. The paper's window has
+      a fixed length and reaches beyond the frame with the lag; here a lag has the pairs within the
+      frame, which stay centred on it, and their mean. Step 6, the best estimate nearby, is a matter
+      of tracks, see :func:`pitch_posterior`.
+
+      ``method="librosa"`` is ``librosa.yin`` 0.11 and later, with ``sr``, ``hop_length``, ``fmin``,
+      ``fmax`` and ``frame_length`` the same, ``trough_threshold=threshold``, and ``center=True``
+      and ``pad_mode="constant"`` left at that; its hop is ``frame_length // 4`` unless it is told,
+      and it has no confidence. The terms past the end of the frame raise :math:`d'` and pull
+      periods up, that of a 45 Hz sine in 2048 samples at 44.1 kHz by 52 cents. Its :math:`d(1)` is
+      too large by the square of the frame's first sample, which an assignment in place clears
+      before it is subtracted: in a quiet frame with a loud edge that moves the pitch by up to a few
+      cents. In float32 roundings may choose another minimum where none is below the threshold.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    one_of("method", method, ("paper", "librosa"))
+    sample_rate = positive_int("sample_rate", sample_rate)
     min_lag, max_lag = lag_range(sample_rate, fmin, fmax, frame_length)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
-    whole = difference_curve(frames, max_lag)
-    curve, is_minimum = (x[..., min_lag:-1] for x in (whole, troughs(whole)))
-    accepted = searched_troughs(curve) & (curve < threshold)
+    if method == "paper":
+        difference = mean_difference(frames, max_lag)
+        whole = cumulative_mean_normalised(difference)
+        refined, curve = difference[..., min_lag - 1 :], whole[..., min_lag - 1 :]
+        shift, depth = (x[..., 1:-1] for x in (vertex(refined), parabola(curve, vertex(curve))))
+        curve, looked_at = curve[..., 1:-1], depth
+    else:
+        whole = difference_curve(frames, max_lag)
+        curve = whole[..., min_lag:-1]
+        shift = vertex(curve)
+        depth, looked_at = parabola(curve, shift), curve
+    accepted = searched_troughs(curve) & (looked_at < threshold)
     first, lowest = jnp.argmax(accepted, axis=-1), jnp.argmin(curve, axis=-1)
     pick = jnp.where(jnp.any(accepted, axis=-1), first, lowest)[..., None]
-    shift = vertex(curve)
-    depth = jnp.take_along_axis(parabola(curve, shift), pick, axis=-1)[..., 0]
-    found = jnp.take_along_axis(is_minimum, pick, axis=-1)[..., 0]
-    period = min_lag + pick[..., 0] + jnp.take_along_axis(shift, pick, axis=-1)[..., 0]
+    depth, shift, found = (
+        jnp.take_along_axis(x, pick, axis=-1)[..., 0]
+        for x in (depth, shift, troughs(whole)[..., min_lag:-1])
+    )
+    period = min_lag + pick[..., 0] + shift
     return sample_rate / period, jnp.where(found, jnp.clip(1 - depth, 0, 1), 0)
 
 
@@ -114,11 +137,32 @@ def lag_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> 
 def difference_curve(
     frames: Float[Array, "*batch length"], max_lag: int
 ) -> Float[Array, "*batch lags"]:
-    """YIN's normalised difference at the lags 0 to ``max_lag + 1``."""
+    """Librosa's normalised difference at the lags 0 to ``max_lag + 1``."""
     correlation, head, _ = lag_sums(frames, max_lag + 2)
     return cumulative_mean_normalised(
         jnp.maximum(2 * (correlation[..., :1] - correlation) - head, 0)
     )
+
+
+def mean_difference(
+    frames: Float[Array, "*batch length"], max_lag: int
+) -> Float[Array, "*batch lags"]:
+    """Mean squared difference of the pairs within a frame, at the lags 0 to ``max_lag + 1``."""
+    length = frames.shape[-1]
+    # The difference does not see a constant, but its terms lose their digits to a large one.
+    correlation, head, tail = lag_sums(_without_mean(frames), max_lag + 2)
+    pairs = np.arange(length, length - max_lag - 2, -1, dtype=frames.dtype)
+    difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
+    return difference / np.broadcast_to(pairs, difference.shape)
+
+
+def _without_mean(frames: Float[Array, "*batch length"]) -> Float[Array, "*batch length"]:
+    """Each frame less its mean; of a constant that is zeros, and not what rounding leaves."""
+    mean = jnp.mean(frames, axis=-1, keepdims=True)
+    rest = frames - mean
+    rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
+    is_sound = jnp.max(jnp.abs(rest), axis=-1, keepdims=True) > rounding
+    return jnp.where(is_sound, rest, 0)
 
 
 def lag_sums(

@@ -153,8 +153,8 @@ def variable_delay_step(
       [0.0, 0.0, 1.0, 2.0]
     """
     audio, delay_samples = floats(audio=audio, delay_samples=delay_samples)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-    at_least_ndim("delay_samples", delay_samples.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
+    at_least_ndim("delay_samples", delay_samples.shape, 1, "(*batch, samples)", is_block=True)
     one_of("interpolation", interpolation, ("linear", "cubic"))
     samples = audio.shape[-1]
     length = positive_int("max_delay", max_delay) + _REACH

@@ -181,7 +181,7 @@ def compressor_step(
         "makeup_db": makeup_db,
     }
     audio, *values = floats(audio=audio, **parameters)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=state is not None)
     sample_rate = positive_int("sample_rate", sample_rate)
     shapes = {name: value.shape for name, value in zip(parameters, values, strict=True)}
     batch = broadcast_batch(audio=audio.shape[:-1], **shapes)
@@ -367,7 +367,7 @@ def limiter_step(
       [0.0, 1.0]
     """
     audio, threshold, release = floats(audio=audio, threshold_db=threshold_db, release_s=release_s)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
     lookahead = _samples_ahead(lookahead_s, sample_rate)
     batch = broadcast_batch(
         audio=audio.shape[:-1], threshold_db=threshold.shape, release_s=release.shape

@@ -1,6 +1,7 @@
 """Reverb: causal convolution with the impulse response of a room, and responses to begin with."""
 
 import math
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,9 @@ from ddspx._typing import Array, Float, Key
 from ddspx.core._numerics import safe_divide
 from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
+
+# A response of so many taps or more, and so many times as long as the sound, is one in its place.
+_LEAST_ROOM, _MOST_ROOM = 1024, 4
 
 
 class ReverbState(NamedTuple):
@@ -42,7 +46,8 @@ def convolution_reverb(
 
     Returns:
       Audio of the input's length and dtype; what rings on after the end is dropped (append
-      ``taps - 1`` zeros to hear it).
+      ``taps - 1`` zeros to hear it). A response that is far longer than the audio is warned of: the
+      two may be swapped.
 
     Raises:
       TypeError: an array is neither float32 nor float64.
@@ -67,7 +72,13 @@ def convolution_reverb(
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
-    samples = audio.shape[-1]
+    samples, taps = audio.shape[-1], impulse_response.shape[-1]
+    if taps >= _LEAST_ROOM and taps > _MOST_ROOM * samples > 0:
+        warnings.warn(
+            f"`impulse_response` has {taps} taps and `audio` {samples} samples: most of the room "
+            "is never heard; `audio` comes first, and zeros after it let the room ring on.",
+            stacklevel=2,
+        )
     # Taps later than the audio is long never sound within it.
     wet = fft_convolve(audio, impulse_response[..., :samples], mode="full")[..., :samples]
     return _mix(audio, wet, add_dry)

@@ -195,7 +195,7 @@ def fft_convolve_step(
       [1.0, 2.0, 0.5, 1.0]
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
     samples = audio.shape[-1]
     out = fft_convolve(audio, impulse_response, mode="full")
     state, out = _align_batch(state.astype(out.dtype), out)

@@ -125,8 +125,9 @@ def biquad(
             "notch": (one - band, a1, one - band),
             "allpass": (a2, a1, one),
         }[kind]
-    section = jnp.stack([*b, *a], axis=-1)
-    return section / section[..., 3:4]
+    # A quotient of equal numbers is not always 1: a compiler may multiply by a rounded reciprocal.
+    numerators = [number / a[0] for number in (*b, *a[1:])]
+    return jnp.stack([*numerators[:3], jnp.ones_like(alpha), *numerators[3:]], axis=-1)
 
 
 def one_pole(
@@ -359,7 +360,7 @@ def sos_filter_step(
       [1.0, 0.5, 0.25, 0.125]
     """
     audio, sos = floats(audio=audio, sos=sos)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=state is not None)
     at_least_ndim("sos", sos.shape, 2, "(*batch, sections, 6)")
     same_size("`sos` and a section", sos.shape[-1], 6, "coefficients")
     sections, filter_batch = sos.shape[-2], sos.shape[:-2]
@@ -479,7 +480,7 @@ def allpole_step(
       [1.0, 0.5]
     """
     audio, coefficients = floats(audio=audio, coefficients=coefficients)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=state is not None)
     at_least_ndim("coefficients", coefficients.shape, 1, "(*batch, order)")
     *filter_batch, order = coefficients.shape
     positive_int("coefficients.shape[-1]", order)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, one_of
+from ddspx._checks import at_least_ndim, floats, one_of, same_shape
 from ddspx._typing import Array, Bool, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
@@ -35,7 +35,8 @@ def control_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64 (the weights may be bool).
-      ValueError: `norm` is unknown.
+      ValueError: `norm` is unknown, the shapes of `target` and `predicted` differ (nothing is
+        broadcast), or `weights` has other axes.
 
     Properties:
       Differentiable in `target` and `predicted`, and in `weights` of floats; zero gradient where
@@ -55,11 +56,20 @@ def control_loss(
     """
     one_of("norm", norm, ("l1", "l2"))
     target, predicted = floats(target=target, predicted=predicted)
+    same_shape(target=target.shape, predicted=predicted.shape)
     difference = target - predicted
     distance = jnp.abs(difference) if norm == "l1" else jnp.square(difference)
     if weights is None:
         return jnp.mean(distance)
-    weights = jnp.broadcast_to(jnp.asarray(weights, distance.dtype), distance.shape)
+    weights = jnp.asarray(weights, distance.dtype)
+    sizes = zip(weights.shape, distance.shape, strict=False)
+    if weights.ndim != distance.ndim or any(w not in (1, size) for w, size in sizes):
+        raise ValueError(
+            f"`weights` must have the axes of the controls, {distance.shape}, each of that size or "
+            f"1, got {weights.shape}; a mask of frames for controls of features is "
+            "`mask[..., None]`."
+        )
+    weights = jnp.broadcast_to(weights, distance.shape)
     return safe_divide(jnp.sum(weights * distance), jnp.sum(weights))
 
 
@@ -105,7 +115,7 @@ def harmonic_consistency_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: `norm` is unknown.
+      ValueError: `norm` is unknown, or the shapes differ.
 
     Properties:
       Differentiable in all controls; zero gradient where a frame is not heard (to distribution
@@ -129,10 +139,17 @@ def harmonic_consistency_loss(
         amplitudes=target[0], harmonic_distribution=target[1], f0_hz=target[2]
     )
     at_least_ndim("harmonic_distribution", distribution.shape, 2, "(*batch, frames, harmonics)")
+    frames = {"amplitudes": amplitudes.shape, "f0_hz": f0_hz.shape}
+    same_shape(**frames, **{"harmonic_distribution[..., 0]": distribution.shape[:-1]})
+    theirs = floats(**{f"predicted[{i}]": control for i, control in enumerate(predicted)})
+    for i, (first, second) in enumerate(
+        zip((amplitudes, distribution, f0_hz), theirs, strict=True)
+    ):
+        same_shape(**{f"target[{i}]": first.shape, f"predicted[{i}]": second.shape})
     heard = amplitudes > amplitude_threshold
-    loss = amplitude_weight * control_loss(amplitudes, predicted[0], norm=norm)
+    loss = amplitude_weight * control_loss(amplitudes, theirs[0], norm=norm)
     loss += distribution_weight * control_loss(
-        distribution, predicted[1], norm=norm, weights=heard[..., None]
+        distribution, theirs[1], norm=norm, weights=heard[..., None]
     )
-    semitones = hz_to_midi(f0_hz), hz_to_midi(predicted[2])
+    semitones = hz_to_midi(f0_hz), hz_to_midi(theirs[2])
     return loss + f0_weight * control_loss(*semitones, norm=norm, weights=heard)

@@ -1,11 +1,12 @@
 """More losses over several resolutions: relative, complex, of phase, and on the mel scale."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Literal
 
 import jax.numpy as jnp
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of, positive_int, sizes
 from ddspx._typing import Array, Float
 from ddspx.core._numerics import safe_divide, safe_log, safe_sqrt
 from ddspx.core.analysis._filterbanks import mel_filterbank
@@ -22,7 +23,7 @@ def spectral_convergence_loss(
     target: Float[Array, "*batch samples"],
     predicted: Float[Array, "*batch samples"],
     *,
-    n_ffts: tuple[int, ...] = _N_FFTS,
+    n_ffts: int | Sequence[int] = _N_FFTS,
 ) -> Float[Array, ""]:
     r"""Difference of magnitude spectrograms, relative to the target's.
 
@@ -35,7 +36,7 @@ def spectral_convergence_loss(
     Args:
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
-      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4. Static.
+      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one. Static.
 
     Returns:
       The loss, a scalar in the dtype of the inputs; 1 for a silent prediction.
@@ -75,7 +76,7 @@ def complex_spectral_loss(
     target: Float[Array, "*batch samples"],
     predicted: Float[Array, "*batch samples"],
     *,
-    n_ffts: tuple[int, ...] = _N_FFTS,
+    n_ffts: int | Sequence[int] = _N_FFTS,
 ) -> Float[Array, ""]:
     r"""Mean distance of complex spectra, phase and magnitude together.
 
@@ -87,7 +88,7 @@ def complex_spectral_loss(
     Args:
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
-      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4. Static.
+      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one. Static.
 
     Returns:
       The loss, a scalar in the dtype of the inputs.
@@ -125,7 +126,7 @@ def phase_loss(
     target: Float[Array, "*batch samples"],
     predicted: Float[Array, "*batch samples"],
     *,
-    n_ffts: tuple[int, ...] = _N_FFTS,
+    n_ffts: int | Sequence[int] = _N_FFTS,
     kind: PhaseKind = "instantaneous_frequency",
 ) -> Float[Array, ""]:
     r"""Mean of one minus the cosine of phase differences, weighted by magnitude.
@@ -147,7 +148,7 @@ def phase_loss(
     Args:
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
-      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4. Static.
+      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one. Static.
       kind: what is compared. Static.
 
     Returns:
@@ -206,8 +207,8 @@ def mel_spectral_loss(
     predicted: Float[Array, "*batch samples"],
     *,
     sample_rate: int,
-    n_ffts: tuple[int, ...] = _N_FFTS,
-    n_mels: tuple[int, ...] | None = None,
+    n_ffts: int | Sequence[int] = _N_FFTS,
+    n_mels: int | Sequence[int] | None = None,
     fmin: float = 0.0,
     fmax: float | None = None,
     mag_weight: float = 0.0,
@@ -225,9 +226,9 @@ def mel_spectral_loss(
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
       sample_rate: samples per second. Static.
-      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4. Static.
-      n_mels: number of filters for each of `n_ffts`; the default is 5 for every 32 samples, at
-        least 1. Static.
+      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one. Static.
+      n_mels: number of filters for each of `n_ffts`, or one int for all; the default is 5 for
+        every 32 samples, at least 1. Static.
       fmin: lower end of the filters, in Hz. Static.
       fmax: upper end, in Hz; the default is Nyquist. Static.
       mag_weight: :math:`w_1`. Static, as all weights; a term of weight 0 is not computed.
@@ -261,10 +262,14 @@ def mel_spectral_loss(
     sample_rate = positive_int("sample_rate", sample_rate)
     n_ffts = checked_n_ffts(n_ffts)
     if n_mels is None:
-        n_mels = tuple(max(1, 5 * n_fft // 32) for n_fft in n_ffts)
+        n_mels = [max(1, 5 * n_fft // 32) for n_fft in n_ffts]
+    of_each = not isinstance(n_mels, Integral)
+    n_mels = sizes("n_mels", n_mels)
+    n_mels = n_mels if of_each else n_mels * len(n_ffts)
     if len(n_mels) != len(n_ffts):
         raise ValueError(
-            f"`n_mels` must have one number for each of {len(n_ffts)} `n_ffts`, got {n_mels}."
+            f"`n_mels` must have one number for each of {len(n_ffts)} `n_ffts`, or be one int for "
+            f"all, got {n_mels}."
         )
     first, second = checked_pair(target, predicted)
 
@@ -294,14 +299,14 @@ def mel_spectral_loss(
             total += logmag_weight * jnp.mean(jnp.abs(logs))
         return total
 
-    return jnp.mean(jnp.stack([loss(*sizes) for sizes in zip(n_ffts, n_mels, strict=True)]))
+    return jnp.mean(jnp.stack([loss(*pair) for pair in zip(n_ffts, n_mels, strict=True)]))
 
 
 def _mean_over(
     loss: Callable[[Array, Array, int], Array],
     target: Array,
     predicted: Array,
-    n_ffts: tuple[int, ...],
+    n_ffts: int | Sequence[int],
 ) -> Array:
     """Mean of a loss of audio (batch, samples) over resolutions."""
     target, predicted = checked_pair(target, predicted)

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int, same_shape
 from ddspx._typing import Array, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
@@ -63,7 +63,7 @@ def two_way_mismatch_loss(
 
     Raises:
       TypeError: a size is not an int, or an array neither float32 nor float64.
-      ValueError: a size is not positive.
+      ValueError: a size is not positive, or the shapes do not agree.
 
     Properties:
       Differentiable in the three arrays. Frames without sound give 0 for their sinusoids, and
@@ -88,9 +88,13 @@ def two_way_mismatch_loss(
     )
     at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, candidates)")
     at_least_ndim("frequencies_hz", frequencies_hz.shape, 1, "(*batch, sinusoids)")
-    positive_int("sample_rate", sample_rate)
-    positive_int("n_harmonics", n_harmonics)
-    positive_int("n_gaussians", n_gaussians)
+    same_shape(frequencies_hz=frequencies_hz.shape, amplitudes=amplitudes.shape)
+    same_shape(
+        **{"f0_hz[..., 0]": f0_hz.shape[:-1], "frequencies_hz[..., 0]": frequencies_hz.shape[:-1]}
+    )
+    sample_rate = positive_int("sample_rate", sample_rate)
+    n_harmonics = positive_int("n_harmonics", n_harmonics)
+    n_gaussians = positive_int("n_gaussians", n_gaussians)
     dtype, lead = f0_hz.dtype, (1,) * f0_hz.ndim
     f0_hz = jnp.maximum(f0_hz, 1)
 
@@ -152,7 +156,7 @@ def kde_consistency_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: an array has no axis.
+      ValueError: an array has no axis, or the shapes do not agree.
 
     Properties:
       Differentiable in all arrays. A silent set costs the other nothing but the mean amplitude
@@ -168,14 +172,12 @@ def kde_consistency_loss(
     References:
       DDSP's ``KDEConsistencyLoss``.
     """
-    target_hz, target, predicted_hz, predicted = floats(
+    target_hz, target, predicted_hz, predicted = _checked_sets(
         target_frequencies_hz=target_frequencies_hz,
         target_amplitudes=target_amplitudes,
         predicted_frequencies_hz=predicted_frequencies_hz,
         predicted_amplitudes=predicted_amplitudes,
     )
-    at_least_ndim("target_frequencies_hz", target_hz.shape, 1, "(*batch, sinusoids)")
-    at_least_ndim("predicted_frequencies_hz", predicted_hz.shape, 1, "(*batch, sinusoids)")
     ours = hz_to_midi(predicted_hz), predicted
     theirs = hz_to_midi(target_hz), target
 
@@ -217,7 +219,7 @@ def wasserstein_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: an array has no axis.
+      ValueError: an array has no axis, or the shapes do not agree.
 
     Properties:
       Differentiable in all arrays; zero gradient for equal sets and for silent frames. The
@@ -236,14 +238,12 @@ def wasserstein_loss(
       Equals ``scipy.stats.wasserstein_distance`` with weights. DDSP's loss of this name throws
       its normalised amplitudes away, and is 0 for frequencies in Hz.
     """
-    target_hz, target, predicted_hz, predicted = floats(
+    target_hz, target, predicted_hz, predicted = _checked_sets(
         target_frequencies_hz=target_frequencies_hz,
         target_amplitudes=target_amplitudes,
         predicted_frequencies_hz=predicted_frequencies_hz,
         predicted_amplitudes=predicted_amplitudes,
     )
-    at_least_ndim("target_frequencies_hz", target_hz.shape, 1, "(*batch, sinusoids)")
-    at_least_ndim("predicted_frequencies_hz", predicted_hz.shape, 1, "(*batch, sinusoids)")
     places = jnp.concatenate([target_hz, predicted_hz], axis=-1)
     places = hz_to_midi(places) if midi else places
     totals = [jnp.sum(a, axis=-1, keepdims=True) for a in (target, predicted)]
@@ -256,6 +256,19 @@ def wasserstein_loss(
     distance = jnp.sum(jnp.abs(excess) * jnp.diff(places, axis=-1), axis=-1)
     both = jnp.minimum(*totals)[..., 0] >= _LEAST_AMPLITUDE
     return jnp.mean(jnp.where(both, distance, 0))
+
+
+def _checked_sets(**arrays: Array) -> list[Array]:
+    """Frequencies and amplitudes of two sets: each of one shape, and both of one batch."""
+    out = floats(**arrays)
+    shapes = {name: array.shape for name, array in zip(arrays, out, strict=True)}
+    names = list(shapes)
+    for name in names:
+        at_least_ndim(name, shapes[name], 1, "(*batch, sinusoids)")
+    for pair in (names[:2], names[2:]):
+        same_shape(**{name: shapes[name] for name in pair})
+    same_shape(**{f"{name}[..., 0]": shapes[name][:-1] for name in names[::2]})
+    return out
 
 
 # The pairs are summed in the loop that makes them, and made again for the gradient.

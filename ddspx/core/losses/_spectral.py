@@ -1,5 +1,6 @@
 """Losses between spectrograms at several resolutions."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, sizes
 from ddspx._typing import Array, Float
 from ddspx.core._framing import hann_window, n_frames
 from ddspx.core._numerics import safe_log, safe_sqrt
@@ -32,7 +33,7 @@ def multi_scale_spectral_loss(
     target: Float[Array, "*batch samples"],
     predicted: Float[Array, "*batch samples"],
     *,
-    n_ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128, 64),
+    n_ffts: int | Sequence[int] = (2048, 1024, 512, 256, 128, 64),
     mag_weight: float = 1.0,
     logmag_weight: float = 1.0,
     delta_time_weight: float = 0.0,
@@ -53,7 +54,8 @@ def multi_scale_spectral_loss(
     Args:
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
-      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4. Static.
+      n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one.
+        Static.
       mag_weight: weight of the magnitudes. Static, as all weights; a term of weight 0 is not
         computed.
       logmag_weight: weight of the natural logarithm of the magnitudes.
@@ -125,10 +127,10 @@ def checked_pair(target: jax.Array, predicted: jax.Array) -> tuple[jax.Array, ja
     return target.reshape(-1, samples), predicted.reshape(-1, samples)
 
 
-def checked_n_ffts(n_ffts: tuple[int, ...]) -> tuple[int, ...]:
+def checked_n_ffts(n_ffts: int | Sequence[int]) -> tuple[int, ...]:
     """The lengths, or the error that says why not."""
-    n_ffts = tuple(positive_int("n_ffts", n_fft) for n_fft in n_ffts)
-    if not n_ffts or any(n_fft % 4 for n_fft in n_ffts):
+    n_ffts = sizes("n_ffts", n_ffts)
+    if any(n_fft % 4 for n_fft in n_ffts):
         raise ValueError(
             f"`n_ffts` must be one or more multiples of 4 (the hop is a quarter), got {n_ffts}."
         )

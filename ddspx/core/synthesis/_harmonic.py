@@ -207,7 +207,7 @@ def harmonic_synthesis_step(
       True
     """
     one_of("amplitude_upsampling", amplitude_upsampling, ("nearest", "linear", "hann"))
-    f0_hz, products = _checked_controls(f0_hz, amplitudes, harmonic_distribution)
+    f0_hz, products = _checked_controls(f0_hz, amplitudes, harmonic_distribution, is_block=True)
     before = jnp.broadcast_to(state.previous_f0_hz, f0_hz.shape[:-1]).astype(f0_hz.dtype)
     after = jnp.zeros_like(before) if next_f0_hz is None else next_f0_hz
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
@@ -274,14 +274,14 @@ class _Size(NamedTuple):
 
 
 def _checked_controls(
-    f0_hz: Array, amplitudes: Array, harmonic_distribution: Array
+    f0_hz: Array, amplitudes: Array, harmonic_distribution: Array, *, is_block: bool = False
 ) -> tuple[Array, Array]:
     """The pitch, and the amplitude of every harmonic, of one batch shape and dtype."""
     f0_hz, amplitudes, distribution = floats(
         f0_hz=f0_hz, amplitudes=amplitudes, harmonic_distribution=harmonic_distribution
     )
-    at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)")
-    at_least_ndim("amplitudes", amplitudes.shape, 1, "(*batch, frames)")
+    for name, array in (("f0_hz", f0_hz), ("amplitudes", amplitudes)):
+        at_least_ndim(name, array.shape, 1, "(*batch, frames)", is_block=is_block)
     at_least_ndim("harmonic_distribution", distribution.shape, 2, "(*batch, frames, harmonics)")
     frames, n_harmonics = distribution.shape[-2:]
     positive_int("harmonic_distribution.shape[-1]", n_harmonics)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int, random_key
 from ddspx._typing import Array, Float, Key, UInt
 from ddspx.core._framing import frame, n_samples_of
 from ddspx.core.filters._fir import (
@@ -58,6 +58,7 @@ def white_noise(
       0.33
     """
     # Signed 24-bit integers moved by a half: exact in float32, which holds halves below 2**23.
+    random_key(key)
     steps = jax.lax.bitcast_convert_type(jax.random.bits(key, shape, jnp.uint32), jnp.int32) >> 8
     return (steps.astype(dtype) + 0.5) * 2.0**-23
 
@@ -142,6 +143,7 @@ def filtered_noise_init(key: Key) -> NoiseState:
       >>> int(core.filtered_noise_init(jax.random.key(0)).frame)
       0
     """
+    random_key(key)
     # A copy, so that donating the state leaves the caller's key.
     return NoiseState(jnp.copy(key), jnp.zeros((), jnp.uint32))
 

@@ -3,7 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    positive_int,
+    same_shape,
+    same_size,
+)
 from ddspx._typing import Array, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
@@ -76,7 +83,7 @@ def normalize_harmonics(
 
     Raises:
       TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
-      ValueError: `sample_rate` is not positive.
+      ValueError: `sample_rate` is not positive, or the shapes do not agree.
 
     Properties:
       Differentiable in `harmonic_distribution`. Static: `sample_rate`.
@@ -90,6 +97,9 @@ def normalize_harmonics(
     """
     harmonic_distribution, f0_hz = floats(harmonic_distribution=harmonic_distribution, f0_hz=f0_hz)
     at_least_ndim("harmonic_distribution", harmonic_distribution.shape, 1, "(*batch, harmonics)")
+    same_shape(
+        f0_hz=f0_hz.shape, **{"harmonic_distribution[..., 0]": harmonic_distribution.shape[:-1]}
+    )
     frequencies_hz = harmonic_frequencies(f0_hz, harmonic_distribution.shape[-1])
     audible = remove_above_nyquist(harmonic_distribution, frequencies_hz, sample_rate=sample_rate)
     return safe_divide(audible, jnp.sum(audible, -1, keepdims=True))

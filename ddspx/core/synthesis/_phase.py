@@ -155,7 +155,7 @@ def advance_phase(
     """
     (f0_hz,) = floats(f0_hz=f0_hz)
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
-    at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)")
+    at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)", is_block=True)
     start = initial_phase_of(initial_phase, f0_hz.shape[:-1])
     ends = (hz[..., :-1] for hz in hop_ends(f0_hz))
     steps = hop_increments(*ends, hop_length=hop_length, sample_rate=sample_rate)

@@ -3,7 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    one_of,
+    positive_int,
+    same_shape,
+    same_size,
+)
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
@@ -171,6 +179,7 @@ def harmonic_to_sinusoidal(
     amplitudes, distribution, f0_hz = floats(
         amplitudes=amplitudes, harmonic_distribution=harmonic_distribution, f0_hz=f0_hz
     )
+    same_shape(amplitudes=amplitudes.shape, f0_hz=f0_hz.shape)
     distribution = normalize_harmonics(distribution, f0_hz, sample_rate=sample_rate)
     pitch_hz = jnp.where(has_pitch(f0_hz), f0_hz, 0)
     frequencies_hz = harmonic_frequencies(pitch_hz, distribution.shape[-1])
@@ -237,6 +246,8 @@ def sinusoidal_to_harmonic(
     n_harmonics = positive_int("n_harmonics", n_harmonics)
     positive_int("sample_rate", sample_rate)
     at_least_ndim("frequencies_hz", frequencies_hz.shape, 1, "(*batch, sinusoids)")
+    same_shape(frequencies_hz=frequencies_hz.shape, amplitudes=amplitudes.shape)
+    same_shape(f0_hz=f0_hz.shape, **{"frequencies_hz[..., 0]": frequencies_hz.shape[:-1]})
     if not harmonic_width > 0:
         raise ValueError(f"`harmonic_width` must be positive, got {harmonic_width}.")
 

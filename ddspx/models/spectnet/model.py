@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from ddspx._checks import floats, same_size
+from ddspx._checks import floats, same_shape, same_size
 from ddspx._typing import Array, Float, Key
 from ddspx.models.spectnet.classifier import ResidualClassifier
 from ddspx.models.spectnet.config import SpectNetConfig
@@ -140,7 +140,7 @@ def classification_loss(
       The mean over the batch, in nats.
 
     Raises:
-      ValueError: the classes differ in number, or `smoothing` is out of range.
+      ValueError: the shapes differ, or `smoothing` is out of range.
 
     Example:
       >>> import jax.numpy as jnp
@@ -153,6 +153,7 @@ def classification_loss(
     """
     logits, labels = floats(logits=logits, labels=labels)
     same_size("`logits` and `labels`", logits.shape[-1], labels.shape[-1], "classes")
+    same_shape(logits=logits.shape, labels=labels.shape)
     if not 0 <= smoothing < 1:
         raise ValueError(f"`smoothing` must be from 0 to below 1, got {smoothing}.")
     return jnp.mean(optax.softmax_cross_entropy(logits, optax.smooth_labels(labels, smoothing)))

@@ -1,5 +1,6 @@
 import warnings
 
+import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ SIZES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:`n_mels` is 80, and ")
 @pytest.mark.parametrize("norm", ["slaney", None])
 @pytest.mark.parametrize("htk", [False, True])
 @pytest.mark.parametrize(("n_mels", "n_fft", "sample_rate", "fmin", "fmax"), SIZES)
@@ -86,3 +88,15 @@ def test_pitch_filters_that_do_not_exist_are_refused(arguments, message):
         core.log_frequency_filterbank(
             **{"n_bands": 4, "n_fft": 64, "sample_rate": 16000, **arguments}
         )
+
+
+def test_empty_bands_and_a_range_above_nyquist_are_warned_of():
+    sizes = {"n_fft": 256, "sample_rate": 16000}
+    with pytest.warns(UserWarning, match="`n_mels` is 256, and 81 of these bands are empty: .*256"):
+        filters = core.mel_filterbank(n_mels=256, **sizes)
+    assert np.sum(~filters.any(-1)) == 81
+    with pytest.warns(UserWarning, match=r"`fmax` is 22050 Hz, above half .* give fmax=8000"):
+        core.mel_filterbank(n_mels=64, fmax=22050.0, **sizes)
+    audio = jnp.zeros(64)
+    with pytest.warns(UserWarning, match="`n_mels` is 100, and"):
+        core.mel_spectral_loss(audio, audio, sample_rate=16000, n_ffts=64, n_mels=100)

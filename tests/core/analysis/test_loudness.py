@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
@@ -186,3 +187,16 @@ def test_a_floor_below_the_smallest_float_is_finite():
 def test_wrong_sizes_of_a_level_are_named(f, name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         f(jnp.zeros(100), **{"hop_length": 4, "win_length": 8, name: 0})
+
+
+def test_the_slope_of_a_weighting_is_that_of_float64():
+    """In float32, where products of squared frequencies leave the range of the gradient."""
+    hz = np.array([20.0, 100.0, 500.0, 1000.0, 5000.0, 12000.0, 40000.0])
+    actual = jax.vmap(jax.grad(core.a_weighting_db))(jnp.asarray(hz, jnp.float32))
+    steps = (librosa.A_weighting(hz * (1 + s), min_db=None) for s in (1e-5, -1e-5))
+    expected = np.subtract(*steps) / (2e-5 * hz)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-9)
+    f = jnp.asarray([0.0, 1e-30, 3.0, 1e6, 1e12, 1e25, 3e38], jnp.float32)
+    value, slope = jax.vmap(jax.value_and_grad(core.a_weighting_db))(f)
+    assert np.all(np.isfinite(value)) and np.all(np.isfinite(slope))
+    assert_close(value[jnp.array([0, 1, 2, 4, 5, 6])], np.full(6, -80.0), scale=80)

@@ -207,3 +207,29 @@ def test_axes_that_do_not_fit_are_refused():
         core.pcen(jnp.ones((4, 3, 2)), jnp.ones(3))
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         core.pcen(jnp.ones((0, 2)), 0.1, initial="first")
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("`smoothing` must be from 0 to 1, got 1.5", {"smoothing": 1.5}),
+        ("`smoothing` must be from 0 to 1, got nan", {"smoothing": float("nan")}),
+        ("`gain` must be at least 0 and finite, got -0.1", {"gain": -0.1}),
+        ("`eps` must be above 0, got inf; and finite", {"eps": float("inf")}),
+    ],
+)
+def test_numbers_out_of_range_are_refused(message, options):
+    with pytest.raises(ValueError, match=message):
+        core.pcen(jnp.ones((3, 2)), **{"smoothing": 0.5, **options})
+
+
+def test_a_negative_time_is_refused():
+    with pytest.raises(ValueError, match=r"`time_constant_s` must be at least 0, got -0.1"):
+        core.pcen_smoothing(-0.1, sample_rate=16000, hop_length=160)
+
+
+def test_energies_that_rounding_put_below_zero_are_silence():
+    energies = jnp.asarray([[1.0, -1e-9], [-1.0, 0.0], [2.0, 3.0]])
+    value, slope = jax.value_and_grad(lambda e: core.pcen(e, 0.5, initial="zero").sum())(energies)
+    assert_close(value, core.pcen(jnp.maximum(energies, 0), 0.5, initial="zero").sum())
+    assert np.all(np.isfinite(slope)) and slope[1, 0] == 0

@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import jax
@@ -26,33 +27,55 @@ yin = compiled(core.yin)
 # Values
 
 
-def yin_of_frame(x, sample_rate, fmin, fmax, threshold):
+def differences_of(x, method, longest):
+    """Difference and normalised difference at the lags 0 to `longest`, in loops."""
+    if method == "paper":
+        d = [np.mean((x[: len(x) - k] - x[k:]) ** 2) for k in range(longest + 1)]
+    else:
+        padded = np.pad(x, (0, longest))
+        d = [
+            sum((padded[m] - padded[m + k]) ** 2 for m in range(len(x))) for k in range(longest + 1)
+        ]
+    return np.array(d), np.array(normalised(d))
+
+
+def yin_of_frame(x, sample_rate, fmin, fmax, threshold, method):
     """Frequency and confidence by the definition, in loops."""
     low, high = int(sample_rate // fmax), int(np.ceil(sample_rate / fmin))
-    padded = np.pad(x, (0, high + 1))
-    d = [sum((padded[m] - padded[m + k]) ** 2 for m in range(len(x))) for k in range(high + 2)]
-    whole = normalised(d)
+    difference, whole = differences_of(x, method, high + 1)
+
+    def parabola(curve, lag):
+        three = curve[lag - 1 : lag + 2]
+        return vertex(*three), value_at(*three, vertex(*three))
+
+    lags = list(range(low, high + 1))
     curve = whole[low:-1]
     around = [np.inf, *curve, np.inf]
-    troughs = [i for i in range(len(curve)) if around[i] > curve[i] <= around[i + 2]]
-    accepted = [i for i in troughs if curve[i] < threshold]
-    pick = accepted[0] if accepted else int(np.argmin(curve))
-    shift, depth = 0.0, curve[pick]
-    if 0 < pick < len(curve) - 1:
-        three = curve[pick - 1 : pick + 2]
-        shift = vertex(*three)
-        depth = value_at(*three, shift)
-    is_minimum = whole[low + pick - 1] > whole[low + pick] <= whole[low + pick + 1]
-    return sample_rate / (low + pick + shift), min(max(1 - depth, 0), 1) * is_minimum
+    troughs = [lag for i, lag in enumerate(lags) if around[i] > curve[i] <= around[i + 2]]
+    depths = {lag: parabola(whole, lag)[1] for lag in lags}
+    if method == "librosa":
+        depths[low], depths[high] = whole[low], whole[high]
+        accepted = [lag for lag in troughs if whole[lag] < threshold]
+    else:
+        accepted = [lag for lag in troughs if depths[lag] < threshold]
+    pick = accepted[0] if accepted else low + int(np.argmin(curve))
+    shift = parabola(difference if method == "paper" else whole, pick)[0]
+    if method == "librosa" and pick in (low, high):
+        shift = 0.0
+    is_minimum = whole[pick - 1] > whole[pick] <= whole[pick + 1]
+    return sample_rate / (pick + shift), min(max(1 - depths[pick], 0), 1) * is_minimum
 
 
+@pytest.mark.parametrize("method", ["paper", "librosa"])
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
-def test_yin_is_its_definition(threshold):
+def test_yin_is_its_definition(threshold, method):
     audio = small_audio()
-    expected = [
-        yin_of_frame(x, 8000, 200.0, 1000.0, threshold) for x in centred_frames(audio, 120, 100)
-    ]
-    f0_hz, confidence = yin(jnp.asarray(audio), **SMALL, frame_length=120, threshold=threshold)
+    frames = centred_frames(audio, 120, 100)
+    if method == "paper":
+        frames = [x - x.mean() for x in frames]
+    expected = [yin_of_frame(x, 8000, 200.0, 1000.0, threshold, method) for x in frames]
+    options = {"frame_length": 120, "threshold": threshold, "method": method}
+    f0_hz, confidence = yin(jnp.asarray(audio), **SMALL, **options)
     assert_close(f0_hz, [f for f, _ in expected], scale=100)
     assert_close(confidence, [c for _, c in expected], scale=100)
 
@@ -71,7 +94,7 @@ def difference_of_librosa(frames, min_period, max_period):
 
 def check_librosa(monkeypatch, audio, sample_rate, **options):
     """Asserts librosa's frequency: exactly but for its fault, and closely with it."""
-    f0_hz, _ = yin(jnp.asarray(audio), sample_rate=sample_rate, **options)
+    f0_hz, _ = yin(jnp.asarray(audio), sample_rate=sample_rate, method="librosa", **options)
     is_double = f0_hz.dtype == np.float64
     published = librosa.yin(audio, sr=sample_rate, **options)
     # Roundings of float32 may choose another minimum in noise, where none is below the threshold.
@@ -117,6 +140,25 @@ def test_tones_from_20_hz_to_4_khz(f0_hz):
     # A period of 4 kHz is 11 samples, and a parabola only so much like a cosine.
     assert np.max(np.abs(1200 * np.log2(tracked_hz[1:-1] / f0_hz))) < 8
     assert np.all(confidence[1:-1] > 0.8)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 44100])
+def test_a_tone_has_its_pitch_where_librosas_is_cents_off(sample_rate):
+    f0_hz = np.geomspace(70, 1500, 12)
+    audio = np.sin(2 * np.pi * f0_hz[:, None] * np.arange(sample_rate // 5) / sample_rate)
+    options = {"sample_rate": sample_rate, "hop_length": sample_rate // 20}
+    off = {}
+    for method in ("paper", "librosa"):
+        tracked = yin(jnp.asarray(audio), **options, fmin=50.0, fmax=2000.0, method=method)[0]
+        off[method] = np.max(np.abs(1200 * np.log2(tracked[:, 2] / f0_hz)))
+    assert off["paper"] < 1 < 4 < off["librosa"]
+
+
+def test_a_constant_does_not_move_the_pitch():
+    audio = harmonics(171.3, 4000, sample_rate=RATE)
+    options = {"sample_rate": RATE, "hop_length": 1000, "fmin": 60.0, "fmax": 1000.0}
+    still, moved = (yin(jnp.asarray(audio + c), **options)[0][2] for c in (0, 50))
+    np.testing.assert_allclose(moved, still, rtol=1e-4)
 
 
 def test_silence_has_no_pitch():
@@ -184,3 +226,8 @@ def test_gradients_are_finite_where_nothing_repeats_or_all_does():
 def test_a_range_that_cannot_be_searched(f, change, message):
     with pytest.raises(ValueError, match=message):
         f(jnp.zeros(300), **{**SMALL, "frame_length": 120, **change})
+
+
+def test_a_method_that_is_none():
+    with pytest.raises(ValueError, match="`method` must be one of 'paper', 'librosa', got 'mpm'"):
+        inspect.unwrap(core.yin)(jnp.zeros(300), **SMALL, frame_length=120, method="mpm")

@@ -204,3 +204,8 @@ def test_responses_refuse_what_they_cannot_do(key):
         core.exponential_reverb_ir(
             key, jnp.ones(2), gain=jnp.ones(3), n_samples=9, sample_rate=8000
         )
+
+
+def test_a_room_in_the_place_of_the_sound_is_warned_of():
+    with pytest.warns(UserWarning, match="`impulse_response` has 2000 taps and `audio` 100 samp"):
+        core.convolution_reverb(jnp.ones(100), jnp.ones(2000))

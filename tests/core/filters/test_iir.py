@@ -1,3 +1,4 @@
+import typing
 from functools import partial
 
 import jax
@@ -315,3 +316,16 @@ def test_arguments_that_are_off_are_refused():
         core.sos_filter(jnp.ones((2, 16)), sos[None].repeat(3, 0))
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1, got 0"):
         core.biquad(100.0, kind="peak", sample_rate=0)
+
+
+@pytest.mark.parametrize("kind", typing.get_args(core.BiquadKind))
+@pytest.mark.parametrize("program", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_the_coefficient_that_is_one_is_exactly_one(kind, program, rng):
+    f, q, gain = rng.uniform(30, 7900, 200), rng.uniform(0.3, 8, 200), rng.uniform(-24, 24, 200)
+    numbers = [jnp.asarray(x, jnp.float32) for x in (f, q, gain)]
+    design = partial(core.biquad, kind=kind, sample_rate=SAMPLE_RATE)
+    sections = np.asarray(program(lambda f, q, g: design(f, q=q, gain_db=g))(*numbers))
+    assert sections.dtype == np.float32
+    np.testing.assert_array_equal(sections[:, 3], 1)
+    # SciPy refuses any other.
+    assert np.all(np.isfinite(scipy.signal.sosfilt(sections[:2], np.ones(4))))

@@ -94,3 +94,19 @@ def test_gradients_are_finite_in_silence(level, f0_hz):
 def test_unknown_norms_are_refused():
     with pytest.raises(ValueError, match="`norm` must be one of 'l1', 'l2', got 'cosine'"):
         core.control_loss.__wrapped__(jnp.ones(2), jnp.ones(2), norm="cosine")
+
+
+def test_nothing_is_broadcast():
+    a, b = jnp.ones((5, 1)), jnp.ones(5)
+    for target, predicted in [(a, b), (b, a), (b[None], b), (jnp.ones((2, 5)), jnp.ones((1, 5)))]:
+        with pytest.raises(ValueError, match="`target` and `predicted` must have the same shape"):
+            core.control_loss.__wrapped__(target, predicted)
+    for weights in (b, jnp.ones((5, 2)), jnp.ones((1, 5, 1))):
+        with pytest.raises(ValueError, match=r"`weights` must have the axes .*mask\[..., None\]"):
+            core.control_loss.__wrapped__(a, a, weights=weights)
+    target, other = harmonic(np.ones(4)), harmonic(np.ones((2, 4)))
+    f = core.harmonic_consistency_loss.__wrapped__
+    with pytest.raises(ValueError, match="must have the same shape"):
+        f(target, other)
+    with pytest.raises(ValueError, match=r"`amplitudes` and `f0_hz` and .* the same shape"):
+        f((target[0][:, None], *target[1:]), target)

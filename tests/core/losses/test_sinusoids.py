@@ -1,3 +1,4 @@
+import inspect
 from functools import partial
 
 import jax
@@ -200,3 +201,18 @@ def test_wrong_sizes_are_named(name):
     sizes = {"sample_rate": 16000, name: 0}
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
         core.two_way_mismatch_loss(jnp.ones(1), jnp.ones(2), jnp.ones(2), **sizes)
+
+
+@pytest.mark.parametrize("f", [core.kde_consistency_loss, core.wasserstein_loss])
+def test_sets_of_other_batches_or_amplitudes_are_refused(f):
+    one, two = jnp.ones(3), jnp.ones((2, 3))
+    for arrays in [(one, two, one, one), (two, two, one, one), (one, one, one, one[:2])]:
+        with pytest.raises(ValueError, match="must have the same shape"):
+            inspect.unwrap(f)(*arrays)
+
+
+def test_candidates_of_another_batch_are_refused():
+    loss = inspect.unwrap(core.two_way_mismatch_loss)
+    for f0_hz, amplitudes in [(jnp.ones((2, 3)), jnp.ones(4)), (jnp.ones(3), jnp.ones((2, 4)))]:
+        with pytest.raises(ValueError, match="must have the same shape"):
+            loss(f0_hz, jnp.ones(4), amplitudes, sample_rate=8000)

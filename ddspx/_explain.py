@@ -1,0 +1,236 @@
+"""What a public function answers to a call that does not fit, and a package to a name it lacks.
+
+Most users come from DDSP, librosa or torch: who writes `sr=` is told `sample_rate`, and who looks
+for `compute_loudness` is told `loudness_db`. Nothing is renamed on the way: there is one name for
+each thing. A call that fits costs a look at the types of its arguments, by which NumPy's integers
+become Python's before anything computes with them.
+"""
+
+import difflib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from typing import Any
+
+# What others call an argument, and what it may be here: the first that the function has.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("sr", "fs", "rate", "sampling_rate", "samplerate", "sample_rate_hz", "Fs"),
+        ("sample_rate", "target_rate"),
+    ),
+    **dict.fromkeys(("orig_sr", "orig_freq", "source_rate"), ("orig_rate",)),
+    **dict.fromkeys(("target_sr", "new_freq", "new_rate"), ("target_rate",)),
+    **dict.fromkeys(
+        ("hop", "hop_size", "frame_step", "frame_shift", "stride", "hop_len", "frame_rate"),
+        ("hop_length",),
+    ),
+    **dict.fromkeys(
+        ("fft_size", "fft_length", "nfft", "NFFT", "frame_size", "n_ffts", "fft_sizes"),
+        ("n_fft", "n_ffts", "frame_length"),
+    ),
+    "frame_length": ("win_length", "n_fft"),
+    **dict.fromkeys(
+        ("window_size", "window_length", "win_size", "window"), ("win_length", "frame_length")
+    ),
+    **dict.fromkeys(("num_mels", "mel_bins", "n_mel", "num_mel_bins", "bins"), ("n_mels",)),
+    **dict.fromkeys(("num_mfccs", "n_mfccs", "mfcc_bins", "numcep"), ("n_mfcc",)),
+    **dict.fromkeys(("num_frames", "n_timesteps", "time_steps"), ("n_frames", "n_samples")),
+    **dict.fromkeys(("num_samples", "length", "n_sample", "reverb_length"), ("n_samples",)),
+    **dict.fromkeys(("num_harmonics", "n_partials"), ("n_harmonics",)),
+    **dict.fromkeys(("f_min", "lo_hz", "hz_min", "low_hz", "lower_edge_hertz"), ("fmin",)),
+    **dict.fromkeys(("f_max", "hi_hz", "hz_max", "high_hz", "upper_edge_hertz"), ("fmax",)),
+    **dict.fromkeys(
+        ("y", "x", "signal", "waveform", "wav", "x_audio", "samples", "input"),
+        ("audio", "x", "target", "features", "path"),
+    ),
+    **dict.fromkeys(
+        ("S", "mel", "spec", "spectrogram", "magnitude"),
+        ("spectrogram", "energies", "magnitudes", "levels", "power", "amplitude", "features"),
+    ),
+    **dict.fromkeys(("f0", "pitch_hz", "pitch", "fundamental"), ("f0_hz",)),
+    **dict.fromkeys(
+        ("frequency", "frequencies", "freq", "freqs", "hz", "f", "cutoff", "cutoff_frequency"),
+        ("frequency_hz", "frequencies_hz", "cutoff_hz", "f0_hz"),
+    ),
+    **dict.fromkeys(("loudness", "ld"), ("loudness_db",)),
+    **dict.fromkeys(("amps", "amp", "harmonic_amplitudes", "amplitude"), ("amplitudes",)),
+    **dict.fromkeys(("harm_dist", "distribution", "harmonics"), ("harmonic_distribution",)),
+    **dict.fromkeys(("ir", "impulse", "taps", "kernel"), ("impulse_response",)),
+    **dict.fromkeys(("rng", "seed", "prng", "rng_key", "random_state", "PRNGKey"), ("key", "rngs")),
+    **dict.fromkeys(("y_true", "target_audio", "reference", "ref"), ("target", "ref_db")),
+    **dict.fromkeys(
+        ("y_pred", "audio_pred", "estimate", "pred", "prediction", "output"), ("predicted",)
+    ),
+    **dict.fromkeys(("trough_threshold", "thresh"), ("threshold",)),
+    **dict.fromkeys(("Q", "quality"), ("q",)),
+    **dict.fromkeys(("gain", "db"), ("gain_db",)),
+    **dict.fromkeys(("btype", "filter_type", "type"), ("kind",)),
+    **dict.fromkeys(("n_filters", "num_bands", "n_mels"), ("n_bands",)),
+    "amplitude_resample_method": ("amplitude_upsampling",),
+    "padding": ("mode",),
+    "add_endpoint": ("n_samples",),
+    "filename": ("path",),
+    "file": ("path",),
+}
+
+_TABLE = "ddspx/CONVENTIONS.md has the table"
+
+
+def answer(
+    namespace: MutableMapping[str, Any],
+    *,
+    names: Mapping[str, str] | None = None,
+    hints: Mapping[str, str] | None = None,
+) -> None:
+    """Makes the public functions and classes of a package answer to calls that do not fit.
+
+    Args:
+      namespace: ``globals()`` of the package, at its end.
+      names: what other libraries call something, and what it is here. An attribute that the
+        package lacks raises an AttributeError that says it.
+      hints: of functions whose name means something else in another library, what to look for.
+    """
+    package = namespace["__name__"]
+    for name, value in list(namespace.items()):
+        if not name.startswith("_"):
+            namespace[name] = answering(value, package, name, hint=(hints or {}).get(name, ""))
+
+    def missing(name: str) -> Any:
+        here = (names or {}).get(name)
+        raise AttributeError(
+            f"{package} has no {name!r}" + (f": it is {here} ({_TABLE})." if here else "."),
+            name=name,
+            obj=sys.modules.get(package),
+        )
+
+    namespace["__getattr__"] = missing
+
+
+def answering(value: Any, package: str, name: str, *, hint: str = "") -> Any:
+    """What a package gives under a name: its own functions and classes, made to answer."""
+    if not str(getattr(value, "__module__", "")).startswith(f"{package}."):
+        return value
+    if inspect.isfunction(inspect.unwrap(value)):
+        return _answering(value, package, name, hint)
+    if inspect.isclass(value) and inspect.isfunction(value.__dict__.get("__init__")):
+        value.__init__ = _answering(value.__init__, package, name)
+    return value
+
+
+def _answering(function: Callable, package: str, name: str, hint: str = "") -> Callable:
+    """The function, under its public name, with an explanation of what does not fit."""
+    is_init = function.__name__ == "__init__"
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        args = [_plain(arg) for arg in args]
+        kwargs = {key: _plain_option(value) for key, value in kwargs.items()}
+        if "rngs" in kwargs and not hasattr(kwargs["rngs"], "params"):
+            raise TypeError(
+                f"`rngs` must be flax.nnx.Rngs, got {kwargs['rngs']!r}; of a seed "
+                "flax.nnx.Rngs(0) makes them."
+            )
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            signature = inspect.signature(function)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError:
+                shown = f"{package.removeprefix('ddspx.')}.{name}"
+                reason = _misfit(shown, signature, args[is_init:], kwargs, is_init)
+            else:
+                raise
+        raise TypeError(f"{reason} {hint}".rstrip())
+
+    # What it wraps is the function itself, whatever a checker of types has put around it.
+    call.__wrapped__ = inspect.unwrap(function)
+    if not is_init:
+        # Pickled by name, and found under the name that the documentation has.
+        call.__module__, call.__qualname__ = package, name
+    return call
+
+
+def _plain(value: Any) -> Any:
+    """NumPy integers as Python's, which do not decide the dtype of what is computed with them."""
+    if _is_numpy(value, "iub") and isinstance(value, Hashable):
+        return value.item()
+    return tuple(map(_plain, value)) if type(value) is tuple else value
+
+
+def _plain_option(value: Any) -> Any:
+    """Likewise for what is passed by name, where NumPy's floats are plain numbers too."""
+    if _is_numpy(value, "iub") or (_is_numpy(value, "f") and isinstance(value, Hashable)):
+        return value.item()
+    return _plain(value)
+
+
+def _is_numpy(value: Any, kinds: str) -> bool:
+    """Whether this is a number of NumPy's (hashable) or an array of one (not), told without it."""
+    is_one = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+    return is_one and value.dtype.kind in kinds
+
+
+def _misfit(
+    shown: str, signature: inspect.Signature, args: list, kwargs: dict, is_init: bool
+) -> str:
+    """One sentence on why the arguments do not fit."""
+    parameters = list(signature.parameters.values())[is_init:]
+    by_name = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+    unknown = [name for name in kwargs if name not in by_name]
+    places = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if unknown:
+        meant = {name: _meant(name, by_name, kwargs) for name in unknown}
+        given = {*places[: len(args)], *kwargs, *meant.values()}
+        missing = _missing(parameters, given)
+        told = " and ".join(
+            f"`{name}`" + (f" (here it is `{here}`)" if here else "")
+            for name, here in meant.items()
+        )
+        hint = "" if all(meant.values()) else f"; its arguments are {_listed(by_name)}"
+        more = f"; it needs {_listed(missing)} too" if missing else ""
+        return f"{shown} has no argument {told}{hint}{more}."
+    if len(args) > len(places):
+        needed = _missing(parameters, {*places, *kwargs})
+        rest = needed or [name for name in by_name if name not in {*places, *kwargs}]
+        names = f": {', '.join(f'{name}=...' for name in rest)}" if rest else ""
+        return (
+            f"{shown} takes {_listed(places) or 'nothing'} by position and the rest by name, got "
+            f"{len(args)} by position; pass the others by name{names}."
+        )
+    twice = [name for name in places[: len(args)] if name in kwargs]
+    if twice:
+        return f"{shown} got {_listed(twice)} twice, by position and by name; give it once."
+    missing = _missing(parameters, {*places[: len(args)], *kwargs})
+    if places[:1] == ["key"] and set(missing) & set(places):
+        return (
+            f"{shown} needs {_listed(missing)}, and its first argument is `key`, a JAX random "
+            "key: jax.random.key(0), say."
+        )
+    names = [name for name in missing if name not in places]
+    how = f"; pass {', '.join(f'{name}=...' for name in names)} by name" if names else ""
+    return f"{shown} needs {_listed(missing)}{how}."
+
+
+def _meant(name: str, parameters: list[str], given: Mapping[str, Any]) -> str | None:
+    """The parameter that a name of another library stands for, or one that is spelt alike."""
+    free = [parameter for parameter in parameters if parameter not in given]
+    for here in SYNONYMS.get(name, ()):
+        if here in free:
+            return here
+    return next(iter(difflib.get_close_matches(name, free, 1, 0.7)), None)
+
+
+def _missing(parameters: list[inspect.Parameter], given: set) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in variadic and p.name not in given
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
