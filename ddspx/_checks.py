@@ -31,6 +31,44 @@ def positive_int(name: str, value: object) -> int:
     return _int_from(1, name, value)
 
 
+# What sizes have at most: more than anybody was seen to need, and less than what takes all of a
+# machine's memory or days, as a slip of the hand or a stranger's file would have it.
+LARGEST = {
+    "sample_rate": 1_000_000,
+    "hop_length": 1_000_000,
+    "n_fft": 65_536,
+    "loss_n_ffts": 65_536,
+    "win_length": 65_536,
+    "win_lengths": 65_536,
+    "n_taps": 65_537,
+    "order": 64,
+    "n_bands": 1024,
+    "n_mfcc": 1024,
+    "n_bins": 4096,
+    "bins_per_octave": 1200,
+    "n_harmonics": 4096,
+    "n_magnitudes": 4096,
+    "channels": 4096,
+    "hidden": 65_536,
+    "multiplier": 256,
+    "segment_frames": 100_000,
+    "rnn_channels": 16_384,
+    "fc_channels": 16_384,
+    "fc_layers": 32,
+    "z_size": 4096,
+    "reverb_length": 2**20,
+    "batch_size": 65_536,
+}
+
+
+def size(name: str, value: object) -> int:
+    """Like :func:`positive_int`, and at most the LARGEST of that name."""
+    number = positive_int(name, value)
+    if number > LARGEST[name]:
+        raise ValueError(f"`{name}` must be at most {LARGEST[name]}, got {number}.")
+    return number
+
+
 def non_negative_int(name: str, value: object) -> int:
     """Like :func:`positive_int`, but 0 is allowed."""
     return _int_from(0, name, value)

@@ -12,6 +12,7 @@ from jaxtyping import (
     Complex as Complex,
     Float as Float,
     Int as Int,
+    Num as Num,
     PRNGKeyArray as PRNGKeyArray,
     UInt as UInt,
 )

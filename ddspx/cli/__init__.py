@@ -5,7 +5,6 @@ chosen. What is wrong with the input becomes one line on stderr and exit status 
 """
 
 import importlib
-import os
 import signal
 import sys
 import threading
@@ -14,7 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ddspx.cli._cache import keep_programs
-from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx.cli._complaints import (
+    BAD_INPUT,
+    complain,
+    escape_what_has_no_letter,
+    explained,
+    wants_traceback,
+)
 
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
@@ -36,9 +41,6 @@ _COMMANDS = {
     "instruments remove": ("NAME", "delete an instrument that was added"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
-_UNEXPECTED = 1
-_BAD_INPUT = 2
-_INTERRUPTED = 130
 _TERMINATED = 143
 
 
@@ -62,11 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         keep_programs()
+        escape_what_has_no_letter()
     arguments = sys.argv[1:] if argv is None else list(argv)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_usage(_COMMANDS))
-        return 0 if arguments else _BAD_INPUT
+        return 0 if arguments else BAD_INPUT
     if name == "--version":
         from ddspx import __version__
 
@@ -77,12 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_shared, is_help = len(family) > 1, arguments[1:2] in (["-h"], ["--help"])
     if is_shared and (is_help or (len(arguments) == 1 and name not in family)):
         print(_usage(family))
-        return 0 if is_help else _BAD_INPUT
+        return 0 if is_help else BAD_INPUT
     words = 2 if is_shared else 1
     name = " ".join(arguments[:words])
     if name not in _COMMANDS:
         complain("ddspx", f"there is no command {name!r}; use {', '.join(family or _COMMANDS)}.")
-        return _BAD_INPUT
+        return BAD_INPUT
     return _run(name, arguments[words:])
 
 
@@ -94,9 +97,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         try:
             _call(name, arguments, program)
         except BaseException as error:
-            if isinstance(error, SystemExit) or os.environ.get("DDSPX_TRACEBACK") == "1":
+            if isinstance(error, SystemExit) or wants_traceback():
                 raise
-            sentence, status = _explained(error)
+            sentence, status = explained(error)
             complain(program, sentence)
             return status
     return 0
@@ -108,22 +111,6 @@ def _call(name: str, arguments: Sequence[str], program: str) -> None:
     module, _, function = name.partition(" ")
     command = getattr(importlib.import_module(f"ddspx.cli._{module}"), function or module)
     parse(command, arguments, program=program, usage=_COMMANDS[name][0])()
-
-
-def _explained(error: BaseException) -> tuple[object, int]:
-    """What to say of an exception, and the status it ends with."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted.", _INTERRUPTED
-    if isinstance(error, OSError) and error.strerror is not None:
-        # The library's own messages are sentences; the system's are a code and a name.
-        return f"{error.filename}: {error.strerror}.", _BAD_INPUT
-    if isinstance(error, (OSError, ValueError, ImportError)):
-        return error, _BAD_INPUT
-    if isinstance(error, (FloatingPointError, SkippedInputError)):
-        return error, _UNEXPECTED
-    kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
-    what = f"{kind} ({message})" if message else kind
-    return f"stopped by {what}; DDSPX_TRACEBACK=1 in the environment shows where.", _UNEXPECTED
 
 
 @contextmanager

@@ -31,6 +31,12 @@ def parse(
     """
     import tyro
 
+    if "" in arguments:
+        raise UsageError(
+            "one of the arguments is empty, as an unset variable of the shell is; name something, "
+            f"or leave it out; see {program} --help."
+        )
+
     # tyro calls what it is given; the command has to run outside, where its output is its own.
     @wraps(command)
     def later(*args: object, **kwargs: object) -> Callable[[], None]:

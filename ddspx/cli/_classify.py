@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, training
-from ddspx.cli._complaints import printable
+from ddspx.cli._complaints import say
 from ddspx.cli._ending import print_ending
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
@@ -19,6 +19,7 @@ from ddspx.nn import FrontendConfig
 from ddspx.training import ClassifierTrainConfig, Part
 
 _DEFAULTS = ClassifierTrainConfig()
+_LONGEST_SEGMENT_S = 600
 _FrontEnd = Literal[
     "gammatone",
     "gammatone-pcen",
@@ -240,24 +241,27 @@ def predict(
             heard.append(path)
             yield audio
 
-    lines, labels = [], [printable(label) for label in network.config.labels]
+    lines, labels = [], network.config.labels
     try:
         with progress() as bar:
             for i, logits in enumerate(training.segment_logits(network, sounds())):
                 shares = spectnet.vote_mean_probability(logits).shares
                 order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
-                cells = [f"{labels[k]}\t{shares[k]:.4f}" for k in order]
-                lines.append("\t".join([printable(heard[i]), *cells]) + "\n")
+                cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]
+                lines.append((heard[i], *cells))
     finally:
         # When the bar is gone, which has the terminal until then; of many files some are done
         # when somebody stops.
-        print("".join(lines), end="")
+        for line in lines:
+            say(*line)
     skipped.raise_if_any(len(recordings))
 
 
 def _seconds(segment_s: float) -> float:
     if not (math.isfinite(segment_s) and segment_s > 0):
         raise ValueError(f"`segment_s` must be finite and greater than 0, got {segment_s}.")
+    if segment_s > _LONGEST_SEGMENT_S:
+        raise ValueError(f"`segment_s` must be at most {_LONGEST_SEGMENT_S}, got {segment_s}.")
     return segment_s
 
 

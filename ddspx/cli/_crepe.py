@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ddspx.cli._complaints import say
 from ddspx.models import crepe as network
 
 
@@ -20,4 +21,4 @@ def crepe(
       source: the Keras file, model-CAPACITY.h5 (needs the extra h5).
       target: the file to write; one of that name is replaced.
     """
-    print(f"{target}: {network.convert_crepe(source, target)}")
+    say(f"{target}: {network.convert_crepe(source, target)}")

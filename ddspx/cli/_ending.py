@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ddspx import training
+from ddspx.cli._complaints import say
 
 
 def print_ending(result: "training.TrainResult", output: Path) -> None:
@@ -12,4 +13,4 @@ def print_ending(result: "training.TrainResult", output: Path) -> None:
         where = f"{output} is not written before the first evaluation"
     if not result.finished:
         where += "; the same command goes on from here"
-    print(f"Ended at step {result.step}: {where}.")
+    say(f"Ended at step {result.step}: {where}.")

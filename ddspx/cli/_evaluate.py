@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ddspx import io, training
+from ddspx._text import printable
 from ddspx.cli._progress import progress
 from ddspx.models import autoencoder
 
@@ -61,7 +63,7 @@ def evaluate(
 def _table(evaluations: "list[training.Evaluation]", title: str) -> Table:
     examples = f"{evaluations[0].n_examples} examples"
     caption = f"{examples}; mean ± half of its 95 % interval; lower is better"
-    table = Table(title=title, caption=caption)
+    table = Table(title=escape(printable(title)), caption=caption)
     table.add_column("")
     for heading in _COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import features as spectra, io
+from ddspx._text import printable
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import SpectralKind
@@ -46,7 +47,7 @@ def features(
     out, and then the exit status is 1.
 
     Args:
-      recordings: audio files; their channels are averaged.
+      recordings: audio files; their channels are averaged, unless they would cancel.
       kind: which feature; mel is a power, log-mel its level in dB, and mfcc are coefficients of
         that.
       output: the folder to write to, by default the current one; files of those names are
@@ -121,7 +122,7 @@ def _write(
         with table.open("wb") as archive:
             np.savez(archive, **_arrays(values, config))
         for picture in pictures:
-            _draw(values, config, recording.name).savefig(picture, format="png")
+            _draw(values, config, printable(recording.name)).savefig(picture, format="png")
     shape = " x ".join(map(str, values.shape))
     return f"{files[0]}: {n_samples / config.sample_rate:.2f} s, {config.name} {shape}"
 

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx._text import printable
+from ddspx.cli._complaints import SkippedInputError, complain, say
 from ddspx.models import autoencoder
 from ddspx.models.autoencoder import InstrumentCard, InstrumentScores
 
@@ -37,7 +38,7 @@ def instruments() -> None:
     if shipped := [card for card in cards if card.is_shipped]:
         _print(console, "Instruments that ship with ddspx", shipped)
     if own := [card for card in cards if not card.is_shipped]:
-        _print(console, f"Your own, in {autoencoder.instruments_folder()}", own)
+        _print(console, f"Your own, in {printable(autoencoder.instruments_folder())}", own)
     if any(card.scores for card in cards):
         console.print(_CAPTION)
     if len(cards) < len(names):
@@ -62,7 +63,7 @@ def add(
       overwrite: replace your instrument of that name if there is one already.
     """
     folder = autoencoder.install_instrument(source, name=name, overwrite=overwrite)
-    print(f"{folder}: play it with --to {folder.name}")
+    say(f"{folder}: play it with --to {folder.name}")
 
 
 def pack(
@@ -77,7 +78,7 @@ def pack(
       output: the file to write, NAME.zip, where NAME is what the instrument will be called.
     """
     archive = autoencoder.pack_instrument(model, output)
-    print(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
+    say(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
 def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
@@ -87,7 +88,7 @@ def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
       name: of the instrument.
     """
     autoencoder.remove_instrument(name)
-    print(f"{name} is removed")
+    say(f"{name} is removed")
 
 
 def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> None:
@@ -99,11 +100,13 @@ def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> Non
         is_text = heading in ("name", "licence")
         table.add_column(heading, no_wrap=not is_text, overflow="fold")
     for card in cards:
-        table.add_row(*map(escape, _cells(card)))
+        table.add_row(*(escape(printable(cell)) for cell in _cells(card)))
     console.print(table)
     for card in cards:
         if card.attribution is not None:
-            console.print(f"{card.name}: {card.attribution}", markup=False, highlight=False)
+            console.print(
+                f"{card.name}: {printable(card.attribution)}", markup=False, highlight=False
+            )
     console.print()
 
 

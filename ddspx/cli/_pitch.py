@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import features, io
+from ddspx._text import printable
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import FMIN, PitchMethod
@@ -57,8 +58,6 @@ def pitch(
     if plot:
         ddspx.plot.require_matplotlib()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
-    if hop_length > _SAMPLE_RATE:
-        raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
     grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
     tracker = partial(features.stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
     outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
@@ -92,7 +91,11 @@ def _write(
         table.write_text(_csv(f0_hz, confidence, hop_length))
         for picture in pictures:
             sound = ddspx.plot.Sound(
-                recording.name, _blocks(recording), f0_hz, confidence, n_samples=n_samples
+                printable(recording.name),
+                _blocks(recording),
+                f0_hz,
+                confidence,
+                n_samples=n_samples,
             )
             figure = ddspx.plot.plot_pitch(sound, sample_rate=_SAMPLE_RATE, hop_length=hop_length)
             figure.savefig(picture, format="png")

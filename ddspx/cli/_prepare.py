@@ -6,6 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import training
+from ddspx.cli._complaints import say
 from ddspx.features import FMIN, StreamingMethod
 
 
@@ -59,6 +60,7 @@ def prepare(
         licence=licence,
         attribution=attribution,
         overwrite=overwrite,
+        report=say,
     )
     held = ", ".join(f"{name} {part.duration_s:.0f} s" for name, part in manifest.splits.items())
-    print(f"{output}: {held}")
+    say(f"{output}: {held}")

@@ -1,13 +1,19 @@
 """What the commands share that make files of many recordings."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from ddspx import io
-from ddspx._checks import positive_int
-from ddspx.cli._complaints import SkippedInputError, complain
+from ddspx._checks import size
+from ddspx.cli._complaints import (
+    BAD_INPUT,
+    SkippedInputError,
+    complain,
+    explained,
+    say,
+    wants_traceback,
+)
 
 
 class Skipped:
@@ -16,7 +22,7 @@ class Skipped:
     def __init__(self, command: str) -> None:
         self._command, self._count = command, 0
 
-    def report(self, error: "io.AudioError") -> None:
+    def report(self, error: "io.AudioError | str") -> None:
         """Complains of a recording that cannot be used."""
         complain(self._command, error)
         self._count += 1
@@ -29,12 +35,14 @@ class Skipped:
 
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:
     """Samples from one frame to the next: as many as are nearest to that time."""
-    samples = hop_ms * positive_int("sample_rate", sample_rate) / 1000
-    if not (math.isfinite(samples) and samples >= 0.5):
+    samples = hop_ms * size("sample_rate", sample_rate) / 1000
+    if not samples >= 0.5:
         raise ValueError(
             f"`hop_ms` must be at least one sample, {1000 / sample_rate:.3g} ms at {sample_rate} "
             f"Hz, got {hop_ms}."
         )
+    if hop_ms > 1000:
+        raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
     return round(samples)
 
 
@@ -45,7 +53,7 @@ def output_files(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"`output` must be a folder, got {folder}, which is a file.")
     outputs = [
-        tuple(folder / f"{recording.stem}{suffix}" for suffix in suffixes)
+        tuple(folder / io.fitting_name(recording.stem, suffix) for suffix in suffixes)
         for recording in recordings
     ]
     heard, maker = {recording.resolve() for recording in recordings}, {}
@@ -96,12 +104,24 @@ def make_each(
     Raises:
       SkippedInputError: some could not be used; each was complained of and left out.
     """
-    skipped = Skipped(command)
+    skipped, is_proved = Skipped(command), False
     for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
         try:
             said = make(recording, files, f"{i} of {len(recordings)}")
         except io.AudioError as error:
             skipped.report(error)
+        except Exception as error:
+            # What is said before any recording was of use may be of the options, and is of all.
+            if wants_traceback() or not (is_proved or _is_of_the_input(error)):
+                raise
+            skipped.report(f"{recording} is left out ({str(explained(error)[0]).rstrip('.')}).")
         else:
-            print(said, flush=True)
+            say(said)
+            is_proved = True
     skipped.raise_if_any(len(recordings))
+
+
+def _is_of_the_input(error: Exception) -> bool:
+    """Whether an exception can only be of one recording, or of the files that are made of it."""
+    is_systems = isinstance(error, OSError) and error.strerror is not None
+    return is_systems or isinstance(error, UnicodeError) or explained(error)[1] != BAD_INPUT

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from ddspx.cli._complaints import printable
+from ddspx._text import printable
 from ddspx.io import replacing_file
 from ddspx.metrics import ClassificationScores, ClassScores, Interval
 from ddspx.plot import plot_confusion
@@ -101,7 +101,8 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
             stack.enter_context(replacing_file(folder / name)) for name in names
         )
         scores.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        with table.open("w", encoding="utf-8", newline="") as file:
+        with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            # Names that are not UTF-8 stay as they are, byte for byte.
             writer = csv.writer(file)
             writer.writerow(["file", "label", "group", "predicted", *labels])
             for recording, shares in zip(

@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, transfer as timbre
+from ddspx.cli._complaints import say
 from ddspx.cli._progress import progress
 
 _DEFAULTS = timbre.TransferConfig()
@@ -45,9 +46,11 @@ def transfer(
                 bar("drawing", 0.0, None)
                 figure = timbre.picture(recording, output, done)
                 figure.savefig(picture, format="png")
-        print(_summary(output, done))
+        for line in _summary(output, done):
+            say(line)
         if quality is not None:
-            print(_judgement(quality))
+            for line in _judgement(quality):
+                say(line)
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
         yield temporary
 
 
-def _summary(output: Path, report: "timbre.TransferReport") -> str:
+def _summary(output: Path, report: "timbre.TransferReport") -> list[str]:
     """The report as a few lines of text."""
     seconds = report.n_samples / report.sample_rate
     lines = [
@@ -81,24 +84,22 @@ def _summary(output: Path, report: "timbre.TransferReport") -> str:
     ):
         if report.confident_share > 0:
             lines.append(f"{what} (5, 50, 95 %): heard {_row(heard)}, played {_row(played)} {unit}")
-    return "\n".join(lines)
+    return lines
 
 
-def _judgement(quality: "timbre.TransferQuality") -> str:
+def _judgement(quality: "timbre.TransferQuality") -> list[str]:
     """How well the result follows, as a few lines of text."""
     clicks = len(quality.click_times_s)
     if math.isnan(quality.f0_cents):
-        return "there is no note to judge by in the result"
+        return ["there is no note to judge by in the result"]
     at = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
-    return "\n".join(
-        [
-            f"pitch against what was asked for: {quality.f0_cents:.1f} cents (median), "
-            f"{quality.octave_error_share:.1%} octave errors, "
-            f"no pitch in {1 - quality.pitched_share:.1%} of the notes",
-            f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
-            f"clicks: {clicks}" + (f" (at {at} s)" if clicks else ""),
-        ]
-    )
+    return [
+        f"pitch against what was asked for: {quality.f0_cents:.1f} cents (median), "
+        f"{quality.octave_error_share:.1%} octave errors, "
+        f"no pitch in {1 - quality.pitched_share:.1%} of the notes",
+        f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
+        f"clicks: {clicks}" + (f" (at {at} s)" if clicks else ""),
+    ]
 
 
 def _row(values: "timbre.Range") -> str:

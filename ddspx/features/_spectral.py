@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of, size
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import windows
 from ddspx.features._choices import SpectralKind
@@ -55,7 +55,7 @@ _VECTORS = ("spectrogram", "mel", "log-mel", "mfcc", "pcen")
 
 def default_n_fft(sample_rate: int) -> int:
     """The power of two nearest to 64 ms, in samples: what music is usually looked at with."""
-    return 1 << max(0, round(math.log2(0.064 * positive_int("sample_rate", sample_rate))))
+    return 1 << max(0, round(math.log2(0.064 * size("sample_rate", sample_rate))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +78,8 @@ class SpectralConfig:
 
     Raises:
       TypeError: a size is not an int.
-      ValueError: a size is below 1, the kind is unknown, the range is empty or reaches above
-        Nyquist, or there are more coefficients than bands.
+      ValueError: a size is below 1 or beyond all use, the kind is unknown, the range is empty or
+        reaches above Nyquist, or there are more coefficients than bands.
 
     Example:
       >>> from ddspx.features import SpectralConfig
@@ -101,7 +101,7 @@ class SpectralConfig:
     def __post_init__(self):
         one_of("kind", self.kind, get_args(SpectralKind))
         for name in ("sample_rate", "hop_length", "n_fft", "n_bands", "n_mfcc"):
-            positive_int(name, getattr(self, name))
+            size(name, getattr(self, name))
         if "fmin" in self.sizes:
             if self.fmax is not None and self.fmax > self.sample_rate / 2:
                 raise ValueError(

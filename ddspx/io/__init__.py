@@ -8,12 +8,10 @@ from ddspx._names import IO_NAMES
 if TYPE_CHECKING:
     from ddspx.io._audio import (
         AudioError as AudioError,
-        AudioWriter as AudioWriter,
         declared_duration_s as declared_duration_s,
         declared_sample_rate as declared_sample_rate,
         read_audio as read_audio,
         stream_audio as stream_audio,
-        write_audio as write_audio,
     )
     from ddspx.io._batches import (
         Batch as Batch,
@@ -44,8 +42,14 @@ if TYPE_CHECKING:
         read_manifest as read_manifest,
     )
     from ddspx.io._files import (
+        files_below as files_below,
+        fitting_name as fitting_name,
         replacing_file as replacing_file,
         replacing_folder as replacing_folder,
+    )
+    from ddspx.io._json import (
+        parse_json as parse_json,
+        read_json as read_json,
     )
     from ddspx.io._labels import (
         Recording as Recording,
@@ -53,14 +57,15 @@ if TYPE_CHECKING:
         recordings_digest as recordings_digest,
         training_labels as training_labels,
     )
+    from ddspx.io._writer import (
+        AudioWriter as AudioWriter,
+        write_audio as write_audio,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         elsewhere={name: f"it is {here}" for name, here in IO_NAMES.items()},
-        _audio=(
-            "AudioError AudioWriter declared_duration_s declared_sample_rate read_audio "
-            "stream_audio write_audio"
-        ),
+        _audio="AudioError declared_duration_s declared_sample_rate read_audio stream_audio",
         _batches="Batch BatchIterator evaluation_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
         _crops="BalancedBatches LabelledAudio LabelledBatch",
@@ -68,6 +73,8 @@ else:
             "DatasetError DatasetWriter Manifest Records Segment Source Split is_dataset "
             "read_manifest"
         ),
-        _files="replacing_file replacing_folder",
+        _files="files_below fitting_name replacing_file replacing_folder",
+        _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
+        _writer="AudioWriter write_audio",
     )

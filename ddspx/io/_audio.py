@@ -3,33 +3,34 @@
 soundfile and soxr are imported where they are used, so that ``import ddspx.io`` stays light.
 """
 
-import struct
+import dataclasses
+import math
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import LARGEST, positive_int, size
 from ddspx._typing import Float
-from ddspx.io._files import replacing_file
+from ddspx.io._containers import parts_of
+from ddspx.io._files import objection_to_reading
+from ddspx.io._mixing import AVERAGE, Mix, choose_mix
+from ddspx.io._parts import Part, Source
 
 _DECODE_FRAMES = 1 << 16
 # Half the peak-to-peak range under which a recording is silence: -80 dB, above the two lowest
 # bits of dithered 16-bit silence. Peak to peak, so that a constant offset is silence too.
 _SILENCE_PEAK = 1e-4
-# From here on the length in a WAV header means "not known" (SoX, FFmpeg and arecord into a pipe).
-_UNKNOWN_LENGTH = 0x7FFFF000
-
 # Peak above which samples are no audio of full scale 1.0: +60 dB, more than any mix runs over.
 _LOUDEST_PEAK = 1e3
 
-# 24 bits hold what float32 synthesis produces (noise floor -144 dB), need no dither, and play
-# everywhere; float files would carry samples beyond full scale that players then clip.
-_SUBTYPES = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
+# Beyond these rates a header is wrong: whales and quakes are above, no converter is.
+_LOWEST_RATE, _HIGHEST_RATE = 100, LARGEST["sample_rate"]
+# What the decoder of MPEG needs to begin and to end, in samples; others are exact.
+_MPEG_SLACK, _SLACK_S = 4096, 0.01
 
 
 class AudioError(ValueError):
@@ -41,9 +42,18 @@ def read_audio(
 ) -> Float[np.ndarray, " samples"]:
     """Reads a whole recording as mono float32 at the rate asked for.
 
-    Every format that libsndfile reads; channels are averaged; resampling is band-limited
+    Every format that libsndfile reads, and files that were joined (Ogg, MP3, FLAC, WAV and
+    others, of any rates and channels) from the first to the last. Resampling is band-limited
     (soxr HQ), so nothing above the new Nyquist folds back. ``n`` samples at ``r`` become
     ``n * sample_rate / r``, rounded half up.
+
+    Channels are averaged. Where they cancel each other in a second of sound (the average is 12 dB
+    under the loudest channel, and 6 dB under what unlike channels come to), the average, the
+    average with those channels inverted that are against the loudest, and each channel alone are
+    compared, and what loses the fewest seconds is taken for all of the recording, with a warning.
+
+    A warning (`UserWarning`) says, too, where a header does not know how long the sound is, and
+    where less can be decoded than it promises, with both lengths.
 
     Args:
       path: the recording.
@@ -54,9 +64,11 @@ def read_audio(
       Samples in linear amplitude, full scale 1.0 (float and lossy files may exceed it).
 
     Raises:
-      AudioError: no such file, a folder, not audio, cut short (of Ogg and MP3 what is there is
-        read: they do not say how long they were), empty or shorter than `min_samples`, NaN, Inf
-        or a peak over 1000, or silence from end to end (peak under -80 dB).
+      AudioError: no such file, a folder, a pipe or a device, not audio, cut short (of Ogg and MP3
+        what is there is read, with a warning), a rate below 100 Hz or above 1 MHz, empty or
+        shorter than `min_samples`, NaN, Inf or a peak over 1000, or silence from end to end (peak
+        under -80 dB), a constant included.
+      ValueError: `sample_rate` is above 1 MHz.
 
     Example:
       >>> import numpy as np, tempfile
@@ -110,23 +122,18 @@ def stream_audio(
       ...     [len(block) for block in blocks]
       [1000, 1000, 500]
     """
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     positive_int("block_length", block_length)
     path = Path(path)
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder, not a recording; name an audio file inside it.")
-    if not path.is_file():
-        raise AudioError(f"{path} does not exist; check the name and the folder.")
-    try:
-        missing = _missing_bytes(path)
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
-    if missing:
+    parts = _parts(path)
+    if missing := sum(part.missing for part in parts):
         raise AudioError(
             f"{path} is cut short: its header promises {missing} bytes of sound that are not "
             "there; copy or export the recording again."
         )
-    decoded = _decoded(path, allow_silence=allow_silence)
+    for note in dict.fromkeys(part.note for part in parts if part.note):
+        warnings.warn(f"{path} {note}.", stacklevel=2)
+    decoded = _decoded(path, parts, allow_silence=allow_silence)
     return _rebatched(
         _checked(path, _resampled(decoded, sample_rate), sample_rate, min_samples), block_length
     )
@@ -148,8 +155,10 @@ def declared_duration_s(path: str | Path) -> float | None:
       ...     io.declared_duration_s(f"{folder}/a.wav"), io.declared_duration_s(folder)
       (0.5, None)
     """
-    info = _declared(path)
-    return None if info is None else info.duration
+    headers = _headers(path)
+    if not headers or any(n_samples is None for n_samples, _ in headers):
+        return None
+    return math.fsum(n_samples / rate for n_samples, rate in headers if n_samples is not None)
 
 
 def declared_sample_rate(path: str | Path) -> int | None:
@@ -166,104 +175,189 @@ def declared_sample_rate(path: str | Path) -> int | None:
       ...     io.declared_sample_rate(f"{folder}/a.wav"), io.declared_sample_rate(folder)
       (8000, None)
     """
-    info = _declared(path)
-    return None if info is None else info.samplerate
+    headers = _headers(path)
+    return headers[0][1] if headers else None
 
 
-def _declared(path: str | Path) -> Any:
-    """What soundfile knows of a file without decoding it, or None."""
-    import soundfile
+def _parts(path: Path) -> list[Part]:
+    """What a file is made of, after a look at whether it is one."""
+    if objection := objection_to_reading(path):
+        raise AudioError(f"{path} {objection}.")
+    with _unreadable_said(path):
+        try:
+            with path.open("rb") as file:
+                return parts_of(Source(file))
+        except OSError as error:
+            reason = error.strerror
+            raise AudioError(f"{path} cannot be read ({reason}); check its rights.") from error
 
+
+def _headers(path: str | Path) -> list[tuple[int | None, int]]:
+    """Samples of each channel and their rate, of each part; none of what is no audio."""
+    from ddspx.io._decoding import decoder
+
+    path, found = Path(path), []
     try:
-        return soundfile.info(path)
-    # TypeError: as in _decoded.
-    except (soundfile.SoundFileError, TypeError):
-        return None
+        for part in _parts(path):
+            with _unreadable_said(path), decoder(path, part, []) as file:
+                found.append((file.promised, file.samplerate))
+    except AudioError:
+        return []
+    return found
 
 
-def _missing_bytes(path: Path) -> int:
-    """How much of the samples that a WAV or AIFF file declares lies beyond its end.
-
-    libsndfile reads such a file as if it were meant to be shorter; of other formats it says
-    itself what is wrong.
-    """
-    n_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        length_of = {b"RIFF": "<I", b"FORM": ">I"}.get(file.read(12)[:4])
-        while length_of and len(chunk := file.read(8)) == 8:
-            (length,) = struct.unpack(length_of, chunk[4:])
-            if chunk[:4] in (b"data", b"SSND"):
-                # What is written to a pipe declares the largest length there is.
-                return 0 if length >= _UNKNOWN_LENGTH else max(0, file.tell() + length - n_bytes)
-            file.seek(length + length % 2, 1)
-    return 0
-
-
-def _decoded(path: Path, *, allow_silence: bool) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields (mono float32 block, file's sample rate)."""
-    import soundfile
-
-    low, high = np.inf, -np.inf
+@contextmanager
+def _unreadable_said(path: Path) -> Iterator[None]:
+    """Turns what soundfile raises into an AudioError in a sentence."""
     try:
-        with soundfile.SoundFile(path) as file:
-            while len(block := file.read(_DECODE_FRAMES, dtype="float32", always_2d=True)):
-                if not np.isfinite(block).all():
-                    raise AudioError(
-                        f"{path} holds NaN or infinite samples; export the recording again."
-                    )
-                if (peak := np.abs(block).max()) > _LOUDEST_PEAK:
-                    raise AudioError(
-                        f"{path} holds a sample of {peak:.3g}, and full scale is 1.0; export the "
-                        "recording again with samples from -1 to 1."
-                    )
-                mono = block.mean(axis=1)
-                low, high = min(low, mono.min()), max(high, mono.max())
-                yield mono, file.samplerate
-    # TypeError: soundfile's demand for parameters when the suffix is .raw.
-    except (soundfile.SoundFileError, TypeError) as error:
-        reason = getattr(error, "error_string", str(error)).rstrip(".")
+        yield
+    except AudioError:
+        raise
+    # Anything: TypeError is soundfile's demand for parameters when the suffix is .raw, and what
+    # strangers wrote finds other ways.
+    except Exception as error:
+        reason = getattr(error, "error_string", str(error)).rstrip(".") or "its sound is damaged"
+        if not path.stat().st_size:
+            reason = "it has no bytes"
+        elif "not a regular file" in reason:
+            # libsndfile's word for what it has no beginning of.
+            reason = "it has no whole block of sound"
         raise AudioError(
             f"{path} cannot be read as audio ({reason}); "
             "convert it to WAV or FLAC, or check that it is complete."
         ) from error
+
+
+def _decoded(
+    path: Path, parts: list[Part], *, allow_silence: bool
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Yields (mono float32 block, file's sample rate)."""
+    low, high, lengths, complaints = np.inf, -np.inf, [], []
+    for part in parts:
+        mix, length = _mix(path, part), _Length()
+        for block, file in _blocks(path, part, complaints):
+            mono = mix.of(block)
+            low, high = min(low, mono.min()), max(high, mono.max())
+            length.count(len(mono), part, file.promised, file.samplerate)
+            yield mono, file.samplerate
+        lengths.append(length)
+    if low == np.inf:
+        raise AudioError(f"{path} holds no samples; use a recording that is not empty.")
+    _warn_of_loss(path, lengths, complaints)
     # Before resampling, which turns the ends of a constant offset into sound.
-    if not allow_silence and -np.inf < high < low + 2 * _SILENCE_PEAK:
-        raise AudioError(
-            f"{path} is silent from end to end (mixed to mono, its peak is under -80 dB); "
-            "use a recording with sound in it."
+    if not allow_silence and high < low + 2 * _SILENCE_PEAK:
+        what = "silent from end to end (mixed to mono, its peak is under -80 dB)"
+        if max(high, -low) > 2 * _SILENCE_PEAK:
+            what = f"a constant of {(high + low) / 2:.3g} from end to end, which is no sound"
+        raise AudioError(f"{path} is {what}; use a recording with sound in it.")
+
+
+@dataclasses.dataclass
+class _Length:
+    """How much of a part there is, and how much it promises, in seconds."""
+
+    found_s: float = 0.0
+    promised_s: float = 0.0
+    slack_s: float = 0.0
+
+    def count(self, n_samples: int, part: Part, promised: int | None, sample_rate: int) -> None:
+        self.found_s += n_samples / sample_rate
+        self.promised_s = (promised or 0) / sample_rate
+        self.slack_s = _MPEG_SLACK / sample_rate if part.is_mpeg else _SLACK_S
+
+
+def _warn_of_loss(path: Path, lengths: list[_Length], complaints: list[str]) -> None:
+    """Says what was lost in decoding, if anything was."""
+    found_s = sum(length.found_s for length in lengths)
+    lost_s = sum(max(0.0, length.promised_s - length.found_s) for length in lengths)
+    faults = [complaint for complaint in complaints if "error" in complaint.lower()]
+    if lost_s > sum(length.slack_s for length in lengths):
+        warnings.warn(
+            f"{path} decodes to {found_s:.2f} s of the {found_s + lost_s:.2f} s that it promises; "
+            "copy or export the recording again if the rest matters.",
+            stacklevel=2,
+        )
+    elif faults:
+        warnings.warn(
+            f"{path} is damaged in {len(faults)} places, in which something else is heard; "
+            "copy or export the recording again.",
+            stacklevel=2,
         )
 
 
+def _mix(path: Path, part: Part) -> Mix:
+    """How the channels of a part become one; with a warning where the average would not do."""
+    from ddspx.io._decoding import decoder
+
+    with _unreadable_said(path), decoder(path, part, []) as file:
+        if file.channels == 1:
+            return AVERAGE
+    mix, lost, still_lost = choose_mix(lambda: (b for b, _ in _blocks(path, part, [], None)))
+    if lost:
+        instead = "" if mix is AVERAGE else f", so {mix.name}"
+        rest = f", of which {still_lost:.0%} is lost all the same" if still_lost else ""
+        warnings.warn(
+            f"{path} has channels that cancel each other: averaged, {lost:.0%} of its sound would "
+            f"be lost{instead}{rest}.",
+            stacklevel=2,
+        )
+    return mix
+
+
+def _blocks(
+    path: Path, part: Part, complaints: list[str], n_samples: int | None = _DECODE_FRAMES
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Blocks (samples, channels) of a part, each with its decoder, after a look at the numbers."""
+    from ddspx.io._decoding import decoded
+
+    with _unreadable_said(path):
+        for block, file in decoded(path, part, complaints, n_samples):
+            if not _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE:
+                raise AudioError(
+                    f"{path} says that it has {file.samplerate} samples per second, which must be "
+                    f"wrong; export it with its true rate, from {_LOWEST_RATE} to {_HIGHEST_RATE}."
+                )
+            if not np.isfinite(block).all():
+                raise AudioError(
+                    f"{path} holds NaN or infinite samples; export the recording again."
+                )
+            if (peak := np.abs(block).max()) > _LOUDEST_PEAK:
+                raise AudioError(
+                    f"{path} holds a sample of {peak:.3g}, and full scale is 1.0; export the "
+                    "recording again with samples from -1 to 1."
+                )
+            yield block, file
+
+
 def _resampled(decoded: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
+    """All at one rate; where the rate changes, a new stream begins."""
     import soxr
 
-    stream = None
+    none, stream, rate = np.zeros(0, np.float32), None, sample_rate
     for block, file_rate in decoded:
-        if file_rate == sample_rate:
-            yield block
-            continue
-        if stream is None:
-            stream = soxr.ResampleStream(file_rate, sample_rate, 1, dtype="float32")
-        yield stream.resample_chunk(block)
+        if file_rate != rate:
+            if stream is not None:
+                yield stream.resample_chunk(none, last=True)
+            stream, rate = None, file_rate
+            if rate != sample_rate:
+                stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+        yield block if stream is None else stream.resample_chunk(block)
     if stream is not None:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield stream.resample_chunk(none, last=True)
 
 
 def _checked(
     path: Path, blocks: Iterator[np.ndarray], sample_rate: int, min_samples: int
 ) -> Iterator[np.ndarray]:
-    n_samples = 0
+    n_samples, least = 0, max(1, min_samples)
     for block in blocks:
         if block.size:
             n_samples += block.size
             yield block
-    if n_samples == 0:
-        raise AudioError(f"{path} holds no samples; use a recording that is not empty.")
-    if n_samples < min_samples:
+    if n_samples < least:
         raise AudioError(
             f"{path} is too short: {n_samples} samples at {sample_rate} Hz where at least "
-            f"{min_samples} ({min_samples / sample_rate:.3g} s) are needed; "
-            "use a longer recording."
+            f"{least} ({least / sample_rate:.3g} s) are needed; use a longer recording."
         )
 
 
@@ -280,113 +374,3 @@ def _rebatched(blocks: Iterator[np.ndarray], block_length: int) -> Iterator[np.n
         pending, n_pending = [joined[n_whole:]], n_pending - n_whole
     if n_pending:
         yield np.concatenate(pending)
-
-
-class AudioWriter:
-    """Writes a mono audio file block by block; the file appears when it is complete.
-
-    The format follows the suffix: ``.wav`` and ``.flac`` with 24 bits, ``.ogg`` as Vorbis.
-    Samples beyond full scale are clipped, never wrapped, and a warning says by how much.
-    Used as a context manager: an error inside the ``with`` block leaves no file behind.
-
-    Args:
-      path: the file to write. An earlier one is replaced when the new one is complete.
-      sample_rate: samples per second.
-
-    Attributes:
-      peak: the largest absolute sample so far, before clipping.
-
-    Raises:
-      ValueError: the suffix is not one of the three; from `write`, a NaN or infinite sample.
-      OSError: the file cannot be made, written (a full disk) or completed.
-
-    Example:
-      >>> import numpy as np, tempfile
-      >>> from ddspx import io
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     with io.AudioWriter(f"{folder}/a.wav", sample_rate=8000) as writer:
-      ...         for _ in range(3):
-      ...             writer.write(np.linspace(-0.5, 0.5, 100))
-      ...     len(io.read_audio(f"{folder}/a.wav", sample_rate=8000, min_samples=300))
-      300
-    """
-
-    def __init__(self, path: str | Path, *, sample_rate: int) -> None:
-        self._path = Path(path)
-        self._sample_rate = positive_int("sample_rate", sample_rate)
-        one_of("suffix of the output file", self._path.suffix.lower(), _SUBTYPES)
-        self._stack = ExitStack()
-        self.peak = 0.0
-
-    def __enter__(self) -> "AudioWriter":
-        import soundfile
-
-        container, subtype = _SUBTYPES[self._path.suffix.lower()]
-        with self._saying_so(), ExitStack() as stack:
-            temporary = stack.enter_context(replacing_file(self._path))
-            self._file = stack.enter_context(
-                soundfile.SoundFile(temporary, "w", self._sample_rate, 1, subtype, format=container)
-            )
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._saying_so():
-            self._stack.__exit__(exc_type, exc, traceback)
-        if exc is None and self.peak > 1.0:
-            excess_db = 20 * np.log10(self.peak)
-            warnings.warn(
-                f"{self._path} was clipped: its peak is {excess_db:.1f} dB over full scale; "
-                "lower the level and write it again.",
-                stacklevel=2,
-            )
-
-    def write(self, audio: Float[np.ndarray, " samples"]) -> None:
-        """Appends samples in linear amplitude (full scale 1.0, any float dtype)."""
-        peak = float(np.abs(audio).max(initial=0.0))
-        if not np.isfinite(peak):
-            raise ValueError(
-                f"`audio` for {self._path} holds NaN or infinite samples; nothing was written."
-            )
-        self.peak = max(self.peak, peak)
-        clipped = np.clip(audio, -1.0, 1.0)
-        # Slices, because libsndfile's Vorbis encoder needs stack for every sample of a write.
-        with self._saying_so():
-            for start in range(0, clipped.size, _DECODE_FRAMES):
-                self._file.write(clipped[start : start + _DECODE_FRAMES])
-
-    @contextmanager
-    def _saying_so(self) -> Iterator[None]:
-        """Turns soundfile's errors, which are RuntimeErrors, into an OSError in a sentence."""
-        import soundfile
-
-        try:
-            yield
-        except soundfile.SoundFileError as error:
-            reason = getattr(error, "error_string", str(error)).rstrip(".")
-            raise OSError(
-                f"{self._path} cannot be written ({reason}); check that its folder can be "
-                "written to and that the disk is not full."
-            ) from error
-
-
-def write_audio(
-    path: str | Path, audio: Float[np.ndarray, " samples"], *, sample_rate: int
-) -> None:
-    """Writes mono audio as one complete file; format and clipping as :class:`AudioWriter`.
-
-    Args:
-      path: the file; its suffix (``.wav``, ``.flac``, ``.ogg``) chooses the format.
-      audio: samples in linear amplitude, full scale 1.0.
-      sample_rate: samples per second.
-
-    Raises:
-      ValueError, OSError: as :class:`AudioWriter`.
-    """
-    with AudioWriter(path, sample_rate=sample_rate) as writer:
-        writer.write(np.asarray(audio))

@@ -8,15 +8,18 @@ reads behind that print their own failures whenever they end.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 from ddspx._checks import non_negative_int, positive_int
-from ddspx.io._files import replacing_file
+from ddspx.io._files import is_utf8, replacing_file
+from ddspx.io._json import read_json
 
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager
@@ -138,7 +141,7 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
             return manager.restore(step, args=ocp.args.Composite(arrays=arrays, facts=facts))
 
     restored = _by_orbax(checkpoint, restore)
-    return Checkpoint(step, restored.arrays, restored.facts)
+    return Checkpoint(step, restored["arrays"], restored["facts"])
 
 
 def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
@@ -155,8 +158,8 @@ def _misfit(checkpoint: Path, template: Any) -> str | None:
     import orbax.checkpoint as ocp
     from etils import epath
 
-    arrays = epath.Path(checkpoint.resolve() / "arrays")
-    metadata = ocp.StandardCheckpointHandler().metadata(arrays)
+    with _in_utf8(checkpoint / "arrays") as arrays:
+        metadata = ocp.StandardCheckpointHandler().metadata(epath.Path(arrays))
     stored, wanted = (
         {name: f"{np.dtype(a.dtype)} {a.shape}" for name, a in _leaves(tree) if hasattr(a, "shape")}
         for tree in (getattr(metadata, "tree", metadata), template)
@@ -176,16 +179,30 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _manager(folder: str | Path, *, keep: int | None = None) -> "CheckpointManager":
+@contextmanager
+def _manager(folder: str | Path, *, keep: int | None = None) -> Iterator["CheckpointManager"]:
     """Orbax's manager of `folder`, writing before it returns (a checkpoint is a promise)."""
     import orbax.checkpoint as ocp
 
-    return ocp.CheckpointManager(
-        Path(folder).resolve(),
-        options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=False, create=keep is not None
-        ),
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, enable_async_checkpointing=False, create=keep is not None
     )
+    with _in_utf8(folder) as place, ocp.CheckpointManager(place, options=options) as manager:
+        yield manager
+
+
+@contextmanager
+def _in_utf8(folder: str | Path) -> Iterator[Path]:
+    """`folder` by a name that orbax takes, which are those in UTF-8: else by a link to it."""
+    folder = Path(folder).resolve()
+    if is_utf8(str(folder)):
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as elsewhere:
+        link = Path(elsewhere, "checkpoints")
+        link.symlink_to(folder)
+        yield link
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:
@@ -206,7 +223,7 @@ def _damaged_file(checkpoint: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        written = dict(json.loads(path.read_text(encoding="utf-8")))
+        written = dict(read_json(path))
     except (ValueError, TypeError):
         return _DIGESTS
     found = _digests(checkpoint)

@@ -25,6 +25,8 @@ import numpy as np
 
 from ddspx._checks import positive_int
 from ddspx._typing import Float
+from ddspx.io._files import native_name
+from ddspx.io._json import read_json
 
 FORMAT = "ddspx-dataset"
 FORMAT_VERSION = 1
@@ -241,7 +243,11 @@ class DatasetWriter:
         )
         fields = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(manifest)}
         text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-        (self._folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+        # A name that is not UTF-8 has lone surrogates, which JSON itself has escapes for.
+        with (self._folder / _MANIFEST).open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text + "\n")
         return manifest
 
 
@@ -264,7 +270,7 @@ class _SplitWriter:
             self._shards.append(f"{self._name}-{len(self._shards):05d}.array_record")
             self._shard_records.append(0)
             self._writer = self._array_record.ArrayRecordWriter(
-                str(self._folder / self._shards[-1]), _WRITER_OPTIONS
+                native_name(self._folder / self._shards[-1]), _WRITER_OPTIONS
             )
         data = save(
             {
@@ -340,7 +346,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             "make one with `ddspx prepare`."
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         found = fields.pop("format"), fields.pop("version")
         if found == (FORMAT, FORMAT_VERSION):
             return _manifest(fields)
@@ -390,6 +396,9 @@ def _check(owner: str, fields: Any, kinds: "Mapping[str, _Kind]") -> None:
             raise ValueError(f"`{name}` of {owner} should be {kind}, not {fields[name]!r}")
 
 
+# An hour at the highest rate, and more than anything else is counted to.
+_LARGEST_COUNT = 2**32
+
 _Kind = tuple[str, Callable[[Any], bool]]
 
 
@@ -403,7 +412,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return _is_int(value) and value >= 1
+    return _is_int(value) and 1 <= value <= _LARGEST_COUNT
 
 
 def _is_duration(value: Any) -> bool:
@@ -461,7 +470,7 @@ class Records:
         for path, n_records in zip(self._paths, info.shard_records, strict=True):
             if not path.is_file():
                 raise DatasetError(f"{path} is missing; prepare the dataset again.")
-            reader = module.ArrayRecordReader(str(path), options=_READER_OPTIONS)
+            reader = module.ArrayRecordReader(native_name(path), options=_READER_OPTIONS)
             if not reader.ok() or reader.num_records() != n_records:
                 raise _damaged(path)
             self._readers.append(reader)

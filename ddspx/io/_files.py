@@ -3,15 +3,123 @@
 import os
 import secrets
 import shutil
+import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+# What file systems take, in bytes.
+_LONGEST_NAME = 255
+
+
+def native_name(path: Path) -> Any:
+    """A path as C libraries take it, text or bytes: where names are bytes, not all are UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def fitting_name(stem: str, suffix: str) -> str:
+    """A file's name, with as much of `stem` as file systems have room for.
+
+    Args:
+      stem: what the name begins with.
+      suffix: what it ends with, whole.
+
+    Example:
+      >>> from ddspx import io
+      >>> io.fitting_name("tone", ".csv"), len(io.fitting_name(300 * "a", ".csv"))
+      ('tone.csv', 255)
+    """
+    room = _LONGEST_NAME - len(os.fsencode(suffix))
+    whole = os.fsencode(stem)
+    if len(whole) > room:
+        # A letter may be cut apart, and some file systems take nothing but whole ones.
+        stem = whole[:room].decode(errors="ignore")
+    return stem + suffix
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name, or a text that was read with ``surrogateescape``, is UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def objection_to_reading(path: Path) -> str | None:
+    """What speaks against opening a file to read it, as the end of a sentence; None if nothing.
+
+    A pipe or a device would be waited for, or never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            return "is a link to a file that does not exist; mend the link, or name the file"
+        return "does not exist; check the name and the folder"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"cannot be read ({reason}); check its name and its rights"
+    kinds = {
+        stat.S_IFREG: None,
+        stat.S_IFDIR: "is a folder, not a file; name a file inside it",
+        stat.S_IFIFO: "is a pipe, not a regular file; write what comes out of it to a file first",
+        stat.S_IFSOCK: "is a socket, not a regular file; name a file",
+    }
+    return kinds.get(stat.S_IFMT(mode), "is a device, not a regular file; name a file")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """What is in a folder and its sub-folders but for folders, in the order of the names.
+
+    Hidden ones are left out. Links to folders are followed, unless they lead to a folder that is
+    listed already, as those do that go round in circles.
+
+    Args:
+      folder: where to search.
+
+    Returns:
+      Files, and what only looks like one: links to nothing, pipes, devices.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in ("b.wav", "a.wav", ".hidden"):
+      ...         Path(folder, name).touch()
+      ...     [path.name for path in files_below(Path(folder))]
+      ['a.wav', 'b.wav']
+    """
+    found, links, seen = [], [folder], set()
+    while links:
+        places = [links.pop(0)]
+        while places:
+            place = places.pop()
+            if (identity := place.stat()[1:3]) in seen:
+                continue
+            seen.add(identity)
+            for path in _listed(place):
+                if not path.is_dir():
+                    found.append(path)
+                else:
+                    (links if path.is_symlink() else places).append(path)
+    return sorted(found)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        warnings.warn(
+            f"{folder} is left out, because it cannot be searched ({error.strerror}); check its "
+            "rights.",
+            stacklevel=2,
+        )
+        return []
 
 
 def _temporary(path: Path) -> Path:
     # In the target's own folder, because a rename is atomic only within one file system.
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    return path.with_name(fitting_name(f".{path.name}", f".{secrets.token_hex(4)}.partial"))
 
 
 @contextmanager

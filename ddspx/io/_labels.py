@@ -7,11 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
 from ddspx._checks import non_negative_int
 from ddspx.io._datasets import SPLITS, DatasetError
+from ddspx.io._files import files_below, is_utf8, objection_to_reading
 
 _TEST_SHARE, _VALID_SHARE = 0.2, 0.15
 
@@ -189,12 +191,7 @@ def _folder(data: Path) -> list[_Row]:
             f"{data} has no sub-folders; make one for each class, or name a CSV file."
         )
     for folder in classes:
-        files = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
+        files = files_below(folder)
         if not files:
             raise DatasetError(
                 f"The class {folder.name!r} is empty: {folder} holds no recording; add some, or "
@@ -202,25 +199,25 @@ def _folder(data: Path) -> list[_Row]:
             )
         for path in files:
             name = path.relative_to(data).as_posix()
-            rows.append(_Row(path, name, folder.name, "", "", name))
+            rows.append(_Row(path, name, normalize("NFC", folder.name), "", "", name))
     return rows
 
 
 def _table(data: Path) -> list[_Row]:
-    try:
-        with data.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, line) for line in reader]
-            columns = reader.fieldnames or []
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"{data} cannot be read as a table ({error}); save it as CSV in UTF-8."
-        ) from error
+    if objection := objection_to_reading(data):
+        raise DatasetError(f"{data} {objection}.")
+    columns, lines = _lines(data)
     if missing := [name for name in ("file", "label") if name not in columns]:
         raise DatasetError(
             f"{data} lacks the column {missing[0]!r}; its first line must name the columns, "
             "separated by commas, file and label among them."
         )
+    for name, count in Counter(filter(None, columns)).items():
+        if count > 1:
+            raise DatasetError(
+                f"{data} has the column {name!r} {count} times; leave one of them, or name the "
+                "others differently."
+            )
     if not lines:
         raise DatasetError(f"{data} lists no recording; add a line for each.")
     rows = [_row(data, number, line) for number, line in lines]
@@ -235,26 +232,58 @@ def _table(data: Path) -> list[_Row]:
     return rows
 
 
-def _row(data: Path, number: int, line: Mapping[str, str | None]) -> _Row:
+def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a table, and its lines with their numbers, none with more cells."""
+    lines: list[tuple[int, dict[str, str]]] = []
+    # A name need not be UTF-8, see _row.
+    with data.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            columns = next(reader, [])
+            for cells in reader:
+                if any("\0" in cell for cell in cells):
+                    raise csv.Error("there is a zero byte")
+                if len(cells) > len(columns):
+                    raise DatasetError(
+                        f"{data} has {len(cells)} cells in line {reader.line_num}, and its first "
+                        f"line names {len(columns)} columns; put a text that holds a comma between "
+                        "double quotes."
+                    )
+                if cells:
+                    lines.append((reader.line_num, dict(zip(columns, cells, strict=False))))
+        except csv.Error as error:
+            raise DatasetError(
+                f"{data} cannot be read as a table (line {reader.line_num}: {error}); save it as "
+                "CSV in UTF-8."
+            ) from error
+    return columns, lines
+
+
+def _row(data: Path, number: int, line: Mapping[str, str]) -> _Row:
     """A line of a table, after everything that can be wrong with it alone."""
     name, label, split, fold, group = (
-        (line.get(column) or "").strip() for column in ("file", "label", "split", "fold", "group")
+        line.get(column, "").strip() for column in ("file", "label", "split", "fold", "group")
     )
+    path = data.parent / name
+    if not is_utf8(label + split + fold + group) or not (is_utf8(name) or path.exists()):
+        raise DatasetError(
+            f"{data} cannot be read as a table (line {number} is not UTF-8); save it as CSV in "
+            "UTF-8."
+        )
     if not name or not label:
         raise DatasetError(f"{data} lacks the file or the label in line {number}; fill it in.")
     if split and split not in SPLITS:
         raise DatasetError(
             f"{data} has the split {split!r} in line {number}; use {', '.join(SPLITS)}."
         )
-    path = Path(name)
-    if not path.is_absolute():
+    if not Path(name).is_absolute():
         if os.path.normpath(name).split(os.sep)[0] == os.pardir:
             raise DatasetError(
                 f"{data} leads out of its folder in line {number} ({name}); use a path inside "
                 "it, or an absolute one."
             )
-        path = data.parent / path
-    return _Row(path, name, label, split, fold, group or name)
+    # As one class, however its accents are written.
+    return _Row(path, name, normalize("NFC", label), split, normalize("NFC", fold), group or name)
 
 
 def _sha256(path: Path) -> str:
@@ -262,6 +291,8 @@ def _sha256(path: Path) -> str:
 
     Nor is a file without a byte, of which a broken download leaves many, a copy of another.
     """
+    if objection_to_reading(path):
+        return ""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -298,6 +329,7 @@ def _splits(
     folds = sorted({row.fold for row in rows} - {""})
     labels = [row.label for row in rows]
     if fold is not None:
+        fold = normalize("NFC", fold)
         if fold not in folds:
             known = f"its folds are {', '.join(folds)}" if folds else "it has no column fold"
             raise DatasetError(f"{data} has no fold {fold!r}; {known}.")

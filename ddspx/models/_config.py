@@ -1,11 +1,12 @@
 """The files of a model folder, and frozen dataclasses as JSON, which all configs are saved as."""
 
 import dataclasses
-import json
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from ddspx import io
 
 Config = TypeVar("Config")
 
@@ -59,8 +60,8 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
     """
     require_file(path)
     try:
-        return build(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        return build(io.read_json(path))
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx.nn._frontend_config import FrontendConfig
 
 
@@ -25,5 +25,5 @@ class EncoderConfig:
     z_size: int
 
     def __post_init__(self):
-        positive_int("rnn_channels", self.rnn_channels)
-        positive_int("z_size", self.z_size)
+        size("rnn_channels", self.rnn_channels)
+        size("z_size", self.z_size)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx._checks import frequency_range, one_of, positive_int
+from ddspx._checks import frequency_range, one_of, size
 from ddspx._choices import FrequencyScale
 
 Family = Literal["triangular", "gammatone", "gabor", "sinc", "free"]
@@ -113,7 +113,7 @@ class FrontendConfig:
 
     def __post_init__(self):
         for name in (*_SIZES, *(["n_mfcc"] if self.n_mfcc is not None else [])):
-            positive_int(name, getattr(self, name))
+            size(name, getattr(self, name))
         for name, choices in _CHOICES.items():
             one_of(name, getattr(self, name), choices)
         if isinstance(self.trainable, str):
@@ -292,9 +292,7 @@ class FrontendConfig:
     @classmethod
     def _preset(cls, fixed: dict[str, Any], changes: dict[str, Any]) -> "FrontendConfig":
         rate = _rate(fixed | changes)
-        win_length = positive_int(
-            "win_length", changes.get("win_length", max(2, round(0.025 * rate)))
-        )
+        win_length = size("win_length", changes.get("win_length", max(2, round(0.025 * rate))))
         sizes: dict[str, Any] = {
             "hop_length": max(1, round(0.01 * rate)),
             "win_length": win_length,
@@ -311,4 +309,4 @@ class FrontendConfig:
 
 
 def _rate(changes: Mapping[str, Any], default: int = 16000) -> int:
-    return positive_int("sample_rate", changes.get("sample_rate", default))
+    return size("sample_rate", changes.get("sample_rate", default))

@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding
 from rich.console import Console
 
 from ddspx import __version__, core
+from ddspx._text import printable
 from ddspx._typing import Array, Float, Key
 from ddspx.io import (
     AudioError,
@@ -85,7 +86,7 @@ def train_classifier(
     config, console = config or ClassifierTrainConfig(), console or Console()
 
     def begin() -> Task:
-        said = report or (lambda error: console.print(f"skipped: {error}", markup=False))
+        said = report or (lambda error: console.print(f"skipped: {printable(error)}", markup=False))
         with reading_bar(console) as watch:
             sounds = _sounds(recordings, model, said, watch)
         splits = [recording.split for recording in sounds.recordings]

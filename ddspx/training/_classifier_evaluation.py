@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -115,6 +116,7 @@ def evaluate_classifier(
     """
     labels = model.config.labels
     if positive is not None:
+        positive = normalize("NFC", positive)
         one_of("positive", positive, labels)
     for recording in recordings:
         if recording.label not in labels:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx._checks import non_negative_int, positive_int
+from ddspx._checks import non_negative_int, positive_int, size
 
 Part = Literal["unheard", "train", "valid", "test", "all"]
 
@@ -51,6 +51,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "decay_steps", "evaluate_every", "keep_checkpoints"):
             positive_int(name, getattr(self, name))
+        size("batch_size", self.batch_size)
         for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
             value = getattr(self, name)
             if name == "max_minutes" and value is None:

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ddspx.io import replacing_file
+from ddspx.io import parse_json, replacing_file
 
 
 class RunLog:
@@ -128,7 +128,7 @@ def _lines(path: Path, step: int) -> list[str]:
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            if parse_json(line)["step"] <= step:
                 kept.append(line)
         except (ValueError, TypeError, KeyError):
             continue

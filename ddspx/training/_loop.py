@@ -23,6 +23,7 @@ from rich.console import Console
 
 from ddspx.io import (
     latest_checkpoint,
+    read_json,
     replacing_file,
     replacing_folder,
     restore_checkpoint,
@@ -326,7 +327,7 @@ def _check_claim(folder: Path, output: Path, task: Task, config: TrainConfig) ->
     if not path.is_file() or not is_begun:
         return
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
         model, training, data = saved["model"], saved["training"], saved["data"]
         if model != task.model:
             difference = "the sizes of the model differ"

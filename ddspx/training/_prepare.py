@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import size
+from ddspx._text import printable
 from ddspx.features import (
     FMIN,
     StreamingMethod,
@@ -24,6 +26,7 @@ from ddspx.io import (
     Manifest,
     Segment,
     Source,
+    files_below,
     is_dataset,
     read_audio,
     replacing_folder,
@@ -32,6 +35,8 @@ from ddspx.io import (
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
 
+# A whole record of a side of an LP.
+_LONGEST_EXAMPLE_S = 1800
 _VALID_SHARE, _TEST_SHARE = 0.12, 0.08
 # From so many recordings on, whole recordings are held out; of fewer, the end of each.
 _WHOLE_RECORDINGS = 10
@@ -86,9 +91,9 @@ def prepare(
     The dataset is written beside `output` and renamed when it is complete.
 
     Args:
-      recordings: audio files and folders. Folders are searched with their sub-folders, hidden
-        ones excepted; what cannot be used in them is skipped and reported. A file named
-        here that cannot be used is an error.
+      recordings: audio files and folders. Folders are searched with their sub-folders, those
+        that are links included and hidden ones excepted; what cannot be used in them is skipped
+        and reported. A file named here that cannot be used is an error.
       output: the dataset folder to make.
       valid: audio files and folders that choose among the states of the training.
       test: audio files and folders that are kept for measuring what was trained.
@@ -116,9 +121,13 @@ def prepare(
       ModuleNotFoundError: array_record is not installed.
     """
     fmax = default_fmax(sample_rate) if fmax is None else fmax
-    example = round(example_s * sample_rate / positive_int("hop_length", hop_length))
-    if example < 1:
-        raise ValueError(f"`example_s` must be at least one hop long, got {example_s}.")
+    hops = example_s * size("sample_rate", sample_rate) / size("hop_length", hop_length)
+    if not 0.5 < hops < _LONGEST_EXAMPLE_S * sample_rate / hop_length:
+        raise ValueError(
+            f"`example_s` must be at least one hop long, and at most {_LONGEST_EXAMPLE_S} seconds, "
+            f"got {example_s}."
+        )
+    example = round(hops)
     _refuse_other_folder(output, overwrite)
     with (
         replacing_folder(output, overwrite=overwrite) as folder,
@@ -144,7 +153,7 @@ def prepare(
             seconds = len(whole.audio) / sample_rate
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
             kept = f"kept {kept_s:.1f} s of {seconds:.1f} s"
-            report(f"[{number}/{len(usable)}] {recording.name}: {kept}")
+            report(printable(f"[{number}/{len(usable)}] {recording.name}: {kept}"))
         statistics = _statistics(trained_on, sample_rate, hop_length, method, report)
         manifest = writer.finish(
             feature_version=feature_version(method),
@@ -190,14 +199,16 @@ def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], 
 
 def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]:
     """Yields (file, name in the manifest, whether it was named by the caller)."""
-    for root in map(Path, recordings):
+    for named in recordings:
+        # An unset variable of the shell, which Path takes for the current folder.
+        if not os.fspath(named):
+            raise AudioError("one of the recordings has an empty name; name a file or a folder.")
+        root = Path(named)
         if not root.is_dir():
             yield root, root.name, True
             continue
-        for path in sorted(root.rglob("*")):
-            name = path.relative_to(root)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
-                yield path, name.as_posix(), False
+        for path in files_below(root):
+            yield path, path.relative_to(root).as_posix(), False
 
 
 def _by_split(
@@ -234,7 +245,7 @@ def _usable(
         except AudioError as error:
             if named:
                 raise
-            report(f"skipped: {error}")
+            report(printable(f"skipped: {error}"))
             continue
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -244,7 +255,7 @@ def _usable(
                     f"{path} is a copy of {usable[sha256].path}, which is in another split; what "
                     "is measured must not have been trained on, so leave one of them out."
                 )
-            report(f"skipped: {path} is a copy of {usable[sha256].path}")
+            report(printable(f"skipped: {path} is a copy of {usable[sha256].path}"))
             continue
         usable[sha256] = _Recording(path, name, sha256, n_samples, split)
     found = {recording.split for recording in usable.values()}

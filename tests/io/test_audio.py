@@ -1,3 +1,5 @@
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 import soundfile
 
 from ddspx import io
+from ddspx._text import printable
 
 
 def tone(frequency_hz, *, sample_rate, seconds, level=0.5):
@@ -73,6 +76,31 @@ def test_writer_joins_blocks_of_any_size(tmp_path, rng, dtype):
     assert writer.peak == np.abs(audio).max()
     read = io.read_audio(tmp_path / "a.wav", sample_rate=8000)
     np.testing.assert_allclose(read, audio, atol=2.0**-23)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_pcm_is_written_and_read_to_the_bit(tmp_path, rng, suffix, dtype):
+    info = np.iinfo(dtype)
+    audio = rng.integers(info.min, info.max, 4000, dtype, endpoint=True)
+    audio[:3] = info.min, info.max, 0
+    if dtype == np.int32:
+        # What 24 bits hold.
+        audio &= ~0xFF
+    io.write_audio(tmp_path / f"a.{suffix}", audio, sample_rate=8000)
+    read = io.read_audio(tmp_path / f"a.{suffix}", sample_rate=8000).astype(np.float64)
+    offset, scale = (128, 128) if dtype == np.uint8 else (0, -float(info.min))
+    np.testing.assert_array_equal(read, (audio.astype(np.float64) - offset) / scale)
+    # What was read is written as it was: floats are rounded to the same steps.
+    io.write_audio(tmp_path / f"b.{suffix}", read, sample_rate=8000)
+    assert (tmp_path / f"b.{suffix}").read_bytes() == (tmp_path / f"a.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.complex64])
+def test_numbers_that_are_no_samples_are_refused(tmp_path, dtype):
+    with pytest.raises(TypeError, match=r"must be of floats, or PCM as uint8, int16 or int32"):
+        io.write_audio(tmp_path / "a.wav", np.zeros(10, dtype), sample_rate=8000)
+    assert not any(tmp_path.iterdir())
 
 
 # --- physics
@@ -227,7 +255,7 @@ def bad_recordings(folder):
             r"a sample of 3\.28e\+04, and full scale is 1\.0",
         ),
         "silence": (written(folder / "zeros.wav", np.zeros(1000)), "silent from end to end"),
-        "offset": (written(folder / "dc.wav", np.full(1000, 0.3)), "silent from end to end"),
+        "offset": (written(folder / "dc.wav", np.full(1000, 0.3)), r"is a constant of 0\.3 from"),
         "dither": (
             written(folder / "dither.wav", np.resize([2e-5, -3e-5], 1000)),
             "silent from end to end",
@@ -256,6 +284,40 @@ def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
     assert str(path) in text and "\n" not in text and text.endswith(".")
 
 
+def test_what_is_no_regular_file_is_called_what_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "link.wav").symlink_to("nothing.wav")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+    cases = {
+        tmp_path / "pipe.wav": "is a pipe, not a regular file",
+        tmp_path / "link.wav": "is a link to a file that does not exist",
+        tmp_path / "s": "is a socket, not a regular file",
+        "/dev/zero": "is a device, not a regular file",
+        tmp_path / ("a" * 300): "File name too long",
+        "a\0b": "null byte",
+    }
+    for path, message in cases.items():
+        with pytest.raises(io.AudioError, match=message):
+            io.read_audio(path, sample_rate=8000)
+
+
+def test_fewer_samples_than_one_at_the_rate_asked_for_are_too_short(tmp_path):
+    path = written(tmp_path / "a.wav", np.array([0.1, -0.2, 0.3, -0.1]), sample_rate=192_000)
+    with pytest.raises(io.AudioError, match="too short: 0 samples at 16000 Hz where at least 1"):
+        io.read_audio(path, sample_rate=16000)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_names_need_not_be_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9\x1b[31m.wav")
+    audio = np.resize([0.25, -0.5], 1000)
+    io.write_audio(path, audio, sample_rate=16000)
+    np.testing.assert_array_equal(io.read_audio(path, sample_rate=16000), audio)
+    assert io.declared_duration_s(path) == 1000 / 16000
+    assert printable(path.name) == r"caf\xe9\x1b[31m.wav"
+
+
 def test_stream_reports_a_missing_file_before_it_is_iterated(tmp_path):
     with pytest.raises(io.AudioError, match="does not exist"):
         io.stream_audio(tmp_path / "no.wav", sample_rate=16000, block_length=10)
@@ -268,7 +330,8 @@ def test_a_wav_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path, length):
     data = path.read_bytes()
     place = data.index(b"data") + 4
     path.write_bytes(data[:place] + length.to_bytes(4, "little") + data[place + 4 :])
-    assert len(io.read_audio(path, sample_rate=16000)) == 1000
+    with pytest.warns(UserWarning, match="does not say how long it is"):
+        assert len(io.read_audio(path, sample_rate=16000)) == 1000
 
 
 def test_silence_can_be_asked_for(tmp_path):
@@ -289,6 +352,10 @@ def test_writing_rejects_what_it_cannot_hold(tmp_path):
         io.write_audio(tmp_path / "a.wav", np.array([0.1, np.nan]), sample_rate=8000)
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
         io.write_audio(tmp_path / "a.wav", np.zeros(10), sample_rate=0)
+    with pytest.raises(ValueError, match=r"must be mono, of shape \(samples,\), got \(10, 2\)"):
+        io.write_audio(tmp_path / "a.wav", np.zeros((10, 2)), sample_rate=8000)
+    with pytest.raises(ValueError, match="`sample_rate` must be at most 1000000"):
+        io.write_audio(tmp_path / "a.wav", np.zeros(10), sample_rate=10**9)
     (tmp_path / "folder.wav").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         io.write_audio(tmp_path / "folder.wav", np.zeros(10), sample_rate=8000)
@@ -299,6 +366,8 @@ def test_read_rejects_bad_sizes(tmp_path):
     path = written(tmp_path / "a.wav", np.resize([0.1, -0.1], 1000))
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
         io.read_audio(path, sample_rate=0)
+    with pytest.raises(ValueError, match="`sample_rate` must be at most 1000000, got 1000000000"):
+        io.read_audio(path, sample_rate=10**9)
     with pytest.raises(ValueError, match="`block_length` must be at least 1"):
         io.stream_audio(path, sample_rate=8000, block_length=0)
 

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,22 @@ def test_any_damaged_file_is_refused_in_a_sentence(tmp_path, damage):
             restore_checkpoint(tmp_path, arrays)
         path.write_bytes(whole)
     np.testing.assert_array_equal(restore_checkpoint(tmp_path, arrays).arrays["a"], arrays["a"])
+
+
+def test_digests_that_are_nested_without_end_are_damaged(tmp_path):
+    save_checkpoint(tmp_path, 1, {"a": jnp.arange(5.0)}, {})
+    (tmp_path / "1" / "sha256.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"1 cannot be restored; .*sha256.json is not as"):
+        restore_checkpoint(tmp_path, {"a": jnp.arange(5.0)})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_the_name_of_a_folder_need_not_be_utf8(tmp_path):
+    folder, arrays = tmp_path / os.fsdecode(b"m\xe9"), {"a": jnp.arange(5.0)}
+    for step in (1, 2):
+        save_checkpoint(folder, step, arrays, {"step": step}, keep=1)
+    assert latest_checkpoint(folder) == 2 and not (folder / "1").exists()
+    assert restore_checkpoint(folder, arrays).facts == {"step": 2}
 
 
 RESTORE = """

@@ -121,6 +121,12 @@ def test_what_is_no_dataset_is_said(tmp_path):
         (lambda text: text[: len(text) // 2], "is damaged"),
         (lambda text: "[]", "is damaged"),
         (lambda text: "\x00", "is damaged"),
+        (lambda text: "[" * 100_000, "is damaged"),
+        (lambda text: '{"format":' * 500 + "1" + "}" * 500, "nested more than 64 deep"),
+        (
+            lambda text: text.replace('"hop_length": ', '"hop_length": 99999999999'),
+            "is damaged",
+        ),
         (lambda text: text.replace('"hop_length"', '"hop"'), "is damaged"),
         (lambda text: text.replace('"valid"', '"validation"'), "is damaged"),
         (lambda text: text.replace('"version": 1', '"version": 99'), "version 99 where"),

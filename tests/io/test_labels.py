@@ -1,7 +1,9 @@
 """Labels and splits: what tables and folders say, what is drawn, and what is refused."""
 
 import hashlib
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -264,13 +266,54 @@ def test_folds_that_are_not_chosen_or_not_there(tmp_path):
         ("file,label\na,x\n./a,y\n", "lists 'a' more than once"),
         ("file,label\n../a,x\n", "leads out of its folder in line 2"),
         ("file,label\nb/../../a,x\n", "leads out of its folder in line 2"),
+        (
+            "file,label\na,x\nbark, loud.wav,dog\n",
+            "has 3 cells in line 3, and its first line names 2",
+        ),
+        ("file,label,label\na,x,y\n", "has the column 'label' 2 times"),
+        ("file,label,note,note\na,x,y,z\n", "has the column 'note' 2 times"),
+        ("file,label\na,x\nb\0,y\n", "(line 3: there is a zero byte)"),
+        ("file,label\na,x\nb," + "y" * 200_000 + "\n", "(line 3: field larger than field limit"),
+        ('file,label\na,x\n"b,y\nc,z\n', "(line 4: unexpected end of data)"),
     ],
 )
 def test_a_damaged_table(tmp_path, text, message):
-    (tmp_path / "table.csv").write_text(text)
+    (tmp_path / "table.csv").write_text(text, newline="")
     assert message in refusal(tmp_path / "table.csv")
 
 
 def test_a_table_in_another_encoding(tmp_path):
-    (tmp_path / "table.csv").write_bytes("file,label\nä,ö\n".encode("latin-1"))
-    assert "save it as CSV in UTF-8" in refusal(tmp_path / "table.csv")
+    (tmp_path / "table.csv").write_bytes("file,label\na,u\nä,ö\n".encode("latin-1"))
+    assert "(line 3 is not UTF-8); save it as CSV in UTF-8" in refusal(tmp_path / "table.csv")
+
+
+def test_a_table_may_name_a_file_whose_name_is_not_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    for file in (name, "tea"):
+        (tmp_path / file).write_bytes(os.fsencode(file))
+    (tmp_path / "table.csv").write_bytes(b"file,label\ncaf\xe9,x\ntea,y\n")
+    recordings = io.labelled_recordings(tmp_path / "table.csv", draw=False)
+    assert [recording.path for recording in recordings] == [tmp_path / name, tmp_path / "tea"]
+
+
+def test_a_label_is_one_class_however_its_accents_are_written(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for folder in (composed, decomposed, "tea"):
+        write_files(tmp_path / "data", [f"{folder}/1.wav"])
+    in_folders = io.labelled_recordings(tmp_path / "data", draw=False)
+    (tmp_path / "t.csv").write_text(f"file,label\na,{composed}\nb,{decomposed}\nc,tea\n")
+    in_table = io.labelled_recordings(tmp_path / "t.csv", draw=False)
+    for recordings in (in_folders, in_table):
+        assert [recording.label for recording in recordings] in (
+            [composed, composed, "tea"],
+            ["tea", composed, composed],
+        )
+
+
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe, not a regular file" in refusal(tmp_path / "pipe")
+    assert "is a device, not a regular file" in refusal(Path("/dev/zero"))
+    (tmp_path / "t.csv").write_text("file,label\npipe,x\n/dev/zero,y\n")
+    recordings = io.labelled_recordings(tmp_path / "t.csv", draw=False)
+    assert [recording.sha256 for recording in recordings] == ["", ""]

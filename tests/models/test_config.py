@@ -3,7 +3,15 @@ import json
 
 import pytest
 
-from ddspx.models._config import from_json, to_json
+from ddspx._checks import LARGEST
+from ddspx.features import SpectralConfig
+from ddspx.models._config import from_json, read_json, to_json
+from ddspx.models.autoencoder import AutoencoderConfig
+from ddspx.models.crepe import CrepeConfig
+from ddspx.models.pitch import PitchConfig
+from ddspx.models.spectnet import SpectNetConfig
+from ddspx.nn import FrontendConfig
+from ddspx.training import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +55,40 @@ def test_what_has_a_default_may_be_left_out():
 def test_missing_and_unknown_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         from_json(Listener, fields)
+
+
+def test_a_file_that_is_nested_without_end_is_not_usable(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"config.json is not usable: it is nested more than 64"):
+        read_json(tmp_path / "config.json", lambda fields: from_json(Ear, fields))
+
+
+CONFIGS = (
+    AutoencoderConfig.nsynth(),
+    AutoencoderConfig.nsynth().encoder,
+    SpectNetConfig.spectnet_16(("a", "b")),
+    FrontendConfig(n_mfcc=13),
+    CrepeConfig(4),
+    PitchConfig(),
+    SpectralConfig("mel", sample_rate=16_000, hop_length=160, n_fft=1024),
+    TrainConfig(),
+)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_no_size_of_a_config_takes_all_memory(config):
+    sizes = [f.name for f in dataclasses.fields(config) if f.name in LARGEST]
+    assert sizes
+    for name in sizes:
+        value = getattr(config, name)
+        too_large = (100_000_000,) * len(value) if isinstance(value, tuple) else 100_000_000
+        with pytest.raises(ValueError, match=f"`{name}` must be at most {LARGEST[name]}, got 1000"):
+            dataclasses.replace(config, **{name: too_large})
+
+
+def test_sizes_are_bounded_together_too():
+    config = SpectNetConfig.spectnet_16(("a", "b"))
+    with pytest.raises(ValueError, match="more than 1073741824; take shorter segments"):
+        dataclasses.replace(config, segment_frames=100_000, channels=4096)
+    with pytest.raises(ValueError, match="`loss_n_ffts` must hold at most 32 sizes, got 33"):
+        dataclasses.replace(AutoencoderConfig.small(), loss_n_ffts=33 * (64,))

@@ -331,7 +331,7 @@ def test_a_run_goes_on_only_with_its_own_settings(dataset, runs, tmp_path):
     other = write_dataset(tmp_path / "other", {"train": 2})
     with pytest.raises(ValueError, match="the dataset is another one"):
         run(other, tmp_path / "out")
-    for damaged in ("{", "{}", "[]", '{"model": 0, "training": 0, "data": 0}'):
+    for damaged in ("{", "{}", "[]", "[" * 100_000, '{"model": 0, "training": 0, "data": 0}'):
         (tmp_path / "out.run" / "run.json").write_text(damaged)
         with pytest.raises(ValueError, match=r"run.json is damaged; delete|sizes of the model"):
             run(dataset, tmp_path / "out")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of, size
 from ddspx._choices import UpsamplingMethod
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import EncoderConfig, FrontendConfig
@@ -15,6 +15,7 @@ from ddspx.nn import EncoderConfig, FrontendConfig
 _FURTHEST_MIDI = 200
 # 30 years.
 _LONGEST_S = 1e9
+_MOST_RESOLUTIONS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +74,10 @@ class AutoencoderConfig:
             "rnn_channels",
             "fc_channels",
         ):
-            positive_int(name, getattr(self, name))
+            size(name, getattr(self, name))
         for name in ("fc_layers", "reverb_length"):
             if getattr(self, name) != 0:
-                positive_int(name, getattr(self, name))
+                size(name, getattr(self, name))
         if self.n_magnitudes < 2:
             raise ValueError(
                 f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
@@ -87,10 +88,15 @@ class AutoencoderConfig:
         object.__setattr__(self, "loss_n_ffts", tuple(self.loss_n_ffts))
         if not self.loss_n_ffts:
             raise ValueError("`loss_n_ffts` must hold at least one FFT size, got ().")
-        for size in self.loss_n_ffts:
-            if positive_int("loss_n_ffts", size) % 4:
+        if len(self.loss_n_ffts) > _MOST_RESOLUTIONS:
+            raise ValueError(
+                f"`loss_n_ffts` must hold at most {_MOST_RESOLUTIONS} sizes, got "
+                f"{len(self.loss_n_ffts)}."
+            )
+        for n_fft in self.loss_n_ffts:
+            if size("loss_n_ffts", n_fft) % 4:
                 raise ValueError(
-                    f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {size}."
+                    f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {n_fft}."
                 )
         listening = self if self.encoder is None else self.encoder.frontend
         for name in ("sample_rate", "hop_length"):
@@ -156,7 +162,7 @@ class AutoencoderConfig:
 
     @classmethod
     def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s):
-        positive_int("sample_rate", sample_rate)
+        size("sample_rate", sample_rate)
         # DDSP's counts: at 16 kHz, and above it, where there is room for more harmonics.
         # 97 bands make a noise filter of 192 taps; DDSP's 98 make 194 = 2 x 97, a slow FFT.
         n_harmonics, n_magnitudes = (60, 65) if sample_rate <= 16_000 else (100, 97)
@@ -220,7 +226,7 @@ class InstrumentStatistics:
 
     def __post_init__(self):
         for name in ("sample_rate", "hop_length"):
-            positive_int(name, getattr(self, name))
+            size(name, getattr(self, name))
         quantiles = tuple(float(value) for value in self.loudness_quantiles)
         object.__setattr__(self, "loudness_quantiles", quantiles)
         if len(quantiles) < 2:

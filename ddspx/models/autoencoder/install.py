@@ -1,14 +1,11 @@
 """Instruments that the user brings: installed from a folder or archive, packed, removed."""
 
 import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ddspx.models._archive import copy_files, model_files, pack_files
-from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS
 from ddspx.models.autoencoder.card import describe_instrument
-from ddspx.models.autoencoder.config import AutoencoderConfig
 from ddspx.models.autoencoder.convert import load_autoencoder
 from ddspx.models.autoencoder.library import (
     STATISTICS,
@@ -28,15 +25,6 @@ _LIMITS = {
     _OPTIONAL: 2**20,
 }
 _LONGEST_HEADER = 2**20
-# What a network is built of before its weights are compared with it, and the most of each.
-_MOST = {
-    "fc_layers": 32,
-    "n_harmonics": 2**12,
-    "n_magnitudes": 2**12,
-    "n_bands": 2**10,
-    "n_fft": 2**16,
-}
-_MOST_OF_OTHERS = 2**20
 
 
 def install_instrument(
@@ -180,10 +168,6 @@ def _usable_name(name: str, *, or_shipped: bool = False) -> str:
 
 def _check_model(folder: Path) -> None:
     """Loads a model once; what would take very long or very much memory is refused before."""
-    config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
-    for name, size in _sizes(config.to_json()):
-        if size > (most := _MOST.get(name, _MOST_OF_OTHERS)):
-            raise ValueError(f"{folder / CONFIG} has `{name}` {size}, more than {most}.")
     with (folder / WEIGHTS).open("rb") as file:
         if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
             raise ValueError(
@@ -192,12 +176,3 @@ def _check_model(folder: Path) -> None:
             )
     load_autoencoder(folder)
     describe_instrument(folder)
-
-
-def _sizes(fields: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """The integers of a config and of those that it holds."""
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _sizes(value)
-        elif isinstance(value, int):
-            yield name, value

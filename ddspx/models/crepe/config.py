@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal, get_args
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of, size
 
 SAMPLE_RATE = 16_000
 """Samples per second of the audio that the network was trained on; resample to it."""
@@ -41,7 +41,7 @@ class CrepeConfig:
     multiplier: int
 
     def __post_init__(self):
-        positive_int("multiplier", self.multiplier)
+        size("multiplier", self.multiplier)
 
     @classmethod
     def of(cls, capacity: Capacity) -> "CrepeConfig":

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ddspx._checks import positive_int
+from ddspx._checks import size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,9 @@ class PitchConfig:
 
     def __post_init__(self):
         for name in ("sample_rate", "hop_length", "bins_per_octave", "n_bins", "channels"):
-            positive_int(name, getattr(self, name))
+            size(name, getattr(self, name))
         for length in self.win_lengths:
-            positive_int("win_lengths", length)
+            size("win_lengths", length)
         if len(self.win_lengths) != 2 or self.win_lengths[0] > self.win_lengths[1]:
             raise ValueError(
                 f"`win_lengths` must be two sizes, the shorter first, got {self.win_lengths!r}."

@@ -4,12 +4,15 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import normalize
 
-from ddspx._checks import positive_int
+from ddspx._checks import positive_int, size
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import FrontendConfig
 
 _MAX_BLOCKS = 4
+# 4 GB of weights.
+_LARGEST_LAYER = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +61,9 @@ class SpectNetConfig:
             raise TypeError(f"`frontend` must be a FrontendConfig, got {self.frontend!r}.")
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "labels", _label_names(self.labels))
-        for name in ("segment_frames", "n_blocks", "channels", "hidden"):
-            positive_int(name, getattr(self, name))
+        for name in ("segment_frames", "channels", "hidden"):
+            size(name, getattr(self, name))
+        positive_int("n_blocks", self.n_blocks)
         if self.segment_frames < 2:
             raise ValueError("`segment_frames` must be at least 2, got 1.")
         if self.n_blocks > _MAX_BLOCKS:
@@ -69,6 +73,13 @@ class SpectNetConfig:
         if self.frontend.n_features < 2:
             raise ValueError(
                 "`frontend` must have at least 2 bands (or cepstral coefficients), got 1."
+            )
+        image = self.segment_frames * self.frontend.n_features * self.channels >> self.n_blocks
+        if max(image, image * self.hidden) > _LARGEST_LAYER:
+            raise ValueError(
+                f"`segment_frames`, the bands, `channels` and `hidden` make a layer of {image} x "
+                f"{self.hidden} weights, more than {_LARGEST_LAYER}; take shorter segments or less "
+                "of the others."
             )
 
     @property
@@ -157,7 +168,8 @@ def _label_names(labels: Any) -> tuple[str, ...]:
     """The labels as a tuple, after everything that can be wrong with them."""
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise TypeError(f"`labels` must be the names of the classes, got {labels!r}.")
-    names = tuple(labels)
+    # As one class, however its accents are written.
+    names = tuple(normalize("NFC", label) for label in labels)
     if len(names) < 2:
         raise ValueError(f"`labels` must name at least 2 classes, got {names!r}.")
     if not all(names):

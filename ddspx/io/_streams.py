@@ -1,0 +1,235 @@
+"""Ogg, MPEG and FLAC: streams that can be joined by writing one file behind the other.
+
+Decoders stop after the first of them.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ddspx.io._parts import Part, Reader, Source
+
+_OGG_CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
+_NO_END = "lacks the mark of its end, as what was cut short does; what is there is read"
+_PAGE, _FLAC = re.compile(b"OggS"), re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+
+# By version (0 is 2.5, 2 is 2, 3 is 1) and layer (3 is I, 2 is II, 1 is III).
+_KBITS = {
+    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+# A header counts its own frame or not, and some encoders are wrong by another.
+_FEW_FRAMES = 3
+
+
+def _ogg(source: Source, start: int) -> Iterator[Part]:
+    """The links of a chain; of several streams at once, the first that is sound."""
+    link = _Link(start)
+    place = start
+    while (place := source.find(_PAGE, place)) >= 0:
+        head = source.at(place, 27)
+        table = source.at(place + 27, head[26]) if len(head) == 27 else b""
+        end = place + len(head) + len(table) + sum(table)
+        if not table or end > source.size:
+            break
+        kind, serial = head[5], head[14:18]
+        if kind & 2 and link.has_data:
+            yield link.part(place)
+            link = _Link(place)
+        if kind & 2:
+            is_sound = source.at(place + 27 + len(table), 8).startswith(_OGG_CODECS)
+            link.codecs[serial] = is_sound
+        else:
+            link.has_data = True
+        link.ended |= bool(kind & 4)
+        link.pages.append((serial, range(place, end)))
+        place = end
+    yield link.part(source.size)
+
+
+class _Link:
+    """One link of a chain: what begins together."""
+
+    def __init__(self, start: int) -> None:
+        self.start, self.has_data, self.ended = start, False, False
+        self.codecs: dict[bytes, bool] = {}
+        self.pages: list[tuple[bytes, range]] = []
+
+    def part(self, end: int) -> Part:
+        sounds = [serial for serial, is_sound in self.codecs.items() if is_sound]
+        pieces = [range(self.start, end)]
+        notes = [] if self.ended else [_NO_END]
+        if len(self.codecs) > 1 and sounds:
+            pieces = [page for serial, page in self.pages if serial == sounds[0]]
+        if len(sounds) > 1:
+            notes.append(f"holds {len(sounds)} streams at once, of which the first is read")
+        return Part(tuple(_joined(pieces)), end, note=" and ".join(notes))
+
+
+def _joined(pieces: list[range]) -> list[range]:
+    """The same places, with those that touch in one."""
+    joined = pieces[:1]
+    for piece in pieces[1:]:
+        if piece.start == joined[-1].stop:
+            joined[-1] = range(joined[-1].start, piece.stop)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _flac(source: Source, start: int) -> Iterator[Part]:
+    while start >= 0:
+        following = source.find(_FLAC, start + 8)
+        end = source.size if following < 0 else following
+        yield Part((range(start, end),), end)
+        start = following
+
+
+class _Frame(NamedTuple):
+    """The header of a frame of MPEG audio.
+
+    Attributes:
+      length: of the frame, in bytes.
+      kind: what a decoder does not let change.
+      count_at: where the number of frames is in one that says it.
+    """
+
+    length: int
+    kind: int
+    count_at: int
+
+
+def _frame(head: bytes) -> _Frame | None:
+    """What a header of four bytes says, or None if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+        return None
+    version, layer, rate, kbits = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3, head[2] >> 4
+    # A rate of bits of 0 is free, which only the next frame would tell the length of.
+    if version == 1 or layer == 0 or rate == 3 or not 0 < kbits < 15:
+        return None
+    hz = _MPEG_RATES[version][rate]
+    table = _KBITS[3, layer] if version == 3 else _KBITS[2, 3 if layer == 3 else 2]
+    n_samples = {3: 384, 2: 1152, 1: 1152 if version == 3 else 576}[layer]
+    slot = 4 if layer == 3 else 1
+    n_slots = n_samples // 8 * 1000 * table[kbits - 1] // (hz * slot) + (head[2] >> 1 & 1)
+    n_channels = 1 if head[3] >> 6 == 3 else 2
+    kind = version << 5 | layer << 3 | rate << 1 | n_channels - 1
+    # Behind the header and the side information of layer III.
+    count_at = {(True, 2): 36, (True, 1): 21, (False, 2): 21, (False, 1): 13}
+    return _Frame(n_slots * slot, kind, count_at[version == 3, n_channels])
+
+
+class _Run:
+    """Frames of one kind that belong together.
+
+    Args:
+      head: the header of the first of them.
+      frame: what that says.
+      promised: how many frames the first says there are, if it is one of that sort.
+    """
+
+    def __init__(self, head: bytes, frame: _Frame, promised: int | None) -> None:
+        self.head, self.kind, self.promised = head, frame.kind, promised
+        self.n_frames = 0 if promised is None else -1
+        self.pieces: list[range] = []
+
+    def add(self, place: int, length: int) -> None:
+        self.n_frames += 1
+        self.pieces[-1:] = _joined([*self.pieces[-1:], range(place, place + length)])
+
+    def goes_on(self, frame: _Frame) -> bool:
+        """Whether a frame belongs to these, which it does not behind as many as were promised."""
+        return frame.kind == self.kind and self.n_frames != self.promised
+
+    def part(self) -> Part:
+        lead = [] if self.promised is not None else [_counting_frame(self.head, self.n_frames)]
+        return Part((*lead, *self.pieces), self.pieces[-1].stop, is_mpeg=True)
+
+
+def _counting_frame(head: bytes, n_frames: int) -> bytes:
+    """A frame that says how many follow; else their number is guessed by the size of the first."""
+    # Long enough for it, and without a checksum; decoders look for it in layer III alone.
+    head = bytes((head[0], head[1] | 1, head[2] & 0x0C | 9 << 4, head[3]))
+    frame = _frame(head)
+    if frame is None or head[1] >> 1 & 3 != 1:
+        return b""
+    count = b"Xing" + (1).to_bytes(4, "big") + n_frames.to_bytes(4, "big")
+    return (head.ljust(frame.count_at, b"\0") + count).ljust(frame.length, b"\0")
+
+
+def _mpeg(source: Source, start: int) -> Iterator[Part]:
+    """Runs of frames, without tags and other things between them."""
+    runs: list[_Run] = []
+    place = start
+    while place < source.size:
+        head = source.at(place, 60)
+        frame = _frame(head)
+        if frame is None:
+            place = _next_frame(source, place)
+            continue
+        if place + frame.length > source.size:
+            break
+        promised = _promised(head, frame)
+        if not runs or promised is not None or not runs[-1].goes_on(frame):
+            runs.append(_Run(head, frame, promised))
+        runs[-1].add(place, frame.length)
+        place += frame.length
+    runs = _without_ends(runs)
+    if not runs:
+        yield Part((range(start, source.size),), source.size, is_mpeg=True)
+    for run in runs[:-1]:
+        yield run.part()
+    for run in runs[-1:]:
+        yield run.part()._replace(end=source.size)
+
+
+def _without_ends(runs: list[_Run]) -> list[_Run]:
+    """Without runs of a few frames, which are the end of those before, miscounted, or chance."""
+    kept = [run for run in runs if run.n_frames >= _FEW_FRAMES or run.promised is not None]
+    return kept or runs[:1]
+
+
+def _promised(frame_bytes: bytes, frame: _Frame) -> int | None:
+    """How many frames follow by what is in this one, which then has no sound itself."""
+    at = frame.count_at
+    if frame_bytes[at : at + 4] in (b"Xing", b"Info") and frame_bytes[at + 7] & 1:
+        return int.from_bytes(frame_bytes[at + 8 : at + 12], "big")
+    if frame_bytes[36:40] == b"VBRI":
+        return int.from_bytes(frame_bytes[50:54], "big")
+    return None
+
+
+def _next_frame(source: Source, place: int) -> int:
+    """Where the next frame is: behind a tag, or where two headers follow each other."""
+    if source.at(place, 3) == b"ID3":
+        return behind_id3(source, place)
+    while (place := source.find(_SYNC, place + 1)) >= 0:
+        frame = _frame(source.at(place, 4))
+        after = frame and _frame(source.at(place + frame.length, 4))
+        if frame and after and after.kind == frame.kind:
+            return place
+    return source.size
+
+
+def behind_id3(source: Source, start: int) -> int:
+    """The place behind the ID3 tag that begins at one, if one does."""
+    if source.at(start, 3) != b"ID3":
+        return start
+    length = 0
+    for byte in source.at(start + 6, 4):
+        length = length << 7 | byte & 127
+    return start + 10 + length
+
+
+def is_mpeg(source: Source, start: int) -> bool:
+    """Whether frames of MPEG audio begin at a place."""
+    return _frame(source.at(start, 4)) is not None
+
+
+STREAMS: dict[bytes, Reader] = {b"OggS": _ogg, b"fLaC": _flac}
+mpeg_parts: Reader = _mpeg

@@ -1,0 +1,165 @@
+"""Audio files out: mono, with 24 bits, whole or not at all.
+
+soundfile is imported where it is used, so that ``import ddspx.io`` stays light.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ddspx._checks import one_of, size
+from ddspx._typing import Num
+from ddspx.io._files import native_name, replacing_file
+
+# 24 bits hold what float32 synthesis produces (noise floor -144 dB), need no dither, and play
+# everywhere; float files would carry samples beyond full scale that players then clip.
+_SUBTYPES = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
+_FULL_SCALE = 2.0**23
+# Slices, because libsndfile's Vorbis encoder needs stack for every sample of a write.
+_SLICE = 1 << 16
+# Of the integers that WAV files hold: what silence is, and full scale.
+_PCM = {
+    np.dtype(np.uint8): (128, 2.0**7),
+    np.dtype(np.int16): (0, 2.0**15),
+    np.dtype(np.int32): (0, 2.0**31),
+}
+# Of one axis; others are refused in a sentence.
+_Samples = Num[np.ndarray, "..."]
+
+
+class AudioWriter:
+    """Writes a mono audio file block by block; the file appears when it is complete.
+
+    The format follows the suffix: ``.wav`` and ``.flac`` with 24 bits, ``.ogg`` as Vorbis.
+    Samples beyond full scale are clipped, never wrapped, and a warning says by how much.
+    What 24 bits hold, such as 16-bit recordings, is read back as it was, to the bit, from
+    ``.wav`` and ``.flac``.
+    Used as a context manager: an error inside the ``with`` block leaves no file behind.
+
+    Args:
+      path: the file to write. An earlier one is replaced when the new one is complete.
+      sample_rate: samples per second.
+
+    Attributes:
+      peak: the largest absolute sample so far, before clipping.
+
+    Raises:
+      ValueError: the suffix is not one of the three; from `write`, a NaN or infinite sample, or
+        more than one axis.
+      TypeError: from `write`, numbers that are neither floats nor PCM.
+      OSError: the file cannot be made, written (a full disk) or completed.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with io.AudioWriter(f"{folder}/a.wav", sample_rate=8000) as writer:
+      ...         for _ in range(3):
+      ...             writer.write(np.linspace(-0.5, 0.5, 100))
+      ...     len(io.read_audio(f"{folder}/a.wav", sample_rate=8000, min_samples=300))
+      300
+    """
+
+    def __init__(self, path: str | Path, *, sample_rate: int) -> None:
+        self._path = Path(path)
+        self._sample_rate = size("sample_rate", sample_rate)
+        one_of("suffix of the output file", self._path.suffix.lower(), _SUBTYPES)
+        self._stack = ExitStack()
+        self.peak = 0.0
+
+    def __enter__(self) -> "AudioWriter":
+        import soundfile
+
+        container, subtype = _SUBTYPES[self._path.suffix.lower()]
+        with self._saying_so(), ExitStack() as stack:
+            temporary = stack.enter_context(replacing_file(self._path))
+            self._file = stack.enter_context(
+                soundfile.SoundFile(
+                    native_name(temporary), "w", self._sample_rate, 1, subtype, format=container
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._saying_so():
+            self._stack.__exit__(exc_type, exc, traceback)
+        if exc is None and self.peak > 1.0:
+            excess_db = 20 * np.log10(self.peak)
+            warnings.warn(
+                f"{self._path} was clipped: its peak is {excess_db:.1f} dB over full scale; "
+                "lower the level and write it again.",
+                stacklevel=2,
+            )
+
+    def write(self, audio: _Samples) -> None:
+        """Appends samples: floats of full scale 1.0, or PCM of NumPy (uint8, int16, int32)."""
+        levels = self._levels(audio)
+        peak = float(np.abs(levels).max(initial=0.0))
+        if not np.isfinite(peak):
+            raise ValueError(
+                f"`audio` for {self._path} holds NaN or infinite samples; nothing was written."
+            )
+        self.peak = max(self.peak, peak)
+        # In whole numbers, because libsndfile takes 1 - 2**-23 for the full scale of floats.
+        steps = np.clip(np.rint(levels * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+        samples = steps.astype(np.int32) << 8
+        with self._saying_so():
+            for start in range(0, samples.size, _SLICE):
+                self._file.write(samples[start : start + _SLICE])
+
+    def _levels(self, audio: _Samples) -> np.ndarray:
+        """Samples in linear amplitude, float64."""
+        if audio.ndim != 1:
+            raise ValueError(
+                f"`audio` for {self._path} must be mono, of shape (samples,), got {audio.shape}; "
+                "mix its channels first, for example by .mean of that axis."
+            )
+        if audio.dtype.kind == "f":
+            return audio.astype(np.float64)
+        if audio.dtype not in _PCM:
+            raise TypeError(
+                f"`audio` for {self._path} must be of floats, or PCM as uint8, int16 or int32, got "
+                f"{audio.dtype}; divide it by its full scale."
+            )
+        offset, scale = _PCM[audio.dtype]
+        return (audio.astype(np.float64) - offset) / scale
+
+    @contextmanager
+    def _saying_so(self) -> Iterator[None]:
+        """Turns soundfile's errors, which are RuntimeErrors, into an OSError in a sentence."""
+        import soundfile
+
+        try:
+            yield
+        except soundfile.SoundFileError as error:
+            reason = getattr(error, "error_string", str(error)).rstrip(".")
+            raise OSError(
+                f"{self._path} cannot be written ({reason}); check that its folder can be "
+                "written to and that the disk is not full."
+            ) from error
+
+
+def write_audio(path: str | Path, audio: _Samples, *, sample_rate: int) -> None:
+    """Writes mono audio as one complete file; format and clipping as :class:`AudioWriter`.
+
+    Args:
+      path: the file; its suffix (``.wav``, ``.flac``, ``.ogg``) chooses the format.
+      audio: samples in linear amplitude, full scale 1.0; or PCM as NumPy has it (uint8 around
+        128, int16, int32).
+      sample_rate: samples per second.
+
+    Raises:
+      ValueError, TypeError, OSError: as :class:`AudioWriter`.
+    """
+    with AudioWriter(path, sample_rate=sample_rate) as writer:
+        writer.write(np.asarray(audio))

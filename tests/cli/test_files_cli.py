@@ -1,0 +1,119 @@
+"""Files with odd names, and files that are none, through the commands that take many."""
+
+import importlib
+import io
+import os
+import shutil
+import sys
+
+import pytest
+from helpers import sine
+
+from ddspx.cli import main
+from ddspx.cli._complaints import escape_what_has_no_letter, say
+from ddspx.io import write_audio
+
+RATE = 16_000
+ODD = os.fsdecode(b"caf\xe9\x1b[31m.wav")
+SHOWN = r"caf\xe9\x1b[31m"
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="names are text there")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current folder with two usable recordings, one of them of an odd name, and a pipe."""
+    for name in ("a.wav", ODD):
+        write_audio(tmp_path / name, sine(220, RATE // 2, sample_rate=RATE), sample_rate=RATE)
+    os.mkfifo(tmp_path / "pipe.wav")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_bad_file_stops_no_batch_and_names_are_shown(here, capsys):
+    names = ["pipe.wav", ODD, "/dev/zero", "a.wav"]
+    folder = os.fsdecode(b"out\xe9")
+    assert main(["features", *names, "--kind", "rms", "-o", folder, "--plot"]) == 1
+    out, err = capsys.readouterr()
+    assert rf"out\xe9/{SHOWN}.rms.npz: 0.50 s" in out and "out\\xe9/a.rms.npz" in out
+    assert "pipe.wav is a pipe, not a regular file" in err
+    assert "/dev/zero is a device, not a regular file" in err
+    assert "left out 2 of 4 recordings" in err
+    assert "\x1b" not in out + err and len(os.listdir(folder)) == 4
+
+
+def test_an_error_of_any_kind_is_of_its_recording(here, capsys, monkeypatch):
+    calls = iter((None, RuntimeError("of one file"), None))
+
+    def arrays(values, config):
+        if error := next(calls):
+            raise error
+        return {"rms": values}
+
+    monkeypatch.setattr(importlib.import_module("ddspx.cli._features"), "_arrays", arrays)
+    shutil.copy("a.wav", "b.wav")
+    shutil.copy("a.wav", "c.wav")
+    assert main(["features", "a.wav", "b.wav", "c.wav", "--kind", "rms", "-o", "out"]) == 1
+    assert "b.wav is left out (stopped by RuntimeError (of one file)" in capsys.readouterr().err
+    assert sorted(os.listdir("out")) == ["a.rms.npz", "c.rms.npz"]
+
+
+def test_a_long_name_becomes_the_longest_that_there_is(here):
+    long = "日" * 83 + ".wav"
+    shutil.copy("a.wav", long)
+    assert main(["features", long, "--kind", "log-mel", "-o", "out"]) == 0
+    assert os.listdir("out") == ["日" * 81 + ".log-mel.npz"]
+
+
+def test_a_command_prints_names_that_its_terminal_has_no_letters_for(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    escape_what_has_no_letter()
+    say("日.wav", "é\x1b[2J")
+    assert written.getvalue().split() == [rb"\u65e5.wav", rb"\xe9\x1b[2J"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["prepare", "", "-o", "d"],
+        ["pitch", "a.wav", "-o", ""],
+        ["features", "a.wav", "", "--kind", "rms"],
+        ["classify", "train", "", "-o", "m"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_argument_is_no_folder(here, call, capsys):
+    assert main(call) == 2
+    assert "one of the arguments is empty" in capsys.readouterr().err
+    assert len(os.listdir()) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            "features a.wav --kind mel --sample-rate 1000000000",
+            "`sample_rate` must be at most 1000000",
+        ),
+        ("features a.wav --kind mel --n-bands 100000", "`n_bands` must be at most 1024"),
+        ("features a.wav --kind mel --n-fft 100000000", "`n_fft` must be at most 65536"),
+        ("features a.wav --kind mel --hop-ms 1e9", "`hop_ms` must be at most 1000, a second"),
+        ("pitch a.wav --hop-ms 1e9", "`hop_ms` must be at most 1000, a second"),
+        ("prepare a.wav -o d --sample-rate 1000000000", "`sample_rate` must be at most 1000000"),
+        ("prepare a.wav -o d --hop-length 1000000000", "`hop_length` must be at most 1000000"),
+        ("prepare a.wav -o d --example-s 1e9", "`example_s` must be at least one hop long, and at"),
+        ("prepare a.wav -o d --example-s nan", "`example_s` must be at least one hop long, and at"),
+        ("classify train t.csv -o m --sample-rate 1000000000", "`sample_rate` must be at most"),
+        ("classify train t.csv -o m --bands 100000", "`n_bands` must be at most 1024"),
+        ("classify train t.csv -o m --segment-s 1e9", "`segment_s` must be at most 600"),
+        ("classify train t.csv -o m --hop-ms 1e9", "`hop_ms` must be at most 1000"),
+        ("classify train t.csv -o m --channels 100000000", "`channels` must be at most 4096"),
+        ("classify train t.csv -o m --batch-size 1000000000", "`batch_size` must be at most 65536"),
+    ],
+)
+def test_no_size_takes_all_memory(here, call, message, capsys):
+    (here / "t.csv").write_text("file,label,split\na.wav,x,train\nb.wav,y,train\nc.wav,y,valid\n")
+    assert main(call.split()) == 2
+    out, err = capsys.readouterr()
+    assert message in err and not out and len(err.splitlines()) == 1
