@@ -198,8 +198,8 @@ else:
 # | `LOWEST_NOTE_HZ` | the lowest note that is played, or a bit less |
 # | `EXAMPLE_S` | seconds of one training example |
 #
-# `solo_instrument` is DDSP's size, six times larger; `tiny` is the smallest. The lowest note keeps
-# the tracker from hearing an octave below it: violin 190, flute 250, cello 60 Hz.
+# `solo_instrument` is DDSP's size, six times larger; `tiny` is the smallest. With the lowest note, what
+# the tracker hears an octave too low has no pitch: violin 190, flute 250, cello 60 Hz.
 
 # %% cellView="form"
 # @title Prepare

@@ -62,7 +62,7 @@ GROUPS = (
             Switch(
                 "adjust",
                 "Fit to the instrument",
-                "Brings pitch into its range by whole octaves, and your dynamics to its own.",
+                "Moves what is out of its range by whole octaves, and your dynamics to its own.",
             ),
             Slider("pitch_shift", "Octaves", "Down or up, beside the fit.", 1),
             Slider("autotune", "Autotune", "0 as you sang it, 1 exactly in tune.", 0.05),

@@ -18,6 +18,7 @@ from ddspx.cli._complaints import (
     complain,
     escape_what_has_no_letter,
     explained,
+    meant,
     wants_traceback,
 )
 
@@ -84,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = 2 if is_shared else 1
     name = " ".join(arguments[:words])
     if name not in _COMMANDS:
-        complain("ddspx", f"there is no command {name!r}; use {', '.join(family or _COMMANDS)}.")
+        known = family or _COMMANDS
+        sentence = f"there is no command {name!r}; use {', '.join(known)}."
+        complain("ddspx", sentence + meant(name, known))
         return BAD_INPUT
     return _run(name, arguments[words:])
 

@@ -3,9 +3,13 @@
 import io
 import re
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial, wraps
 from itertools import takewhile
+
+from ddspx.cli._complaints import meant
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*", re.IGNORECASE)
 
 
 class UsageError(ValueError):
@@ -49,12 +53,24 @@ def parse(
     except SystemExit as stop:
         if stop.code:
             complaint = _sentence(wrong.getvalue()).replace(f" from {program}:", ":")
-            raise UsageError(f"{complaint}; see {program} --help.") from None
+            sentence = f"{complaint}; see {program} --help."
+            raise UsageError(sentence + _options_meant(complaint, later)) from None
     text = said.getvalue()
     if text.startswith("usage:"):
         rest = "\n".join(map(_plain, text.partition("\n\n")[2].rstrip().splitlines()))
         text = f"usage: {' '.join([program, *usage.split(), '[OPTIONS]'])}\n\n{rest}\n"
     return partial(print, text, end="")
+
+
+def _options_meant(complaint: str, command: Callable[..., object]) -> str:
+    """For each option of a complaint that the command lacks, the one that it resembles."""
+    import tyro
+
+    help_text = io.StringIO()
+    with redirect_stdout(help_text), suppress(SystemExit):
+        tyro.cli(command, prog="", args=["--help"])
+    known = set(_OPTION.findall(help_text.getvalue()))
+    return "".join(meant(word, known) for word in _OPTION.findall(complaint) if word not in known)
 
 
 def _sentence(box: str) -> str:

@@ -238,22 +238,19 @@ def predict(
             except io.AudioError as error:
                 skipped.report(error)
                 continue
+            except Exception as error:
+                skipped.leave_out(path, error)
+                continue
             heard.append(path)
             yield audio
 
-    lines, labels = [], network.config.labels
-    try:
-        with progress() as bar:
-            for i, logits in enumerate(training.segment_logits(network, sounds())):
-                shares = spectnet.vote_mean_probability(logits).shares
-                order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
-                cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]
-                lines.append((heard[i], *cells))
-    finally:
-        # When the bar is gone, which has the terminal until then; of many files some are done
-        # when somebody stops.
-        for line in lines:
-            say(*line)
+    labels = network.config.labels
+    with progress() as bar:
+        for i, logits in enumerate(training.segment_logits(network, sounds())):
+            shares = spectnet.vote_mean_probability(logits).shares
+            order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
+            cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]
+            say(heard[i], *cells)
     skipped.raise_if_any(len(recordings))
 
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from io import TextIOWrapper
 
 from ddspx._text import printable
@@ -51,3 +53,9 @@ def explained(error: BaseException) -> tuple[object, int]:
     kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
     what = f"{kind} ({message})" if message else kind
     return f"stopped by {what}; DDSPX_TRACEBACK=1 in the environment shows where.", UNEXPECTED
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """A question to add to a complaint of a word that is much like one that is known."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -35,6 +35,8 @@ def evaluate(
 ) -> None:
     """Measures an instrument on the held-out part of a dataset.
 
+    Measures on the test split are stored in the model folder, and ddspx instruments shows them.
+
     Args:
       model: a model folder, or an instrument's name (ddspx instruments).
       dataset: the prepared dataset.
@@ -58,6 +60,12 @@ def evaluate(
     if json_output is not None:
         with io.replacing_file(json_output) as temporary:
             temporary.write_text(json.dumps(_plain(evaluations), indent=2) + "\n")
+    if split == "test":
+        own = evaluations[0]
+        measures = {name: getattr(own, name).mean for name in _COLUMNS}
+        autoencoder.store_scores(
+            model, autoencoder.InstrumentScores(split, own.n_examples, **measures)
+        )
 
 
 def _table(evaluations: "list[training.Evaluation]", title: str) -> Table:

@@ -1,5 +1,6 @@
 """How far a command is, on the terminal of whoever waits for it."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,8 +31,13 @@ def progress() -> Iterator[Callable[[str, float, float | None], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    # What is printed meanwhile goes above the bar where both have the terminal, else its own way.
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
     ) as bar:
         task = bar.add_task("starting", total=None)
         doing = ""

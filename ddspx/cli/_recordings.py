@@ -27,6 +27,12 @@ class Skipped:
         complain(self._command, error)
         self._count += 1
 
+    def leave_out(self, recording: Path, error: Exception) -> None:
+        """Complains of whatever one recording raised, which is raised where that is wanted."""
+        if wants_traceback():
+            raise error
+        self.report(f"{recording} is left out ({str(explained(error)[0]).rstrip('.')}).")
+
     def raise_if_any(self, total: int) -> None:
         """Raises a SkippedInputError if some of `total` recordings were left out."""
         if self._count:
@@ -112,9 +118,9 @@ def make_each(
             skipped.report(error)
         except Exception as error:
             # What is said before any recording was of use may be of the options, and is of all.
-            if wants_traceback() or not (is_proved or _is_of_the_input(error)):
+            if not (is_proved or _is_of_the_input(error)):
                 raise
-            skipped.report(f"{recording} is left out ({str(explained(error)[0]).rstrip('.')}).")
+            skipped.leave_out(recording, error)
         else:
             say(said)
             is_proved = True

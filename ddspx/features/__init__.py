@@ -16,12 +16,12 @@ if TYPE_CHECKING:
         LOUDNESS_FFT as LOUDNESS_FFT,
         Features as Features,
         conditioning_features as conditioning_features,
-        default_fmax as default_fmax,
         feature_version as feature_version,
         method_of as method_of,
         stream_features as stream_features,
     )
     from ddspx.features._encoding import stream_z as stream_z
+    from ddspx.features._range import default_fmax as default_fmax
     from ddspx.features._spectral import (
         SpectralConfig as SpectralConfig,
         default_n_fft as default_n_fft,
@@ -37,10 +37,10 @@ else:
         __name__,
         _choices="FMAX FMIN PitchMethod SpectralKind StreamingMethod",
         _conditioning=(
-            "LOUDNESS_FFT Features conditioning_features default_fmax feature_version method_of "
-            "stream_features"
+            "LOUDNESS_FFT Features conditioning_features feature_version method_of stream_features"
         ),
         _encoding="stream_z",
+        _range="default_fmax",
         _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
         _tracking="stream_pitch track_pitch",
     )

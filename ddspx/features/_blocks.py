@@ -1,23 +1,54 @@
 """Audio that arrives in blocks of any size, cut into windows on a fixed grid."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim
 
 
-def float32(audio: object) -> np.ndarray:
-    """Audio on the host; integers are refused, as their full scale is not 1."""
+def float32(audio: object, *, is_block: bool = False) -> np.ndarray:
+    """Audio on the host; integers are refused, as their full scale is not 1, and so is NaN."""
     samples = np.asarray(audio)
     if not jnp.issubdtype(samples.dtype, jnp.floating):
         raise TypeError(
             f"`audio` must be of floating point, got {samples.dtype}; divide integer audio by its "
             "full scale, 32768 for int16."
         )
-    at_least_ndim("audio", samples.shape, 1, "(*batch, samples)")
-    return samples.astype(np.float32, copy=False)
+    at_least_ndim("audio", samples.shape, 1, "(*batch, samples)", is_block=is_block)
+    samples = samples.astype(np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        at = int(np.argwhere(~np.isfinite(samples))[0][-1])
+        raise ValueError(
+            f"`audio` must be finite, got {samples[..., at][~np.isfinite(samples[..., at])][0]} at "
+            f"sample {at}; put 0 there (np.nan_to_num), or cut it out."
+        )
+    return samples
+
+
+def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> Any:
+    """What `run` makes of each sound of a batch by itself, on the host.
+
+    So memory does not grow with the batch, and one program serves batches of all sizes.
+
+    Args:
+      run: a compiled function of the inputs of one sound.
+      inputs: arrays, or trees of them, whose leading axes are `batch`.
+      batch: those axes.
+    """
+    axes = len(batch)
+    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[axes:])), inputs)
+    rows = range(math.prod(batch))
+    made = [jax.device_get(run(*jax.tree.map(lambda x, i=i: x[i], flat))) for i in rows]
+    if not made:
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), inputs)
+        empty = jax.eval_shape(run, *one)
+        return jax.tree.map(lambda x: np.zeros((*batch, *x.shape), x.dtype), empty)
+    return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *made)
 
 
 def windows(
@@ -42,7 +73,7 @@ def windows(
     pending: list[np.ndarray] = []
     held, samples, first_frame = 0, 0, 0
     for block in blocks:
-        block = float32(block)
+        block = float32(block, is_block=True)
         if not pending:
             held = margin * hop
             pending = [np.zeros((*block.shape[:-1], held), np.float32)]

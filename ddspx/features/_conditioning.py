@@ -16,11 +16,12 @@ import jax
 import numpy as np
 
 from ddspx import core
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import one_of
 from ddspx._typing import Array, Float
-from ddspx.features._blocks import windows
-from ddspx.features._choices import FMAX, FMIN, StreamingMethod
+from ddspx.features._blocks import by_rows, float32, windows
+from ddspx.features._choices import FMIN, StreamingMethod
 from ddspx.features._network import at_hops, check_range, stream_network
+from ddspx.features._range import checked_grid, pitch_range
 from ddspx.features._yin import YinPlan, stream_yin
 
 LOUDNESS_FFT = 512
@@ -47,11 +48,6 @@ class Features(NamedTuple):
     f0_hz: Float[np.ndarray, "*batch frames"]
     f0_confidence: Float[np.ndarray, "*batch frames"]
     loudness_db: Float[np.ndarray, "*batch frames"]
-
-
-def default_fmax(sample_rate: int) -> float:
-    """The highest pitch that is looked for, in Hz: `FMAX`, or Nyquist where that is lower."""
-    return min(FMAX, positive_int("sample_rate", sample_rate) / 2)
 
 
 def feature_version(method: StreamingMethod) -> str:
@@ -103,11 +99,12 @@ def conditioning_features(
 
     Raises:
       TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: `hop_length` is longer than a second, or the range of pitch is empty or exceeds
-        half of `sample_rate`.
+      ValueError: `hop_length` is longer than a second, the range of pitch is empty or exceeds
+        half of `sample_rate`, or `audio` is not finite or has its channels last.
 
     Properties:
-      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk and one sound of a batch after the other: not for use under
+      jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -118,7 +115,7 @@ def conditioning_features(
       15.7
     """
     return stream_features(
-        [np.asarray(audio)],
+        [float32(audio)],
         sample_rate=sample_rate,
         hop_length=hop_length,
         method=method,
@@ -153,8 +150,8 @@ def stream_features(
 
     Raises:
       TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: there is no block, `hop_length` is longer than a second, or the range of pitch
-        is empty or exceeds half of `sample_rate`.
+      ValueError: there is no block, `hop_length` is longer than a second, the range of pitch is
+        empty or exceeds half of `sample_rate`, or a sample is not finite.
 
     Properties:
       Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
@@ -191,29 +188,6 @@ def stream_features(
     return Features(bridged(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
 
 
-def checked_grid(sample_rate: int, hop_length: int) -> tuple[int, int]:
-    """The rate and the hop, checked: chunks are counted in frames, and must not be hours."""
-    sample_rate = positive_int("sample_rate", sample_rate)
-    hop_length = positive_int("hop_length", hop_length)
-    if hop_length > sample_rate:
-        raise ValueError(
-            f"`hop_length` must be at most a second, {sample_rate} samples, got {hop_length}; "
-            "take a shorter one and keep one frame in so many."
-        )
-    return sample_rate, hop_length
-
-
-def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[float, float]:
-    """The range of pitch, checked."""
-    fmin, fmax = float(fmin), default_fmax(sample_rate) if fmax is None else float(fmax)
-    if not 0 < fmin < fmax <= sample_rate / 2:
-        raise ValueError(
-            f"`fmin` and `fmax` must be rising frequencies up to half of `sample_rate`, "
-            f"{sample_rate / 2} Hz, got {fmin} and {fmax}."
-        )
-    return fmin, fmax
-
-
 def bridged(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
     """Fills gaps (NaN) by straight lines in log-frequency; holds at the ends."""
     filled = np.full_like(f0_hz, fallback_hz)
@@ -235,11 +209,12 @@ def _stream_loudness(
     margin = math.ceil(LOUDNESS_FFT / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)
     for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
-        loudness_db = _loudness_db(window, sample_rate, hop_length)
-        yield np.asarray(loudness_db)[..., margin : margin + n]
+        measure = partial(_loudness_db, sample_rate=sample_rate, hop_length=hop_length)
+        loudness_db = by_rows(measure, window, batch=window.shape[:-1])
+        yield loudness_db[..., margin : margin + n]
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@partial(jax.jit, static_argnames=("sample_rate", "hop_length"))
 def _loudness_db(audio, sample_rate, hop_length):
     rates = {"sample_rate": sample_rate, "hop_length": hop_length}
     return core.loudness_db(audio, n_fft=LOUDNESS_FFT, **rates)

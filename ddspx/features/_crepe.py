@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx.features._blocks import windows
+from ddspx.features._blocks import by_rows, windows
 from ddspx.features._network import between, resampled
 from ddspx.models.crepe import (
     FRAME_LENGTH,
@@ -47,25 +47,24 @@ class CrepePlan(NamedTuple):
     Attributes:
       sample_rate: of the audio.
       hop_length: samples between frames, at 16 kHz.
-      ends: the lowest and the highest bin that count.
+      limits_hz: the lowest and the highest pitch that count, half a bin beyond the range asked for.
     """
 
     sample_rate: int
     hop_length: int
-    ends: tuple[int, int]
+    limits_hz: tuple[float, float]
 
     @classmethod
     def of(cls, sample_rate: int, hop_length: int, fmin: float, fmax: float) -> "CrepePlan":
         """That for audio of a rate, frames asked for, and a range of pitch."""
         bins_hz = _bins_hz()
-        half = 2 ** (1 / 120)
-        bins = np.flatnonzero((bins_hz >= fmin / half) & (bins_hz <= fmax * half))
-        if not bins.size:
+        limits_hz = fmin / 2 ** (1 / 120), fmax * 2 ** (1 / 120)
+        if not np.any((bins_hz >= limits_hz[0]) & (bins_hz <= limits_hz[1])):
             raise ValueError(
                 f"`fmin` and `fmax` must leave some of {bins_hz[0]:.0f} to {bins_hz[-1]:.0f} Hz, "
                 f"which is what CREPE hears, got {fmin} and {fmax}; use the method 'yin' or 'pyin'."
             )
-        return cls(sample_rate, cls.hop_of(sample_rate, hop_length), (int(bins[0]), int(bins[-1])))
+        return cls(sample_rate, cls.hop_of(sample_rate, hop_length), limits_hz)
 
     @staticmethod
     def hop_of(sample_rate: int, hop_length: int) -> int:
@@ -143,18 +142,21 @@ def stream_crepe(
     score, pending = None, []
     for window, _ in cut:
         if score is None:
-            score = path_start(window.shape[:-1], jnp.dtype(np.float32))
+            score = np.asarray(path_start(window.shape[:-1], jnp.dtype(np.float32)))
         frames = min(plan.chunk, plan.n_frames(n_samples) - first)
-        score, activation, steps = _listen(network, score, window, jnp.int32(frames), plan)
-        origins = np.asarray(_origins(steps))
-        steps = jax.tree.map(np.asarray, steps)
-        pending.append(_Chunk(np.asarray(activation), steps, origins, frames))
+        listen = partial(_listen, network, jnp.int32(frames), plan)
+        score, activation, steps = by_rows(listen, score, window, batch=window.shape[:-1])
+        pending.append(
+            _Chunk(
+                activation, steps, np.asarray(_origins(jax.tree.map(jnp.asarray, steps))), frames
+            )
+        )
         first += frames
         known, end = _meeting(pending)
-        yield from _decided(pending[:known], end)
+        yield from _decided(pending[:known], end, plan)
         pending = pending[known:]
     assert score is not None, "every signal has a frame"
-    yield from _decided(pending, np.asarray(path_end(score)))
+    yield from _decided(pending, np.asarray(path_end(jnp.asarray(score))), plan)
 
 
 def crepe_at_hops(
@@ -175,17 +177,19 @@ def _meeting(pending: list[_Chunk]) -> tuple[int, np.ndarray]:
     return 0, bins[..., 0]
 
 
-def _decided(chunks: list[_Chunk], end: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _decided(
+    chunks: list[_Chunk], end: np.ndarray, plan: CrepePlan
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pitch and confidence of chunks, from the bin that the last of them ends in."""
     heard = []
     for chunk in reversed(chunks):
-        end, *track = _finish(chunk.activation, chunk.steps, end)
+        end, *track = _finish(chunk.activation, chunk.steps, end, plan)
         heard.append(tuple(np.asarray(x)[..., : chunk.frames] for x in track))
     yield from reversed(heard)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _listen(network: CrepeNetwork, score, window, frames, plan: CrepePlan):
+def _listen(network: CrepeNetwork, frames, plan: CrepePlan, score, window):
     """The activation of a chunk, the steps through it, and the scores after it."""
     audio = window
     if plan.sample_rate != CREPE_RATE:
@@ -193,9 +197,6 @@ def _listen(network: CrepeNetwork, score, window, frames, plan: CrepePlan):
     first = plan.margin * plan.hop_length
     chunks = chunks_of(audio, plan.hop_length, _AT_ONCE, first=first, frames=plan.chunk)
     activation = map_chunks(network, chunks, lambda x: x)
-    number = np.arange(N_BINS).reshape((1,) * (activation.ndim - 1) + (-1,))
-    heard = (number >= plan.ends[0]) & (number <= plan.ends[1])
-    activation = jnp.where(heard, activation, 0)
     score, steps = path_steps(score, activation, "argmax", np.arange(plan.chunk) < frames)
     return score, activation, steps
 
@@ -203,11 +204,16 @@ def _listen(network: CrepeNetwork, score, window, frames, plan: CrepePlan):
 _origins = jax.jit(path_origins)
 
 
-@jax.jit
-def _finish(activation, steps, end):
-    """The bin before a chunk, and pitch and confidence along the path through it."""
+@partial(jax.jit, static_argnames="plan")
+def _finish(activation, steps, end, plan: CrepePlan):
+    """The bin before a chunk, and pitch and confidence along the path through it.
+
+    The path goes through all bins: a pitch outside the range is not taken for one within.
+    """
     before, path = path_back(end, steps)
-    return before, bins_to_hz(activation, path), jnp.max(activation, axis=-1)
+    f0_hz = bins_to_hz(activation, path)
+    counts = (f0_hz >= plan.limits_hz[0]) & (f0_hz <= plan.limits_hz[1])
+    return before, f0_hz, jnp.where(counts, jnp.max(activation, axis=-1), 0)
 
 
 @cache

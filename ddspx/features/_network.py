@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array
-from ddspx.features._blocks import windows
+from ddspx.features._blocks import by_rows, windows
 from ddspx.metrics import VOICED
 from ddspx.models.pitch import PitchTracker, load_pitch_tracker
 
@@ -39,7 +39,8 @@ def stream_network(
     run = _run_of(sample_rate, chunk, margin, fmin, fmax)
     grid = {"hop": hop, "chunk": chunk // unit, "margin": margin // unit}
     for window, n in windows(blocks, **grid, n_frames=n_units):
-        f0_hz, confidence = jax.device_get(run(_shipped()[1], window))
+        run_row = partial(run, _shipped()[1])
+        f0_hz, confidence = by_rows(run_row, window, batch=window.shape[:-1])
         yield f0_hz[..., : n * unit], confidence[..., : n * unit]
 
 

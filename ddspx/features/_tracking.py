@@ -11,9 +11,10 @@ from ddspx._checks import one_of
 from ddspx._typing import Array, Float
 from ddspx.features._blocks import float32
 from ddspx.features._choices import FMIN, PitchMethod
-from ddspx.features._conditioning import bridged, checked_grid, pitch_range, stream_features
+from ddspx.features._conditioning import bridged, stream_features
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
 from ddspx.features._pyin import track_pyin
+from ddspx.features._range import checked_grid, pitch_range
 from ddspx.metrics import VOICED
 from ddspx.models.crepe import Capacity
 
@@ -51,27 +52,30 @@ def track_pitch(
       sample_rate: samples per second.
       hop_length: samples between frames, at most a second.
       method: the tracker.
-      fmin: lowest pitch looked for, in Hz. The lowest note of the instrument, where it is
-        known, avoids what is left of errors downward.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
+      fmin: lowest pitch that counts, in Hz. With the lowest note of the instrument, where it is
+        known, what is heard an octave too low has no pitch.
+      fmax: highest pitch that counts, in Hz, at most half of `sample_rate`; by default `FMAX`, or
         that half where it is lower.
 
     Returns:
       Frequency in Hz and confidence from 0 to 1, float32, on the frame rule. The frame is voiced
       from `ddspx.metrics.VOICED` on; through others the frequency moves from the last pitch to the
       next. Silence and noise have a confidence below it, but for "pyin", whose path calls some of
-      the noise voiced.
+      the noise voiced. So has a sound whose pitch lies outside of the range: a whistle of 3 kHz
+      repeats after five of its periods too, but is no tone of 600 Hz.
 
     Raises:
       FileNotFoundError: `method` is one of CREPE and there are no weights.
       TypeError: a size is not a Python int, or `audio` not of floating point.
       ValueError: `method` is unknown, `hop_length` is longer than a second, or the range of pitch
-        is empty, exceeds half of `sample_rate`, or is not one that the method hears; or
-        `sample_rate` is not to the 16 kHz of "ddspx" and "crepe" as numbers up to 4096 are.
+        is empty, exceeds half of `sample_rate`, or is not one that the method hears;
+        `sample_rate` is not to the 16 kHz of "ddspx" and "crepe" as numbers up to 4096 are; or
+        `audio` is not finite or has its channels last.
 
     Properties:
-      Runs on the host, chunk by chunk: one compilation serves all lengths, and memory holds some
-      seconds of sound beside `audio` and the result. Not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk and one sound of a batch after the other: one compilation
+      serves all lengths and batches, and memory holds some seconds of sound beside `audio` and the
+      result. Not for use under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -83,7 +87,7 @@ def track_pitch(
       (44, 1.0)
     """
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
-    return stream_pitch([np.asarray(audio)], **grid, method=method, fmin=fmin, fmax=fmax)
+    return stream_pitch([float32(audio)], **grid, method=method, fmin=fmin, fmax=fmax)
 
 
 def stream_pitch(
@@ -147,7 +151,7 @@ def stream_pitch(
 
 def _joined(blocks):
     """All of the audio."""
-    whole = [float32(block) for block in blocks]
+    whole = [float32(block, is_block=True) for block in blocks]
     if not whole:
         raise ValueError("`blocks` must hold at least one block of audio, got none.")
     return np.concatenate(whole, axis=-1)

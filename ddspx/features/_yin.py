@@ -11,7 +11,8 @@ import numpy as np
 
 from ddspx import core
 from ddspx._typing import Array, Float, Int
-from ddspx.features._blocks import windows
+from ddspx.features._blocks import by_rows, windows
+from ddspx.features._range import frame_power, is_within_range
 from ddspx.metrics import VOICED
 
 # Short frames follow speech, fast notes and vibrato (of 6 Hz they pass 91 %, of 64 ms 77 %),
@@ -52,6 +53,13 @@ class YinPlan(NamedTuple):
         return math.ceil(self.frame_length / 2 / self.hop_length)
 
 
+class _Observed(NamedTuple):
+    """What the frames of a chunk say of pitch, and their spectra."""
+
+    posterior: core.PitchPosterior
+    power: Float[Array, "*batch frames lines"]
+
+
 def stream_yin(
     blocks: Iterable[np.ndarray], plan: YinPlan
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -59,20 +67,23 @@ def stream_yin(
 
     Each is decided once the next one is known.
     """
-    now, n, before = None, 0, None
+    now, n, before, batch = None, 0, None, ()
     cut = {"hop": plan.hop_length, "chunk": plan.chunk, "margin": plan.margin}
     n_frames = partial(core.n_frames, hop_length=plan.hop_length)
     for window, n_ahead in windows(blocks, **cut, n_frames=n_frames):
-        ahead = _observe(window, plan)
+        batch = window.shape[:-1]
+        ahead = by_rows(partial(_observe, plan=plan), window, batch=batch)
         if now is None:
-            before = jnp.full(window.shape[:-1], -1, jnp.int32)
+            before = np.full(batch, -1, np.int32)
         else:
-            decided, before = _decide(now, ahead, before, jnp.int32(n + n_ahead), plan)
+            decide = partial(_decide, n_valid=jnp.int32(n + n_ahead), plan=plan)
+            decided, before = by_rows(decide, now, ahead, before, batch=batch)
             yield _first(decided, n)
         now, n = ahead, n_ahead
     # After the last chunk comes nothing: none of the frames ahead counts, whatever they hold.
     assert now is not None and before is not None, "every signal has a frame"
-    yield _first(_decide(now, now, before, jnp.int32(n), plan)[0], n)
+    decide = partial(_decide, n_valid=jnp.int32(n), plan=plan)
+    yield _first(by_rows(decide, now, now, before, batch=batch)[0], n)
 
 
 def _first(tracks, n):
@@ -81,8 +92,8 @@ def _first(tracks, n):
 
 
 @partial(jax.jit, static_argnames="plan")
-def _observe(audio: Float[Array, "*batch samples"], plan: YinPlan) -> core.PitchPosterior:
-    """Pitch posterior of the frames of one chunk."""
+def _observe(audio: Float[Array, "*batch samples"], plan: YinPlan) -> _Observed:
+    """Pitch posterior and power spectra of the frames of one chunk."""
     posterior = core.pitch_posterior(
         audio,
         sample_rate=plan.sample_rate,
@@ -93,14 +104,15 @@ def _observe(audio: Float[Array, "*batch samples"], plan: YinPlan) -> core.Pitch
         bins_per_octave=_BINS_PER_OCTAVE,
         voicing_threshold=_VOICING_THRESHOLD,
     )
+    power = frame_power(audio, frame_length=plan.frame_length, hop_length=plan.hop_length)
     inner = slice(plan.margin, plan.margin + plan.chunk)
-    return jax.tree.map(lambda x: x[..., inner, :], posterior)
+    return jax.tree.map(lambda x: x[..., inner, :], _Observed(posterior, power))
 
 
 @partial(jax.jit, static_argnames="plan")
 def _decide(
-    now: core.PitchPosterior,
-    ahead: core.PitchPosterior,
+    now: _Observed,
+    ahead: _Observed,
     before: Int[Array, "*batch"],
     n_valid: Int[Array, ""],
     plan: YinPlan,
@@ -109,21 +121,23 @@ def _decide(
 
     `before` is the state that the previous chunk ended in, -1 at the start of the audio.
     """
-    n_bins = now.f0_hz.shape[-1]
+    posterior, power = now
+    n_bins = posterior.f0_hz.shape[-1]
     glide = _GLIDE_OCTAVES_PER_SECOND * plan.hop_length / plan.sample_rate
     reach = min(max(1, round(glide * _BINS_PER_OCTAVE)), _BINS_PER_OCTAVE)
     transition = core.pitch_transition(n_bins, reach=reach)
     # Overlapping frames are no independent witnesses: those of one frame length count as two.
     weight = min(1.0, 2 * plan.hop_length / plan.frame_length)
-    witnesses = (now.log_probability, ahead.log_probability)
+    witnesses = (posterior.log_probability, ahead.posterior.log_probability)
     evidence = weight * jnp.concatenate(witnesses, axis=-2)
     may_be = (before < 0)[..., None] | jax.nn.one_hot(before, n_bins + 1, dtype=bool)
     initial = jnp.where(may_be, 0.0, -jnp.inf).astype(evidence.dtype)
     path = core.viterbi(evidence, transition, initial=initial, n_valid=n_valid)[..., : plan.chunk]
     bins = jnp.minimum(path, n_bins - 1)[..., None]
-    f0_hz = jnp.take_along_axis(now.f0_hz, bins, axis=-1)[..., 0]
-    aperiodicity = jnp.take_along_axis(now.aperiodicity, bins, axis=-1)[..., 0]
-    is_voiced = (path < n_bins) & (aperiodicity < 1)
+    f0_hz = jnp.take_along_axis(posterior.f0_hz, bins, axis=-1)[..., 0]
+    aperiodicity = jnp.take_along_axis(posterior.aperiodicity, bins, axis=-1)[..., 0]
+    asked = {"sample_rate": plan.sample_rate, "fmin": plan.fmin, "fmax": plan.fmax}
+    is_voiced = (path < n_bins) & (aperiodicity < 1) & is_within_range(f0_hz, power, **asked)
     # 1 where the frame repeats exactly, `VOICED` where pitch and no pitch are equally likely.
     certainty = jnp.maximum(1 - aperiodicity * (1 - VOICED) / _VOICING_THRESHOLD, 0)
     return (jnp.where(is_voiced, f0_hz, jnp.nan), jnp.where(is_voiced, certainty, 0)), path[..., -1]

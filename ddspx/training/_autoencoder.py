@@ -202,8 +202,7 @@ def _valid_loss(
             continue
         for heard in range(min(_HEARD_EXAMPLES, n_examples)):
             name, rate = f"valid/{heard}", {"sample_rate": manifest.sample_rate}
-            if taken <= config.evaluate_every:
-                log.audio(taken, f"{name}/target", batch.audio[heard], **rate)
+            log.audio(taken, f"{name}/target", batch.audio[heard], **rate)
             log.audio(taken, f"{name}/model", np.asarray(audio)[heard], **rate)
     return Measured(float(np.mean(np.concatenate(losses))))
 

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: JSON lines, TensorBoard events, a line on the screen."""
+"""What a run writes while it trains: JSON lines, events, sounds, a line on the screen."""
 
 import json
 import math
@@ -22,14 +22,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ddspx.io import parse_json, replacing_file
+from ddspx.io import parse_json, replacing_file, write_audio
 
 
 class RunLog:
-    """The log folder of one run, `metrics.jsonl` and TensorBoard's events; close it after use.
+    """The log folder of one run; close it after use.
 
-    A resumed run goes on in the same files; what was logged after the step that it resumes
-    from is dropped first, so that no step appears twice, and so is a line that cannot be read.
+    It holds `metrics.jsonl`, TensorBoard's events, and in `audio` what can be heard, as WAV. A
+    resumed run goes on in the same files; what was logged after the step that it resumes from is
+    dropped first, so that no step appears twice, and so is a line that cannot be read.
 
     Without tensorboardX there are the JSON lines alone, which hold every number.
 
@@ -46,6 +47,10 @@ class RunLog:
         kept = _lines(path, step)
         with replacing_file(path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self._sounds = folder / "audio"
+        for sound in self._sounds.glob("*-*.wav"):
+            if (taken := sound.stem.rpartition("-")[2]).isdigit() and int(taken) > step:
+                sound.unlink()
         self._lines = path.open("a", encoding="utf-8")
         self._events = writer(str(folder), purge_step=step + 1) if writer else None
 
@@ -59,9 +64,13 @@ class RunLog:
                 self._events.add_scalar(name, value, step)
 
     def audio(self, step: int, name: str, audio: np.ndarray, *, sample_rate: int) -> None:
-        """Logs one sound (samples,) to TensorBoard, clipped to full scale."""
+        """Logs one sound (samples,), clipped to full scale, to TensorBoard and as a WAV file."""
+        heard = np.clip(audio, -1.0, 1.0)
         if self._events:
-            self._events.add_audio(name, np.clip(audio, -1.0, 1.0), step, sample_rate)
+            self._events.add_audio(name, heard, step, sample_rate)
+        self._sounds.mkdir(exist_ok=True)
+        file = self._sounds / f"{name.replace('/', '-')}-{step:06d}.wav"
+        write_audio(file, heard, sample_rate=sample_rate)
 
     def close(self) -> None:
         """Writes out what is buffered."""

@@ -100,8 +100,8 @@ def prepare(
       sample_rate: samples per second of the dataset.
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
-      fmin: the lowest pitch that is looked for, in Hz. The instrument's own lowest note keeps
-        the tracker from hearing an octave below it.
+      fmin: the lowest pitch that counts, in Hz. With the instrument's own lowest note, what the
+        tracker hears an octave too low has no pitch.
       fmax: the highest; by default 2093 Hz, or Nyquist where that is lower.
       method: the pitch tracker, see `features.track_pitch`; what is trained on the dataset will
         listen with it.

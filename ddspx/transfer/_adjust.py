@@ -24,6 +24,8 @@ from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_tra
 from ddspx.transfer._tuning import autotune, tuning_offset
 
 _MAX_OCTAVES = 4
+# The share of a tune's frames that may lie outside an instrument's range: slips of the tracker.
+_FEW = 0.1
 # Semitones from a frame to the next that are another note, or the tracker's slip.
 _LEAP = 1.0
 # The share of an instrument's loudness that it is asked for; beyond lie single clicks and tails.
@@ -70,11 +72,11 @@ def adjust(
     """Fits a sound's pitch and loudness to an instrument, and to what a musician wants.
 
     Of the frames whose pitch is sure, those that :func:`detect_notes` finds decide by how many
-    octaves the pitch moves to the instrument's range (:func:`octaves_to`), how loudness takes
-    the distribution of the instrument's own notes (:func:`fit_quantile_transform`), and what the
-    tuning and the key are (:func:`tuning_offset`, :func:`autotune`). What is no note is played
-    up to `quiet_db` softer, the less it is one. Where the sound has no pitch (breath, consonants,
-    pauses) the instrument is faded out, and only its room rings on.
+    octaves the pitch moves to the instrument's range, if it lies outside (:func:`octaves_to`), how
+    loudness takes the distribution of the instrument's own notes (:func:`fit_quantile_transform`),
+    and what the tuning and the key are (:func:`tuning_offset`, :func:`autotune`). What is no note
+    is played up to `quiet_db` softer, the less it is one. Where the sound has no pitch (breath,
+    consonants, pauses) the instrument is faded out, and only its room rings on.
 
     A frame whose pitch, confidence or loudness is not finite is one without a pitch, that makes no
     sound.
@@ -160,9 +162,10 @@ def adjust(
 def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStatistics) -> int:
     """Whole octaves, up to 4 either way, that bring a pitch into an instrument's range.
 
-    They are weighed in semitones: how far the frames lie outside on average, of the first to the
-    99th percentile of the instrument's pitch, and a sixth of how far their median is from its
-    mean, so that a few frames that a tracker heard an octave off do not move the tune.
+    A tune that fits as it is stays there: at most a tenth of its frames lie outside of the first to
+    the 99th percentile of the instrument's pitch. Others move to where, in semitones, how far the
+    frames lie outside on average, and a sixth of how far their median is from the instrument's
+    mean, are least together.
 
     Args:
       f0_hz: pitch of the notes, frame by frame; what is not positive and finite does not count.
@@ -184,6 +187,9 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
         return 0
     midi = 69 + 12 * np.log2(f0_hz / 440)
     low, high = statistics.pitch_midi_min, statistics.pitch_midi_max
+    # A note's own cents at a limit lie within.
+    if np.mean((midi < low - 0.5) | (midi > high + 0.5)) <= _FEW:
+        return 0
 
     def cost(octaves: int) -> float:
         moved = midi + 12 * octaves

@@ -34,8 +34,9 @@ class TransferConfig:
     The last five are not in it.
 
     Args:
-      adjust: whether pitch and loudness are fitted to the instrument: whole octaves to its
-        range, and the dynamics of its recordings. Without, both are played as they are.
+      adjust: whether pitch and loudness are fitted to the instrument: whole octaves to its range
+        where the tune does not fit as it is, and the dynamics of its recordings. Without, both
+        are played as they are.
       threshold: how loud and sure a note has to be, from 0 to 2. At 0 everything is a note, at
         2 only what is louder than the recording's mean.
       quiet_db: by how many dB what is no note is attenuated, from 0 to 60.

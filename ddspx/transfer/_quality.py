@@ -1,6 +1,7 @@
-"""How a transfer followed its source, measured on what was written."""
+"""How a transfer followed its source, measured on what the instrument played."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +17,16 @@ _BLOCK_S, _MARGIN_S = 30.0, 0.5
 
 
 class TransferQuality(NamedTuple):
-    """How well the result follows the recording.
+    """How well what the instrument plays follows the recording.
 
     Attributes:
-      pitched_share: share of the notes in which the result has a sure pitch.
+      pitched_share: share of the notes in which the instrument has a sure pitch.
       f0_cents: median distance of the pitch that is heard from the pitch that was asked for, over
-        the notes in which the result has a sure pitch; NaN without any.
+        the notes in which the instrument has a sure pitch; NaN without any.
       octave_error_share: share of these frames that are whole octaves off, within half a
         semitone.
-      loudness_correlation: Pearson's, of the loudness in dB of the recording and of the result,
-        over the notes; NaN without any, or for a constant loudness.
+      loudness_correlation: Pearson's, of the loudness in dB of the recording and of the
+        instrument, over the notes; NaN without any, or for a constant loudness.
       peak: largest absolute sample of the file.
       click_times_s: when it clicks, in seconds; see `metrics.click_times`.
     """
@@ -41,7 +42,10 @@ class TransferQuality(NamedTuple):
 def measure(
     output: str | Path, report: TransferReport, *, progress: Progress | None = None
 ) -> TransferQuality:
-    """Listens to the result of a transfer with the tracker that listened to the recording.
+    """Listens to the instrument with the tracker that listened to the recording.
+
+    With `TransferConfig.wet` below 1 the recording is in the file too, in its own octave. The
+    instrument then plays once more by itself; peak and clicks are the file's.
 
     Args:
       output: the file that :func:`transfer` wrote.
@@ -50,28 +54,31 @@ def measure(
         many; the sound is gone through twice.
 
     Returns:
-      The measures. With `TransferConfig.wet` below 1 they are of the mixture.
+      The measures.
 
     Raises:
       AudioError: the file is gone, or not the one that was written.
+      FileNotFoundError: with `TransferConfig.wet` below 1, the instrument is gone.
     """
     sample_rate, played = report.sample_rate, report.played
     progress = progress or (lambda what, done, total: None)
 
-    def blocks(gone_through: int) -> Iterator[np.ndarray]:
+    def watched(sound: Iterator[np.ndarray], gone_through: int) -> Iterator[np.ndarray]:
         done = gone_through * report.n_samples
-        for block in _blocks(output, sample_rate):
+        for block in sound:
             progress("measuring", done / sample_rate, 2 * report.n_samples / sample_rate)
             yield block
             done += block.size
 
+    file = partial(_blocks, output, sample_rate)
+    instrument = report.performance.again(report) if report.config.wet < 1 else file()
     heard = stream_features(
-        blocks(0),
+        watched(instrument, 0),
         sample_rate=sample_rate,
         hop_length=report.hop_length,
         method=report.method,
     )
-    peak, click_times_s = _peak_and_clicks(blocks(1), sample_rate)
+    peak, click_times_s = _peak_and_clicks(watched(file(), 1), sample_rate)
     is_heard = heard.f0_confidence >= metrics.VOICED
     sure = (played.notes & is_heard).astype(float)
     return TransferQuality(

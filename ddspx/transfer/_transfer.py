@@ -54,6 +54,7 @@ class TransferReport(NamedTuple):
       config: what was wanted.
       heard: features of the recording.
       played: what the instrument was asked for.
+      performance: how it is played again, for :func:`measure`.
     """
 
     n_samples: int
@@ -70,6 +71,35 @@ class TransferReport(NamedTuple):
     config: TransferConfig
     heard: Features
     played: Playable
+    performance: "Performance"
+
+
+class Performance(NamedTuple):
+    """What an instrument played, before the recording was mixed in.
+
+    Attributes:
+      to: the instrument.
+      played: what it was asked for, with the gain that follows the loudness.
+      z: as in :func:`synthesise`.
+      seed: of the noise.
+    """
+
+    to: str | Path
+    played: Playable
+    z: Float[np.ndarray, "frames z"] | None
+    seed: int
+
+    def again(self, report: TransferReport) -> Iterator[Float[np.ndarray, " samples"]]:
+        """The instrument alone, in blocks."""
+        model, _, _ = load_autoencoder(self.to)
+        return synthesise(
+            model,
+            self.played,
+            n_samples=report.n_samples,
+            z=self.z,
+            reverb=report.config.reverb,
+            seed=self.seed,
+        )
 
 
 Progress = Callable[[str, float, float | None], object]
@@ -148,7 +178,10 @@ def transfer(
             writer.write(block)
             done += block.size
             progress("playing", done / rate, n_samples / rate)
-    report = _report(heard, played, n_samples, model.config, writer.peak, method, config)
+    performance = Performance(to, performed, z, seed)
+    report = _report(
+        heard, played, n_samples, model.config, writer.peak, method, config, performance
+    )
     if report.confident_share < _MOSTLY_UNPITCHED:
         warnings.warn(
             f"{recording} is mostly unpitched: only {report.confident_share:.0%} of its "
@@ -226,6 +259,7 @@ def _report(
     peak: float,
     method: StreamingMethod,
     config: TransferConfig,
+    performance: Performance,
 ) -> TransferReport:
     confident = confident_frames(*heard, confidence=config.confidence)
     audible = audible_frames(heard.loudness_db)
@@ -250,4 +284,5 @@ def _report(
         config=config,
         heard=heard,
         played=played,
+        performance=performance,
     )

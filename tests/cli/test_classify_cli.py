@@ -75,7 +75,9 @@ def asked(monkeypatch):
 def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path, asked, capsys):
     output = tmp_path / "model"
     assert call("train", sounds, "-o", output, "--steps 3 --smoothing 0.2 --frontend-rate 0") == 0
-    assert capsys.readouterr().out == f"Ended at step 3: {output} holds the weights of step 2.\n"
+    ended, log = capsys.readouterr().out.splitlines()
+    assert ended == f"Ended at step 3: {output} holds the weights of step 2."
+    assert log.endswith(f"; to see it: tensorboard --logdir {output}.run/logs")
     config = asked["config"]
     assert (config.steps, config.smoothing, config.frontend_rate) == (3, 0.2, 0.0)
     assert asked["output"] == output
@@ -342,6 +344,20 @@ def test_what_is_done_is_printed_where_the_rest_is_stopped(trained, sounds, monk
     good = sounds / "low" / "0.flac"
     assert call("predict", trained, good, good) == 130
     assert capsys.readouterr().out == f"{good}\thigh\t0.3333\n"
+
+
+def test_what_was_heard_is_printed_where_a_later_file_fails(trained, sounds, monkeypatch, capsys):
+    good, read = sounds / "low" / "0.flac", io.read_audio
+
+    def reader(path, **rate):
+        if path.name == "broken.wav":
+            raise RuntimeError("lost")
+        return read(path, **rate)
+
+    monkeypatch.setattr(io, "read_audio", reader)
+    assert call("predict", trained, good, good, sounds / "broken.wav", good) == 1
+    said = capsys.readouterr()
+    assert said.out.count(f"{good}\tlow") == 3 and "RuntimeError (lost)" in said.err
 
 
 def test_a_label_cannot_steer_the_terminal(trained, sounds, tmp_path, capsys):

@@ -39,6 +39,9 @@ def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
     assert "usage: ddspx" in capsys.readouterr().out
     assert main(["resynthesise"]) == 2
     assert "no command 'resynthesise'" in capsys.readouterr().err
+    assert main(["tranfer"]) == 2 and capsys.readouterr().err.endswith(" Did you mean transfer?\n")
+    assert main(["classify", "trian"]) == 2
+    assert capsys.readouterr().err.endswith(" Did you mean classify train?\n")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,9 @@ def test_wrong_arguments_are_answered_in_one_line(arguments, complaint, capsys):
     assert said.out == ""
     (line,) = said.err.splitlines()
     name = arguments[0]
+    line, question, word = line.partition(" Did you mean ")
     assert line.startswith(f"ddspx {name}: ") and line.endswith(f"; see ddspx {name} --help.")
+    assert (question + word == " Did you mean --pitch-shift?") == ("--pitch-shft" in line)
     assert complaint in line and "│" not in line
 
 

@@ -10,6 +10,7 @@ from toy_instrument import save_toy_instrument
 from training_data import HOP as TRAINED_HOP, SAMPLE_RATE as TRAINED_RATE, write_dataset
 
 from ddspx.cli import main
+from ddspx.models.autoencoder import describe_instrument
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,10 @@ def evaluated(tmp_path, capsys, monkeypatch):
     return evaluate
 
 
+def read_provenance(folder):
+    return json.loads((folder / "provenance.json").read_text())
+
+
 def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     dataset, trained_rates, evaluated, monkeypatch
 ):
@@ -74,6 +79,13 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     assert model.config.sample_rate == TRAINED_RATE and path == dataset
     assert options.pop("statistics").sample_rate == TRAINED_RATE
     assert options == {"split": "valid", "baselines": True, "seed": 3}
+    # Only what neither trained the model nor chose its weights counts as its scores.
+    assert describe_instrument(trained_rates).scores is None
+    before = read_provenance(trained_rates)
+    evaluated(trained_rates, dataset)
+    scores = describe_instrument(trained_rates).scores
+    assert scores == ("test", 12, 3.2, 1.456, 0.1, 0.3)
+    assert read_provenance(trained_rates) == before | {"scores": scores._asdict()}
 
 
 @pytest.mark.slow
@@ -112,7 +124,9 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
     arguments += ["--learning-rate", "0.01", "--seed", "5"]
     assert main([*map(str, arguments), "--steps", "3"]) == 0
-    assert capsys.readouterr().out == f"Ended at step 3: {output} holds the weights of step 2.\n"
+    ended, log = capsys.readouterr().out.splitlines()
+    assert ended == f"Ended at step 3: {output} holds the weights of step 2."
+    assert log.endswith(f"; to see it: tensorboard --logdir {output}.run/logs")
     assert called["dataset"] == dataset and called["output"] == output
     config = called["config"]
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)

@@ -54,17 +54,16 @@ def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, 
     )
     audio = np.stack([notes + 0.1 * noise(samples), noise(samples)]).astype(np.float32)
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
-    options = {"capacity": "tiny", "fmin": 40.0, "fmax": 1900.0}
+    options = {"capacity": "tiny", "fmin": 36.1, "fmax": 900.0}
     blocks = np.split(audio, [3, 10_000, 10_001], axis=-1)
     parts = list(_crepe.stream_crepe(blocks, **grid, **options))
     f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*parts, strict=True))
-    plan = _crepe.CrepePlan.of(sample_rate, hop_length, 40.0, 1900.0)
+    plan = _crepe.CrepePlan.of(sample_rate, hop_length, 36.1, 900.0)
     heard = jnp.asarray(audio)
     if sample_rate != 16_000:
         heard = core.resample(heard, orig_rate=sample_rate, target_rate=16_000)
     activate = quick_jit(crepe_activation, static_argnames="hop_length")
     activation = np.array(activate(tiny_crepe, heard, hop_length=plan.hop_length))
-    activation[..., : plan.ends[0]] = activation[..., plan.ends[1] + 1 :] = 0
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     expected = decode(jnp.asarray(activation), decoder="viterbi")
     assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunk
@@ -73,7 +72,13 @@ def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, 
     np.testing.assert_allclose(f0_hz, expected[0], rtol=1e-4 if edge == 1 else 1e-2)
     inside = np.s_[..., edge:-edge]
     np.testing.assert_allclose(f0_hz[inside], expected[0][inside], rtol=1e-4)
-    np.testing.assert_allclose(confidence[inside], expected[1][inside], atol=1e-4)
+    # The path is that of all bins; under half of one below the range a pitch counts.
+    lowest = 36.1 / 2 ** (1 / 120)
+    counts = np.asarray(expected[0]) >= lowest
+    assert 0.05 < np.mean(counts) < 0.95
+    told = (np.abs(f0_hz / lowest - 1) > 1e-4)[inside]
+    sure = np.where(counts, expected[1], 0)[inside]
+    np.testing.assert_allclose(confidence[inside][told], sure[told], atol=1e-4)
 
 
 def test_crepe_decides_what_later_sound_cannot_change(tiny_crepe):
@@ -128,6 +133,42 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
     assert scores_after._cache_size() == path_through._cache_size() == 1
 
 
+# What lies outside of the range
+
+
+def tones(*sounds, n=RATE // 2):
+    """Pairs of a pitch and how many harmonics, in faint noise."""
+    rows = [sum(sine(k * f, n, sample_rate=RATE) / k for k in range(1, h + 1)) for f, h in sounds]
+    return 0.2 * np.stack(rows) + 1e-3 * noise(n)
+
+
+@pytest.mark.parametrize("method", ["ddspx", "yin", "pyin"])
+def test_what_lies_outside_of_the_range_is_never_sure(method):
+    """Sines and tones above what is looked for or below, beside two that lie within."""
+    sounds = [(3000, 1), (2190, 1), (2300, 3), (4000, 2), (6000, 1), (7000, 1), (440, 6)]
+    _, confidence = track(tones(*sounds), hop_length=160, method=method)
+    inside = np.s_[:, 10:-10]
+    assert np.max(confidence[:-1][inside]) < VOICED
+    assert np.min(confidence[-1:][inside]) > 0.9
+    sounds = [(110, 20), (190, 20), (150, 1), (1500, 3), (950, 1), (950, 8), (300, 6), (880, 3)]
+    f0_hz, confidence = track(tones(*sounds), hop_length=160, method=method, fmin=200.0, fmax=900.0)
+    assert np.max(confidence[:-2][inside]) < VOICED
+    assert np.min(confidence[-2:][inside]) > 0.75
+    error = 1200 * np.log2(f0_hz[-2:] / np.array([[300], [880]]))[inside]
+    assert np.max(np.abs(error)) < (10 if method != "pyin" else 30)
+
+
+def test_a_pitch_under_a_loud_whistle_is_kept():
+    """At -18 dB beside a line of 3 kHz the fundamental counts, at -22 dB it does not."""
+    whistle = sine(3000, RATE // 2, sample_rate=RATE)
+    audio = np.stack(
+        [whistle + 10 ** (db / 20) * sine(600, RATE // 2, sample_rate=RATE) for db in (-18, -22)]
+    )
+    f0_hz, confidence = track(0.2 * audio, hop_length=160)
+    assert np.min(confidence[0, 10:-10]) > VOICED and np.max(confidence[1, 10:-10]) == 0
+    np.testing.assert_allclose(f0_hz[0, 10:-10], 600, rtol=1e-3)
+
+
 # Boundary
 
 
@@ -152,6 +193,33 @@ def test_integer_audio_is_refused():
     # The annotation says the same, where it is checked.
     with pytest.raises(TypeError, match=r"int16|i16"):
         track(loud, method="pyin")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("listen", [features.track_pitch, features.conditioning_features])
+def test_channels_that_come_last_are_refused(listen, channels):
+    fix = r"remove .* `audio\[..., 0\]`" if channels == 1 else r"mean over channels with `.mean"
+    with pytest.raises(ValueError, match=rf"`audio` must have shape .* \(48000, .*{fix}"):
+        listen(np.zeros((48_000, channels)), sample_rate=RATE, hop_length=HOP)
+
+
+@pytest.mark.parametrize("method", ["ddspx", "yin", "pyin"])
+def test_what_is_not_finite_is_refused(method):
+    audio = np.zeros((2, 3000))
+    audio[1, 1234] = np.nan
+    with pytest.raises(ValueError, match="`audio` must be finite, got nan at sample 1234; put 0"):
+        track(audio, method=method)
+
+
+def test_a_batch_is_heard_one_by_one_in_any_number(tiny_crepe):
+    audio = noise(3, 1, 3000)
+    for method in ("ddspx", "crepe-tiny"):
+        f0_hz, confidence = track(audio, method=method)
+        alone = track(audio[2, 0], method=method)
+        np.testing.assert_array_equal((f0_hz[2, 0], confidence[2, 0]), alone)
+        none = track(np.zeros((0, 3000), np.float32), method=method)
+        assert none[0].shape == none[1].shape == (0, 1 + 3000 // HOP)
+    assert _crepe._listen._cache_size() == 1
 
 
 @pytest.mark.parametrize("method", ["ddspx", "crepe-tiny"])

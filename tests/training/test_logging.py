@@ -7,6 +7,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
 from ddspx.training._logging import RunLog, progress_bar
@@ -41,12 +42,16 @@ def test_numbers_and_sounds_are_logged(tmp_path):
     assert by_tag["train/loss"][0] == 1 and by_tag["train/loss"][1].simple_value == 0.5
     step, value = by_tag["valid/0/model"]
     assert (step, value.audio.sample_rate, value.audio.length_frames) == (1, 8000.0, 800)
+    audio, rate = soundfile.read(tmp_path / "audio" / "valid-0-model-000001.wav")
+    assert rate == 8000
+    np.testing.assert_allclose(audio, np.clip(np.linspace(-2, 2, 800), -1, 1), atol=1e-6)
 
 
 def test_a_resumed_log_has_every_step_once(tmp_path):
     with RunLog(tmp_path) as log:
         for step in (1, 2, 3, 4):
             log.scalars(step, {"train/loss": float(step)})
+            log.audio(step, "valid/0/model", np.zeros(80), sample_rate=8000)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "tra')
     with RunLog(tmp_path, step=2) as log:
@@ -56,6 +61,8 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
         (2, 2.0),
         (3, 30.0),
     ]
+    kept = sorted(path.name for path in (tmp_path / "audio").iterdir())
+    assert kept == ["valid-0-model-000001.wav", "valid-0-model-000002.wav"]
 
 
 def test_damaged_lines_are_dropped_and_the_rest_stays(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddspx.models.autoencoder import InstrumentStatistics
+from ddspx.models.autoencoder import InstrumentStatistics, load_autoencoder
 from ddspx.transfer import TransferConfig, adjust, octaves_to
 
 FRAME_RATE = 250.0
@@ -54,11 +54,24 @@ def midi_of(played):
 
 @pytest.mark.parametrize(
     ("f0_hz", "octaves"),
-    [(523.25, 0), (261.6, 1), (110.0, 2), (1046.5, -1), (370.0, 0), (369.9, 1), (740.1, -1)],
+    [(185.0, 1), (184.9, 2), (110.0, 2), (1479.9, -1), (1480.1, -2), (233.1, 1), (2093.0, -2)],
 )
-def test_of_octaves_in_the_range_the_nearest_to_the_mean_is_taken(f0_hz, octaves):
-    # Halfway between two octaves of C5 (72) lies F sharp, 370 and 740 Hz.
+def test_what_is_out_of_the_range_moves_to_the_octave_nearest_to_the_mean(f0_hz, octaves):
+    # Halfway between two octaves of C5 (72) lies F sharp.
     assert octaves_to(np.full(5, f0_hz), statistics=statistics()) == octaves
+
+
+@pytest.mark.parametrize("name", ["alto_sax", "cello", "flute", "violin"])
+def test_a_tune_that_fits_as_it_is_does_not_move(name):
+    _, instrument, _ = load_autoencoder(name)
+    low, high = instrument.pitch_midi_min, instrument.pitch_midi_max
+    for middle in np.arange(np.ceil(low) + 2, high - 2):
+        tune = 440 * 2 ** ((middle + np.array([-2, 0, 2]) - 69) / 12)
+        assert octaves_to(tune, statistics=instrument) == 0
+    for middle, way in ((low - 3, 1), (high + 3, -1)):
+        assert (
+            way * octaves_to(np.full(3, 440 * 2 ** ((middle - 69) / 12)), statistics=instrument) > 0
+        )
 
 
 def test_a_wide_melody_moves_to_where_most_of_it_can_be_played():

@@ -187,6 +187,17 @@ def test_control_wet(played):
     np.testing.assert_allclose(both, expected, atol=1e-5)
 
 
+def test_what_is_mixed_in_is_not_what_is_measured(instrument, tmp_path):
+    """The instrument is measured by itself, as it is without the recording."""
+    source, output = tmp_path / "in.wav", tmp_path / "out.wav"
+    io.write_audio(source, melody(), sample_rate=SAMPLE_RATE)
+    reports = [
+        transfer(source, output, to=instrument, config=TransferConfig(wet=w)) for w in (0.25, 1.0)
+    ]
+    mixed, alone = (measure(output, report) for report in reports)
+    np.testing.assert_allclose(mixed[:4], alone[:4], rtol=1e-2, atol=1e-2)
+
+
 def test_control_reverb(played):
     # In the pause the room alone is heard, from 60 ms after the last note.
     silence = slice(round(3.15 * NOTE_S * SAMPLE_RATE), round(3.9 * NOTE_S * SAMPLE_RATE))

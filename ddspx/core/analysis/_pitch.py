@@ -27,7 +27,7 @@ class PitchPosterior(NamedTuple):
     """What each frame says about pitch, on a grid of log-frequency bins.
 
     Attributes:
-      log_probability: log-probability of each bin and, last, of there being no pitch.
+      log_probability: log-probability of each bin and, last, of there being no pitch in the range.
       f0_hz: frequency of the candidate that each bin stands for, finer than the grid; the
         bin's centre where there is none.
       aperiodicity: of that candidate, from 0 (the frame repeats exactly) to 1 (or no candidate).
@@ -60,8 +60,11 @@ def pitch_posterior(
     with :math:`d'` normalised as in :func:`yin`. Each local minimum of :math:`d'` is a
     candidate of the bin it lies in and, for a little less, of those within 40 cents;
     :math:`d'_b` and :math:`f_b` are those of the best candidate of bin b, :math:`d'_b` is at
-    most 0.98, and :math:`f_B` is the last bin. No pitch has the probability that the likeliest
-    bin would have if its :math:`d'` were `voicing_threshold`.
+    most 0.98, and :math:`f_B` is the last bin. No pitch has the probability that the likeliest bin
+    would have if its :math:`d'` were `voicing_threshold`, or that of the likeliest candidate
+    outside the range, if it is higher: with :math:`d'` below `voicing_threshold`, and a period of
+    at most two thirds of the frame. A sound of 3 kHz repeats after two periods too, and is no
+    1.5 kHz where the range ends at 2 kHz.
 
     A period's multiples are periods too, so the octave cost :math:`o` makes the shortest win.
     In a reverberant room it also keeps the common period of two notes from winning over both.
@@ -115,28 +118,38 @@ def pitch_posterior(
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
-    difference = mean_difference(frames, max_lag)
+    longest = max(max_lag, 2 * frame_length // 3)
+    difference = mean_difference(frames, longest)
     curve = cumulative_mean_normalised(difference)
     # The minimum of d' is off that of d by the slope of its denominator.
     shift = vertex(difference)
     depth = jnp.clip(parabola(curve, shift), 0, 1)
-    lags = np.broadcast_to(np.arange(max_lag + 2, dtype=frames.dtype), depth.shape)
+    lags = np.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
     f0_hz = sample_rate / jnp.maximum(lags + shift, 1)
     position = bins_per_octave * jnp.log2(f0_hz / fmin)
     bins = jnp.round(position).astype(jnp.int32)
-    is_candidate = troughs(curve) & (depth < 1) & (lags >= min_lag - 1)
-    bins = jnp.where(is_candidate & (bins >= 0) & (bins < n_bins), bins, n_bins)
     octaves = np.arange(n_bins) / bins_per_octave
+
+    def scored(depth, f0_hz):
+        handicap = octave_cost * (jnp.log2(f0_hz / fmin) - float(octaves[-1]))
+        return jnp.log(jnp.maximum(1 - depth, 0.02)) + handicap, handicap
+
+    is_candidate, is_inside = troughs(curve) & (depth < 1), (bins >= 0) & (bins < n_bins)
+    is_outside = is_candidate & ~is_inside & (depth < voicing_threshold)
+    outside = jnp.where(is_outside, scored(depth, f0_hz)[0], -jnp.inf)
+    outside = jnp.max(outside, axis=-1, keepdims=True)
+    searched = np.s_[..., max(0, min_lag - 1) : max_lag + 2]
+    bins = jnp.where(is_candidate & is_inside, bins, n_bins)[searched]
     centres = jnp.asarray(fmin * 2**octaves, depth.dtype)
     best = jnp.vectorize(_best_of_bins, excluded=(3,), signature="(k),(k),(k)->(b),(b)")
-    depth, f0_hz = best(bins, depth, f0_hz, centres)
-    handicap = octave_cost * (jnp.log2(f0_hz / fmin) - float(octaves[-1]))
-    score = jnp.log(jnp.maximum(1 - depth, 0.02)) + handicap
+    depth, f0_hz = best(bins, depth[searched], f0_hz[searched], centres)
+    score, handicap = scored(depth, f0_hz)
     reach = round(_NEIGHBOUR_CENTS * bins_per_octave / 1200)
     score, depth, f0_hz, handicap = _best_of_neighbours((score, depth, f0_hz, handicap), reach)
     # The handicap of the likeliest bin falls on both: it decides between pitches only.
     likeliest = jnp.argmax(score, axis=-1, keepdims=True)
     no_pitch = jnp.take_along_axis(handicap, likeliest, axis=-1) + jnp.log1p(-voicing_threshold)
+    no_pitch = jnp.maximum(no_pitch, outside)
     log_probability = jax.nn.log_softmax(
         jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
     )

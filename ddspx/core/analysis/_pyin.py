@@ -12,12 +12,14 @@ from jax import lax
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Bool, Float, Int
 from ddspx.core._framing import n_frames, sections
-from ddspx.core.analysis._yin import difference_curve, lag_range, searched_troughs, vertex
+from ddspx.core.analysis._yin import difference_curve, lag_range, troughs, vertex
 
 _N_THRESHOLDS = 100
 _BOLTZMANN = 2.0
 _LOG_ZERO = math.log(np.finfo(np.float64).tiny)
 """Logarithm of the probability that stands for none: nothing is ruled out."""
+_SHORTEST = 2
+"""Lags from which on a minimum competes, in samples: a period at half the sample rate."""
 _CHUNK = 512
 _CHUNKS_PER_BLOCK = 16
 _MOVES = 32
@@ -61,14 +63,14 @@ class PyinTracker(NamedTuple):
       frame_length: samples of a frame.
       hop_length: between frames.
       centres_hz: of the pitch bins.
-      observe: probability of each pitch bin, and of any, in frames.
+      observe: probability of each pitch bin, of any, and of a pitch outside them, in frames.
       model: how pitch moves.
     """
 
     frame_length: int
     hop_length: int
     centres_hz: np.ndarray
-    observe: Callable[[Array], tuple[Array, Array]]
+    observe: Callable[[Array], tuple[Array, Array, Array]]
     model: _Model
 
 
@@ -115,6 +117,9 @@ def pyin(
     :math:`t_j` in a beta distribution with first parameter 2. Where no minimum lies below a
     threshold, the deepest has `no_trough_probability` of its :math:`\beta_j`. A pitch bin has the
     sum of what falls into it; what is left to 1 is shared by one unvoiced state for every bin.
+    Minima down to two samples compete, and what those outside the range take, the unvoiced states
+    have in full; where none lies below a threshold, and one outside, of up to half a frame, is
+    twice as deep, none within counts. So no pitch outside the range makes one within.
     From frame to frame the pitch moves by a triangle of weights, voiced or not.
 
     Args:
@@ -262,36 +267,49 @@ def _observe(
     sample_rate: int,
     bins_of_hz: tuple[int, float, int],
     prior: tuple[np.ndarray, float],
-) -> tuple[Float[Array, "frames bins"], Float[Array, " frames"]]:
-    """Probability of each pitch bin, and of any."""
+) -> tuple[Float[Array, "frames bins"], Float[Array, " frames"], Float[Array, " frames"]]:
+    """Probability of each pitch bin, of any, and of a pitch outside them."""
     min_lag, max_lag = lags
     bins_per_octave, fmin, n_bins = bins_of_hz
-    curve = difference_curve(frames, max_lag)[:, min_lag:-1]
-    probability = _trough_probability(curve, *prior)
-    whole_lags = np.arange(min_lag, max_lag + 1, dtype=curve.dtype)
-    period = jnp.broadcast_to(whole_lags, curve.shape) + vertex(curve)
+    whole = difference_curve(frames, max(max_lag, frames.shape[-1] // 2))
+    shortest = min(min_lag, _SHORTEST)
+    heights, shift = (
+        x[:, shortest : max_lag + 1]
+        for x in (jnp.where(troughs(whole), whole, jnp.inf), vertex(whole))
+    )
+    whole_lags = np.arange(shortest, max_lag + 1, dtype=whole.dtype)
+    n_short, n_long = min_lag - shortest, whole.shape[-1] - 1 - max_lag
+    outside = jnp.concatenate([heights[:, :n_short], whole[:, -n_long:]], axis=-1)
+    probability = _trough_probability(heights, n_short, jnp.min(outside, axis=-1), *prior)
+    period = whole_lags[None] + shift
     position = bins_per_octave * jnp.log2(sample_rate / (fmin * period))
     bins = jnp.clip(jnp.round(position), 0, n_bins).astype(jnp.int32)
+    bins = jnp.where(whole_lags >= min_lag, bins, n_bins)
     rows = np.broadcast_to(np.arange(len(frames))[:, None], bins.shape)
-    pitch = jnp.zeros((len(frames), n_bins), curve.dtype)
+    pitch = jnp.zeros((len(frames), n_bins), whole.dtype)
     pitch = pitch.at[rows, bins].add(probability, mode="drop")
-    return pitch, jnp.clip(jnp.sum(pitch, axis=-1), 0, 1)
+    voiced = jnp.clip(jnp.sum(pitch, axis=-1), 0, 1)
+    return pitch, voiced, jnp.sum(jnp.where(bins < n_bins, 0, probability), axis=-1)
 
 
 def _trough_probability(
-    curve: Float[Array, "frames lags"], prior: np.ndarray, no_trough_probability: float
+    heights: Float[Array, "frames lags"],
+    n_short: int,
+    deepest_outside: Float[Array, " frames"],
+    prior: np.ndarray,
+    no_trough_probability: float,
 ) -> Float[Array, "frames lags"]:
-    """Probability of every local minimum, summed over the thresholds.
+    """Probability of every local minimum, summed over the thresholds; other heights are infinite.
 
     Lag by lag, with all thresholds and frames in a step: a threshold passes a share of its weight
-    to a minimum below it, and what it has for the next one falls by a constant factor.
+    to a minimum below it, and what it has for the next one falls by a constant factor. The deepest
+    is looked for from lag `n_short` on, and is none where one outside is twice as deep.
     """
-    is_trough = searched_troughs(curve)
-    heights = jnp.where(is_trough, curve, jnp.inf).T
+    heights = heights.T
     shape = (_N_THRESHOLDS, heights.shape[1])
-    steps = np.arange(1, _N_THRESHOLDS + 1, dtype=curve.dtype) / _N_THRESHOLDS
+    steps = np.arange(1, _N_THRESHOLDS + 1, dtype=heights.dtype) / _N_THRESHOLDS
     thresholds = np.broadcast_to(steps[:, None], shape)
-    weights = np.broadcast_to(prior.astype(curve.dtype)[:, None], shape)
+    weights = np.broadcast_to(prior.astype(heights.dtype)[:, None], shape)
 
     def below(height):
         return jnp.broadcast_to(height, shape) < thresholds
@@ -304,14 +322,15 @@ def _trough_probability(
         given = jnp.sum(jnp.where(is_below, weight, 0), axis=0)
         return jnp.where(is_below, math.exp(-_BOLTZMANN) * weight, weight), given
 
-    counts, _ = lax.scan(count, jnp.zeros(shape, curve.dtype), heights)
+    counts, _ = lax.scan(count, jnp.zeros(shape, heights.dtype), heights)
     first = weights * jnp.expm1(-_BOLTZMANN) / jnp.expm1(-_BOLTZMANN * jnp.maximum(counts, 1))
     _, given = lax.scan(share, first, heights)
     above_all = no_trough_probability * jnp.sum(jnp.where(counts == 0, weights, 0), axis=0)
-    deepest = jnp.argmin(heights, axis=0)
+    deepest = n_short + jnp.argmin(heights[n_short:], axis=0)
     is_deepest = np.arange(heights.shape[0])[:, None] == deepest[None]
+    is_deepest = is_deepest & (heights <= 2 * deepest_outside[None]) & jnp.isfinite(heights)
     given = given + jnp.where(is_deepest, jnp.broadcast_to(above_all, given.shape), 0)
-    return jnp.where(is_trough, given.T, 0)
+    return given.T
 
 
 def _track(
@@ -414,10 +433,12 @@ def _block_steps(tracker, chunks, piece, first, frames):
         part = lax.dynamic_slice(piece, (start,), (block_length(tracker, per_chunk),))
         return tracker.observe(sections(part, 0, per_chunk, length, hop))
 
-    pitch, voiced = lax.map(chunk, jnp.arange(chunks))
-    pitch, voiced = pitch.reshape(count, n_bins), voiced.reshape(count)
+    pitch, voiced, outside = lax.map(chunk, jnp.arange(chunks))
+    pitch, voiced, outside = pitch.reshape(count, n_bins), voiced.reshape(count), outside.ravel()
+    # No pitch is spread over the bins; of one outside it is known that it is none of them.
+    unvoiced = jnp.maximum(1 - voiced - outside, 0) / n_bins + outside
     index = first + jnp.arange(count)
-    return (_log(pitch), _log((1 - voiced) / n_bins), index == 0, index < frames), voiced
+    return (_log(pitch), _log(unvoiced), index == 0, index < frames), voiced
 
 
 def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:

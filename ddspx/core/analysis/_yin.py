@@ -50,9 +50,9 @@ def yin(
 
     Returns:
       Frequency in Hz, finite in every frame, and the confidence ``1 - d'`` at the period, from
-      0 (silence, or :math:`d'` falls on beyond the range and has no minimum within) to 1; on
-      the frame rule, in the dtype of `audio`. The period is a whole number of samples before it
-      is refined, so the frequency can lie above `fmax` by up to one sample of its period.
+      0 (silence, or the sound's period lies outside the range) to 1; on the frame rule, in the
+      dtype of `audio`. The period is a whole number of samples before it is refined, so the
+      frequency can lie above `fmax` by up to one sample of its period.
 
     Raises:
       TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
@@ -95,14 +95,17 @@ def yin(
     sample_rate = positive_int("sample_rate", sample_rate)
     min_lag, max_lag = lag_range(sample_rate, fmin, fmax, frame_length)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
+    longest = max(max_lag, frame_length // 2)
     if method == "paper":
-        difference = mean_difference(frames, max_lag)
-        whole = cumulative_mean_normalised(difference)
-        refined, curve = difference[..., min_lag - 1 :], whole[..., min_lag - 1 :]
+        difference = mean_difference(frames, longest)
+        beyond = cumulative_mean_normalised(difference)
+        whole = beyond[..., : max_lag + 2]
+        refined, curve = (x[..., min_lag - 1 : max_lag + 2] for x in (difference, whole))
         shift, depth = (x[..., 1:-1] for x in (vertex(refined), parabola(curve, vertex(curve))))
         curve, looked_at = curve[..., 1:-1], depth
     else:
-        whole = difference_curve(frames, max_lag)
+        beyond = difference_curve(frames, longest)
+        whole = beyond[..., : max_lag + 2]
         curve = whole[..., min_lag:-1]
         shift = vertex(curve)
         depth, looked_at = parabola(curve, shift), curve
@@ -114,7 +117,27 @@ def yin(
         for x in (depth, shift, troughs(whole)[..., min_lag:-1])
     )
     period = min_lag + pick[..., 0] + shift
-    return sample_rate / period, jnp.where(found, jnp.clip(1 - depth, 0, 1), 0)
+    is_sure = found & ~_repeats_outside(beyond, depth, threshold, (min_lag, max_lag))
+    return sample_rate / period, jnp.where(is_sure, jnp.clip(1 - depth, 0, 1), 0)
+
+
+def _repeats_outside(
+    curve: Float[Array, "*batch lags"],
+    depth: Float[Array, "*batch"],
+    threshold: float,
+    lags: tuple[int, int],
+) -> Bool[Array, "*batch"]:
+    """Whether a frame has its period outside the lags searched, where `depth` was found.
+
+    A shorter one has nine tenths of the periodicity found, because a multiple of a period may fall
+    on a whole sample where the period does not; a longer one is twice as deep where none is below
+    the threshold: a multiple of what was found is not.
+    """
+    heights = jnp.where(troughs(curve), curve, jnp.inf)
+    short, long = heights[..., 2 : max(lags[0], 3)], heights[..., lags[1] + 1 :]
+    shortest_is_one = jnp.min(short, axis=-1) <= depth + 0.1 * (1 - depth)
+    longer_is_one = (depth >= threshold) & (jnp.min(long, axis=-1) < depth / 2)
+    return (shortest_is_one & (lags[0] > 2)) | longer_is_one
 
 
 def lag_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> tuple[int, int]:

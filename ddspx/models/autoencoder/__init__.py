@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         InstrumentScores as InstrumentScores,
         describe_instrument as describe_instrument,
         note_name as note_name,
+        store_scores as store_scores,
     )
     from ddspx.models.autoencoder.config import (
         AutoencoderConfig as AutoencoderConfig,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        card="InstrumentCard InstrumentScores describe_instrument note_name",
+        card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
         config="AutoencoderConfig InstrumentStatistics",
         convert="load_autoencoder save_autoencoder",
         install="install_instrument pack_instrument remove_instrument",

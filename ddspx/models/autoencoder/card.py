@@ -1,5 +1,7 @@
 """What is to be known of an instrument before it is played."""
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +112,37 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
         scores=scores,
         n_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
     )
+
+
+def store_scores(source: str | Path, scores: InstrumentScores) -> Path | None:
+    """Writes how an instrument was measured into its folder, for `describe_instrument`.
+
+    Args:
+      source: a model folder, or an instrument's name.
+      scores: its measures; they replace those that are there.
+
+    Returns:
+      The folder; None for an instrument that ships with ddspx, which stays as it is.
+
+    Raises:
+      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
+      ValueError: its provenance is damaged.
+      OSError: it cannot be written.
+    """
+    from ddspx.io import replacing_file
+
+    folder = find_instrument(source)
+    if folder.resolve().parent == SHIPPED.resolve():
+        return None
+    provenance = read_json(folder / PROVENANCE, dict)
+    measures = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in scores._asdict().items()
+    }
+    with replacing_file(folder / PROVENANCE) as temporary:
+        text = json.dumps(provenance | {"scores": measures}, indent=2, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return folder
 
 
 def note_name(midi: float) -> str:

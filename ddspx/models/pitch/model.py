@@ -1,6 +1,5 @@
 """The pitch tracker's network, on whole sounds and on streams."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from ddspx.models.pitch.features import (
     half_window,
     power_spectra,
 )
+from ddspx.models.pitch.limits import check_limits, is_heard, is_within
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
 # Frames before and after the one in question that the convolutions over time reach.
@@ -47,7 +47,8 @@ class PitchTrack(NamedTuple):
 
     Attributes:
       f0_hz: pitch in Hz, whether there is one or not.
-      confidence: probability that there is one.
+      confidence: probability that there is one; 0 where `f0_hz` lies outside the limits, or nothing
+        of it is heard beside a sound above all bins.
     """
 
     f0_hz: Float[Array, "*batch frames"]
@@ -135,12 +136,13 @@ class PitchTracker(nnx.Module):
 
         Args:
           audio: linear amplitude at `config.sample_rate`, of any level.
-          fmin: lowest pitch that may be found, in Hz; by default that of the lowest bin.
+          fmin: lowest pitch that counts, in Hz; by default that of the lowest bin.
           fmax: highest, in Hz; by default that of the highest bin.
 
         Returns:
-          A track of ``1 + samples // config.hop_length`` frames. The limits choose among the bins;
-          refined, a pitch at a limit may lie beyond it by some cents.
+          A track of ``1 + samples // config.hop_length`` frames. All bins are looked at, whatever
+          the limits: a pitch outside them, by more than half a bin, has a confidence of 0 and is
+          not taken for another that would lie within.
 
         Raises:
           ValueError: the range is empty, or no bin is in it.
@@ -206,17 +208,21 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: `audio` is too short to decide a frame, or as in `track`.
         """
+        fmin, fmax = check_limits(fmin, fmax, self.config)
         spectra = self._spectra(audio)
         heard = self._estimate_inside(spectra)
-        f0_hz = decode_pitch(heard.logits, self.config, fmin=fmin, fmax=fmax)
+        f0_hz = decode_pitch(heard.logits, self.config)
         first = self.context - self.delay
         frames = slice(first, first + f0_hz.shape[-1])
         correlation, mean_square = autocorrelation(spectra[-1], self.config)
         f0_hz = refine_pitch(f0_hz, correlation[..., frames, :], self.config)
         # Sound fades into silence, however pitched it is.
         presence = mean_square / (mean_square + SILENCE)
-        track = PitchTrack(f0_hz, jax.nn.sigmoid(heard.voicing) * presence[..., frames])
-        return _batched(track, audio)
+        confidence = jax.nn.sigmoid(heard.voicing) * presence[..., frames]
+        hears = {name: getattr(self.config, name) for name in ("sample_rate", "fmin", "fmax")}
+        counts = is_within(f0_hz, self.config, fmin=fmin, fmax=fmax)
+        counts = counts & is_heard(f0_hz, spectra[-1][..., frames, :], **hears)
+        return _batched(PitchTrack(f0_hz, jnp.where(counts, confidence, 0)), audio)
 
     def estimate_section(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
         """Evidence for those frames of a section whose context lies within it.
@@ -333,11 +339,7 @@ def _shifted(x, bins):
 
 
 def decode_pitch(
-    logits: Float[Array, "*batch bins"],
-    config: PitchConfig,
-    *,
-    fmin: float | None = None,
-    fmax: float | None = None,
+    logits: Float[Array, "*batch bins"], config: PitchConfig
 ) -> Float[Array, "*batch"]:
     r"""Pitch of the strongest bin, averaged with its neighbours.
 
@@ -347,14 +349,12 @@ def decode_pitch(
     Args:
       logits: evidence for each bin, of a :class:`PitchEstimate`.
       config: where the bins are.
-      fmin: lowest pitch that may be found, in Hz; by default that of the lowest bin.
-      fmax: highest, in Hz; by default that of the highest bin.
 
     Returns:
-      Pitch in Hz, between `fmin` and `fmax`; piecewise differentiable in `logits`.
+      Pitch in Hz; piecewise differentiable in `logits`.
 
     Raises:
-      ValueError: the range is empty or no bin is in it, or `logits` are not of those bins.
+      ValueError: `logits` are not of those bins.
 
     Example:
       >>> import jax.numpy as jnp
@@ -364,23 +364,10 @@ def decode_pitch(
       120
     """
     same_size("`logits` and `config`", logits.shape[-1], config.n_bins, "bins")
-    fmin = config.fmin if fmin is None else float(fmin)
-    fmax = config.fmax if fmax is None else float(fmax)
     octaves = np.log2(config.fmin) + np.arange(config.n_bins) / config.bins_per_octave
-    half = 0.5 / config.bins_per_octave
-    if not 0 < fmin < fmax < math.inf:
-        raise ValueError(f"`fmin` must be positive and below `fmax`, got {fmin} and {fmax} Hz.")
-    allowed = (octaves >= math.log2(fmin) - half) & (octaves <= math.log2(fmax) + half)
-    if not allowed.any():
-        raise ValueError(
-            f"`fmin` and `fmax` must leave some of the tracker's range, {config.fmin:.0f} to "
-            f"{config.fmax:.0f} Hz, got {fmin} and {fmax} Hz."
-        )
-    logits, octaves = logits[..., allowed], octaves[allowed]
     best = jnp.argmax(logits, axis=-1, keepdims=True)
     row = (1,) * (logits.ndim - 1) + (-1,)
-    distance = jnp.arange(len(octaves)).reshape(row) - best
+    distance = jnp.arange(config.n_bins).reshape(row) - best
     near = jnp.where(jnp.abs(distance) <= _NEIGHBOURS, logits, -jnp.inf)
     weights = jax.nn.softmax(near, axis=-1)
-    pitch = jnp.sum(weights * jnp.asarray(octaves, logits.dtype).reshape(row), axis=-1)
-    return jnp.clip(2.0**pitch, fmin, fmax)
+    return 2.0 ** jnp.sum(weights * jnp.asarray(octaves, logits.dtype).reshape(row), axis=-1)

@@ -23,13 +23,18 @@ posterior_of = compiled(core.pitch_posterior)
 # Values
 
 
-def posterior_of_frame(x, *, sample_rate, fmin, fmax, bins_per_octave, n_bins, reach):
+def posterior_of_frame(x, *, sample_rate, fmin, bins_per_octave, n_bins, reach):
     """Log-probability of the states, frequency and aperiodicity of the bins, in loops."""
-    low, high = int(sample_rate // fmax), int(np.ceil(sample_rate / fmin))
-    d = [np.mean((x[: len(x) - k] - x[k:]) ** 2) for k in range(high + 2)]
+    longest = 2 * len(x) // 3
+    d = [np.mean((x[: len(x) - k] - x[k:]) ** 2) for k in range(longest + 2)]
     curve = normalised(d)
     own = [(1.0, fmin * 2 ** (b / bins_per_octave)) for b in range(n_bins)]
-    for k in range(max(low - 1, 1), high + 1):
+    outside = [-np.inf]
+
+    def handicap(f0_hz):
+        return 0.2 * (np.log2(f0_hz / fmin) - (n_bins - 1) / bins_per_octave)
+
+    for k in range(1, longest + 1):
         if curve[k - 1] > curve[k] <= curve[k + 1]:
             shift = vertex(*d[k - 1 : k + 2])
             depth = min(max(value_at(*curve[k - 1 : k + 2], shift), 0), 1)
@@ -37,9 +42,8 @@ def posterior_of_frame(x, *, sample_rate, fmin, fmax, bins_per_octave, n_bins, r
             b = round(bins_per_octave * np.log2(f0_hz / fmin))
             if 0 <= b < n_bins and depth < own[b][0]:
                 own[b] = (depth, f0_hz)
-
-    def handicap(f0_hz):
-        return 0.2 * (np.log2(f0_hz / fmin) - (n_bins - 1) / bins_per_octave)
+            elif not 0 <= b < n_bins and depth < 0.45:
+                outside.append(np.log(max(1 - depth, 0.02)) + handicap(f0_hz))
 
     best = []
     for b in range(n_bins):
@@ -51,7 +55,8 @@ def posterior_of_frame(x, *, sample_rate, fmin, fmax, bins_per_octave, n_bins, r
         winner = max(scores, key=scores.get)
         best.append((scores[winner], *own[winner]))
     likeliest = max(best)
-    scores = np.array([score for score, _, _ in best] + [handicap(likeliest[2]) + np.log(0.55)])
+    no_pitch = max(handicap(likeliest[2]) + np.log(0.55), *outside)
+    scores = np.array([score for score, _, _ in best] + [no_pitch])
     log_probability = scores / 0.1 - np.log(np.sum(np.exp(scores / 0.1)))
     return log_probability, [f for _, _, f in best], [a for _, a, _ in best]
 
@@ -60,7 +65,7 @@ def test_the_posterior_is_its_definition():
     audio, n_bins = small_audio(), 1 + int(60 * np.log2(5))
     expected = [
         posterior_of_frame(
-            x, sample_rate=8000, fmin=200.0, fmax=1000.0, bins_per_octave=60, n_bins=n_bins, reach=2
+            x, sample_rate=8000, fmin=200.0, bins_per_octave=60, n_bins=n_bins, reach=2
         )
         for x in centred_frames(audio, 160, 100)
     ]
@@ -121,6 +126,11 @@ def test_the_octave_cost_decides_between_a_period_and_its_multiples():
     audio = sine(220.0, 8000, sample_rate=RATE) + 0.12 * sine(110.0, 8000, sample_rate=RATE)
     np.testing.assert_allclose(posterior_hz(audio), 220.0, rtol=2e-2)
     np.testing.assert_allclose(posterior_hz(audio, octave_cost=0.005), 110.0, rtol=2e-2)
+
+
+def test_what_lies_outside_of_the_range_is_no_pitch_within():
+    sounds = [sine(3000, 8000, sample_rate=RATE), sine(4100, 8000, sample_rate=RATE)]
+    assert np.all(np.isnan(posterior_hz(np.stack(sounds) + 0.01 * noise(8000))))
 
 
 def test_silence_and_noise_have_no_pitch():

@@ -23,27 +23,29 @@ LIBROSA = tuple(int(part) for part in librosa.__version__.split(".")[:2])
 
 
 def observation_of_frame(x, *, sample_rate, fmin, fmax, bins_per_octave, n_bins):
-    """Probability of each pitch bin by the definition, in loops over thresholds and troughs."""
+    """Probability of each bin and, last, outside of them, in loops over thresholds and troughs."""
     low, high = int(sample_rate // fmax), int(np.ceil(sample_rate / fmin))
-    padded = np.pad(x, (0, high + 1))
-    d = [sum((padded[m] - padded[m + k]) ** 2 for m in range(len(x))) for k in range(high + 1)]
-    curve = normalised(d)[low:]
-    around = [np.inf, *curve, np.inf]
-    lags = [i for i in range(len(curve)) if around[i] > curve[i] <= around[i + 2]]
+    n, longest = len(x), len(x) // 2
+    padded = np.pad(x, (0, longest + 1))
+    d = [np.sum((x - padded[k : k + n]) ** 2) for k in range(longest + 2)]
+    curve = normalised(d)
+    lags = [i for i in range(2, high + 1) if curve[i - 1] > curve[i] <= curve[i + 1]]
+    within = [i for i in lags if i >= low]
+    outside = min([curve[i] for i in lags if i < low] + curve[high + 1 :])
     probability = dict.fromkeys(lags, 0.0)
     for step in range(100):
         weight = np.diff(stats.beta.cdf([step / 100, (step + 1) / 100], 2, 18))[0]
         below = [i for i in lags if curve[i] < (step + 1) / 100]
         for rank, i in enumerate(below):
             probability[i] += weight * stats.boltzmann.pmf(rank, 2, len(below))
-        if lags and not below:
-            probability[min(lags, key=lambda i: curve[i])] += 0.01 * weight
-    bins = np.zeros(n_bins)
+        deepest = min(within, key=lambda i: curve[i], default=None)
+        if not below and deepest is not None and curve[deepest] <= 2 * outside:
+            probability[deepest] += 0.01 * weight
+    bins = np.zeros(n_bins + 1)
     for i, p in probability.items():
-        shift = vertex(*curve[i - 1 : i + 2]) if 0 < i < len(curve) - 1 else 0.0
-        b = round(bins_per_octave * np.log2(sample_rate / (low + i + shift) / fmin))
-        if b < n_bins:
-            bins[max(b, 0)] += p
+        shift = vertex(*curve[i - 1 : i + 2])
+        b = round(bins_per_octave * np.log2(sample_rate / (i + shift) / fmin))
+        bins[max(b, 0) if i >= low and b < n_bins else n_bins] += p
     return bins
 
 
@@ -77,9 +79,10 @@ def test_pyin_is_its_definition(hop_length, reach):
     grid = {"bins_per_octave": bins_per_octave, "n_bins": n_bins}
     options = {"sample_rate": 8000, "fmin": 200.0, "fmax": 1000.0}
     frames = centred_frames(audio, 400, hop_length)
-    pitch = np.array([observation_of_frame(x, **options, **grid) for x in frames])
+    observed = np.array([observation_of_frame(x, **options, **grid) for x in frames])
+    pitch, outside = observed[:, :-1], observed[:, -1]
     voiced = np.clip(pitch.sum(axis=1), 0, 1)
-    unvoiced = np.repeat((1 - voiced[:, None]) / n_bins, n_bins, axis=1)
+    unvoiced = np.repeat(((1 - voiced - outside) / n_bins + outside)[:, None], n_bins, axis=1)
     log_observation = np.log(np.concatenate([pitch, unvoiced], axis=1) + np.finfo(float).tiny)
     path = best_path(log_observation, dense(n_bins, reach))
     sizes = {**SMALL, "hop_length": hop_length, "frame_length": 400}
@@ -88,6 +91,14 @@ def test_pyin_is_its_definition(hop_length, reach):
     assert 0 < np.sum(path < n_bins) < len(path)
     np.testing.assert_array_equal(track.is_voiced, path < n_bins)
     assert_close(track.f0_hz, 200 * 2 ** (path % n_bins / 48), scale=1000)
+
+
+def test_what_lies_outside_of_the_range_is_not_voiced():
+    sounds = np.stack([sine(f, 2400, sample_rate=8000) for f in (1300, 1050, 120, 190, 300)])
+    track = pyin(jnp.asarray(sounds), **SMALL, frame_length=400)
+    inside = np.s_[:, 3:-3]
+    np.testing.assert_array_equal(track.is_voiced[inside][:-1], False)
+    np.testing.assert_array_equal(track.is_voiced[inside][-1], True)
 
 
 @pytest.mark.parametrize("mean", [0.1, 0.15, 0.2])

@@ -42,7 +42,9 @@ def differences_of(x, method, longest):
 def yin_of_frame(x, sample_rate, fmin, fmax, threshold, method):
     """Frequency and confidence by the definition, in loops."""
     low, high = int(sample_rate // fmax), int(np.ceil(sample_rate / fmin))
-    difference, whole = differences_of(x, method, high + 1)
+    longest = max(high, len(x) // 2)
+    difference, beyond = differences_of(x, method, longest + 1)
+    whole = beyond[: high + 2]
 
     def parabola(curve, lag):
         three = curve[lag - 1 : lag + 2]
@@ -62,8 +64,12 @@ def yin_of_frame(x, sample_rate, fmin, fmax, threshold, method):
     shift = parabola(difference if method == "paper" else whole, pick)[0]
     if method == "librosa" and pick in (low, high):
         shift = 0.0
-    is_minimum = whole[pick - 1] > whole[pick] <= whole[pick + 1]
-    return sample_rate / (pick + shift), min(max(1 - depths[pick], 0), 1) * is_minimum
+    depth = depths[pick]
+    minima = [k for k in range(1, longest + 1) if beyond[k - 1] > beyond[k] <= beyond[k + 1]]
+    shorter = [k for k in minima if 2 <= k < low and beyond[k] <= depth + 0.1 * (1 - depth)]
+    longer = [k for k in minima if k > high and threshold <= depth > 2 * beyond[k]]
+    is_it = pick in minima and not shorter and not longer
+    return sample_rate / (pick + shift), min(max(1 - depth, 0), 1) * is_it
 
 
 @pytest.mark.parametrize("method", ["paper", "librosa"])
@@ -185,9 +191,13 @@ def test_yin_is_not_sure_of_what_lies_outside_its_range():
     time_s = np.arange(8000) / 16000
     rates = {"sample_rate": 16000, "hop_length": 2000, "fmin": 100.0, "fmax": 1000.0}
     yin = jax.jit(partial(core.yin, **rates))
-    inside, below = (yin(jnp.asarray(np.sin(2 * np.pi * f * time_s)))[1] for f in (300.0, 50.0))
+    saw = sum(np.sin(2 * np.pi * 95 * k * time_s) / k for k in range(1, 20))
+    inside, *outside = (
+        yin(jnp.asarray(audio))[1]
+        for audio in (*(np.sin(2 * np.pi * f * time_s) for f in (300, 50, 1100, 3000)), saw)
+    )
     assert np.all(inside[1:-1] > 0.9)
-    assert np.all(below[1:-1] == 0)
+    assert all(np.all(confidence[1:-1] == 0) for confidence in outside)
     f0_hz, confidence = yin(jnp.zeros(8000))
     assert np.all(f0_hz <= 16000 / 16) and np.all(confidence == 0)
 
