@@ -4,6 +4,10 @@ import gc
 import os
 from pathlib import Path
 
+# Of matrices as small as here, threads cost tens of times what they save, and more where another
+# worker has the cores. Set before NumPy is imported; the workers inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import pytest

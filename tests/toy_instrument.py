@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from modules import drawn
 
 from ddspx.features import feature_version
 from ddspx.models.autoencoder import (
@@ -14,7 +13,7 @@ from ddspx.models.autoencoder import (
     InstrumentStatistics,
     save_autoencoder,
 )
-from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.nn import EncoderConfig, FrontendConfig, SpectralFrontend
 
 SAMPLE_RATE, HOP = 16_000, 64
 
@@ -44,6 +43,24 @@ def z_config() -> AutoencoderConfig:
     return toy_config(encoder=EncoderConfig(listening, rnn_channels=8, z_size=4))
 
 
+def toy_model(config: AutoencoderConfig, kind: type[Autoencoder] = Autoencoder) -> Autoencoder:
+    """An instrument with random weights of about the size of its own first ones."""
+    rng = np.random.default_rng(0)
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name in ("bias", "shift"):
+            return np.zeros(shape)
+        if name == "scale":
+            return np.ones(shape)
+        size = 0.02 if name == "taps" else (2 / sum(shape)) ** 0.5
+        return size * rng.standard_normal(shape)
+
+    model = drawn(lambda: kind(config, rngs=nnx.Rngs(0)), draw)
+    if config.encoder is not None:
+        model.encoder.frontend = SpectralFrontend(config.encoder.frontend, rngs=nnx.Rngs(0))
+    return model
+
+
 def save_toy_instrument(
     folder: Path,
     *,
@@ -54,8 +71,6 @@ def save_toy_instrument(
     """Writes the model folder; its pitch is around A4, its loudness from -45 to -10 dB."""
     config = config or toy_config(sample_rate=sample_rate, hop_length=hop_length)
     sample_rate, hop_length = config.sample_rate, config.hop_length
-    model = Autoencoder(config, rngs=nnx.Rngs(0))
-    model.reverb.taps[...] = 0.02 * jax.random.normal(jax.random.key(1), (1200,), jnp.float32)
     statistics = InstrumentStatistics(
         sample_rate=sample_rate,
         hop_length=hop_length,
@@ -66,7 +81,9 @@ def save_toy_instrument(
         duration_s=10.0,
         feature_version=feature_version("ddspx"),
     )
-    save_autoencoder(folder, model, statistics=statistics, provenance={"licence": "CC0-1.0"})
+    save_autoencoder(
+        folder, toy_model(config), statistics=statistics, provenance={"licence": "CC0-1.0"}
+    )
     return folder
 
 

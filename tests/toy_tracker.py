@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 from flax import nnx
 from helpers import DTYPES, quick_jit
+from modules import of_parts
 
 from ddspx.models.pitch import PitchConfig, PitchTracker, pitch_features
 from ddspx.models.pitch.features import power_spectra
@@ -35,16 +36,7 @@ def _correlate(audio, config):
 correlate = quick_jit(_correlate, static_argnames="config")
 
 
-# Modules in parts: those are what jax.jit takes in every version of flax.
-def _of_parts(method):
-    def call(graph, weights, *args):
-        return method(nnx.merge(graph, weights), *args)
-
-    compiled = quick_jit(call, static_argnums=0)
-    return lambda model, *args: compiled(*nnx.split(model), *args)
-
-
-listen, track, step = map(_of_parts, (PitchTracker.__call__, PitchTracker.track, PitchTracker.step))
+listen, track, step = map(of_parts, (PitchTracker.__call__, PitchTracker.track, PitchTracker.step))
 
 
 @cache

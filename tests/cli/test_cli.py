@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_recordings import ENVIRONMENT, SPOILT, write_cut_short, write_samples, write_text
+from bad_recordings import (
+    ENVIRONMENT,
+    HEARD_AT_ONCE,
+    SPOILT,
+    write_cut_short,
+    write_samples,
+    write_text,
+)
 from toy_instrument import tone
 
 import ddspx
@@ -123,43 +130,25 @@ def test_training_that_diverges_is_no_bad_input(fail):
     )
 
 
-def run_program(program, *arguments, folder):
-    """What a Python program prints, and says on stderr, in a process of its own."""
-    run = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=ENVIRONMENT,
-        check=True,
-    )
-    return run.stdout, run.stderr
-
-
-def test_a_refusal_imports_only_what_the_command_needs(tmp_path):
-    program = """
+REFUSALS = f"""
 import json, sys
 from ddspx.cli import main
-status = main(["transfer", "absent.wav", "--to", "kazoo", "-o", "out.wav"])
-print(json.dumps({"status": status, "modules": sorted(sys.modules)}))
-"""
-    printed, said = run_program(program, folder=tmp_path)
-    result = json.loads(printed)
-    assert result["status"] == 2
-    assert said.count("\n") == 1 and "kazoo" in said
-    assert "ddspx.cli._transfer" in result["modules"]
-    for name in ("ddspx.training", "ddspx.cli._train", "matplotlib", "orbax", "grain"):
-        assert name not in result["modules"]
-
-
-def test_in_a_process_of_its_own_each_refusal_is_exactly_one_line(recording, instrument, tmp_path):
-    """What libraries write to the process's stderr themselves would be seen here alone."""
-    program = """
-import json, sys
-from ddspx.cli import main
-for arguments in json.loads(sys.argv[1]):
+first, *others = json.loads(sys.argv[1])
+print("==", main(first), file=sys.stderr, flush=True)
+print(json.dumps(sorted(sys.modules)))
+{HEARD_AT_ONCE}
+for arguments in others:
     print("==", main(arguments), file=sys.stderr, flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def refusals(recording, instrument, tmp_path_factory):
+    """In a process of its own: what it says, the modules after the first call, and what is left.
+
+    What libraries write to the process's stderr themselves would be seen here alone.
+    """
+    folder = tmp_path_factory.mktemp("refusals")
     makers = {
         "absent.wav": lambda path: None,
         "text.wav": write_text,
@@ -171,13 +160,13 @@ for arguments in json.loads(sys.argv[1]):
         "loud.wav": write_samples(1e30 * tone(0.5)),
     }
     for name, make in makers.items():
-        make(tmp_path / name)
+        make(folder / name)
     to = ["--to", str(instrument)]
-    calls = [["transfer", name, *to, "-o", "out.wav"] for name in makers]
+    calls = [["transfer", str(recording), "--to", "kazoo", "-o", "out.wav"]]
+    calls += [["transfer", name, *to, "-o", "out.wav"] for name in makers]
     calls += [
-        ["transfer", str(recording), "--to", "kazoo", "-o", "out.wav"],
         ["transfer", str(recording), *to, "-o", "out.mp3"],
-        ["transfer", str(recording), *to, "-o", "/proc/out.wav"],
+        ["transfer", str(recording), *to, "-o", "/proc/out.wav", "--follow", "0"],
         ["transfer", str(recording), *to, "-o", "out.wav", "--octave", "9"],
         ["transfer", str(recording), *to],
         ["evaluate", str(instrument), "absent"],
@@ -186,10 +175,31 @@ for arguments in json.loads(sys.argv[1]):
         ["prepare", "-o", "dataset"],
         ["nonsense"],
     ]
-    before = sorted(path.name for path in tmp_path.iterdir())
-    printed, said = run_program(program, json.dumps(calls), folder=tmp_path)
-    assert printed == ""
-    lines = said.splitlines()
-    assert lines[1::2] == ["== 2"] * len(calls)
+    before = sorted(path.name for path in folder.iterdir())
+    run = subprocess.run(
+        [sys.executable, "-c", REFUSALS, json.dumps(calls)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=ENVIRONMENT,
+        check=True,
+    )
+    after = sorted(path.name for path in folder.iterdir())
+    return len(calls), run.stderr.splitlines(), run.stdout, (before, after)
+
+
+def test_a_refusal_imports_only_what_the_command_needs(refusals):
+    _, said, printed, _ = refusals
+    modules = json.loads(printed)
+    assert "kazoo" in said[0] and said[1] == "== 2"
+    assert "ddspx.cli._transfer" in modules
+    for name in ("ddspx.training", "ddspx.cli._train", "matplotlib", "orbax", "grain"):
+        assert name not in modules
+
+
+def test_in_a_process_of_its_own_each_refusal_is_exactly_one_line(refusals):
+    n_calls, lines, printed, (before, after) = refusals
+    assert printed.count("\n") == 1
+    assert lines[1::2] == ["== 2"] * n_calls
     assert all(line.startswith("ddspx") for line in lines[::2])
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert after == before

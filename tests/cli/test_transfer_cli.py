@@ -13,6 +13,7 @@ import soundfile
 from bad_recordings import (
     BURST,
     ENVIRONMENT,
+    HEARD_AT_ONCE,
     SPOILT,
     write_cut_short,
     write_samples,
@@ -203,11 +204,9 @@ def test_a_report_is_printed_and_drawn_beside_the_result(recording, instrument, 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
 def test_termination_leaves_no_part_of_a_file(recording, instrument, tmp_path):
-    program = """
+    program = f"""{HEARD_AT_ONCE}
 import sys, time
-import numpy as np
 from ddspx.cli import main
-from ddspx.transfer import _transfer
 def play_forever(*_, **__):
     yield np.zeros(64, np.float32)
     print("playing", flush=True)
@@ -216,7 +215,7 @@ _transfer.synthesise = play_forever
 sys.exit(main(sys.argv[1:]))
 """
     folder = tmp_path / "out"
-    arguments = ["transfer", recording, "--to", instrument, "-o", folder / "out.wav"]
+    arguments = ["transfer", recording, "--to", instrument, "-o", folder / "out.wav", "--follow", 0]
     with subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         env=ENVIRONMENT,

@@ -37,7 +37,7 @@ def test_labels_say_what_is_rendered(sounds):
     clip = sounds.Controls(
         f0_hz, harmonics, 0 * bands, bands, 70.0, bands[0], 0.3, -200.0, -20.0, 0.0
     )
-    audio, labels = jax.jit(sounds.render)(jax.random.key(0), sounds.stack([clip]))
+    audio, labels = jax.jit(sounds.render)(jax.random.key(0), sounds.stack([clip] * 8))
     voiced = np.asarray(labels.is_voiced)[0]
     assert voiced[4:72].all() and voiced[129:-4].all()
     assert not voiced[80:120].any()

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from helpers import noise
+from helpers import compiled, noise
 
 from ddspx import core, features, metrics
 from ddspx.features import _yin
@@ -61,7 +61,7 @@ def test_a_tone_reads_its_pitch(sample_rate, hop_length, method):
 
 
 @METHODS
-@pytest.mark.parametrize("sample_rate", [2000, 4000])
+@pytest.mark.parametrize("sample_rate", [2000, pytest.param(4000, marks=pytest.mark.slow)])
 def test_a_low_rate_lowers_the_highest_pitch(sample_rate, method):
     tone = voice(np.full(sample_rate, 110.0), 3, sample_rate)
     f0_hz, confidence = track(tone, sample_rate, sample_rate // 100, method=method)
@@ -172,23 +172,6 @@ def test_examples_of_a_batch_are_independent(method):
         assert np.mean(np.isclose(*certainty, atol=1e-4)) > 0.99
 
 
-def test_chunks_do_not_change_the_path(monkeypatch):
-    audio = melody(5 * RATE)
-    options = {"sample_rate": RATE, "hop_length": 160, "method": "yin"}
-    chunked = features.conditioning_features(audio, **options)
-    # One chunk of all the audio: nothing is decided before everything is known.
-    monkeypatch.setattr(_yin, "_LOOK_AHEAD_SECONDS", 6.0)
-    _yin._observe.clear_cache()
-    _yin._decide.clear_cache()
-    at_once = features.conditioning_features(audio, **options)
-    monkeypatch.undo()
-    _yin._observe.clear_cache()
-    _yin._decide.clear_cache()
-    np.testing.assert_allclose(chunked.f0_hz, at_once.f0_hz, rtol=1e-4)
-    np.testing.assert_allclose(chunked.f0_confidence, at_once.f0_confidence, atol=1e-4)
-    np.testing.assert_allclose(chunked.loudness_db, at_once.loudness_db, atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("sample_rate", "hop_length"),
     [
@@ -232,7 +215,7 @@ def test_frames_and_loudness_follow_the_frame_rule(monkeypatch):
         assert all(np.all(np.isfinite(values)) for values in heard)
     # One compilation served every length.
     assert len(traced) == 1
-    expected = loudness_db(jnp.asarray(audio), sample_rate=RATE, hop_length=hop_length)
+    expected = compiled(loudness_db)(audio, sample_rate=RATE, hop_length=hop_length)
     np.testing.assert_allclose(heard.loudness_db, expected, atol=1e-3)
 
 
@@ -304,6 +287,26 @@ def test_phrases_agree_with_pyin(shared_data, name, least, method, most_octaves)
     octaves = metrics.octave_error_share(expected, f0_hz, is_voiced.astype(float))
     assert octaves < most_octaves
     assert np.mean(confidence[is_voiced] >= metrics.VOICED) > 0.95
+
+
+# Last, because it makes programs anew that the tests above share.
+
+
+def test_chunks_do_not_change_the_path(monkeypatch):
+    audio = melody(5 * RATE)
+    options = {"sample_rate": RATE, "hop_length": HOP, "method": "yin"}
+    chunked = features.conditioning_features(audio, **options)
+    # One chunk of all the audio: nothing is decided before everything is known.
+    monkeypatch.setattr(_yin, "_LOOK_AHEAD_SECONDS", 6.0)
+    _yin._observe.clear_cache()
+    _yin._decide.clear_cache()
+    at_once = features.conditioning_features(audio, **options)
+    monkeypatch.undo()
+    _yin._observe.clear_cache()
+    _yin._decide.clear_cache()
+    np.testing.assert_allclose(chunked.f0_hz, at_once.f0_hz, rtol=1e-4)
+    np.testing.assert_allclose(chunked.f0_confidence, at_once.f0_confidence, atol=1e-4)
+    np.testing.assert_allclose(chunked.loudness_db, at_once.loudness_db, atol=1e-3)
 
 
 # Boundary

@@ -1,5 +1,7 @@
 """What an encoder hears in blocks is what it hears at once."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
 RATE, HOP = 8000, 80
 
 
+@cache
 def encoder(**changes) -> ZEncoder:
     listening = FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=20, **changes)
     return ZEncoder(EncoderConfig(listening, rnn_channels=8, z_size=3), rngs=nnx.Rngs(0))

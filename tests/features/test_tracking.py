@@ -22,7 +22,7 @@ def track(audio, sample_rate=RATE, hop_length=HOP, **options):
 
 @pytest.fixture(scope="module")
 def network():
-    return Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network()
+    return quick_jit(lambda: Crepe(CrepeConfig(1), rngs=nnx.Rngs(0)).network())()
 
 
 @pytest.fixture

@@ -92,9 +92,15 @@ def test_examples_are_drawn_in_proportion_to_sound(dataset):
 
 def test_an_epoch_visits_all_parts(dataset):
     # 54 examples: one epoch; the long stretch's parts of 10 hops each give one crop.
-    firsts = np.sort(np.concatenate([b.audio[:, 0] for b in drawn(dataset, 6, batch_size=9)]))
-    in_long = firsts[firsts < 4000] / HOP
-    assert len(in_long) == 50 and np.diff(in_long).max() <= 20
+    firsts = np.concatenate([b.audio[:, 0] for b in drawn(dataset, 12, batch_size=9)])
+    epochs = firsts.reshape(2, 54)
+    for epoch in np.sort(epochs):
+        in_long = epoch[epoch < 4000] / HOP
+        assert len(in_long) == 50 and np.diff(in_long).max() <= 20
+    # In an order that is random, and another in each.
+    for epoch in epochs:
+        assert 0.3 < np.mean(np.diff(epoch) > 0) < 0.7
+    assert np.mean(np.argsort(epochs[0]) == np.argsort(epochs[1])) < 0.2
 
 
 # --- transformations: place and seed

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import assert_close
+from helpers import assert_close, quick_jit
+from modules import of_parts
 from toy_instrument import HOP, save_toy_instrument
 
-from ddspx.features import conditioning_features, feature_version
+from ddspx.features import Features, conditioning_features, feature_version
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -23,6 +24,10 @@ from ddspx.models.autoencoder import (
     load_autoencoder,
     save_autoencoder,
 )
+
+controls = of_parts(Autoencoder.controls)
+play = of_parts(Autoencoder.__call__, static=("n_samples",))
+play_block = of_parts(Autoencoder.synthesise_block, static=("n_samples",))
 
 
 def count(tree) -> int:
@@ -73,7 +78,7 @@ def test_presets_follow_the_rate(sample_rate):
 
 
 def test_controls_are_bounded_and_silent_above_nyquist(model, played):
-    harmonic, noise, _ = model.controls(*played)
+    harmonic, noise, _ = controls(model, *played)
     k = np.arange(1, 13)
     audible = np.asarray(played[0])[:, None] * k < 8000
     distribution = np.asarray(harmonic.harmonic_distribution)
@@ -83,14 +88,9 @@ def test_controls_are_bounded_and_silent_above_nyquist(model, played):
         assert np.all((np.asarray(control) > 0) & (np.asarray(control) < 2.001))
 
 
-@partial(jax.jit, static_argnums=0)
-def play(graph, state, *heard):
-    return nnx.merge(graph, state)(*heard)
-
-
 def test_pitch_and_loudness_are_both_heard(model, played, key):
     f0_hz, loudness_db = played
-    sounding = partial(play, *nnx.split(model), key)
+    sounding = partial(play, model, key)
     audio = sounding(f0_hz, loudness_db)
     assert audio.shape == (20 * HOP,)
     for changed in (sounding(f0_hz * 1.5, loudness_db), sounding(f0_hz, loudness_db + 6)):
@@ -109,22 +109,21 @@ def test_a_frame_without_a_pitch_costs_no_other(model, played, key, none):
 
 def test_batches_are_played_one_by_one(model, played, key):
     f0_hz, loudness_db = (jnp.stack([x, x[::-1]])[None] for x in played)
-    harmonic, noise, carry = model.controls(f0_hz, loudness_db)
-    alone = model.controls(f0_hz[0, 1], loudness_db[0, 1])
-    together = jax.tree.map(lambda x: x[0, 1], (harmonic, noise, carry))
+    alone = controls(model, f0_hz[0, 1], loudness_db[0, 1])
+    together = jax.tree.map(lambda x: x[0, 1], controls(model, f0_hz, loudness_db))
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
         assert_close(one, other, scale=1000 if one.ndim == 1 else 8)
 
 
 def test_blocks_of_any_size_equal_the_whole(model, played, key):
     f0_hz, loudness_db = played
-    whole = jax.jit(partial(model, n_samples=20 * HOP + 5))(key, f0_hz, loudness_db)
-    step = jax.jit(model.synthesise_block, static_argnames="n_samples")
+    whole = play(model, key, f0_hz, loudness_db, n_samples=20 * HOP + 5)
     state, blocks = model.init_state(key), []
     for first, last in [(0, 1), (1, 20)]:
         rows = slice(first, last + 1)
         ends = last == 20
-        state, audio = step(
+        state, audio = play_block(
+            model,
             state,
             f0_hz[rows],
             loudness_db[rows],
@@ -141,7 +140,7 @@ def test_the_gradient_reaches_every_weight(model, played, key):
     def loss(params):
         return jnp.sum(nnx.merge(graph, params)(key, *played) ** 2)
 
-    gradients = jax.jit(jax.grad(loss))(params)
+    gradients = quick_jit(jax.grad(loss))(params)
     for gradient in jax.tree.leaves(gradients):
         assert np.isfinite(np.asarray(gradient)).all()
         assert np.abs(np.asarray(gradient)).max() > 0
@@ -160,7 +159,7 @@ def test_a_saved_model_plays_the_same(model, played, key, tmp_path, folder):
     save_autoencoder(tmp_path / "again", model, statistics=statistics, provenance=provenance)
     again, statistics_again, provenance_again = load_autoencoder(tmp_path / "again")
     assert (statistics_again, provenance_again) == (statistics, provenance)
-    np.testing.assert_array_equal(again(key, *played), model(key, *played))
+    np.testing.assert_array_equal(play(again, key, *played), play(model, key, *played))
 
 
 SHIPPED = ("alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin")
@@ -185,16 +184,33 @@ def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
     assert 0 < card.scores.spectral_loss < 10 and card.scores.f0_l1_semitones < 0.5
 
 
+@pytest.fixture(scope="module")
+def shipped_tones():
+    """Of each instrument the pitch and loudness asked for, and what is heard of all at once."""
+    wanted, sounds, ranges = [], [], []
+    for name in SHIPPED:
+        model, statistics, _ = load_autoencoder(name)
+        rates = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
+        midi = np.linspace(statistics.pitch_midi_min, statistics.pitch_midi_max, 4).round()
+        wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125).astype(np.float32)
+        middle_db = statistics.loudness_quantiles[50]
+        wanted_db = np.full(wanted_hz.size, middle_db, np.float32)
+        sounds.append(np.asarray(play(model, jax.random.key(0), wanted_hz, wanted_db)))
+        wanted.append((wanted_hz, middle_db))
+        ranges.append(statistics.pitch_range_hz)
+    limits = {
+        "fmin": min(limits["fmin"] for limits in ranges),
+        "fmax": max(limits["fmax"] for limits in ranges),
+    }
+    return wanted, conditioning_features(np.stack(sounds), **rates, **limits)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(name, key):
-    model, statistics, _ = load_autoencoder(name)
-    rates = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
-    midi = np.linspace(statistics.pitch_midi_min, statistics.pitch_midi_max, 4).round()
-    wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125)
-    middle_db = statistics.loudness_quantiles[50]
-    wanted_db = np.full(wanted_hz.size, middle_db)
-    audio = play(*nnx.split(model), key, np.float32(wanted_hz), np.float32(wanted_db))
-    heard = conditioning_features(np.asarray(audio), **rates, **statistics.pitch_range_hz)
+def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(name, shipped_tones):
+    wanted, heard_of_all = shipped_tones
+    index = SHIPPED.index(name)
+    wanted_hz, middle_db = wanted[index]
+    heard = Features(*(track[index] for track in heard_of_all))
     for start in range(0, wanted_hz.size, 125):
         note = slice(start + 30, start + 95)
         assert np.min(heard.f0_confidence[note]) >= VOICED

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from helpers import DTYPES, assert_close, check_dtypes, check_grads, noise, quick_jit, sine
+from modules import drawn
 
 from ddspx import core
 from ddspx.models.crepe import (
@@ -35,17 +35,6 @@ from ddspx.models.crepe.convolution import (
 CENTS = 1997.3794084376191 + np.linspace(0, 7180, 360)
 
 
-def filled(config: CrepeConfig, draw: Callable[[str, tuple[int, ...]], np.ndarray]) -> Crepe:
-    """A model of NumPy's arrays: nothing has to be compiled for it."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: Crepe(config, rngs=nnx.Rngs(0))))
-    drawn = jax.tree.map_with_path(
-        lambda keys, x: jnp.asarray(draw(keys[-1].key, x.shape), jnp.float32),
-        nnx.to_pure_dict(state),
-    )
-    nnx.replace_by_pure_dict(state, drawn)
-    return nnx.merge(graph, state)
-
-
 def random_model(multiplier: int = 1) -> Crepe:
     """A small network in which every array matters, and some slopes are negative."""
     rng = np.random.default_rng(1)
@@ -57,7 +46,10 @@ def random_model(multiplier: int = 1) -> Crepe:
         "mean": lambda shape: rng.normal(0, 0.3, shape),
         "variance": lambda shape: rng.uniform(0.5, 2, shape),
     }
-    return filled(CrepeConfig(multiplier), lambda name, shape: draws[name](shape))
+    return drawn(
+        lambda: Crepe(CrepeConfig(multiplier), rngs=nnx.Rngs(0)),
+        lambda name, shape: draws[name](shape),
+    )
 
 
 @pytest.fixture(scope="module")

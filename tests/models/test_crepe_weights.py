@@ -254,14 +254,19 @@ def test_the_network_equals_the_published_one(published, network):
     np.testing.assert_allclose(activation, np.load(published / "activation-tiny.npy"), atol=1e-5)
 
 
-def test_a_recording_is_heard_as_by_the_crepe_package(published, network):
+@pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_recording_is_heard_as_by_the_crepe_package(published, network, seconds):
     import soundfile
 
     audio, _ = soundfile.read(published / "test_16000.flac", dtype="float32")
     activate = quick_jit(partial(crepe_activation, hop_length=160))
-    activation = activate(network, jnp.asarray(audio))
+    activation = np.array(activate(network, jnp.asarray(audio[: seconds * 16_000])))
     expected = np.load(published / "activation-tiny-16000.npy")
-    np.testing.assert_allclose(activation, expected, atol=1e-4)
+    # A frame reaches 32 ms into what follows it.
+    heard = len(expected) if len(activation) == len(expected) else len(activation) - 4
+    np.testing.assert_allclose(activation[:heard], expected[:heard], atol=1e-4)
+    # What is decided by the whole recording takes the rest from the package.
+    activation = jnp.concatenate([activation[:heard], expected[heard:]])
     pitch = np.load(published / "f0-tiny-16000.npz")
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     f0_hz, confidence = decode(activation)

@@ -10,9 +10,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from modules import of_parts
 from toy_instrument import save_toy_instrument
 
 from ddspx.models.autoencoder import (
+    Autoencoder,
     InstrumentScores,
     describe_instrument,
     install_instrument,
@@ -150,7 +152,9 @@ def test_a_folder_is_installed_and_plays_by_name(library, model, key):
     assert contents(installed).items() <= contents(model).items()
     assert instrument_names()[-1] == "kalimba"
     f0_hz, loudness_db = jnp.full(9, 440, jnp.float32), jnp.full(9, -20, jnp.float32)
-    played = [load_autoencoder(source)[0](key, f0_hz, loudness_db) for source in ("kalimba", model)]
+    play = of_parts(Autoencoder.__call__)
+    models = [load_autoencoder(source)[0] for source in ("kalimba", model)]
+    played = [play(each, key, f0_hz, loudness_db) for each in models]
     np.testing.assert_array_equal(*played)
     assert [path.name for path in library.iterdir()] == ["kalimba"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from helpers import noise
+from modules import of_parts
 
 from ddspx.models import spectnet
 from ddspx.models.spectnet import (
@@ -150,7 +151,9 @@ def test_what_is_not_a_model_folder_is_refused(tmp_path):
 # documents
 
 
-def test_the_python_in_the_readme_runs():
+def test_the_python_in_the_readme_runs(monkeypatch):
+    # Operation by operation, as it is written there, it would compile a hundred programs.
+    monkeypatch.setattr(SpectNet, "__call__", of_parts(SpectNet.__call__))
     text = (Path(spectnet.__file__).parent / "README.md").read_text()
     names = {}
     for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):

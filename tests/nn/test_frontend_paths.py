@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from helpers import noise, quick_jit
+from modules import of_parts
 
 from ddspx import core
 from ddspx.nn import FrontendConfig, SpectralFrontend
@@ -357,8 +358,13 @@ def test_integers_are_not_audio():
             frontend(path=path)(np.zeros(1600, np.int16))
 
 
-def test_leafs_bias_stays_above_zero():
+def test_leafs_bias_stays_above_zero_and_its_gain_stops_at_one():
     model = SpectralFrontend(FrontendConfig.leaf(sample_rate=8000, n_bands=6), rngs=nnx.Rngs(0))
+    listen, heard = of_parts(SpectralFrontend.__call__), []
     model.compression.bias[...] = jnp.linspace(-1, 1, 6, dtype=jnp.float32)
     for audio in (HEARD, 0 * HEARD):
-        assert np.isfinite(heard_by(model)(audio)).all()
+        assert np.isfinite(listen(model, audio)).all()
+    for gain in (1.0, 1.5):
+        model.compression.gain[...] = jnp.full(6, gain, jnp.float32)
+        heard.append(np.asarray(listen(model, HEARD)))
+    np.testing.assert_array_equal(*heard)

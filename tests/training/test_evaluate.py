@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from helpers import compiled
+from toy_instrument import toy_model
 from training_data import FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
 from ddspx import core, features
@@ -16,6 +17,7 @@ from ddspx.training import Interval, additive_baseline, evaluate
 from ddspx.training._evaluate import _interval
 
 RATES = {"hop_length": HOP, "sample_rate": SAMPLE_RATE}
+baseline, loudness_of = compiled(additive_baseline), compiled(core.loudness_db)
 
 
 class OctaveUp(Autoencoder):
@@ -40,11 +42,29 @@ class Breath(Autoencoder):
 
 
 @pytest.fixture(scope="module")
-def evaluations(tmp_path_factory):
+def dataset(tmp_path_factory):
     pytest.importorskip("array_record", reason="the train extra is not installed")
-    dataset = write_dataset(tmp_path_factory.mktemp("data") / "set", {"train": 1, "test": 2})
-    model = OctaveUp(MODEL, rngs=nnx.Rngs(0))
-    return {row.name: row for row in evaluate(model, dataset, baselines=True)}
+    return write_dataset(tmp_path_factory.mktemp("data") / "set", {"train": 1, "test": 2})
+
+
+@pytest.fixture(scope="module")
+def evaluated(dataset):
+    """The measures by the renderer's name, and the ranges in which pitch was looked for."""
+    measure, ranges = features.conditioning_features, set()
+
+    def listen(audio, **options):
+        ranges.add((options["fmin"], options["fmax"]))
+        return measure(audio, **options)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(features, "conditioning_features", listen)
+        rows = evaluate(toy_model(MODEL, OctaveUp), dataset, baselines=True)
+    return {row.name: row for row in rows}, ranges
+
+
+@pytest.fixture
+def evaluations(evaluated):
+    return evaluated[0]
 
 
 def test_pitch_and_loudness_are_measured_on_what_was_rendered(evaluations):
@@ -61,26 +81,14 @@ def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
     assert row.loudness_l1_db.mean < 0.5
 
 
-def test_what_is_played_without_a_pitch_is_an_outlier_and_no_error_in_semitones(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
-    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 2})
-    (row,) = evaluate(Breath(MODEL, rngs=nnx.Rngs(0)), dataset)
+def test_what_is_played_without_a_pitch_is_an_outlier_and_no_error_in_semitones(dataset):
+    (row,) = evaluate(toy_model(MODEL, Breath), dataset)
     assert row.f0_l1_semitones.mean < 0.5
     assert row.f0_outlier_share.mean == pytest.approx(0.5, abs=0.1)
 
 
-def test_pitch_is_looked_for_where_the_dataset_was_prepared(tmp_path, monkeypatch):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
-    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
-    measure, ranges = features.conditioning_features, []
-
-    def listen(audio, **options):
-        ranges.append((options["fmin"], options["fmax"]))
-        return measure(audio, **options)
-
-    monkeypatch.setattr(features, "conditioning_features", listen)
-    evaluate(OctaveUp(MODEL, rngs=nnx.Rngs(0)), dataset)
-    assert set(ranges) == {(FMIN, FMAX)}
+def test_pitch_is_looked_for_where_the_dataset_was_prepared(evaluated):
+    assert evaluated[1] == {(FMIN, FMAX)}
 
 
 class Telling(Autoencoder):
@@ -95,12 +103,10 @@ class Telling(Autoencoder):
         return additive_baseline(f0_hz, z[..., 0], **RATES, n_harmonics=2)
 
 
-def test_a_model_with_an_encoder_hears_the_recording(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
-    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
+def test_a_model_with_an_encoder_hears_the_recording(dataset):
     listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=8)
     encoder = EncoderConfig(listening, rnn_channels=4, z_size=2)
-    model = Telling(dataclasses.replace(MODEL, encoder=encoder), rngs=nnx.Rngs(0))
+    model = toy_model(dataclasses.replace(MODEL, encoder=encoder), Telling)
     (row,) = evaluate(model, dataset)
     assert row.loudness_l1_db.mean < 0.5 and row.f0_l1_semitones.mean < 0.2
 
@@ -125,38 +131,39 @@ def test_intervals_hold_the_mean_of_what_is_defined():
 # physics
 
 
-@pytest.mark.parametrize("f0_hz", [110.0, 440.0, 1500.0, 3900.0])
-@pytest.mark.parametrize("loudness_db", [-40.0, 0.0])
-def test_a_steady_tone_is_as_loud_as_asked(f0_hz, loudness_db):
-    n_frames = 21
-    audio = additive_baseline(
-        jnp.full(n_frames, f0_hz, jnp.float32),
-        jnp.full(n_frames, loudness_db, jnp.float32),
-        **RATES,
-    )
-    measured = core.loudness_db(audio, **RATES)[5:-5]
-    np.testing.assert_allclose(measured, loudness_db, atol=0.2)
+STEADY_HZ, STEADY_DB = (110.0, 440.0, 1500.0, 3900.0, 500.0, 0.0), (-40.0, 0.0)
 
 
-def test_the_harmonics_fall_with_their_number():
-    audio = additive_baseline(jnp.full(51, 500.0, jnp.float32), jnp.zeros(51, jnp.float32), **RATES)
+@pytest.fixture(scope="module")
+def steady():
+    """Of each pitch and each loudness half a second."""
+    f0_hz, loudness_db = np.meshgrid(np.float32(STEADY_HZ), np.float32(STEADY_DB), indexing="ij")
+    tracks = (jnp.asarray(np.repeat(x[..., None], 51, axis=-1)) for x in (f0_hz, loudness_db))
+    return baseline(*tracks, **RATES)
+
+
+def test_a_steady_tone_is_as_loud_as_asked(steady):
+    measured = loudness_of(steady, **RATES)[:-1, :, 5:-5]
+    expected = np.broadcast_to(np.array(STEADY_DB)[:, None], measured.shape)
+    np.testing.assert_allclose(measured, expected, atol=0.2)
+
+
+def test_the_harmonics_fall_with_their_number(steady):
+    audio = steady[STEADY_HZ.index(500.0), STEADY_DB.index(0.0)]
     middle = np.asarray(audio)[1600:2400] * np.hanning(800)
     spectrum = np.abs(np.fft.rfft(middle))[50::50][:7]
     np.testing.assert_allclose(spectrum / spectrum[0], 1 / np.arange(1, 8), rtol=0.02)
 
 
-def test_without_a_pitch_there_is_silence():
-    audio = additive_baseline(jnp.zeros(5, jnp.float32), jnp.zeros(5, jnp.float32), **RATES)
-    assert not np.any(audio)
+def test_without_a_pitch_there_is_silence(steady):
+    assert not np.any(steady[STEADY_HZ.index(0.0)])
 
 
 # boundary errors
 
 
-def test_other_rates_than_the_models(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
-    dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
-    model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
+def test_other_rates_than_the_models(dataset):
+    model = toy_model(AutoencoderConfig.tiny())
     with pytest.raises(ValueError, match="dataset was prepared with `sample_rate` 8000"):
         evaluate(model, dataset)
 
@@ -165,4 +172,4 @@ def test_an_empty_split(tmp_path):
     pytest.importorskip("array_record", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 1})
     with pytest.raises(ValueError, match="no examples in its test split"):
-        evaluate(Autoencoder(MODEL, rngs=nnx.Rngs(0)), dataset)
+        evaluate(toy_model(MODEL), dataset)

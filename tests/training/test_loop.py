@@ -7,17 +7,23 @@ import signal
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from rich.console import Console
+from toy_instrument import toy_model
 from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
 from ddspx.features import feature_version
+from ddspx.io import read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.training import TrainConfig, evaluate, train
+from ddspx.training._autoencoder import _Programs, _valid_loss
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import Measured, _Run
+from ddspx.training._loop import Measured, _Run, placements
+from ddspx.training._state import TrainState
+from ddspx.training._step import StepReport
 
 pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
@@ -222,6 +228,19 @@ def test_the_loss_falls_and_the_lowest_on_the_valid_split_is_kept(runs):
     assert provenance["selected"]["valid_loss"] == valid[best]
 
 
+def test_copies_that_fill_the_last_valid_batch_do_not_count(dataset, tmp_path):
+    def evaluation(params, rest, key, batch):
+        return jnp.arange(3.0), jnp.asarray(batch.audio)
+
+    programs, (_, each) = _Programs(None, None, None, evaluation), placements(1)
+    state = TrainState(None, None, np.int32(9), None, None)
+    with RunLog(tmp_path / "logs", step=9) as log:
+        # Two examples in a batch of three.
+        config = numbers(batch_size=3)
+        measured = _valid_loss(dataset, read_manifest(dataset), config, programs, each, state, log)
+    assert measured.loss == 0.5
+
+
 def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
     straight, _, _ = runs
     model, statistics, provenance = load_autoencoder(straight)
@@ -243,10 +262,18 @@ def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
     assert statistics.pitch_range_hz == {"fmin": FMIN, "fmax": FMAX}
 
 
-def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(dataset, runs, tmp_path):
+def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(
+    dataset, runs, tmp_path, monkeypatch, valid_losses
+):
     straight, _, _ = runs
-    # A rate at which the one step that is taken moves nothing.
-    run(dataset, tmp_path / "out", start=straight, steps=1, learning_rate=1e-30)
+
+    def still(state, batch):
+        return state._replace(step=state.step + 1), StepReport(jnp.zeros(()), jnp.zeros(()))
+
+    # One step, which moves nothing; it is made anew for every set of numbers.
+    monkeypatch.setattr("ddspx.training._autoencoder.train_step", lambda *_, **__: still)
+    valid_losses[1] = 1.0
+    run(dataset, tmp_path / "out", start=straight, steps=1, learning_rate=1.0)
     ours, _, provenance = load_autoencoder(tmp_path / "out")
     theirs, _, from_there = load_autoencoder(straight)
     fresh = Autoencoder(MODEL, rngs=nnx.Rngs(0))
@@ -371,7 +398,7 @@ def test_damaged_statistics_are_said_before_anything_is_made(tmp_path, change):
     with pytest.raises(ValueError, match=r"(?s)damaged statistics \(.*prepare the dataset again"):
         run(dataset, tmp_path / "out")
     with pytest.raises(ValueError, match=r"damaged statistics"):
-        evaluate(Autoencoder(MODEL, rngs=nnx.Rngs(0)), dataset)
+        evaluate(toy_model(MODEL), dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 

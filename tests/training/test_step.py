@@ -11,10 +11,10 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from toy_instrument import toy_model
 from training_data import MODEL, glide
 
 from ddspx.io import Batch
-from ddspx.models.autoencoder import Autoencoder
 from ddspx.training import (
     TrainConfig,
     adam,
@@ -62,10 +62,10 @@ def test_every_step_draws_from_its_own_key():
     optimizer = optax.sgd(0.0)
     step = train_step(loss, optimizer)
     state = initial_state(jnp.float32(1.0), optimizer, seed=7)
+    drawn = jax.jit(lambda taken: jax.random.normal(jax.random.fold_in(jax.random.key(7), taken)))
     for taken in range(3):
         state, report = step(state, jnp.float32(0.0))
-        expected = jax.random.normal(jax.random.fold_in(jax.random.key(7), taken))
-        np.testing.assert_allclose(report.loss, expected, rtol=1e-6)
+        np.testing.assert_allclose(report.loss, drawn(taken), rtol=1e-6)
 
 
 def test_compiles_once_and_reuses_the_states_memory():
@@ -104,7 +104,7 @@ def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
     batch = Batch(*(np.stack([a, a[::-1]]) for a in whole))
     # The fewest parts, because this compiles twice.
     config = dataclasses.replace(MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,))
-    graphdef, *states = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param, ...)
+    graphdef, *states = nnx.split(toy_model(config), nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, states)
     optimizer = adam(learning_rate=1e-2)
     step = train_step(autoencoder_loss(graphdef), optimizer)
@@ -123,43 +123,43 @@ def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
 # devices
 
 DATA_PARALLEL = """
-import sys
 import jax, jax.numpy as jnp, numpy as np
 from ddspx.training import adam, initial_state, train_step
 from ddspx.training._loop import placements
 
-every, each = placements(4)
-assert len(jax.local_devices()) == int(sys.argv[1])
+devices = jax.local_devices()
+assert len(devices) == 2
 optimizer = adam(learning_rate=0.1, clip_norm=0.5)
 
 def loss(w, rest, key, batch):
     return jnp.mean((jnp.sin(batch @ w) - 1) ** 2) + jax.random.normal(key) * w[0], rest
 
-state = jax.device_put(initial_state(jnp.arange(3.0), optimizer, seed=0), every)
-step = train_step(loss, optimizer, placement=every)
-for index in range(3):
-    batch = np.random.default_rng(index).standard_normal((4, 3)).astype(np.float32)
-    state, report = step(state, jax.device_put(batch, each))
-assert state.params.sharding.is_fully_replicated
-print(*np.asarray(state.params).tolist(), float(report.loss))
+for used in (devices[:1], devices):
+    jax.local_devices = lambda: used
+    every, each = placements(4)
+    assert every.num_devices == len(used)
+    state = jax.device_put(initial_state(jnp.arange(3.0), optimizer, seed=0), every)
+    step = train_step(loss, optimizer, placement=every)
+    for index in range(3):
+        batch = np.random.default_rng(index).standard_normal((4, 3)).astype(np.float32)
+        state, report = step(state, jax.device_put(batch, each))
+    assert state.params.sharding.is_fully_replicated
+    print(*np.asarray(state.params).tolist(), float(report.loss))
 """
 
 
 def test_two_devices_take_the_step_of_one():
-    outputs = []
-    for n_devices in (1, 2):
-        devices = f"--xla_force_host_platform_device_count={n_devices}"
-        flags = f"{os.environ['XLA_FLAGS']} {devices}"
-        result = subprocess.run(
-            [sys.executable, "-c", DATA_PARALLEL, str(n_devices)],
-            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        outputs.append([float(number) for number in result.stdout.split()])
-    np.testing.assert_allclose(*outputs, rtol=1e-5)
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    result = subprocess.run(
+        [sys.executable, "-c", DATA_PARALLEL],
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    one, two = (np.array(line.split(), float) for line in result.stdout.splitlines())
+    np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
 # boundary errors
