@@ -1,5 +1,9 @@
-"""Logarithm, square root and quotient whose values and gradients stay finite."""
+"""Logarithm, square root and quotient that stay finite, and what JAX's transformations need."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from ddspx._checks import floats
@@ -121,3 +125,70 @@ def safe_divide(
     numerator, denominator = floats(numerator=numerator, denominator=denominator)
     nearest = jnp.where(denominator < 0, -eps, eps).astype(denominator.dtype)
     return numerator / jnp.where(jnp.abs(denominator) < eps, nearest, denominator)
+
+
+def varying_alike(*trees: Any) -> tuple[Any, ...]:
+    """The same values, all of which may differ between the devices where one of them may.
+
+    Under ``jax.shard_map`` each array has the mesh axes along which it may differ in its type.
+    JAX lets them meet in a sum or a product, but not where a loop or a rule of differentiation
+    compares types: there a state of zeros and the data that it meets must have the same.
+    """
+    leaves = jax.tree.leaves(trees)
+
+    def alike(x: Array) -> Array:
+        # The zeros have the axes of their array, and nothing is computed of its values.
+        for other in leaves:
+            x = x + jnp.zeros_like(other, shape=(), dtype=x.dtype)
+        return x
+
+    return jax.tree.map(alike, trees)
+
+
+def linear_map(
+    definition: Callable[[Any], Array],
+    forward: Callable[[Any], Array],
+    backward: Callable[[Array], Any],
+    along: tuple[Array, ...],
+    like: Array,
+) -> Array:
+    r"""A linear map with a transpose written by hand, for the tangent of a ``custom_jvp``.
+
+    .. math:: y = L x \quad\text{as}\quad
+        \begin{pmatrix} I & 0 \\ -L & I \end{pmatrix} \begin{pmatrix} x \\ y \end{pmatrix}
+        = \begin{pmatrix} x \\ 0 \end{pmatrix}
+
+    JAX lets the solution of a linear system, and nothing else that batches, have its own
+    transpose. (A ``custom_vjp`` has no forward mode, a ``custom_jvp`` no transpose, and
+    ``linear_call`` no batches.)
+
+    Args:
+      definition: L in operations that JAX derives, where L itself depends on what is derived.
+      forward: the same, fast.
+      backward: its transpose.
+      along: x.
+      like: an array of the shape of y.
+    """
+
+    def plus(tree: Any, number: Array) -> Any:
+        return jax.tree.map(lambda leaf: leaf + number, tree)
+
+    def equation(pair: Any) -> Any:
+        x, y = pair
+        moved = definition(plus(x, nothing(y)))
+        return plus(x, nothing(moved)), y - moved
+
+    def nothing(tree: Any) -> Array:
+        """Zero, linear in the arrays. JAX transposes no system of which a part is constant."""
+        return sum(
+            (jnp.sum(jnp.ravel(x)[:0]) for x in jax.tree.leaves(tree)), jnp.zeros((), like.dtype)
+        )
+
+    def solve(_: Any, pair: Any) -> Any:
+        return pair[0], pair[1] + forward(pair[0])
+
+    def transposed(_: Any, pair: Any) -> Any:
+        return jax.tree.map(jnp.add, pair[0], backward(pair[1])), pair[1]
+
+    right = plus((along, jnp.zeros_like(like)), nothing(along))
+    return jax.lax.custom_linear_solve(equation, right, solve, transposed)[1]

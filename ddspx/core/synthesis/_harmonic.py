@@ -3,7 +3,7 @@
 import math
 import operator
 from functools import partial, reduce
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positi
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
+from ddspx.core._numerics import linear_map, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights
 from ddspx.core.synthesis._glide import gliding_cycles, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
@@ -30,7 +31,7 @@ from ddspx.core.synthesis._phase import (
 )
 
 # The backward pass goes through the hops in at least 16 blocks, so that its temporaries stay below
-# a few times the audio, and in blocks of at most 256, so that they stay in a core's cache.
+# a few times the audio, and in blocks of about 256 at most, so that they stay in a core's cache.
 _MIN_BLOCKS, _MAX_BLOCK_ROWS = 16, 256
 # Harmonics times taps in one fused loop: more would compile faster in two, and run slower.
 _MAX_UNROLLED = 256
@@ -84,11 +85,12 @@ def harmonic_synthesis(
         the frames of the three arrays differ, or their batch axes do not broadcast.
 
     Properties:
-      Differentiable in the three arrays and in an `initial_phase` in radians, in reverse mode,
-      to any order: the first derivative is written by hand. Neither it nor the value holds more
-      than a few arrays of the size of the audio; a second derivative holds as many as there are
-      harmonics. The batch axes broadcast. The phase is summed in fixed point and does not
-      drift. :func:`harmonic_synthesis_step` gives the same in pieces. Static: the rest.
+      Differentiable in the three arrays and in an `initial_phase` in radians, in forward and
+      reverse mode and to any order: the first derivative is written by hand. Neither it nor the
+      value holds more than a few arrays of the size of the audio; a second derivative holds as
+      many as there are harmonics. The batch axes broadcast. The phase is summed in fixed point
+      and does not drift. :func:`harmonic_synthesis_step` gives the same in pieces. Static: the
+      rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -255,9 +257,10 @@ def _synthesise(
     radians = jnp.zeros(batch, f0_hz.dtype)
     if initial_phase is not None and not isinstance(initial_phase, Phase):
         radians = jnp.broadcast_to(jnp.asarray(initial_phase, f0_hz.dtype), batch)
-    size = _Size(hop_length, sample_rate, n_blocks, method)
-    blocks = jnp.asarray(_harmonics(ends, taps, radians, start, size))
-    return blocks.reshape(*batch, n_blocks * hop_length)[..., :n_samples]
+    size = _Size(hop_length, sample_rate, method)
+    blocks = jnp.asarray(_harmonics(*varying_alike(ends, taps, radians, start), size))
+    audio = jnp.moveaxis(blocks, 0, -2).reshape(*batch, n_blocks * hop_length)
+    return audio[..., :n_samples]
 
 
 class _Size(NamedTuple):
@@ -265,12 +268,7 @@ class _Size(NamedTuple):
 
     hop_length: int
     sample_rate: int
-    n_blocks: int
     method: UpsamplingMethod
-
-    @property
-    def weights(self) -> np.ndarray:
-        return interpolation_weights(self.hop_length, self.method)[1]
 
 
 def _checked_controls(
@@ -297,7 +295,7 @@ def _checked_controls(
 
 
 def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Array) -> Array:
-    """``(taps, *batch, blocks, harmonics)``: what each hop interpolates between.
+    """``(taps, blocks, *batch, harmonics)``: what each hop interpolates between.
 
     The edge frames are repeated outward, and a hop that starts at the last frame holds it. A hop
     without a pitch lies between silent frames, but a cubic reads further than those. The loop is
@@ -305,105 +303,81 @@ def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Arr
     would be computed again for each sample, at ten times the cost of the sum.
     """
     frames = products.shape[-2]
+    products = jnp.moveaxis(products, -2, 0)
     index = np.arange(n_blocks) + np.array(offsets)[:, None]
     index = np.where(np.arange(n_blocks) == frames - 1, frames - 1, index).clip(0, frames - 1)
+    pitched = jnp.moveaxis(pitched, -1, 0)[..., None]
 
     def tap(row: Array) -> Array:
-        taken = jnp.take(products, row, axis=-2)
-        return jnp.where(pitched[..., None], taken, 0) if len(offsets) > 2 else taken
+        taken = jnp.take(products, row, axis=0)
+        return jnp.where(pitched, taken, 0) if len(offsets) > 2 else taken
 
     return jax.lax.map(tap, jnp.asarray(index))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
 def _harmonics(
     ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
 ) -> Array:
-    """``(*batch, blocks, hop)``: the sum of harmonics, `radians` being part of `start`."""
-    return _sum_of_harmonics(_phase_blocks(ends, start, size), taps, size)
+    """``(blocks, *batch, hop)``: the sum of harmonics, `radians` being part of `start`.
+
+    The hops come first, so that what goes through them in parts cuts an axis of known size
+    whatever the batch.
+    """
+    return _sum_of_harmonics(_phase_blocks(ends, start, size), taps, _weights(taps, size))
 
 
-def _harmonics_forward(ends, taps, radians, start, size):
-    return _harmonics(ends, taps, radians, start, size), (ends, taps, start)
-
-
-def _harmonics_backward(size, residuals, cotangent):
-    ends, taps, start = residuals
-    none = jax.tree.map(lambda limb: np.zeros(limb.shape, jax.dtypes.float0), start)
-    cotangents = cast(tuple[Array, ...], _harmonics_adjoint(ends, taps, cotangent, start, size))
-    return *cotangents, none
-
-
-_harmonics.defvjp(_harmonics_forward, _harmonics_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _harmonics_adjoint(
-    ends: tuple[Array, Array], taps: Array, cotangent: Array, start: Phase, size: _Size
-):
-    """Cotangents of pitch, taps and radians from that of the audio."""
-    cycles = _phase_blocks(ends, start, size)
-    per_cycle = cotangent * (2 * jnp.pi) * _sum_of_harmonics(cycles, taps, size, slope=True)
-    f0_cotangent = _phase_adjoint(per_cycle, size)
-    radians_cotangent = jnp.sum(per_cycle, (-2, -1)) / (2 * jnp.pi)
-    taps_cotangent = _taps_adjoint(cycles, cotangent, taps.shape[-1], size)
-    return f0_cotangent, taps_cotangent, radians_cotangent
-
-
-def _adjoint_forward(ends, taps, cotangent, start, size):
-    residuals = (ends, taps, cotangent, start)
-    return _harmonics_adjoint(*residuals, size), residuals
-
-
-def _adjoint_backward(size, residuals, cotangents):
-    """Derivatives beyond the first are those of the definition, left to JAX."""
-    ends, taps, cotangent, start = residuals
-
-    def adjoint(ends, taps, cotangent):
-        radians = jnp.zeros(ends[0].shape[:-1], ends[0].dtype)
-        audio = partial(_harmonics_by_definition, start=start, size=size)
-        return jax.vjp(audio, ends, taps, radians)[1](cotangent)
-
-    none = jax.tree.map(lambda limb: np.zeros(limb.shape, jax.dtypes.float0), start)
-    return *jax.vjp(adjoint, ends, taps, cotangent)[1](cotangents), none
-
-
-_harmonics_adjoint.defvjp(_adjoint_forward, _adjoint_backward)
-
-
-def _harmonics_by_definition(
-    ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
-) -> Array:
-    """`_harmonics` as written in the docstring: a sine for each harmonic and sample."""
-    n_samples, dtype = size.n_blocks * size.hop_length, taps.dtype
-    cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
-    cycles = cycles.reshape(*ends[0].shape, size.hop_length)
-    moving = 2 * jnp.pi * cycles + radians[..., None, None]
-    fixed = to_float_cycles(_phase_blocks(ends, start, size), dtype)
+@_harmonics.defjvp
+def _harmonics_jvp(size, primals, tangents):
+    """Left to JAX, the transpose of the recurrence would keep every harmonic of every sample."""
+    ends, taps, radians, start = primals
+    cycles, weights = _phase_blocks(ends, start, size), _weights(taps, size)
+    phase = 2 * jnp.pi * to_float_cycles(cycles, taps.dtype)
     # The value of the one, which does not drift, and the derivative of the other.
-    phase = 2 * jnp.pi * fixed + (moving - jax.lax.stop_gradient(moving))
-    k = jnp.arange(1, taps.shape[-1] + 1, dtype=dtype)
+    moving = _linear_radians(ends, radians, size)
+    phase = phase + (moving - jax.lax.stop_gradient(moving))
+
+    def definition(along):
+        return jax.jvp(partial(_harmonics_by_definition, weights=weights), (phase, taps), along)[1]
+
+    def forward(along):
+        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
+        return along[0] * slope + _sum_of_harmonics(cycles, along[1], weights)
+
+    def backward(cotangent):
+        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
+        return cotangent * slope, _taps_adjoint(cycles, cotangent, taps.shape[-1], weights)
+
+    audio = _sum_of_harmonics(cycles, taps, weights)
+    along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
+    return audio, linear_map(definition, forward, backward, along, audio)
+
+
+def _harmonics_by_definition(phase: Array, taps: Array, *, weights: Array) -> Array:
+    """A sine for each harmonic and sample: derivatives beyond the first are of this."""
+    k = jnp.arange(1, taps.shape[-1] + 1, dtype=phase.dtype)
     sines = jnp.sin(k.reshape(*(1,) * phase.ndim, -1) * phase[..., None])
-    weights = size.weights.astype(dtype)
-    return jnp.einsum("tj,t...bk,...bjk->...bj", weights, taps, sines)
+    return jnp.einsum("tj,t...k,...jk->...j", weights, taps, sines)
 
 
 def _phase_blocks(ends: tuple[Array, Array], start: Phase, size: _Size) -> Array:
-    """``(*batch, blocks, hop)`` cycles in fixed point."""
-    return gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
+    """``(blocks, *batch, hop)`` cycles in fixed point."""
+    cycles = gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
+    return jnp.moveaxis(cycles, -2, 0)
 
 
-def _phase_adjoint(per_cycle: Array, size: _Size) -> tuple[Array, Array]:
-    """Cotangents of the ends from that of the phase in cycles: `_phase_blocks` transposed."""
-    hop_length, sample_rate = size.hop_length, size.sample_rate
-    j = np.arange(hop_length, dtype=np.float64)
-    ramp = (j + 1).astype(per_cycle.dtype)
-    bend = (j * (j + 1) / (2 * hop_length)).astype(per_cycle.dtype)
-    total = jnp.sum(per_cycle, -1)
-    later = jax.lax.cumsum(total, axis=total.ndim - 1, reverse=True) - total
-    to_start = per_cycle @ (ramp - bend) + later * ((hop_length + 1) / 2)
-    to_end = per_cycle @ bend + later * ((hop_length - 1) / 2)
-    return to_start / sample_rate, to_end / sample_rate
+def _linear_radians(ends: tuple[Array, Array], radians: Array, size: _Size) -> Array:
+    """``(blocks, *batch, hop)``: the phase in floats, linear in both."""
+    n_samples = ends[0].shape[-1] * size.hop_length
+    cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
+    cycles = cycles.reshape(*ends[0].shape, size.hop_length)
+    return jnp.moveaxis(2 * jnp.pi * cycles + radians[..., None, None], -2, 0)
+
+
+def _weights(taps: Array, size: _Size) -> Array:
+    """``(taps, hop)``: of the frames that a hop interpolates between."""
+    weights = interpolation_weights(size.hop_length, size.method)[1]
+    return varying_alike(jnp.asarray(weights, taps.dtype), taps)[0]
 
 
 class _Fold(NamedTuple):
@@ -441,7 +415,8 @@ def _quarter_turns(quarter: Array, dtype: jnp.dtype) -> tuple[Array, Array]:
     return odd * toward, (1 - odd) * toward
 
 
-def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = False) -> Array:
+@partial(jax.jit, static_argnames="slope")
+def _sum_of_harmonics(cycles: Array, taps: Array, weights: Array, *, slope: bool = False) -> Array:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`.
 
     The hops are computed in two halves by a loop, again for its stored result: XLA otherwise
@@ -449,31 +424,38 @@ def _sum_of_harmonics(cycles: Array, taps: Array, size: _Size, *, slope: bool = 
     its hop and does not vectorise, at five times the cost. The same loop goes through chunks of
     harmonics, so that more of them do not take longer to compile.
     """
-    n_taps, n_harmonics, shape = len(taps), taps.shape[-1], cycles.shape
-    cycles = cycles.reshape(-1, size.hop_length)
-    taps = taps.reshape(n_taps, -1, n_harmonics)
-    rows = len(cycles)
+    (n_taps, hop_length), n_harmonics = weights.shape, taps.shape[-1]
+    n_blocks, *batch, _ = cycles.shape
     n_chunks = -(-n_harmonics * n_taps // _MAX_UNROLLED)
     chunk = -(-n_harmonics // n_chunks)
-    cycles = jnp.pad(cycles, ((0, rows % 2), (0, 0)))
-    taps = jnp.pad(taps, ((0, 0), (0, rows % 2), (0, n_chunks * chunk - n_harmonics)))
-    cycles = cycles.reshape(2, -1, size.hop_length)
-    taps = taps.reshape(n_taps, 2, -1, n_chunks * chunk)
+    even = n_blocks + n_blocks % 2
+    cycles = _padded(cycles, even, axis=0)
+    taps = _padded(_padded(taps, even, axis=1), n_chunks * chunk, axis=-1)
+    rows = even // 2 * math.prod(batch)
+    cycles = cycles.reshape(2, rows, hop_length)
+    taps = taps.reshape(n_taps, 2, rows, n_chunks * chunk)
 
     def sum_of_part(i):
         half, below = i % 2, i // 2 * chunk
         part = jax.lax.dynamic_index_in_dim(taps, half, 1, False)
         part = jax.lax.dynamic_slice_in_dim(part, below, chunk, axis=-1)
         x = jax.lax.dynamic_index_in_dim(cycles, half, 0, False)
-        return _sum_of_rows(x, part, below if n_chunks > 1 else None, size, slope)
+        return _sum_of_rows(x, part, below if n_chunks > 1 else None, weights, slope)
 
     parts = jax.lax.map(sum_of_part, jnp.arange(2 * n_chunks))
-    total = reduce(operator.add, parts.reshape(n_chunks, -1, size.hop_length))
-    return total[:rows].reshape(shape)
+    total = reduce(operator.add, parts.reshape(n_chunks, even, *batch, hop_length))
+    return total[:n_blocks]
+
+
+def _padded(array: Array, size: int, *, axis: int) -> Array:
+    """The array with zeros at the end of an axis."""
+    fill = [(0, 0)] * array.ndim
+    fill[axis] = 0, size - array.shape[axis]
+    return jnp.pad(array, fill)
 
 
 def _sum_of_rows(
-    cycles: Array, taps: Array, below: Array | None, size: _Size, slope: bool
+    cycles: Array, taps: Array, below: Array | None, weights: Array, slope: bool
 ) -> Array:
     r"""``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
 
@@ -502,9 +484,8 @@ def _sum_of_rows(
         sums[step] = [total + part * scaled for total, part in zip(sums[step], parts, strict=True)]
         steps[chain] = steps[chain] - kappa * values[chain]
         values[chain] = values[chain] + steps[chain]
-    weights = size.weights.astype(taps.dtype)[:, None]
     audio = jnp.zeros_like(kappa)
-    for weight, same, other in zip(weights, *sums, strict=True):
+    for weight, same, other in zip(weights[:, None], *sums, strict=True):
         audio = audio + weight * (same + fold.sign * other)
     return audio
 
@@ -532,28 +513,28 @@ def _first_harmonics(
     return there, steps, 4 * double[0] * double[0]
 
 
-def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, size: _Size) -> Array:
+def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, weights: Array) -> Array:
     r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k.
 
     With :math:`k = p + q` the angle addition :math:`\sin p\phi \cos q\phi + \cos p\phi \sin q\phi`
     makes the K sums over a hop a product of two small matrices, about :math:`\sqrt K` rows each:
     2 sqrt(K) sinusoids are computed instead of K, and matrix units do the rest.
     """
-    shape, weights = cycles.shape, size.weights.astype(cotangent.dtype)
-    cycles, cotangent = (x.reshape(-1, size.hop_length) for x in (cycles, cotangent))
-    rows = len(cycles)
-    block = max(1, min(rows // _MIN_BLOCKS, _MAX_BLOCK_ROWS))
-    fill = ((0, -rows % block), (0, 0))
-    blocks = tuple(
-        jnp.pad(x, fill).reshape(-1, block, size.hop_length) for x in (cycles, cotangent)
-    )
+    (n_taps, hop_length), (n_blocks, *batch, _) = weights.shape, cycles.shape
+    # An example counts one row of a block for each of its hops; a batch of unknown size, as one.
+    examples = math.prod(n for n in batch if isinstance(n, int))
+    longest = max(1, _MAX_BLOCK_ROWS // max(1, examples))
+    block = max(1, min(n_blocks // _MIN_BLOCKS, longest))
+    n_parts = -(-n_blocks // block)
+    shape = n_parts, block * math.prod(batch), hop_length
+    parts = [_padded(x, n_parts * block, axis=0).reshape(shape) for x in (cycles, cotangent)]
     correlate = jax.vmap(lambda c, g: _correlate(c, g, weights, n_harmonics))
-    out = jax.lax.map(lambda cg: correlate(*cg), blocks)
-    out = out.reshape(-1, len(weights), n_harmonics)[:rows]
-    return jnp.moveaxis(out.reshape(*shape[:-1], len(weights), n_harmonics), -2, 0)
+    out = jax.lax.map(lambda part: correlate(*part), parts)
+    out = out.reshape(n_parts * block, *batch, n_taps, n_harmonics)[:n_blocks]
+    return jnp.moveaxis(out, -2, 0)
 
 
-def _correlate(cycles: Array, cotangent: Array, weights: np.ndarray, n_harmonics: int) -> Array:
+def _correlate(cycles: Array, cotangent: Array, weights: Array, n_harmonics: int) -> Array:
     """``(taps, harmonics)`` of one hop: see `_taps_adjoint`."""
     n_fine = max(2, math.ceil(math.sqrt(n_harmonics * len(weights))))
     n_coarse = -(-n_harmonics // n_fine)
