@@ -1,6 +1,7 @@
 """Fully connected blocks applied to every frame alike."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from flax import nnx
 
 from ddspx._checks import at_least_ndim, non_negative_int, positive_int, same_size
 from ddspx._typing import Array, Float
+from ddspx.core._numerics import varying_alike
 
 _EPSILON = 1e-3
 _SLOPE = 0.2
@@ -104,56 +106,53 @@ def _apply(layers, inputs):
     same_size("`inputs` and the layer", features, layers[0].in_features, "features")
     dtype = jnp.result_type(layers[0].kernel[...].dtype, *(x.dtype for x in inputs))
     weights = tuple(tuple(weight.astype(dtype) for weight in layer.weights()) for layer in layers)
-    rows = tuple(x.reshape(-1, x.shape[-1]).astype(dtype) for x in inputs)
+    rows = tuple(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).astype(dtype) for x in inputs)
+    rows, weights = varying_alike(rows, weights)
     return _stack(rows, weights).reshape(*inputs[0].shape[:-1], layers[-1].features)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _stack(rows, weights):
     """Several blocks, with a derivative that keeps one array of rows for each of them."""
-    return _stack_forward(rows, weights)[0]
-
-
-def _stack_forward(rows, weights):
-    out, kept = rows, []
     for kernel, bias, scale, shift in weights:
-        centred = sum(x @ k for x, k in zip(out, _split(kernel, out), strict=True)) + bias[None]
-        inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
-        normal = centred * inverse
-        kept.append((normal, inverse))
-        out = (_activate(normal, scale, shift),)
-    return out[0], (rows, weights, kept)
+        normal, _ = _normalised(_product(rows, kernel) + bias[None])
+        rows = (jax.nn.leaky_relu(_affine(normal, scale, shift), _SLOPE),)
+    return rows[0]
 
 
-def _stack_backward(residuals, bar):
-    rows, weights, kept = residuals
-    weights_bar = []
-    for i in reversed(range(len(weights))):
-        kernel, _, scale, shift = weights[i]
-        normal, inverse = kept[i]
-        inputs = (_activate(kept[i - 1][0], *weights[i - 1][2:]),) if i else rows
-        bar = jnp.where(normal * scale[None] + shift[None] > 0, bar, _SLOPE * bar)
-        product = bar * normal
-        affine_bar = product.sum(0), bar.sum(0)
-        # mean(normal * bar * scale) as a matrix product: as a sum, XLA spreads scale to the
-        # size of the rows first, and does so early.
-        along = product @ (scale[:, None] / scale.size)
-        bar = inverse * (bar * scale[None] - normal * along)
-        kernel_bar = jnp.concatenate([x.T @ bar for x in inputs])
-        weights_bar.append((kernel_bar, bar.sum(0), *affine_bar))
-        inputs_bar = tuple(bar @ k.T for k in _split(kernel, inputs))
-        bar = inputs_bar[0]
-    return inputs_bar, tuple(reversed(weights_bar))
+@_stack.defjvp
+def _stack_jvp(primals, tangents):
+    """Linear in the tangents so that its transpose is made of matrix products and sums of rows."""
+    (rows, weights), (rows_dot, weights_dot) = primals, tangents
+    for (kernel, bias, scale, shift), dots in zip(weights, weights_dot, strict=True):
+        kernel_dot, bias_dot, scale_dot, shift_dot = dots
+        normal, inverse = _normalised(_product(rows, kernel) + bias[None])
+        dot = _product(rows_dot, kernel) + _product(rows, kernel_dot) + bias_dot[None]
+        dot = inverse * dot
+        along = -jnp.mean(normal * dot, axis=-1, keepdims=True)
+        # A product of matrices, so that its transpose is one: as a sum over rows times scale,
+        # XLA would spread scale to the size of the rows first, and do so early.
+        along = along @ scale[None]
+        dot = dot * scale[None] + normal * (scale_dot[None] + along) + shift_dot[None]
+        out = _affine(normal, scale, shift)
+        rows_dot = (jnp.where(out > 0, dot, _SLOPE * dot),)
+        rows = (jax.nn.leaky_relu(out, _SLOPE),)
+    return rows[0], rows_dot[0]
 
 
-_stack.defvjp(_stack_forward, _stack_backward)
-
-
-def _split(kernel, inputs):
-    """The rows of a kernel that belong to each of its inputs."""
+def _product(inputs, kernel):
+    """Of several inputs, each with its rows of a kernel."""
     ends = list(itertools.accumulate(x.shape[-1] for x in inputs))
-    return jnp.split(kernel, ends[:-1])
+    kernels = jnp.split(kernel, ends[:-1])
+    first, *others = (x @ k for x, k in zip(inputs, kernels, strict=True))
+    return sum(others, first)
 
 
-def _activate(normal, scale, shift):
-    return jax.nn.leaky_relu(normal * scale[None] + shift[None], _SLOPE)
+def _normalised(centred):
+    """Rows of mean 0 at a variance of 1, and the factor that made them so."""
+    inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
+    return centred * inverse, inverse
+
+
+def _affine(normal, scale, shift):
+    return normal * scale[None] + shift[None]

@@ -1,11 +1,15 @@
 """Recurrent layers with a derivative made for training on long control sequences."""
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, Float
+from ddspx.core._numerics import varying_alike
 
 _glorot = nnx.initializers.glorot_uniform()
 _orthogonal = nnx.initializers.orthogonal()
@@ -25,9 +29,10 @@ class Gru(nnx.Module):
     state's projection, which leaves one matrix product per step. It holds
     :math:`3 (in \cdot h + h^2 + 2 h)` numbers.
 
-    The derivative is written by hand. Automatic differentiation adds to the gradient of
-    `U` at every step of the backward scan; here the scan carries the gradient of the state
-    alone, and every weight gradient is one matrix product over all frames after it.
+    The derivative is written by hand, in forward and reverse mode. Automatic differentiation
+    adds to the gradient of `U` at every step of the backward scan; here the scan carries the
+    gradient of the state alone, and every weight gradient is one matrix product over all frames
+    after it.
 
     Args:
       in_features: size of a frame's input. Static.
@@ -98,12 +103,11 @@ class Gru(nnx.Module):
         weights = (self.kernel, self.recurrent_kernel, self.bias)
         if carry is None:
             carry = jnp.zeros((inputs.shape[1], self.features), dtype)
-        return _gru(
-            inputs.astype(dtype), carry.astype(dtype), *(w[...].astype(dtype) for w in weights)
-        )
+        arrays = (inputs, carry, *(w[...] for w in weights))
+        return _gru(*varying_alike(*(x.astype(dtype) for x in arrays)))
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _gru(inputs, carry, kernel, recurrent_kernel, bias):
     """States (frames, batch, h) from inputs (frames, batch, in) and the state before them."""
 
@@ -123,40 +127,42 @@ def _gates(x, q, h):
     return n + z * (h - n), (z, r, n, qn)
 
 
-def _gru_forward(inputs, carry, kernel, recurrent_kernel, bias):
+@_gru.defjvp
+def _gru_jvp(primals, tangents):
+    """Whatever moves a gate without the state before it is summed for all frames at once.
+
+    So what is left for the loop, and for its transpose, is the state's own tangent.
+    """
+    inputs, carry, kernel, recurrent_kernel, bias = primals
+    inputs_dot, carry_dot, kernel_dot, recurrent_dot, bias_dot = tangents
+
     def step(h, x):
         h, gates = _gates(x + bias[:1], h @ recurrent_kernel + bias[1:], h)
         return h, (h, gates)
 
-    states, gates = jax.lax.scan(step, carry, inputs @ kernel)[1]
-    return states, (inputs, carry, kernel, recurrent_kernel, states, gates)
-
-
-def _gru_backward(residuals, states_bar):
-    inputs, carry, kernel, recurrent_kernel, states, (z, r, n, qn) = residuals
+    states, (z, r, n, qn) = jax.lax.scan(step, carry, inputs @ kernel)[1]
     previous = jnp.concatenate([carry[None], states[:-1]])
+    x_dot = _rows(inputs_dot, kernel) + _rows(inputs, kernel_dot) + bias_dot[:1, None]
+    q_dot = _rows(previous, recurrent_dot) + bias_dot[1:, None]
+    gates_dot = x_dot + q_dot * jnp.concatenate([jnp.ones_like(r), jnp.ones_like(r), r], axis=-1)
 
-    def step(h_bar, frame):
-        state_bar, z, r, n, qn, h = frame
-        h_bar = h_bar + state_bar
-        n_bar = h_bar * (1 - z) * (1 - n * n)
-        z_bar = h_bar * (h - n) * z * (1 - z)
-        r_bar = n_bar * qn * r * (1 - r)
-        q_bar = jnp.concatenate([z_bar, r_bar, n_bar * r], axis=-1)
-        x_bar = jnp.concatenate([z_bar, r_bar, n_bar], axis=-1)
-        return h_bar * z + q_bar @ recurrent_kernel.T, x_bar
+    # Only the gates are kept for the transpose: products of them are as many arrays more.
+    @partial(jax.checkpoint, prevent_cse=False)
+    def move(h_dot, frame):
+        gates_dot, z, r, n, qn, h = frame
+        xz_dot, xr_dot, xn_dot = jnp.split(gates_dot, 3, axis=-1)
+        qz_dot, qr_dot, qn_dot = jnp.split(h_dot @ recurrent_kernel, 3, axis=-1)
+        r_dot = (xr_dot + qr_dot) * r * (1 - r)
+        n_dot = (xn_dot + r * qn_dot + qn * r_dot) * (1 - n * n)
+        z_dot = (xz_dot + qz_dot) * z * (1 - z)
+        h_dot = z * h_dot + (1 - z) * n_dot + (h - n) * z_dot
+        return h_dot, h_dot
 
-    frames = (states_bar, z, r, n, qn, previous)
-    carry_bar, x_bar = jax.lax.scan(step, jnp.zeros_like(carry), frames, reverse=True)
-    zr_bar, n_bar = jnp.split(x_bar, [2 * carry.shape[-1]], axis=-1)
-    q_bar = jnp.concatenate([zr_bar, n_bar * r], axis=-1)
-    # As two axes: of three, XLA would first write a transposed copy.
-    rows, previous, x_bar, q_bar = (
-        a.reshape(-1, a.shape[-1]) for a in (inputs, previous, x_bar, q_bar)
-    )
-    bias_bar = jnp.stack([x_bar.sum(0), q_bar.sum(0)])
-    inputs_bar = (x_bar @ kernel.T).reshape(inputs.shape)
-    return inputs_bar, carry_bar, rows.T @ x_bar, previous.T @ q_bar, bias_bar
+    frames = (gates_dot, z, r, n, qn, previous)
+    return states, jax.lax.scan(move, carry_dot, frames)[1]
 
 
-_gru.defvjp(_gru_forward, _gru_backward)
+def _rows(frames, kernel):
+    """The product, over two axes: of three, XLA would first write a transposed copy."""
+    product = frames.reshape(math.prod(frames.shape[:-1]), frames.shape[-1]) @ kernel
+    return product.reshape(*frames.shape[:-1], product.shape[-1])

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import assert_close
+from helpers import assert_close, check_grads
 
 from ddspx.nn import FcStack
+from ddspx.nn._blocks import _stack
 
 
 def test_equals_dense_then_layer_norm_then_leaky_relu(rng):
@@ -54,6 +55,14 @@ def test_the_gradient_is_that_of_the_definition(rng):
     ours = gradient(lambda s, x: nnx.merge(graph, s)(x))
     for got, want in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient(definition)), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_equal_differences_in_both_modes(rng):
+    def stack(first, second, *weights):
+        return _stack((first, second), (weights[:4], weights[4:]))
+
+    shapes = (3, 2), (3, 1), (3, 4), (4,), (4,), (4,), (4, 4), (4,), (4,), (4,)
+    check_grads(stack, *(rng.normal(size=shape) for shape in shapes))
 
 
 def test_gradients_are_finite_in_silence():
