@@ -404,7 +404,7 @@ def _by_sinusoid(x: Array, depth: int) -> Array:
             f"`depth` must divide the number of outputs, {x.shape[-1]}, got {depth}; a sinusoid "
             "has that many each."
         )
-    return x.reshape(*x.shape[:-1], -1, depth)
+    return x.reshape(*x.shape[:-1], x.shape[-1] // depth, depth)
 
 
 def _depth_weights(depth: int, depth_scale: float) -> np.ndarray:

@@ -202,8 +202,9 @@ def _mean_square(audio: Array, hop_length: int, win_length: int) -> Array:
     per_window = win_length // size
     # What `frame` does not shift by whole blocks, to start windows on the edge of a block.
     left = win_length // 2 - per_window // 2 * size
-    edges = [(0, 0)] * (audio.ndim - 1) + [(left, -(samples + left) % size)]
-    blocks = jnp.pad(jnp.square(audio), edges).reshape(*audio.shape[:-1], -1, size).sum(-1)
+    n_blocks = -(-(samples + left) // size)
+    edges = [(0, 0)] * (audio.ndim - 1) + [(left, n_blocks * size - samples - left)]
+    blocks = jnp.pad(jnp.square(audio), edges).reshape(*audio.shape[:-1], n_blocks, size).sum(-1)
     windows = frame(blocks, frame_length=per_window, hop_length=hop_length // size)
     return windows.sum(-1)[..., : n_frames(samples, hop_length=hop_length)] / win_length
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
 from ddspx._typing import Array, Float
+from ddspx.core._numerics import varying_alike
 
 
 def pcen_smoothing(
@@ -234,6 +235,7 @@ def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
     `filters._recurrence` must where they differ. ``jax.lax.associative_scan`` takes as long
     to run and, with the gradient, up to six seconds to compile, where this takes one.
     """
+    decay, inputs, state = varying_alike(decay, inputs, state)
     *batch, frames, bands = inputs.shape
     length = math.isqrt(frames - 1) + 1
     n_blocks = -(-frames // length)
@@ -248,7 +250,7 @@ def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
     def cross(state: Array, end: Array) -> tuple[Array, Array]:
         return whole * state + end, state
 
-    rest = jnp.zeros((*batch, n_blocks, bands), inputs.dtype)
+    rest = jnp.zeros_like(blocks[..., 0, :])
     ends, inside = jax.lax.scan(smooth, rest, jnp.moveaxis(blocks, -2, 0))
     _, entering = jax.lax.scan(cross, state, jnp.moveaxis(ends, -2, 0))
     ages = np.arange(1, length + 1).reshape(length, *(1,) * (len(batch) + 2))

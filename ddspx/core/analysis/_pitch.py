@@ -124,7 +124,7 @@ def pitch_posterior(
     # The minimum of d' is off that of d by the slope of its denominator.
     shift = vertex(difference)
     depth = jnp.clip(parabola(curve, shift), 0, 1)
-    lags = np.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
+    lags = jnp.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
     f0_hz = sample_rate / jnp.maximum(lags + shift, 1)
     position = bins_per_octave * jnp.log2(f0_hz / fmin)
     bins = jnp.round(position).astype(jnp.int32)

@@ -12,6 +12,7 @@ from jax import lax
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, Bool, Float, Int
 from ddspx.core._framing import n_frames, sections
+from ddspx.core._numerics import varying_alike
 from ddspx.core.analysis._yin import difference_curve, lag_range, troughs, vertex
 
 _N_THRESHOLDS = 100
@@ -322,7 +323,7 @@ def _trough_probability(
         given = jnp.sum(jnp.where(is_below, weight, 0), axis=0)
         return jnp.where(is_below, math.exp(-_BOLTZMANN) * weight, weight), given
 
-    counts, _ = lax.scan(count, jnp.zeros(shape, heights.dtype), heights)
+    counts, _ = lax.scan(count, jnp.zeros_like(heights, shape=shape), heights)
     first = weights * jnp.expm1(-_BOLTZMANN) / jnp.expm1(-_BOLTZMANN * jnp.maximum(counts, 1))
     _, given = lax.scan(share, first, heights)
     above_all = no_trough_probability * jnp.sum(jnp.where(counts == 0, weights, 0), axis=0)
@@ -359,12 +360,13 @@ def _track(
         first = block * per_block
         return block_path(tracker, plan.chunks, piece(block), start, state, first, plan.frames)
 
-    blocks, start = jnp.arange(plan.blocks), first_scores(tracker, audio.dtype)
+    blocks = jnp.arange(plan.blocks)
+    start, best, _ = varying_alike(first_scores(tracker, audio.dtype), jnp.int32(-1), audio)
     if plan.blocks > 1:
         _, starts = lax.scan(forward, start, blocks)
     else:
         starts = start[None]
-    _, (path, voiced) = lax.scan(backward, jnp.int32(-1), (starts, blocks), reverse=True)
+    _, (path, voiced) = lax.scan(backward, best, (starts, blocks), reverse=True)
     return path.reshape(-1)[: plan.frames], voiced.reshape(-1)[: plan.frames]
 
 

@@ -8,6 +8,7 @@ from jax import lax
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, Bool, Float, Int
+from ddspx.core._numerics import varying_alike
 
 
 class PitchTransition(NamedTuple):
@@ -140,6 +141,9 @@ def _decode(
     Only scores are stored. The best predecessor of the one state on the path is cheaper to find
     again, going back, than those of all states are to remember.
     """
+    log_observation, initial, valid, transition = varying_alike(
+        log_observation, initial, valid, transition
+    )
     glide, leap, onset, offset, rest = (x.astype(log_observation.dtype) for x in transition)
     n_bins, width = glide.shape
     reach = width // 2

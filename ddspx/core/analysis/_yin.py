@@ -4,7 +4,6 @@ import math
 from typing import Literal
 
 import jax.numpy as jnp
-import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Bool, Float
@@ -215,7 +214,7 @@ def cumulative_mean_normalised(
     """The difference over its mean up to that lag; 1 at lag 0 and where all is silent."""
     later = difference[..., 1:]
     total = jnp.cumsum(later, axis=-1)
-    lags = np.broadcast_to(np.arange(1, total.shape[-1] + 1, dtype=total.dtype), total.shape)
+    lags = jnp.broadcast_to(jnp.arange(1, total.shape[-1] + 1, dtype=total.dtype), total.shape)
     ratio = jnp.where(total > 0, later * lags / jnp.where(total > 0, total, 1), 1)
     return jnp.concatenate([jnp.ones_like(difference[..., :1]), ratio], axis=-1)
 

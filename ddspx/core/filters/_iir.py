@@ -18,6 +18,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_frames
+from ddspx.core._numerics import varying_alike
 from ddspx.core.filters._moving import moving_sections
 from ddspx.core.filters._sections import (
     Section,
@@ -374,6 +375,7 @@ def sos_filter_step(
     if state is None:
         state = jnp.zeros((sections, 3), audio.dtype)
     state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 3))
+    state, audio, sos = varying_alike(state, audio, sos)
     if hop_length is not None:
         return moving_sections(state, audio, sos, hop_length)
     sign = nearest_point(sos[..., 4])
@@ -487,6 +489,7 @@ def allpole_step(
     batch = broadcast_batch(audio=audio.shape[:-1], coefficients=tuple(filter_batch))
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     state = jnp.zeros(order, audio.dtype) if state is None else state.astype(audio.dtype)
+    state, audio, coefficients = varying_alike(state, audio, coefficients)
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
         y = x - jnp.sum(state * _with_ndim(coefficients, state.ndim), axis=-1)
@@ -540,7 +543,7 @@ def _run_in_blocks(
         return state, audio
     length = min(_BLOCK, samples)
     n_blocks = -(-samples // length)
-    outputs, states = _responses(step, order, length, filter_batch, audio.dtype)
+    outputs, states = _responses(step, order, length, filter_batch, audio)
     lags = np.subtract.outer(np.arange(length), np.arange(length))
     toeplitz = jnp.where(lags >= 0, outputs[..., 0][..., np.maximum(lags, 0)], 0)
     blocks = jnp.pad(audio, [(0, 0)] * len(batch) + [(0, n_blocks * length - samples)])
@@ -560,7 +563,7 @@ def _run_in_blocks(
     return _last_state(step, entering, blocks, samples - (n_blocks - 1) * length), audio
 
 
-def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], dtype):
+def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], audio: Array):
     """Outputs ``(*batch, length, 1 + order)`` and states ``(*batch, length, 1 + order, order)``.
 
     From an impulse, first, and from each unit state.
@@ -568,8 +571,9 @@ def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], dty
     lead = (1 + order, *filter_batch)
     start = np.eye(1 + order, order, -1).reshape(1 + order, *(1,) * len(filter_batch), order)
     impulse = np.eye(1 + order, 1).reshape(1 + order, *(1,) * len(filter_batch))
-    start = jnp.broadcast_to(start.astype(dtype), (*lead, order))
-    impulse = jnp.broadcast_to(impulse.astype(dtype), lead)
+    start = jnp.broadcast_to(start.astype(audio.dtype), (*lead, order))
+    impulse = jnp.broadcast_to(impulse.astype(audio.dtype), lead)
+    start, impulse, _ = varying_alike(start, impulse, audio)
 
     def advance(carry, _):
         state, x = carry

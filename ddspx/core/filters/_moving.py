@@ -41,6 +41,7 @@ def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> 
         return state, audio
     length = max(n for n in range(1, min(hop_length, _LONGEST_BLOCK) + 1) if hop_length % n == 0)
     n_hops = -(-samples // hop_length)
+    n_blocks = n_hops * (hop_length // length)
     sos = jnp.broadcast_to(sos, (*batch, *sos.shape[-3:]))
     points = nearest_point(jnp.mean(sos[..., 4], axis=-2))
     # What is interpolated are the small differences: of the coefficients themselves, rounding
@@ -48,7 +49,7 @@ def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> 
     frames = about_a_point(sos, jnp.broadcast_to(points[..., None, :], sos.shape[:-1]))
     glides = [_glide(frame, hop_length, length, n_hops) for frame in frames[1:]]
     fill = [(0, 0)] * len(batch) + [(0, n_hops * hop_length - samples)]
-    blocks = jnp.moveaxis(jnp.pad(audio, fill).reshape(*batch, -1, length), -1, 0)
+    blocks = jnp.moveaxis(jnp.pad(audio, fill).reshape(*batch, n_blocks, length), -1, 0)
     last = (samples - 1) % length, ..., (samples - 1) // length
 
     # Coefficients and gains are computed again for a derivative: to read them takes longer. The
@@ -62,7 +63,7 @@ def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> 
     # One program for all sections, which compiles in a fourth of the time for four.
     sections = jnp.moveaxis(state, -2, 0), *jax.tree.map(_sections_first, (points, glides))
     blocks, states = jax.lax.scan(filter_section, blocks, sections)
-    audio = jnp.moveaxis(blocks, 0, -1).reshape(*batch, -1)[..., :samples]
+    audio = jnp.moveaxis(blocks, 0, -1).reshape(*batch, n_blocks * length)[..., :samples]
     return jnp.moveaxis(states, 0, -2), audio
 
 
@@ -93,7 +94,7 @@ def _glide(frames: Array, hop_length: int, length: int, n_hops: int) -> _Glide:
     slope = ((after - now) / hop_length)[..., None, :]
     offset = np.arange(0, hop_length, length).astype(frames.dtype)
     start = now[..., None, :] + slope * offset.reshape(*(1,) * (slope.ndim - 2), -1, 1)
-    shape = (*start.shape[:-3], -1, start.shape[-1])
+    shape = (*start.shape[:-3], start.shape[-3] * start.shape[-2], start.shape[-1])
     return _Glide(start.reshape(shape), jnp.broadcast_to(slope, start.shape).reshape(shape))
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._typing import Array
+from ddspx.core._numerics import varying_alike
 
 
 def recurrence(
@@ -33,6 +34,7 @@ def recurrence(
     Returns:
       Pytree like `state`, of arrays ``(*batch, samples)``: the state after each sample.
     """
+    steps, state = varying_alike(steps, state)
     samples = jax.tree.leaves(steps)[0].shape[-1]
     length = math.isqrt(samples - 1) + 1
     n_blocks = -(-samples // length)

@@ -15,7 +15,7 @@ from ddspx._checks import (
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._numerics import safe_divide
+from ddspx.core._numerics import safe_divide, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights, upsample
 from ddspx.core.synthesis._glide import gliding_phase, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
@@ -128,7 +128,8 @@ def sinusoidal_synthesis(
     frequencies_hz, amplitudes = (
         jnp.moveaxis(jnp.broadcast_to(x, shape), -1, 0) for x in (frequencies_hz, amplitudes)
     )
-    silence = jnp.zeros((*batch, samples), frequencies_hz.dtype)
+    frequencies_hz, amplitudes = varying_alike(frequencies_hz, amplitudes)
+    silence = jnp.zeros_like(frequencies_hz, shape=(*batch, samples))
     return jax.lax.scan(add, silence, (frequencies_hz, amplitudes))[0]
 
 
