@@ -12,6 +12,7 @@ from helpers import (
 )
 
 from ddspx import core
+from ddspx.core._numerics import sinc, varying_alike
 
 BAD_POINTS = np.array([-1.0, -1e-30, -0.0, 0.0, 1e-30, 1e-12, 1.0, 1e12])
 
@@ -97,3 +98,21 @@ def test_transformations_and_dtypes(f):
 def test_safe_divide_transformations_and_dtypes():
     check_transformations(core.safe_divide, np.ones((2, 4)), BAD_POINTS.reshape(2, 4))
     check_dtypes(core.safe_divide, np.ones(8), BAD_POINTS)
+
+
+# Programs
+
+
+def test_sinc_and_its_curve_on_both_sides_of_the_series():
+    x = jnp.asarray([-2.5, -1.0, -1.001e-3, -0.9e-3, 0.0, 0.999e-3, 1.1e-3, 0.3, 7.0], DTYPES[-1])
+    np.testing.assert_allclose(sinc(x), np.sinc(x), rtol=1e-6, atol=1e-12)
+    # About 0 the curve is -pi**2 / 3 (1 - 3 (pi x)**2 / 10).
+    curve = jax.jit(jax.vmap(jax.grad(jax.grad(sinc))))(x[3:6])
+    expected = -(np.pi**2) / 3 * (1 - 0.3 * (np.pi * np.asarray(x[3:6])) ** 2)
+    np.testing.assert_allclose(curve, expected, rtol=1e-6)
+
+
+def test_values_stay_where_they_meet_those_of_other_devices():
+    numbers, flags = varying_alike(jnp.asarray([-1.5, np.inf, np.nan]), jnp.asarray([True, False]))
+    np.testing.assert_array_equal(numbers, [-1.5, np.inf, np.nan])
+    np.testing.assert_array_equal(flags, [True, False])

@@ -9,6 +9,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, frequency_range, positive_int
 from ddspx._choices import FrequencyScale
 from ddspx._typing import Array, Complex, Float
+from ddspx.core._numerics import sinc
 from ddspx.core.analysis._filterbanks import frequency_scale
 
 # The least side of a triangle.
@@ -264,7 +265,7 @@ def sinc_bandpass(
     low, high = (
         (2 / positive_int("sample_rate", sample_rate)) * hz[..., None] for hz in (fmin, fmax)
     )
-    return (high * jnp.sinc(high * lags) - low * jnp.sinc(low * lags)) * window
+    return (high * sinc(high * lags) - low * sinc(low * lags)) * window
 
 
 def sinc_response(

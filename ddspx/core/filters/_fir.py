@@ -10,6 +10,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.core._framing import frame, n_frames, overlap_add
+from ddspx.core._numerics import sinc
 from ddspx.core._upsampling import interpolation_weights
 
 ConvolutionMode = Literal["full", "same", "valid"]
@@ -250,7 +251,7 @@ def sinc_lowpass(
     lags, window = (
         x.reshape((1,) * cutoff_hz.ndim + (-1,)).astype(cutoff_hz.dtype) for x in (lags, window)
     )
-    taps = jnp.sinc(2 * cutoff_hz[..., None] / sample_rate * lags) * window
+    taps = sinc(2 * cutoff_hz[..., None] / sample_rate * lags) * window
     return taps / jnp.sum(taps, axis=-1, keepdims=True)
 
 
