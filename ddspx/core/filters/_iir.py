@@ -375,14 +375,14 @@ def sos_filter_step(
     if state is None:
         state = jnp.zeros((sections, 3), audio.dtype)
     state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 3))
-    state, audio, sos = varying_alike(state, audio, sos)
+    entering, audio, sos = varying_alike(state, audio, sos)
     if hop_length is not None:
-        return moving_sections(state, audio, sos, hop_length)
+        return moving_sections(entering, audio, sos, hop_length)
     sign = nearest_point(sos[..., 4])
     step = partial(_step_of_sections, about_a_point(sos, sign))
     sign = _with_ndim(sign, len(batch) + 1)
-    state = about_point(state, sign).reshape(*batch, 2 * sections)
-    state, audio = _run_in_blocks(step, state, audio, filter_batch)
+    entering = about_point(entering, sign).reshape(*batch, 2 * sections)
+    state, audio = _run_in_blocks(step, entering, audio, filter_batch)
     return about_both(state.reshape(*batch, sections, 2), sign), audio
 
 
@@ -489,14 +489,14 @@ def allpole_step(
     batch = broadcast_batch(audio=audio.shape[:-1], coefficients=tuple(filter_batch))
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     state = jnp.zeros(order, audio.dtype) if state is None else state.astype(audio.dtype)
-    state, audio, coefficients = varying_alike(state, audio, coefficients)
+    entering, audio, coefficients = varying_alike(state, audio, coefficients)
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
         y = x - jnp.sum(state * _with_ndim(coefficients, state.ndim), axis=-1)
         return jnp.concatenate([y[..., None], state[..., :-1]], axis=-1), y
 
-    state = jnp.broadcast_to(state, (*batch, order))
-    return _run_in_blocks(step, state, audio, tuple(filter_batch))
+    entering = jnp.broadcast_to(entering, (*batch, order))
+    return _run_in_blocks(step, entering, audio, tuple(filter_batch))
 
 
 def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[tuple, tuple]:
