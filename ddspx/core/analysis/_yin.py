@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, Bool, Float
@@ -175,7 +176,7 @@ def mean_difference(
     correlation, head, tail = lag_sums(_without_mean(frames), max_lag + 2)
     pairs = np.arange(length, length - max_lag - 2, -1, dtype=frames.dtype)
     difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
-    return difference / np.broadcast_to(pairs, difference.shape)
+    return difference / jnp.broadcast_to(pairs, difference.shape)
 
 
 def _without_mean(frames: Float[Array, "*batch length"]) -> Float[Array, "*batch length"]:
