@@ -18,7 +18,7 @@ import pytest
 # What optimisation could change is run by the pass without x64.
 _FLAGS = (
     "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    " --xla_cpu_parallel_codegen_split_count=1"
 )
 # The workers inherit what was set before them.
 _IS_QUICK = os.environ.setdefault("XLA_FLAGS", _FLAGS) == _FLAGS

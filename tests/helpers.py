@@ -140,21 +140,26 @@ def assert_finite_grads(f: Callable, *args) -> None:
 
 
 def check_transformations(f: Callable, *args, scale: float = 1.0) -> None:
-    """Asserts jit = eager and that f over a leading batch axis (or two) = vmap = a loop.
+    """Asserts that f over a leading batch axis (or two) = vmap = a loop.
 
     Every argument has the batch axis. Equality with the loop also shows that no example can
     reach its neighbour.
     """
     xs = tuple(jnp.asarray(arg, DTYPES[-1]) for arg in args)
-    expected = f(*xs)
-    assert_trees_close(jax.jit(f)(*xs), expected, scale)
-    assert_trees_close(quick_jit(jax.vmap(f))(*xs), expected, scale)
-    compiled = quick_jit(f)
-    one_by_one = [compiled(*(x[i] for x in xs)) for i in range(len(xs[0]))]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *one_by_one)
-    assert_trees_close(stacked, expected, scale)
-    two_axes = compiled(*(x[:, None] for x in xs))
-    assert_trees_close(jax.tree.map(lambda y: y[:, 0], two_axes), expected, scale)
+    whole, alike = quick_jit(partial(batched_alike, f))(*xs)
+    for other in alike.values():
+        assert_trees_close(other, whole, scale)
+
+
+def batched_alike(f: Callable, *xs):
+    """Of a batch, what f gives whole, and what it must give too in three other ways."""
+    one_by_one = [f(*(x[i] for x in xs)) for i in range(len(xs[0]))]
+    two_axes = f(*(x[:, None] for x in xs))
+    return f(*xs), {
+        "vmap": jax.vmap(f)(*xs),
+        "a loop": jax.tree.map(lambda *leaves: jnp.stack(leaves), *one_by_one),
+        "two batch axes": jax.tree.map(lambda y: y[:, 0], two_axes),
+    }
 
 
 def check_dtypes(f: Callable, *args) -> None:

@@ -1,8 +1,8 @@
 """What every function of the core keeps, whatever it computes.
 
-For each: compiled = eager; over a batch axis (or two) = `vmap` = a loop, so nothing leaks from one
-example to the next; outputs have the dtype of the inputs; and where it is differentiable, gradients
-at silence (zeros) are finite. The tests of each module hold it to its definition.
+For each: over a batch axis (or two) = `vmap` = a loop, so nothing leaks from one example to the
+next; where it is differentiable, gradients at silence (zeros) are finite; outputs have the dtype of
+the inputs; compiled = eager. The tests of each module hold it to its definition.
 """
 
 import inspect
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import check_dtypes, check_transformations
+from helpers import DTYPES, assert_trees_close, batched_alike, check_dtypes, quick_jit
 
 from ddspx import core
 
@@ -393,27 +393,38 @@ def test_every_function_has_a_case():
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_transformations(name):
-    case = CASES[name]
-    scale = 10 * case.growth * max(1.0, *(float(np.abs(x).max()) for x in case.arguments))
-    check_transformations(case.function, *case.arguments, scale=scale)
-
-
-@pytest.mark.parametrize("name", sorted(CASES))
-def test_dtypes(name):
-    case = CASES[name]
-    check_dtypes(case.function, *case.arguments)
-
-
-@pytest.mark.parametrize("name", sorted(name for name in CASES if CASES[name].differentiable))
-def test_gradients_at_zeros_are_finite(name):
-    """In float32, whose range is the narrower."""
-    function, arguments, *_ = CASES[name]
+def test_one_program(name):
+    """All that a compiler has to see, in one program: it costs a fifth of one for each."""
+    function, arguments, differentiable, growth = CASES[name]
+    scale = 10 * growth * max(1.0, *(float(np.abs(x).max()) for x in arguments))
 
     def total(*xs):
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(*xs)))
 
-    zeros = [jnp.zeros(x.shape, jnp.float32) for x in arguments]
-    gradients = jax.jit(jax.grad(total, argnums=tuple(range(len(zeros)))))(*zeros)
-    for gradient in gradients:
-        assert np.isfinite(gradient).all()
+    def everything(xs, zeros):
+        gradient = jax.grad(total, argnums=tuple(range(len(zeros)))) if differentiable else None
+        return batched_alike(function, *xs), gradient and gradient(*zeros)
+
+    xs = tuple(jnp.asarray(x, DTYPES[-1]) for x in arguments)
+    # In float32, whose range is the narrower.
+    zeros = tuple(jnp.zeros(x.shape, jnp.float32) for x in arguments)
+    (whole, alike), gradients = quick_jit(everything)(xs, zeros)
+    for other in alike.values():
+        assert_trees_close(other, whole, scale)
+    for gradient in gradients or ():
+        assert np.isfinite(gradient).all(), "at zeros"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_compiled_is_eager(name):
+    """Here operation by operation; the examples in docstrings run eagerly as well."""
+    function, arguments, _, growth = CASES[name]
+    scale = 10 * growth * max(1.0, *(float(np.abs(x).max()) for x in arguments))
+    xs = tuple(jnp.asarray(x, DTYPES[-1]) for x in arguments)
+    assert_trees_close(jax.jit(function)(*xs), function(*xs), scale)
+
+
+def test_dtypes():
+    for case in CASES.values():
+        check_dtypes(case.function, *case.arguments)
