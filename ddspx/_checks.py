@@ -74,9 +74,9 @@ def non_negative_int(name: str, value: object) -> int:
     return _int_from(0, name, value)
 
 
-def sizes(name: str, value: object) -> tuple[int, ...]:
+def sizes(name: str, value: Any) -> tuple[int, ...]:
     """Positive ints as a tuple: of one int, or of a list, a tuple or an array of them."""
-    values: Any = value.tolist() if hasattr(value, "tolist") else value  # of an array
+    values = value.tolist() if hasattr(value, "tolist") else value  # of an array
     values = values if isinstance(values, list | tuple) else (values,)
     if not values:
         raise ValueError(f"`{name}` must be one size or more, got {value!r}.")

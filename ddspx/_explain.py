@@ -10,7 +10,7 @@ import difflib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 # What others call an argument, and what it may be here: the first that the function has.
@@ -154,22 +154,23 @@ def _answering(function: Callable, package: str, name: str, hint: str = "") -> C
 
 def _plain(value: Any) -> Any:
     """NumPy integers as Python's, which do not decide the dtype of what is computed with them."""
-    if _is_numpy(value, "iub") and isinstance(value, Hashable):
+    if _is_numpy(value, "iub"):
         return value.item()
     return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
 def _plain_option(value: Any) -> Any:
     """Likewise for what is passed by name, where NumPy's floats are plain numbers too."""
-    if _is_numpy(value, "iub") or (_is_numpy(value, "f") and isinstance(value, Hashable)):
+    if _is_numpy(value, "f") or _is_numpy(value, "iub", or_array=True):
         return value.item()
     return _plain(value)
 
 
-def _is_numpy(value: Any, kinds: str) -> bool:
-    """Whether this is a number of NumPy's (hashable) or an array of one (not), told without it."""
-    is_one = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
-    return is_one and value.dtype.kind in kinds
+def _is_numpy(value: Any, kinds: str, *, or_array: bool = False) -> bool:
+    """Whether this is a number of NumPy's, or an array of one; told without importing it."""
+    if type(value).__module__ != "numpy" or getattr(value, "ndim", 1):
+        return False
+    return value.dtype.kind in kinds and (or_array or type(value).__name__ != "ndarray")
 
 
 def _misfit(
