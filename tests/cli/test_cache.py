@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import jax
 import pytest
 from bad_recordings import ENVIRONMENT
 from toy_instrument import SAMPLE_RATE, tone
@@ -16,6 +15,8 @@ from ddspx.cli._cache import keep_programs
 TWICE = """
 import sys
 from pathlib import Path
+from ddspx.cli._cache import keep_programs
+keep_programs()
 import jax
 from ddspx.cli import main
 
@@ -53,16 +54,15 @@ def test_programs_are_kept_and_found_again(tmp_path):
 
 @pytest.fixture
 def folder_of_programs(monkeypatch):
-    """Where JAX keeps programs, which is as it was afterwards."""
-    before = jax.config.jax_compilation_cache_dir
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    yield lambda: jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", before)
+    """Where JAX, which reads this when it is imported, would keep programs."""
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "")  # so that it is as it was afterwards
+        monkeypatch.delenv(name)
+    return lambda: os.environ.get("JAX_COMPILATION_CACHE_DIR")
 
 
 def test_a_folder_of_ones_own_is_respected(folder_of_programs, tmp_path, monkeypatch):
     own = str(tmp_path / "own")
-    jax.config.update("jax_compilation_cache_dir", own)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", own)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     keep_programs()
@@ -73,7 +73,9 @@ def test_a_folder_of_ones_own_is_respected(folder_of_programs, tmp_path, monkeyp
 @pytest.mark.skipif(os.name == "nt", reason="files stand in the way of folders elsewhere too")
 def test_without_a_place_nothing_is_kept_and_all_goes_on(folder_of_programs, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    before = folder_of_programs()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_programs()
-    assert folder_of_programs() == before
+    assert folder_of_programs() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    keep_programs()
+    assert folder_of_programs() == str(tmp_path / "cache/ddspx/jax")

@@ -71,7 +71,7 @@ def test_a_classifier_needs_no_extra(recordings, tmp_path, monkeypatch):
     with RunLog(logs) as log:
         log.scalars(1, {"train/loss": 0.5})
         log.audio(1, "valid/0", np.zeros(8), sample_rate=RATE)
-    assert [path.name for path in logs.iterdir()] == ["metrics.jsonl"]
+    assert sorted(path.name for path in logs.iterdir()) == ["audio", "metrics.jsonl"]
     assert json.loads((logs / "metrics.jsonl").read_text())["train/loss"] == 0.5
 
 
