@@ -6,6 +6,7 @@ is audio time, ``frames`` is control time, and a last axis says what one frame h
 time and are checked under pytest only.
 """
 
+from jax.typing import ArrayLike as ArrayLike
 from jaxtyping import (
     Array as Array,
     Bool as Bool,

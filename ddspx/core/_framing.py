@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 
 # Hops in a frame whose sum is written out; of more it is a loop, which does not compile longer.
 _UNROLLED = 32
@@ -69,7 +69,7 @@ def n_samples_of(frames: int, *, hop_length: int, n_samples: int | None = None) 
 
 
 def frame(
-    audio: Float[Array, "*batch samples"], *, frame_length: int, hop_length: int
+    audio: Float[ArrayLike, "*batch samples"], *, frame_length: int, hop_length: int
 ) -> Float[Array, "*batch frames frame_length"]:
     r"""Overlapping centred frames of a signal, with silence outside it.
 
@@ -133,7 +133,7 @@ def sections(
 
 
 def overlap_add(
-    frames: Float[Array, "*batch frames frame_length"],
+    frames: Float[ArrayLike, "*batch frames frame_length"],
     *,
     hop_length: int,
     n_samples: int | None = None,

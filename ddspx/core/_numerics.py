@@ -1,16 +1,18 @@
 """Logarithm, square root and quotient that stay finite, and what JAX's transformations need."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from ddspx._checks import floats
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
+
+T = TypeVar("T")
 
 
-def safe_log(x: Float[Array, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*shape"]:
+def safe_log(x: Float[ArrayLike, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*shape"]:
     r"""Natural logarithm with a floor under its argument.
 
     .. math:: y = \ln \max(x, \varepsilon)
@@ -47,7 +49,7 @@ def safe_log(x: Float[Array, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*
     return jnp.log(jnp.maximum(x, eps))
 
 
-def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def safe_sqrt(x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     r"""Square root whose gradient at zero is zero.
 
     .. math:: y = \sqrt{\max(x, 0)}, \qquad \left.\frac{dy}{dx}\right|_{x \le 0} = 0
@@ -82,8 +84,8 @@ def safe_sqrt(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def safe_divide(
-    numerator: Float[Array, "*#shape"],
-    denominator: Float[Array, "*#shape"],
+    numerator: Float[ArrayLike, "*#shape"],
+    denominator: Float[ArrayLike, "*#shape"],
     *,
     eps: float = 1e-7,
 ) -> Float[Array, "*#shape"]:
@@ -139,7 +141,7 @@ def sinc(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(is_near, 1 - square / 6 * (1 - square / 20), jnp.sin(far) / far)
 
 
-def varying_alike(*trees: Any) -> tuple[Any, ...]:
+def varying_alike(*trees: T) -> tuple[T, ...]:
     """The same values, all of which may differ between the devices where one of them may.
 
     Under ``jax.shard_map`` each array has the mesh axes along which it may differ in its type.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Float, Int
+from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._units import (
     bark_to_hz,
     hz_to_bark,
@@ -20,7 +20,7 @@ from ddspx.core._units import (
 
 
 def exp_sigmoid(
-    x: Float[Array, "*shape"],
+    x: Float[ArrayLike, "*shape"],
     *,
     exponent: float = 10.0,
     max_value: float = 2.0,
@@ -69,7 +69,7 @@ def exp_sigmoid(
     return max_value * jnp.exp(power * jax.nn.log_sigmoid(x)) + threshold
 
 
-def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[Array, "*shape"]:
+def sym_exp_sigmoid(x: Float[ArrayLike, "*shape"], *, width: float = 8.0) -> Float[Array, "*shape"]:
     r"""Amplitudes that are small near zero and grow with the magnitude of a network output.
 
     .. math:: y = \mathrm{exp\_sigmoid}(w (|x| / 2 - 1))
@@ -101,7 +101,7 @@ def sym_exp_sigmoid(x: Float[Array, "*shape"], *, width: float = 8.0) -> Float[A
 
 
 def soft_limit(
-    x: Float[Array, "*shape"], *, minimum: float = 0.0, maximum: float = 1.0, width: float = 1.0
+    x: Float[ArrayLike, "*shape"], *, minimum: float = 0.0, maximum: float = 1.0, width: float = 1.0
 ) -> Float[Array, "*shape"]:
     r"""Values bent into a range, nearly unchanged within it.
 
@@ -147,7 +147,7 @@ def soft_limit(
 
 
 def frequencies_softmax(
-    x: Float[Array, "*batch outputs"], *, depth: int, fmin: float, fmax: float
+    x: Float[ArrayLike, "*batch outputs"], *, depth: int, fmin: float, fmax: float
 ) -> Float[Array, "*batch sinusoids"]:
     r"""Frequencies as the mean of a distribution over steps of pitch.
 
@@ -190,7 +190,7 @@ def frequencies_softmax(
 
 
 def frequencies_sigmoid(
-    x: Float[Array, "*batch outputs"],
+    x: Float[ArrayLike, "*batch outputs"],
     *,
     fmin: float,
     fmax: float,
@@ -239,7 +239,7 @@ def frequencies_sigmoid(
 
 
 def frequencies_critical_bands(
-    x: Float[Array, "*batch outputs"],
+    x: Float[ArrayLike, "*batch outputs"],
     *,
     fmin: float,
     fmax: float,
@@ -300,7 +300,7 @@ def frequencies_critical_bands(
 
 
 def mu_law_encode(
-    audio: Float[Array, "*shape"], *, mu: int = 255, quantize: bool = False
+    audio: Float[ArrayLike, "*shape"], *, mu: int = 255, quantize: bool = False
 ) -> Float[Array, "*shape"] | Int[Array, "*shape"]:
     r"""Mu-law companding: fine steps for quiet samples, coarse ones for loud.
 
@@ -355,7 +355,7 @@ def mu_law_encode(
 
 
 def mu_law_decode(
-    encoded: Float[Array, "*shape"] | Int[Array, "*shape"], *, mu: int = 255
+    encoded: Float[ArrayLike, "*shape"] | Int[ArrayLike, "*shape"], *, mu: int = 255
 ) -> Float[Array, "*shape"]:
     r"""Amplitude that :func:`mu_law_encode` made this of.
 
@@ -394,7 +394,7 @@ def mu_law_decode(
     return jnp.where(negative, -size, size)
 
 
-def _by_sinusoid(x: Array, depth: int) -> Array:
+def _by_sinusoid(x: ArrayLike, depth: int) -> Array:
     """``(*batch, sinusoids, depth)``: the network outputs of each sinusoid."""
     (x,) = floats(x=x)
     at_least_ndim("x", x.shape, 1, "(*batch, outputs)")

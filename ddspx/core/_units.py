@@ -10,9 +10,9 @@ import math
 import jax.numpy as jnp
 
 from ddspx._checks import quantities
-from ddspx._typing import Array, Float, Int
+from ddspx._typing import Array, ArrayLike, Float, Int
 
-Values = Float[Array, "*shape"] | Int[Array, "*shape"] | float | int
+Values = Float[ArrayLike, "*shape"] | Int[ArrayLike, "*shape"]
 
 _A4_HZ = 440.0
 _A4_MIDI = 69.0
@@ -78,7 +78,7 @@ def midi_to_hz(midi: Values) -> Float[Array, "*shape"]:
 def power_to_db(
     power: Values,
     *,
-    ref_db: Float[Array, "..."] | float = 0.0,
+    ref_db: Float[ArrayLike, "..."] | float = 0.0,
     range_db: float = 80.0,
     top_db: float | None = None,
 ) -> Float[Array, "*shape"]:
@@ -147,7 +147,7 @@ def db_to_power(level_db: Values) -> Float[Array, "*shape"]:
 def amplitude_to_db(
     amplitude: Values,
     *,
-    ref_db: Float[Array, "..."] | float = 0.0,
+    ref_db: Float[ArrayLike, "..."] | float = 0.0,
     range_db: float = 80.0,
     top_db: float | None = None,
 ) -> Float[Array, "*shape"]:
@@ -470,7 +470,7 @@ def hz_to_unit(
 
 
 def _level_db(
-    size: Array, factor: int, ref_db: Array | float, range_db: float, top_db: float | None
+    size: Array, factor: int, ref_db: ArrayLike, range_db: float, top_db: float | None
 ) -> Array:
     """Level of what is not negative: 10 for a power, 20 for an amplitude."""
     if not range_db >= 0:

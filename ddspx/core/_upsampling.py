@@ -11,7 +11,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._choices import UpsamplingMethod
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 
 METHODS = get_args(UpsamplingMethod)
@@ -89,7 +89,7 @@ def _weights_at(u: np.ndarray, method: str) -> tuple[tuple[int, ...], np.ndarray
 
 
 def upsample(
-    controls: Float[Array, "..."],
+    controls: Float[ArrayLike, "..."],
     *,
     hop_length: int,
     method: UpsamplingMethod,
@@ -152,7 +152,7 @@ def upsample(
 
 
 def resample_controls(
-    controls: Float[Array, "..."],
+    controls: Float[ArrayLike, "..."],
     *,
     n_frames: int,
     method: UpsamplingMethod,

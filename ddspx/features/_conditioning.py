@@ -17,7 +17,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._checks import one_of
-from ddspx._typing import Array, Float
+from ddspx._typing import ArrayLike, Float
 from ddspx.features._blocks import by_rows, float32, windows
 from ddspx.features._choices import FMIN, StreamingMethod
 from ddspx.features._network import at_hops, check_range, stream_network
@@ -75,7 +75,7 @@ def method_of(version: str) -> StreamingMethod:
 
 
 def conditioning_features(
-    audio: Float[np.ndarray, "*batch samples"] | Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,

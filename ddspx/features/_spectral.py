@@ -12,7 +12,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._checks import one_of, size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.features._blocks import windows
 from ddspx.features._choices import SpectralKind
 from ddspx.features._conditioning import LOUDNESS_FFT
@@ -153,7 +153,7 @@ class SpectralConfig:
 
 
 def spectral_features(
-    audio: Float[np.ndarray, "*batch samples"] | Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     config: SpectralConfig,
 ) -> np.ndarray:
     """Features of a whole signal: :func:`stream_spectral_features` of one block.

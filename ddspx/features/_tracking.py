@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._checks import one_of
-from ddspx._typing import Array, Float
+from ddspx._typing import ArrayLike, Float
 from ddspx.features._blocks import float32
 from ddspx.features._choices import FMIN, PitchMethod
 from ddspx.features._conditioning import bridged, stream_features
@@ -22,7 +22,7 @@ _CAPACITIES: dict[str, Capacity] = {"crepe": "full", "crepe-tiny": "tiny"}
 
 
 def track_pitch(
-    audio: Float[np.ndarray, "*batch samples"] | Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,

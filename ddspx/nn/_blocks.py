@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, non_negative_int, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
 _EPSILON = 1e-3
@@ -43,7 +43,9 @@ class Fc(nnx.Module):
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(features, jnp.float32))
 
-    def __call__(self, inputs: Float[Array, "*batch features"]) -> Float[Array, "*batch channels"]:
+    def __call__(
+        self, inputs: Float[ArrayLike, "*batch features"]
+    ) -> Float[Array, "*batch channels"]:
         """Applies the block to the last axis."""
         return _apply([self], (inputs,))
 
@@ -87,7 +89,7 @@ class FcStack(nnx.Module):
         self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
         self.features = sizes[-1]
 
-    def __call__(self, *inputs: Float[Array, "*batch _"]) -> Float[Array, "*batch channels"]:
+    def __call__(self, *inputs: Float[ArrayLike, "*batch _"]) -> Float[Array, "*batch channels"]:
         """Applies the blocks to the last axis, of several inputs as if they were one.
 
         Several inputs are taken as concatenated, but are not: each has its rows of the first

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._blocks import FcStack
 from ddspx.nn._recurrent import Gru
 
@@ -72,8 +72,8 @@ class RnnFcDecoder(nnx.Module):
 
     def __call__(
         self,
-        inputs: Sequence[Float[Array, "*batch frames _"]],
-        carry: Float[Array, "*batch state"] | None = None,
+        inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
+        carry: Float[ArrayLike, "*batch state"] | None = None,
     ) -> tuple[Float[Array, "*batch frames outputs"], Float[Array, "*batch frames state"]]:
         """Decodes the frames from the GRU state `carry` (zeros by default).
 
@@ -82,12 +82,13 @@ class RnnFcDecoder(nnx.Module):
           is the `carry` with which frame i + 1 goes on as if there had been no cut.
         """
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
+        inputs = [jnp.asarray(x) for x in inputs]
         for i, x in enumerate(inputs):
             at_least_ndim(f"inputs[{i}]", x.shape, 2, "(*batch, frames, features)")
             same_size(f"`inputs[0]` and `inputs[{i}]`", inputs[0].shape[-2], x.shape[-2], "frames")
         *batch, n_frames, _ = inputs[0].shape
         if carry is not None:
-            carry = carry.reshape(-1, self.gru.features)
+            carry = jnp.asarray(carry).reshape(-1, self.gru.features)
         # The GRU wants the frames first, and turning the few inputs and outputs around is
         # cheaper than the hundreds of channels between them.
         heard = [

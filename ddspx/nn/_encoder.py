@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._encoder_config import EncoderConfig
 from ddspx.nn._frontend import SpectralFrontend
 from ddspx.nn._recurrent import Gru
@@ -60,14 +60,16 @@ class ZEncoder(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, audio: Float[Array, "*batch samples"]) -> Float[Array, "*batch frames z"]:
+    def __call__(
+        self, audio: Float[ArrayLike, "*batch samples"]
+    ) -> Float[Array, "*batch frames z"]:
         """The z of a whole sound at the front-end's sample rate, on the frame rule."""
         return self.encode(self.frontend(audio))[0]
 
     def encode(
         self,
-        features: Float[Array, "*batch frames features"],
-        carry: Float[Array, "*batch state"] | None = None,
+        features: Float[ArrayLike, "*batch frames features"],
+        carry: Float[ArrayLike, "*batch state"] | None = None,
     ) -> tuple[Float[Array, "*batch frames z"], Float[Array, "*batch state"]]:
         """The z of what the front-end hears, from the GRU's state `carry` (zeros by default).
 
@@ -75,6 +77,7 @@ class ZEncoder(nnx.Module):
           z of every frame, and the state after the last, with which the next frames go on as if
           there had been no cut.
         """
+        features = jnp.asarray(features)
         if not self.config.frontend.normalize:
             mean = jnp.mean(features, axis=-1, keepdims=True)
             variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)

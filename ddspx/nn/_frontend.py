@@ -8,7 +8,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import floats
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._units import ERB_SLOPE
 from ddspx.nn._bank import FilterBank, bank, bin_power
 from ddspx.nn._compression import Compression
@@ -83,7 +83,7 @@ class SpectralFrontend(nnx.Module):
         return self.bank.power_response(self.config.n_fft if n_fft is None else n_fft)
 
     def energies(
-        self, audio: Float[Array, "*batch samples"]
+        self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames bands"]:
         """Energy of each band, before compression.
 
@@ -115,17 +115,17 @@ class SpectralFrontend(nnx.Module):
         )
 
     def __call__(
-        self, audio: Float[Array, "*batch samples"]
+        self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames features"]:
         """Audio of any length to compressed bands, or their cepstral coefficients."""
         return self.features(self.energies(audio))
 
     def features(
-        self, energies: Float[Array, "*batch frames bands"]
+        self, energies: Float[ArrayLike, "*batch frames bands"]
     ) -> Float[Array, "*batch frames features"]:
         """Compressed bands of energies, or their cepstral coefficients."""
         c = self.config
-        features = self.compression(energies)
+        features = self.compression(jnp.asarray(energies))
         if c.n_mfcc is not None:
             features = core.cepstral_coefficients(features, n_mfcc=c.n_mfcc)
         if c.normalize:
@@ -136,7 +136,7 @@ class SpectralFrontend(nnx.Module):
 
 
 def displacement_erb(
-    before_hz: Float[Array, "*batch bands"], after_hz: Float[Array, "*batch bands"]
+    before_hz: Float[ArrayLike, "*batch bands"], after_hz: Float[ArrayLike, "*batch bands"]
 ) -> Float[Array, "*batch bands"]:
     r"""How far filters moved, in bandwidths of hearing.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
 _glorot = nnx.initializers.glorot_uniform()
@@ -74,8 +74,8 @@ class Gru(nnx.Module):
 
     def __call__(
         self,
-        inputs: Float[Array, "*batch frames features"],
-        carry: Float[Array, "*batch state"] | None = None,
+        inputs: Float[ArrayLike, "*batch frames features"],
+        carry: Float[ArrayLike, "*batch state"] | None = None,
     ) -> tuple[Float[Array, "*batch frames state"], Float[Array, "*batch state"]]:
         """Runs over the frames from `carry` (zeros by default).
 
@@ -83,27 +83,28 @@ class Gru(nnx.Module):
           The state after every frame, and the last one: the `carry` with which the next
           frames go on as if there had been no cut.
         """
+        inputs = jnp.asarray(inputs)
         at_least_ndim("inputs", inputs.shape, 2, "(*batch, frames, features)")
         *batch, n_frames, in_features = inputs.shape
         frames = jnp.moveaxis(inputs.reshape(-1, n_frames, in_features), 1, 0)
         if carry is not None:
-            carry = carry.reshape(-1, self.features)
+            carry = jnp.asarray(carry).reshape(-1, self.features)
         states = jnp.moveaxis(self.frames_first(frames, carry), 0, 1)
         states = states.reshape(*batch, n_frames, self.features)
         return states, states[..., -1, :]
 
     def frames_first(
         self,
-        inputs: Float[Array, "frames batch features"],
-        carry: Float[Array, "batch state"] | None = None,
+        inputs: Float[ArrayLike, "frames batch features"],
+        carry: Float[ArrayLike, "batch state"] | None = None,
     ) -> Float[Array, "frames batch state"]:
         """The layer as it runs: a step of the scan is one contiguous (batch, gates) block."""
+        inputs = jnp.asarray(inputs)
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
         weights = (self.kernel, self.recurrent_kernel, self.bias)
-        if carry is None:
-            carry = jnp.zeros((inputs.shape[1], self.features), dtype)
-        arrays = (inputs, carry, *(w[...] for w in weights))
+        start = jnp.zeros((inputs.shape[1], self.features)) if carry is None else jnp.asarray(carry)
+        arrays = (inputs, start, *(w[...] for w in weights))
         return _gru(*varying_alike(*(x.astype(dtype) for x in arrays)))
 
 

@@ -6,7 +6,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 
 
 class Reverb(nnx.Module):
@@ -49,6 +49,6 @@ class Reverb(nnx.Module):
         """The response in use: the trained taps with the first one masked."""
         return self.taps[...].at[0].set(0.0)
 
-    def __call__(self, audio: Float[Array, "*batch samples"]) -> Float[Array, "*batch samples"]:
+    def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:
         """Adds the room to dry audio; the output is as long as the input."""
         return core.convolution_reverb(audio, self.impulse_response, add_dry=True)

@@ -9,7 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import one_of
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._bank import FreeBank, bin_power
 from ddspx.nn._frontend import SpectralFrontend
 from ddspx.nn._frontend_config import FrontendConfig
@@ -33,13 +33,13 @@ class KapreFilterbank(nnx.Module):
     def __init__(self, frontend: SpectralFrontend, image_data_format: ImageDataFormat):
         self.frontend, self.image_data_format = frontend, image_data_format
 
-    def __call__(self, image: Float[Array, "*batch rows columns depth"]) -> Array:
+    def __call__(self, image: Float[ArrayLike, "*batch rows columns depth"]) -> Array:
         """The image with bands in place of frequencies.
 
         Raises:
           ValueError: the axis of frequencies has another length than the matrix.
         """
-        config = self.frontend.config
+        image, config = jnp.asarray(image), self.frontend.config
         axis = -2 if self.image_data_format == "channels_first" else -3
         if image.shape[axis] != config.n_fft // 2 + 1:
             raise ValueError(

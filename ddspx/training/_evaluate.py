@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core, features, metrics
-from ddspx._typing import Array, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.features import method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
@@ -107,8 +107,8 @@ def evaluate(
 
 
 def additive_baseline(
-    f0_hz: Float[Array, "*batch frames"],
-    loudness_db: Float[Array, "*batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    loudness_db: Float[ArrayLike, "*batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -142,6 +142,7 @@ def additive_baseline(
       >>> round(core.loudness_db(audio, **rates)[20].item())
       -20
     """
+    f0_hz = jnp.asarray(f0_hz)
     harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
     harmonics = harmonics.reshape((1,) * f0_hz.ndim + (-1,))
     frequencies_hz = f0_hz[..., None] * harmonics

@@ -13,12 +13,12 @@ from ddspx._checks import (
     random_key,
     same_size,
 )
-from ddspx._typing import Array, Bool, Float, Key
+from ddspx._typing import Array, ArrayLike, Bool, Float, Key
 
 
 def spec_augment(
     key: Key,
-    features: Float[Array, "*batch frames bands"],
+    features: Float[ArrayLike, "*batch frames bands"],
     *,
     n_time_masks: int = 2,
     time_width: int = 40,
@@ -93,7 +93,7 @@ def spec_augment(
 
 def time_shift(
     key: Key,
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     max_shift: int,
     fill: Literal["zeros", "wrap"] = "zeros",
@@ -153,8 +153,8 @@ def time_shift(
 
 def mixup(
     key: Key,
-    examples: Float[Array, "batch ..."],
-    labels: Float[Array, "batch classes"],
+    examples: Float[ArrayLike, "batch ..."],
+    labels: Float[ArrayLike, "batch classes"],
     *,
     alpha: float = 0.2,
 ) -> tuple[Float[Array, "batch ..."], Float[Array, "batch classes"]]:

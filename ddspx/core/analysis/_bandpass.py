@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, frequency_range, positive_int
 from ddspx._choices import FrequencyScale
-from ddspx._typing import Array, Complex, Float
+from ddspx._typing import Array, ArrayLike, Complex, Float
 from ddspx.core._numerics import sinc
 from ddspx.core.analysis._filterbanks import frequency_scale
 
@@ -17,7 +17,11 @@ _NARROWEST_HZ = 1e-3
 
 
 def ordered_frequencies(
-    gaps: Float[Array, "*batch gaps"], *, fmin: float, fmax: float, scale: FrequencyScale = "erb"
+    gaps: Float[ArrayLike, "*batch gaps"],
+    *,
+    fmin: float,
+    fmax: float,
+    scale: FrequencyScale = "erb",
 ) -> Float[Array, "*batch bands"]:
     r"""Rising frequencies of any real numbers: what a network can learn as centres of bands.
 
@@ -67,7 +71,7 @@ def ordered_frequencies(
 
 
 def triangular_response(
-    frequencies_hz: Float[Array, " frequencies"], corners_hz: Float[Array, "*batch corners"]
+    frequencies_hz: Float[ArrayLike, " frequencies"], corners_hz: Float[ArrayLike, "*batch corners"]
 ) -> Float[Array, "*batch bands frequencies"]:
     r"""Triangles between corners, half overlapping, of height 1.
 
@@ -118,9 +122,9 @@ def triangular_response(
 
 
 def gabor_response(
-    frequencies_hz: Float[Array, " frequencies"],
-    centers_hz: Float[Array, "*batch bands"],
-    bandwidths_hz: Float[Array, "*batch bands"],
+    frequencies_hz: Float[ArrayLike, " frequencies"],
+    centers_hz: Float[ArrayLike, "*batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*batch bands"],
 ) -> Float[Array, "*batch bands frequencies"]:
     r"""Frequency response of complex Gabor filters with a gain of 1 at their centres.
 
@@ -165,8 +169,8 @@ def gabor_response(
 
 
 def gabor_impulse_response(
-    centers_hz: Float[Array, "*batch bands"],
-    bandwidths_hz: Float[Array, "*batch bands"],
+    centers_hz: Float[ArrayLike, "*batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     win_length: int,
@@ -216,8 +220,8 @@ def gabor_impulse_response(
 
 
 def sinc_bandpass(
-    fmin: Float[Array, "*batch bands"],
-    fmax: Float[Array, "*batch bands"],
+    fmin: Float[ArrayLike, "*batch bands"],
+    fmax: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     win_length: int = 251,
@@ -269,9 +273,9 @@ def sinc_bandpass(
 
 
 def sinc_response(
-    frequencies_hz: Float[Array, " frequencies"],
-    fmin: Float[Array, "*batch bands"],
-    fmax: Float[Array, "*batch bands"],
+    frequencies_hz: Float[ArrayLike, " frequencies"],
+    fmin: Float[ArrayLike, "*batch bands"],
+    fmax: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     win_length: int,
@@ -317,7 +321,7 @@ def sinc_response(
     return jnp.matmul(taps, jnp.cos(2 * math.pi * turns), precision=jax.lax.Precision.HIGHEST)
 
 
-def band_arrays(**arrays: Array) -> list[Array]:
+def band_arrays(**arrays: ArrayLike) -> list[Array]:
     """Float arrays of one dtype; those of the bands, of one shape."""
     out = dict(zip(arrays, floats(**arrays), strict=True))
     bands = {name: array for name, array in out.items() if name != "frequencies_hz"}

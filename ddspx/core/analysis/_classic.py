@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import sections
 from ddspx.core.analysis._features import cepstral_coefficients
 from ddspx.core.analysis._filterbanks import warn_of_empty_bands
@@ -18,7 +18,7 @@ _LEAST_MEAN = 1e-8
 
 
 def classic_log_mel(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     n_fft: int = 512,
@@ -92,7 +92,7 @@ def classic_log_mel(
 
 
 def classic_mfcc(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     n_fft: int = 512,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._units import power_to_db
 from ddspx.core.analysis._filterbanks import mel_filterbank
 from ddspx.core.analysis._stft import spectrogram
@@ -21,7 +21,7 @@ _PADDING = {"nearest": "edge", "mirror": "reflect", "constant": "constant", "wra
 
 
 def mel_spectrogram(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     n_fft: int,
@@ -100,7 +100,7 @@ def mel_spectrogram(
 
 
 def mfcc(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     n_fft: int,
@@ -189,7 +189,7 @@ def mfcc(
 
 
 def cepstral_coefficients(
-    levels: Float[Array, "*batch bands"],
+    levels: Float[ArrayLike, "*batch bands"],
     *,
     n_mfcc: int = 20,
     dct_type: int = 2,
@@ -276,7 +276,7 @@ def _dct_matrix(size: int, dct_type: int, ortho: bool) -> np.ndarray:
 
 
 def delta(
-    features: Float[Array, "*shape"],
+    features: Float[ArrayLike, "*shape"],
     *,
     width: int = 9,
     order: int = 1,

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
-from ddspx._typing import Array, Complex, Float, UInt
+from ddspx._typing import Array, ArrayLike, Complex, Float, UInt
 from ddspx.core.analysis._bandpass import band_arrays
 from ddspx.core.filters._iir import sos_filter_step
 
 
 def gammatone_response(
-    frequencies_hz: Float[Array, " frequencies"],
-    centers_hz: Float[Array, "*batch bands"],
-    bandwidths_hz: Float[Array, "*batch bands"],
+    frequencies_hz: Float[ArrayLike, " frequencies"],
+    centers_hz: Float[ArrayLike, "*batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     order: int = 4,
@@ -74,8 +74,8 @@ def gammatone_response(
 
 
 def gammatone_impulse_response(
-    centers_hz: Float[Array, "*batch bands"],
-    bandwidths_hz: Float[Array, "*batch bands"],
+    centers_hz: Float[ArrayLike, "*batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     n_taps: int,
@@ -142,9 +142,9 @@ class GammatoneState(NamedTuple):
 
 
 def gammatone_filter(
-    audio: Float[Array, "*batch samples"],
-    centers_hz: Float[Array, "*filter_batch bands"],
-    bandwidths_hz: Float[Array, "*filter_batch bands"],
+    audio: Float[ArrayLike, "*batch samples"],
+    centers_hz: Float[ArrayLike, "*filter_batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*filter_batch bands"],
     *,
     sample_rate: int,
     order: int = 4,
@@ -203,7 +203,7 @@ def gammatone_filter(
 
 
 def gammatone_filter_init(
-    centers_hz: Float[Array, "*filter_batch bands"],
+    centers_hz: Float[ArrayLike, "*filter_batch bands"],
     *,
     order: int = 4,
     batch_shape: tuple[int, ...] = (),
@@ -235,9 +235,9 @@ def gammatone_filter_init(
 
 def gammatone_filter_step(
     state: GammatoneState,
-    audio: Float[Array, "*batch samples"],
-    centers_hz: Float[Array, "*filter_batch bands"],
-    bandwidths_hz: Float[Array, "*filter_batch bands"],
+    audio: Float[ArrayLike, "*batch samples"],
+    centers_hz: Float[ArrayLike, "*filter_batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*filter_batch bands"],
     *,
     sample_rate: int,
     order: int = 4,
@@ -300,9 +300,9 @@ def gammatone_filter_step(
 
 
 def spectnet_impulse_response(
-    centers_hz: Float[Array, "*batch bands"],
-    bandwidths_hz: Float[Array, "*batch bands"],
-    amplitudes: Float[Array, "*batch bands"],
+    centers_hz: Float[ArrayLike, "*batch bands"],
+    bandwidths_hz: Float[ArrayLike, "*batch bands"],
+    amplitudes: Float[ArrayLike, "*batch bands"],
     *,
     sample_rate: int,
     n_taps: int = 81,
@@ -373,7 +373,7 @@ class _Pole(NamedTuple):
 
 
 def _poles(
-    centers_hz: Array, bandwidths_hz: Array, sample_rate: int, order: int
+    centers_hz: ArrayLike, bandwidths_hz: ArrayLike, sample_rate: int, order: int
 ) -> tuple[_Pole, Array]:
     positive_int("sample_rate", sample_rate)
     positive_int("order", order)

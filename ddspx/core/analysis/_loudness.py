@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int, quantities
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import frame, n_frames
 from ddspx.core._numerics import safe_sqrt
 from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
 
 
-def a_weighting_db(frequencies_hz: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def a_weighting_db(frequencies_hz: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     r"""A-weighting: how much quieter a tone sounds than one of 1 kHz, in decibels.
 
     .. math::
@@ -46,7 +46,7 @@ def a_weighting_db(frequencies_hz: Float[Array, "*shape"]) -> Float[Array, "*sha
 
 
 def loudness_db(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,
@@ -103,7 +103,7 @@ def loudness_db(
 
 
 def rms(
-    audio: Float[Array, "*batch samples"], *, hop_length: int, win_length: int
+    audio: Float[ArrayLike, "*batch samples"], *, hop_length: int, win_length: int
 ) -> Float[Array, "*batch frames"]:
     r"""Root of the mean square, on the frame rule.
 
@@ -143,7 +143,7 @@ def rms(
 
 
 def power_db(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     hop_length: int,
     win_length: int,
@@ -186,7 +186,7 @@ def power_db(
     return power_to_db(_mean_square(audio, hop_length, win_length), range_db=range_db)
 
 
-def _mean_square(audio: Array, hop_length: int, win_length: int) -> Array:
+def _mean_square(audio: ArrayLike, hop_length: int, win_length: int) -> Array:
     """Mean of the squares in each frame.
 
     Windows are sums of blocks as long as the greatest common divisor of hop and window, so what

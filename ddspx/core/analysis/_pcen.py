@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
 
 def pcen_smoothing(
-    time_constant_s: Float[Array, "*shape"] | float, *, sample_rate: int, hop_length: int
+    time_constant_s: Float[ArrayLike, "*shape"] | float, *, sample_rate: int, hop_length: int
 ) -> Float[Array, "*shape"]:
     r"""Smoothing coefficient of :func:`pcen` with a time constant.
 
@@ -51,12 +51,12 @@ def pcen_smoothing(
 
 
 def pcen(
-    energies: Float[Array, "*batch frames bands"],
-    smoothing: Float[Array, "*smoothing_shape"] | float,
+    energies: Float[ArrayLike, "*batch frames bands"],
+    smoothing: Float[ArrayLike, "*smoothing_shape"] | float,
     *,
-    gain: Float[Array, "*gain_shape"] | float = 0.98,
-    bias: Float[Array, "*bias_shape"] | float = 2.0,
-    power: Float[Array, "*power_shape"] | float = 0.5,
+    gain: Float[ArrayLike, "*gain_shape"] | float = 0.98,
+    bias: Float[ArrayLike, "*bias_shape"] | float = 2.0,
+    power: Float[ArrayLike, "*power_shape"] | float = 0.5,
     eps: float = 1e-6,
     initial: Literal["one", "first", "zero"] = "one",
 ) -> Float[Array, "*out_batch frames bands"]:
@@ -113,7 +113,7 @@ def pcen(
 
 
 def pcen_init(
-    energies: Float[Array, "*batch frames bands"],
+    energies: Float[ArrayLike, "*batch frames bands"],
     *,
     initial: Literal["one", "first", "zero"] = "one",
 ) -> Float[Array, "*batch bands"]:
@@ -145,13 +145,13 @@ def pcen_init(
 
 
 def pcen_step(
-    state: Float[Array, "*state_shape"],
-    energies: Float[Array, "*batch frames bands"],
-    smoothing: Float[Array, "*smoothing_shape"] | float,
+    state: Float[ArrayLike, "*state_shape"],
+    energies: Float[ArrayLike, "*batch frames bands"],
+    smoothing: Float[ArrayLike, "*smoothing_shape"] | float,
     *,
-    gain: Float[Array, "*gain_shape"] | float = 0.98,
-    bias: Float[Array, "*bias_shape"] | float = 2.0,
-    power: Float[Array, "*power_shape"] | float = 0.5,
+    gain: Float[ArrayLike, "*gain_shape"] | float = 0.98,
+    bias: Float[ArrayLike, "*bias_shape"] | float = 2.0,
+    power: Float[ArrayLike, "*power_shape"] | float = 0.5,
     eps: float = 1e-6,
 ) -> tuple[Float[Array, "*out_batch bands"], Float[Array, "*out_batch frames bands"]]:
     """Next block of :func:`pcen`, without latency.

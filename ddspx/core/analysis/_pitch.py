@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float, Int
+from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._framing import frame
 from ddspx.core.analysis._yin import (
     cumulative_mean_normalised,
@@ -39,7 +39,7 @@ class PitchPosterior(NamedTuple):
 
 
 def pitch_posterior(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,

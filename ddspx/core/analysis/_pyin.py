@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Bool, Float, Int
+from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import n_frames, sections
 from ddspx.core._numerics import varying_alike
 from ddspx.core.analysis._yin import difference_curve, lag_range, troughs, vertex
@@ -92,7 +92,7 @@ class _Plan(NamedTuple):
 
 
 def pyin(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,

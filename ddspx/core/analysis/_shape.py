@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 
 # A frame whose loudest bin is not above this is silent: float32 could not hold the gradient.
 _SILENCE = 1e-30
 
 
 def spectral_centroid(
-    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int
+    magnitudes: Float[ArrayLike, "*batch bins"], *, sample_rate: int
 ) -> Float[Array, "*batch"]:
     r"""Mean frequency of a spectrum: its centre of gravity.
 
@@ -50,7 +50,7 @@ def spectral_centroid(
 
 
 def spectral_bandwidth(
-    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int, p: float = 2.0
+    magnitudes: Float[ArrayLike, "*batch bins"], *, sample_rate: int, p: float = 2.0
 ) -> Float[Array, "*batch"]:
     r"""Spread of a spectrum about its centroid.
 
@@ -94,7 +94,7 @@ def spectral_bandwidth(
 
 
 def spectral_rolloff(
-    magnitudes: Float[Array, "*batch bins"], *, sample_rate: int, fraction: float = 0.85
+    magnitudes: Float[ArrayLike, "*batch bins"], *, sample_rate: int, fraction: float = 0.85
 ) -> Float[Array, "*batch"]:
     r"""Frequency below which a given fraction of a spectrum lies.
 
@@ -149,7 +149,7 @@ def spectral_rolloff(
 
 
 def spectral_flatness(
-    magnitudes: Float[Array, "*batch bins"], *, amin: float = 1e-10
+    magnitudes: Float[ArrayLike, "*batch bins"], *, amin: float = 1e-10
 ) -> Float[Array, "*batch"]:
     r"""How much a spectrum is like white noise: geometric over arithmetic mean of its power.
 
@@ -189,7 +189,7 @@ def spectral_flatness(
     return jnp.exp(jnp.mean(logarithm, axis=-1)) / jnp.mean(jnp.exp(logarithm), axis=-1)
 
 
-def _shares(magnitudes: Array, sample_rate: int) -> tuple[Array, np.ndarray]:
+def _shares(magnitudes: ArrayLike, sample_rate: int) -> tuple[Array, np.ndarray]:
     """Each bin's share of the sum (zeros in silence), and the frequencies that broadcast to it."""
     (magnitudes,) = floats(magnitudes=magnitudes)
     at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")

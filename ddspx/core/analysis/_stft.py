@@ -4,13 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Complex, Float
+from ddspx._typing import Array, ArrayLike, Complex, Float
 from ddspx.core._framing import frame, hann_window, n_samples_of, overlap_add
 from ddspx.core._numerics import safe_sqrt
 
 
 def stft(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     n_fft: int,
     hop_length: int,
@@ -63,7 +63,7 @@ def stft(
 
 
 def istft(
-    spectrum: Complex[Array, "*batch frames bins"],
+    spectrum: Complex[ArrayLike, "*batch frames bins"],
     *,
     hop_length: int,
     n_fft: int | None = None,
@@ -138,7 +138,7 @@ def istft(
 
 
 def spectrogram(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     n_fft: int,
     hop_length: int,

@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
-from ddspx._typing import Array, Bool, Float, Int
+from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._numerics import varying_alike
 
 
@@ -71,11 +71,11 @@ def pitch_transition(
 
 
 def viterbi(
-    log_observation: Float[Array, "*batch frames states"],
+    log_observation: Float[ArrayLike, "*batch frames states"],
     transition: PitchTransition,
     *,
-    initial: Float[Array, "*batch states"] | None = None,
-    n_valid: Int[Array, ""] | int | None = None,
+    initial: Float[ArrayLike, "*batch states"] | None = None,
+    n_valid: Int[ArrayLike, ""] | int | None = None,
 ) -> Int[Array, "*batch frames"]:
     r"""Most likely sequence of pitch bins and unvoiced frames.
 
@@ -141,10 +141,10 @@ def _decode(
     Only scores are stored. The best predecessor of the one state on the path is cheaper to find
     again, going back, than those of all states are to remember.
     """
-    log_observation, initial, valid, transition = varying_alike(
-        log_observation, initial, valid, transition
+    log_observation, initial, valid, *moves = varying_alike(
+        log_observation, initial, valid, *transition
     )
-    glide, leap, onset, offset, rest = (x.astype(log_observation.dtype) for x in transition)
+    glide, leap, onset, offset, rest = (x.astype(log_observation.dtype) for x in moves)
     n_bins, width = glide.shape
     reach = width // 2
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Bool, Float
+from ddspx._typing import Array, ArrayLike, Bool, Float
 from ddspx.core._framing import frame
 from ddspx.core.filters._fir import next_fast_length
 
@@ -15,7 +15,7 @@ YinMethod = Literal["paper", "librosa"]
 
 
 def yin(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     hop_length: int,

@@ -1,14 +1,14 @@
 """Cross-fade of two sounds."""
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_sqrt
 
 
 def crossfade(
-    first: Float[Array, "*batch samples"],
-    second: Float[Array, "*second_batch samples"],
-    mix: Float[Array, "*mix_batch mix_samples"],
+    first: Float[ArrayLike, "*batch samples"],
+    second: Float[ArrayLike, "*second_batch samples"],
+    mix: Float[ArrayLike, "*mix_batch mix_samples"],
 ) -> Float[Array, "*out_batch samples"]:
     r"""Two sounds mixed at constant power.
 

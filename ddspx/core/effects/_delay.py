@@ -14,7 +14,7 @@ from ddspx._checks import (
     positive_int,
     same_size,
 )
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 
 Interpolation = Literal["linear", "cubic"]
 # A cubic reads one sample further than the two around the delay.
@@ -32,8 +32,8 @@ class DelayState(NamedTuple):
 
 
 def variable_delay(
-    audio: Float[Array, "*batch samples"],
-    delay_samples: Float[Array, "*delay_batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
+    delay_samples: Float[ArrayLike, "*delay_batch samples"],
     *,
     max_delay: int,
     interpolation: Interpolation = "linear",
@@ -116,8 +116,8 @@ def variable_delay_init(
 
 def variable_delay_step(
     state: DelayState,
-    audio: Float[Array, "*batch samples"],
-    delay_samples: Float[Array, "*delay_batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
+    delay_samples: Float[ArrayLike, "*delay_batch samples"],
     *,
     max_delay: int,
     interpolation: Interpolation = "linear",
@@ -170,13 +170,13 @@ def variable_delay_step(
 
 
 def modulated_delay(
-    audio: Float[Array, "*batch samples"],
-    modulation: Float[Array, "*modulation_batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
+    modulation: Float[ArrayLike, "*modulation_batch samples"],
     *,
     sample_rate: int,
     center_ms: float = 15.0,
     depth_ms: float = 10.0,
-    gain: Float[Array, "*gain_shape"] | float = 1.0,
+    gain: Float[ArrayLike, "*gain_shape"] | float = 1.0,
     add_dry: bool = True,
     interpolation: Interpolation = "linear",
 ) -> Float[Array, "*out_batch samples"]:

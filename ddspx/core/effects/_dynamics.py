@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, non_negative_int, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide, safe_log
 from ddspx.core.filters._iir import one_pole, sos_filter_step
 from ddspx.core.filters._recurrence import recurrence
@@ -31,15 +31,15 @@ class CompressorState(NamedTuple):
 
 
 def compressor(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
-    threshold_db: Float[Array, "*threshold_batch"] | float,
-    ratio: Float[Array, "*ratio_batch"] | float,
-    attack_s: Float[Array, "*attack_batch"] | float,
-    release_s: Float[Array, "*release_batch"] | float,
+    threshold_db: Float[ArrayLike, "*threshold_batch"] | float,
+    ratio: Float[ArrayLike, "*ratio_batch"] | float,
+    attack_s: Float[ArrayLike, "*attack_batch"] | float,
+    release_s: Float[ArrayLike, "*release_batch"] | float,
     sample_rate: int,
-    knee_db: Float[Array, "*knee_batch"] | float = 6.0,
-    makeup_db: Float[Array, "*makeup_batch"] | float = 0.0,
+    knee_db: Float[ArrayLike, "*knee_batch"] | float = 6.0,
+    makeup_db: Float[ArrayLike, "*makeup_batch"] | float = 0.0,
 ) -> Float[Array, "*out_batch samples"]:
     r"""Compressor: what is louder than a threshold becomes louder more slowly.
 
@@ -128,15 +128,15 @@ def compressor_init(
 
 def compressor_step(
     state: CompressorState | None,
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
-    threshold_db: Float[Array, "*threshold_batch"] | float,
-    ratio: Float[Array, "*ratio_batch"] | float,
-    attack_s: Float[Array, "*attack_batch"] | float,
-    release_s: Float[Array, "*release_batch"] | float,
+    threshold_db: Float[ArrayLike, "*threshold_batch"] | float,
+    ratio: Float[ArrayLike, "*ratio_batch"] | float,
+    attack_s: Float[ArrayLike, "*attack_batch"] | float,
+    release_s: Float[ArrayLike, "*release_batch"] | float,
     sample_rate: int,
-    knee_db: Float[Array, "*knee_batch"] | float = 6.0,
-    makeup_db: Float[Array, "*makeup_batch"] | float = 0.0,
+    knee_db: Float[ArrayLike, "*knee_batch"] | float = 6.0,
+    makeup_db: Float[ArrayLike, "*makeup_batch"] | float = 0.0,
 ) -> tuple[CompressorState, Float[Array, "*out_batch samples"]]:
     """Next block of :func:`compressor`, without latency.
 
@@ -215,10 +215,10 @@ class LimiterState(NamedTuple):
 
 
 def limiter(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
-    threshold_db: Float[Array, "*threshold_batch"] | float,
-    release_s: Float[Array, "*release_batch"] | float,
+    threshold_db: Float[ArrayLike, "*threshold_batch"] | float,
+    release_s: Float[ArrayLike, "*release_batch"] | float,
     sample_rate: int,
     lookahead_s: float = 0.005,
 ) -> Float[Array, "*out_batch samples"]:
@@ -326,10 +326,10 @@ def limiter_init(
 
 def limiter_step(
     state: LimiterState,
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
-    threshold_db: Float[Array, "*threshold_batch"] | float,
-    release_s: Float[Array, "*release_batch"] | float,
+    threshold_db: Float[ArrayLike, "*threshold_batch"] | float,
+    release_s: Float[ArrayLike, "*release_batch"] | float,
     sample_rate: int,
     lookahead_s: float = 0.005,
 ) -> tuple[LimiterState, Float[Array, "*out_batch samples"]]:

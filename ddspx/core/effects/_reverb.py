@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
-from ddspx._typing import Array, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.core._numerics import safe_divide
 from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
@@ -28,8 +28,8 @@ class ReverbState(NamedTuple):
 
 
 def convolution_reverb(
-    audio: Float[Array, "*batch samples"],
-    impulse_response: Float[Array, "*ir_batch taps"],
+    audio: Float[ArrayLike, "*batch samples"],
+    impulse_response: Float[ArrayLike, "*ir_batch taps"],
     *,
     add_dry: bool = True,
 ) -> Float[Array, "*out_batch samples"]:
@@ -85,7 +85,7 @@ def convolution_reverb(
 
 
 def reverb_init(
-    impulse_response: Float[Array, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
+    impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
 ) -> ReverbState:
     """Silence in the room, before the first block of :func:`reverb_step`.
 
@@ -111,8 +111,8 @@ def reverb_init(
 
 def reverb_step(
     state: ReverbState,
-    audio: Float[Array, "*batch samples"],
-    impulse_response: Float[Array, "*ir_batch taps"],
+    audio: Float[ArrayLike, "*batch samples"],
+    impulse_response: Float[ArrayLike, "*ir_batch taps"],
     *,
     add_dry: bool = True,
 ) -> tuple[ReverbState, Float[Array, "*out_batch samples"]]:
@@ -152,11 +152,11 @@ def reverb_step(
 
 def exponential_reverb_ir(
     key: Key,
-    t60_s: Float[Array, "*batch"] | float,
+    t60_s: Float[ArrayLike, "*batch"] | float,
     *,
     n_samples: int,
     sample_rate: int,
-    gain: Float[Array, "*gain_batch"] | float = 1.0,
+    gain: Float[ArrayLike, "*gain_batch"] | float = 1.0,
 ) -> Float[Array, "*out_batch samples"]:
     r"""Impulse response of a room that dies away evenly: decaying white noise.
 
@@ -210,7 +210,7 @@ def exponential_reverb_ir(
 
 
 def decay_to_t60(
-    decay: Float[Array, "*shape"] | float, *, n_samples: int, sample_rate: int
+    decay: Float[ArrayLike, "*shape"] | float, *, n_samples: int, sample_rate: int
 ) -> Float[Array, "*shape"]:
     r"""Reverberation time of DDSP's parameter of decay.
 
@@ -253,7 +253,7 @@ def decay_to_t60(
 
 def filtered_noise_reverb_ir(
     key: Key,
-    magnitudes: Float[Array, "*batch frames bands"],
+    magnitudes: Float[ArrayLike, "*batch frames bands"],
     *,
     hop_length: int,
     n_samples: int | None = None,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._numerics import sinc
 from ddspx.core._upsampling import interpolation_weights
@@ -17,8 +17,8 @@ ConvolutionMode = Literal["full", "same", "valid"]
 
 
 def fft_convolve(
-    audio: Float[Array, "*batch samples"],
-    impulse_response: Float[Array, "*ir_batch taps"],
+    audio: Float[ArrayLike, "*batch samples"],
+    impulse_response: Float[ArrayLike, "*ir_batch taps"],
     *,
     mode: ConvolutionMode,
     hop_length: int | None = None,
@@ -133,7 +133,7 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
 
 
 def fft_convolve_init(
-    impulse_response: Float[Array, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
+    impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch tail"]:
     """Silence in a filter, before the first block of :func:`fft_convolve_step`.
 
@@ -163,9 +163,9 @@ def fft_convolve_init(
 
 
 def fft_convolve_step(
-    state: Float[Array, "*state_batch tail"],
-    audio: Float[Array, "*batch samples"],
-    impulse_response: Float[Array, "*ir_batch taps"],
+    state: Float[ArrayLike, "*state_batch tail"],
+    audio: Float[ArrayLike, "*batch samples"],
+    impulse_response: Float[ArrayLike, "*ir_batch taps"],
 ) -> tuple[Float[Array, "*out_batch tail"], Float[Array, "*out_batch samples"]]:
     """Next block of a causal convolution, without latency.
 
@@ -199,13 +199,13 @@ def fft_convolve_step(
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
     samples = audio.shape[-1]
     out = fft_convolve(audio, impulse_response, mode="full")
-    state, out = _align_batch(state.astype(out.dtype), out)
+    state, out = _align_batch(jnp.asarray(state, out.dtype), out)
     out = out + jnp.pad(state, [(0, 0)] * (state.ndim - 1) + [(0, samples)])
     return out[..., samples:], out[..., :samples]
 
 
 def sinc_lowpass(
-    cutoff_hz: Float[Array, "*batch"] | float, *, sample_rate: int, win_length: int = 513
+    cutoff_hz: Float[ArrayLike, "*batch"] | float, *, sample_rate: int, win_length: int = 513
 ) -> Float[Array, "*batch taps"]:
     r"""Low-pass filter with a cutoff in Hz: a windowed sinc.
 
@@ -256,7 +256,7 @@ def sinc_lowpass(
 
 
 def sinc_highpass(
-    cutoff_hz: Float[Array, "*batch"] | float, *, sample_rate: int, win_length: int = 513
+    cutoff_hz: Float[ArrayLike, "*batch"] | float, *, sample_rate: int, win_length: int = 513
 ) -> Float[Array, "*batch taps"]:
     r"""High-pass filter with a cutoff in Hz: what :func:`sinc_lowpass` leaves out.
 
@@ -288,7 +288,7 @@ def sinc_highpass(
 
 
 def frequency_impulse_response(
-    magnitudes: Float[Array, "*batch bands"], *, win_length: int | None = None
+    magnitudes: Float[ArrayLike, "*batch bands"], *, win_length: int | None = None
 ) -> Float[Array, "*batch taps"]:
     r"""Linear-phase FIR filter with given magnitudes at equally spaced frequencies.
 
@@ -338,8 +338,8 @@ def frequency_impulse_response(
 
 
 def frequency_filter(
-    audio: Float[Array, "*batch samples"],
-    magnitudes: Float[Array, "*filter_batch bands"],
+    audio: Float[ArrayLike, "*batch samples"],
+    magnitudes: Float[ArrayLike, "*filter_batch bands"],
     *,
     hop_length: int | None = None,
     win_length: int | None = None,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
 from ddspx.core._numerics import varying_alike
 from ddspx.core.filters._moving import moving_sections
@@ -47,12 +47,12 @@ _BUTTERWORTH = math.sqrt(0.5)
 
 
 def biquad(
-    frequency_hz: Float[Array, "*batch"] | float,
+    frequency_hz: Float[ArrayLike, "*batch"] | float,
     *,
     kind: BiquadKind,
     sample_rate: int,
-    q: Float[Array, "*q_batch"] | float = _BUTTERWORTH,
-    gain_db: Float[Array, "*gain_batch"] | float = 0.0,
+    q: Float[ArrayLike, "*q_batch"] | float = _BUTTERWORTH,
+    gain_db: Float[ArrayLike, "*gain_batch"] | float = 0.0,
 ) -> Float[Array, "*out_batch 6"]:
     r"""Second-order section with a frequency in Hz, a quality and, for some, a gain in dB.
 
@@ -132,7 +132,7 @@ def biquad(
 
 
 def one_pole(
-    time_constant_s: Float[Array, "*batch"] | float, *, sample_rate: int
+    time_constant_s: Float[ArrayLike, "*batch"] | float, *, sample_rate: int
 ) -> Float[Array, "*batch 6"]:
     r"""Section that smooths exponentially: :math:`y[n] = p\, y[n-1] + (1 - p)\, x[n]`.
 
@@ -171,7 +171,7 @@ def one_pole(
     return jnp.stack([1 - pole, zero, zero, one, -pole, zero], axis=-1)
 
 
-def stable_biquad(logits: Float[Array, "*batch 5"]) -> Float[Array, "*batch 6"]:
+def stable_biquad(logits: Float[ArrayLike, "*batch 5"]) -> Float[Array, "*batch 6"]:
     r"""Section of any five real numbers, always stable: what a network can learn directly.
 
     .. math:: a_1 = 2 \tanh u, \qquad a_2 = |a_1| - 1 + (2 - |a_1|)\, \sigma(v)
@@ -212,7 +212,9 @@ def stable_biquad(logits: Float[Array, "*batch 5"]) -> Float[Array, "*batch 6"]:
     return jnp.stack([*jnp.unstack(logits[..., :3], axis=-1), jnp.ones_like(a1), a1, a2], axis=-1)
 
 
-def reflection_to_allpole(reflection: Float[Array, "*batch order"]) -> Float[Array, "*batch order"]:
+def reflection_to_allpole(
+    reflection: Float[ArrayLike, "*batch order"],
+) -> Float[Array, "*batch order"]:
     r"""Coefficients of an all-pole filter from its reflection coefficients (step-up recursion).
 
     .. math:: a^{(m)}_i = a^{(m-1)}_i + k_m a^{(m-1)}_{m-i}, \qquad a^{(m)}_m = k_m
@@ -248,8 +250,8 @@ def reflection_to_allpole(reflection: Float[Array, "*batch order"]) -> Float[Arr
 
 
 def sos_filter(
-    audio: Float[Array, "*batch samples"],
-    sos: Float[Array, "*filter_batch sections 6"],
+    audio: Float[ArrayLike, "*batch samples"],
+    sos: Float[ArrayLike, "*filter_batch sections 6"],
     *,
     hop_length: int | None = None,
 ) -> Float[Array, "*out_batch samples"]:
@@ -298,7 +300,7 @@ def sos_filter(
 
 
 def sos_filter_init(
-    sos: Float[Array, "*filter_batch sections 6"], *, batch_shape: tuple[int, ...] = ()
+    sos: Float[ArrayLike, "*filter_batch sections 6"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch sections 3"]:
     """Rest, before the first block of :func:`sos_filter_step`.
 
@@ -324,9 +326,9 @@ def sos_filter_init(
 
 
 def sos_filter_step(
-    state: Float[Array, "*state_batch sections 3"] | None,
-    audio: Float[Array, "*batch samples"],
-    sos: Float[Array, "*filter_batch sections 6"],
+    state: Float[ArrayLike, "*state_batch sections 3"] | None,
+    audio: Float[ArrayLike, "*batch samples"],
+    sos: Float[ArrayLike, "*filter_batch sections 6"],
     *,
     hop_length: int | None = None,
 ) -> tuple[Float[Array, "*out_batch sections 3"], Float[Array, "*out_batch samples"]]:
@@ -374,7 +376,7 @@ def sos_filter_step(
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     if state is None:
         state = jnp.zeros((sections, 3), audio.dtype)
-    state = jnp.broadcast_to(state.astype(audio.dtype), (*batch, sections, 3))
+    state = jnp.broadcast_to(jnp.asarray(state, audio.dtype), (*batch, sections, 3))
     entering, audio, sos = varying_alike(state, audio, sos)
     if hop_length is not None:
         return moving_sections(entering, audio, sos, hop_length)
@@ -387,7 +389,7 @@ def sos_filter_step(
 
 
 def allpole(
-    audio: Float[Array, "*batch samples"], coefficients: Float[Array, "*filter_batch order"]
+    audio: Float[ArrayLike, "*batch samples"], coefficients: Float[ArrayLike, "*filter_batch order"]
 ) -> Float[Array, "*out_batch samples"]:
     r"""All-pole filter, from rest: what turns an excitation into a vowel.
 
@@ -426,7 +428,7 @@ def allpole(
 
 
 def allpole_init(
-    coefficients: Float[Array, "*filter_batch order"], *, batch_shape: tuple[int, ...] = ()
+    coefficients: Float[ArrayLike, "*filter_batch order"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch order"]:
     """Rest, before the first block of :func:`allpole_step`.
 
@@ -450,9 +452,9 @@ def allpole_init(
 
 
 def allpole_step(
-    state: Float[Array, "*state_batch order"] | None,
-    audio: Float[Array, "*batch samples"],
-    coefficients: Float[Array, "*filter_batch order"],
+    state: Float[ArrayLike, "*state_batch order"] | None,
+    audio: Float[ArrayLike, "*batch samples"],
+    coefficients: Float[ArrayLike, "*filter_batch order"],
 ) -> tuple[Float[Array, "*out_batch order"], Float[Array, "*out_batch samples"]]:
     """Next block of :func:`allpole`, without latency.
 
@@ -488,8 +490,8 @@ def allpole_step(
     positive_int("coefficients.shape[-1]", order)
     batch = broadcast_batch(audio=audio.shape[:-1], coefficients=tuple(filter_batch))
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
-    state = jnp.zeros(order, audio.dtype) if state is None else state.astype(audio.dtype)
-    entering, audio, coefficients = varying_alike(state, audio, coefficients)
+    state = jnp.zeros(order) if state is None else jnp.asarray(state)
+    entering, audio, coefficients = varying_alike(state.astype(audio.dtype), audio, coefficients)
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
         y = x - jnp.sum(state * _with_ndim(coefficients, state.ndim), axis=-1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import sections
 
 # A Kaiser window of 110 dB; its transition band of 0.111 of the lower Nyquist frequency, for 64
@@ -20,7 +20,7 @@ _MOST_PHASES = 4096
 
 
 def resample(
-    audio: Float[Array, "*batch samples"], *, orig_rate: int, target_rate: int
+    audio: Float[ArrayLike, "*batch samples"], *, orig_rate: int, target_rate: int
 ) -> Float[Array, "*batch resampled"]:
     r"""Audio at another sample rate, without aliasing and without delay.
 

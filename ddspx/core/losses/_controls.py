@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, one_of, same_shape
-from ddspx._typing import Array, Bool, Float
+from ddspx._typing import Array, ArrayLike, Bool, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
 
@@ -13,11 +13,11 @@ Norm = Literal["l1", "l2"]
 
 
 def control_loss(
-    target: Float[Array, "*shape"],
-    predicted: Float[Array, "*shape"],
+    target: Float[ArrayLike, "*shape"],
+    predicted: Float[ArrayLike, "*shape"],
     *,
     norm: Norm = "l1",
-    weights: Float[Array, "*#shape"] | Bool[Array, "*#shape"] | None = None,
+    weights: Float[ArrayLike, "*#shape"] | Bool[ArrayLike, "*#shape"] | None = None,
 ) -> Float[Array, ""]:
     r"""Weighted mean difference of two sets of controls.
 
@@ -75,14 +75,14 @@ def control_loss(
 
 def harmonic_consistency_loss(
     target: tuple[
-        Float[Array, "*batch frames"],
-        Float[Array, "*batch frames harmonics"],
-        Float[Array, "*batch frames"],
+        Float[ArrayLike, "*batch frames"],
+        Float[ArrayLike, "*batch frames harmonics"],
+        Float[ArrayLike, "*batch frames"],
     ],
     predicted: tuple[
-        Float[Array, "*batch frames"],
-        Float[Array, "*batch frames harmonics"],
-        Float[Array, "*batch frames"],
+        Float[ArrayLike, "*batch frames"],
+        Float[ArrayLike, "*batch frames harmonics"],
+        Float[ArrayLike, "*batch frames"],
     ],
     *,
     amplitude_weight: float = 1.0,

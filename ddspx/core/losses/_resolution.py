@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from ddspx._checks import one_of, positive_int, sizes
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide, safe_log, safe_sqrt
 from ddspx.core.analysis._filterbanks import mel_filterbank
 from ddspx.core.analysis._stft import spectrogram, stft
@@ -20,8 +20,8 @@ _N_FFTS = (2048, 1024, 512, 256, 128, 64)
 
 
 def spectral_convergence_loss(
-    target: Float[Array, "*batch samples"],
-    predicted: Float[Array, "*batch samples"],
+    target: Float[ArrayLike, "*batch samples"],
+    predicted: Float[ArrayLike, "*batch samples"],
     *,
     n_ffts: int | Sequence[int] = _N_FFTS,
 ) -> Float[Array, ""]:
@@ -73,8 +73,8 @@ def spectral_convergence_loss(
 
 
 def complex_spectral_loss(
-    target: Float[Array, "*batch samples"],
-    predicted: Float[Array, "*batch samples"],
+    target: Float[ArrayLike, "*batch samples"],
+    predicted: Float[ArrayLike, "*batch samples"],
     *,
     n_ffts: int | Sequence[int] = _N_FFTS,
 ) -> Float[Array, ""]:
@@ -123,8 +123,8 @@ def complex_spectral_loss(
 
 
 def phase_loss(
-    target: Float[Array, "*batch samples"],
-    predicted: Float[Array, "*batch samples"],
+    target: Float[ArrayLike, "*batch samples"],
+    predicted: Float[ArrayLike, "*batch samples"],
     *,
     n_ffts: int | Sequence[int] = _N_FFTS,
     kind: PhaseKind = "instantaneous_frequency",
@@ -203,8 +203,8 @@ def phase_loss(
 
 
 def mel_spectral_loss(
-    target: Float[Array, "*batch samples"],
-    predicted: Float[Array, "*batch samples"],
+    target: Float[ArrayLike, "*batch samples"],
+    predicted: Float[ArrayLike, "*batch samples"],
     *,
     sample_rate: int,
     n_ffts: int | Sequence[int] = _N_FFTS,
@@ -304,8 +304,8 @@ def mel_spectral_loss(
 
 def _mean_over(
     loss: Callable[[Array, Array, int], Array],
-    target: Array,
-    predicted: Array,
+    target: ArrayLike,
+    predicted: ArrayLike,
     n_ffts: int | Sequence[int],
 ) -> Array:
     """Mean of a loss of audio (batch, samples) over resolutions."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, positive_int, same_shape
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
 
@@ -16,9 +16,9 @@ _LEAST_AMPLITUDE = 1e-7
 
 
 def two_way_mismatch_loss(
-    f0_hz: Float[Array, "*batch candidates"],
-    frequencies_hz: Float[Array, "*batch sinusoids"],
-    amplitudes: Float[Array, "*batch sinusoids"],
+    f0_hz: Float[ArrayLike, "*batch candidates"],
+    frequencies_hz: Float[ArrayLike, "*batch sinusoids"],
+    amplitudes: Float[ArrayLike, "*batch sinusoids"],
     *,
     sample_rate: int,
     sinusoids_weight: float = 1.0,
@@ -119,10 +119,10 @@ def two_way_mismatch_loss(
 
 
 def kde_consistency_loss(
-    target_frequencies_hz: Float[Array, "*batch targets"],
-    target_amplitudes: Float[Array, "*batch targets"],
-    predicted_frequencies_hz: Float[Array, "*batch sinusoids"],
-    predicted_amplitudes: Float[Array, "*batch sinusoids"],
+    target_frequencies_hz: Float[ArrayLike, "*batch targets"],
+    target_amplitudes: Float[ArrayLike, "*batch targets"],
+    predicted_frequencies_hz: Float[ArrayLike, "*batch sinusoids"],
+    predicted_amplitudes: Float[ArrayLike, "*batch sinusoids"],
     *,
     target_weight: float = 1.0,
     predicted_weight: float = 1.0,
@@ -193,10 +193,10 @@ def kde_consistency_loss(
 
 
 def wasserstein_loss(
-    target_frequencies_hz: Float[Array, "*batch targets"],
-    target_amplitudes: Float[Array, "*batch targets"],
-    predicted_frequencies_hz: Float[Array, "*batch sinusoids"],
-    predicted_amplitudes: Float[Array, "*batch sinusoids"],
+    target_frequencies_hz: Float[ArrayLike, "*batch targets"],
+    target_amplitudes: Float[ArrayLike, "*batch targets"],
+    predicted_frequencies_hz: Float[ArrayLike, "*batch sinusoids"],
+    predicted_amplitudes: Float[ArrayLike, "*batch sinusoids"],
     *,
     midi: bool = True,
 ) -> Float[Array, ""]:
@@ -258,7 +258,7 @@ def wasserstein_loss(
     return jnp.mean(jnp.where(both, distance, 0))
 
 
-def _checked_sets(**arrays: Array) -> list[Array]:
+def _checked_sets(**arrays: ArrayLike) -> list[Array]:
     """Frequencies and amplitudes of two sets: each of one shape, and both of one batch."""
     out = floats(**arrays)
     shapes = {name: array.shape for name, array in zip(arrays, out, strict=True)}

@@ -10,7 +10,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from ddspx._checks import at_least_ndim, floats, sizes
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import hann_window, n_frames
 from ddspx.core._numerics import safe_log, safe_sqrt
 from ddspx.core.analysis._loudness import loudness_db
@@ -30,8 +30,8 @@ class _Weights(NamedTuple):
 
 
 def multi_scale_spectral_loss(
-    target: Float[Array, "*batch samples"],
-    predicted: Float[Array, "*batch samples"],
+    target: Float[ArrayLike, "*batch samples"],
+    predicted: Float[ArrayLike, "*batch samples"],
     *,
     n_ffts: int | Sequence[int] = (2048, 1024, 512, 256, 128, 64),
     mag_weight: float = 1.0,
@@ -114,7 +114,7 @@ def multi_scale_spectral_loss(
     return loss
 
 
-def checked_pair(target: jax.Array, predicted: jax.Array) -> tuple[jax.Array, jax.Array]:
+def checked_pair(target: ArrayLike, predicted: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Both as (batch, samples) of one float dtype, or the error that says why not."""
     target, predicted = floats(target=target, predicted=predicted)
     at_least_ndim("target", target.shape, 1, "(*batch, samples)")

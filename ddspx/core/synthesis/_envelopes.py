@@ -6,7 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from ddspx._checks import broadcast_batch, floats, one_of, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 
 # A segment shorter than this, in seconds, is a jump.
@@ -16,13 +16,13 @@ _BEND = 5.0
 
 
 def adsr(
-    note_on_s: Float[Array, "*on_batch"] | float,
-    note_off_s: Float[Array, "*off_batch"] | float,
+    note_on_s: Float[ArrayLike, "*on_batch"] | float,
+    note_off_s: Float[ArrayLike, "*off_batch"] | float,
     *,
-    attack_s: Float[Array, "*attack_batch"] | float,
-    decay_s: Float[Array, "*decay_batch"] | float,
-    sustain: Float[Array, "*sustain_batch"] | float,
-    release_s: Float[Array, "*release_batch"] | float,
+    attack_s: Float[ArrayLike, "*attack_batch"] | float,
+    decay_s: Float[ArrayLike, "*decay_batch"] | float,
+    sustain: Float[ArrayLike, "*sustain_batch"] | float,
+    release_s: Float[ArrayLike, "*release_batch"] | float,
     n_frames: int,
     hop_length: int,
     sample_rate: int,

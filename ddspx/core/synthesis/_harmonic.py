@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._choices import UpsamplingMethod
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import linear_map, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights
@@ -38,15 +38,15 @@ _MAX_UNROLLED = 256
 
 
 def harmonic_synthesis(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
-    harmonic_distribution: Float[Array, "*distribution_batch frames harmonics"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
+    harmonic_distribution: Float[ArrayLike, "*distribution_batch frames harmonics"],
     *,
     hop_length: int,
     sample_rate: int,
     n_samples: int | None = None,
     amplitude_upsampling: UpsamplingMethod = "hann",
-    initial_phase: Phase | Float[Array, "*phase_batch"] | None = None,
+    initial_phase: Phase | Float[ArrayLike, "*phase_batch"] | None = None,
 ) -> Float[Array, "*out_batch samples"]:
     r"""Harmonics of one gliding pitch, from frame-rate controls.
 
@@ -151,13 +151,13 @@ def harmonic_synthesis_init(
 
 def harmonic_synthesis_step(
     state: HarmonicState,
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
-    harmonic_distribution: Float[Array, "*distribution_batch frames harmonics"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
+    harmonic_distribution: Float[ArrayLike, "*distribution_batch frames harmonics"],
     *,
     hop_length: int,
     sample_rate: int,
-    next_f0_hz: Float[Array, "*next_batch"] | None = None,
+    next_f0_hz: Float[ArrayLike, "*next_batch"] | None = None,
     n_samples: int | None = None,
     amplitude_upsampling: UpsamplingMethod = "hann",
 ) -> tuple[HarmonicState, Float[Array, "*out_batch samples"]]:
@@ -228,7 +228,7 @@ def harmonic_synthesis_step(
 
 def _synthesise(
     controls: tuple[Array, Array],
-    initial_phase: Phase | Array | None,
+    initial_phase: Phase | ArrayLike | None,
     neighbours_hz: tuple[Array, Array] | None,
     n_samples: int | None,
     *,
@@ -272,7 +272,11 @@ class _Size(NamedTuple):
 
 
 def _checked_controls(
-    f0_hz: Array, amplitudes: Array, harmonic_distribution: Array, *, is_block: bool = False
+    f0_hz: ArrayLike,
+    amplitudes: ArrayLike,
+    harmonic_distribution: ArrayLike,
+    *,
+    is_block: bool = False,
 ) -> tuple[Array, Array]:
     """The pitch, and the amplitude of every harmonic, of one batch shape and dtype."""
     f0_hz, amplitudes, distribution = floats(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, positive_int, random_key
-from ddspx._typing import Array, Float, Key, UInt
+from ddspx._typing import Array, ArrayLike, Float, Key, UInt
 from ddspx.core._framing import frame, n_samples_of
 from ddspx.core.filters._fir import (
     crossfade_fft_length,
@@ -65,7 +65,7 @@ def white_noise(
 
 def filtered_noise(
     key: Key,
-    magnitudes: Float[Array, "*batch frames bands"],
+    magnitudes: Float[ArrayLike, "*batch frames bands"],
     *,
     hop_length: int,
     n_samples: int | None = None,
@@ -150,7 +150,7 @@ def filtered_noise_init(key: Key) -> NoiseState:
 
 def filtered_noise_step(
     state: NoiseState,
-    magnitudes: Float[Array, "*batch frames bands"],
+    magnitudes: Float[ArrayLike, "*batch frames bands"],
     *,
     hop_length: int,
     n_samples: int | None = None,

@@ -11,14 +11,14 @@ from ddspx._checks import (
     same_shape,
     same_size,
 )
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
 
 
 def remove_above_nyquist(
-    amplitudes: Float[Array, "*batch sinusoids"],
-    frequencies_hz: Float[Array, "*batch sinusoids"],
+    amplitudes: Float[ArrayLike, "*batch sinusoids"],
+    frequencies_hz: Float[ArrayLike, "*batch sinusoids"],
     *,
     sample_rate: int,
 ) -> Float[Array, "*batch sinusoids"]:
@@ -60,8 +60,8 @@ def remove_above_nyquist(
 
 
 def normalize_harmonics(
-    harmonic_distribution: Float[Array, "*batch harmonics"],
-    f0_hz: Float[Array, "*batch"],
+    harmonic_distribution: Float[ArrayLike, "*batch harmonics"],
+    f0_hz: Float[ArrayLike, "*batch"],
     *,
     sample_rate: int,
 ) -> Float[Array, "*batch harmonics"]:
@@ -106,8 +106,8 @@ def normalize_harmonics(
 
 
 def oscillator_bank(
-    frequencies_hz: Float[Array, "*batch samples sinusoids"],
-    amplitudes: Float[Array, "*batch samples sinusoids"],
+    frequencies_hz: Float[ArrayLike, "*batch samples sinusoids"],
+    amplitudes: Float[ArrayLike, "*batch samples sinusoids"],
     *,
     sample_rate: int,
     sum_sinusoids: bool = True,

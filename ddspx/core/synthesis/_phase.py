@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
-from ddspx._typing import Array, Bool, Float, UInt
+from ddspx._typing import Array, ArrayLike, Bool, Float, UInt
 
 # From here on a frequency in Hz is no longer counted in 32 bits, and stands for infinity.
 _UNBOUNDED_HZ = 2.0**31
@@ -33,7 +33,7 @@ class Phase(NamedTuple):
 
 
 def initial_phase_of(
-    initial_phase: Phase | Float[Array, "*batch"] | None, shape: tuple[int, ...]
+    initial_phase: Phase | Float[ArrayLike, "*batch"] | None, shape: tuple[int, ...]
 ) -> Phase:
     """`initial_phase`, in radians or as a state or None for zero, as a Phase of this shape."""
     if initial_phase is None:
@@ -110,11 +110,11 @@ def running_sum(increments: Phase, start: Phase, *, axis: int = -1) -> Phase:
 
 
 def advance_phase(
-    f0_hz: Float[Array, "*batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
-    initial_phase: Phase | Float[Array, "*batch"] | None = None,
+    initial_phase: Phase | Float[ArrayLike, "*batch"] | None = None,
 ) -> Phase:
     r"""Phase of an oscillator after ``(frames - 1) * hop_length`` samples.
 
@@ -164,7 +164,7 @@ def advance_phase(
 
 
 def cumulative_phase(
-    frequencies_hz: Float[Array, "..."], *, sample_rate: int, axis: int = -1
+    frequencies_hz: Float[ArrayLike, "..."], *, sample_rate: int, axis: int = -1
 ) -> Float[Array, "..."]:
     r"""Phase of sinusoids whose frequency is given at every sample, without drift.
 

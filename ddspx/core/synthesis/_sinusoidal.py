@@ -13,7 +13,7 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._choices import UpsamplingMethod
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import safe_divide, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights, upsample
@@ -31,8 +31,8 @@ _LEAST_HZ = 1e-3
 
 
 def sinusoidal_synthesis(
-    frequencies_hz: Float[Array, "*batch frames sinusoids"],
-    amplitudes: Float[Array, "*amplitude_batch frames sinusoids"],
+    frequencies_hz: Float[ArrayLike, "*batch frames sinusoids"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames sinusoids"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -134,9 +134,9 @@ def sinusoidal_synthesis(
 
 
 def harmonic_to_sinusoidal(
-    amplitudes: Float[Array, "*batch"],
-    harmonic_distribution: Float[Array, "*batch harmonics"],
-    f0_hz: Float[Array, "*batch"],
+    amplitudes: Float[ArrayLike, "*batch"],
+    harmonic_distribution: Float[ArrayLike, "*batch harmonics"],
+    f0_hz: Float[ArrayLike, "*batch"],
     *,
     sample_rate: int,
 ) -> tuple[Float[Array, "*batch harmonics"], Float[Array, "*batch harmonics"]]:
@@ -188,9 +188,9 @@ def harmonic_to_sinusoidal(
 
 
 def sinusoidal_to_harmonic(
-    frequencies_hz: Float[Array, "*batch sinusoids"],
-    amplitudes: Float[Array, "*batch sinusoids"],
-    f0_hz: Float[Array, "*batch"],
+    frequencies_hz: Float[ArrayLike, "*batch sinusoids"],
+    amplitudes: Float[ArrayLike, "*batch sinusoids"],
+    f0_hz: Float[ArrayLike, "*batch"],
     *,
     sample_rate: int,
     n_harmonics: int = 100,

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, positive_int, same_size
-from ddspx._typing import Array, Complex, Float
+from ddspx._typing import Array, ArrayLike, Complex, Float
 
 
 def exponential_basis(
-    poles: Complex[Array, "*batch sinusoids"], *, n_samples: int
+    poles: Complex[ArrayLike, "*batch sinusoids"], *, n_samples: int
 ) -> Complex[Array, "*batch samples sinusoids"]:
     r"""Decaying complex sinusoids, the powers of complex poles.
 
@@ -57,14 +57,14 @@ def exponential_basis(
       powers of one at 1.1 overflow float32 after 900 samples.
     """
     n_samples = positive_int("n_samples", n_samples)
-    _check_complex("poles", poles)
+    poles = _complex("poles", poles)
     at_least_ndim("poles", poles.shape, 1, "(*batch, sinusoids)")
     return _powers(_mirrored(poles), n_samples)
 
 
 def exponential_bank(
-    poles: Complex[Array, "*batch sinusoids"],
-    gains: Complex[Array, "*gain_batch sinusoids"],
+    poles: Complex[ArrayLike, "*batch sinusoids"],
+    gains: Complex[ArrayLike, "*gain_batch sinusoids"],
     *,
     n_samples: int,
 ) -> Float[Array, "*out_batch samples"]:
@@ -104,8 +104,8 @@ def exponential_bank(
       the decay.
     """
     n_samples = positive_int("n_samples", n_samples)
-    _check_complex("poles", poles)
-    _check_complex("gains", gains)
+    poles = _complex("poles", poles)
+    gains = _complex("gains", gains)
     at_least_ndim("poles", poles.shape, 1, "(*batch, sinusoids)")
     at_least_ndim("gains", gains.shape, 1, "(*batch, sinusoids)")
     same_size("`poles` and `gains`", poles.shape[-1], gains.shape[-1], "sinusoids")
@@ -125,7 +125,7 @@ def exponential_bank(
     return audio.reshape(*batch, blocks * block)[..., :n_samples]
 
 
-def poles_to_hz(poles: Complex[Array, "*shape"], *, sample_rate: int) -> Float[Array, "*shape"]:
+def poles_to_hz(poles: Complex[ArrayLike, "*shape"], *, sample_rate: int) -> Float[Array, "*shape"]:
     r"""Frequency of the real sinusoid that a complex pole makes.
 
     .. math:: f = \frac{f_s}{2\pi} |\arg z|
@@ -153,18 +153,21 @@ def poles_to_hz(poles: Complex[Array, "*shape"], *, sample_rate: int) -> Float[A
       [2000.0, 1000.0]
     """
     positive_int("sample_rate", sample_rate)
-    _check_complex("poles", poles)
+    poles = _complex("poles", poles)
     somewhere = poles != 0
     angle = jnp.angle(jnp.where(somewhere, poles, 1))
     return jnp.where(somewhere, jnp.abs(angle), 0) * (sample_rate / (2 * math.pi))
 
 
-def _check_complex(name: str, array: Array) -> None:
-    if not jnp.issubdtype(jnp.result_type(array), jnp.complexfloating):
+def _complex(name: str, value: ArrayLike) -> Array:
+    """`value` as an array, or a TypeError unless it is complex."""
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(
-            f"`{name}` must be complex, got {jnp.result_type(array)}; make it of two real arrays "
+            f"`{name}` must be complex, got {array.dtype}; make it of two real arrays "
             "with jax.lax.complex."
         )
+    return array
 
 
 def _mirrored(poles: Array) -> Array:

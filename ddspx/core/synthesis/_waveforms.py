@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._upsampling import upsample
 from ddspx.core.synthesis._glide import gliding_hz, gliding_phase, hops_of
@@ -27,8 +27,8 @@ _Series = Literal["all", "odd", "alternating"]
 
 
 def sawtooth(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -91,8 +91,8 @@ def sawtooth(
 
 
 def square(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -139,8 +139,8 @@ def square(
 
 
 def triangle(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -188,9 +188,9 @@ def triangle(
 
 
 def pulse(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
-    width: Float[Array, "*width_batch frames"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
+    width: Float[ArrayLike, "*width_batch frames"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -249,8 +249,8 @@ def pulse(
 
 
 def _controls(
-    f0_hz: Array,
-    amplitudes: Array,
+    f0_hz: ArrayLike,
+    amplitudes: ArrayLike,
     hop_length: int,
     sample_rate: int,
     n_samples: int | None,

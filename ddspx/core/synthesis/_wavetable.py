@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
-from ddspx._typing import Array, Float, Int
+from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._framing import n_frames, n_samples_of
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._glide import gliding_phase
@@ -12,9 +12,9 @@ from ddspx.core.synthesis._phase import check_rates
 
 
 def wavetable_synthesis(
-    f0_hz: Float[Array, "*batch frames"],
-    amplitudes: Float[Array, "*amplitude_batch frames"],
-    wavetables: Float[Array, "*table_batch table"],
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
+    wavetables: Float[ArrayLike, "*table_batch table"],
     *,
     hop_length: int,
     sample_rate: int,
@@ -108,8 +108,8 @@ def wavetable_synthesis(
 
 
 def linear_lookup(
-    cycles: Float[Array, "*batch samples"],
-    wavetables: Float[Array, "*table_batch table"],
+    cycles: Float[ArrayLike, "*batch samples"],
+    wavetables: Float[ArrayLike, "*table_batch table"],
     *,
     hop_length: int | None = None,
 ) -> Float[Array, "*out_batch samples"]:
@@ -171,7 +171,7 @@ def linear_lookup(
 
 
 def harmonic_distribution_to_wavetable(
-    harmonic_distribution: Float[Array, "*batch harmonics"], *, table_length: int = 2048
+    harmonic_distribution: Float[ArrayLike, "*batch harmonics"], *, table_length: int = 2048
 ) -> Float[Array, "*batch table"]:
     r"""One period of a sum of harmonics.
 

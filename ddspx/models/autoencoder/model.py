@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx import core
-from ddspx._typing import Array, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
 from ddspx.nn import Reverb, RnnFcDecoder, ZEncoder
 
@@ -90,7 +90,7 @@ class Autoencoder(nnx.Module):
         self.encoder = None if config.encoder is None else ZEncoder(config.encoder, rngs=rngs)
 
     def encode(
-        self, audio: Float[Array, "*batch samples"]
+        self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames z"] | None:
         """The z of a sound: what `z` is to be in the other methods.
 
@@ -104,11 +104,11 @@ class Autoencoder(nnx.Module):
 
     def controls(
         self,
-        f0_hz: Float[Array, "*batch frames"],
-        loudness_db: Float[Array, "*batch frames"],
-        carry: Float[Array, "*batch state"] | None = None,
+        f0_hz: Float[ArrayLike, "*batch frames"],
+        loudness_db: Float[ArrayLike, "*batch frames"],
+        carry: Float[ArrayLike, "*batch state"] | None = None,
         *,
-        z: Float[Array, "*batch frames z"] | None = None,
+        z: Float[ArrayLike, "*batch frames z"] | None = None,
     ) -> tuple[HarmonicControls, NoiseControls, Float[Array, "*batch state"]]:
         """What the synthesizers are told to play.
 
@@ -132,10 +132,10 @@ class Autoencoder(nnx.Module):
     def __call__(
         self,
         key: Key,
-        f0_hz: Float[Array, "*batch frames"],
-        loudness_db: Float[Array, "*batch frames"],
+        f0_hz: Float[ArrayLike, "*batch frames"],
+        loudness_db: Float[ArrayLike, "*batch frames"],
         *,
-        z: Float[Array, "*batch frames z"] | None = None,
+        z: Float[ArrayLike, "*batch frames z"] | None = None,
         n_samples: int | None = None,
     ) -> Float[Array, "*batch samples"]:
         """Plays the controls: harmonics plus noise, then reverb.
@@ -182,11 +182,11 @@ class Autoencoder(nnx.Module):
     def synthesise_block(
         self,
         state: SynthesisState,
-        f0_hz: Float[Array, "*batch frames"],
-        loudness_db: Float[Array, "*batch frames"],
+        f0_hz: Float[ArrayLike, "*batch frames"],
+        loudness_db: Float[ArrayLike, "*batch frames"],
         *,
-        z: Float[Array, "*batch frames z"] | None = None,
-        next_f0_hz: Float[Array, "*batch"] | None = None,
+        z: Float[ArrayLike, "*batch frames z"] | None = None,
+        next_f0_hz: Float[ArrayLike, "*batch"] | None = None,
         n_samples: int | None = None,
     ) -> tuple[SynthesisState, Float[Array, "*batch samples"]]:
         """The next block of a sound of any length, in memory of the block's size.

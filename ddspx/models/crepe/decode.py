@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._checks import at_least_ndim, floats, one_of, same_size
-from ddspx._typing import Array, Float, Int
+from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.models.crepe.config import N_BINS
 from ddspx.models.crepe.model import (
     Chunks,
@@ -35,7 +35,7 @@ _MOST_KEPT = 8192
 
 
 def bins_to_hz(
-    activation: Float[Array, "*batch frames bins"], bins: Int[Array, "*batch frames"]
+    activation: Float[ArrayLike, "*batch frames bins"], bins: Int[ArrayLike, "*batch frames"]
 ) -> Float[Array, "*batch frames"]:
     r"""Frequency of the mean of the nine bins around one, weighted by the activation.
 
@@ -72,6 +72,7 @@ def bins_to_hz(
     (activation,) = floats(activation=activation)
     at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
     same_size("`activation` and the network", activation.shape[-1], N_BINS, "bins")
+    bins = jnp.asarray(bins)
     steps = np.broadcast_to(np.arange(-_AROUND, _AROUND + 1), (*bins.shape, 2 * _AROUND + 1))
     near = bins[..., None] + steps
     weights = jnp.take_along_axis(activation, jnp.clip(near, 0, N_BINS - 1), axis=-1)
@@ -84,7 +85,7 @@ def bins_to_hz(
 
 
 def pitch_path(
-    activation: Float[Array, "*batch frames bins"],
+    activation: Float[ArrayLike, "*batch frames bins"],
     *,
     observation: Observation = "argmax",
 ) -> Int[Array, "*batch frames"]:
@@ -135,7 +136,7 @@ def pitch_path(
 
 
 def decode_crepe(
-    activation: Float[Array, "*batch frames bins"], *, decoder: Decoder = "weighted_argmax"
+    activation: Float[ArrayLike, "*batch frames bins"], *, decoder: Decoder = "weighted_argmax"
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
     """Pitch and confidence of activations.
 
@@ -176,7 +177,7 @@ def decode_crepe(
 
 def crepe_pitch(
     network: CrepeNetwork,
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     hop_length: int,
     decoder: Decoder = "weighted_argmax",

@@ -9,7 +9,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import sections
 from ddspx.models.crepe.config import FRAME_LENGTH, N_BINS, CrepeConfig
 from ddspx.models.crepe.convolution import (
@@ -124,7 +124,7 @@ def _layers(blocks: tuple[tuple[Array, ...], ...]) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def normalize_frames(frames: Float[Array, "*batch samples"]) -> Float[Array, "*batch samples"]:
+def normalize_frames(frames: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:
     r"""Each frame less its mean, over its standard deviation.
 
     .. math:: y = \frac{x - \bar x}{\max(\sigma_x, 10^{-8})}
@@ -144,13 +144,14 @@ def normalize_frames(frames: Float[Array, "*batch samples"]) -> Float[Array, "*b
       >>> normalize_frames(jnp.array([[1.0, 3.0], [5.0, 5.0]])).tolist()
       [[-1.0, 1.0], [0.0, 0.0]]
     """
+    frames = jnp.asarray(frames)
     centred = frames - jnp.mean(frames, axis=-1, keepdims=True)
     deviation = core.safe_sqrt(jnp.mean(centred**2, axis=-1, keepdims=True))
     return centred / jnp.maximum(deviation, 1e-8)
 
 
 def frames_activation(
-    network: CrepeNetwork, frames: Float[Array, "frames samples"]
+    network: CrepeNetwork, frames: Float[ArrayLike, "frames samples"]
 ) -> Float[Array, "frames bins"]:
     """The activation of frames that are normalised already, all at once.
 
@@ -167,6 +168,7 @@ def frames_activation(
     Properties:
       Differentiable in both arguments.
     """
+    frames = jnp.asarray(frames)
     if frames.shape[-1] != FRAME_LENGTH:
         raise ValueError(f"`frames` must have {FRAME_LENGTH} samples each, got {frames.shape[-1]}.")
     first, *layers = network.layers
@@ -188,7 +190,7 @@ def _after(layer: Layer, *outputs: Array) -> Array:
 
 def crepe_activation(
     network: CrepeNetwork,
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     *,
     hop_length: int,
     chunk_frames: int = 32,
@@ -250,7 +252,7 @@ class Chunks(NamedTuple):
 
 
 def chunks_of(
-    audio: Float[Array, "*batch samples"],
+    audio: Float[ArrayLike, "*batch samples"],
     hop_length: int,
     chunk_frames: int,
     *,

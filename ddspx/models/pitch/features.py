@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.models.pitch.config import PitchConfig
 
 # Multiples of a candidate's pitch at which each window's spectrum is looked at. The fractions
@@ -28,7 +28,7 @@ _OFFSET_POWER = 0.1
 
 
 def pitch_features(
-    audio: Float[Array, "batch samples"], config: PitchConfig
+    audio: Float[ArrayLike, "batch samples"], config: PitchConfig
 ) -> Float[Array, "batch frames bins features"]:
     r"""Evidence for every bin of pitch :math:`f`, from a short and a long window.
 
@@ -70,7 +70,7 @@ def pitch_features(
 
 
 def power_spectra(
-    audio: Float[Array, "*batch samples"], config: PitchConfig
+    audio: Float[ArrayLike, "*batch samples"], config: PitchConfig
 ) -> list[Float[Array, "*batch frames _"]]:
     """Squared magnitudes of the frames in the short and in the long window, without an offset.
 

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, same_size
-from ddspx._typing import Array, Float
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.features import (
     N_FEATURES,
@@ -107,7 +107,7 @@ class PitchTracker(nnx.Module):
         """Frames by which `step` lags: those whose look-ahead a block's last hop completes."""
         return -(-self.look_ahead // self.config.hop_length) - 1
 
-    def __call__(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
+    def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:
         """Evidence for every frame of a sound, by the frame rule, with silence around it.
 
         Args:
@@ -127,7 +127,7 @@ class PitchTracker(nnx.Module):
 
     def track(
         self,
-        audio: Float[Array, "*batch samples"],
+        audio: Float[ArrayLike, "*batch samples"],
         *,
         fmin: float | None = None,
         fmax: float | None = None,
@@ -157,7 +157,7 @@ class PitchTracker(nnx.Module):
     def step(
         self,
         state: PitchState,
-        block: Float[Array, "*batch samples"],
+        block: Float[ArrayLike, "*batch samples"],
         *,
         fmin: float | None = None,
         fmax: float | None = None,
@@ -178,7 +178,7 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: `block` is no whole number of hops, or as in `track`.
         """
-        hop = self.config.hop_length
+        block, hop = jnp.asarray(block), self.config.hop_length
         if block.shape[-1] == 0 or block.shape[-1] % hop:
             raise ValueError(
                 f"`block` must be a whole number of hops of {hop} samples, got "
@@ -190,7 +190,7 @@ class PitchTracker(nnx.Module):
 
     def track_section(
         self,
-        audio: Float[Array, "*batch samples"],
+        audio: Float[ArrayLike, "*batch samples"],
         *,
         fmin: float | None = None,
         fmax: float | None = None,
@@ -224,7 +224,7 @@ class PitchTracker(nnx.Module):
         counts = counts & is_heard(f0_hz, spectra[-1][..., frames, :], **hears)
         return _batched(PitchTrack(f0_hz, jnp.where(counts, confidence, 0)), audio)
 
-    def estimate_section(self, audio: Float[Array, "*batch samples"]) -> PitchEstimate:
+    def estimate_section(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:
         """Evidence for those frames of a section whose context lies within it.
 
         Args:
@@ -257,7 +257,7 @@ class PitchTracker(nnx.Module):
         inside = [power[:, first : power.shape[1] - cut] for power in spectra]
         return self.estimate(features_of(inside, self.config))
 
-    def estimate(self, features: Float[Array, "batch frames bins features"]) -> PitchEstimate:
+    def estimate(self, features: Float[ArrayLike, "batch frames bins features"]) -> PitchEstimate:
         """Evidence from `pitch_features`; frames that only lend context fall away.
 
         Args:
@@ -269,6 +269,7 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: there are no more frames than those.
         """
+        features = jnp.asarray(features)
         if features.shape[1] <= _BEFORE + _AFTER:
             raise ValueError(
                 f"`features` must have more than {_BEFORE + _AFTER} frames, got "
@@ -339,7 +340,7 @@ def _shifted(x, bins):
 
 
 def decode_pitch(
-    logits: Float[Array, "*batch bins"], config: PitchConfig
+    logits: Float[ArrayLike, "*batch bins"], config: PitchConfig
 ) -> Float[Array, "*batch"]:
     r"""Pitch of the strongest bin, averaged with its neighbours.
 
@@ -363,6 +364,7 @@ def decode_pitch(
       >>> round(float(decode_pitch(logits, PitchConfig())))
       120
     """
+    logits = jnp.asarray(logits)
     same_size("`logits` and `config`", logits.shape[-1], config.n_bins, "bins")
     octaves = np.log2(config.fmin) + np.arange(config.n_bins) / config.bins_per_octave
     best = jnp.argmax(logits, axis=-1, keepdims=True)

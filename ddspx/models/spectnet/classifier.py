@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._checks import at_least_ndim, positive_int
-from ddspx._typing import Array, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Key
 
 _EPSILON = 1e-5
 # What the running statistics keep of themselves in a step.
@@ -212,13 +212,13 @@ class ResidualClassifier(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(n_classes, jnp.float32))
 
     def __call__(
-        self, features: Float[Array, "*batch frames features"]
+        self, features: Float[ArrayLike, "*batch frames features"]
     ) -> Float[Array, "*batch classes"]:
         """Logits with the running statistics, and nothing dropped."""
         return self._run(None, features)[0]
 
     def training_logits(
-        self, key: Key, features: Float[Array, "*batch frames features"]
+        self, key: Key, features: Float[ArrayLike, "*batch frames features"]
     ) -> tuple[Float[Array, "*batch classes"], Any]:
         """Logits with the statistics of the batch, and with dropout.
 

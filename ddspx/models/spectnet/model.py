@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 
 from ddspx._checks import floats, same_shape, same_size
-from ddspx._typing import Array, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.models.spectnet.classifier import ResidualClassifier
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.nn import SpectralFrontend
@@ -69,7 +69,7 @@ class SpectNet(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, audio: Float[Array, "*batch samples"]) -> Float[Array, "*batch classes"]:
+    def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch classes"]:
         """Logits of segments; their softmax is the probability of each label.
 
         Args:
@@ -84,7 +84,7 @@ class SpectNet(nnx.Module):
         return self.classifier(self._features(audio))
 
     def training_logits(
-        self, key: Key, audio: Float[Array, "*batch samples"], *, augment: Augment | None = None
+        self, key: Key, audio: Float[ArrayLike, "*batch samples"], *, augment: Augment | None = None
     ) -> tuple[Float[Array, "*batch classes"], Any]:
         """Logits with dropout and the statistics of the batch.
 
@@ -110,7 +110,8 @@ class SpectNet(nnx.Module):
         nnx.replace_by_pure_dict(statistics, {"classifier": nnx.to_pure_dict(moments)})
         return logits, statistics
 
-    def _features(self, audio: Array) -> Array:
+    def _features(self, audio: ArrayLike) -> Array:
+        audio = jnp.asarray(audio)
         hop_length, n_frames = self.config.frontend.hop_length, self.config.segment_frames
         if 1 + audio.shape[-1] // hop_length != n_frames:
             raise ValueError(
@@ -121,8 +122,8 @@ class SpectNet(nnx.Module):
 
 
 def classification_loss(
-    logits: Float[Array, "*batch classes"],
-    labels: Float[Array, "*batch classes"],
+    logits: Float[ArrayLike, "*batch classes"],
+    labels: Float[ArrayLike, "*batch classes"],
     *,
     smoothing: float = 0.0,
 ) -> Float[Array, ""]:
