@@ -5,7 +5,11 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args, get_origin
+
+import jax
 
 import ddspx
 from ddspx import core
@@ -101,6 +105,25 @@ def test_everything_public_is_annotated():
         signature = inspect.signature(function)
         bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty]
         return bare + ["return"] * (signature.return_annotation is signature.empty)
+
+    assert not broken(EVERYTHING, rule)
+
+
+def arrays_of(annotation):
+    """The types of array (JAX's, NumPy's) that an annotation names, but for those of functions."""
+    if get_origin(annotation) is Callable:
+        return set()
+    kinds = {getattr(annotation, "array_type", None)}
+    return kinds.union(*map(arrays_of, get_args(annotation))) - {None}
+
+
+def test_where_jax_arrays_are_taken_numpys_are_too():
+    def rule(function):
+        return [
+            parameter.name
+            for parameter in parameters(function)
+            if parameter.name != "key" and arrays_of(parameter.annotation) == {jax.Array}
+        ]
 
     assert not broken(EVERYTHING, rule)
 

@@ -121,3 +121,15 @@ def test_a_state_can_be_donated_from_the_first_step_on(name):
     for out, again in zip(stream(state), list(stream(init(*made_of, **options))), strict=True):
         jax.tree.map(np.testing.assert_array_equal, out, again)
     assert not any(x.is_deleted() for x in jax.tree.leaves(made_of) if isinstance(x, jax.Array))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_blocks_of_numpy_are_taken(name):
+    """Traced only."""
+    init, made_of, step, given, options = STREAMS[name]
+    arrays = [np.asarray(x) if isinstance(x, jax.Array) else x for x in given]
+
+    def first(*blocks):
+        return step(init(*made_of, **options), *blocks)
+
+    assert jax.eval_shape(partial(first, *arrays)) == jax.eval_shape(partial(first, *given))

@@ -100,6 +100,7 @@ class FcStack(nnx.Module):
 
 def _apply(layers, inputs):
     """Runs inputs through the layers, in one dtype, with the frames as rows."""
+    inputs = [jnp.asarray(x) for x in inputs]
     if not layers:
         return jnp.concatenate(inputs, axis=-1)
     for x in inputs:
