@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_trees_close, batched_alike, check_dtypes, quick_jit
+from helpers import DTYPES, assert_trees_close, batched_alike, quick_jit
 
 from ddspx import core
 
@@ -399,20 +399,24 @@ def test_one_program(name):
     scale = 10 * growth * max(1.0, *(float(np.abs(x).max()) for x in arguments))
 
     def total(*xs):
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(*xs)))
+        leaves = jax.tree.leaves(function(*xs))
+        return sum(map(jnp.sum, leaves)), leaves
 
     def everything(xs, zeros):
-        gradient = jax.grad(total, argnums=tuple(range(len(zeros)))) if differentiable else None
-        return batched_alike(function, *xs), gradient and gradient(*zeros)
+        at_zeros = jax.grad(total, argnums=tuple(range(len(zeros))), has_aux=True)
+        single = at_zeros(*zeros) if differentiable else ((), jax.tree.leaves(function(*zeros)))
+        return batched_alike(function, *xs), single
 
     xs = tuple(jnp.asarray(x, DTYPES[-1]) for x in arguments)
     # In float32, whose range is the narrower.
     zeros = tuple(jnp.zeros(x.shape, jnp.float32) for x in arguments)
-    (whole, alike), gradients = quick_jit(everything)(xs, zeros)
+    (whole, alike), (gradients, single) = quick_jit(everything)(xs, zeros)
     for other in alike.values():
         assert_trees_close(other, whole, scale)
-    for gradient in gradients or ():
+    for gradient in gradients:
         assert np.isfinite(gradient).all(), "at zeros"
+    assert {leaf.dtype for leaf in jax.tree.leaves(whole)} == {np.dtype(DTYPES[-1])}
+    assert {leaf.dtype for leaf in single} == {np.dtype(np.float32)}
 
 
 @pytest.mark.slow
@@ -425,7 +429,9 @@ def test_compiled_is_eager(name):
     assert_trees_close(jax.jit(function)(*xs), function(*xs), scale)
 
 
-def test_dtypes():
-    """Of NumPy's arrays. Losses are given these as well, not what `jnp.vectorize` makes of them."""
+def test_numpys_arrays_are_taken():
+    """Traced only. Losses as they are: `jnp.vectorize` would make JAX's arrays of these."""
     for case in CASES.values():
-        check_dtypes(getattr(case.function, "__wrapped__", case.function), *case.arguments)
+        function = getattr(case.function, "__wrapped__", case.function)
+        given = partial(function, *(np.asarray(x, np.float32) for x in case.arguments))
+        assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(given))} == {np.dtype("f4")}
