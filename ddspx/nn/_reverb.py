@@ -51,4 +51,6 @@ class Reverb(nnx.Module):
 
     def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:
         """Adds the room to dry audio; the output is as long as the input."""
-        return core.convolution_reverb(audio, self.impulse_response, add_dry=True)
+        # Of a short sound the late taps are not heard, which is no mistake here.
+        heard = self.impulse_response[: max(1, jnp.shape(audio)[-1])]
+        return core.convolution_reverb(audio, heard, add_dry=True)
