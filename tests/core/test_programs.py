@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import test_contracts as contracts
 from flax import nnx
+from helpers import assert_trees_close, quick_jit
 from jax import export
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
@@ -132,6 +133,41 @@ def test_programs_with_a_transpose_of_their_own_are_lowered_across_devices():
     for function, arguments in (harmonics[:2], (moving, (contracts.AUDIO, sections))):
         program = jax.jit(across_devices(both_modes(function), [True] * len(arguments)))
         program.trace(*batches(arguments, 2)).lower(lowering_platforms=("cpu",))
+
+
+RULES = {
+    # What has a derivative written by hand.
+    "harmonic_synthesis": None,
+    "pulse": None,
+    "wavetable_synthesis": None,
+    "cumulative_phase": None,
+    "multi_scale_spectral_loss": None,
+    "Gru": 2,
+    "FcStack": 2,
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_value_beside_a_tangent_can_be_derived_itself(name, rng):
+    """Else a second derivative of anything but a sum of outputs lacks the product of the first."""
+    if features := RULES[name]:
+        function, arguments = layer(name), [rng.normal(0, 1, (2, 5, features))]
+    else:
+        function, arguments = contracts.CASES[name][:2]
+
+    @quick_jit
+    def both(*xs):
+        dots = jax.tree.map(jnp.cos, xs)
+
+        def value(*xs):
+            return jax.jvp(function, xs, dots)[0]
+
+        return jax.jvp(function, xs, dots)[1], jax.jvp(value, xs, dots)[1]
+
+    tangents, again = both(*(jnp.asarray(x, jnp.float32) for x in arguments))
+    size = min(np.abs(x).max() for x in jax.tree.leaves(tangents))
+    assert size > 0
+    assert_trees_close(again, tangents, scale=30 * size)
 
 
 def test_a_program_of_an_unknown_batch_size_is_exported_and_runs(rng):

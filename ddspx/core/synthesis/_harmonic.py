@@ -352,7 +352,8 @@ def _harmonics_jvp(size, primals, tangents):
         slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
         return cotangent * slope, _taps_adjoint(cycles, cotangent, taps.shape[-1], weights)
 
-    audio = _sum_of_harmonics(cycles, taps, weights)
+    # The value has this derivative too, wherever the derivative is derived.
+    audio = _harmonics(ends, taps, radians, start, size)
     along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
     return audio, linear_map(definition, forward, backward, along, audio)
 
