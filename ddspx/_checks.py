@@ -98,10 +98,15 @@ def _int_from(least: int, name: str, value: object) -> int:
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
-    """Raises a ValueError unless `value` is one of `allowed`."""
-    if value not in allowed:
+    """Raises a ValueError unless `value` is one of `allowed`, of its type (True is not 1)."""
+    kinds = ((option, type(option)) for option in allowed)
+    if not any(_is_kind(value, kind) and value == option for option, kind in kinds):
         options = ", ".join(repr(option) for option in allowed)
         raise ValueError(f"`{name}` must be one of {options}, got {value!r}.")
+
+
+def _is_kind(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and (kind is bool) == isinstance(value, bool)
 
 
 def at_least_ndim(
@@ -160,6 +165,16 @@ def same_shape(**shapes: tuple[int, ...]) -> None:
         f"{names} must have the same shape, got {found}; nothing is broadcast here, so remove a "
         "trailing axis of 1 with `[..., 0]`, or broadcast them yourself."
     )
+
+
+def not_empty(**shapes: tuple[int, ...]) -> None:
+    """Raises a ValueError if an array holds no number: there is no mean of nothing."""
+    for name, shape in shapes.items():
+        if any(size == 0 for size in shape):
+            raise ValueError(
+                f"`{name}` must hold at least one number, got the shape {shape}; leave an empty "
+                "batch out of the loss."
+            )
 
 
 def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:

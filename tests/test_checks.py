@@ -8,6 +8,7 @@ from ddspx._checks import (
     at_least_ndim,
     broadcast_batch,
     floats,
+    one_of,
     quantities,
     random_key,
     same_shape,
@@ -112,3 +113,12 @@ def test_both_kinds_of_keys_are_keys():
     random_key(jax.random.key(0))
     random_key(jax.random.PRNGKey(0))
     jax.vmap(random_key)(jax.random.split(jax.random.key(0), 3))
+
+
+def test_choices_are_of_their_type():
+    one_of("axis", -1, (-1, -2))
+    one_of("norm", None, ("ortho", None))
+    one_of("method", np.str_("hann"), ("hann", "linear"))
+    for value in (True, 1.0, np.array([1]), jnp.asarray(1), "1", None):
+        with pytest.raises(ValueError, match="`power` must be one of 1, 2, got"):
+            one_of("power", value, (1, 2))

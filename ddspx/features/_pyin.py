@@ -37,7 +37,7 @@ def track_pyin(
     *batch, samples = audio.shape
     frames = core.n_frames(samples, hop_length=hop_length)
     f0_hz, confidence = np.zeros((2, math.prod(batch), frames), np.float32)
-    for i, row in enumerate(audio.reshape(-1, samples)):
+    for i, row in enumerate(audio.reshape(math.prod(batch), samples)):
         f0_hz[i], confidence[i] = _track_one(row[None], **options)
     return f0_hz.reshape(*batch, frames), confidence.reshape(*batch, frames)
 

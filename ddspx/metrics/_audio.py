@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddspx import core
+from ddspx._checks import not_empty
 
 
 def loudness_l1_db(
@@ -33,7 +34,7 @@ def loudness_l1_db(
       The mean over batch and frames, in dB; 0 for equal loudness.
 
     Raises:
-      ValueError: the shapes differ.
+      ValueError: the shapes differ, or there is no sample.
 
     Example:
       >>> import numpy as np
@@ -88,12 +89,13 @@ def spectral_distance(
 
 
 def _same_shape(target: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
-    """Raises a ValueError unless both recordings have one shape."""
+    """Raises a ValueError unless both recordings have one shape, and a sample."""
     if np.shape(target) != np.shape(predicted):
         raise ValueError(
             "`target` and `predicted` must have the same shape, got "
             f"{np.shape(target)} and {np.shape(predicted)}; crop both to the shorter length."
         )
+    not_empty(target=np.shape(target))
 
 
 @partial(jax.jit, static_argnums=(1, 2))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import at_least_ndim, non_negative_int, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
@@ -31,7 +31,7 @@ class Fc(nnx.Module):
         :math:`\gamma` one, `shift` :math:`\beta` zero.
 
     Raises:
-      TypeError: a size is not an int.
+      TypeError: a size is not an int, or (on call) the input neither float32 nor float64.
       ValueError: a size is below 1, or (on call) the input does not have `in_features`.
     """
 
@@ -70,7 +70,9 @@ class FcStack(nnx.Module):
       rngs: draws the initial weights.
 
     Raises:
-      ValueError: `n_layers` is negative.
+      TypeError: a size is not an int, or (on call) an input neither float32 nor float64.
+      ValueError: a size is below 1, `n_layers` is negative, or (on call) the inputs do not have
+        `in_features` together.
 
     Example:
       >>> import jax.numpy as jnp
@@ -82,8 +84,6 @@ class FcStack(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, n_layers: int, *, rngs: nnx.Rngs):
-        if n_layers < 0:
-            raise ValueError(f"`n_layers` must be 0 or more, got {n_layers}.")
         n_layers = non_negative_int("n_layers", n_layers)
         sizes = [in_features] + [features] * n_layers
         self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
@@ -100,7 +100,7 @@ class FcStack(nnx.Module):
 
 def _apply(layers, inputs):
     """Runs inputs through the layers, in one dtype, with the frames as rows."""
-    inputs = [jnp.asarray(x) for x in inputs]
+    inputs = floats(**{f"inputs[{i}]": x for i, x in enumerate(inputs)})
     if not layers:
         return jnp.concatenate(inputs, axis=-1)
     for x in inputs:

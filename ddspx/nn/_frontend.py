@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ddspx import core
-from ddspx._checks import floats
+from ddspx._checks import at_least_ndim, floats
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._units import ERB_SLOPE
 from ddspx.nn._bank import FilterBank, bank, bin_power
@@ -95,10 +95,11 @@ class SpectralFrontend(nnx.Module):
 
         Raises:
           TypeError: the audio is neither float32 nor float64.
-          ValueError: it has the shape of spectrogram images.
+          ValueError: it has the shape of spectrogram images, or time is not its last axis.
         """
         (audio,), c = floats(audio=audio), self.config
         if c.path != "stft":
+            at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
             return subband_energies(audio, cast(FilterBank, self.bank), self.pooling)
         if audio.ndim >= 4 and c.n_fft // 2 + 1 in audio.shape[-3:-1]:
             raise ValueError(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
@@ -41,7 +41,7 @@ class Gru(nnx.Module):
         `recurrent_kernel`, zero `bias` (input row, state row), gates in the order z, r, n.
 
     Raises:
-      TypeError: a size is not an int.
+      TypeError: a size is not an int, or (on call) the input neither float32 nor float64.
       ValueError: a size is below 1, or (on call) the input does not have `in_features`.
 
     Example:
@@ -99,7 +99,7 @@ class Gru(nnx.Module):
         carry: Float[ArrayLike, "batch state"] | None = None,
     ) -> Float[Array, "frames batch state"]:
         """The layer as it runs: a step of the scan is one contiguous (batch, gates) block."""
-        inputs = jnp.asarray(inputs)
+        (inputs,) = floats(inputs=inputs)
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
         weights = (self.kernel, self.recurrent_kernel, self.bias)

@@ -103,9 +103,16 @@ def subband_energies(
 
 def _by_band(function, rows):
     """One band after the other, some of them together; the signals are made anew for gradients."""
-    return jax.lax.map(
-        lambda row: jax.checkpoint(function)(*row), rows, batch_size=min(_TOGETHER, len(rows[0]))
-    )
+    together = jax.vmap(jax.checkpoint(function))
+    size = min(_TOGETHER, len(rows[0]))
+    whole = len(rows[0]) // size * size
+    # `jax.lax.map` with a `batch_size` is the same, but for an empty batch.
+    groups = [x[:whole].reshape(whole // size, size, *x.shape[1:]) for x in rows]
+    out = jax.lax.map(lambda group: together(*group), groups)
+    out = out.reshape(whole, *out.shape[2:])
+    if whole == len(rows[0]):
+        return out
+    return jnp.concatenate([out, together(*(x[whole:] for x in rows))])
 
 
 def _filtered(
@@ -116,7 +123,8 @@ def _filtered(
     kernel: Float[Array, " half_bins"],
 ) -> Float[Array, "*batch frames"]:
     band = spectrum * response.reshape((1,) * (spectrum.ndim - 1) + (-1,))
-    folded = band.reshape(*band.shape[:-1], decimation, -1).sum(-2) / decimation
+    parts = decimation, band.shape[-1] // decimation
+    folded = band.reshape(*band.shape[:-1], *parts).sum(-2) / decimation
     return _smoothed(jnp.fft.ifft(folded), kernel, hop_length // decimation)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core
-from ddspx._checks import one_of
+from ddspx._checks import floats, one_of
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._bank import FreeBank, bin_power
 from ddspx.nn._frontend import SpectralFrontend
@@ -37,9 +37,10 @@ class KapreFilterbank(nnx.Module):
         """The image with bands in place of frequencies.
 
         Raises:
+          TypeError: the image is neither float32 nor float64.
           ValueError: the axis of frequencies has another length than the matrix.
         """
-        image, config = jnp.asarray(image), self.frontend.config
+        (image,), config = floats(image=image), self.frontend.config
         axis = -2 if self.image_data_format == "channels_first" else -3
         if image.shape[axis] != config.n_fft // 2 + 1:
             raise ValueError(

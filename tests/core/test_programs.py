@@ -203,6 +203,16 @@ def test_layers_whose_weights_all_devices_share_meet_the_data_of_each(name):
     assert gradients[1].shape == inputs.shape
 
 
+@pytest.mark.parametrize("name", ["Gru", "FcStack", "pcen_mel", "leaf", "sincnet"])
+def test_layers_take_an_empty_batch_and_floats_alone(name):
+    shape = (0, 5, 2) if name in ("Gru", "FcStack") else (0, 500)
+    module = layer(name)
+    assert_leading(jax.eval_shape(module, jax.ShapeDtypeStruct(shape, jnp.float32)), 0)
+    for dtype in ("int16", "float16", "complex64"):
+        with pytest.raises(TypeError, match=f"must be float32 or float64, got {dtype}"):
+            module(jnp.zeros(shape, dtype))
+
+
 def test_a_decoder_keeps_its_carry_across_devices():
     sizes = {"rnn_channels": 4, "fc_channels": 4, "fc_layers": 1}
     decoder = nn.RnnFcDecoder((1, 1), 3, **sizes, rngs=nnx.Rngs(0))

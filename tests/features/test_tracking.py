@@ -120,7 +120,7 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
     audio = np.stack([glide, glide[::-1]]) * (np.arange(9000) % 3000 > 600) + 0.1 * noise(2, 9000)
     audio = audio.astype(np.float32)
     pyin = quick_jit(partial(core.pyin, **options, frame_length=512))
-    for samples in (9000, 7950, 50):
+    for samples in (9000, 7950, 0, 50):
         f0_hz, confidence = track(audio[:, :samples], **options, method="pyin")
         whole = pyin(audio[:, :samples])
         is_voiced = np.asarray(whole.is_voiced)

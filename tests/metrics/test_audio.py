@@ -53,3 +53,9 @@ def test_lengths_must_agree():
         metrics.loudness_l1_db(np.zeros(1000), np.zeros(999), **RATES)
     with pytest.raises(ValueError, match="`target` and `predicted`"):
         metrics.spectral_distance(np.zeros(1000), np.zeros(999))
+
+
+def test_no_recordings_are_refused():
+    nothing = np.zeros((0, 800), np.float32)
+    with pytest.raises(ValueError, match="`target` must hold at least one number"):
+        metrics.loudness_l1_db(nothing, nothing, sample_rate=8000, hop_length=80)

@@ -211,6 +211,12 @@ def test_logits_keep_the_dtype_and_the_batch_axes():
         assert jax.eval_shape(model, audio.astype(dtype)).dtype == dtype
 
 
+def test_an_empty_batch_has_no_logits():
+    model = SpectNet(SpectNetConfig.spectnet_4(("a", "b")), rngs=nnx.Rngs(0))
+    audio = jax.ShapeDtypeStruct((2, 0, model.config.segment_length), jnp.float32)
+    assert jax.eval_shape(model, audio).shape == (2, 0, 2)
+
+
 def test_evaluation_is_not_random_and_one_example_does_not_hear_another():
     model, audio = spectnet(), batch()
     expected, changed = evaluate(model, audio), evaluate(model, audio.at[1:].set(0))

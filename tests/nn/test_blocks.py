@@ -76,5 +76,5 @@ def test_gradients_are_finite_in_silence():
 
 
 def test_a_negative_number_of_layers_is_refused():
-    with pytest.raises(ValueError, match="`n_layers` must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="`n_layers` must be at least 0, got -1"):
         FcStack(3, 5, -1, rngs=nnx.Rngs(0))

@@ -114,3 +114,11 @@ def test_without_a_rate_only_random_weights_are_there():
         kapre_filterbank.__wrapped__(
             4, True, sr=8000, image_data_format="default", rngs=nnx.Rngs(0)
         )
+
+
+def test_images_of_integers_are_refused(monkeypatch):
+    """Weights of their type would be zeros."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    bank = kapre_filterbank(4, True, sr=16000, image_data_format="channels_last", rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match="`image` must be float32 or float64, got int16"):
+        bank(jnp.ones((257, 5, 1), jnp.int16))

@@ -352,6 +352,13 @@ def test_a_preset_trains_what_there_is_after_the_changes():
         FrontendConfig.learnable(compression="log", trainable=("compression",))
 
 
+def test_time_is_the_last_axis_on_every_path():
+    for path in ("stft", "fft", "recurrent"):
+        for shape in ((2, 800, 1), (1600, 2)):
+            with pytest.raises(ValueError, match="`audio` must have shape"):
+                frontend(path=path)(jnp.zeros(shape, jnp.float32))
+
+
 def test_integers_are_not_audio():
     for path in ("stft", "fft", "recurrent"):
         with pytest.raises(TypeError, match="audio"):

@@ -212,10 +212,11 @@ def gabor_impulse_response(
       :func:`gabor_response`.
     """
     centers_hz, bandwidths_hz = band_arrays(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
+    sample_rate = positive_int("sample_rate", sample_rate)
     lags = _lags(win_length, centers_hz)
     width = (math.sqrt(2.0) / sample_rate) * bandwidths_hz[..., None]
     envelope = width * jnp.exp(-math.pi * jnp.square(width * lags))
-    phase = (2 * math.pi / positive_int("sample_rate", sample_rate)) * centers_hz[..., None] * lags
+    phase = (2 * math.pi / sample_rate) * centers_hz[..., None] * lags
     return jax.lax.complex(envelope * jnp.cos(phase), envelope * jnp.sin(phase))
 
 

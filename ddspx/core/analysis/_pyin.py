@@ -214,6 +214,7 @@ def pyin_tracker(
 ) -> PyinTracker:
     """What :func:`pyin` makes of its arguments, whose errors it raises."""
     lags = lag_range(sample_rate, fmin, fmax, frame_length)
+    hop_length = positive_int("hop_length", hop_length)
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     for name, value in (
         ("mean_threshold", mean_threshold),

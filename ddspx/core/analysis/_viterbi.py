@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._numerics import varying_alike
 
@@ -96,6 +96,7 @@ def viterbi(
       The state of each frame; equal scores go to the lowest state.
 
     Raises:
+      TypeError: `log_observation` is neither float32 nor float64.
       ValueError: `log_observation` has fewer than two axes, or another number of bins than
         `transition`.
 
@@ -118,7 +119,7 @@ def viterbi(
       Viterbi, `Error bounds for convolutional codes
       <https://doi.org/10.1109/TIT.1967.1054010>`_, 1967.
     """
-    log_observation = jnp.asarray(log_observation)
+    (log_observation,) = floats(log_observation=log_observation)
     at_least_ndim("log_observation", log_observation.shape, 2, "(*batch, frames, states)")
     *batch, frames, states = log_observation.shape
     n_bins = transition.log_glide.shape[0]

@@ -108,17 +108,19 @@ def biquad(
     omega = 2 * jnp.pi * frequency_hz / sample_rate
     cosine, alpha = jnp.cos(omega), jnp.sin(omega) / (2 * q)
     amplitude = jnp.exp(gain_db * (math.log(10) / 40))
+    b, a = (), (1 + alpha, -2 * cosine, 1 - alpha)
     if kind == "peak":
         up, down = alpha * amplitude, alpha / amplitude
         b, a = (1 + up, -2 * cosine, 1 - up), (1 + down, -2 * cosine, 1 - down)
     elif kind in ("low_shelf", "high_shelf"):
         b, a = _shelf(amplitude, cosine, alpha, 1.0 if kind == "low_shelf" else -1.0)
-    else:
-        one, a1, a2 = jnp.ones_like(alpha), -2 * cosine / (1 + alpha), (1 - alpha) / (1 + alpha)
+    # A quotient of equal numbers is not always 1: a compiler may multiply by a rounded reciprocal.
+    one, b = jnp.ones_like(alpha), [number / a[0] for number in b]
+    a1, a2 = _within_stability(a[1] / a[0], a[2] / a[0])
+    if not b:
         # Of the rounded denominator: its digits are few at low frequencies, and the gain at 0 Hz,
         # at Nyquist or at the peak would show it.
         low, high, band = ((1 + a1) + a2) / 4, ((1 - a1) + a2) / 4, (1 - a2) / 2
-        a = one, a1, a2
         b = {
             "lowpass": (low, 2 * low, low),
             "highpass": (high, -2 * high, high),
@@ -126,9 +128,18 @@ def biquad(
             "notch": (one - band, a1, one - band),
             "allpass": (a2, a1, one),
         }[kind]
-    # A quotient of equal numbers is not always 1: a compiler may multiply by a rounded reciprocal.
-    numerators = [number / a[0] for number in (*b, *a[1:])]
-    return jnp.stack([*numerators[:3], jnp.ones_like(alpha), *numerators[3:]], axis=-1)
+    return jnp.stack([*b, one, a1, a2], axis=-1)
+
+
+def _within_stability(a1: Array, a2: Array) -> tuple[Array, Array]:
+    """Inside the triangle of stable sections, out of which rounding takes those next to its edge.
+
+    In float32 these are the ones within some hertz of 0 Hz or Nyquist.
+    """
+    margin = float(jnp.finfo(a2.dtype).eps)
+    a2 = jnp.clip(a2, margin - 1, 1 - margin)
+    bound = (1 + a2) * (1 - margin)
+    return jnp.clip(a1, -bound, bound), a2
 
 
 def one_pole(
@@ -163,8 +174,10 @@ def one_pole(
     """
     positive_int("sample_rate", sample_rate)
     (time_constant_s,) = floats(time_constant_s=time_constant_s)
-    moves = time_constant_s > 0
-    rate = 1 / (jnp.where(moves, time_constant_s, 1) * sample_rate)
+    # In a thousandth of a sample it is 0 in every float type; the slope of 1 / t overflows there.
+    samples = time_constant_s * sample_rate
+    moves = samples > 1e-3
+    rate = 1 / jnp.where(moves, samples, 1)
     pole = jnp.where(moves, jnp.exp(-rate), 0)
     zero, one = jnp.zeros_like(pole), jnp.ones_like(pole)
     # 1 minus the rounded pole, so that the gain at 0 Hz is 1 for the longest times.
@@ -208,7 +221,7 @@ def stable_biquad(logits: Float[ArrayLike, "*batch 5"]) -> Float[Array, "*batch 
     same_size("`logits` and a section's logits", logits.shape[-1], 5, "numbers")
     a1 = 2 * jnp.tanh(logits[..., 3])
     modulus = jnp.abs(a1)
-    a2 = modulus - 1 + (2 - modulus) * jax.nn.sigmoid(logits[..., 4])
+    a1, a2 = _within_stability(a1, modulus - 1 + (2 - modulus) * jax.nn.sigmoid(logits[..., 4]))
     return jnp.stack([*jnp.unstack(logits[..., :3], axis=-1), jnp.ones_like(a1), a1, a2], axis=-1)
 
 

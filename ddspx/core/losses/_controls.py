@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, one_of, same_shape
+from ddspx._checks import at_least_ndim, floats, not_empty, one_of, same_shape
 from ddspx._typing import Array, ArrayLike, Bool, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
@@ -36,7 +36,7 @@ def control_loss(
     Raises:
       TypeError: an array is neither float32 nor float64 (the weights may be bool).
       ValueError: `norm` is unknown, the shapes of `target` and `predicted` differ (nothing is
-        broadcast), or `weights` has other axes.
+        broadcast) or hold nothing, or `weights` has other axes.
 
     Properties:
       Differentiable in `target` and `predicted`, and in `weights` of floats; zero gradient where
@@ -57,6 +57,7 @@ def control_loss(
     one_of("norm", norm, ("l1", "l2"))
     target, predicted = floats(target=target, predicted=predicted)
     same_shape(target=target.shape, predicted=predicted.shape)
+    not_empty(target=target.shape)
     difference = target - predicted
     distance = jnp.abs(difference) if norm == "l1" else jnp.square(difference)
     if weights is None:
@@ -115,7 +116,7 @@ def harmonic_consistency_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: `norm` is unknown, or the shapes differ.
+      ValueError: `norm` is unknown, or the shapes differ or hold nothing.
 
     Properties:
       Differentiable in all controls; zero gradient where a frame is not heard (to distribution

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, positive_int, same_shape
+from ddspx._checks import at_least_ndim, floats, not_empty, positive_int, same_shape
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
@@ -63,7 +63,7 @@ def two_way_mismatch_loss(
 
     Raises:
       TypeError: a size is not an int, or an array neither float32 nor float64.
-      ValueError: a size is not positive, or the shapes do not agree.
+      ValueError: a size is not positive, an array is empty, or the shapes do not agree.
 
     Properties:
       Differentiable in the three arrays. Frames without sound give 0 for their sinusoids, and
@@ -92,6 +92,7 @@ def two_way_mismatch_loss(
     same_shape(
         **{"f0_hz[..., 0]": f0_hz.shape[:-1], "frequencies_hz[..., 0]": frequencies_hz.shape[:-1]}
     )
+    not_empty(f0_hz=f0_hz.shape, frequencies_hz=frequencies_hz.shape)
     sample_rate = positive_int("sample_rate", sample_rate)
     n_harmonics = positive_int("n_harmonics", n_harmonics)
     n_gaussians = positive_int("n_gaussians", n_gaussians)
@@ -156,7 +157,7 @@ def kde_consistency_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: an array has no axis, or the shapes do not agree.
+      ValueError: an array has no axis or is empty, or the shapes do not agree.
 
     Properties:
       Differentiable in all arrays. A silent set costs the other nothing but the mean amplitude
@@ -219,7 +220,7 @@ def wasserstein_loss(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: an array has no axis, or the shapes do not agree.
+      ValueError: an array has no axis or is empty, or the shapes do not agree.
 
     Properties:
       Differentiable in all arrays; zero gradient for equal sets and for silent frames. The
@@ -268,6 +269,7 @@ def _checked_sets(**arrays: ArrayLike) -> list[Array]:
     for pair in (names[:2], names[2:]):
         same_shape(**{name: shapes[name] for name in pair})
     same_shape(**{f"{name}[..., 0]": shapes[name][:-1] for name in names[::2]})
+    not_empty(**shapes)
     return out
 
 

@@ -103,7 +103,8 @@ def _offset(audio, spectrum, window, config):
     count, hop, around = mean.shape[-1], config.hop_length, half_window(config)
     before, after = around * hop, (count + around) * hop - audio.shape[-1]
     pad = [(0, 0)] * (audio.ndim - 1) + [(before, after)]
-    blocks = jnp.pad(audio != 0, pad).reshape(*audio.shape[:-1], -1, hop)
+    padded = jnp.pad(audio != 0, pad)
+    blocks = padded.reshape(*audio.shape[:-1], padded.shape[-1] // hop, hop)
     is_sound = jnp.any(blocks, axis=-1)
     tells = is_sound[..., :count]
     for block in range(1, 2 * around):

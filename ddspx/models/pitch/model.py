@@ -1,5 +1,6 @@
 """The pitch tracker's network, on whole sounds and on streams."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -248,7 +249,9 @@ class PitchTracker(nnx.Module):
                 f"`audio` must have at least {least} samples, the context of one frame, got "
                 f"{audio.shape[-1]}; `track` takes whole sounds of any length."
             )
-        return power_spectra(audio.reshape(-1, audio.shape[-1]), self.config)
+        return power_spectra(
+            audio.reshape(math.prod(audio.shape[:-1]), audio.shape[-1]), self.config
+        )
 
     def _estimate_inside(self, spectra):
         """Evidence without the frames whose window or offset reaches over the section's ends."""

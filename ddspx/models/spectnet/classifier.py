@@ -1,6 +1,7 @@
 """The residual network of SpectNet: from an image of time and bands to one number per class."""
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -245,7 +246,7 @@ class ResidualClassifier(nnx.Module):
             )
         n_dropouts = 2 * len(self.blocks) + 1
         keys = None if key is None else jax.random.split(key, n_dropouts)
-        images = features.reshape(-1, *self.shape, 1)
+        images = features.reshape(math.prod(features.shape[:-2]), *self.shape, 1)
         out = self.first(images, padding=((3, 3), (1, 1)))
         out, first_moments = self.first_norm(out, training=keys is not None)
         out = jax.nn.relu(out)
@@ -253,13 +254,13 @@ class ResidualClassifier(nnx.Module):
         for i, block in enumerate(self.blocks):
             pair = None if keys is None else (keys[2 * i], keys[2 * i + 1])
             out, moments["blocks"][i] = block(out, pair, self.dropout)
-        out = out.reshape(len(out), -1)
+        out = out.reshape(out.shape[0], math.prod(out.shape[1:]))
         weights = (self.hidden_kernel, self.hidden_bias, self.kernel, self.bias)
         hidden_kernel, hidden_bias, kernel, bias = (w[...].astype(out.dtype) for w in weights)
         hidden = jax.nn.relu(out @ hidden_kernel + hidden_bias[None])
         hidden = _drop(None if keys is None else keys[-1], hidden, hidden.shape, self.dropout)
         logits = hidden @ kernel + bias[None]
-        return logits.reshape(*features.shape[:-2], -1), moments
+        return logits.reshape(*features.shape[:-2], logits.shape[-1]), moments
 
 
 def _pooled(n_frames: int, n_features: int, n_blocks: int) -> tuple[int, int]:
@@ -289,7 +290,7 @@ def _max_pool(images: Array, window: tuple[int, int]) -> Array:
 
 def _drop_channels(key: Key | None, images: Array, rate: float) -> Array:
     """Whole channels of each example, so that their neighbours do not tell what is missing."""
-    return _drop(key, images, (len(images), 1, 1, images.shape[-1]), rate)
+    return _drop(key, images, (images.shape[0], 1, 1, images.shape[-1]), rate)
 
 
 def _drop(key: Key | None, inputs: Array, shape: tuple[int, ...], rate: float) -> Array:

@@ -120,6 +120,13 @@ def test_the_path_is_int32():
         assert path.dtype == np.int32
 
 
+def test_scores_that_are_no_floats_are_refused(monkeypatch):
+    """As integers the minus infinity of a transition would be a number."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    with pytest.raises(TypeError, match="`log_observation` must be float32 or float64, got int32"):
+        core.viterbi(jnp.zeros((2, 4), jnp.int32), core.pitch_transition(3, reach=1))
+
+
 def test_states_that_do_not_match_the_transition():
     with pytest.raises(ValueError, match=r"`log_observation` and `transition`.*got 4 and 5"):
         core.viterbi(jnp.zeros((3, 5)), core.pitch_transition(5, reach=1))

@@ -186,6 +186,26 @@ def test_one_pole_follows_a_step_with_its_time_constant():
     assert_close(through, [0, 1, 2])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_rounding_makes_a_section_unstable(dtype):
+    """Next to 0 Hz and Nyquist, at extreme qualities and gains, and where logits saturate."""
+    grid = np.meshgrid([0.01, 1, 40, 23990, 23999, 23999.9], [1e-9, 0.01, 1, 1e6], [-60, 0, 60])
+    f_hz, q, gain_db = (jnp.asarray(x.ravel(), dtype) for x in grid)
+
+    @jax.jit
+    def sections():
+        options = {"sample_rate": 48000, "q": q, "gain_db": gain_db}
+        return [
+            core.biquad(f_hz, kind=kind, **options) for kind in typing.get_args(core.BiquadKind)
+        ]
+
+    logits = np.array(np.meshgrid([-40.0, -5, 0, 5, 40], [-99.0, -9, 0, 9, 99])).reshape(2, -1).T
+    learned = core.stable_biquad(jnp.asarray(np.pad(logits, [(0, 0), (3, 0)]), dtype))
+    for section in np.concatenate([*sections(), learned]).astype(np.float64):
+        a1, a2 = section[4:]
+        assert abs(a1) < 1 + a2 and abs(a2) < 1
+
+
 def test_any_logits_are_stable(rng):
     for scale in (1.0, 3.0):
         section = np.asarray(core.stable_biquad(jnp.asarray(rng.normal(0, scale, (500, 5)))))
@@ -288,7 +308,9 @@ def test_gradients_are_finite_at_the_bad_points():
     edges = np.array([1e-3, SAMPLE_RATE / 2 - 1e-2])
     for kind in ("lowpass", "notch", "low_shelf"):
         assert_finite_grads(partial(core.biquad, kind=kind, sample_rate=SAMPLE_RATE), edges)
-    assert_finite_grads(partial(core.one_pole, sample_rate=SAMPLE_RATE), np.array([0.0, 1e-9, 1e9]))
+    assert_finite_grads(
+        partial(core.one_pole, sample_rate=SAMPLE_RATE), np.array([0.0, 1e-25, 1e-9, 1e9])
+    )
     assert_finite_grads(core.stable_biquad, np.zeros((2, 5)))
     assert_finite_grads(core.sos_filter, np.zeros(70), GENTLE)
     one = jax.grad(lambda t: core.one_pole(t, sample_rate=SAMPLE_RATE)[0])(0.0)

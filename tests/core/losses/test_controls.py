@@ -110,3 +110,19 @@ def test_nothing_is_broadcast():
         f(target, other)
     with pytest.raises(ValueError, match=r"`amplitudes` and `f0_hz` and .* the same shape"):
         f((target[0][:, None], *target[1:]), target)
+
+
+def test_a_loss_of_nothing_is_refused():
+    """The spectral losses too: a mean of no numbers is NaN."""
+    nothing, audio = jnp.zeros((0, 4)), jnp.zeros((0, 64))
+    sets = core.kde_consistency_loss, core.wasserstein_loss
+    losses = [
+        lambda: core.control_loss(nothing, nothing, weights=nothing),
+        lambda: core.harmonic_consistency_loss(*[(nothing, nothing[..., None], nothing)] * 2),
+        lambda: core.two_way_mismatch_loss(nothing, nothing, nothing, sample_rate=8000),
+        lambda: core.multi_scale_spectral_loss(audio, audio, n_ffts=16),
+        *(lambda loss=loss: loss(nothing, nothing, nothing, nothing) for loss in sets),
+    ]
+    for loss in losses:
+        with pytest.raises(ValueError, match="at least one"):
+            loss()
