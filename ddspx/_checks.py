@@ -58,6 +58,9 @@ LARGEST = {
     "z_size": 4096,
     "reverb_length": 2**20,
     "batch_size": 65_536,
+    # Whose differences are 32-bit integers.
+    "steps": 10**9,
+    "decay_steps": 10**9,
 }
 
 
@@ -72,6 +75,14 @@ def size(name: str, value: object) -> int:
 def non_negative_int(name: str, value: object) -> int:
     """Like :func:`positive_int`, but 0 is allowed."""
     return _int_from(0, name, value)
+
+
+def checked_seed(value: object) -> int:
+    """A `seed` as an int: from 0 to what all generators take."""
+    number = non_negative_int("seed", value)
+    if number >= 2**32:
+        raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {number}.")
+    return number
 
 
 def sizes(name: str, value: Any) -> tuple[int, ...]:

@@ -87,16 +87,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in _COMMANDS:
         known = family or _COMMANDS
         sentence = f"there is no command {name!r}; use {', '.join(known)}."
-        complain("ddspx", sentence + meant(name, known))
+        complain("ddspx", sentence + meant(name, [*known, "--help", "--version"]))
         return BAD_INPUT
     return _run(name, arguments[words:])
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     """Runs one command; what stops it becomes a sentence and a status."""
-    program = f"ddspx {name}"
+    program, said = f"ddspx {name}", set()
+
+    def warn(message: Warning | str, *_: object, **__: object) -> None:
+        # Once, wherever in the program it is said.
+        if str(message) not in said:
+            said.add(str(message))
+            complain(f"{program}: warning", message)
+
     with warnings.catch_warnings(), _termination():
-        warnings.showwarning = lambda message, *_, **__: complain(f"{program}: warning", message)
+        warnings.showwarning = warn
         try:
             _call(name, arguments, program)
         except BaseException as error:

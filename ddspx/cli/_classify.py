@@ -3,9 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 import ddspx
@@ -17,6 +16,10 @@ from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
 from ddspx.models import spectnet
 from ddspx.nn import FrontendConfig
 from ddspx.training import ClassifierTrainConfig, Part
+
+# Imported where it is used, so that wrong options are answered without it.
+if TYPE_CHECKING:
+    import numpy as np
 
 _DEFAULTS = ClassifierTrainConfig()
 _LONGEST_SEGMENT_S = 600
@@ -230,7 +233,7 @@ def predict(
     rate, heard = network.config.frontend.sample_rate, []
     skipped = Skipped("ddspx classify predict")
 
-    def sounds() -> Iterator[np.ndarray]:
+    def sounds() -> "Iterator[np.ndarray]":
         for i, path in enumerate(recordings):
             bar("listening", float(i), float(len(recordings)))
             try:
@@ -248,7 +251,7 @@ def predict(
     with progress() as bar:
         for i, logits in enumerate(training.segment_logits(network, sounds())):
             shares = spectnet.vote_mean_probability(logits).shares
-            order = np.argsort(-shares, kind="stable")[: None if all_labels else 1]
+            order = (-shares).argsort(kind="stable")[: None if all_labels else 1]
             cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]
             say(heard[i], *cells)
     skipped.raise_if_any(len(recordings))

@@ -5,9 +5,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 import ddspx
@@ -16,6 +15,10 @@ from ddspx._text import printable
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import SpectralKind
+
+# Imported where it is used, so that wrong options are answered without it.
+if TYPE_CHECKING:
+    import numpy as np
 
 _BLOCK_LENGTH = 1 << 16
 
@@ -99,6 +102,8 @@ def _write(
     place: Path,
 ) -> str:
     """Makes the files of one recording, all or none, and says what became of it."""
+    import numpy as np
+
     with ExitStack() as stack:
         bar = stack.enter_context(progress())
         blocks = io.stream_audio(
@@ -106,7 +111,7 @@ def _write(
         )
         total_s, n_samples = io.declared_duration_s(recording), 0
 
-        def counted() -> Iterator[np.ndarray]:
+        def counted() -> "Iterator[np.ndarray]":
             nonlocal n_samples
             for block in blocks:
                 n_samples += block.size
@@ -127,8 +132,10 @@ def _write(
     return f"{files[0]}: {n_samples / config.sample_rate:.2f} s, {config.name} {shape}"
 
 
-def _spooled(chunks: Iterator[np.ndarray], file: IO[bytes]) -> np.ndarray:
+def _spooled(chunks: "Iterator[np.ndarray]", file: IO[bytes]) -> "np.ndarray":
     """Chunks of frames one after the other, in a file that is read as it is needed."""
+    import numpy as np
+
     features: tuple[int, ...] = ()
     for chunk in chunks:
         features = chunk.shape[1:]
@@ -137,8 +144,10 @@ def _spooled(chunks: Iterator[np.ndarray], file: IO[bytes]) -> np.ndarray:
     return np.memmap(file, np.float32, "r").reshape(-1, *features)
 
 
-def _arrays(values: np.ndarray, config: "spectra.SpectralConfig") -> dict[str, Any]:
+def _arrays(values: "np.ndarray", config: "spectra.SpectralConfig") -> dict[str, Any]:
     """What an archive holds, by name."""
+    import numpy as np
+
     arrays = {
         config.name: values,
         "times_s": np.arange(len(values)) * config.hop_length / config.sample_rate,
@@ -150,7 +159,7 @@ def _arrays(values: np.ndarray, config: "spectra.SpectralConfig") -> dict[str, A
     return arrays
 
 
-def _draw(values: np.ndarray, config: "spectra.SpectralConfig", title: str) -> Any:
+def _draw(values: "np.ndarray", config: "spectra.SpectralConfig", title: str) -> Any:
     linear: dict[str, Literal["amplitude", "power"]] = {"spectrogram": "amplitude", "mel": "power"}
     return ddspx.plot.plot_features(
         values,

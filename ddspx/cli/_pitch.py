@@ -4,24 +4,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 import ddspx
-from ddspx import features, io
+from ddspx import features, io, metrics
 from ddspx._text import printable
 from ddspx.cli._progress import progress
 from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import FMIN, PitchMethod
-from ddspx.metrics import VOICED
+
+# Imported where it is used, so that wrong options are answered without it.
+if TYPE_CHECKING:
+    import numpy as np
 
 # What the trackers were measured at, and the only rate that two of them hear.
 _SAMPLE_RATE = 16_000
 _BLOCK_LENGTH = 1 << 16
 
-_Tracker = Callable[[Iterator[np.ndarray]], tuple[np.ndarray, np.ndarray]]
+_Tracker = Callable[[Iterator["np.ndarray"]], "tuple[np.ndarray, np.ndarray]"]
 
 
 def pitch(
@@ -75,7 +77,7 @@ def _write(
         blocks, total_s = _blocks(recording), io.declared_duration_s(recording)
         n_samples = 0
 
-        def counted() -> Iterator[np.ndarray]:
+        def counted() -> "Iterator[np.ndarray]":
             nonlocal n_samples
             for block in blocks:
                 n_samples += block.size
@@ -99,19 +101,19 @@ def _write(
             )
             figure = ddspx.plot.plot_pitch(sound, sample_rate=_SAMPLE_RATE, hop_length=hop_length)
             figure.savefig(picture, format="png")
-    voiced = float((confidence >= VOICED).mean())
+    voiced = float((confidence >= metrics.VOICED).mean())
     return f"{files[0]}: {n_samples / _SAMPLE_RATE:.2f} s, {voiced:.0%} voiced"
 
 
-def _blocks(recording: Path) -> Iterator[np.ndarray]:
+def _blocks(recording: Path) -> "Iterator[np.ndarray]":
     return io.stream_audio(recording, sample_rate=_SAMPLE_RATE, block_length=_BLOCK_LENGTH)
 
 
-def _csv(f0_hz: np.ndarray, confidence: np.ndarray, hop_length: int) -> str:
+def _csv(f0_hz: "np.ndarray", confidence: "np.ndarray", hop_length: int) -> str:
     """A line for each frame; the time is exact, and the pitch within 0.03 cents."""
     digits = next(n for n in range(3, 8) if hop_length * 10**n % _SAMPLE_RATE == 0)
     # Cut off, not rounded, so that what is under the threshold stays there.
-    thousandths = np.floor(confidence.astype(np.float64) * 1000) / 1000
+    thousandths = confidence.astype(float) * 1000 // 1 / 1000
     rows = zip(f0_hz.tolist(), thousandths.tolist(), strict=True)
     lines = (
         f"{i * hop_length / _SAMPLE_RATE:.{digits}f},{hz:.3f},{sure:.3f}\n"

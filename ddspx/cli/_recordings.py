@@ -1,5 +1,6 @@
 """What the commands share that make files of many recordings."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -62,15 +63,16 @@ def output_files(
         tuple(folder / io.fitting_name(recording.stem, suffix) for suffix in suffixes)
         for recording in recordings
     ]
-    heard, maker = {recording.resolve() for recording in recordings}, {}
+    # Not Path.resolve, which raises where links go round in circles.
+    heard, maker = set(map(os.path.realpath, recordings)), {}
     for recording, files in zip(recordings, outputs, strict=True):
         for file in files:
-            if file.resolve() in heard:
+            if os.path.realpath(file) in heard:
                 raise ValueError(
                     f"{file} is one of the recordings, and would be replaced by what is made of "
                     f"{recording}; choose another folder with -o."
                 )
-        if (other := maker.setdefault(files[0].resolve(), recording)) is not recording:
+        if (other := maker.setdefault(os.path.realpath(files[0]), recording)) is not recording:
             raise ValueError(
                 f"{other} and {recording} would both become {files[0]}; take them one at a "
                 "time, into different folders."

@@ -93,7 +93,8 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
             for name, groups in evaluation.groups.items()
         },
     }
-    figure = plot_confusion(evaluation.scores["mean_probability"].confusion, labels)
+    confusion = evaluation.scores["mean_probability"].confusion
+    figure = plot_confusion(confusion, list(map(printable, labels)))
     names = ("scores.json", "predictions.csv", "confusion.png")
     # All or none.
     with ExitStack() as stack:

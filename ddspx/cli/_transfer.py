@@ -1,6 +1,7 @@
 """`ddspx transfer`."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
     ddspx.plot.require_matplotlib()
     if path.suffix.lower() != ".png":
         raise ValueError(f"`report` must be a .png file, got {path}.")
-    if path.resolve() in [sound.resolve() for sound in sounds]:
+    if os.path.realpath(path) in map(os.path.realpath, sounds):
         raise ValueError(f"`report` must be a file of its own, got {path}, which is a sound.")
     with io.replacing_file(path) as temporary:
         # A folder that cannot be written to is found here.

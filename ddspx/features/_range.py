@@ -3,7 +3,7 @@
 import math
 
 from ddspx import core
-from ddspx._checks import positive_int
+from ddspx._checks import LARGEST, positive_int
 from ddspx._typing import Array, Bool, Float
 from ddspx.features._choices import FMAX
 from ddspx.models.pitch.limits import is_heard
@@ -33,6 +33,12 @@ def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[floa
         raise ValueError(
             f"`fmin` and `fmax` must be rising frequencies up to half of `sample_rate`, "
             f"{sample_rate / 2} Hz, got {fmin} and {fmax}."
+        )
+    # The frames of a tracker hold a few periods.
+    if sample_rate / fmin > LARGEST["n_fft"]:
+        raise ValueError(
+            f"`fmin` must be at least {sample_rate / LARGEST['n_fft']:.3g} Hz at {sample_rate} "
+            f"samples per second, got {fmin}."
         )
     return fmin, fmax
 

@@ -131,8 +131,6 @@ def stream_audio(
             f"{path} is cut short: its header promises {missing} bytes of sound that are not "
             "there; copy or export the recording again."
         )
-    for note in dict.fromkeys(part.note for part in parts if part.note):
-        warnings.warn(f"{path} {note}.", stacklevel=2)
     decoded = _decoded(path, parts, allow_silence=allow_silence)
     return _rebatched(
         _checked(path, _resampled(decoded, sample_rate), sample_rate, min_samples), block_length
@@ -222,6 +220,9 @@ def _unreadable_said(path: Path) -> Iterator[None]:
         elif "not a regular file" in reason:
             # libsndfile's word for what it has no beginning of.
             reason = "it has no whole block of sound"
+        elif "internal error" in reason.lower():
+            # Of a rate of 0, among others.
+            reason = "its header is damaged, or says what cannot be"
         raise AudioError(
             f"{path} cannot be read as audio ({reason}); "
             "convert it to WAV or FLAC, or check that it is complete."
@@ -232,10 +233,14 @@ def _decoded(
     path: Path, parts: list[Part], *, allow_silence: bool
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (mono float32 block, file's sample rate)."""
-    low, high, lengths, complaints = np.inf, -np.inf, [], []
+    low, high, lengths, complaints, said = np.inf, -np.inf, [], [], {""}
     for part in parts:
         mix, length = _mix(path, part), _Length()
         for block, file in _blocks(path, part, complaints):
+            # Only now, as of what cannot be read nothing is read.
+            if part.note not in said:
+                said.add(part.note)
+                warnings.warn(f"{path} {part.note}.", stacklevel=2)
             mono = mix.of(block)
             low, high = min(low, mono.min()), max(high, mono.max())
             length.count(len(mono), part, file.promised, file.samplerate)
@@ -279,7 +284,8 @@ def _warn_of_loss(path: Path, lengths: list[_Length], complaints: list[str]) -> 
         )
     elif faults:
         warnings.warn(
-            f"{path} is damaged in {len(faults)} places, in which something else is heard; "
+            f"{path} is damaged in {len(faults)} place{'s'[: len(faults) - 1]}, in which something "
+            "else is heard; "
             "copy or export the recording again.",
             stacklevel=2,
         )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import one_of, positive_int
+from ddspx._checks import checked_seed, one_of, positive_int
 from ddspx._typing import Float
 from ddspx.io._datasets import (
     SPLITS,
@@ -98,8 +98,7 @@ def training_batches(
       batches.set_state(json.loads(state))  # the next batch is the second again
     """
     positive_int("batch_size", batch_size)
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {seed}.")
+    checked_seed(seed)
     manifest, records = _opened(dataset, split)
     info = manifest.splits[split]
     ends = np.cumsum(info.weights_s)

@@ -26,15 +26,14 @@ def parts_of(source: Source) -> list[Part]:
 
 
 def _parts(source: Source) -> Iterator[Part]:
-    start = 0
-    while (reader := _reader(source, start)) is not None:
-        place = start
-        for part in reader(source, start):
+    place, end = behind_id3(source, 0), 0
+    while (reader := _reader(source, place)) is not None:
+        for part in reader(source, place):
             yield part
-            place = part.end
-        if place <= start or place >= source.size:
+            end = part.end
+        if end <= place or end >= source.size:
             return
-        start = place
+        place = behind_id3(source, end)
 
 
 def _reader(source: Source, start: int) -> Reader | None:
@@ -42,7 +41,4 @@ def _reader(source: Source, start: int) -> Reader | None:
     for magic, reader in _READERS.items():
         if head.startswith(magic):
             return reader
-    is_tagged = head.startswith(b"ID3")
-    return (
-        mpeg_parts if is_mpeg(source, behind_id3(source, start) if is_tagged else start) else None
-    )
+    return mpeg_parts if is_mpeg(source, start) else None

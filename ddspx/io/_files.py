@@ -97,7 +97,7 @@ def files_below(folder: Path) -> list[Path]:
                 continue
             seen.add(identity)
             for path in _listed(place):
-                if not path.is_dir():
+                if not os.path.isdir(path):
                     found.append(path)
                 else:
                     (links if path.is_symlink() else places).append(path)

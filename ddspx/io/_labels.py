@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from ddspx._checks import non_negative_int
+from ddspx._checks import checked_seed
 from ddspx.io._datasets import SPLITS, DatasetError
 from ddspx.io._files import files_below, is_utf8, objection_to_reading
 
@@ -98,8 +98,8 @@ def labelled_recordings(
       [('cat/a.wav', 'cat'), ('dog/d.wav', 'dog')]
     """
     data = Path(data)
-    non_negative_int("seed", seed)
-    if not data.exists():
+    checked_seed(seed)
+    if not os.path.lexists(data):
         raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
     rows = _folder(data) if data.is_dir() else _table(data)
     digests = [_sha256(row.path) for row in rows]
@@ -221,8 +221,8 @@ def _table(data: Path) -> list[_Row]:
     if not lines:
         raise DatasetError(f"{data} lists no recording; add a line for each.")
     rows = [_row(data, number, line) for number, line in lines]
-    names = Counter(os.path.normpath(row.path) for row in rows)
-    if twice := [row.name for row in rows if names[os.path.normpath(row.path)] > 1]:
+    names = Counter(os.path.abspath(row.path) for row in rows)
+    if twice := [row.name for row in rows if names[os.path.abspath(row.path)] > 1]:
         raise DatasetError(f"{data} lists {twice[0]!r} more than once; leave one line of it.")
     for name in ("split", "fold"):
         if name in columns and (empty := [row.name for row in rows if not getattr(row, name)]):
@@ -239,8 +239,10 @@ def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     with data.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
-            columns = next(reader, [])
-            for cells in reader:
+            # Programs of tables leave lines without a word, of commas alone.
+            written = (cells for cells in reader if any(map(str.strip, cells)))
+            columns = [name.strip() for name in next(written, [])]
+            for cells in written:
                 if any("\0" in cell for cell in cells):
                     raise csv.Error("there is a zero byte")
                 if len(cells) > len(columns):
@@ -249,8 +251,7 @@ def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                         f"line names {len(columns)} columns; put a text that holds a comma between "
                         "double quotes."
                     )
-                if cells:
-                    lines.append((reader.line_num, dict(zip(columns, cells, strict=False))))
+                lines.append((reader.line_num, dict(zip(columns, cells, strict=False))))
         except csv.Error as error:
             raise DatasetError(
                 f"{data} cannot be read as a table (line {reader.line_num}: {error}); save it as "

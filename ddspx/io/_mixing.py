@@ -87,9 +87,10 @@ def _candidates(covariance: np.ndarray) -> list[Mix]:
     """What to choose among, by the covariances of the whole."""
     n_channels = len(covariance)
     against = covariance[np.argmax(np.diag(covariance))] < 0
-    numbers = ", ".join(str(i + 1) for i in np.flatnonzero(against))
+    numbers = [str(i + 1) for i in np.flatnonzero(against)]
+    inverted = f"channel{'s'[: len(numbers) - 1]} {', '.join(numbers)} inverted"
     signs = np.where(against, -1.0, 1.0) / n_channels
-    aligned = Mix(f"it is averaged with channel {numbers} inverted", signs.astype(np.float32))
+    aligned = Mix(f"it is averaged with {inverted}", signs.astype(np.float32))
     ones = np.eye(n_channels, dtype=np.float32)
     alone = [Mix(f"channel {i + 1} alone is taken", one, is_one=True) for i, one in enumerate(ones)]
     return [AVERAGE, aligned, *alone]

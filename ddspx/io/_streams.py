@@ -25,17 +25,26 @@ _KBITS = {
 _MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 # A header counts its own frame or not, and some encoders are wrong by another.
 _FEW_FRAMES = 3
+# More than anybody has of tags in front of a sound, of blocks of FLAC and of cuts in an Ogg file,
+# and less than a file of nothing else could keep us busy with.
+_MOST_TAGS, _MOST_BLOCKS, _MOST_CUTS = 16, 1024, 1024
 
 
 def _ogg(source: Source, start: int) -> Iterator[Part]:
     """The links of a chain; of several streams at once, the first that is sound."""
     link = _Link(start)
-    place = start
+    place, n_cuts = start, 0
     while (place := source.find(_PAGE, place)) >= 0:
         head = source.at(place, 27)
         table = source.at(place + 27, head[26]) if len(head) == 27 else b""
         end = place + len(head) + len(table) + sum(table)
-        if not table or end > source.size:
+        if end > source.size or source.at(end, 4) not in (b"OggS", b""):
+            # Cut short, if another begins in it.
+            inner = source.find(_PAGE, place + 4)
+            if 0 <= inner < end and n_cuts < _MOST_CUTS:
+                place, n_cuts = inner, n_cuts + 1
+                continue
+        if len(head) < 27 or len(table) < head[26] or end > source.size:
             break
         kind, serial = head[5], head[14:18]
         if kind & 2 and link.has_data:
@@ -62,7 +71,8 @@ class _Link:
 
     def part(self, end: int) -> Part:
         sounds = [serial for serial, is_sound in self.codecs.items() if is_sound]
-        pieces = [range(self.start, end)]
+        # Without what is behind the last page, at which a decoder may stumble.
+        pieces = [range(self.start, self.pages[-1][1].stop if self.pages else end)]
         notes = [] if self.ended else [_NO_END]
         if len(self.codecs) > 1 and sounds:
             pieces = [page for serial, page in self.pages if serial == sounds[0]]
@@ -84,10 +94,23 @@ def _joined(pieces: list[range]) -> list[range]:
 
 def _flac(source: Source, start: int) -> Iterator[Part]:
     while start >= 0:
-        following = source.find(_FLAC, start + 8)
+        following = source.find(_FLAC, _behind_blocks(source, start))
         end = source.size if following < 0 else following
-        yield Part((range(start, end),), end)
+        # A decoder that does not know how long a sound is stumbles at a tag.
+        is_tagged = source.at(max(start, end - 128), 3) == b"TAG"
+        yield Part((range(start, end - 128 if is_tagged else end),), end)
         start = following
+
+
+def _behind_blocks(source: Source, start: int) -> int:
+    """The place behind the blocks of what is not sound, such as pictures, in which all may be."""
+    place = start + 4
+    for _ in range(_MOST_BLOCKS):
+        head = source.at(place, 4)
+        place += 4 + int.from_bytes(head[1:], "big")
+        if len(head) < 4 or head[0] & 128:
+            break
+    return place
 
 
 class _Frame(NamedTuple):
@@ -217,13 +240,17 @@ def _next_frame(source: Source, place: int) -> int:
 
 
 def behind_id3(source: Source, start: int) -> int:
-    """The place behind the ID3 tag that begins at one, if one does."""
-    if source.at(start, 3) != b"ID3":
-        return start
-    length = 0
-    for byte in source.at(start + 6, 4):
-        length = length << 7 | byte & 127
-    return start + 10 + length
+    """The place behind the ID3 tags that begin at one, if some do."""
+    for _ in range(_MOST_TAGS):
+        head = source.at(start, 10)
+        if len(head) < 10 or not head.startswith(b"ID3"):
+            break
+        length = 0
+        for byte in head[6:]:
+            length = length << 7 | byte & 127
+        # A footer is like the header.
+        start += length + (20 if head[5] & 16 else 10)
+    return start
 
 
 def is_mpeg(source: Source, start: int) -> bool:

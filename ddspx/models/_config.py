@@ -1,6 +1,8 @@
 """The files of a model folder, and frozen dataclasses as JSON, which all configs are saved as."""
 
 import dataclasses
+import reprlib
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +28,8 @@ def from_json(cls: type[Config], fields: Any) -> Config:
       fields: by name. What is left out has its default.
 
     Raises:
-      ValueError: a field is missing or unknown, in this config or in one that it holds.
+      ValueError: a field is missing or unknown, or no number where it must be one, in this config
+        or in one that it holds.
     """
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
@@ -48,7 +51,7 @@ def from_json(cls: type[Config], fields: Any) -> Config:
             "version of ddspx or edited by hand. Save the model again with this version."
         )
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _restored(hints[name], value) for name, value in fields.items()})
+    return cls(**{name: _restored(name, hints[name], value) for name, value in fields.items()})
 
 
 def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
@@ -65,6 +68,13 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
         raise ValueError(f"{path} is not usable: {error}") from error
 
 
+def json_object(value: Any) -> dict[str, Any]:
+    """What JSON says, if it is an object; a ValueError else."""
+    if not isinstance(value, dict):
+        raise ValueError(f"it must hold a JSON object, got {reprlib.repr(value)}.")
+    return value
+
+
 def require_file(path: Path) -> None:
     """Refuses a model folder that lacks a file."""
     if not path.is_file():
@@ -79,10 +89,25 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _restored(hint: Any, value: Any) -> Any:
+def _restored(name: str, hint: Any, saved: Any) -> Any:
     """The value of a field, as its annotation wants it."""
     hints = typing.get_args(hint) or (hint,)
+    if saved is None and type(None) in hints:
+        return None
+    value: Any = tuple(saved) if isinstance(saved, list) else saved
     nested = [h for h in hints if isinstance(h, type) and dataclasses.is_dataclass(h)]
-    if nested and not (value is None and type(None) in hints):
+    if nested:
         return from_json(nested[0], value)
-    return tuple(value) if isinstance(value, list) else value
+    is_list = typing.get_origin(hint) is tuple
+    if is_list and not isinstance(value, tuple):
+        raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
+    if float in hints and not all(map(_is_finite, value if is_list else (value,))):
+        what = "a list of finite numbers" if is_list else "a finite number"
+        raise ValueError(f"`{name}` must be {what}, got {reprlib.repr(saved)}.")
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Also of an integer, which has no end in JSON.
+    return is_number and abs(value) <= sys.float_info.max

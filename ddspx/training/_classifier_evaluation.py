@@ -6,7 +6,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from ddspx._checks import one_of
+from ddspx._checks import checked_seed, one_of
 from ddspx._typing import Float
 from ddspx.io import AudioError, DatasetError, Recording, read_audio
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
@@ -51,14 +51,10 @@ def recordings_to_test(
 
     Raises:
       DatasetError: there is none, or one of the test split, or of its group, was heard in training.
-      ValueError: `part` is unknown.
+      ValueError: `part` is unknown, or the provenance is damaged.
     """
     one_of("part", part, _PARTS)
-    known = provenance.get("data", {})
-    digests = known.get("sha256", {})
-    # A recording without a digest is known by its group alone.
-    heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())} - {""}
-    groups = set(known.get("groups", ()))
+    heard, groups = _heard(provenance)
 
     def is_heard(recording: Recording) -> bool:
         return recording.sha256 in heard or recording.group in groups
@@ -83,6 +79,21 @@ def recordings_to_test(
     return chosen
 
 
+def _heard(provenance: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """The digests and the groups of what a model has heard in training."""
+    try:
+        known = provenance.get("data", {})
+        digests = known.get("sha256", {})
+        heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())}
+        # A recording without a digest is known by its group alone.
+        return heard - {""}, set(known.get("groups", ()))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            "The provenance of the model does not list what it has heard as `data` with lists of "
+            "`sha256` and `groups`; copy the whole model folder again."
+        ) from error
+
+
 def evaluate_classifier(
     model: SpectNet,
     recordings: Sequence[Recording],
@@ -104,7 +115,7 @@ def evaluate_classifier(
         is raised.
       watch: told how many recordings have been read, and of how many.
       batch_size: segments that are computed at once.
-      seed: of the intervals.
+      seed: of the intervals, from 0 to 2**32 - 1.
 
     Returns:
       What it said, and the scores.
@@ -114,6 +125,7 @@ def evaluate_classifier(
       DatasetError: a label is not one of the model's.
       ValueError: `positive` is not one of its labels.
     """
+    checked_seed(seed)
     labels = model.config.labels
     if positive is not None:
         positive = normalize("NFC", positive)

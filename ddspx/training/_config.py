@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx._checks import non_negative_int, positive_int, size
+from ddspx._checks import checked_seed, positive_int, size
 
 Part = Literal["unheard", "train", "valid", "test", "all"]
 
@@ -49,9 +49,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "decay_steps", "evaluate_every", "keep_checkpoints"):
+        for name in ("steps", "batch_size", "decay_steps"):
+            size(name, getattr(self, name))
+        for name in ("evaluate_every", "keep_checkpoints"):
             positive_int(name, getattr(self, name))
-        size("batch_size", self.batch_size)
         for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
             value = getattr(self, name)
             if name == "max_minutes" and value is None:
@@ -62,8 +63,7 @@ class TrainConfig:
             raise ValueError(
                 f"`decay_rate` must be at most 1, which keeps the rate, got {self.decay_rate}."
             )
-        if non_negative_int("seed", self.seed) >= 2**32:
-            raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {self.seed}.")
+        checked_seed(self.seed)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dumps` takes."""

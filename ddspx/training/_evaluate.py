@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core, features, metrics
+from ddspx._checks import checked_seed
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.features import method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
@@ -79,6 +80,7 @@ def evaluate(
       ValueError: the dataset has other rates than the model, is damaged, or has nothing in
         that split.
     """
+    checked_seed(seed)
     manifest = read_manifest(dataset)
     check_dataset(manifest, model.config)
     if statistics is not None and statistics.feature_version != manifest.feature_version:

@@ -251,7 +251,9 @@ class _Run:
         log.scalars(self.taken, {f"valid/{name}": value for name, value in scalars.items()})
         others = ", ".join(f"{name} {value:.3f}" for name, value in measured.others.items())
         said = f"{measured.loss:.3f}" + (f" ({others})" if others else "")
-        line = f"{line}, valid {said}, {self.rate:.2f} steps/s"
+        line = f"{line}, valid {said}"
+        if not math.isnan(self.rate):
+            line = f"{line}, {self.rate:.2f} steps/s"
         self._clock.clear()
         if self.best.loss is None or measured.loss < self.best.loss:
             self._keep(Best(self.taken, measured.loss))

@@ -232,10 +232,10 @@ def _usable(
     """
     usable: dict[str, _Recording] = {}
     held_out = [file for split in ("valid", "test") for file in _files(recordings.get(split, ()))]
-    apart = {path.resolve() for path, *_ in held_out}
+    apart = {os.path.realpath(path) for path, *_ in held_out}
     files = ((split, *file) for split, of in recordings.items() for file in _files(of))
     for split, path, name, named in files:
-        if split == "train" and path.resolve() in apart:
+        if split == "train" and os.path.realpath(path) in apart:
             continue
         try:
             blocks = stream_audio(

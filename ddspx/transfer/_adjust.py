@@ -141,7 +141,7 @@ def adjust(
     octaves += config.pitch_shift
     wanted = wanted + config.loudness_shift_db
     if config.threshold > 0:
-        missing = np.maximum(1 - found.ratio / config.threshold, 0.0)
+        missing = np.maximum(config.threshold - found.ratio, 0.0) / config.threshold
         wanted = wanted - config.quiet_db * missing
     levels = np.linspace(0, 1, len(statistics.loudness_quantiles))
     lowest, highest = np.interp(_OFTEN_HEARD, levels, statistics.loudness_quantiles)

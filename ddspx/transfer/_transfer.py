@@ -1,5 +1,6 @@
 """Timbre transfer from file to file, in memory that does not grow with the recording."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddspx._checks import checked_seed
 from ddspx._typing import Float
 from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
 from ddspx.io import AudioWriter, stream_audio
@@ -148,8 +150,9 @@ def transfer(
       UserWarning: most of the recording has no pitch, and the instrument is silent there.
     """
     # What can be refused without listening is refused first.
-    if Path(output).resolve() == Path(recording).resolve():
+    if os.path.realpath(output) == os.path.realpath(recording):
         raise ValueError(f"{output} is the recording itself; choose another output.")
+    checked_seed(seed)
     progress = progress or (lambda what, done, total: None)
     model, statistics, _ = load_autoencoder(to)
     try:

@@ -47,6 +47,7 @@ def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
     assert main(["resynthesise"]) == 2
     assert "no command 'resynthesise'" in capsys.readouterr().err
     assert main(["tranfer"]) == 2 and capsys.readouterr().err.endswith(" Did you mean transfer?\n")
+    assert main(["--verison"]) == 2 and capsys.readouterr().err.endswith("mean --version?\n")
     assert main(["classify", "trian"]) == 2
     assert capsys.readouterr().err.endswith(" Did you mean classify train?\n")
 

@@ -31,14 +31,16 @@ def here(tmp_path, monkeypatch):
 
 
 def test_one_bad_file_stops_no_batch_and_names_are_shown(here, capsys):
-    names = ["pipe.wav", ODD, "/dev/zero", "a.wav"]
+    os.symlink("loop.wav", "loop.wav")
+    names = ["pipe.wav", ODD, "/dev/zero", "loop.wav", "a.wav"]
     folder = os.fsdecode(b"out\xe9")
     assert main(["features", *names, "--kind", "rms", "-o", folder, "--plot"]) == 1
     out, err = capsys.readouterr()
     assert rf"out\xe9/{SHOWN}.rms.npz: 0.50 s" in out and "out\\xe9/a.rms.npz" in out
     assert "pipe.wav is a pipe, not a regular file" in err
     assert "/dev/zero is a device, not a regular file" in err
-    assert "left out 2 of 4 recordings" in err
+    assert "loop.wav cannot be read (" in err
+    assert "left out 3 of 5 recordings" in err
     assert "\x1b" not in out + err and len(os.listdir(folder)) == 4
 
 
@@ -100,6 +102,13 @@ def test_an_empty_argument_is_no_folder(here, call, capsys):
         ("features a.wav --kind mel --n-fft 100000000", "`n_fft` must be at most 65536"),
         ("features a.wav --kind mel --hop-ms 1e9", "`hop_ms` must be at most 1000, a second"),
         ("pitch a.wav --hop-ms 1e9", "`hop_ms` must be at most 1000, a second"),
+        ("pitch a.wav --method yin --fmin 1e-9", "`fmin` must be at least 0.244 Hz at 16000"),
+        (
+            "transfer a.wav --to violin -o b.wav --seed 99999999999",
+            "`seed` must be from 0 to 2**32",
+        ),
+        ("transfer a.wav --to violin -o b.wav --seed -1", "`seed` must be at least 0"),
+        ("classify train t.csv -o m --steps 99999999999", "`steps` must be at most 1000000000"),
         ("prepare a.wav -o d --sample-rate 1000000000", "`sample_rate` must be at most 1000000"),
         ("prepare a.wav -o d --hop-length 1000000000", "`hop_length` must be at most 1000000"),
         ("prepare a.wav -o d --example-s 1e9", "`example_s` must be at least one hop long, and at"),

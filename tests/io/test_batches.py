@@ -134,8 +134,10 @@ def test_resumes_exactly_from_json(dataset, n_taken):
 def test_bad_arguments_are_said(dataset, tmp_path):
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
         io.training_batches(dataset, batch_size=0, seed=0)
-    with pytest.raises(ValueError, match="`seed` must be from 0"):
+    with pytest.raises(ValueError, match="`seed` must be at least 0, got -1"):
         io.training_batches(dataset, batch_size=1, seed=-1)
+    with pytest.raises(ValueError, match="`seed` must be from 0"):
+        io.training_batches(dataset, batch_size=1, seed=2**32)
     with pytest.raises(ValueError, match="`split` must be one of 'train'"):
         io.evaluation_batches(dataset, split="dev", batch_size=1)
     with pytest.raises(io.DatasetError, match="no examples in its valid split"):

@@ -14,6 +14,8 @@ from ddspx import io
 
 RATE = 16000
 NOT_SAID = "does not say how long it is"
+ID3 = b"ID3\x04\x00\x00" + bytes([0, 0, 15, 80]) + bytes(15 * 128 + 80)
+ID3V1 = b"TAG" + bytes(125)
 TONE = 0.4 * np.sin(2 * np.pi * 220 * np.arange(8000) / RATE)
 PCM = {"subtype": "PCM_16"}
 
@@ -89,6 +91,23 @@ def test_an_ogg_without_its_end_is_read_with_a_warning(tmp_path, subtype, rng):
     assert 0.2 < len(half) / len(noise) < 0.8
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_behind_a_cut_link_of_a_chain_the_next_is_read(tmp_path, subtype, rng):
+    noise = 0.1 * rng.standard_normal(4 * RATE)
+    first, second = (encoded(x, format="OGG", subtype=subtype) for x in (noise, TONE))
+    alone = warned(tmp_path, first[: len(first) // 2], "lacks the mark of its end")
+    found = warned(tmp_path, first[: len(first) // 2] + second, "lacks the mark of its end")
+    assert len(found) == len(alone) + len(TONE)
+    np.testing.assert_array_equal(found[len(alone) :], read(tmp_path, second))
+
+
+@pytest.mark.parametrize("options", [{"format": "OGG"}, {"format": "PAF", "subtype": "PCM_16"}])
+def test_of_what_cannot_be_read_it_is_not_said_that_it_is_read(tmp_path, options):
+    # Warnings are errors here.
+    with pytest.raises(io.AudioError, match="cannot be read as audio"):
+        read(tmp_path, encoded(**options)[:60])
+
+
 @pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "CAF", "subtype": "ALAC_16"}])
 def test_what_a_decoder_finds_cut_is_refused(tmp_path, options, rng):
     data = encoded(0.1 * rng.standard_normal(8000), **options)
@@ -131,9 +150,9 @@ def test_a_wav_beyond_four_gigabytes_is_read_beyond_its_length(tmp_path):
     data = with_length(encoded(format="WAV", **PCM), b"data", 4, "<I", 16_000)
     path.write_bytes(data)
     os.truncate(path, len(data) + 2**32)
+    blocks = io.stream_audio(path, sample_rate=RATE, block_length=8000)
     with pytest.warns(UserWarning, match="is longer than the header of a WAV file can say"):
-        blocks = io.stream_audio(path, sample_rate=RATE, block_length=8000)
-    np.testing.assert_allclose(next(blocks), TONE, atol=1e-4)
+        np.testing.assert_allclose(next(blocks), TONE, atol=1e-4)
     assert io.declared_duration_s(path) == (2**31 + 8000) / RATE
 
 
@@ -141,7 +160,8 @@ def test_a_flac_of_unknown_length_is_read(tmp_path):
     data = bytearray(encoded(format="FLAC", **PCM))
     # The last 36 bits of eight bytes in STREAMINFO are the number of samples.
     data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
-    np.testing.assert_allclose(read(tmp_path, bytes(data)), TONE, atol=1e-4)
+    for behind in (b"", ID3V1):
+        np.testing.assert_allclose(read(tmp_path, bytes(data) + behind), TONE, atol=1e-4)
     assert io.declared_duration_s(tmp_path / "a.bin") is None
 
 
@@ -154,6 +174,11 @@ def test_an_aiff_whose_decoder_cannot_seek_is_read(tmp_path):
 def test_a_rate_that_cannot_be_is_refused(tmp_path, rate):
     with pytest.raises(io.AudioError, match=rf"says that it has {rate} samples per second"):
         read(tmp_path, encoded(sample_rate=rate, format="WAV"))
+
+
+def test_a_header_that_contradicts_itself_is_refused_in_words_of_ours(tmp_path):
+    with pytest.raises(io.AudioError, match="its header is damaged, or says what cannot be"):
+        read(tmp_path, with_length(encoded(format="WAV", **PCM), b"fmt ", 12, "<I", 0))
 
 
 # --- joined files
@@ -189,9 +214,6 @@ def test_all_of_joined_files_is_read(tmp_path, kind):
         assert spectrum.argmax() == hz / 4 and spectrum.max() == pytest.approx(level, rel=0.03)
 
 
-ID3 = b"ID3\x04\x00\x00" + bytes([0, 0, 15, 80]) + bytes(15 * 128 + 80)
-
-
 def test_an_mp3_is_read_through_tags_and_without_the_number_of_its_frames(tmp_path):
     data = encoded(format="MP3")
     first = data.index(data[:2], 2)
@@ -199,13 +221,31 @@ def test_an_mp3_is_read_through_tags_and_without_the_number_of_its_frames(tmp_pa
     assert b"Info" not in bare and b"Xing" not in bare
     for joined, seconds in (
         (ID3 + data + ID3 + data, 1.0),
-        (data + b"TAG" + bytes(125), 0.5),
+        (data + ID3V1, 0.5),
+        (ID3[:5] + b"\x10" + ID3[6:] + b"3DI" + ID3[3:10] + data, 0.5),
         (data + bytes(5000) + data, 1.0),
     ):
         assert len(read(tmp_path, joined)) == seconds * RATE
     # Its encoder's delay is not known then, and is heard.
     for joined, seconds in ((bare, 0.5), (bare + bare, 1.0), (data + bare, 1.0)):
         assert 0 <= len(read(tmp_path, joined)) / RATE - seconds < 0.2
+
+
+@pytest.mark.parametrize("kind", JOINED)
+def test_any_file_is_read_behind_tags_and_before_them(tmp_path, kind):
+    data = encoded(**JOINED[kind])
+    plain = read(tmp_path, data)
+    np.testing.assert_array_equal(read(tmp_path, ID3 + ID3 + data + ID3V1), plain)
+    assert len(read(tmp_path, ID3 + data + ID3 + data)) == 2 * len(plain)
+
+
+def test_a_flac_may_hold_a_flac_in_front_of_its_sound(tmp_path):
+    data = encoded(format="FLAC", **PCM)
+    block = b"flac" + data * 2
+    application = bytes([2]) + len(block).to_bytes(3, "big") + block
+    # Behind the first block, which is 38 bytes long.
+    found = read(tmp_path, data[:42] + application + data[42:])
+    np.testing.assert_array_equal(found, read(tmp_path, data))
 
 
 def test_of_two_streams_at_once_the_first_is_read_with_a_warning(tmp_path):

@@ -195,6 +195,8 @@ def refusal(data, **options):
 def test_no_data(tmp_path):
     assert "does not exist; name a folder of classes" in refusal(tmp_path / "none")
     assert "has no sub-folders; make one for each class" in refusal(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert "cannot be read (" in refusal(tmp_path / "loop")
 
 
 def test_an_empty_class(tmp_path):
@@ -264,6 +266,8 @@ def test_folds_that_are_not_chosen_or_not_there(tmp_path):
         ("file,label,split\na,x,dev\n", "has the split 'dev' in line 2; use train, valid, test"),
         ("file,label,split\na,x,train\nb,x,\n", "has no split for 'b'"),
         ("file,label\na,x\n./a,y\n", "lists 'a' more than once"),
+        ("\nfile, label ,label\na,x,y\n", "has the column 'label' 2 times"),
+        ("\n,\nfile,label\n,,\na\n", "lacks the file or the label in line 5"),
         ("file,label\n../a,x\n", "leads out of its folder in line 2"),
         ("file,label\nb/../../a,x\n", "leads out of its folder in line 2"),
         (
@@ -280,6 +284,18 @@ def test_folds_that_are_not_chosen_or_not_there(tmp_path):
 def test_a_damaged_table(tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text, newline="")
     assert message in refusal(tmp_path / "table.csv")
+
+
+def test_lines_without_a_word_and_spaces_around_names_are_no_matter(tmp_path):
+    (tmp_path / "table.csv").write_text("\n,,\nfile , label\na,x\n,\n\n  ,\nb, y\n,,,\n")
+    found = io.labelled_recordings(tmp_path / "table.csv", draw=False)
+    assert [(recording.name, recording.label) for recording in found] == [("a", "x"), ("b", "y")]
+
+
+def test_a_file_is_listed_once_whatever_its_path_begins_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path, ["a,x", f"{tmp_path}/a,x"])
+    assert "lists 'a' more than once" in refusal(next(tmp_path.iterdir()).name)
 
 
 def test_a_table_in_another_encoding(tmp_path):

@@ -66,6 +66,14 @@ def test_a_part_that_cancels_is_not_lost(tmp_path, sound):
     np.testing.assert_array_equal(audio, tone.astype(np.float32))
 
 
+def test_all_inverted_channels_are_named(tmp_path, sound):
+    tone, _ = sound
+    message = "averaged with channels 2, 4 inverted"
+    np.testing.assert_array_equal(
+        read(tmp_path, [tone, -tone, tone, -tone], message), tone.astype(np.float32)
+    )
+
+
 def test_what_no_mix_keeps_is_said(tmp_path, sound):
     tone, _ = sound
     # In each second another two of three cancel, and the third is silent.

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -18,6 +19,8 @@ from ddspx.training import TrainConfig
 class Ear:
     n_bands: int = 40
     trainable: tuple[str, ...] = ()
+    gains: tuple[float, ...] = ()
+    limit: float | None = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Listener:
 
 def test_a_config_and_those_within_it_come_back_from_json_equal_and_hashable():
     for other in (None, Ear(3)):
-        config = Listener(Ear(5, ("centers", "gains")), ("a", "b"), other)
+        config = Listener(Ear(5, ("centers", "gains"), (0.5, 1), None), ("a", "b"), other)
         text = json.dumps(to_json(config))
         restored = from_json(Listener, json.loads(text))
         assert restored == config
@@ -50,6 +53,13 @@ def test_what_has_a_default_may_be_left_out():
         ({"labels": [], "ear": None}, "Ear is saved as a JSON object, got None"),
         ({"labels": [], "ear": {}, "other": 3}, "Ear is saved as a JSON object, got 3"),
         ([], r"Listener is saved as a JSON object, got \[\]"),
+        ({"labels": 3, "ear": {}}, "`labels` must be a list, got 3"),
+        ({"labels": [], "ear": {"gains": 10**400}}, "`gains` must be a list, got 1000"),
+        ({"labels": [], "ear": {"gains": [1, "x"]}}, "`gains` must be a list of finite numbers"),
+        ({"labels": [], "ear": {"gains": [math.nan]}}, "`gains` must be a list of finite numbers"),
+        ({"labels": [], "ear": {"limit": "x"}}, "`limit` must be a finite number, got 'x'"),
+        ({"labels": [], "ear": {"limit": True}}, "`limit` must be a finite number, got True"),
+        ({"labels": [], "ear": {"limit": 10**400}}, r"`limit` must be a finite number, got 1000.*"),
     ],
 )
 def test_missing_and_unknown_fields_are_named(fields, message):
@@ -81,8 +91,9 @@ def test_no_size_of_a_config_takes_all_memory(config):
     assert sizes
     for name in sizes:
         value = getattr(config, name)
-        too_large = (100_000_000,) * len(value) if isinstance(value, tuple) else 100_000_000
-        with pytest.raises(ValueError, match=f"`{name}` must be at most {LARGEST[name]}, got 1000"):
+        most = LARGEST[name]
+        too_large = (100 * most,) * len(value) if isinstance(value, tuple) else 100 * most
+        with pytest.raises(ValueError, match=f"`{name}` must be at most {most}, got {most}00"):
             dataclasses.replace(config, **{name: too_large})
 
 

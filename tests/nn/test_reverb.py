@@ -26,3 +26,11 @@ def test_the_masked_tap_learns_nothing_and_the_others_do(rng):
     taps = np.asarray(jax.tree.leaves(gradient)[0])
     assert taps[0] == 0
     assert np.all(np.abs(taps[1:]) > 0)
+
+
+def test_a_room_may_be_longer_than_the_sound(rng):
+    # Warnings are errors here.
+    reverb = Reverb(4000, rngs=nnx.Rngs(0))
+    audio = jnp.asarray(rng.normal(size=300), jnp.float32)
+    padded = jnp.pad(audio, (0, 4000))
+    assert_close(reverb(audio), np.asarray(reverb(padded))[:300], scale=4)

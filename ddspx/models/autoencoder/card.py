@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ddspx.models._config import CONFIG, PROVENANCE, read_json
+from ddspx.models._config import CONFIG, PROVENANCE, json_object, read_json
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.library import (
     SHIPPED,
@@ -134,7 +134,7 @@ def store_scores(source: str | Path, scores: InstrumentScores) -> Path | None:
     folder = find_instrument(source)
     if folder.resolve().parent == SHIPPED.resolve():
         return None
-    provenance = read_json(folder / PROVENANCE, dict)
+    provenance = read_json(folder / PROVENANCE, json_object)
     measures = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in scores._asdict().items()
@@ -182,9 +182,7 @@ def _joined(provenance: Any, name: str) -> str | None:
 
 def _value(fields: Any, name: str, *kinds: type) -> Any:
     """A field of JSON; None where it is missing or null."""
-    if not isinstance(fields, Mapping):
-        raise ValueError("it must hold a JSON object.")
-    value = fields.get(name)
+    value = json_object(fields).get(name)
     if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
         raise ValueError(f"`{name}` cannot be {type(value).__name__}.")
     return value

@@ -13,6 +13,8 @@ from ddspx.nn import EncoderConfig, FrontendConfig
 
 # 850 kHz is such a note: more than any sample rate has.
 _FURTHEST_MIDI = 200
+# What float32 holds of an amplitude, and more than any sound is.
+_FURTHEST_DB = 700
 # 30 years.
 _LONGEST_S = 1e9
 _MOST_RESOLUTIONS = 32
@@ -241,8 +243,10 @@ class InstrumentStatistics:
             raise ValueError(
                 f"`duration_s` must be from 0 to {_LONGEST_S:.0e}, got {self.duration_s}."
             )
-        if not all(math.isfinite(value) for value in quantiles):
-            raise ValueError("`loudness_quantiles` must be finite.")
+        if not all(abs(value) <= _FURTHEST_DB for value in quantiles):
+            raise ValueError(
+                f"`loudness_quantiles` must be levels from -{_FURTHEST_DB} to {_FURTHEST_DB} dB."
+            )
         if any(low > high for low, high in itertools.pairwise(quantiles)):
             raise ValueError("`loudness_quantiles` must not decrease; sort them.")
         if not self.pitch_midi_min <= self.pitch_midi_mean <= self.pitch_midi_max:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, json_object, read_json
 from ddspx.models._weights import save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.library import STATISTICS, find_instrument
@@ -65,7 +65,7 @@ def load_autoencoder(
     folder = find_instrument(source)
     config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
-    provenance = read_json(folder / PROVENANCE, dict)
+    provenance = read_json(folder / PROVENANCE, json_object)
     for name in ("sample_rate", "hop_length"):
         if getattr(config, name) != getattr(statistics, name):
             raise ValueError(

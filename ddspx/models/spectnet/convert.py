@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, json_object, read_json
 from ddspx.models._weights import save_model, with_weights
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.models.spectnet.model import SpectNet
@@ -50,6 +50,6 @@ def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
             f"There is no model folder {folder}; give one that `ddspx classify train` wrote."
         )
     config = read_json(folder / CONFIG, SpectNetConfig.from_json)
-    provenance = read_json(folder / PROVENANCE, dict)
+    provenance = read_json(folder / PROVENANCE, json_object)
     model = with_weights(lambda: SpectNet(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, provenance
