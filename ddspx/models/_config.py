@@ -94,10 +94,10 @@ def _restored(name: str, hint: Any, saved: Any) -> Any:
     hints = typing.get_args(hint) or (hint,)
     if saved is None and type(None) in hints:
         return None
-    value: Any = tuple(saved) if isinstance(saved, list) else saved
     nested = [h for h in hints if isinstance(h, type) and dataclasses.is_dataclass(h)]
     if nested:
-        return from_json(nested[0], value)
+        return from_json(nested[0], saved)
+    value: Any = tuple(saved) if isinstance(saved, list) else saved
     is_list = typing.get_origin(hint) is tuple
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")

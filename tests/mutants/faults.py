@@ -231,8 +231,8 @@ FAULTS = (
     # cli
     Fault(
         "cli/_pitch.py",
-        "np.floor(confidence.astype(np.float64) * 1000) / 1000",
-        "np.round(confidence.astype(np.float64) * 1000) / 1000",
+        "confidence.astype(float) * 1000 // 1 / 1000",
+        "(confidence.astype(float) * 1000).round() / 1000",
         "cli/test_pitch_cli.py",
     ),
     Fault(
@@ -249,8 +249,8 @@ FAULTS = (
     ),
     Fault(
         "cli/_classify.py",
-        'np.argsort(-shares, kind="stable")',
-        'np.argsort(shares, kind="stable")',
+        '(-shares).argsort(kind="stable")',
+        'shares.argsort(kind="stable")',
         "cli/test_classify_cli.py -k predict",
     ),
     # features
