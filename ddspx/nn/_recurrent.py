@@ -159,8 +159,12 @@ def _gru_jvp(primals, tangents):
         h_dot = z * h_dot + (1 - z) * n_dot + (h - n) * z_dot
         return h_dot, h_dot
 
-    frames = (gates_dot, z, r, n, qn, previous)
-    return states, jax.lax.scan(move, carry_dot, frames)[1]
+    def moved(carry_dot, gates_dot):
+        return jax.lax.scan(move, carry_dot, (gates_dot, z, r, n, qn, previous))[1]
+
+    # It is linear, and so its own derivative: by which jax 0.7 knows that it can be transposed.
+    dots = (carry_dot, gates_dot)
+    return states, jax.jvp(moved, tuple(map(jnp.zeros_like, dots)), dots)[1]
 
 
 def _rows(frames, kernel):
