@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # An axis of 1 after one of this many or more is DDSP's trailing 1, and no batch of single samples.
 _LEAST_TIME = 4
 # Up to so many samples of so many examples or more are the channels of a file.
-_MOST_CHANNELS, _LEAST_SAMPLES = 6, 1024
+_MOST_CHANNELS, _LEAST_SAMPLES = 8, 1024
 _FRAMES_HINT = (
     "; one number a frame is (*batch, frames), without a trailing 1 (remove it with `[..., 0]`), "
     "several are (*batch, frames, features), frames before features (`jnp.moveaxis(x, -1, -2)`)"

@@ -81,6 +81,7 @@ def test_sizes_are_one_or_several():
         ((2, 101, 1), "frames", "the last axis is 1 and the frames seem to come before it"),
         ((1, 16000, 1), "samples", "the last axis is 1 and the samples seem"),
         ((44100, 2), "samples", r"looks like \(samples, channels\); put time last"),
+        ((44100, 8), "samples", r"looks like \(samples, channels\); put time last"),
     ],
 )
 def test_time_comes_last(shape, axis, message):

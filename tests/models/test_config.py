@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from ddspx._checks import LARGEST
@@ -103,3 +104,14 @@ def test_sizes_are_bounded_together_too():
         dataclasses.replace(config, segment_frames=100_000, channels=4096)
     with pytest.raises(ValueError, match="`loss_n_ffts` must hold at most 32 sizes, got 33"):
         dataclasses.replace(AutoencoderConfig.small(), loss_n_ffts=33 * (64,))
+
+
+def test_sizes_that_may_be_zero_or_several_are_ints():
+    small = AutoencoderConfig.small()
+    config = dataclasses.replace(small, loss_n_ffts=np.array([64, 32]), fc_layers=np.int8(0))
+    assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert dataclasses.replace(small, loss_n_ffts=64).loss_n_ffts == (64,)
+    for name in ("fc_layers", "reverb_length", "loss_n_ffts"):
+        for value in (0.0, False, None):
+            with pytest.raises(TypeError, match=f"`{name}` must be a Python int, got"):
+                dataclasses.replace(small, **{name: value})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ddspx._checks import one_of, size
+from ddspx._checks import non_negative_int, one_of, size, sizes
 from ddspx._choices import UpsamplingMethod
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import EncoderConfig, FrontendConfig
@@ -78,7 +78,7 @@ class AutoencoderConfig:
         ):
             size(name, getattr(self, name))
         for name in ("fc_layers", "reverb_length"):
-            if getattr(self, name) != 0:
+            if non_negative_int(name, getattr(self, name)):
                 size(name, getattr(self, name))
         if self.n_magnitudes < 2:
             raise ValueError(
@@ -87,9 +87,7 @@ class AutoencoderConfig:
         # What streams: a cubic would need frames of the block to come.
         one_of("amplitude_upsampling", self.amplitude_upsampling, ("nearest", "linear", "hann"))
         # JSON has lists only, and a list would make the config unhashable.
-        object.__setattr__(self, "loss_n_ffts", tuple(self.loss_n_ffts))
-        if not self.loss_n_ffts:
-            raise ValueError("`loss_n_ffts` must hold at least one FFT size, got ().")
+        object.__setattr__(self, "loss_n_ffts", sizes("loss_n_ffts", self.loss_n_ffts))
         if len(self.loss_n_ffts) > _MOST_RESOLUTIONS:
             raise ValueError(
                 f"`loss_n_ffts` must hold at most {_MOST_RESOLUTIONS} sizes, got "
