@@ -53,7 +53,7 @@ def save_checkpoint(
       keep: how many checkpoints stay on disk.
 
     Raises:
-      TypeError: `step` or `keep` is not an int.
+      TypeError: `step` or `keep` is not an int, or a leaf of `arrays` no array.
       ValueError: `facts` is not JSON, `step` is negative or there already, or `keep` is below 1.
 
     Example:
@@ -72,6 +72,7 @@ def save_checkpoint(
     except (TypeError, ValueError) as error:
         raise ValueError(f"`facts` must be something JSON can hold: {error}.") from error
     step, keep = non_negative_int("step", step), positive_int("keep", keep)
+    _check_arrays("arrays", arrays)
     written = Path(folder) / str(step)
     if written.exists():
         raise ValueError(
@@ -111,7 +112,7 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
       The checkpoint, with `arrays` in the structure of `like`.
 
     Raises:
-      TypeError: `step` is not an int.
+      TypeError: `step` is not an int, or a leaf of `like` no array.
       ValueError: there is none, a file of it is not as it was written, or it holds other arrays
         than `like`, of other shapes or of other dtypes: nothing is cast, cut or filled.
     """
@@ -121,7 +122,13 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
     step = latest_checkpoint(folder) if step is None else non_negative_int("step", step)
     if step is None:
         raise ValueError(f"There is no checkpoint in {folder}.")
+    _check_arrays("like", like)
     checkpoint = folder / str(step)
+    if not checkpoint.is_dir():
+        raise ValueError(
+            f"There is no checkpoint of step {step} in {folder}, whose newest is "
+            f"{latest_checkpoint(folder)}."
+        )
     if damaged := _damaged_file(checkpoint):
         raise _unusable(checkpoint, f"{damaged} is not as it was written")
     template = jax.tree.map(
@@ -151,6 +158,16 @@ def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
     except Exception as error:  # orbax raises anything, down to a bare Exception
         reason = (str(error).strip().splitlines() or [""])[0]
         raise _unusable(checkpoint, f"{type(error).__name__}: {reason[:160]}") from error
+
+
+def _check_arrays(name: str, tree: Any) -> None:
+    """Raises a TypeError for a leaf that is no array, as numbers of Python are none."""
+    for path, leaf in _leaves(tree):
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"`{name}` must hold arrays, got {leaf!r} as `{path}`; make an array of it with "
+                "np.asarray, or put it into `facts`."
+            )
 
 
 def _misfit(checkpoint: Path, template: Any) -> str | None:

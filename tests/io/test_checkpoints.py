@@ -214,3 +214,14 @@ def test_nothing_is_cast_or_written_twice(tmp_path):
         save_checkpoint(tmp_path, 1, arrays, {})
     found = restore_checkpoint(tmp_path, jax.tree.map(np.asarray, arrays)).arrays
     np.testing.assert_array_equal(found["a"], arrays["a"])
+
+
+def test_numbers_of_python_and_steps_that_are_not_there(tmp_path):
+    for leaf in (1.0, "name"):
+        with pytest.raises(TypeError, match=r"`arrays` must hold arrays, got .* as `rate`"):
+            save_checkpoint(tmp_path, 1, {"rate": leaf}, {})
+    save_checkpoint(tmp_path, 1, {"rate": np.float32(1)}, {})
+    with pytest.raises(TypeError, match=r"`like` must hold arrays, got 1\.0 as `rate`"):
+        restore_checkpoint(tmp_path, {"rate": 1.0})
+    with pytest.raises(ValueError, match=r"no checkpoint of step 7 in .*, whose newest is 1"):
+        restore_checkpoint(tmp_path, {"rate": np.float32(1)}, step=7)

@@ -106,7 +106,8 @@ def test_sizes_are_bounded_together_too():
         dataclasses.replace(AutoencoderConfig.small(), loss_n_ffts=33 * (64,))
 
 
-def test_sizes_that_may_be_zero_or_several_are_ints():
+def test_sizes_that_may_be_zero_or_several_are_ints(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     small = AutoencoderConfig.small()
     config = dataclasses.replace(small, loss_n_ffts=np.array([64, 32]), fc_layers=np.int8(0))
     assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
