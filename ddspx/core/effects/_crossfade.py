@@ -8,7 +8,7 @@ from ddspx.core._numerics import safe_sqrt
 def crossfade(
     first: Float[ArrayLike, "*batch samples"],
     second: Float[ArrayLike, "*second_batch samples"],
-    mix: Float[ArrayLike, "*mix_batch mix_samples"],
+    mix: Float[ArrayLike, "*mix_batch mix_samples"] | float,
 ) -> Float[Array, "*out_batch samples"]:
     r"""Two sounds mixed at constant power.
 
@@ -19,7 +19,7 @@ def crossfade(
     Args:
       first: heard alone at mix 0.
       second: heard alone at mix 1; as long as `first`.
-      mix: from 0 to 1, at each sample, or one number on an axis of size 1.
+      mix: from 0 to 1, at each sample, or on an axis of size 1 for all of them; or one number.
 
     Returns:
       Audio, in the dtype of the inputs.
@@ -45,6 +45,7 @@ def crossfade(
       at mix 0 of what should be heard alone, and both sounds in full at mix 1.
     """
     first, second, mix = floats(first=first, second=second, mix=mix)
+    mix = mix if mix.ndim else mix[None]
     for name, array in (("first", first), ("second", second), ("mix", mix)):
         at_least_ndim(name, array.shape, 1, "(*batch, samples)")
     same_size("`first` and `second`", first.shape[-1], second.shape[-1], "samples")

@@ -62,6 +62,7 @@ def test_transformations_and_dtypes():
     check_transformations(core.crossfade, noise(2, 6), noise(2, 6, seed=1), mixes(2, 6))
     check_transformations(core.crossfade, noise(2, 6), noise(2, 6, seed=1), mixes(2, 1))
     check_dtypes(core.crossfade, noise(6), noise(6), mixes(6))
+    np.testing.assert_array_equal(core.crossfade(ones := jnp.ones(4), ones, 1.0), ones)
     together = crossfade(noise(6), noise(2, 6), mixes(3, 1, 6))
     assert together.shape == (3, 2, 6)
 
