@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # An axis of 1 after one of this many or more is DDSP's trailing 1, and no batch of single samples.
 _LEAST_TIME = 4
-# Up to so many samples of so many examples or more are the channels of a file.
-_MOST_CHANNELS, _LEAST_SAMPLES = 8, 1024
+# So many samples of so many examples or more are the channels of a file.
+_CHANNELS, _LEAST_SAMPLES = (2, 3, 4, 5, 6, 8), 1024
 _FRAMES_HINT = (
     "; one number a frame is (*batch, frames), without a trailing 1 (remove it with `[..., 0]`), "
     "several are (*batch, frames, features), frames before features (`jnp.moveaxis(x, -1, -2)`)"
@@ -148,7 +148,7 @@ def _check_time_is_last(name: str, shape: tuple[int, ...], axis: str) -> None:
             f"`{name}` must have shape (*batch, {axis}), got {shape}: the last axis is 1 and the "
             f"{axis} seem to come before it; remove the trailing axis with `{name}[..., 0]`."
         )
-    if axis == "samples" and 1 < last <= _MOST_CHANNELS and time >= _LEAST_SAMPLES:
+    if axis == "samples" and last in _CHANNELS and time >= _LEAST_SAMPLES:
         raise ValueError(
             f"`{name}` must have shape (*batch, samples), got {shape}, which looks like (samples, "
             f"channels); put time last with `jnp.moveaxis({name}, -1, -2)`, or take the mean over "
