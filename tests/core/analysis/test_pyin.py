@@ -116,6 +116,14 @@ def librosas(audio, sample_rate, **options):
     return librosa.pyin(audio, sr=sample_rate, fill_na=None, **options)
 
 
+def is_deepest_at_its_end(x, longest):
+    """Whether the normalised difference falls below all its minima at the longest lag."""
+    n, padded = len(x), np.pad(x, (0, longest + 1))
+    d = normalised([np.sum((x - padded[k : k + n]) ** 2) for k in range(longest + 2)])
+    minima = [d[i] for i in range(1, longest) if d[i - 1] > d[i] <= d[i + 1]]
+    return d[longest] < min(minima, default=np.inf) and d[longest] > d[longest + 1]
+
+
 @pytest.mark.skipif(LIBROSA < (0, 11), reason="librosa changed its difference in 0.11")
 @pytest.mark.parametrize(
     "name",
@@ -130,11 +138,19 @@ def test_pyin_is_librosas_on_recordings(shared_data, name):
     options = {"hop_length": 160, "fmin": 65.0, "fmax": 2093.0}
     f0_hz, is_voiced, probability = librosas(audio, sample_rate, **options)
     track = pyin(jnp.asarray(audio), sample_rate=sample_rate, **options)
-    assert np.mean(track.is_voiced == is_voiced) >= 0.999
+    same = track.is_voiced == is_voiced
+    assert np.mean(same) >= 0.995
+    # librosa takes the end of the range for a minimum, too.
+    frames, longest = centred_frames(audio, 2048, 160), int(np.ceil(sample_rate / 65.0))
+    ends = np.array([is_deepest_at_its_end(x, longest) for x in frames])
+    assert np.mean(same | ends) >= 0.999
     both = is_voiced & np.asarray(track.is_voiced)
     assert np.mean(np.isclose(track.f0_hz[both], f0_hz[both], rtol=1e-6)) >= 0.999
-    # It keeps the last candidate of a bin, and its difference has a fault at the first lag.
-    assert np.mean(np.isclose(track.voiced_probability, probability, atol=1e-4)) >= 0.99
+    # It keeps the last candidate of a bin, its difference has a fault at the first lag, and its
+    # thresholds above every minimum give 0.01 to one even where a pitch below fmin fits better.
+    off = np.abs(track.voiced_probability - probability)
+    assert np.mean(off <= 1e-4) >= 0.97
+    assert np.mean(off <= 0.0101) >= 0.99
 
 
 # Physics
