@@ -689,17 +689,17 @@ assert sorted(mistakes) == [("a", 74), ("o", 69)]
 # ### The classic recipe, step by step
 #
 # Programs for speech have long computed these coefficients by one recipe, which many tutorials
-# repeat, with numbers that differ a little from those above. `core.classic_mfcc` gives exactly those
+# repeat, with numbers that differ a little from those above. `core.textbook_mfcc` gives exactly those
 # numbers. Here it is in NumPy, one step after the other.
 #
 # **1. Pre-emphasis.** Voices get weaker towards high frequencies. The difference of neighbouring
 # samples, $y[n] = x[n] - 0.97\, x[n - 1]$, lifts them again.
 
 # %%
-emphasised = audio.astype(np.float64)
-emphasised[1:] -= 0.97 * audio[:-1]
+emphasized = audio.astype(np.float64)
+emphasized[1:] -= 0.97 * audio[:-1]
 listen(audio, rate)
-listen(emphasised, rate)
+listen(emphasized, rate)
 
 # %% [markdown]
 # **2. Frames** of 25 ms, one every 10 ms. The first begins with the sound, other than in the rest of
@@ -710,8 +710,8 @@ listen(emphasised, rate)
 
 # %%
 length, step_length = round(0.025 * rate), round(0.01 * rate)
-n_frames = 1 + int(np.ceil((emphasised.size - length) / step_length))
-filled = np.pad(emphasised, (0, (n_frames - 1) * step_length + length - emphasised.size))
+n_frames = 1 + int(np.ceil((emphasized.size - length) / step_length))
+filled = np.pad(emphasized, (0, (n_frames - 1) * step_length + length - emphasized.size))
 cut = np.lib.stride_tricks.sliding_window_view(filled, length)[::step_length]
 hamming = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(length) / (length - 1))
 assert np.allclose(hamming, np.hamming(length)) and cut.shape == (n_frames, length)
@@ -756,8 +756,8 @@ plt.show()
 
 # %%
 levels = 20 * np.log10(np.where(energies == 0, np.finfo(float).eps, energies))
-by_call = core.classic_log_mel(jnp.asarray(audio), sample_rate=rate, normalize=False)
-print(f"levels: at most {np.abs(levels - by_call).max():.4f} dB from `core.classic_log_mel`")
+by_call = core.textbook_log_mel(jnp.asarray(audio), sample_rate=rate, normalize=False)
+print(f"levels: at most {np.abs(levels - by_call).max():.4f} dB from `core.textbook_log_mel`")
 assert levels.shape == by_call.shape and np.allclose(levels, by_call, atol=0.02)
 
 # %% [markdown]
@@ -773,8 +773,8 @@ transform = np.sqrt(2 / n_bands) * np.cos(np.pi * n * (2 * m + 1) / (2 * n_bands
 twelve = levels @ transform[1:13].T
 lifter = 1 + 11 * np.sin(np.pi * np.arange(12) / 22)
 lifted = twelve * lifter
-by_call = core.classic_mfcc(jnp.asarray(audio), sample_rate=rate, normalize=False)
-print(f"coefficients: at most {np.abs(lifted - by_call).max():.4f} from `core.classic_mfcc`")
+by_call = core.textbook_mfcc(jnp.asarray(audio), sample_rate=rate, normalize=False)
+print(f"coefficients: at most {np.abs(lifted - by_call).max():.4f} from `core.textbook_mfcc`")
 assert np.allclose(lifted, by_call, atol=0.05)
 
 # %% [markdown]
@@ -783,7 +783,7 @@ assert np.allclose(lifted, by_call, atol=0.05)
 
 # %%
 classic = lifted - (lifted.mean(axis=0) + 1e-8)
-by_call = np.asarray(core.classic_mfcc(jnp.asarray(audio), sample_rate=rate))
+by_call = np.asarray(core.textbook_mfcc(jnp.asarray(audio), sample_rate=rate))
 assert classic.shape == by_call.shape == (n_frames, 12)
 assert np.allclose(classic, by_call, atol=0.05)
 print(
@@ -796,7 +796,7 @@ for axes, values, title in (
     (panels[0, 0], levels, "6. levels of 40 bands"),
     (panels[0, 1], twelve, "8. twelve coefficients"),
     (panels[1, 0], classic, "10. lifted, without their means"),
-    (panels[1, 1], by_call, "core.classic_mfcc"),
+    (panels[1, 1], by_call, "core.textbook_mfcc"),
 ):
     image = axes.pcolormesh(edges_s, np.arange(values.shape[1] + 1), values.T)
     axes.set(title=title)

@@ -126,14 +126,14 @@ import numpy as np
 from IPython.display import HTML, Audio, display
 
 from ddspx import features, io
-from ddspx.models.autoencoder import (
+from ddspx.instruments import (
     describe_instrument,
     install_instrument,
     instrument_names,
-    load_autoencoder,
+    load_instrument,
 )
 from ddspx.plot import Sound, plot_sounds
-from ddspx.transfer import TransferConfig, detect_notes, measure, picture, transfer
+from ddspx.transfer import TransferConfig, detect_notes, evaluate_transfer, plot_transfer, transfer
 
 try:
     from google.colab import files, output
@@ -275,7 +275,7 @@ if card.scores is not None and card.scores.spectral_loss is not None:
 # again: nearer to the microphone, and without other sounds.
 
 # %%
-model, statistics, _ = load_autoencoder(instrument)
+model, statistics, _ = load_instrument(instrument)
 grid = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
 method = features.method_of(statistics.feature_version)
 audio = io.read_audio(recording, sample_rate=model.config.sample_rate)
@@ -428,7 +428,7 @@ for path in recordings:
 
 # %%
 played, report = Path(f"{recording.stem}_on_{instrument}.wav"), reports[recording]
-quality = measure(played, report)
+quality = evaluate_transfer(played, report)
 print(f"sure of the pitch in {report.confident_share:.0%} of what sounds")
 print(f"moved by {report.octaves:+d} octaves")
 print(
@@ -440,7 +440,7 @@ print(f"the result is off by {quality.f0_cents:.0f} cents (median)")
 print(f"octave errors: {quality.octave_error_share:.1%} of the frames")
 print(f"its loudness follows yours with a correlation of {quality.loudness_correlation:.2f}")
 print(f"peak {quality.peak:.2f}, clicks: {len(quality.click_times_s)}")
-display(picture(recording, played, report))
+display(plot_transfer(recording, played, report))
 
 # %% [markdown]
 # | what you hear | what helps |

@@ -133,9 +133,10 @@ from IPython.display import Audio, display
 from rich.console import Console
 
 from ddspx import io, transfer
-from ddspx.models.autoencoder import AutoencoderConfig, load_autoencoder, pack_instrument
+from ddspx.instruments import load_instrument, pack_instrument
+from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.plot import Sound, plot_sounds, plot_training
-from ddspx.training import TrainConfig, evaluate, prepare, train
+from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, prepare, train_autoencoder
 
 try:
     from google.colab import files
@@ -215,7 +216,7 @@ if START == "none":
     preset = "tiny" if SMOKE else PRESET
     model, start = getattr(AutoencoderConfig, preset)(), None
 else:
-    model, start = load_autoencoder(START)[0].config, START
+    model, start = load_instrument(START)[0].config, START
 grid = {"sample_rate": model.sample_rate, "hop_length": model.hop_length}
 dataset = Path(f"{NAME}-dataset")
 manifest = prepare(
@@ -267,7 +268,7 @@ MAX_MINUTES = 0  # @param {type:"integer"}
 
 if SMOKE:
     STEPS, BATCH_SIZE, LEARNING_RATE = 30, 2, 3e-3
-config = TrainConfig(
+config = AutoencoderTrainConfig(
     steps=STEPS,
     batch_size=BATCH_SIZE,
     learning_rate=LEARNING_RATE,
@@ -277,7 +278,9 @@ config = TrainConfig(
 folder = Path(NAME)
 # A plain console: lines, which every notebook shows.
 console = Console(file=sys.stdout, force_jupyter=False, force_terminal=False, width=100)
-result = train(dataset, folder, model=model, config=config, start=start, console=console)
+result = train_autoencoder(
+    dataset, folder, model=model, config=config, start=start, console=console
+)
 print(f"{result.step} steps; kept is what there was after step {result.best.step}")
 
 # %%
@@ -308,7 +311,7 @@ report = transfer.transfer(heard[0], replayed, to=folder)
 for path in (heard[0], replayed):
     print(path.name)
     display(Audio(io.read_audio(path, sample_rate=model.sample_rate), rate=model.sample_rate))
-display(transfer.picture(heard[0], replayed, report))
+display(transfer.plot_transfer(heard[0], replayed, report))
 
 # %% [markdown]
 # Then in numbers, on what it never heard: how far the spectrum, the loudness and the pitch are from
@@ -317,8 +320,8 @@ display(transfer.picture(heard[0], replayed, report))
 
 # %%
 if manifest.splits["test"].n_examples:
-    trained, statistics, _ = load_autoencoder(folder)
-    for row in evaluate(trained, dataset, statistics=statistics, baselines=True):
+    trained, statistics, _ = load_instrument(folder)
+    for row in evaluate_autoencoder(trained, dataset, statistics=statistics, baselines=True):
         print(
             f"{row.name:>10}: spectral loss {row.spectral_loss.mean:6.2f}, "
             f"loudness off by {row.loudness_l1_db.mean:5.2f} dB, "

@@ -1,7 +1,8 @@
 """ddspx: differentiable audio synthesis and analysis in JAX.
 
 ``core`` holds the pure functions, ``nn`` the Flax modules, ``models`` what is built of them and
-``metrics`` the measures; ``features`` are what a model listens to, ``io`` is files, ``training``
+``metrics`` the measures; ``features`` are what a model listens to, ``io`` is files,
+``instruments`` are those with names, ``training``
 and ``transfer`` are the two uses, ``plot`` draws, ``app`` is the local page and ``cli`` the
 command. Each is imported when it is first used: ``import ddspx`` alone loads neither jax nor NumPy.
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         cli as cli,
         core as core,
         features as features,
+        instruments as instruments,
         io as io,
         metrics as metrics,
         models as models,
@@ -31,6 +33,7 @@ else:
         "cli",
         "core",
         "features",
+        "instruments",
         "io",
         "metrics",
         "models",

@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-# Most tests compile for one small call each: there the compiler hardly optimises. In these places
+# Most tests compile for one small call each: there the compiler hardly optimizes. In these places
 # it does, a little, as what it compiles runs for seconds. Parts for several threads disturb the
 # other workers. Every jaxlib from the floor on knows these flags: an unknown one ends the process.
-# What optimisation could change is run by the pass without x64.
+# What optimization could change is run by the pass without x64.
 _FLAGS = [
     "--xla_backend_optimization_level=1",
     "--xla_llvm_disable_expensive_passes=true",

@@ -29,7 +29,7 @@ def centred_frames(audio, frame_length, hop_length):
     return [padded[i : i + frame_length] for i in range(0, len(audio) + 1, hop_length)]
 
 
-def normalised(difference):
+def normalized(difference):
     return [1.0] + [k * d / sum(difference[1 : k + 1]) for k, d in enumerate(difference) if k]
 
 

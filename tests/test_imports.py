@@ -26,7 +26,7 @@ QUICK = {
     "--help": 0,
     "--version": 0,
     "": 2,
-    "resynthesise": 2,
+    "resynthesize": 2,
     "classify --help": 0,
     "classify guess": 2,
     "instruments": 0,

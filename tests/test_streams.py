@@ -77,7 +77,7 @@ STREAMS = {
 
 def autoencoder():
     model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
-    return model.init_state, (jax.random.key(0),), model.synthesise_block, (F0, -30 * ONES), BATCH
+    return model.init_state, (jax.random.key(0),), model.synthesize_block, (F0, -30 * ONES), BATCH
 
 
 def pitch_model():

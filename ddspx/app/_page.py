@@ -9,11 +9,11 @@ import gradio as gr
 from gradio.themes import Default, Font
 
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
-from ddspx.app._desk import Desk, Outcome
-from ddspx.app._files import Files
-from ddspx.app._play import LARGEST_MB, LONGEST_S, Tell, instrument_story
+from ddspx.app._handlers import Desk, Outcome
+from ddspx.app._job import LARGEST_MB, LONGEST_S, Tell, instrument_story
 from ddspx.app._requests import Events
-from ddspx.models.autoencoder import instrument_names
+from ddspx.app._session_files import Files
+from ddspx.instruments import instrument_names
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

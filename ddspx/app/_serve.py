@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from ddspx.app._files import Files
-from ddspx.app._guard import Guard
+from ddspx.app._middleware import Guard
+from ddspx.app._session_files import Files
 
 _HOST = "127.0.0.1"
 # What gradio and what it brings read, so that nothing is told, looked up or kept elsewhere.

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ddspx.cli._cache import keep_programs
-from ddspx.cli._complaints import (
+from ddspx.cli._compilation_cache import keep_programs
+from ddspx.cli._errors import (
     BAD_INPUT,
     complain,
     escape_what_has_no_letter,
@@ -116,7 +116,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _call(name: str, arguments: Sequence[str], program: str) -> None:
-    from ddspx.cli._arguments import parse
+    from ddspx.cli._parser import parse
 
     module, _, function = name.partition(" ")
     command = getattr(importlib.import_module(f"ddspx.cli._{module}"), function or module)

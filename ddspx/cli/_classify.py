@@ -9,10 +9,9 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, training
-from ddspx.cli._complaints import say
-from ddspx.cli._ending import print_ending
-from ddspx.cli._progress import progress
-from ddspx.cli._recordings import Skipped, hop_length_of, writable_place
+from ddspx.cli._batch import Skipped, hop_length_of, writable_place
+from ddspx.cli._errors import say
+from ddspx.cli._progress import print_ending, progress
 from ddspx.models import spectnet
 from ddspx.nn import FrontendConfig
 from ddspx.training import ClassifierTrainConfig, Part
@@ -183,7 +182,7 @@ def evaluate(
         they are means over the labels.
       seed: of the intervals.
     """
-    from ddspx.cli._scores import print_scores, write_scores
+    from ddspx.cli._classify_report import print_scores, write_scores
 
     if output is not None:
         ddspx.plot.require_matplotlib()
@@ -249,7 +248,7 @@ def predict(
 
     labels = network.config.labels
     with progress() as bar:
-        for i, logits in enumerate(training.segment_logits(network, sounds())):
+        for i, logits in enumerate(spectnet.segment_logits(network, sounds())):
             shares = spectnet.vote_mean_probability(logits).shares
             order = (-shares).argsort(kind="stable")[: None if all_labels else 1]
             cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]

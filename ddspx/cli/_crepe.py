@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ddspx.cli._complaints import say
+from ddspx.cli._errors import say
 from ddspx.models import crepe as network
 
 

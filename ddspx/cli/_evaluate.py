@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ddspx import io, training
+from ddspx import instruments, io, training
 from ddspx._text import printable
 from ddspx.cli._progress import progress
-from ddspx.models import autoencoder
 
 _COLUMNS = {
     "spectral_loss": "spectral loss",
@@ -47,8 +46,8 @@ def evaluate(
     """
     with progress() as bar:
         bar("measuring", 0.0, None)
-        network, statistics, _ = autoencoder.load_autoencoder(model)
-        evaluations = training.evaluate(
+        network, statistics, _ = instruments.load_instrument(model)
+        evaluations = training.evaluate_autoencoder(
             network,
             dataset,
             split=split,
@@ -63,12 +62,12 @@ def evaluate(
     if split == "test":
         own = evaluations[0]
         measures = {name: getattr(own, name).mean for name in _COLUMNS}
-        autoencoder.store_scores(
-            model, autoencoder.InstrumentScores(split, own.n_examples, **measures)
+        instruments.store_scores(
+            model, instruments.InstrumentScores(split, own.n_examples, **measures)
         )
 
 
-def _table(evaluations: "list[training.Evaluation]", title: str) -> Table:
+def _table(evaluations: "list[training.AutoencoderEvaluation]", title: str) -> Table:
     examples = f"{evaluations[0].n_examples} examples"
     caption = f"{examples}; mean ± half of its 95 % interval; lower is better"
     table = Table(title=escape(printable(title)), caption=caption)
@@ -84,7 +83,7 @@ def _cell(value: "training.Interval") -> str:
     return f"{value.mean:.2f} ± {(value.high - value.low) / 2:.2f}"
 
 
-def _plain(evaluations: "list[training.Evaluation]") -> list[dict]:
+def _plain(evaluations: "list[training.AutoencoderEvaluation]") -> list[dict]:
     return [
         {"name": row.name, "examples": row.n_examples}
         | {name: getattr(row, name)._asdict() for name in _COLUMNS}

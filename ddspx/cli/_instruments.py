@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional, arg
 
+from ddspx import instruments as library
 from ddspx._text import printable
-from ddspx.cli._complaints import SkippedInputError, complain, say
-from ddspx.models import autoencoder
-from ddspx.models.autoencoder import InstrumentCard, InstrumentScores
+from ddspx.cli._errors import SkippedInputError, complain, say
+from ddspx.instruments import InstrumentCard, InstrumentScores
 
 _SCORES = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones")
 _CAPTION = (
@@ -28,17 +28,17 @@ def instruments() -> None:
     Of each: the notes that its recordings reach from and to, its sample rate, what it was trained
     on and under which licence, how it was measured, and whom to credit.
     """
-    names, cards = autoencoder.instrument_names(), []
+    names, cards = library.instrument_names(), []
     for name in names:
         try:
-            cards.append(autoencoder.describe_instrument(name))
+            cards.append(library.describe_instrument(name))
         except (OSError, ValueError) as error:
             complain("ddspx instruments", error)
     console = Console()
     if shipped := [card for card in cards if card.is_shipped]:
         _print(console, "Instruments that ship with ddspx", shipped)
     if own := [card for card in cards if not card.is_shipped]:
-        _print(console, f"Your own, in {printable(autoencoder.instruments_folder())}", own)
+        _print(console, f"Your own, in {printable(library.instruments_folder())}", own)
     if any(card.scores for card in cards):
         console.print(_CAPTION)
     if len(cards) < len(names):
@@ -62,7 +62,7 @@ def add(
       name: what to call it; by default as the folder or the archive is called.
       overwrite: replace your instrument of that name if there is one already.
     """
-    folder = autoencoder.install_instrument(source, name=name, overwrite=overwrite)
+    folder = library.install_instrument(source, name=name, overwrite=overwrite)
     say(f"{folder}: play it with --to {folder.name}")
 
 
@@ -77,7 +77,7 @@ def pack(
       model: the folder of a trained model, or an instrument's name.
       output: the file to write, NAME.zip, where NAME is what the instrument will be called.
     """
-    archive = autoencoder.pack_instrument(model, output)
+    archive = library.pack_instrument(model, output)
     say(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
@@ -87,7 +87,7 @@ def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
     Args:
       name: of the instrument.
     """
-    autoencoder.remove_instrument(name)
+    library.remove_instrument(name)
     say(f"{name} is removed")
 
 

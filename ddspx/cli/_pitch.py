@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 import ddspx
 from ddspx import features, io, metrics
 from ddspx._text import printable
+from ddspx.cli._batch import hop_length_of, make_each, output_files, writable_place
 from ddspx.cli._progress import progress
-from ddspx.cli._recordings import hop_length_of, make_each, output_files, writable_place
 from ddspx.features import FMIN, PitchMethod
 
 # Imported where it is used, so that wrong options are answered without it.

@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import training
-from ddspx.cli._complaints import say
+from ddspx.cli._errors import say
 from ddspx.features import FMIN, StreamingMethod
 
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 import tyro
 
 from ddspx import io, training
-from ddspx.cli._ending import print_ending
-from ddspx.cli._recordings import writable_place
+from ddspx.cli._batch import writable_place
+from ddspx.cli._progress import print_ending
 from ddspx.models.autoencoder import AutoencoderConfig
-from ddspx.training import TrainConfig
+from ddspx.training import AutoencoderTrainConfig
 
-_DEFAULTS = TrainConfig()
+_DEFAULTS = AutoencoderTrainConfig()
 
 
 def train(
@@ -22,7 +22,7 @@ def train(
     sample_rate: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     hop_length: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None,
     start: Annotated[str | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = None,
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
+    config: Annotated[AutoencoderTrainConfig, tyro.conf.arg(name="")] = _DEFAULTS,
 ) -> None:
     """Trains an instrument on a dataset made by ddspx prepare.
 
@@ -45,5 +45,5 @@ def train(
         sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,
         hop_length=manifest.hop_length if hop_length is None else hop_length,
     )
-    result = training.train(dataset, output, model=model, config=config, start=start)
+    result = training.train_autoencoder(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, transfer as timbre
-from ddspx.cli._complaints import say
+from ddspx.cli._errors import say
 from ddspx.cli._progress import progress
 
 _DEFAULTS = timbre.TransferConfig()
@@ -43,9 +43,9 @@ def transfer(
             done = timbre.transfer(recording, output, to=to, config=config, seed=seed, progress=bar)
             if picture is not None:
                 bar("measuring", 0.0, None)
-                quality = timbre.measure(output, done)
+                quality = timbre.evaluate_transfer(output, done)
                 bar("drawing", 0.0, None)
-                figure = timbre.picture(recording, output, done)
+                figure = timbre.plot_transfer(recording, output, done)
                 figure.savefig(picture, format="png")
         for line in _summary(output, done):
             say(line)
@@ -103,5 +103,5 @@ def _judgement(quality: "timbre.TransferQuality") -> list[str]:
     ]
 
 
-def _row(values: "timbre.Range") -> str:
+def _row(values: "timbre.Percentiles") -> str:
     return " ".join(f"{value:.1f}" for value in values)

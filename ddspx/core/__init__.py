@@ -43,7 +43,7 @@ Sample rates:
   resample.
 
 Spectra and features of them:
-  classic_log_mel, classic_mfcc, cepstral_coefficients, delta, mel_spectrogram, mfcc, istft,
+  textbook_log_mel, textbook_mfcc, cepstral_coefficients, delta, mel_spectrogram, mfcc, istft,
   spectrogram, stft.
 
 The shape of a spectrum:
@@ -107,6 +107,13 @@ from ddspx._explain import answer as _answer
 from ddspx._exports import given as _given
 from ddspx._names import CORE_HINTS as _HINTS, CORE_NAMES as _NAMES
 
+# Augmentation of features
+from ddspx.core._augmentation import (
+    mixup as mixup,
+    spec_augment as spec_augment,
+    time_shift as time_shift,
+)
+
 # Frames and windows
 from ddspx.core._framing import (
     frame as frame,
@@ -159,56 +166,17 @@ from ddspx.core._upsampling import (
     resample_controls as resample_controls,
     upsample as upsample,
 )
-
-# Augmentation of features
-from ddspx.core.analysis._augment import (
-    mixup as mixup,
-    spec_augment as spec_augment,
-    time_shift as time_shift,
-)
-
-# Filters of bands
-from ddspx.core.analysis._bandpass import (
-    gabor_impulse_response as gabor_impulse_response,
-    gabor_response as gabor_response,
-    ordered_frequencies as ordered_frequencies,
-    sinc_bandpass as sinc_bandpass,
-    sinc_response as sinc_response,
-    triangular_response as triangular_response,
-)
-
-# Features of a spectrum
-from ddspx.core.analysis._classic import (
-    classic_log_mel as classic_log_mel,
-    classic_mfcc as classic_mfcc,
-)
-from ddspx.core.analysis._features import (
-    cepstral_coefficients as cepstral_coefficients,
-    delta as delta,
-    mel_spectrogram as mel_spectrogram,
-    mfcc as mfcc,
-)
-
-# Spectra and loudness
-from ddspx.core.analysis._filterbanks import (
-    frequency_grid as frequency_grid,
-    log_frequency_filterbank as log_frequency_filterbank,
-    mel_filterbank as mel_filterbank,
-)
-from ddspx.core.analysis._gammatone import (
-    GammatoneState as GammatoneState,
-    gammatone_filter as gammatone_filter,
-    gammatone_filter_init as gammatone_filter_init,
-    gammatone_filter_step as gammatone_filter_step,
-    gammatone_impulse_response as gammatone_impulse_response,
-    gammatone_response as gammatone_response,
-    spectnet_impulse_response as spectnet_impulse_response,
-)
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
     power_db as power_db,
     rms as rms,
+)
+from ddspx.core.analysis._mel import (
+    cepstral_coefficients as cepstral_coefficients,
+    delta as delta,
+    mel_spectrogram as mel_spectrogram,
+    mfcc as mfcc,
 )
 
 # Gain control of each band
@@ -219,27 +187,46 @@ from ddspx.core.analysis._pcen import (
     pcen_step as pcen_step,
 )
 
-# Pitch
-from ddspx.core.analysis._pitch import (
-    PitchPosterior as PitchPosterior,
-    pitch_posterior as pitch_posterior,
-)
-from ddspx.core.analysis._pyin import PitchTrack as PitchTrack, pyin as pyin
-
 # The shape of a spectrum
-from ddspx.core.analysis._shape import (
+from ddspx.core.analysis._spectral_descriptors import (
     spectral_bandwidth as spectral_bandwidth,
     spectral_centroid as spectral_centroid,
     spectral_flatness as spectral_flatness,
     spectral_rolloff as spectral_rolloff,
 )
 from ddspx.core.analysis._stft import istft as istft, spectrogram as spectrogram, stft as stft
-from ddspx.core.analysis._viterbi import (
-    PitchTransition as PitchTransition,
-    pitch_transition as pitch_transition,
-    viterbi as viterbi,
+
+# Features of a spectrum
+from ddspx.core.analysis._textbook_mfcc import (
+    textbook_log_mel as textbook_log_mel,
+    textbook_mfcc as textbook_mfcc,
 )
-from ddspx.core.analysis._yin import yin as yin
+
+# Filters of bands
+from ddspx.core.bands._bandpass import (
+    gabor_impulse_response as gabor_impulse_response,
+    gabor_response as gabor_response,
+    ordered_frequencies as ordered_frequencies,
+    sinc_bandpass as sinc_bandpass,
+    sinc_response as sinc_response,
+    triangular_response as triangular_response,
+)
+
+# Spectra and loudness
+from ddspx.core.bands._filterbanks import (
+    frequency_grid as frequency_grid,
+    log_frequency_filterbank as log_frequency_filterbank,
+    mel_filterbank as mel_filterbank,
+)
+from ddspx.core.bands._gammatone import (
+    GammatoneState as GammatoneState,
+    gammatone_filter as gammatone_filter,
+    gammatone_filter_init as gammatone_filter_init,
+    gammatone_filter_step as gammatone_filter_step,
+    gammatone_impulse_response as gammatone_impulse_response,
+    gammatone_response as gammatone_response,
+    spectnet_impulse_response as spectnet_impulse_response,
+)
 
 # Effects
 from ddspx.core.effects._crossfade import crossfade as crossfade
@@ -304,21 +291,41 @@ from ddspx.core.losses._controls import (
     control_loss as control_loss,
     harmonic_consistency_loss as harmonic_consistency_loss,
 )
-from ddspx.core.losses._resolution import (
-    complex_spectral_loss as complex_spectral_loss,
-    mel_spectral_loss as mel_spectral_loss,
-    phase_loss as phase_loss,
-    spectral_convergence_loss as spectral_convergence_loss,
-)
 from ddspx.core.losses._sinusoids import (
     kde_consistency_loss as kde_consistency_loss,
     two_way_mismatch_loss as two_way_mismatch_loss,
     wasserstein_loss as wasserstein_loss,
 )
 from ddspx.core.losses._spectral import multi_scale_spectral_loss as multi_scale_spectral_loss
+from ddspx.core.losses._stft_losses import (
+    complex_spectral_loss as complex_spectral_loss,
+    mel_spectral_loss as mel_spectral_loss,
+    phase_loss as phase_loss,
+    spectral_convergence_loss as spectral_convergence_loss,
+)
+
+# Pitch
+from ddspx.core.pitch._posterior import (
+    PitchPosterior as PitchPosterior,
+    pitch_posterior as pitch_posterior,
+)
+from ddspx.core.pitch._pyin import PitchTrack as PitchTrack, pyin as pyin
+from ddspx.core.pitch._viterbi import (
+    PitchTransition as PitchTransition,
+    pitch_transition as pitch_transition,
+    viterbi as viterbi,
+)
+from ddspx.core.pitch._yin import yin as yin
 
 # Envelopes
 from ddspx.core.synthesis._envelopes import adsr as adsr
+
+# A surrogate for finding frequencies by gradient descent
+from ddspx.core.synthesis._exponentials import (
+    exponential_bank as exponential_bank,
+    exponential_basis as exponential_basis,
+    poles_to_hz as poles_to_hz,
+)
 
 # Harmonics of one pitch
 from ddspx.core.synthesis._harmonic import (
@@ -354,13 +361,6 @@ from ddspx.core.synthesis._sinusoidal import (
     harmonic_to_sinusoidal as harmonic_to_sinusoidal,
     sinusoidal_synthesis as sinusoidal_synthesis,
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
-)
-
-# A surrogate for finding frequencies by gradient descent
-from ddspx.core.synthesis._surrogate import (
-    exponential_bank as exponential_bank,
-    exponential_basis as exponential_basis,
-    poles_to_hz as poles_to_hz,
 )
 
 # Classic waveforms

@@ -52,7 +52,7 @@ def n_frames(n_samples: int, *, hop_length: int) -> int:
 
 
 def n_samples_of(frames: int, *, hop_length: int, n_samples: int | None = None) -> int:
-    """Length that `frames` frames synthesise: `n_samples` if it has that many, or the least."""
+    """Length that `frames` frames synthesize: `n_samples` if it has that many, or the least."""
     hop_length = positive_int("hop_length", hop_length)
     if frames < 1:
         raise ValueError("the controls must have at least one frame, got an empty axis of frames.")

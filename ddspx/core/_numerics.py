@@ -94,7 +94,7 @@ def safe_divide(
     .. math:: y = \frac{n}{s \max(|d|, \varepsilon)}, \qquad s = -1 \text{ if } d < 0
         \text{ else } 1
 
-    Prevents 0/0 (normalising what is silent) and the overflow of :math:`n / d^2` in the
+    Prevents 0/0 (normalizing what is silent) and the overflow of :math:`n / d^2` in the
     gradient.
 
     Args:

@@ -39,7 +39,7 @@ def exp_sigmoid(
         :math:`x` falls by 1; more than 1. Static.
       max_value: the upper bound, less `threshold`, in linear amplitude. Static.
       threshold: the lower bound, in linear amplitude; it keeps a gradient alive in sums that
-        are normalised. Static.
+        are normalized. Static.
 
     Returns:
       Values in [threshold, max_value + threshold], in the dtype of `x`.

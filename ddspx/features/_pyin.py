@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx.core.analysis._pyin import (
+from ddspx.core.pitch._pyin import (
     PyinTracker,
     block_length,
     block_path,

@@ -42,7 +42,7 @@ _KINDS: dict[str, _Kind] = {
     "mel": _Kind("mel", "power", _BANDS),
     "log-mel": _Kind("log_mel_db", "level (dB)", _BANDS),
     "mfcc": _Kind("mfcc", "coefficient (dB)", (*_BANDS, "n_mfcc")),
-    "pcen": _Kind("pcen", "normalised energy", _BANDS),
+    "pcen": _Kind("pcen", "normalized energy", _BANDS),
     "loudness": _Kind("loudness_db", "loudness (dB)", ()),
     "rms": _Kind("rms", "RMS amplitude", _SPECTRUM),
     "centroid": _Kind("centroid_hz", "spectral centroid (Hz)", _SPECTRUM),

@@ -15,7 +15,7 @@ def parts_of(source: Source) -> list[Part]:
     """What a file is made of: one part, or several where files were joined.
 
     A file that does not begin like one that is known here is one part without pieces: it is for
-    libsndfile to recognise, which has other ways, such as its name.
+    libsndfile to recognize, which has other ways, such as its name.
     """
     parts: list[Part] = []
     for part in _parts(source):

@@ -12,7 +12,8 @@ from ddspx import io
 
 Config = TypeVar("Config")
 
-WEIGHTS, CONFIG, PROVENANCE = "weights.safetensors", "config.json", "provenance.json"
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
 
 
 def to_json(config: Any) -> dict[str, Any]:

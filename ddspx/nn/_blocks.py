@@ -118,7 +118,7 @@ def _apply(layers, inputs):
 def _stack(rows, weights):
     """Several blocks, with a derivative that keeps one array of rows for each of them."""
     for kernel, bias, scale, shift in weights:
-        normal, _ = _normalised(_product(rows, kernel) + bias[None])
+        normal, _ = _normalized(_product(rows, kernel) + bias[None])
         rows = (jax.nn.leaky_relu(_affine(normal, scale, shift), _SLOPE),)
     return rows[0]
 
@@ -129,7 +129,7 @@ def _stack_jvp(primals, tangents):
     (rows, weights), (rows_dot, weights_dot) = primals, tangents
     for (kernel, bias, scale, shift), dots in zip(weights, weights_dot, strict=True):
         kernel_dot, bias_dot, scale_dot, shift_dot = dots
-        normal, inverse = _normalised(_product(rows, kernel) + bias[None])
+        normal, inverse = _normalized(_product(rows, kernel) + bias[None])
         dot = _product(rows_dot, kernel) + _product(rows, kernel_dot) + bias_dot[None]
         dot = inverse * dot
         along = -jnp.mean(normal * dot, axis=-1, keepdims=True)
@@ -151,7 +151,7 @@ def _product(inputs, kernel):
     return sum(others, first)
 
 
-def _normalised(centred):
+def _normalized(centred):
     """Rows of mean 0 at a variance of 1, and the factor that made them so."""
     inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
     return centred * inverse, inverse

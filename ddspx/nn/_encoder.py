@@ -42,7 +42,7 @@ class ZEncoder(nnx.Module):
       <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.1. There each coefficient has
       mean 0 and variance 1 over the frames of an example: no frame is known before the last, and
       what stays the same through a note, most of its timbre, is gone. Here it is the frame that
-      is normalised, with as many numbers to learn; with `normalize` in the front-end's config it
+      is normalized, with as many numbers to learn; with `normalize` in the front-end's config it
       is as there, and does not stream.
     """
 

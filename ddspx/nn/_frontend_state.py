@@ -13,7 +13,7 @@ from ddspx.nn._frontend_config import FrontendConfig
 def copy_frontend(source: SpectralFrontend, target: SpectralFrontend) -> SpectralFrontend:
     """A front-end as `target` is, with the numbers of `source`.
 
-    What the numbers do not depend on may differ: what trains, cepstra and normalisation; on the
+    What the numbers do not depend on may differ: what trains, cepstra and normalization; on the
     path ``stft`` also the hop, but for PCEN, which counts frames, and the sizes of a frame, but for
     free weights, which are on its bins.
 

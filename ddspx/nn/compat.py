@@ -177,7 +177,7 @@ def kapre_filterbank(
 def _kapre_weights(
     config: FrontendConfig, init: str, log_fmin: float, bins_per_octave: int, rngs: nnx.Rngs
 ) -> Array | np.ndarray:
-    """The matrix that an initialiser makes, for the bare power of the bins."""
+    """The matrix that an initializer makes, for the bare power of the bins."""
     n_bands, n_fft, rate = config.n_bands, config.n_fft, config.sample_rate
     if init == "log":
         return core.log_frequency_filterbank(

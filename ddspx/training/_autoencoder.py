@@ -17,15 +17,15 @@ from rich.console import Console
 
 from ddspx import __version__
 from ddspx._typing import Array, Key
+from ddspx.instruments import load_instrument
 from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     InstrumentStatistics,
-    load_autoencoder,
     save_autoencoder,
 )
-from ddspx.training._config import TrainConfig
+from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
@@ -41,12 +41,12 @@ from ddspx.training._step import (
 _HEARD_EXAMPLES = 3
 
 
-def train(
+def train_autoencoder(
     dataset: str | Path,
     output: str | Path,
     *,
     model: AutoencoderConfig,
-    config: TrainConfig | None = None,
+    config: AutoencoderTrainConfig | None = None,
     start: str | Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
@@ -97,13 +97,16 @@ def train(
       FloatingPointError: the loss or its gradient is no longer finite.
       ModuleNotFoundError: what training needs is not installed.
     """
-    config = config or TrainConfig()
+    config = config or AutoencoderTrainConfig()
     begin = partial(_task, Path(dataset), model, config, start)
     return run_task(begin, Path(output), config=config, console=console or Console())
 
 
 def _task(
-    dataset: Path, model: AutoencoderConfig, config: TrainConfig, start: str | Path | None
+    dataset: Path,
+    model: AutoencoderConfig,
+    config: AutoencoderTrainConfig,
+    start: str | Path | None,
 ) -> Task:
     """The run of an autoencoder; a ValueError where its data does not fit it."""
     manifest = read_manifest(dataset)
@@ -141,7 +144,7 @@ def _started(
     fresh: Autoencoder, start: str | Path, manifest: Manifest
 ) -> tuple[Autoencoder, dict[str, Any]]:
     """The weights of `start` with the room of `fresh`, and what to say of where they are from."""
-    module, statistics, provenance = load_autoencoder(start)
+    module, statistics, provenance = load_instrument(start)
     if statistics.feature_version != manifest.feature_version:
         raise ValueError(
             f"`start` must listen to the dataset's features, {manifest.feature_version!r}, and "
@@ -182,7 +185,7 @@ def _save(
 def _valid_loss(
     dataset: Path,
     manifest: Manifest,
-    config: TrainConfig,
+    config: AutoencoderTrainConfig,
     programs: "_Programs",
     each: NamedSharding,
     state: TrainState,
@@ -255,7 +258,7 @@ def _digest(manifest: Manifest, begun: dict[str, Any]) -> str:
 
 
 def _provenance(
-    data: Manifest, statistics: InstrumentStatistics, config: TrainConfig
+    data: Manifest, statistics: InstrumentStatistics, config: AutoencoderTrainConfig
 ) -> dict[str, Any]:
     """Where a model comes from, as far as it is known before training."""
     return {

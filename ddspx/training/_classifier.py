@@ -34,8 +34,8 @@ from ddspx.models.spectnet import (
     save_spectnet,
     vote_mean_probability,
 )
+from ddspx.models.spectnet.inference import batched_logits
 from ddspx.training._config import ClassifierTrainConfig
-from ddspx.training._decisions import batched_logits
 from ddspx.training._logging import RunLog, reading_bar
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state

@@ -11,8 +11,8 @@ from ddspx._typing import Float
 from ddspx.io import AudioError, DatasetError, Recording, read_audio
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
 from ddspx.models.spectnet import SpectNet, vote_majority, vote_mean_probability
+from ddspx.models.spectnet.inference import segment_logits
 from ddspx.training._config import Part
-from ddspx.training._decisions import segment_logits
 
 _PARTS = ("unheard", "train", "valid", "test", "all")
 

@@ -15,11 +15,11 @@ _FREE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class RunConfig:
     """The numbers of a training run; with the data and the model's sizes they fix its weights.
 
     Args:
-      steps: optimiser steps of the whole run, those before a resume counted in.
+      steps: optimizer steps of the whole run, those before a resume counted in.
       batch_size: examples in a step, over all devices together.
       learning_rate: of Adam at step 0. At step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
@@ -73,8 +73,8 @@ class TrainConfig:
         """The first number that decides the weights and differs from a saved run's, in words.
 
         Example:
-          >>> from ddspx.training import TrainConfig
-          >>> TrainConfig(seed=1, steps=5).difference(TrainConfig(seed=2).to_json())
+          >>> from ddspx.training import RunConfig
+          >>> RunConfig(seed=1, steps=5).difference(RunConfig(seed=2).to_json())
           '`seed` is 1, there it is 2'
         """
         for name, value in self.to_json().items():
@@ -84,11 +84,16 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierTrainConfig(TrainConfig):
-    """The numbers of the training of a classifier, those of `TrainConfig` among them.
+class AutoencoderTrainConfig(RunConfig):
+    """The numbers of the training of an autoencoder: those of `RunConfig`, with DDSP's defaults."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierTrainConfig(RunConfig):
+    """The numbers of the training of a classifier, those of `RunConfig` among them.
 
     Args:
-      steps: optimiser steps of the whole run, those before a resume counted in.
+      steps: optimizer steps of the whole run, those before a resume counted in.
       batch_size: examples in a step, over all devices together; every class is as frequent.
       learning_rate: of Adam at step 0, for all but the front-end.
       decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.

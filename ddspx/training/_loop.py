@@ -29,7 +29,7 @@ from ddspx.io import (
     restore_checkpoint,
     save_checkpoint,
 )
-from ddspx.training._config import TrainConfig
+from ddspx.training._config import RunConfig
 from ddspx.training._logging import RunLog, progress_bar, summary_writer
 from ddspx.training._state import TrainState, from_arrays, to_arrays
 from ddspx.training._step import StepReport
@@ -101,7 +101,7 @@ class TrainResult(NamedTuple):
 
 
 def run_task(
-    begin: Callable[[], Task], output: Path, *, config: TrainConfig, console: Console
+    begin: Callable[[], Task], output: Path, *, config: RunConfig, console: Console
 ) -> TrainResult:
     """Takes the steps of a task, from the first or from where it was cut short.
 
@@ -175,7 +175,7 @@ class _Run:
         run, if that is between two regular evaluations.
     """
 
-    def __init__(self, task: Task, output: Path, folder: Path, config: TrainConfig) -> None:
+    def __init__(self, task: Task, output: Path, folder: Path, config: RunConfig) -> None:
         self._task, self._output, self._config = task, output, config
         self.folder, self._best_folder = folder, folder / "best"
         _check_claim(folder, output, task, config)
@@ -322,7 +322,7 @@ def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
 
 
-def _check_claim(folder: Path, output: Path, task: Task, config: TrainConfig) -> None:
+def _check_claim(folder: Path, output: Path, task: Task, config: RunConfig) -> None:
     """Makes sure that a run folder is free, or that its run is the one to go on with."""
     path = folder / "run.json"
     is_begun = output.exists() or latest_checkpoint(folder / "checkpoints") is not None

@@ -45,7 +45,7 @@ def adam(
       clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
 
     Returns:
-      The optimiser.
+      The optimizer.
     """
     schedule = optax.exponential_decay(learning_rate, decay_steps, decay_rate)
     return optax.chain(
@@ -60,7 +60,7 @@ def train_step(
     *,
     placement: jax.sharding.Sharding | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
-    """One optimiser step as a compiled function of (state, batch).
+    """One optimizer step as a compiled function of (state, batch).
 
     The state is donated: its buffers become those of the new state, and the old one is gone.
     Where the batch is sharded over devices and the state is replicated, the gradient is the

@@ -6,7 +6,7 @@ from ddspx._exports import lazy
 
 if TYPE_CHECKING:
     from ddspx.transfer._adjust import (
-        Playable as Playable,
+        AdjustedControls as AdjustedControls,
         adjust as adjust,
         octaves_to as octaves_to,
     )
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
         RANGES as RANGES,
         TransferConfig as TransferConfig,
     )
-    from ddspx.transfer._follow import follow_loudness as follow_loudness
+    from ddspx.transfer._evaluation import (
+        TransferQuality as TransferQuality,
+        evaluate_transfer as evaluate_transfer,
+    )
+    from ddspx.transfer._loudness_matching import match_loudness as match_loudness
     from ddspx.transfer._notes import (
         NoteDetection as NoteDetection,
         detect_notes as detect_notes,
     )
-    from ddspx.transfer._picture import picture as picture
-    from ddspx.transfer._quality import (
-        TransferQuality as TransferQuality,
-        measure as measure,
-    )
+    from ddspx.transfer._plot import plot_transfer as plot_transfer
     from ddspx.transfer._quantiles import (
         QuantileTransform as QuantileTransform,
         apply_quantile_transform as apply_quantile_transform,
         fit_quantile_transform as fit_quantile_transform,
     )
-    from ddspx.transfer._synthesis import synthesise as synthesise
+    from ddspx.transfer._rendering import render as render
     from ddspx.transfer._transfer import (
+        Percentiles as Percentiles,
         Progress as Progress,
-        Range as Range,
         TransferReport as TransferReport,
         transfer as transfer,
     )
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        _adjust="Playable adjust octaves_to",
+        _adjust="AdjustedControls adjust octaves_to",
         _config="RANGES TransferConfig",
-        _follow="follow_loudness",
+        _loudness_matching="match_loudness",
         _notes="NoteDetection detect_notes",
-        _picture="picture",
-        _quality="TransferQuality measure",
+        _plot="plot_transfer",
+        _evaluation="TransferQuality evaluate_transfer",
         _quantiles="QuantileTransform apply_quantile_transform fit_quantile_transform",
-        _synthesis="synthesise",
-        _transfer="Progress Range TransferReport transfer",
+        _rendering="render",
+        _transfer="Progress Percentiles TransferReport transfer",
         _tuning="autotune tuning_offset",
     )

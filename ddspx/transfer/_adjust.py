@@ -33,7 +33,7 @@ _OFTEN_HEARD = (0.01, 0.99)
 _DEFAULT = TransferConfig()
 
 
-class Playable(NamedTuple):
+class AdjustedControls(NamedTuple):
     """What to ask of an instrument, frame by frame.
 
     Attributes:
@@ -68,7 +68,7 @@ def adjust(
     statistics: InstrumentStatistics,
     frame_rate: float,
     config: TransferConfig = _DEFAULT,
-) -> Playable:
+) -> AdjustedControls:
     """Fits a sound's pitch and loudness to an instrument, and to what a musician wants.
 
     Of the frames whose pitch is sure, those that :func:`detect_notes` finds decide by how many
@@ -149,7 +149,7 @@ def adjust(
     gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
     leading = bridged(pitch_hz, sure, loudness_db, frame_rate=frame_rate)
     dtype = f0_hz.dtype
-    return Playable(
+    return AdjustedControls(
         (leading * 2.0**octaves).astype(dtype),
         played.astype(dtype),
         gain.astype(dtype),
@@ -176,9 +176,10 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
 
     Example:
       >>> import numpy as np
-      >>> from ddspx.models.autoencoder import load_autoencoder
+      >>> from ddspx.instruments import load_instrument
+
       >>> from ddspx.transfer import octaves_to
-      >>> _, violin, _ = load_autoencoder("violin")
+      >>> _, violin, _ = load_instrument("violin")
       >>> octaves_to(np.array([110.0, 123.5, 130.8]), statistics=violin)
       2
     """

@@ -11,13 +11,14 @@ import numpy as np
 from ddspx._checks import checked_seed
 from ddspx._typing import Float
 from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
+from ddspx.instruments import load_instrument
 from ddspx.io import AudioWriter, stream_audio
-from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
-from ddspx.transfer._adjust import Playable, adjust
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.transfer._adjust import AdjustedControls, adjust
 from ddspx.transfer._config import TransferConfig
-from ddspx.transfer._follow import follow_loudness
+from ddspx.transfer._loudness_matching import match_loudness
 from ddspx.transfer._notes import audible_frames, confident_frames
-from ddspx.transfer._synthesis import synthesise
+from ddspx.transfer._rendering import render
 
 # A note of 50 ms and a little around it: in less there is nothing to play.
 _SHORTEST_S = 0.064
@@ -26,7 +27,7 @@ _MOSTLY_UNPITCHED = 0.25
 _DEFAULT = TransferConfig()
 
 
-class Range(NamedTuple):
+class Percentiles(NamedTuple):
     """The 5th, 50th and 95th percentile of a track over the confident frames.
 
     All three are NaN where there is no such frame.
@@ -56,7 +57,7 @@ class TransferReport(NamedTuple):
       config: what was wanted.
       heard: features of the recording.
       played: what the instrument was asked for.
-      performance: how it is played again, for :func:`measure`.
+      performance: how it is played again, for :func:`evaluate_transfer`.
     """
 
     n_samples: int
@@ -64,15 +65,15 @@ class TransferReport(NamedTuple):
     hop_length: int
     confident_share: float
     octaves: int
-    source_f0_hz: Range
-    source_loudness_db: Range
-    played_f0_hz: Range
-    played_loudness_db: Range
+    source_f0_hz: Percentiles
+    source_loudness_db: Percentiles
+    played_f0_hz: Percentiles
+    played_loudness_db: Percentiles
     peak: float
     method: StreamingMethod
     config: TransferConfig
     heard: Features
-    played: Playable
+    played: AdjustedControls
     performance: "Performance"
 
 
@@ -82,19 +83,19 @@ class Performance(NamedTuple):
     Attributes:
       to: the instrument.
       played: what it was asked for, with the gain that follows the loudness.
-      z: as in :func:`synthesise`.
+      z: as in :func:`render`.
       seed: of the noise.
     """
 
     to: str | Path
-    played: Playable
+    played: AdjustedControls
     z: Float[np.ndarray, "frames z"] | None
     seed: int
 
     def again(self, report: TransferReport) -> Iterator[Float[np.ndarray, " samples"]]:
         """The instrument alone, in blocks."""
-        model, _, _ = load_autoencoder(self.to)
-        return synthesise(
+        model, _, _ = load_instrument(self.to)
+        return render(
             model,
             self.played,
             n_samples=report.n_samples,
@@ -154,7 +155,7 @@ def transfer(
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
     progress = progress or (lambda what, done, total: None)
-    model, statistics, _ = load_autoencoder(to)
+    model, statistics, _ = load_instrument(to)
     try:
         # An instrument listens with the tracker that it was trained with.
         method = method_of(statistics.feature_version)
@@ -177,7 +178,7 @@ def transfer(
         dry = _blocks(recording, model.config, None, "playing", [])
     with writer:
         done = 0
-        for block in synthesise(model, performed, **playing, recording=dry, wet=config.wet):
+        for block in render(model, performed, **playing, recording=dry, wet=config.wet):
             writer.write(block)
             done += block.size
             progress("playing", done / rate, n_samples / rate)
@@ -196,13 +197,13 @@ def transfer(
 
 
 def _rehearsed(
-    model: Autoencoder, played: Playable, playing: dict, amount: float, progress: Progress
-) -> Playable:
+    model: Autoencoder, played: AdjustedControls, playing: dict, amount: float, progress: Progress
+) -> AdjustedControls:
     """What is to be played for the instrument to be as loud as what is asked for."""
     if amount == 0:
         return played
     rate = model.config.sample_rate
-    return follow_loudness(
+    return match_loudness(
         model,
         played,
         **playing,
@@ -256,7 +257,7 @@ def _blocks(
 
 def _report(
     heard: Features,
-    played: Playable,
+    played: AdjustedControls,
     n_samples: int,
     model: AutoencoderConfig,
     peak: float,
@@ -267,10 +268,10 @@ def _report(
     confident = confident_frames(*heard, confidence=config.confidence)
     audible = audible_frames(heard.loudness_db)
 
-    def over_notes(track: np.ndarray) -> Range:
+    def over_notes(track: np.ndarray) -> Percentiles:
         if not confident.any():
-            return Range(*3 * (float("nan"),))
-        return Range(*np.percentile(track[confident], (5, 50, 95)).tolist())
+            return Percentiles(*3 * (float("nan"),))
+        return Percentiles(*np.percentile(track[confident], (5, 50, 95)).tolist())
 
     return TransferReport(
         n_samples=n_samples,

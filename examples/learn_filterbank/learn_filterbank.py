@@ -2,7 +2,7 @@
 
 A teacher hears noises and tones through a bank of filters whose centres and bandwidths were moved
 at random from those of the mel scale. A student that starts on the mel scale sees the logarithms of
-the teacher's energies, and learns to hear the same. Three parametrisations of the student take
+the teacher's energies, and learns to hear the same. Three parametrizations of the student take
 turns: that of `ddspx.nn.SpectralFrontend`, SpectNet's and LEAF's, each with a teacher of its own
 shape of filter, the same sounds and as many steps. The script prints how far their centres are from
 the teacher's.
@@ -30,7 +30,7 @@ SPECTNET_TAPS = 801
 
 
 class Student(NamedTuple):
-    """A parametrisation: where it starts, what its parameters are, and its teacher's filters."""
+    """A parametrization: where it starts, what its parameters are, and its teacher's filters."""
 
     start: nnx.State
     weights: Callable[[nnx.State], jax.Array]

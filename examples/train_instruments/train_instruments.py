@@ -19,7 +19,7 @@ import soundfile
 from phrases import SAMPLE_RATE, Note, note, phrase
 
 from ddspx.models.autoencoder import AutoencoderConfig, load_autoencoder, save_autoencoder
-from ddspx.training import TrainConfig, evaluate, prepare, train
+from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, prepare, train_autoencoder
 
 # Eight minutes to train on, and a tenth as much each to choose and to measure by.
 PHRASES = {"train": 12, "valid": 1, "test": 1}
@@ -148,7 +148,7 @@ def main(arguments: argparse.Namespace) -> None:
                 prepare_notes(arguments.recordings, name, dataset)
         # The rate falls fast, because minutes of music are soon known by heart; the valid split
         # says which weights to keep. Interrupted, the same command goes on.
-        config = TrainConfig(
+        config = AutoencoderTrainConfig(
             steps=arguments.steps,
             batch_size=8,
             learning_rate=1e-3,
@@ -157,7 +157,7 @@ def main(arguments: argparse.Namespace) -> None:
             evaluate_every=max(1, arguments.steps // 10),
         )
         start = None if name == "violin" else arguments.start
-        result = train(dataset, instrument, model=model, config=config, start=start)
+        result = train_autoencoder(dataset, instrument, model=model, config=config, start=start)
         print(f"{name}: ended at step {result.step}; kept are the weights of {result.best}")
         measure(
             instrument, dataset, {} if name == "violin" else made_of(arguments.recordings, name)
@@ -175,7 +175,9 @@ def made_of(data: Path, name: str) -> dict[str, Any]:
 def measure(instrument: Path, dataset: Path, facts: dict[str, Any]) -> None:
     """Scores on the test split, which training never reads, kept with the model and its facts."""
     network, statistics, provenance = load_autoencoder(instrument)
-    rows = evaluate(network, dataset, split="test", statistics=statistics, baselines=True)
+    rows = evaluate_autoencoder(
+        network, dataset, split="test", statistics=statistics, baselines=True
+    )
     for row in rows:
         print(row.name, *(f"{name} {getattr(row, name).mean:.2f}" for name in row._fields[2:]))
     found = {name: getattr(rows[0], name).mean for name in rows[0]._fields[2:]}

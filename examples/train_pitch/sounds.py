@@ -33,7 +33,7 @@ class Controls(NamedTuple):
     noise: np.ndarray  # frames, bands: magnitudes of the sound's own noise
     background: np.ndarray  # frames, bands: magnitudes of the noise around it, any level
     snr_db: np.ndarray  # sound to background; above QUIET_DB there is none
-    equaliser: np.ndarray  # bands
+    equalizer: np.ndarray  # bands
     reverb_s: np.ndarray  # time to fall by 60 dB
     reverb_db: np.ndarray  # level of the room, against the sound
     level_db: np.ndarray  # rms of the whole
@@ -147,13 +147,13 @@ def _band_shape(rng):
 def _surroundings(rng, f0_hz, harmonics, noise, *, gentle=False):
     """Room, filter, background noise and level around a sound."""
     hz = np.linspace(1, SAMPLE_RATE / 2, N_BANDS)
-    equaliser_db = np.zeros(N_BANDS)
+    equalizer_db = np.zeros(N_BANDS)
     if rng.random() < 0.5:
-        equaliser_db += rng.uniform(-6, 6) * np.log2(np.maximum(hz, 60) / 1000)
+        equalizer_db += rng.uniform(-6, 6) * np.log2(np.maximum(hz, 60) / 1000)
     if rng.random() < 0.2:
-        equaliser_db -= 24 * np.maximum(0, np.log2(rng.uniform(60, 450) / np.maximum(hz, 20)))
+        equalizer_db -= 24 * np.maximum(0, np.log2(rng.uniform(60, 450) / np.maximum(hz, 20)))
     if rng.random() < 0.2:
-        equaliser_db -= 24 * np.maximum(0, np.log2(hz / rng.uniform(1500, 7000)))
+        equalizer_db -= 24 * np.maximum(0, np.log2(hz / rng.uniform(1500, 7000)))
     if rng.random() < 0.5:  # a steady noise
         background = np.repeat(_band_shape(rng)[None], N_CONTROLS, axis=0)
     elif rng.random() < 0.5:
@@ -169,7 +169,7 @@ def _surroundings(rng, f0_hz, harmonics, noise, *, gentle=False):
         noise,
         background,
         rng.uniform(40, 70) if rng.random() < 0.3 else rng.uniform(-4, 45),
-        10 ** (np.maximum(equaliser_db, -70) / 20),
+        10 ** (np.maximum(equalizer_db, -70) / 20),
         np.exp(rng.uniform(np.log(0.15), np.log(2.0))),
         rng.uniform(-30, -2) if wet else -200.0,
         rng.uniform(-55, -8),
@@ -262,7 +262,7 @@ def render(key: jax.Array, controls: Controls) -> tuple[jax.Array, Labels]:
     )
     hiss = core.filtered_noise(noise_key, controls.noise, hop_length=CONTROL_HOP)
     around = core.filtered_noise(background_key, controls.background, hop_length=CONTROL_HOP)
-    tone, hiss = (core.frequency_filter(x, controls.equaliser) for x in (tone, hiss))
+    tone, hiss = (core.frequency_filter(x, controls.equalizer) for x in (tone, hiss))
     room = _rooms(room_key, controls.reverb_s)
     sound = tone + hiss
     echo = core.fft_convolve(sound, room, mode="full")[:, :N_SAMPLES]

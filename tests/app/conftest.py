@@ -4,8 +4,8 @@ import pytest
 from toy_instrument import SAMPLE_RATE, save_toy_instrument, tone
 
 from ddspx import io
-from ddspx.app._desk import Desk
-from ddspx.app._files import Files
+from ddspx.app._handlers import Desk
+from ddspx.app._session_files import Files
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from toy_instrument import save_toy_instrument
 from ddspx import io
 from ddspx.app._controls import CONTROLS
 from ddspx.features import track_pitch
-from ddspx.models.autoencoder import pack_instrument
+from ddspx.instruments import pack_instrument
 
 pytestmark = pytest.mark.slow
 

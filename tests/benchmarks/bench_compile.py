@@ -48,8 +48,8 @@ def operations():
         ),
     )
     for method in ("linear", "hann", "cubic"):
-        synthesise = partial(core.harmonic_synthesis, **RATES, amplitude_upsampling=method)
-        yield f"harmonic_synthesis, 60, {method}", synthesise, (f0, gains, bank)
+        synthesize = partial(core.harmonic_synthesis, **RATES, amplitude_upsampling=method)
+        yield f"harmonic_synthesis, 60, {method}", synthesize, (f0, gains, bank)
     yield "sinusoidal_synthesis, 20", partial(core.sinusoidal_synthesis, **RATES), partials
     for name in ("sawtooth", "square", "triangle"):
         yield name, partial(getattr(core, name), **RATES), (f0, gains)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ddspx import io
-from ddspx.transfer import measure, transfer
+from ddspx.transfer import evaluate_transfer, transfer
 
 MELODY = Path(__file__).parents[2] / "examples" / "melody" / "melody.flac"
 RATE, REPEATS = 16_000, 3
@@ -50,7 +50,7 @@ def main() -> None:
         later = statistics.median(command(moment, folder) for _ in range(REPEATS))
         whole = statistics.median(command(minute, folder) for _ in range(REPEATS))
         report = transfer(minute, folder / "out.wav", to="violin")
-        quality = measure(folder / "out.wav", report)
+        quality = evaluate_transfer(folder / "out.wav", report)
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     error = f"{quality.f0_cents:.1f} cents, {quality.loudness_correlation:.2f}"
     print("| what | s | memory, MB | error |")

@@ -44,8 +44,8 @@ def test_usage_holds_what_is_required(capsys):
 def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
     assert main([]) == 2
     assert "usage: ddspx" in capsys.readouterr().out
-    assert main(["resynthesise"]) == 2
-    assert "no command 'resynthesise'" in capsys.readouterr().err
+    assert main(["resynthesize"]) == 2
+    assert "no command 'resynthesize'" in capsys.readouterr().err
     assert main(["tranfer"]) == 2 and capsys.readouterr().err.endswith(" Did you mean transfer?\n")
     assert main(["--verison"]) == 2 and capsys.readouterr().err.endswith("mean --version?\n")
     assert main(["classify", "trian"]) == 2

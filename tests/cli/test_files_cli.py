@@ -10,7 +10,7 @@ import pytest
 from helpers import sine
 
 from ddspx.cli import main
-from ddspx.cli._complaints import escape_what_has_no_letter, say
+from ddspx.cli._errors import escape_what_has_no_letter, say
 from ddspx.io import write_audio
 
 RATE = 16_000

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from ddspx.cli import main
-from ddspx.models.autoencoder import instrument_names
+from ddspx.instruments import instrument_names
 
 SCORES = {"spectral_loss": 6.5, "loudness_l1_db": 1.75, "f0_l1_semitones": None}
 

@@ -10,7 +10,7 @@ from toy_instrument import save_toy_instrument
 from training_data import HOP as TRAINED_HOP, SAMPLE_RATE as TRAINED_RATE, write_dataset
 
 from ddspx.cli import main
-from ddspx.models.autoencoder import describe_instrument
+from ddspx.instruments import describe_instrument
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +59,21 @@ def read_provenance(folder):
 def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     dataset, trained_rates, evaluated, monkeypatch
 ):
-    from ddspx.training import Evaluation, Interval
+    from ddspx.training import AutoencoderEvaluation, Interval
 
     nothing = Interval(float("nan"), float("nan"), float("nan"))
     rows = [
-        Evaluation("model", 12, *(Interval(x, x - 0.2, x + 0.1) for x in (3.2, 1.456, 0.1, 0.3))),
-        Evaluation("additive", 12, Interval(10.0, 9.0, 11.0), Interval(0, 0, 0), nothing, nothing),
+        AutoencoderEvaluation(
+            "model", 12, *(Interval(x, x - 0.2, x + 0.1) for x in (3.2, 1.456, 0.1, 0.3))
+        ),
+        AutoencoderEvaluation(
+            "additive", 12, Interval(10.0, 9.0, 11.0), Interval(0, 0, 0), nothing, nothing
+        ),
     ]
     asked = []
     monkeypatch.setattr(
-        "ddspx.training.evaluate", lambda *args, **options: asked.append((args, options)) or rows
+        "ddspx.training.evaluate_autoencoder",
+        lambda *args, **options: asked.append((args, options)) or rows,
     )
     words = "--baselines", "--split", "valid", "--seed", "3"
     printed, measured = evaluated(trained_rates, dataset, *words)
@@ -119,7 +124,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
 
     from ddspx.training._loop import Best
 
-    monkeypatch.setattr("ddspx.training.train", train)
+    monkeypatch.setattr("ddspx.training.train_autoencoder", train)
     output = tmp_path / "model"
     arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
     arguments += ["--learning-rate", "0.01", "--seed", "5"]

@@ -211,7 +211,7 @@ def play_forever(*_, **__):
     yield np.zeros(64, np.float32)
     print("playing", flush=True)
     time.sleep(60)
-_transfer.synthesise = play_forever
+_transfer.render = play_forever
 sys.exit(main(sys.argv[1:]))
 """
     folder = tmp_path / "out"

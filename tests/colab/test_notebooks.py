@@ -19,7 +19,8 @@ from helpers import sine
 from nbclient import NotebookClient
 
 from ddspx import features, io
-from ddspx.models.autoencoder import instrument_names, load_autoencoder, pack_instrument
+from ddspx.instruments import instrument_names, pack_instrument
+from ddspx.models.autoencoder import load_autoencoder
 from ddspx.transfer import RANGES, TransferConfig
 
 COLAB = Path(__file__).parents[2] / "colab"
@@ -47,7 +48,7 @@ def executed(name, folder, *, changes=(), **environment):
     for old, new in changes:
         (cell,) = (cell for cell in notebook.cells if old in cell.source)
         cell.source = cell.source.replace(old, new)
-    # Unoptimised programs, as the suite has them, would take longer here than compiling does.
+    # Unoptimized programs, as the suite has them, would take longer here than compiling does.
     inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     settings = {"DDSPX_SMOKE": "1", "JAX_PLATFORMS": "cpu", **environment}
     client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}})

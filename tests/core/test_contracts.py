@@ -174,11 +174,11 @@ CASES = {
     "cepstral_coefficients": Case(
         partial(core.cepstral_coefficients, n_mfcc=3), (uniform(-1, 1, 4, 5),)
     ),
-    "classic_log_mel": Case(
-        partial(core.classic_log_mel, sample_rate=RATE, n_fft=256), (SPEECH,), growth=100
+    "textbook_log_mel": Case(
+        partial(core.textbook_log_mel, sample_rate=RATE, n_fft=256), (SPEECH,), growth=100
     ),
-    "classic_mfcc": Case(
-        partial(core.classic_mfcc, sample_rate=RATE, n_fft=256), (SPEECH,), growth=100
+    "textbook_mfcc": Case(
+        partial(core.textbook_mfcc, sample_rate=RATE, n_fft=256), (SPEECH,), growth=100
     ),
     "complex_spectral_loss": spectral(core.complex_spectral_loss),
     "control_loss": loss(core.control_loss, "(n),(n)", GAINS, GAINS[::-1]),

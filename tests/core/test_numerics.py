@@ -49,7 +49,7 @@ def test_safe_divide_keeps_the_denominator_off_zero(dtype):
     np.testing.assert_allclose(actual, expected, rtol=4 * jnp.finfo(dtype).eps)
 
 
-def test_safe_divide_normalises_over_an_axis():
+def test_safe_divide_normalizes_over_an_axis():
     x = jnp.array([[1.0, 3.0], [0.0, 0.0]])
     shares = core.safe_divide(x, jnp.sum(x, axis=-1, keepdims=True))
     np.testing.assert_array_equal(shares, [[0.25, 0.75], [0.0, 0.0]])

@@ -1,4 +1,4 @@
-"""The example finds a teacher's filters where published parametrisations stay."""
+"""The example finds a teacher's filters where published parametrizations stay."""
 
 import runpy
 import sys

@@ -11,7 +11,7 @@ import pytest
 from helpers import sine
 
 from ddspx import features, io, metrics
-from ddspx.models.autoencoder import load_autoencoder
+from ddspx.instruments import load_instrument
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_instruments"
 RATE = 16_000
@@ -89,8 +89,8 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     arguments += ["--start", "violin"]
     monkeypatch.setattr(sys, "argv", [recipe, *map(str, arguments)])
     runpy.run_path(recipe, run_name="__main__")
-    ours, statistics, provenance = load_autoencoder(tmp_path / "out" / "flute" / "flute")
-    shipped, expected, theirs = load_autoencoder("flute")
+    ours, statistics, provenance = load_instrument(tmp_path / "out" / "flute" / "flute")
+    shipped, expected, theirs = load_instrument("flute")
     assert ours.config == shipped.config
     assert statistics.pitch_range_hz == expected.pitch_range_hz
     assert provenance["data"]["prepared"] == theirs["data"]["prepared"]

@@ -14,20 +14,19 @@ from modules import of_parts
 from toy_instrument import HOP, save_toy_instrument
 
 from ddspx.features import Features, conditioning_features, feature_version
+from ddspx.instruments import describe_instrument, instrument_names
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     InstrumentStatistics,
-    describe_instrument,
-    instrument_names,
     load_autoencoder,
     save_autoencoder,
 )
 
 controls = of_parts(Autoencoder.controls)
 play = of_parts(Autoencoder.__call__, static=("n_samples",))
-play_block = of_parts(Autoencoder.synthesise_block, static=("n_samples",))
+play_block = of_parts(Autoencoder.synthesize_block, static=("n_samples",))
 
 
 def count(tree) -> int:

@@ -24,7 +24,7 @@ from ddspx.nn import EncoderConfig, FrontendConfig, SpectralFrontend, copy_front
 FRAMES = 21
 encode = of_parts(Autoencoder.encode)
 play = of_parts(Autoencoder.__call__)
-play_block = of_parts(Autoencoder.synthesise_block)
+play_block = of_parts(Autoencoder.synthesize_block)
 listen = of_parts(SpectralFrontend.__call__)
 
 

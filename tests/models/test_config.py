@@ -13,7 +13,7 @@ from ddspx.models.crepe import CrepeConfig
 from ddspx.models.pitch import PitchConfig
 from ddspx.models.spectnet import SpectNetConfig
 from ddspx.nn import FrontendConfig
-from ddspx.training import TrainConfig
+from ddspx.training import AutoencoderTrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ CONFIGS = (
     CrepeConfig(4),
     PitchConfig(),
     SpectralConfig("mel", sample_rate=16_000, hop_length=160, n_fft=1024),
-    TrainConfig(),
+    AutoencoderTrainConfig(),
 )
 
 

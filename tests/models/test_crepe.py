@@ -161,7 +161,7 @@ def test_the_network_is_what_its_definition_says(model, network):
     np.testing.assert_allclose(activation, expected, atol=1e-5)
 
 
-def test_frames_are_centred_and_normalised(network, rng):
+def test_frames_are_centred_and_normalized(network, rng):
     hop, samples = 250, 2100
     audio = rng.normal(0.3, 0.1, samples)
     padded = np.pad(audio, 512)
@@ -207,7 +207,7 @@ def test_dtypes(network):
     check_dtypes(partial(crepe_pitch, network, hop_length=500, decoder="viterbi"), noise(1000))
 
 
-def test_silence_is_normalised_to_silence():
+def test_silence_is_normalized_to_silence():
     for level in (0.0, 0.25):
         frames = jnp.full((1, 1024), level, jnp.float32)
         np.testing.assert_array_equal(normalize_frames(frames), np.zeros((1, 1024)))

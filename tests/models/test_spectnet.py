@@ -228,7 +228,7 @@ def test_evaluation_is_not_random_and_one_example_does_not_hear_another():
 # training
 
 
-def test_training_normalises_with_the_batch_and_carries_its_moments(key):
+def test_training_normalizes_with_the_batch_and_carries_its_moments(key):
     config = dataclasses.replace(SMALL, dropout=0.0)
     model, audio = spectnet(config), batch()
     _, statistics = train(model, key, audio)

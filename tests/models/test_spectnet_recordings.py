@@ -48,7 +48,7 @@ def test_a_short_recording_lies_between_silences():
 
 
 @pytest.mark.parametrize("gain", [1e-3, 1.0, 40.0])
-def test_the_level_of_the_whole_recording_is_normalised(gain):
+def test_the_level_of_the_whole_recording_is_normalized(gain):
     audio = (np.linspace(0, 1, 350) * noise(350)).astype(np.float32)
     levelled = normalize_level(np.float32(gain) * audio)
     assert levelled.dtype == np.float32

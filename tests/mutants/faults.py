@@ -93,10 +93,10 @@ FAULTS = (
         "core/analysis/test_pcen.py",
     ),
     Fault(
-        "core/analysis/_viterbi.py",
+        "core/pitch/_viterbi.py",
         "silent = jnp.maximum(unvoiced + rest, top + offset)",
         "silent = jnp.maximum(unvoiced + rest, top + onset)",
-        "core/analysis/test_viterbi.py",
+        "core/pitch/test_viterbi.py",
     ),
     # nn
     Fault(
@@ -186,10 +186,10 @@ FAULTS = (
         "training/test_loop.py -k begins_with_the_weights",
     ),
     Fault(
-        "training/_evaluate.py",
+        "training/_autoencoder_evaluation.py",
         "np.where(ours.f0_confidence >= metrics.VOICED, ours.f0_hz, np.nan)",
         "ours.f0_hz",
-        "training/test_evaluate.py",
+        "training/test_autoencoder_evaluation.py",
     ),
     Fault(
         "training/_prepare.py",
@@ -223,7 +223,7 @@ FAULTS = (
         "transfer/test_tuning.py",
     ),
     Fault(
-        "transfer/_synthesis.py",
+        "transfer/_rendering.py",
         "room, audio = core.reverb_step(state.room, audio, response)",
         "_, audio = core.reverb_step(state.room, audio, response)",
         "transfer/test_transfer.py -k 'blocks_of_any_size or the_blocks_are'",
@@ -242,7 +242,7 @@ FAULTS = (
         "cli/test_features_cli.py",
     ),
     Fault(
-        "cli/_recordings.py",
+        "cli/_batch.py",
         "self._count += 1",
         "self._count = 0",
         "cli/test_pitch_cli.py",

@@ -16,7 +16,7 @@ def encoder(**changes) -> ZEncoder:
     return ZEncoder(config, rngs=nnx.Rngs(0))
 
 
-def test_z_is_the_dense_layer_over_the_gru_over_normalised_frames():
+def test_z_is_the_dense_layer_over_the_gru_over_normalized_frames():
     model = encoder()
     model.scale[...] = jnp.linspace(0.5, 2.0, 12, dtype=jnp.float32)
     model.shift[...] = jnp.linspace(-1.0, 1.0, 12, dtype=jnp.float32)

@@ -18,7 +18,7 @@ from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, wri
 from ddspx.features import feature_version
 from ddspx.io import read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
-from ddspx.training import TrainConfig, evaluate, train
+from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
 from ddspx.training._autoencoder import _Programs, _valid_loss
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, _Run, placements
@@ -34,12 +34,12 @@ AT_ONCE = 1e-9
 
 def numbers(**changes):
     defaults = {"steps": 6, "batch_size": 2, "learning_rate": 3e-3, "evaluate_every": 3}
-    return TrainConfig(**defaults | changes)
+    return AutoencoderTrainConfig(**defaults | changes)
 
 
 def run(dataset, output, model=MODEL, start=None, **changes):
     quiet = Console(quiet=True)
-    return train(
+    return train_autoencoder(
         dataset, output, model=model, config=numbers(**changes), start=start, console=quiet
     )
 
@@ -398,7 +398,7 @@ def test_damaged_statistics_are_said_before_anything_is_made(tmp_path, change):
     with pytest.raises(ValueError, match=r"(?s)damaged statistics \(.*prepare the dataset again"):
         run(dataset, tmp_path / "out")
     with pytest.raises(ValueError, match=r"damaged statistics"):
-        evaluate(toy_model(MODEL), dataset)
+        evaluate_autoencoder(toy_model(MODEL), dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 

@@ -16,7 +16,7 @@ from training_data import MODEL, glide
 
 from ddspx.io import Batch
 from ddspx.training import (
-    TrainConfig,
+    AutoencoderTrainConfig,
     adam,
     autoencoder_loss,
     initial_state,
@@ -182,7 +182,7 @@ def test_two_devices_take_the_step_of_one():
 )
 def test_numbers_out_of_range(change, message):
     with pytest.raises(ValueError, match=message):
-        TrainConfig(**change)
+        AutoencoderTrainConfig(**change)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_numbers_out_of_range(change, message):
 )
 def test_what_is_no_number_of_the_right_kind(change):
     # Not through the constructor, whose annotations are checked under pytest alone.
-    config = object.__new__(TrainConfig)
-    vars(config).update(TrainConfig().to_json() | change)
+    config = object.__new__(AutoencoderTrainConfig)
+    vars(config).update(AutoencoderTrainConfig().to_json() | change)
     (name,) = change
     with pytest.raises(TypeError, match=f"`{name}` must be"):
         config.__post_init__()

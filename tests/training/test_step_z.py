@@ -16,7 +16,14 @@ from ddspx import core
 from ddspx.io import Batch
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
 from ddspx.nn import EncoderConfig, FrontendConfig
-from ddspx.training import TrainConfig, adam, autoencoder_loss, initial_state, train, train_step
+from ddspx.training import (
+    AutoencoderTrainConfig,
+    adam,
+    autoencoder_loss,
+    initial_state,
+    train_autoencoder,
+    train_step,
+)
 from ddspx.training._step import autoencoder_evaluation
 
 
@@ -105,9 +112,11 @@ def test_a_run_ends_in_a_model_folder_with_its_encoder(tmp_path):
     pytest.importorskip("array_record", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 2, "valid": 1})
     model = with_encoder(trainable=())
-    config = TrainConfig(steps=2, batch_size=2, evaluate_every=2, learning_rate=1e-2)
+    config = AutoencoderTrainConfig(steps=2, batch_size=2, evaluate_every=2, learning_rate=1e-2)
     console = Console(quiet=True)
-    run = train(dataset, tmp_path / "model", model=model, config=config, console=console)
+    run = train_autoencoder(
+        dataset, tmp_path / "model", model=model, config=config, console=console
+    )
     assert run.finished
     trained, _, _ = load_autoencoder(tmp_path / "model")
     assert trained.config == model

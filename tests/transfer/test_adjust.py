@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ddspx.models.autoencoder import InstrumentStatistics, load_autoencoder
+from ddspx.instruments import load_instrument
+from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer import TransferConfig, adjust, octaves_to
 
 FRAME_RATE = 250.0
@@ -63,7 +64,7 @@ def test_what_is_out_of_the_range_moves_to_the_octave_nearest_to_the_mean(f0_hz,
 
 @pytest.mark.parametrize("name", ["alto_sax", "cello", "flute", "violin"])
 def test_a_tune_that_fits_as_it_is_does_not_move(name):
-    _, instrument, _ = load_autoencoder(name)
+    _, instrument, _ = load_instrument(name)
     low, high = instrument.pitch_midi_min, instrument.pitch_midi_max
     for middle in np.arange(np.ceil(low) + 2, high - 2):
         tune = 440 * 2 ** ((middle + np.array([-2, 0, 2]) - 69) / 12)

@@ -16,8 +16,8 @@ from ddspx.transfer import (
     RANGES,
     TransferConfig,
     detect_notes,
-    measure,
-    synthesise,
+    evaluate_transfer,
+    render,
     transfer,
 )
 
@@ -218,7 +218,7 @@ def test_what_is_mixed_in_is_not_what_is_measured(instrument, tmp_path):
     reports = [
         transfer(source, output, to=instrument, config=TransferConfig(wet=w)) for w in (0.25, 1.0)
     ]
-    mixed, alone = (measure(output, report) for report in reports)
+    mixed, alone = (evaluate_transfer(output, report) for report in reports)
     np.testing.assert_allclose(mixed[:4], alone[:4], rtol=1e-2, atol=1e-2)
 
 
@@ -235,7 +235,7 @@ def test_nothing_is_above_full_scale_however_loud(played, instrument):
     assert report.peak == pytest.approx(np.abs(audio).max(), abs=1e-6)
     loud = report.played._replace(gain=100 * report.played.gain)
     model, _, _ = load_autoencoder(instrument)
-    limited = np.concatenate(list(synthesise(model, loud, n_samples=report.n_samples)))
+    limited = np.concatenate(list(render(model, loud, n_samples=report.n_samples)))
     assert 0.9 < np.abs(limited).max() <= 10 ** (-0.5 / 20) + 1e-6
     # Turned down, not cut off.
     assert np.mean(np.abs(limited) > 0.94) < 0.02
@@ -249,7 +249,7 @@ def test_the_measures_find_what_was_asked_for(played, tmp_path):
     report, audio = played().report, played().audio
     path = tmp_path / "out.wav"
     io.write_audio(path, audio, sample_rate=SAMPLE_RATE)
-    quality = measure(path, report)
+    quality = evaluate_transfer(path, report)
     assert quality.pitched_share > 0.95
     assert quality.f0_cents < 10.0
     assert quality.octave_error_share < 0.02
@@ -264,7 +264,7 @@ def test_the_measures_find_what_is_wrong(played, tmp_path):
     wrong = melody()
     wrong[4000] += 0.4
     io.write_audio(tmp_path / "out.wav", wrong, sample_rate=SAMPLE_RATE)
-    quality = measure(tmp_path / "out.wav", report)
+    quality = evaluate_transfer(tmp_path / "out.wav", report)
     # The recording itself is an octave below what was asked for, and as loud as itself.
     assert quality.octave_error_share > 0.95
     assert quality.f0_cents > 1190.0

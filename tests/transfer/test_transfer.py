@@ -19,7 +19,7 @@ import ddspx
 from ddspx import io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
-from ddspx.transfer import Playable, TransferConfig, picture, synthesise, transfer
+from ddspx.transfer import AdjustedControls, TransferConfig, plot_transfer, render, transfer
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def recording(tmp_path_factory):
 def played_tracks(rng, frames, gain=1.0):
     """A sound to play: leaps of pitch in which harmonics come and go at Nyquist."""
     midi = np.repeat(rng.uniform(40.0, 100.0, -(-frames // 7)), 7)[:frames]
-    return Playable(
+    return AdjustedControls(
         (440.0 * 2 ** ((midi - 69) / 12)).astype(np.float32),
         rng.uniform(-40.0, -10.0, frames).astype(np.float32),
         np.full(frames, gain, np.float32),
@@ -108,7 +108,7 @@ def test_the_picture_shows_what_was_heard_and_asked_for(instrument, recording, t
     pytest.importorskip("matplotlib")
     config = TransferConfig(loudness_shift_db=-20.0)
     report = transfer(recording, tmp_path / name, to=instrument, config=config)
-    figure = picture(recording, tmp_path / name, report)
+    figure = plot_transfer(recording, tmp_path / name, report)
     above, below = figure.axes[:2], figure.axes[2:]
     assert [axes.get_title() for axes in above] == ["tone.wav", name]
     for axes, f0_hz in zip(above, (220.0, 440.0), strict=True):
@@ -134,7 +134,7 @@ def test_a_picture_of_a_silent_result_can_be_drawn(instrument, tmp_path, rng):
     io.write_audio(source, 0.1 * rng.standard_normal(20_000), sample_rate=SAMPLE_RATE)
     report = transfer(source, output, to=instrument)
     assert report.peak < 1e-4
-    figure = picture(source, output, report)
+    figure = plot_transfer(source, output, report)
     assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
 
 
@@ -145,7 +145,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
     play = of_parts(Autoencoder.__call__, static=("n_samples",))
     f0_hz, loudness_db = jnp.asarray(played.f0_hz), jnp.asarray(played.loudness_db)
     whole = play(model, jax.random.key(5), f0_hz, loudness_db, n_samples=n_samples)
-    blocks = list(synthesise(model, played, n_samples=n_samples, seed=5, block_hops=50))
+    blocks = list(render(model, played, n_samples=n_samples, seed=5, block_hops=50))
     # The first comes after the look-ahead of the limiter, 5 ms.
     assert [block.size for block in blocks] == [50 * HOP - 80, 50 * HOP, 30 * HOP + 17 + 80]
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=2e-5)
@@ -158,7 +158,7 @@ def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     played = played_tracks(rng, 101)
     played.gain[40:] = 0.0
-    audio = np.concatenate(list(synthesise(model, played, n_samples=100 * HOP)))
+    audio = np.concatenate(list(render(model, played, n_samples=100 * HOP)))
     taps = model.reverb.length
     assert np.abs(audio[: 39 * HOP]).max() > 1e-3
     assert np.abs(audio[41 * HOP : 40 * HOP + taps - 1]).max() > 1e-5
@@ -182,8 +182,8 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     played.gain[:] = rng.uniform(0.0, 1.0, 301)
     n_samples = 300 * HOP + 63
     # At once in the block of a transfer, which holds 1000 hops, and in several.
-    (whole,) = synthesise(model, played, n_samples=n_samples)
-    blocks = np.concatenate(list(synthesise(model, played, n_samples=n_samples, block_hops=50)))
+    (whole,) = render(model, played, n_samples=n_samples)
+    blocks = np.concatenate(list(render(model, played, n_samples=n_samples, block_hops=50)))
     assert whole.size == n_samples
     np.testing.assert_allclose(blocks, whole, atol=2e-5)
 
@@ -199,9 +199,9 @@ def test_a_transfer_can_be_repeated_and_its_noise_changed(instrument, recording,
 
 PEAK_MEMORY = """
 import io, resource, sys
-from ddspx.transfer import picture, transfer
+from ddspx.transfer import plot_transfer, transfer
 report = transfer(sys.argv[1], sys.argv[2], to=sys.argv[3])
-picture(sys.argv[1], sys.argv[2], report).savefig(io.BytesIO())
+plot_transfer(sys.argv[1], sys.argv[2], report).savefig(io.BytesIO())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -265,4 +265,4 @@ def test_features_of_another_version_are_refused(instrument, recording, tmp_path
 def test_frames_that_do_not_fit_the_length_are_refused(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     with pytest.raises(ValueError, match="`n_samples` must have the 11 frames"):
-        next(synthesise(model, played_tracks(rng, 11), n_samples=9 * HOP))
+        next(render(model, played_tracks(rng, 11), n_samples=9 * HOP))

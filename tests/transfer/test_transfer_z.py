@@ -13,7 +13,7 @@ from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone, z_config
 from ddspx import io
 from ddspx.features import stream_z
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
-from ddspx.transfer import Playable, TransferConfig, synthesise, transfer
+from ddspx.transfer import AdjustedControls, TransferConfig, render, transfer
 
 # The module; in the package its name is the function's.
 module = importlib.import_module("ddspx.transfer._transfer")
@@ -33,7 +33,7 @@ def recording(tmp_path_factory):
 
 def steady(frames):
     pitch, level, gain = (np.full(frames, x, np.float32) for x in (440.0, -20.0, 1.0))
-    return Playable(pitch, level, gain, np.ones(frames, bool), 0, 0.0)
+    return AdjustedControls(pitch, level, gain, np.ones(frames, bool), 0, 0.0)
 
 
 def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_path):
@@ -50,7 +50,7 @@ def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_pa
     model, _, _ = load_autoencoder(instrument)
     audio = io.read_audio(recording, sample_rate=SAMPLE_RATE)
     z = np.asarray(of_parts(Autoencoder.encode)(model, jnp.asarray(audio)))
-    played = synthesise(model, report.played, z=z, n_samples=audio.size, seed=5)
+    played = render(model, report.played, z=z, n_samples=audio.size, seed=5)
     heard = io.read_audio(output, sample_rate=SAMPLE_RATE)
     np.testing.assert_allclose(heard, np.concatenate(list(played)), atol=2e-5)
 
@@ -67,7 +67,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
     play = of_parts(hear_and_play)
     whole = play(model, jax.random.key(0), *map(jnp.asarray, (*played[:2], audio)))
     z = stream_z(model.encoder, np.split(audio, [100, 5000]))
-    parts = list(synthesise(model, played, z=z, n_samples=audio.size, block_hops=50))
+    parts = list(render(model, played, z=z, n_samples=audio.size, block_hops=50))
     blocks, last = np.concatenate(parts), 130 * HOP
     np.testing.assert_allclose(blocks[:last], whole[:last], atol=2e-5)
     # After the last frame the model holds its controls, a stream what it makes them of.
@@ -80,11 +80,11 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     z = stream_z(model.encoder, [rng.standard_normal(n_samples).astype(np.float32)])
     played = steady(131)
     # At once in the block of a transfer, which holds 1000 hops, and in several.
-    (whole,) = synthesise(model, played, z=z, n_samples=n_samples)
-    blocks = synthesise(model, played, z=z, n_samples=n_samples, block_hops=50)
+    (whole,) = render(model, played, z=z, n_samples=n_samples)
+    blocks = render(model, played, z=z, n_samples=n_samples, block_hops=50)
     assert whole.size == n_samples
     np.testing.assert_allclose(np.concatenate(list(blocks)), whole, atol=2e-5)
-    (other,) = synthesise(model, played, z=z + 1, n_samples=n_samples)
+    (other,) = render(model, played, z=z + 1, n_samples=n_samples)
     assert np.abs(other - whole).max() > 1e-3
 
 
@@ -116,6 +116,6 @@ def test_an_encoder_that_needs_the_whole_sound_is_refused_before_listening(recor
 def test_z_of_other_frames_is_refused(instrument):
     model, _, _ = load_autoencoder(instrument)
     with pytest.raises(ValueError, match="`z` and `played` must have the same number of frames"):
-        next(synthesise(model, steady(3), z=np.zeros((4, 4), np.float32), n_samples=2 * HOP))
+        next(render(model, steady(3), z=np.zeros((4, 4), np.float32), n_samples=2 * HOP))
     with pytest.raises(ValueError, match="`z` must have the shape"):
-        next(synthesise(model, steady(3), n_samples=2 * HOP))
+        next(render(model, steady(3), n_samples=2 * HOP))

@@ -59,7 +59,7 @@ def loudness_db(
       \sum_{k=0}^{K-1} 10^{A(f_k) / 10} |X[i, k]|^2,\; -R\Bigr)
 
     where :math:`X` is :func:`stft` with a Hann window of :math:`N` samples and
-    :math:`K = N / 2 + 1` bins. The spectrum is not normalised, so the scale depends on `n_fft`:
+    :math:`K = N / 2 + 1` bins. The spectrum is not normalized, so the scale depends on `n_fft`:
     at 512 samples and 16 kHz a sine of amplitude 1 reads 19.8 dB at 1 kHz and 1.0 dB at
     100 Hz, uniform noise in [-1, 1] reads 18.2 dB, and loud audio lies above 0 dB.
 

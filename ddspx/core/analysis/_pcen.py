@@ -1,4 +1,4 @@
-"""Per-channel energy normalisation: automatic gain control and compression of each band."""
+"""Per-channel energy normalization: automatic gain control and compression of each band."""
 
 import math
 from typing import Literal
@@ -60,7 +60,7 @@ def pcen(
     eps: float = 1e-6,
     initial: Literal["one", "first", "zero"] = "one",
 ) -> Float[Array, "*out_batch frames bands"]:
-    r"""Per-channel energy normalisation: each band over its own recent past, compressed.
+    r"""Per-channel energy normalization: each band over its own recent past, compressed.
 
     .. math:: M_t = (1 - s)\, M_{t-1} + s\, E_t, \qquad
         y_t = \Bigl(\frac{E_t}{(\varepsilon + M_t)^\alpha} + \delta\Bigr)^r - \delta^r
@@ -78,7 +78,7 @@ def pcen(
       initial: what :math:`M_{-1}` is, see :func:`pcen_init`. Static.
 
     Returns:
-      Normalised energies, of the shape and in the dtype of the input; zero at silence.
+      Normalized energies, of the shape and in the dtype of the input; zero at silence.
 
     Raises:
       TypeError: an array is neither float32 nor float64.

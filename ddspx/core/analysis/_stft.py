@@ -16,7 +16,7 @@ def stft(
     hop_length: int,
     win_length: int | None = None,
 ) -> Complex[Array, "*batch frames bins"]:
-    r"""Short-time Fourier transform with a periodic Hann window, not normalised.
+    r"""Short-time Fourier transform with a periodic Hann window, not normalized.
 
     .. math:: X[i, k] = \sum_{m=0}^{N-1} w[m]\, x[iH + m - N/2]\, e^{-2\pi j k m / N}
 
@@ -117,7 +117,7 @@ def istft(
     if not jnp.issubdtype(spectrum.dtype, jnp.complexfloating):
         raise TypeError(
             f"`spectrum` must be complex, got {spectrum.dtype}; a magnitude has no phase to "
-            "resynthesise."
+            "resynthesize."
         )
     at_least_ndim("spectrum", spectrum.shape, 2, "(*batch, frames, bins)")
     hop_length = positive_int("hop_length", hop_length)

@@ -19,7 +19,6 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positi
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
 from ddspx.core._numerics import varying_alike
-from ddspx.core.filters._moving import moving_sections
 from ddspx.core.filters._sections import (
     Section,
     about_a_point,
@@ -27,6 +26,7 @@ from ddspx.core.filters._sections import (
     about_point,
     nearest_point,
 )
+from ddspx.core.filters._time_varying import moving_sections
 
 BiquadKind = Literal[
     "lowpass", "highpass", "bandpass", "notch", "allpass", "peak", "low_shelf", "high_shelf"

@@ -1,4 +1,4 @@
-"""Losses between the controls of a synthesiser: amplitudes, distributions, pitches."""
+"""Losses between the controls of a synthesizer: amplitudes, distributions, pitches."""
 
 from typing import Literal
 

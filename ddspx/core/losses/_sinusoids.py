@@ -237,7 +237,7 @@ def wasserstein_loss(
 
     References:
       Equals ``scipy.stats.wasserstein_distance`` with weights. DDSP's loss of this name throws
-      its normalised amplitudes away, and is 0 for frequencies in Hz.
+      its normalized amplitudes away, and is 0 for frequencies in Hz.
     """
     target_hz, target, predicted_hz, predicted = _checked_sets(
         target_frequencies_hz=target_frequencies_hz,

@@ -2,6 +2,11 @@
 
 from ddspx._exports import given as _given
 from ddspx.core.synthesis._envelopes import adsr as adsr
+from ddspx.core.synthesis._exponentials import (
+    exponential_bank as exponential_bank,
+    exponential_basis as exponential_basis,
+    poles_to_hz as poles_to_hz,
+)
 from ddspx.core.synthesis._harmonic import (
     HarmonicState as HarmonicState,
     harmonic_synthesis as harmonic_synthesis,
@@ -29,11 +34,6 @@ from ddspx.core.synthesis._sinusoidal import (
     harmonic_to_sinusoidal as harmonic_to_sinusoidal,
     sinusoidal_synthesis as sinusoidal_synthesis,
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
-)
-from ddspx.core.synthesis._surrogate import (
-    exponential_bank as exponential_bank,
-    exponential_basis as exponential_basis,
-    poles_to_hz as poles_to_hz,
 )
 from ddspx.core.synthesis._waveforms import (
     pulse as pulse,

@@ -16,7 +16,7 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import linear_map, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights
-from ddspx.core.synthesis._glide import gliding_cycles, hops_of, linear_cycles
+from ddspx.core.synthesis._frame_phase import gliding_cycles, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,
     highest_within_reach,
@@ -55,7 +55,7 @@ def harmonic_synthesis(
         \phi[n] = \phi_0 + 2\pi \sum_{m \le n} f_0[m] / f_s
 
     :math:`f_0` is linear between frames and :math:`A_k` interpolates the product
-    ``amplitudes * harmonic_distribution[..., k - 1]``, as given: nothing is normalised here.
+    ``amplitudes * harmonic_distribution[..., k - 1]``, as given: nothing is normalized here.
     A harmonic is silent at and above Nyquist: every frame whose amplitude reaches a stretch
     in which :math:`k |f_0|` does is silenced, so it fades over the hop below instead of clicking.
     A frame without a pitch (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch
@@ -106,7 +106,7 @@ def harmonic_synthesis(
       recurrence is Goertzel's in Reinsch's form, stable near :math:`\phi = 0`. DDSP silences
       harmonics sample by sample, which clicks when a glide crosses Nyquist.
     """
-    return _synthesise(
+    return _synthesize(
         _checked_controls(f0_hz, amplitudes, harmonic_distribution),
         initial_phase,
         None,
@@ -213,7 +213,7 @@ def harmonic_synthesis_step(
     before = jnp.broadcast_to(state.previous_f0_hz, f0_hz.shape[:-1]).astype(f0_hz.dtype)
     after = jnp.zeros_like(before) if next_f0_hz is None else next_f0_hz
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
-    audio = _synthesise(
+    audio = _synthesize(
         (f0_hz, products),
         state.phase,
         (before, jnp.broadcast_to(after, before.shape)),
@@ -226,7 +226,7 @@ def harmonic_synthesis_step(
     return HarmonicState(phase, previous), audio
 
 
-def _synthesise(
+def _synthesize(
     controls: tuple[Array, Array],
     initial_phase: Phase | ArrayLike | None,
     neighbours_hz: tuple[Array, Array] | None,
@@ -426,7 +426,7 @@ def _sum_of_harmonics(cycles: Array, taps: Array, weights: Array, *, slope: bool
 
     The hops are computed in two halves by a loop, again for its stored result: XLA otherwise
     moves the reshape that follows into the fused loop over samples, which then divides to find
-    its hop and does not vectorise, at five times the cost. The same loop goes through chunks of
+    its hop and does not vectorize, at five times the cost. The same loop goes through chunks of
     harmonics, so that more of them do not take longer to compile.
     """
     (n_taps, hop_length), n_harmonics = weights.shape, taps.shape[-1]

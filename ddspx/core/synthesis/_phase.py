@@ -140,7 +140,7 @@ def advance_phase(
 
     Properties:
       Exact for float32 frequencies: blocks of any size give the bits of one long block. Not
-      differentiable (the gradient of a synthesised block does not reach earlier blocks).
+      differentiable (the gradient of a synthesized block does not reach earlier blocks).
 
     Example:
       >>> import jax.numpy as jnp

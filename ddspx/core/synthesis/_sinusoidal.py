@@ -17,7 +17,7 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import safe_divide, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights, upsample
-from ddspx.core.synthesis._glide import gliding_phase, hops_of, linear_cycles
+from ddspx.core.synthesis._frame_phase import gliding_phase, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,
     highest_within_reach,

@@ -15,7 +15,7 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, 
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._upsampling import upsample
-from ddspx.core.synthesis._glide import gliding_hz, gliding_phase, hops_of
+from ddspx.core.synthesis._frame_phase import gliding_hz, gliding_phase, hops_of
 from ddspx.core.synthesis._phase import check_rates, has_pitch
 
 # Part of the band in which harmonics fade out before they reach Nyquist.

@@ -6,7 +6,7 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, 
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._framing import n_frames, n_samples_of
 from ddspx.core._upsampling import interpolation_weights, upsample
-from ddspx.core.synthesis._glide import gliding_phase
+from ddspx.core.synthesis._frame_phase import gliding_phase
 from ddspx.core.synthesis._oscillators import highest_within_reach, remove_above_nyquist
 from ddspx.core.synthesis._phase import check_rates
 

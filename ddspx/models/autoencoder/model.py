@@ -29,7 +29,7 @@ class NoiseControls(NamedTuple):
 
 
 class SynthesisState(NamedTuple):
-    """Where a stream of `Autoencoder.synthesise_block` stands, at a block's first frame.
+    """Where a stream of `Autoencoder.synthesize_block` stands, at a block's first frame.
 
     Attributes:
       carry: the decoder's state before that frame.
@@ -167,7 +167,7 @@ class Autoencoder(nnx.Module):
         return dry if self.reverb is None else self.reverb(dry)
 
     def init_state(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SynthesisState:
-        """The start of a stream of `synthesise_block`, with the `key` of `__call__`."""
+        """The start of a stream of `synthesize_block`, with the `key` of `__call__`."""
         carry = jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
         room = None
         if self.reverb is not None:
@@ -179,7 +179,7 @@ class Autoencoder(nnx.Module):
             room,
         )
 
-    def synthesise_block(
+    def synthesize_block(
         self,
         state: SynthesisState,
         f0_hz: Float[ArrayLike, "*batch frames"],

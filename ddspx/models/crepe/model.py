@@ -153,7 +153,7 @@ def normalize_frames(frames: Float[ArrayLike, "*batch samples"]) -> Float[Array,
 def frames_activation(
     network: CrepeNetwork, frames: Float[ArrayLike, "frames samples"]
 ) -> Float[Array, "frames bins"]:
-    """The activation of frames that are normalised already, all at once.
+    """The activation of frames that are normalized already, all at once.
 
     Args:
       network: from `Crepe.network`.
@@ -195,7 +195,7 @@ def crepe_activation(
     hop_length: int,
     chunk_frames: int = 32,
 ) -> Float[Array, "*batch frames bins"]:
-    """How much each pitch sounds in each frame: framing, normalisation and network.
+    """How much each pitch sounds in each frame: framing, normalization and network.
 
     Args:
       network: from `Crepe.network`.

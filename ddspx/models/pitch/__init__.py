@@ -6,10 +6,6 @@ from ddspx._exports import lazy
 
 if TYPE_CHECKING:
     from ddspx.models.pitch.config import PitchConfig as PitchConfig
-    from ddspx.models.pitch.convert import (
-        load_pitch_tracker as load_pitch_tracker,
-        save_pitch_tracker as save_pitch_tracker,
-    )
     from ddspx.models.pitch.features import pitch_features as pitch_features
     from ddspx.models.pitch.model import (
         PitchEstimate as PitchEstimate,
@@ -18,11 +14,15 @@ if TYPE_CHECKING:
         PitchTracker as PitchTracker,
         decode_pitch as decode_pitch,
     )
+    from ddspx.models.pitch.serialization import (
+        load_pitch_tracker as load_pitch_tracker,
+        save_pitch_tracker as save_pitch_tracker,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         config="PitchConfig",
-        convert="load_pitch_tracker save_pitch_tracker",
+        serialization="load_pitch_tracker save_pitch_tracker",
         features="pitch_features",
         model="PitchEstimate PitchState PitchTrack PitchTracker decode_pitch",
     )

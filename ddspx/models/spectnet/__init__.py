@@ -7,10 +7,7 @@ from ddspx._exports import lazy
 if TYPE_CHECKING:
     from ddspx.models.spectnet.classifier import ResidualClassifier as ResidualClassifier
     from ddspx.models.spectnet.config import SpectNetConfig as SpectNetConfig
-    from ddspx.models.spectnet.convert import (
-        load_spectnet as load_spectnet,
-        save_spectnet as save_spectnet,
-    )
+    from ddspx.models.spectnet.inference import segment_logits as segment_logits
     from ddspx.models.spectnet.model import (
         SpectNet as SpectNet,
         classification_loss as classification_loss,
@@ -22,12 +19,17 @@ if TYPE_CHECKING:
         vote_majority as vote_majority,
         vote_mean_probability as vote_mean_probability,
     )
+    from ddspx.models.spectnet.serialization import (
+        load_spectnet as load_spectnet,
+        save_spectnet as save_spectnet,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         classifier="ResidualClassifier",
         config="SpectNetConfig",
-        convert="load_spectnet save_spectnet",
+        serialization="load_spectnet save_spectnet",
+        inference="segment_logits",
         model="SpectNet classification_loss",
         recordings="Vote normalize_level segments vote_majority vote_mean_probability",
     )

@@ -50,7 +50,7 @@ def segments(
 
     Args:
       audio: linear amplitude at the rate of `config.frontend`; any length.
-      config: says how long a segment is, and whether the level is normalised first.
+      config: says how long a segment is, and whether the level is normalized first.
 
     Returns:
       ``ceil(samples / config.segment_length)`` segments.

@@ -18,7 +18,7 @@ from helpers import (
 )
 
 from ddspx import core
-from ddspx.core.filters import _moving
+from ddspx.core.filters import _time_varying
 
 SAMPLE_RATE, HOP = 16000, 8
 BAND = scipy.signal.butter(4, [300, 3000], "band", fs=SAMPLE_RATE, output="sos")
@@ -293,7 +293,7 @@ def test_gradients_equal_differences(order):
 @ORDERS
 def test_gradients_of_a_moving_filter_equal_differences(rng, monkeypatch, order):
     # Two blocks a hop, three of them whole.
-    monkeypatch.setattr(_moving, "_LONGEST_BLOCK", 4)
+    monkeypatch.setattr(_time_varying, "_LONGEST_BLOCK", 4)
     moving = partial(core.sos_filter, hop_length=8)
     check_grads(moving, noise(15), 0.5 * moving_sections(rng, 2, 1), order=order)
 

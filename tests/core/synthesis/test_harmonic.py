@@ -59,7 +59,7 @@ def definition(f0_hz, amplitudes, distribution, hop_length, sample_rate, method,
 
 
 @lru_cache
-def synthesiser(method="hann", n_samples=None):
+def synthesizer(method="hann", n_samples=None):
     return jax.jit(
         partial(core.harmonic_synthesis, **RATES, amplitude_upsampling=method, n_samples=n_samples)
     )
@@ -89,7 +89,7 @@ def test_equals_the_definition(method, dtype, rng):
     args = [x.astype(dtype) for x in controls(rng)]
     reaches_nyquist = args[0] * 20 >= SAMPLE_RATE / 2
     assert reaches_nyquist.any() and not reaches_nyquist.all()
-    audio = synthesiser(method)(*args)
+    audio = synthesizer(method)(*args)
     assert audio.dtype == dtype
     expected = definition(*args, HOP, SAMPLE_RATE, method)
     assert decibels(audio - expected, expected) < (-115 if dtype == np.float32 else -240)
@@ -99,11 +99,11 @@ def test_equals_the_definition(method, dtype, rng):
 def test_holds_the_last_frame(method, rng):
     args = [x.astype(DTYPES[-1]) for x in controls(rng)]
     n_samples = 11 * HOP + 9
-    audio = synthesiser(method, n_samples)(*args)
+    audio = synthesizer(method, n_samples)(*args)
     expected = definition(*args, HOP, SAMPLE_RATE, method, n_samples)
     assert audio.shape == (n_samples,)
     assert decibels(audio - expected, expected) < -115
-    assert_close(audio[: 11 * HOP], synthesiser(method)(*args), scale=20)
+    assert_close(audio[: 11 * HOP], synthesizer(method)(*args), scale=20)
 
 
 # One chunk of harmonics, and two of which the second is padded.
@@ -135,7 +135,7 @@ def test_recurrence_is_accurate_at_the_ends(dtype, slope, k):
 
 def test_one_harmonic_is_a_sine_from_its_first_increment():
     ones = jnp.ones(11, DTYPES[-1])
-    audio = synthesiser()(1000 * ones, ones, ones[:, None])
+    audio = synthesizer()(1000 * ones, ones, ones[:, None])
     expected = np.sin(2 * np.pi * np.arange(1, 10 * HOP + 1) / 16)
     assert_close(audio, expected, scale=4)
 
@@ -145,7 +145,7 @@ def test_silent_at_and_above_nyquist():
     for f0_hz, silent_from in [(2000.0, 3), (2667.0, 2), (8000.0, 0), (20000.0, 0)]:
         for k in range(4):
             distribution = jnp.zeros((5, 4)).at[:, k].set(1.0)
-            audio = synthesiser()(f0_hz * ones, ones, distribution)
+            audio = synthesizer()(f0_hz * ones, ones, distribution)
             assert (np.abs(audio).max() > 0.5) == (k < silent_from)
 
 
@@ -154,7 +154,7 @@ def test_a_glide_through_nyquist_neither_aliases_nor_clicks(method):
     frames = 101
     f0_hz = np.linspace(7000, 9000, frames)
     ones = np.ones(frames)
-    audio = np.asarray(synthesiser(method)(f0_hz, ones, ones[:, None]))
+    audio = np.asarray(synthesizer(method)(f0_hz, ones, ones[:, None]))
     instantaneous = np.interp(np.arange(len(audio)), np.arange(frames) * HOP, f0_hz)
     assert np.all(audio[instantaneous >= 8000] == 0)
     sines = np.sin(2 * np.pi * np.cumsum(instantaneous / SAMPLE_RATE))
@@ -290,7 +290,7 @@ def test_gradients_equal_those_of_the_textbook(method, dtype, rng):
         return [np.asarray(g) for g in loss(*xs)]
 
     expected = grads(textbook, DTYPES[-1])
-    for got, want in zip(grads(synthesiser(method), dtype), expected, strict=True):
+    for got, want in zip(grads(synthesizer(method), dtype), expected, strict=True):
         assert got.dtype == dtype
         bound = 2e-5 if dtype == np.float32 or DTYPES[-1] == np.float32 else 1e-12
         assert np.abs(got - want).max() < bound * np.abs(want).max()

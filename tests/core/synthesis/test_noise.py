@@ -167,15 +167,15 @@ def test_gradients_are_finite_in_silence(key):
 def test_noise_under_transformations(key):
     keys, magnitudes = jax.random.split(key, 2), jnp.asarray(noise(2, 4, 9))
 
-    def synthesise(key, magnitudes):
+    def synthesize(key, magnitudes):
         return filtered_noise(key, magnitudes, hop_length=HOP)
 
-    one_by_one = jnp.stack([synthesise(k, m) for k, m in zip(keys, magnitudes, strict=True)])
-    assert_close(jax.jit(jax.vmap(synthesise))(keys, magnitudes), one_by_one, scale=4.0)
+    one_by_one = jnp.stack([synthesize(k, m) for k, m in zip(keys, magnitudes, strict=True)])
+    assert_close(jax.jit(jax.vmap(synthesize))(keys, magnitudes), one_by_one, scale=4.0)
     raw_key = jax.random.key_data(key)
-    together = synthesise(key, magnitudes)
-    assert_close(synthesise(raw_key, magnitudes), together, scale=4.0)
-    louder = synthesise(key, magnitudes.at[0].multiply(100.0))
+    together = synthesize(key, magnitudes)
+    assert_close(synthesize(raw_key, magnitudes), together, scale=4.0)
+    louder = synthesize(key, magnitudes.at[0].multiply(100.0))
     assert_close(louder[1], together[1], scale=4.0)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 from ddspx import core
 
 RATE = 16000
-synthesise = partial(core.sinusoidal_synthesis, hop_length=8, sample_rate=RATE)
+synthesize = partial(core.sinusoidal_synthesis, hop_length=8, sample_rate=RATE)
 to_sinusoidal = partial(core.harmonic_to_sinusoidal, sample_rate=RATE)
 to_harmonic = partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=4)
 
@@ -36,7 +36,7 @@ def test_sinusoids_equal_the_definition(dtype, method, rng):
     f = np.stack([np.interp(position, frames, c.astype(float)) for c in f_hz.T])
     a = core.upsample(jnp.asarray(amplitudes.T, float), hop_length=8, method=method, n_samples=43)
     expected = (np.asarray(a) * np.sin(2 * np.pi * np.cumsum(f / RATE, -1))).sum(0)
-    actual = synthesise(
+    actual = synthesize(
         jnp.asarray(f_hz), jnp.asarray(amplitudes), n_samples=43, amplitude_upsampling=method
     )
     assert actual.dtype == dtype
@@ -52,7 +52,7 @@ def test_sinusoids_on_harmonics_are_harmonic_synthesis(rng):
     expected = core.harmonic_synthesis(
         f0_hz, amplitudes, normalized, hop_length=8, sample_rate=RATE
     )
-    assert_close(synthesise(*to_sinusoidal(amplitudes, distribution, f0_hz)), expected, scale=20)
+    assert_close(synthesize(*to_sinusoidal(amplitudes, distribution, f0_hz)), expected, scale=20)
 
 
 def harmonics_by_loop(f_hz, amplitudes, f0_hz, width, normalize):
@@ -108,7 +108,7 @@ def test_a_glide_through_nyquist_fades_without_a_click():
 
 def test_negative_frequencies_turn_backwards():
     f_hz, ones = jnp.full((5, 1), 700.0), jnp.ones((5, 1))
-    assert_close(synthesise(-f_hz, ones), -np.asarray(synthesise(f_hz, ones)))
+    assert_close(synthesize(-f_hz, ones), -np.asarray(synthesize(f_hz, ones)))
 
 
 def test_the_phase_does_not_drift():
@@ -154,7 +154,7 @@ def test_synthesis_gradients(method, rng):
 
     # In kilohertz, so that differences in both arguments are far above rounding.
     def f(f_khz, amplitudes):
-        return synthesise(1000 * f_khz, amplitudes, amplitude_upsampling=method, n_samples=20)
+        return synthesize(1000 * f_khz, amplitudes, amplitude_upsampling=method, n_samples=20)
 
     check_grads(f, f_hz / 1000, amplitudes)
 
@@ -170,7 +170,7 @@ def test_gradients_are_finite_at_the_bad_points():
     bad_hz = np.tile(np.array([0.0, 8000.0, -8000.0, 1e5, 100.0]), (2, 5, 1))
     amplitudes = np.stack([np.zeros((5, 5)), np.ones((5, 5))])
     f0_hz = np.tile(np.array([0.0, 1e-9, 100.0, 8000.0, 1e5]), (2, 1))
-    assert_finite_grads(synthesise, bad_hz, amplitudes)
+    assert_finite_grads(synthesize, bad_hz, amplitudes)
     assert_finite_grads(to_harmonic, bad_hz, amplitudes, f0_hz)
     assert_finite_grads(to_sinusoidal, amplitudes[..., 0], amplitudes, f0_hz)
 
@@ -187,8 +187,8 @@ def test_without_a_pitch_there_are_no_harmonics():
 def test_the_batch_axes_broadcast(rng):
     f_hz, amplitudes = controls(rng, 3, 4, 2)
     f_hz, amplitudes = jnp.asarray(f_hz), jnp.asarray(amplitudes)
-    together = synthesise(f_hz[0], amplitudes)
-    apart = synthesise(jnp.broadcast_to(f_hz[0], f_hz.shape), amplitudes)
+    together = synthesize(f_hz[0], amplitudes)
+    apart = synthesize(jnp.broadcast_to(f_hz[0], f_hz.shape), amplitudes)
     assert_close(together, apart)
 
 
@@ -199,11 +199,11 @@ def test_arguments_that_are_off_are_refused():
     ones = jnp.ones((3, 2))
     # The annotations' checker, on in tests only, sees these first.
     with pytest.raises((ValueError, TypeCheckError), match="sinusoids"):
-        synthesise(ones, ones[:, :1])
+        synthesize(ones, ones[:, :1])
     with pytest.raises((ValueError, TypeCheckError), match="frames"):
-        synthesise(ones, ones[:2])
+        synthesize(ones, ones[:2])
     with pytest.raises(ValueError, match="`n_samples` must be from 16 to 23"):
-        synthesise(ones, ones, n_samples=24)
+        synthesize(ones, ones, n_samples=24)
     with pytest.raises(ValueError, match="`harmonic_width` must be positive"):
         to_harmonic(ones, ones, ones[:, 0], harmonic_width=0.0)
     with pytest.raises(ValueError, match="`n_harmonics` must be at least 1, got 0"):

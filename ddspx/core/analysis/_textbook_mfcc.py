@@ -1,0 +1,170 @@
+"""The MFCCs of the textbook recipe in speech, with the numbers that programs of it give."""
+
+import math
+from functools import lru_cache
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._framing import sections
+from ddspx.core.analysis._mel import cepstral_coefficients
+from ddspx.core.bands._filterbanks import warn_of_empty_bands
+
+_PRE_EMPHASIS = 0.97
+_LIFTER = 22
+_LEAST_MEAN = 1e-8
+
+
+def textbook_log_mel(
+    audio: Float[ArrayLike, "*batch samples"],
+    *,
+    sample_rate: int,
+    n_fft: int = 512,
+    n_mels: int = 40,
+    normalize: bool = True,
+) -> Float[Array, "*batch frames n_mels"]:
+    r"""Filterbank levels of the classic recipe, its oddities included, to match old features.
+
+    .. math:: L[i, m] = 20 \log_{10} \sum_k B[m, k]\, \frac{|X[i, k]|^2}{N}
+
+    Pre-emphasis :math:`x[n] - 0.97\, x[n - 1]`, symmetric Hamming windows of 25 ms every 10 ms,
+    a Fourier transform of `n_fft`, and triangles at equal steps of HTK's mel from 0 Hz to Nyquist.
+    It is for features that must equal those of such a program. What is odd in it:
+
+    - frames do not keep this library's rule: frame i begins at ``i * hop`` and the last is filled
+      with zeros, ``1 + ceil((samples - window) / hop)`` in all and at least one (of less than a
+      window, such programs add frames of zeros, which are left out here);
+    - the corners of the triangles are rounded down to bins, so low bands are lopsided;
+    - the levels are twice the decibels: 20 log10 of a power; what is zero counts as 2.2e-16, but
+      what is less than that as itself;
+    - the mean of each band over the recording is removed, plus 1e-8.
+
+    Args:
+      audio: linear amplitude.
+      sample_rate: samples per second. Static.
+      n_fft: length N of the Fourier transform, at least the 25 ms of the window. Static.
+      n_mels: number of bands. Static.
+      normalize: remove the mean over time. Static.
+
+    Returns:
+      Levels, in the dtype of the input; 10 ms from frame to frame.
+
+    Raises:
+      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      ValueError: `n_fft` is shorter than the window, or a size is not positive.
+
+    Properties:
+      Differentiable in `audio`; zero gradient at silence. Static: all but `audio`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.textbook_log_mel(jnp.zeros(16000), sample_rate=16000).shape
+      (99, 40)
+
+    References:
+      Davis and Mermelstein, IEEE Trans. ASSP 28(4), 1980, as tutorials have it. For new work take
+      :func:`power_to_db` of :func:`mel_spectrogram`. ``python_speech_features`` differs:
+      rectangular windows, 26 bands, natural logarithms.
+    """
+    (audio,) = floats(audio=audio)
+    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
+    sample_rate, n_fft = positive_int("sample_rate", sample_rate), positive_int("n_fft", n_fft)
+    length, hop_length = round(0.025 * sample_rate), round(0.01 * sample_rate)
+    if n_fft < length:
+        raise ValueError(f"`n_fft` must be at least the window of {length} samples, got {n_fft}.")
+    frames = 1 + max(0, math.ceil((audio.shape[-1] - length) / hop_length))
+    before = jnp.concatenate([jnp.zeros_like(audio[..., :1]), audio[..., :-1]], axis=-1)
+    segments = sections(audio - _PRE_EMPHASIS * before, 0, frames, length, hop_length)
+    lead = (1,) * audio.ndim
+    window = np.hamming(length).astype(audio.dtype).reshape(*lead, length)
+    spectrum = jnp.fft.rfft(segments * window, n_fft)
+    power = (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) / n_fft
+    filters = _floored_filterbank(positive_int("n_mels", n_mels), n_fft, sample_rate)
+    warn_of_empty_bands(filters, n_fft)
+    energies = jnp.matmul(power, filters.T.astype(audio.dtype), precision="highest")
+    # An energy of zero, and nothing else whose logarithm has a slope, is float64's rounding unit.
+    is_zero = energies < 100 * jnp.finfo(energies.dtype).tiny
+    energies = jnp.where(is_zero, float(np.finfo(np.float64).eps), energies)
+    return _centred((20 / math.log(10)) * jnp.log(energies), normalize)
+
+
+def textbook_mfcc(
+    audio: Float[ArrayLike, "*batch samples"],
+    *,
+    sample_rate: int,
+    n_fft: int = 512,
+    n_mels: int = 40,
+    n_mfcc: int = 12,
+    normalize: bool = True,
+) -> Float[Array, "*batch frames n_mfcc"]:
+    r"""MFCCs of the classic recipe, its oddities included, to match old features.
+
+    .. math:: c[n] = \bigl(1 + 11 \sin \tfrac{\pi (n - 1)}{22}\bigr) \sum_m D[n, m]\, L[m],
+        \qquad n = 1, 2, \dots
+
+    with the orthonormal cosine transform D of :func:`cepstral_coefficients` and the levels
+    :math:`L` of :func:`textbook_log_mel`, whose list of oddities goes on:
+
+    - the zeroth coefficient is left out, and the lifter's weights are HTK's of one coefficient
+      before.
+
+    Args:
+      audio: linear amplitude.
+      sample_rate: samples per second. Static.
+      n_fft: as in :func:`textbook_log_mel`. Static.
+      n_mels: number of bands. Static.
+      n_mfcc: number of coefficients, from the first; fewer than bands. Static.
+      normalize: remove the mean of each coefficient over time. Static.
+
+    Returns:
+      Coefficients, in the dtype of the input; 10 ms from frame to frame.
+
+    Raises:
+      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      ValueError: as :func:`textbook_log_mel`, or `n_mfcc` is not below `n_mels`.
+
+    Properties:
+      Differentiable in `audio`; zero gradient at silence. Static: all but `audio`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> core.textbook_mfcc(jnp.zeros(16000), sample_rate=16000).shape
+      (99, 12)
+
+    References:
+      For new work take :func:`mfcc`.
+    """
+    levels = textbook_log_mel(
+        audio, sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, normalize=False
+    )
+    n_mfcc = positive_int("n_mfcc", n_mfcc)
+    if n_mfcc >= n_mels:
+        raise ValueError(f"`n_mfcc` must be below `n_mels` ({n_mels}), got {n_mfcc}.")
+    coefficients = cepstral_coefficients(levels, n_mfcc=n_mfcc + 1)[..., 1:]
+    lift = 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(n_mfcc) / _LIFTER)
+    lift = lift.astype(coefficients.dtype).reshape((1,) * (coefficients.ndim - 1) + (-1,))
+    return _centred(coefficients * lift, normalize)
+
+
+def _centred(x: Array, normalize: bool) -> Array:
+    """Without the mean over frames."""
+    return x - (jnp.mean(x, axis=-2, keepdims=True) + _LEAST_MEAN) if normalize else x
+
+
+@lru_cache(maxsize=16)
+def _floored_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> np.ndarray:
+    """Triangles of height 1 whose corners are bins, in float64."""
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    corners_hz = 700 * (10 ** (np.linspace(0, top, n_mels + 2) / 2595) - 1)
+    corners = np.floor((n_fft + 1) * corners_hz / sample_rate)[:, None]
+    bins = np.arange(n_fft // 2 + 1)
+    low, middle, high = corners[:-2], corners[1:-1], corners[2:]
+    rising = (bins - low) / np.maximum(middle - low, 1)
+    falling = (high - bins) / np.maximum(high - middle, 1)
+    # A bin on the corner of two counts as on the way down, which matters where a side has no width.
+    filters = np.where(bins < middle, rising, falling)
+    return np.where((bins >= low) & (bins < high), filters, 0)

@@ -1,0 +1,16 @@
+"""Pitch of monophonic sound: trackers, and what decodes their posteriors."""
+
+from ddspx._exports import given as _given
+from ddspx.core.pitch._posterior import (
+    PitchPosterior as PitchPosterior,
+    pitch_posterior as pitch_posterior,
+)
+from ddspx.core.pitch._pyin import PitchTrack as PitchTrack, pyin as pyin
+from ddspx.core.pitch._viterbi import (
+    PitchTransition as PitchTransition,
+    pitch_transition as pitch_transition,
+    viterbi as viterbi,
+)
+from ddspx.core.pitch._yin import yin as yin
+
+__all__ = _given(globals())

@@ -1,0 +1,33 @@
+"""Instruments with names: those that ship with ddspx, and those that the user installs."""
+
+from typing import TYPE_CHECKING
+
+from ddspx._exports import lazy
+
+if TYPE_CHECKING:
+    from ddspx.instruments._card import (
+        InstrumentCard as InstrumentCard,
+        InstrumentScores as InstrumentScores,
+        describe_instrument as describe_instrument,
+        note_name as note_name,
+        store_scores as store_scores,
+    )
+    from ddspx.instruments._install import (
+        install_instrument as install_instrument,
+        pack_instrument as pack_instrument,
+        remove_instrument as remove_instrument,
+    )
+    from ddspx.instruments._library import (
+        INSTRUMENTS_VARIABLE as INSTRUMENTS_VARIABLE,
+        instrument_names as instrument_names,
+        instruments_folder as instruments_folder,
+    )
+    from ddspx.instruments._loading import load_instrument as load_instrument
+else:
+    __getattr__, __dir__, __all__ = lazy(
+        __name__,
+        _card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
+        _install="install_instrument pack_instrument remove_instrument",
+        _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder",
+        _loading="load_instrument",
+    )

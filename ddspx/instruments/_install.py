@@ -1,0 +1,177 @@
+"""Instruments that the user brings: installed from a folder or archive, packed, removed."""
+
+import shutil
+from pathlib import Path
+
+from ddspx.instruments._archive import copy_files, model_files, pack_files
+from ddspx.instruments._card import describe_instrument
+from ddspx.instruments._library import (
+    find_instrument,
+    instruments_folder,
+    is_name,
+    is_shipped,
+)
+from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS
+from ddspx.models.autoencoder.serialization import load_autoencoder
+
+_OPTIONAL = "README.md"
+# The files of an instrument, and the most bytes that each may have.
+_LIMITS = {
+    CONFIG: 2**16,
+    STATISTICS: 2**18,
+    PROVENANCE: 2**22,
+    WEIGHTS: 2**28,
+    _OPTIONAL: 2**20,
+}
+_LONGEST_HEADER = 2**20
+
+
+def install_instrument(
+    source: str | Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    folder: str | Path | None = None,
+) -> Path:
+    """Makes a trained model one of the user's instruments, which are found by name.
+
+    Only the files of a model are taken: config.json, statistics.json, provenance.json,
+    weights.safetensors and, if there is one, README.md. They are copied beside
+    `instruments_folder`'s others, loaded once, and only then renamed to their place: a model
+    that cannot be played is not installed, and an earlier one stays. Nothing of them is executed.
+
+    Args:
+      source: a model folder, whose other files are left; or a zip archive with these files
+        alone, in its root or in one folder.
+      name: letters, digits, "_" and "-", at most 40; by default that of the folder, in the
+        archive or of the archive. Not that of an instrument that ships, unless `folder` is given.
+      overwrite: whether an instrument of that name may be replaced.
+      folder: where to put it, instead of `instruments_folder`; there it is found by its path alone.
+
+    Returns:
+      The folder of the installed instrument.
+
+    Raises:
+      FileExistsError: there is an instrument of that name.
+      FileNotFoundError: there is no `source`.
+      ValueError: the name cannot be used; `source` is damaged, lacks a file, has one that is too
+        large or a link, or is an archive with anything else in it; or the model cannot be loaded.
+
+    Example:
+      >>> import os, tempfile
+      >>> from unittest.mock import patch
+      >>> from ddspx.instruments import install_instrument, pack_instrument
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with patch.dict(os.environ, DDSPX_INSTRUMENTS=f"{folder}/instruments"):
+      ...         archive = pack_instrument("violin", f"{folder}/fiddle.zip")
+      ...         install_instrument(archive).name
+      'fiddle'
+    """
+    from ddspx.io import replacing_folder
+
+    with model_files(Path(source), _LIMITS) as files:
+        # Elsewhere than on the shelf it has no name to be confused by.
+        name = _usable_name(files.name if name is None else name, or_shipped=folder is not None)
+        if missing := _LIMITS.keys() - files.openers.keys() - {_OPTIONAL}:
+            raise ValueError(f"{source} lacks {min(missing)}; copy the whole model folder.")
+        target = (instruments_folder() if folder is None else Path(folder)) / name
+        if target.exists() and not overwrite:
+            raise FileExistsError(
+                f"There is an instrument {name!r} already; give another name (--name), or allow "
+                "its replacement with overwrite (--overwrite)."
+            )
+        with replacing_folder(target, overwrite=overwrite) as staged:
+            copy_files(files, staged, _LIMITS)
+            try:
+                _check_model(staged)
+            except (OSError, ValueError, TypeError) as error:
+                # The staged folder is gone by the time that this is read.
+                sentence = str(error).replace(str(staged), str(source))
+                raise ValueError(sentence) from error
+    return target
+
+
+def pack_instrument(source: str | Path, archive: str | Path) -> Path:
+    """Writes a model as a zip archive that `install_instrument` takes, whole or not at all.
+
+    Equal files make equal archives.
+
+    Args:
+      source: a model folder, whose other files are left out, or an instrument's name.
+      archive: the file to write, NAME.zip; the instrument will be called NAME. A file of that
+        name is replaced.
+
+    Returns:
+      The archive.
+
+    Raises:
+      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
+      ValueError: `archive` has another suffix or is no name for an instrument; or the model is
+        damaged, too large, or holds a link.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from ddspx.instruments import pack_instrument
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     pack_instrument("violin", Path(folder) / "fiddle.zip").stat().st_size < 4e6
+      True
+    """
+    from ddspx.io import replacing_file
+
+    archive = Path(archive)
+    if archive.suffix.lower() != ".zip":
+        raise ValueError(f"`archive` must end in .zip, got {archive}.")
+    name, folder = _usable_name(archive.stem, or_shipped=True), find_instrument(source)
+    _check_model(folder)
+    with model_files(folder, _LIMITS) as files, replacing_file(archive) as temporary:
+        pack_files(files, temporary, name, _LIMITS)
+    return archive
+
+
+def remove_instrument(name: str) -> None:
+    """Deletes one of the user's own instruments.
+
+    Args:
+      name: of the instrument.
+
+    Raises:
+      FileNotFoundError: the user has no instrument of that name.
+      ValueError: it is one that ships with ddspx.
+    """
+    if is_shipped(name):
+        raise ValueError(f"{name!r} ships with ddspx and stays; only your own can be removed.")
+    folder = instruments_folder() / name
+    if not is_name(name) or not folder.is_dir():
+        raise FileNotFoundError(
+            f"You have no instrument {name!r}; `ddspx instruments` lists those that there are."
+        )
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
+
+
+def _usable_name(name: str, *, or_shipped: bool = False) -> str:
+    if not is_name(name):
+        raise ValueError(
+            f"{name!r} is no name for an instrument: use letters, digits, _ and -, at most 40, "
+            "beginning with a letter or digit (--name), and no device of Windows such as con."
+        )
+    if is_shipped(name) and not or_shipped:
+        raise ValueError(
+            f"{name!r} is an instrument that ships with ddspx; give yours another name (--name)."
+        )
+    return name
+
+
+def _check_model(folder: Path) -> None:
+    """Loads a model once; what would take very long or very much memory is refused before."""
+    with (folder / WEIGHTS).open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
+            raise ValueError(
+                f"{folder / WEIGHTS} is not a readable safetensors file (its header is longer than "
+                f"{_LONGEST_HEADER} bytes); copy it again."
+            )
+    load_autoencoder(folder)
+    describe_instrument(folder)

@@ -1,0 +1,112 @@
+"""The instruments that have names: those that ship with ddspx, and the user's own."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
+"""The environment variable that names the folder of the user's own instruments."""
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+# No file may be called so on Windows, whatever its case.
+_DEVICES = re.compile(r"con|prn|aux|nul|(?:com|lpt)[0-9]")
+
+
+def instruments_folder() -> Path:
+    """Where the user's own instruments are, which need not exist.
+
+    It is the folder that the environment variable DDSPX_INSTRUMENTS names, or
+    ``ddspx/instruments`` in the platform's place for data: ``XDG_DATA_HOME`` or
+    ``~/.local/share``, on macOS ``~/Library/Application Support``, on Windows ``LOCALAPPDATA``.
+
+    Raises:
+      ValueError: it depends on a home folder, and the user has none.
+    """
+    if named := os.environ.get(INSTRUMENTS_VARIABLE):
+        return Path(named)
+    return _data_folder() / "ddspx" / "instruments"
+
+
+def instrument_names() -> tuple[str, ...]:
+    """The instruments that `load_instrument` takes by name: the shipped, then the user's own.
+
+    A shipped instrument hides one of the user's with the same name.
+
+    Example:
+      >>> from ddspx.instruments import instrument_names
+      >>> "violin" in instrument_names()
+      True
+    """
+    shipped = _names_in(SHIPPED)
+    try:
+        own = _names_in(instruments_folder())
+    except ValueError:
+        # Without a home, as in some containers, there are those that ship.
+        own = []
+    return (*shipped, *(name for name in own if not is_shipped(name)))
+
+
+def find_instrument(source: str | Path) -> Path:
+    """The model folder that a path or a name means; a folder of that path comes first.
+
+    Raises:
+      FileNotFoundError: there is no such folder or instrument.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if named := named_instrument(str(source)):
+        return named
+    known = ", ".join(instrument_names()) or "none"
+    raise FileNotFoundError(
+        f"There is no model folder or instrument {str(source)!r}; give the path of a folder that "
+        f"`ddspx train` wrote, or an instrument's name ({known})."
+    )
+
+
+def named_instrument(name: str) -> Path | None:
+    """The folder of the instrument of that name, if there is one."""
+    # Only a plain name is looked up, so that it does not reach outside the instruments.
+    if is_name(name):
+        if (SHIPPED / name).is_dir():
+            return SHIPPED / name
+        if name in instrument_names():
+            return instruments_folder() / name
+    return None
+
+
+def is_name(name: str) -> bool:
+    """Whether an instrument can have a name: a plain file name on every system."""
+    return bool(_NAME.fullmatch(name)) and not _DEVICES.fullmatch(name.lower())
+
+
+def is_shipped(name: str) -> bool:
+    """Whether an instrument of that name ships with ddspx; where case does not count, too."""
+    return name.lower() in {shipped.lower() for shipped in _names_in(SHIPPED)}
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the model folders in a folder, which need not exist."""
+    # A folder that may not be read has none that can be played.
+    if not os.path.isdir(folder):
+        return []
+    return sorted(path.name for path in folder.iterdir() if is_name(path.name) and path.is_dir())
+
+
+def _data_folder() -> Path:
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Application Support"
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        # A relative path there counts as none.
+        named = os.environ.get("XDG_DATA_HOME", "")
+        return Path(named) if os.path.isabs(named) else Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise ValueError(
+            "There is no home folder to keep instruments in; name a folder for them in the "
+            f"environment variable {INSTRUMENTS_VARIABLE}."
+        ) from error

@@ -1,0 +1,227 @@
+"""How close an instrument comes to recordings that it never heard, measured on the sound."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ddspx import core, features, metrics
+from ddspx._checks import checked_seed
+from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx.features import method_of
+from ddspx.io import Batch, evaluation_batches, read_manifest
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
+from ddspx.training._data import check_dataset, dataset_statistics
+
+_RESAMPLINGS = 2000
+
+Renderer = Callable[[Key, Array, Array, Array], Array]
+"""``renderer(key, recording, f0_hz, loudness_db)``: ``(frames - 1) * hop_length`` samples."""
+
+
+class Interval(NamedTuple):
+    """A mean over examples, and the bounds of 95 % of its bootstrap distribution."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class AutoencoderEvaluation(NamedTuple):
+    """One renderer against the recordings of a split; each measure is better when lower."""
+
+    name: str
+    n_examples: int
+    spectral_loss: Interval
+    loudness_l1_db: Interval
+    f0_l1_semitones: Interval
+    f0_outlier_share: Interval
+
+
+def evaluate_autoencoder(
+    model: Autoencoder,
+    dataset: str | Path,
+    *,
+    split: str = "test",
+    statistics: InstrumentStatistics | None = None,
+    baselines: bool = False,
+    seed: int = 0,
+) -> list[AutoencoderEvaluation]:
+    """Renders every example of a split from its pitch and loudness, and measures the result.
+
+    A model with an encoder hears the example's recording too.
+
+    Pitch and loudness are measured anew, on the rendering and on the same samples of the
+    recording, both by `features.conditioning_features`; DDSP's evaluation compares the pitch
+    that went in with itself, and features of two paddings. Pitch counts where the recording's
+    own is confident, and is looked for in the range that the dataset was prepared with; where
+    the rendering's is not confident, the frame is an outlier and has no error in semitones.
+    Examples do not overlap, and the intervals come of drawing them again with replacement,
+    2000 times.
+
+    Args:
+      model: the instrument.
+      dataset: folder that `prepare` wrote, with the model's rates.
+      split: train, valid or test.
+      statistics: the model's own, to refuse a dataset whose features it was not trained on.
+      baselines: whether to measure as well the model with its initial random weights, and
+        `additive_baseline`.
+      seed: of the noise, the random weights and the bootstrap.
+
+    Returns:
+      The measures of the model, then of the baselines.
+
+    Raises:
+      ValueError: the dataset has other rates than the model, is damaged, or has nothing in
+        that split.
+    """
+    checked_seed(seed)
+    manifest = read_manifest(dataset)
+    check_dataset(manifest, model.config)
+    if statistics is not None and statistics.feature_version != manifest.feature_version:
+        raise ValueError(
+            f"The model listens to features of version {statistics.feature_version!r} and the "
+            f"dataset has {manifest.feature_version!r}; prepare the recordings again with the "
+            f"method {method_of(statistics.feature_version)!r}."
+        )
+    listening = dataset_statistics(dataset, manifest).pitch_range_hz
+    listening["method"] = method_of(manifest.feature_version)
+    renderers = _renderers(model, baselines=baselines, seed=seed)
+    measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
+    batches = evaluation_batches(dataset, split=split, batch_size=1)
+    for index, batch in enumerate(batches):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        example = Batch(*(array[0] for array in batch))
+        heard = example.audio, example.f0_hz, example.loudness_db
+        for name, renderer in renderers.items():
+            rendering = renderer(key, *map(jnp.asarray, heard))
+            sounds = example.audio, np.asarray(rendering)
+            measured[name].append(_measures(*sounds, model.config, listening))
+    return [
+        AutoencoderEvaluation(
+            name, len(rows), *(_interval(column, seed) for column in np.transpose(rows))
+        )
+        for name, rows in measured.items()
+    ]
+
+
+def additive_baseline(
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    loudness_db: Float[ArrayLike, "*batch frames"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+    n_harmonics: int = 60,
+) -> Float[Array, "*batch samples"]:
+    r"""Harmonics at a fixed 1/k, as loud as they are told to be: what needs no learning.
+
+    A sine of amplitude a puts :math:`3 N^2 a^2 / 32` into a spectrum of N = 512 points under a
+    Hann window, of which `core.loudness_db` takes the A-weighted mean over N/2 + 1 bins, so
+
+    .. math:: a^2 \frac{3 N^2}{32 (N/2 + 1)} \sum_k k^{-2} 10^{A(k f_0) / 10} = 10^{L / 10}
+
+    gives the amplitude of the first harmonic. There is no noise and no reverb.
+
+    Args:
+      f0_hz: pitch in Hz; silent where it is 0.
+      loudness_db: as `core.loudness_db` measures it.
+      hop_length: samples from frame to frame. Static.
+      sample_rate: samples per second. Static.
+      n_harmonics: how many harmonics; those at and above Nyquist are silent. Static.
+
+    Returns:
+      Audio of ``(frames - 1) * hop_length`` samples.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> from ddspx.training import additive_baseline
+      >>> rates = {"hop_length": 64, "sample_rate": 16000}
+      >>> audio = additive_baseline(jnp.full(41, 440.0), jnp.full(41, -20.0), **rates)
+      >>> round(core.loudness_db(audio, **rates)[20].item())
+      -20
+    """
+    f0_hz = jnp.asarray(f0_hz)
+    harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
+    harmonics = harmonics.reshape((1,) * f0_hz.ndim + (-1,))
+    frequencies_hz = f0_hz[..., None] * harmonics
+    sounding = frequencies_hz < sample_rate / 2
+    spectrum = jnp.where(sounding, 1 / harmonics, 0)
+    weights = core.db_to_power(core.a_weighting_db(frequencies_hz))
+    n_fft = features.LOUDNESS_FFT
+    scale = 3 * n_fft**2 / 32 / (n_fft // 2 + 1)
+    unit_power = scale * jnp.sum(spectrum**2 * weights, axis=-1)
+    amplitudes = jnp.sqrt(core.safe_divide(core.db_to_power(loudness_db), unit_power))
+    return core.harmonic_synthesis(
+        f0_hz,
+        jnp.where(f0_hz > 0, amplitudes, 0),
+        spectrum,
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+    )
+
+
+def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
+    """By name, the model and what it is compared with; the models share one compilation."""
+    config = model.config
+    graphdef, weights = nnx.split(model)
+
+    @jax.jit
+    def render(weights, key, recording, f0_hz, loudness_db):
+        model = nnx.merge(graphdef, weights)
+        return model(key, f0_hz, loudness_db, z=model.encode(recording))
+
+    renderers: dict[str, Renderer] = {"model": partial(render, weights)}
+    if baselines:
+        untrained = nnx.state(Autoencoder(config, rngs=nnx.Rngs(seed)))
+        additive = jax.jit(
+            partial(
+                additive_baseline,
+                hop_length=config.hop_length,
+                sample_rate=config.sample_rate,
+                n_harmonics=config.n_harmonics,
+            )
+        )
+        renderers["untrained"] = partial(render, untrained)
+        renderers["additive"] = lambda key, recording, f0_hz, loudness_db: additive(
+            f0_hz, loudness_db
+        )
+    return renderers
+
+
+def _measures(
+    recording: np.ndarray,
+    rendering: np.ndarray,
+    config: AutoencoderConfig,
+    listening: dict[str, Any],
+) -> list[float]:
+    """The four measures of one example, in the order of `AutoencoderEvaluation`."""
+    rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
+    theirs, ours = (
+        features.conditioning_features(audio, **rates, **listening)
+        for audio in (recording, rendering)
+    )
+    # Between pitches the track only leads from one to the next.
+    played_hz = np.where(ours.f0_confidence >= metrics.VOICED, ours.f0_hz, np.nan)
+    tracks = theirs.f0_hz, played_hz, theirs.f0_confidence
+    return [
+        metrics.spectral_distance(recording, rendering, n_ffts=config.loss_n_ffts),
+        metrics.loudness_l1_db(recording, rendering, **rates),
+        metrics.f0_l1_semitones(*tracks),
+        metrics.f0_outlier_share(*tracks),
+    ]
+
+
+def _interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
+    """Mean and bootstrapped bounds over the examples in which the measure is defined."""
+    defined = values[np.isfinite(values)]
+    if not defined.size:
+        return Interval(np.nan, np.nan, np.nan)
+    draws = np.random.default_rng(seed).integers(defined.size, size=(_RESAMPLINGS, defined.size))
+    low, high = np.quantile(defined[draws].mean(axis=1), [0.025, 0.975])
+    return Interval(float(defined.mean()), float(low), float(high))
