@@ -5,9 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ddspx import training
 from ddspx.cli._errors import say
+
+if TYPE_CHECKING:
+    from ddspx.training import TrainResult
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def progress() -> Iterator[Callable[[str, float, float | None], None]]:
         yield update
 
 
-def print_ending(result: "training.TrainResult", output: Path) -> None:
+def print_ending(result: "TrainResult", output: Path) -> None:
     """Prints where a run ended, which weights are kept, whether it can go on, and its log."""
     where = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:

@@ -340,7 +340,7 @@ def test_what_is_done_is_printed_where_the_rest_is_stopped(trained, sounds, monk
         yield np.zeros((1, 3))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ddspx.training.segment_logits", one_and_no_more)
+    monkeypatch.setattr("ddspx.models.spectnet.segment_logits", one_and_no_more)
     good = sounds / "low" / "0.flac"
     assert call("predict", trained, good, good) == 130
     assert capsys.readouterr().out == f"{good}\thigh\t0.3333\n"

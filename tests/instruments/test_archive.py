@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from toy_instrument import save_toy_instrument
 
-from ddspx.instruments import install_instrument
-from ddspx.models import _archive
+from ddspx.instruments import _archive, install_instrument
 
 NAMES = ("config.json", "statistics.json", "provenance.json", "weights.safetensors")
 DEFLATED, STORED = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED

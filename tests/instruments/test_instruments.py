@@ -19,12 +19,13 @@ from ddspx.instruments import (
     install_instrument,
     instrument_names,
     instruments_folder,
+    load_instrument,
     note_name,
     pack_instrument,
     remove_instrument,
 )
 from ddspx.instruments._library import is_name, is_shipped
-from ddspx.models.autoencoder import Autoencoder, load_autoencoder
+from ddspx.models.autoencoder import Autoencoder
 
 PARTS = ("config.json", "statistics.json", "provenance.json", "weights.safetensors")
 SCORES = {
@@ -114,7 +115,7 @@ def test_a_shipped_instrument_hides_ones_own(library, toy):
     shutil.copytree(toy, library / "Violin2")
     assert instrument_names().count("violin") == 1 and "Violin2" in instrument_names()
     assert describe_instrument("violin").is_shipped
-    assert load_autoencoder("violin")[0].config.n_harmonics == 60
+    assert load_instrument("violin")[0].config.n_harmonics == 60
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_folder_is_installed_and_plays_by_name(library, model, key):
     assert instrument_names()[-1] == "kalimba"
     f0_hz, loudness_db = jnp.full(9, 440, jnp.float32), jnp.full(9, -20, jnp.float32)
     play = of_parts(Autoencoder.__call__)
-    models = [load_autoencoder(source)[0] for source in ("kalimba", model)]
+    models = [load_instrument(source)[0] for source in ("kalimba", model)]
     played = [play(each, key, f0_hz, loudness_db) for each in models]
     np.testing.assert_array_equal(*played)
     assert [path.name for path in library.iterdir()] == ["kalimba"]
@@ -428,7 +429,7 @@ def test_a_name_is_described_whatever_the_folder_one_is_in_holds(toy, tmp_path, 
     shutil.copytree(toy, tmp_path / "violin")
     monkeypatch.chdir(tmp_path)
     assert describe_instrument("violin").is_shipped
-    assert load_autoencoder("violin")[0].config.n_harmonics == 12
+    assert load_instrument("violin")[0].config.n_harmonics == 12
 
 
 @pytest.mark.parametrize(

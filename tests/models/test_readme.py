@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from modules import of_parts
 
+from ddspx import instruments
 from ddspx.models import autoencoder
 from ddspx.models.autoencoder import Autoencoder
 
 FOLDER = Path(autoencoder.__file__).parent
-DOCUMENTS = [FOLDER / "README.md", *FOLDER.glob("instruments/*/README.md")]
+SHIPPED = Path(instruments.__file__).parent / "shipped"
+DOCUMENTS = [FOLDER / "README.md", *SHIPPED.glob("*/README.md")]
 
 
 def test_the_python_in_the_readme_runs(monkeypatch):

@@ -12,7 +12,7 @@ from pitch_signals import SMALL, centred_frames, harmonics, normalized, small_au
 from scipy import stats
 
 from ddspx import core
-from ddspx.core.analysis import _pyin
+from ddspx.core.pitch import _pyin
 
 pyin = compiled(core.pyin)
 
