@@ -4,7 +4,7 @@ import dataclasses
 import reprlib
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,23 +14,40 @@ Config = TypeVar("Config")
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
+# The name under which the class of a config is saved where it can be of several.
+_KIND = "kind"
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass as a dict that `json.dumps` takes, configs within as dicts."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """The fields of a dataclass as a dict that `json.dumps` takes, configs within as dicts.
+
+    Where the annotation of a field allows several classes of configs, the dict says which one it
+    is: ``{"kind": name of the class, ...}``.
+
+    Raises:
+      ValueError: a config that is saved with its kind has a field of that name.
+    """
+    hints = typing.get_type_hints(type(config))
+    return {
+        field.name: _plain(getattr(config, field.name), hints[field.name])
+        for field in dataclasses.fields(config)
+    }
 
 
-def from_json(cls: type[Config], fields: Any) -> Config:
+def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Config:
     """Inverse of `to_json`: lists are tuples again, and dicts the configs they were made of.
 
     Args:
-      cls: the dataclass; a field that holds another is annotated with it, or with it and None.
+      cls: the dataclass; a field that holds another is annotated with it, or with it and None. A
+        field that can hold several is annotated with all of them, and with a Protocol beside
+        them if it takes classes of other people too.
       fields: by name. What is left out has its default.
+      parts: dataclasses of other people, for the fields that have a Protocol in their annotation.
 
     Raises:
-      ValueError: a field is missing or unknown, or no number where it must be one, in this config
-        or in one that it holds.
+      TypeError: a part is no dataclass.
+      ValueError: a field is missing or unknown, or no number where it must be one, or a kind is
+        unknown, in this config or in one that it holds; or two parts have the same name.
     """
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
@@ -52,7 +69,8 @@ def from_json(cls: type[Config], fields: Any) -> Config:
             "version of ddspx or edited by hand. Save the model again with this version."
         )
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _restored(name, hints[name], value) for name, value in fields.items()})
+    values = {name: _restored(name, hints[name], value, parts) for name, value in fields.items()}
+    return cls(**values)
 
 
 def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
@@ -84,20 +102,29 @@ def require_file(path: Path) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_json(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+def _plain(value: Any, hint: Any) -> Any:
+    if not dataclasses.is_dataclass(value):
+        return [_plain(item, None) for item in value] if isinstance(value, tuple) else value
+    fields, name = to_json(value), type(value).__name__
+    if not _is_tagged(hint):
+        return fields
+    if _KIND in fields:
+        raise ValueError(
+            f"{name} cannot be saved: its field `{_KIND}` has the name under which the class is "
+            "saved; rename the field."
+        )
+    return {_KIND: name, **fields}
 
 
-def _restored(name: str, hint: Any, saved: Any) -> Any:
+def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
     """The value of a field, as its annotation wants it."""
     hints = typing.get_args(hint) or (hint,)
     if saved is None and type(None) in hints:
         return None
-    nested = [h for h in hints if isinstance(h, type) and dataclasses.is_dataclass(h)]
-    if nested:
-        return from_json(nested[0], saved)
+    if _is_tagged(hint):
+        return _restored_kind(name, hint, saved, parts)
+    if nested := _dataclasses_of(hint):
+        return from_json(nested[0], saved, parts)
     value: Any = tuple(saved) if isinstance(saved, list) else saved
     is_list = typing.get_origin(hint) is tuple
     if is_list and not isinstance(value, tuple):
@@ -106,6 +133,46 @@ def _restored(name: str, hint: Any, saved: Any) -> Any:
         what = "a list of finite numbers" if is_list else "a finite number"
         raise ValueError(f"`{name}` must be {what}, got {reprlib.repr(saved)}.")
     return value
+
+
+def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
+    """The config of a field that several classes can stand in."""
+    own, is_open = _dataclasses_of(hint), _has_protocol(hint)
+    classes = {cls.__name__: cls for cls in own}
+    for part in parts if is_open else ():
+        if not (isinstance(part, type) and dataclasses.is_dataclass(part)):
+            raise TypeError(f"`parts` must be dataclasses, the classes of configs, got {part!r}.")
+        if classes.setdefault(part.__name__, part) is not part:
+            raise ValueError(
+                f"`parts` must not hold two classes named {part.__name__!r}, nor one that ddspx "
+                f"has for `{name}`; rename the class, and save the model again."
+            )
+    if not isinstance(saved, Mapping) or not isinstance(saved.get(_KIND), str):
+        raise ValueError(
+            f"`{name}` is saved as a JSON object with its `{_KIND}`, one of {', '.join(classes)}, "
+            f"got {reprlib.repr(saved)}."
+        )
+    kind = saved[_KIND]
+    if kind not in classes:
+        raise ValueError(
+            f"`{name}` is of the kind {reprlib.repr(kind)}, which is none of {', '.join(classes)}; "
+            + ("give its class as `parts=`." if is_open else "another version of ddspx wrote it.")
+        )
+    return from_json(classes[kind], {k: v for k, v in saved.items() if k != _KIND}, parts)
+
+
+def _is_tagged(hint: Any) -> bool:
+    """Whether what a field holds is saved with its kind: the annotation alone does not say it."""
+    return len(_dataclasses_of(hint)) > 1 or _has_protocol(hint)
+
+
+def _dataclasses_of(hint: Any) -> list[type]:
+    hints = typing.get_args(hint) or (hint,)
+    return [h for h in hints if isinstance(h, type) and dataclasses.is_dataclass(h)]
+
+
+def _has_protocol(hint: Any) -> bool:
+    return any(getattr(h, "_is_protocol", False) for h in typing.get_args(hint) or (hint,))
 
 
 def _is_finite(value: Any) -> bool:
