@@ -75,6 +75,18 @@ STREAMS = {
 }
 
 
+def chain():
+    parts = (STREAMS[name] for name in ("compressor", "variable_delay", "compressor"))
+    compress, delay, again = (
+        core.Stream(
+            partial(init, **options), lambda s, x, step=step, more=more[1:]: step(s, x, *more)
+        )
+        for init, _, step, more, options in parts
+    )
+    stream = core.chain(compress, delay, jnp.tanh, again)
+    return stream.init, (), stream.step, (AUDIO,), {}
+
+
 def autoencoder():
     model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
     return model.init_state, (jax.random.key(0),), model.synthesize_block, (F0, -30 * ONES), BATCH
@@ -102,9 +114,9 @@ def test_every_stream_of_the_core_is_here():
     assert all(inspect.isfunction(getattr(core, name)) for name in starts)
 
 
-@pytest.mark.parametrize("name", [*STREAMS, "autoencoder", "pitch_model"])
+@pytest.mark.parametrize("name", [*STREAMS, "chain", "autoencoder", "pitch_model"])
 def test_a_state_can_be_donated_from_the_first_step_on(name):
-    makers = {"autoencoder": autoencoder, "pitch_model": pitch_model}
+    makers = {"chain": chain, "autoencoder": autoencoder, "pitch_model": pitch_model}
     init, made_of, step, given, options = makers[name]() if name in makers else STREAMS[name]
     state = init(*made_of, **options)
     where = buffers(state)

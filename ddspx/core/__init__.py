@@ -85,6 +85,9 @@ Scaling of what networks put out and take in:
   exp_sigmoid, frequencies_critical_bands, frequencies_sigmoid, frequencies_softmax,
   mu_law_decode, mu_law_encode, soft_limit, sym_exp_sigmoid.
 
+Streams one after the other:
+  Stream, chain.
+
 Frames and windows:
   frame, hann_window, n_frames, overlap_add.
 
@@ -140,6 +143,9 @@ from ddspx.core._scaling import (
     soft_limit as soft_limit,
     sym_exp_sigmoid as sym_exp_sigmoid,
 )
+
+# Streams
+from ddspx.core._streams import Stream as Stream, chain as chain
 
 # Units
 from ddspx.core._units import (

@@ -69,7 +69,8 @@ STREAMED = {
     "variable_delay_step": "variable_delay",
 }
 STATIC = {
-    # No arrays go in: tables, sizes, states, and what is drawn from a key.
+    # No arrays go in: tables, sizes, states, functions, and what is drawn from a key.
+    "chain",
     "exponential_reverb_ir",
     "filtered_noise",
     "filtered_noise_reverb_ir",
