@@ -113,7 +113,7 @@ EAR = nn.FrontendConfig(sample_rate=16000, n_bands=6, n_fft=64, win_length=64, h
 AUDIO, F0 = noise(2, 640), np.full((2, 11), 440.0)
 MODULES = {
     "autoencoder": lambda rngs: Autoencoder(
-        toy_config(encoder=nn.EncoderConfig(EAR, 3, 2)), rngs=rngs
+        toy_config(encoder=nn.ZEncoderConfig(EAR, 3, 2)), rngs=rngs
     )(rngs(), F0, -F0, z=noise(2, 11, 2)),
     "crepe": lambda rngs: crepe_pitch(
         Crepe(CrepeConfig(1), rngs=rngs).network(), AUDIO, hop_length=100
@@ -121,7 +121,7 @@ MODULES = {
     "decoder": lambda rngs: nn.RnnFcDecoder(
         (2, 3), 4, rnn_channels=5, fc_channels=6, fc_layers=1, rngs=rngs
     )((noise(2, 9, 2), noise(2, 9, 3)), noise(2, 5)),
-    "encoder": lambda rngs: nn.ZEncoder(nn.EncoderConfig(EAR, 3, 2), rngs=rngs)(AUDIO),
+    "encoder": lambda rngs: nn.ZEncoder(nn.ZEncoderConfig(EAR, 3, 2), rngs=rngs)(AUDIO),
     "fc stack": lambda rngs: nn.FcStack(5, 3, 2, rngs=rngs)(noise(2, 9, 2), noise(2, 9, 3)),
     "front-end": lambda rngs: nn.SpectralFrontend(EAR, rngs=rngs)(AUDIO),
     "front-end by parts": lambda rngs: nn.SpectralFrontend(EAR, rngs=rngs).features(

@@ -89,7 +89,7 @@ def chain():
 
 def autoencoder():
     model = Autoencoder(AutoencoderConfig.tiny(), rngs=nnx.Rngs(0))
-    return model.init_state, (jax.random.key(0),), model.synthesize_block, (F0, -30 * ONES), BATCH
+    return model.init, (jax.random.key(0),), model.step, (F0, -30 * ONES), BATCH
 
 
 def pitch_model():

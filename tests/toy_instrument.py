@@ -13,25 +13,27 @@ from ddspx.models.autoencoder import (
     InstrumentStatistics,
     save_autoencoder,
 )
-from ddspx.nn import EncoderConfig, FrontendConfig, SpectralFrontend
+from ddspx.nn import (
+    FrontendConfig,
+    HarmonicNoiseConfig,
+    RnnFcDecoderConfig,
+    SpectralFrontend,
+    ZEncoderConfig,
+)
 
 SAMPLE_RATE, HOP = 16_000, 64
 
 
 def toy_config(
-    *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP, encoder: EncoderConfig | None = None
+    *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP, encoder: ZEncoderConfig | None = None
 ) -> AutoencoderConfig:
     """The sizes of the instrument."""
     return AutoencoderConfig(
         sample_rate=sample_rate,
         hop_length=hop_length,
-        n_harmonics=12,
-        n_magnitudes=9,
-        rnn_channels=16,
-        fc_channels=16,
-        fc_layers=1,
+        synthesizer=HarmonicNoiseConfig(n_harmonics=12, n_magnitudes=9),
+        decoder=RnnFcDecoderConfig(rnn_channels=16, fc_channels=16, fc_layers=1),
         reverb_length=1200,
-        amplitude_upsampling="hann",
         loss_n_ffts=(256,),
         encoder=encoder,
     )
@@ -40,7 +42,7 @@ def toy_config(
 def z_config() -> AutoencoderConfig:
     """Its sizes with an encoder whose front-end learns."""
     listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=10)
-    return toy_config(encoder=EncoderConfig(listening, rnn_channels=8, z_size=4))
+    return toy_config(encoder=ZEncoderConfig(listening, rnn_channels=8, z_size=4))
 
 
 def toy_model(config: AutoencoderConfig, kind: type[Autoencoder] = Autoencoder) -> Autoencoder:

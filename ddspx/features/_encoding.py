@@ -5,27 +5,26 @@ from collections.abc import Iterable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Float
 from ddspx.features._blocks import windows
-from ddspx.nn import ZEncoder
+from ddspx.nn import Encoder
 
 _CHUNK_SECONDS = 2.0
 
 
 def stream_z(
-    encoder: ZEncoder, blocks: Iterable[np.ndarray]
+    encoder: Encoder, blocks: Iterable[np.ndarray]
 ) -> Float[np.ndarray, "*batch frames z"]:
     """The z of audio that arrives in blocks, in bounded memory.
 
     Args:
-      encoder: of a model; its front-end must hear each frame by itself.
-      blocks: consecutive blocks (*batch, samples) of one signal at the sample rate of the
-        encoder's front-end, of any sizes, at least one.
+      encoder: of a model; it must not need the whole sound at once.
+      blocks: consecutive blocks (*batch, samples) of one signal at the encoder's sample rate, of
+        any sizes, at least one.
 
     Returns:
       z of the blocks joined together on the frame rule: the same numbers whatever the blocks, and
@@ -43,33 +42,28 @@ def stream_z(
       >>> import numpy as np
       >>> from flax import nnx
       >>> from ddspx import features
-      >>> from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
-      >>> config = EncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
+      >>> from ddspx.nn import ZEncoderConfig, FrontendConfig, ZEncoder
+      >>> config = ZEncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
       >>> encoder = ZEncoder(config, rngs=nnx.Rngs(0))
       >>> noise = np.random.default_rng(0).standard_normal(16000)
       >>> features.stream_z(encoder, np.split(noise, [1, 300, 4096])).shape
       (101, 4)
     """
-    listening = encoder.config.frontend
-    hop, margin = listening.hop_length, encoder.margin_frames
-    chunk = max(16, math.ceil(_CHUNK_SECONDS * listening.sample_rate / hop))
-    n_frames = partial(core.n_frames, hop_length=hop)
+    config, margin = encoder.config, encoder.margin_frames()
+    hop_length = config.hop_length
+    chunk = max(16, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
+    n_frames = partial(core.n_frames, hop_length=hop_length)
     graph, weights = nnx.split(encoder)
-    carry, parts = None, []
-    for window, n in windows(blocks, hop=hop, chunk=chunk, margin=margin, n_frames=n_frames):
-        if carry is None:
-            shape = (*window.shape[:-1], encoder.config.rnn_channels)
-            carry = jnp.zeros(shape, jnp.float32)
-        carry, z = _chunk_z(graph, margin, weights, carry, window)
+    state, parts = None, []
+    for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
+        if state is None:
+            state = encoder.init(batch_shape=window.shape[:-1])
+        state, z = _chunk_z(graph, weights, state, window)
         parts.append(np.asarray(z)[..., :n, :])
     return np.concatenate(parts, axis=-2)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _chunk_z(graph, margin, weights, carry, window):
-    """The GRU's state after a chunk and its z, of the window with the chunk's margins."""
-    encoder = nnx.merge(graph, weights)
-    # The window ends with the samples of a frame of the next chunk.
-    features = encoder.frontend(window)[..., margin : -margin - 1, :]
-    z, carry = encoder.encode(features, carry)
-    return carry, z
+@partial(jax.jit, static_argnums=0)
+def _chunk_z(graph, weights, state, window):
+    """The encoder's state after a chunk and its z, of the window with the chunk's margins."""
+    return nnx.merge(graph, weights).step(state, window)

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
         instrument_names as instrument_names,
         instruments_folder as instruments_folder,
     )
-    from ddspx.instruments._loading import load_instrument as load_instrument
+    from ddspx.instruments._loading import (
+        Instrument as Instrument,
+        as_instrument as as_instrument,
+        load_instrument as load_instrument,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         _card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
         _install="install_instrument pack_instrument remove_instrument",
         _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder",
-        _loading="load_instrument",
+        _loading="Instrument as_instrument load_instrument",
     )

@@ -24,7 +24,7 @@ def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
     Raises:
       ValueError: a weight is not finite.
     """
-    arrays = {name: np.asarray(array) for name, array in _arrays(model).items()}
+    arrays = {name: np.asarray(array) for name, array in arrays_by_name(model).items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(
@@ -133,7 +133,7 @@ def with_arrays(
       ValueError: an array is missing, unknown, of another shape or dtype, or not finite.
     """
     model = nnx.eval_shape(build)
-    expected = {name: array.shape for name, array in _arrays(model).items()}
+    expected = {name: array.shape for name, array in arrays_by_name(model).items()}
     if missing := sorted(set(expected) - set(arrays)):
         raise ValueError(f"{path} lacks the array `{missing[0]}`; {again}.")
     if unknown := sorted(set(arrays) - set(expected)):
@@ -153,7 +153,7 @@ def with_arrays(
     return nnx.merge(graph, state)
 
 
-def _arrays(model: nnx.Module) -> dict[str, Any]:
+def arrays_by_name(model: nnx.Module) -> dict[str, Any]:
     """All variables by dotted name: arrays, or shapes for an abstract model."""
     pure = nnx.to_pure_dict(nnx.state(model))
     return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}

@@ -1,6 +1,7 @@
-"""Networks from conditioning features to synthesizer controls."""
+"""Decoders: networks from what a model is told of each frame to a synthesizer's outputs."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +10,31 @@ from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._blocks import FcStack
 from ddspx.nn._recurrent import Gru
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """What turns the inputs of each frame into numbers for a synthesizer; causal, so it streams.
+
+    A config builds it (`DecoderConfig`). It is an `nnx.Module`; the state of its stream is a tree
+    of arrays of its own.
+    """
+
+    def __call__(
+        self, inputs: Sequence[Float[ArrayLike, "*batch frames _"]]
+    ) -> Float[Array, "*batch frames outputs"]:
+        """The unbounded outputs of all frames."""
+        ...
+
+    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Any:
+        """The state before the first frame."""
+        ...
+
+    def step(
+        self, state: Any, inputs: Sequence[Float[ArrayLike, "*batch frames _"]]
+    ) -> tuple[Any, Float[Array, "*batch frames outputs"]]:
+        """The next frames, one or more: the state after them, and their outputs."""
+        ...
 
 
 class RnnFcDecoder(nnx.Module):
@@ -39,9 +65,8 @@ class RnnFcDecoder(nnx.Module):
       ...     (1, 1), 126, rnn_channels=16, fc_channels=16, fc_layers=2, rngs=nnx.Rngs(0)
       ... )
       >>> loudness = pitch = jnp.ones((2, 50, 1), jnp.float32)
-      >>> outputs, states = decoder((loudness, pitch))
-      >>> outputs.shape, states.shape
-      ((2, 50, 126), (2, 50, 16))
+      >>> decoder((loudness, pitch)).shape
+      (2, 50, 126)
 
     References:
       Engel et al., `DDSP: Differentiable Digital Signal Processing
@@ -71,16 +96,25 @@ class RnnFcDecoder(nnx.Module):
         )
 
     def __call__(
-        self,
-        inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
-        carry: Float[ArrayLike, "*batch state"] | None = None,
-    ) -> tuple[Float[Array, "*batch frames outputs"], Float[Array, "*batch frames state"]]:
-        """Decodes the frames from the GRU state `carry` (zeros by default).
+        self, inputs: Sequence[Float[ArrayLike, "*batch frames _"]]
+    ) -> Float[Array, "*batch frames outputs"]:
+        """The outputs of all frames, from a state of zeros."""
+        return self._decode(inputs, None)[1]
 
-        Returns:
-          The outputs of every frame, and the GRU's state after every frame: ``[..., i, :]``
-          is the `carry` with which frame i + 1 goes on as if there had been no cut.
-        """
+    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Float[Array, "*batch state"]:
+        """The state of the GRU before the first frame: zeros."""
+        return jnp.zeros((*batch_shape, self.gru.features), jnp.float32)
+
+    def step(
+        self,
+        state: Float[ArrayLike, "*batch state"],
+        inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
+    ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames outputs"]]:
+        """The next frames: the GRU's state after them, and their outputs."""
+        return self._decode(inputs, state)
+
+    def _decode(self, inputs, carry):
+        """The state after the last frame, and the outputs of all."""
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
         inputs = [jnp.asarray(x) for x in inputs]
         for i, x in enumerate(inputs):
@@ -97,8 +131,6 @@ class RnnFcDecoder(nnx.Module):
         ]
         joint = jnp.concatenate(heard, axis=-1)
         states = self.gru.frames_first(joint, carry)
-        outputs = self.dense(self.out_stack(joint, states))
-        outputs, states = (
-            jnp.moveaxis(x, 0, 1).reshape(*batch, n_frames, x.shape[-1]) for x in (outputs, states)
-        )
-        return outputs, states
+        outputs = jnp.moveaxis(self.dense(self.out_stack(joint, states)), 0, 1)
+        state = states[-1].reshape(*batch, self.gru.features)
+        return state, outputs.reshape(*batch, n_frames, outputs.shape[-1])

@@ -1,17 +1,59 @@
 """From a sound to what an instrument is told about it beyond pitch and loudness."""
 
 import math
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.nn._encoder_config import EncoderConfig
+from ddspx.nn._encoder_config import EncoderConfig, ZEncoderConfig
 from ddspx.nn._frontend import SpectralFrontend
 from ddspx.nn._recurrent import Gru
 
 _EPSILON = 1e-5
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What a model listens with to a whole sound, beyond its pitch and loudness.
+
+    A config builds it (`EncoderConfig`). It is an `nnx.Module`; the state of its stream is a tree
+    of arrays of its own.
+    """
+
+    @property
+    def config(self) -> EncoderConfig:
+        """Its sizes."""
+        ...
+
+    def margin_frames(self) -> int:
+        """Frames to either side whose samples a frame of z reaches into.
+
+        An encoder that needs the whole sound raises a ValueError, which says so.
+        """
+        ...
+
+    def __call__(
+        self, audio: Float[ArrayLike, "*batch samples"]
+    ) -> Float[Array, "*batch frames z"]:
+        """The z of a whole sound, on the frame rule."""
+        ...
+
+    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Any:
+        """The state before the first frame."""
+        ...
+
+    def step(
+        self, state: Any, window: Float[ArrayLike, "*batch samples"]
+    ) -> tuple[Any, Float[Array, "*batch frames z"]]:
+        """The next frames: the state after them, and their z.
+
+        The window of n frames holds ``(n + 2 * margin_frames) * hop_length`` samples, from the
+        margin before the first frame to the margin after the last.
+        """
+        ...
 
 
 class ZEncoder(nnx.Module):
@@ -22,7 +64,7 @@ class ZEncoder(nnx.Module):
 
     with the front-end's features :math:`u_t`, and mean and variance over the features of frame
     t. No frame needs a later one, beyond what the window of the front-end reaches into, so that
-    z streams: the features of consecutive frames go through `encode` with its state carried.
+    z streams.
 
     Args:
       config: its sizes.
@@ -31,8 +73,8 @@ class ZEncoder(nnx.Module):
     Example:
       >>> import jax.numpy as jnp
       >>> from flax import nnx
-      >>> from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
-      >>> config = EncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
+      >>> from ddspx.nn import ZEncoderConfig, FrontendConfig, ZEncoder
+      >>> config = ZEncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
       >>> encoder = ZEncoder(config, rngs=nnx.Rngs(0))
       >>> encoder(jnp.zeros((2, 16000), jnp.float32)).shape
       (2, 101, 4)
@@ -46,7 +88,7 @@ class ZEncoder(nnx.Module):
       is as there, and does not stream.
     """
 
-    def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ZEncoderConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.frontend = SpectralFrontend(config.frontend, rngs=rngs)
         features = config.frontend.n_features
@@ -64,20 +106,28 @@ class ZEncoder(nnx.Module):
         self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames z"]:
         """The z of a whole sound at the front-end's sample rate, on the frame rule."""
-        return self.encode(self.frontend(audio))[0]
+        return self._encode(self.frontend(audio), None)[1]
 
-    def encode(
+    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Float[Array, "*batch state"]:
+        """The state of the GRU before the first frame: zeros."""
+        return jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
+
+    def step(
         self,
-        features: Float[ArrayLike, "*batch frames features"],
-        carry: Float[ArrayLike, "*batch state"] | None = None,
-    ) -> tuple[Float[Array, "*batch frames z"], Float[Array, "*batch state"]]:
-        """The z of what the front-end hears, from the GRU's state `carry` (zeros by default).
+        state: Float[ArrayLike, "*batch state"],
+        window: Float[ArrayLike, "*batch samples"],
+    ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames z"]]:
+        """The next frames, of a window with `margin_frames` before and after them.
 
-        Returns:
-          z of every frame, and the state after the last, with which the next frames go on as if
-          there had been no cut.
+        Raises:
+          ValueError: a frame of the front-end depends on more than its window.
         """
-        features = jnp.asarray(features)
+        margin = self.margin_frames()
+        # The window ends with the samples of a frame that comes after these.
+        return self._encode(self.frontend(window)[..., margin : -margin - 1, :], state)
+
+    def _encode(self, features, carry):
+        """The GRU's state after the last frame, and z of all, of what the front-end hears."""
         if not self.config.frontend.normalize:
             mean = jnp.mean(features, axis=-1, keepdims=True)
             variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
@@ -87,9 +137,8 @@ class ZEncoder(nnx.Module):
             weight[...].astype(features.dtype).reshape(row) for weight in (self.scale, self.shift)
         )
         states, carry = self.gru(features * scale + shift, carry)
-        return self.dense(states), carry
+        return carry, self.dense(states)
 
-    @property
     def margin_frames(self) -> int:
         """Frames to either side whose samples a frame of the front-end reaches into.
 

@@ -1,13 +1,47 @@
-"""The sizes of what listens for an instrument beyond pitch and loudness."""
+"""The sizes of encoders, which need no jax to be read, compared and saved."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ddspx._checks import size
 from ddspx.nn._frontend_config import FrontendConfig
 
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from ddspx.nn._encoder import Encoder, ZEncoder
+
+
+@runtime_checkable
+class EncoderConfig(Protocol):
+    """The sizes of an `Encoder`: a frozen dataclass, whose `build` makes it.
+
+    A model's config holds one, and is saved with the name of its class and its fields. Fields are
+    what JSON can hold: numbers, strings, True, False, None, tuples of these.
+    """
+
+    @property
+    def z_size(self) -> int:
+        """Numbers of z for each frame."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio that it is given, in samples per second: the model's."""
+        ...
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between its frames: the model's."""
+        ...
+
+    def build(self, *, rngs: "nnx.Rngs") -> "Encoder":
+        """The encoder."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
-class EncoderConfig:
+class ZEncoderConfig:
     """The sizes of a `ZEncoder`.
 
     Attributes:
@@ -27,3 +61,19 @@ class EncoderConfig:
     def __post_init__(self):
         size("rnn_channels", self.rnn_channels)
         size("z_size", self.z_size)
+
+    @property
+    def sample_rate(self) -> int:
+        """The front-end's."""
+        return self.frontend.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """The front-end's."""
+        return self.frontend.hop_length
+
+    def build(self, *, rngs: "nnx.Rngs") -> "ZEncoder":
+        """The encoder, with weights drawn from `rngs`."""
+        from ddspx.nn._encoder import ZEncoder
+
+        return ZEncoder(self, rngs=rngs)

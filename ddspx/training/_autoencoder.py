@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ddspx import __version__
 from ddspx._typing import Array, Key
-from ddspx.instruments import load_instrument
+from ddspx.instruments import Instrument, as_instrument
 from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -47,7 +47,7 @@ def train_autoencoder(
     *,
     model: AutoencoderConfig,
     config: AutoencoderTrainConfig | None = None,
-    start: str | Path | None = None,
+    start: str | Path | Instrument | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
@@ -80,9 +80,10 @@ def train_autoencoder(
       output: the model folder to make.
       model: the sizes of the model. Its rates must be the dataset's.
       config: how to train; by default DDSP's numbers.
-      start: a model folder, or an instrument's name, whose weights the training begins with: an
-        instrument that is near needs far fewer steps. It must have the sizes of `model`, up to
-        the reverb, which begins anew: the room is the recordings', not the instrument's.
+      start: a model folder, an instrument's name, or one that `load_instrument` returned, whose
+        weights the training begins with: an instrument that is near needs far fewer steps. It
+        must have the sizes of `model`, up to the reverb, which begins anew: the room is the
+        recordings', not the instrument's.
       console: where the progress bar and a line per evaluation go; by default the screen.
 
     Returns:
@@ -106,7 +107,7 @@ def _task(
     dataset: Path,
     model: AutoencoderConfig,
     config: AutoencoderTrainConfig,
-    start: str | Path | None,
+    start: str | Path | Instrument | None,
 ) -> Task:
     """The run of an autoencoder; a ValueError where its data does not fit it."""
     manifest = read_manifest(dataset)
@@ -141,14 +142,15 @@ def _task(
 
 
 def _started(
-    fresh: Autoencoder, start: str | Path, manifest: Manifest
+    fresh: Autoencoder, start: str | Path | Instrument, manifest: Manifest
 ) -> tuple[Autoencoder, dict[str, Any]]:
     """The weights of `start` with the room of `fresh`, and what to say of where they are from."""
-    module, statistics, provenance = load_instrument(start)
+    module, statistics, provenance = as_instrument(start)
+    name = "the given model" if isinstance(start, Instrument) else start
     if statistics.feature_version != manifest.feature_version:
         raise ValueError(
             f"`start` must listen to the dataset's features, {manifest.feature_version!r}, and "
-            f"{start} listens to {statistics.feature_version!r}; prepare the recordings with its "
+            f"{name} listens to {statistics.feature_version!r}; prepare the recordings with its "
             "tracker, or train without `start`."
         )
     for field in dataclasses.fields(fresh.config):
@@ -156,14 +158,15 @@ def _started(
         if theirs != ours and field.name not in ("reverb_length", "loss_n_ffts"):
             raise ValueError(
                 f"`start` must have the sizes of the model, whose `{field.name}` is {ours}; "
-                f"{start} has {theirs}."
+                f"{name} has {theirs}."
             )
-    module.config, module.reverb = fresh.config, None
+    # Whatever learns but the room, which is the recordings' and not the instrument's.
+    weights = nnx.to_flat_state(nnx.state(module))
+    kept = [(path, leaf) for path, leaf in weights if path[0] != "reverb"]
+    nnx.update(fresh, nnx.from_flat_state(kept))
+    digest = hashlib.sha256(b"".join(np.asarray(leaf[...]).tobytes() for _, leaf in kept))
     said = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
-    weights = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(nnx.state(module))]
-    digest = hashlib.sha256(b"".join(weights)).hexdigest()
-    module.reverb = fresh.reverb
-    return module, {"started_from": {"weights_sha256": digest, **said}}
+    return fresh, {"started_from": {"weights_sha256": digest.hexdigest(), **said}}
 
 
 def _save(

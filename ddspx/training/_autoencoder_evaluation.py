@@ -184,7 +184,6 @@ def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, R
                 additive_baseline,
                 hop_length=config.hop_length,
                 sample_rate=config.sample_rate,
-                n_harmonics=config.n_harmonics,
             )
         )
         renderers["untrained"] = partial(render, untrained)

@@ -13,7 +13,7 @@ from flax import nnx
 from ddspx import core
 from ddspx._checks import positive_int, same_size
 from ddspx._typing import Array, Float
-from ddspx.models.autoencoder import Autoencoder, SynthesisState
+from ddspx.models.autoencoder import Autoencoder
 from ddspx.transfer._adjust import AdjustedControls
 
 # Peaks come down to here, smoothly: Vorbis and a player's resampling add to them.
@@ -72,83 +72,103 @@ def render(
     if z is not None:
         same_size("`z` and `played`", len(z), frames, "frames")
     graph, weights = nnx.split(model)
-    state = _silence(model, jax.random.key(seed))
-    mix = _Mix(*(jnp.float32(x) for x in (wet, reverb, ceiling_db)))
+    levels = _Levels(*(jnp.float32(x) for x in (wet, reverb, ceiling_db)))
+    state = _studio(model, key=jax.random.key(seed)).init()
     dry = repeat(None) if recording is None else _rechunked(recording, size)
     # The limiter is late by its look-ahead: so many samples more are played, and cut in front.
     late = round(_LOOKAHEAD_S * model.config.sample_rate)
     for start, beside in zip(range(0, n_samples + late, size), dry, strict=False):
         # All blocks have one size, so that one is compiled. Beyond the last frame the tracks are
-        # held, and the audio is silenced. One frame more says where pitch goes.
+        # held, and the audio is silenced. One frame more says where the sound goes.
         first = start // model.config.hop_length
         chosen = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
-        tracks = (jnp.asarray(track[chosen]) for track in played[:3])
+        f0_hz, loudness_db, gain = (jnp.asarray(track[chosen]) for track in played[:3])
         told = None if z is None else jnp.asarray(z[chosen])
-        left = max(0, n_samples - start)
-        state, audio = _play_block(graph, weights, state, *tracks, told, beside, mix, left)
-        block = np.asarray(audio)[max(0, late - start) : n_samples + late - start]
-        if block.size:
-            yield block
+        block = _Block(f0_hz, loudness_db, gain, told, beside, max(0, n_samples - start))
+        state, audio = _play_block(graph, weights, state, block, levels)
+        samples = np.asarray(audio)[max(0, late - start) : n_samples + late - start]
+        if samples.size:
+            yield samples
 
 
-class _Mix(NamedTuple):
-    """What the desk is set to: arguments of :func:`render`, so that none is compiled in."""
+class _Block(NamedTuple):
+    """What is played in a block.
+
+    Attributes:
+      f0_hz: pitch of its frames, and of the one after them.
+      loudness_db: loudness of the same frames.
+      gain: factor of the sound before the room, at the same frames.
+      z: of the same frames, or None.
+      recording: what is mixed in, or None.
+      left: how many samples from here on belong to the sound.
+    """
+
+    f0_hz: Array
+    loudness_db: Array
+    gain: Array
+    z: Array | None
+    recording: np.ndarray | None
+    left: Array | int
+
+
+class _Levels(NamedTuple):
+    """Arguments of :func:`render` that are the same in all blocks, and not compiled in."""
 
     wet: Array
     reverb: Array
     ceiling_db: Array
 
 
-class _State(NamedTuple):
-    """Where a stream stands between two blocks."""
+def _studio(model: Autoencoder, *, key: Array) -> core.Stream:
+    """From a `_Block` to its audio: instrument, gain, room, recording, limiter.
 
-    synthesis: SynthesisState
-    room: core.ReverbState | None
-    limiter: core.LimiterState
+    The step is ``step(state, block, block, levels)``. The key of the noise goes into the state.
+    """
+    rate, hop_length = model.config.sample_rate, model.config.hop_length
+
+    def play(state, block, _, __):
+        tracks = block.f0_hz, block.loudness_db
+        return model.dry_step(state, *tracks, z=block.z, lookahead=True)
+
+    def with_gain(audio, block, _):
+        return audio * core.upsample(block.gain[:-1], hop_length=hop_length, method="hann")
+
+    def mixed(audio, block, levels):
+        if block.recording is not None:
+            audio = core.crossfade(block.recording, audio, levels.wet[None])
+        return jnp.where(jnp.arange(audio.size) < block.left, audio, 0.0)
+
+    def limit(state, audio, _, levels):
+        options = {"release_s": _RELEASE_S, "sample_rate": rate, "lookahead_s": _LOOKAHEAD_S}
+        return core.limiter_step(state, audio, threshold_db=levels.ceiling_db, **options)
+
+    limiter_init = partial(core.limiter_init, sample_rate=rate, lookahead_s=_LOOKAHEAD_S)
+    return core.chain(
+        core.Stream(partial(model.dry_init, key), play),
+        with_gain,
+        *_room(model),
+        mixed,
+        core.Stream(limiter_init, limit),
+    )
 
 
-def _silence(model: Autoencoder, key: Array) -> _State:
-    """The instrument and its room before the first block."""
-    room = None if model.reverb is None else core.reverb_init(model.reverb.impulse_response)
-    limiter = core.limiter_init(sample_rate=model.config.sample_rate, lookahead_s=_LOOKAHEAD_S)
-    return _State(_without_room(model).init_state(key), room, limiter)
+def _room(model: Autoencoder) -> list[core.Stream]:
+    """The reverb of an instrument that has one."""
+    if model.reverb is None:
+        return []
+    response = model.reverb.impulse_response
 
+    def ring(state, audio, _, levels):
+        return core.reverb_step(state, audio, levels.reverb * response)
 
-def _without_room(model: Autoencoder) -> Autoencoder:
-    """The same weights without the reverb, which has to come after the gain."""
-    dry = nnx.merge(*nnx.split(model))
-    dry.reverb = None
-    return dry
+    return [core.Stream(partial(core.reverb_init, response), ring)]
 
 
 @partial(jax.jit, static_argnums=0)
-def _play_block(graph, weights, state, f0_hz, loudness_db, gain, z, recording, mix, left):
-    """One block: the sound before the room, its gain, the room, the recording, the limiter.
-
-    The tracks hold the block's frames and the one after them; `left` samples belong to the sound.
-    """
-    model = nnx.merge(graph, weights)
-    z = None if z is None else z[:-1]
-    synthesis, audio = _without_room(model).synthesize_block(
-        state.synthesis, f0_hz[:-1], loudness_db[:-1], z=z, next_f0_hz=f0_hz[-1]
-    )
-    audio = audio * core.upsample(gain[:-1], hop_length=model.config.hop_length, method="hann")
-    room = state.room
-    if model.reverb is not None:
-        response = mix.reverb * model.reverb.impulse_response
-        room, audio = core.reverb_step(state.room, audio, response)
-    if recording is not None:
-        audio = core.crossfade(recording, audio, mix.wet[None])
-    audio = jnp.where(jnp.arange(audio.size) < left, audio, 0.0)
-    limiter, audio = core.limiter_step(
-        state.limiter,
-        audio,
-        threshold_db=mix.ceiling_db,
-        release_s=_RELEASE_S,
-        sample_rate=model.config.sample_rate,
-        lookahead_s=_LOOKAHEAD_S,
-    )
-    return _State(synthesis, room, limiter), audio
+def _play_block(graph, weights, state, block, levels):
+    """One block of :func:`_studio`."""
+    stream = _studio(nnx.merge(graph, weights), key=jax.random.key(0))
+    return stream.step(state, block, block, levels)
 
 
 def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

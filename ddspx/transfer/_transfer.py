@@ -11,7 +11,7 @@ import numpy as np
 from ddspx._checks import checked_seed
 from ddspx._typing import Float
 from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
-from ddspx.instruments import load_instrument
+from ddspx.instruments import Instrument, as_instrument
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.transfer._adjust import AdjustedControls, adjust
@@ -87,14 +87,14 @@ class Performance(NamedTuple):
       seed: of the noise.
     """
 
-    to: str | Path
+    to: str | Path | Instrument
     played: AdjustedControls
     z: Float[np.ndarray, "frames z"] | None
     seed: int
 
     def again(self, report: TransferReport) -> Iterator[Float[np.ndarray, " samples"]]:
         """The instrument alone, in blocks."""
-        model, _, _ = load_instrument(self.to)
+        model = as_instrument(self.to).model
         return render(
             model,
             self.played,
@@ -113,7 +113,7 @@ def transfer(
     recording: str | Path,
     output: str | Path,
     *,
-    to: str | Path,
+    to: str | Path | Instrument,
     config: TransferConfig = _DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -130,7 +130,8 @@ def transfer(
       recording: any sound, in a format that libsndfile reads.
       output: the file to write, ``.wav``, ``.flac`` or ``.ogg``; at the model's sample rate, as
         long as the recording is at that rate.
-      to: a model folder, or the name of an instrument, shipped or installed.
+      to: a model folder, the name of an instrument, shipped or installed, or one that
+        `instruments.load_instrument` returned.
       config: what a musician decides.
       seed: of the instrument's noise.
       progress: called as the work goes on, with "listening", "encoding", "rehearsing" or "playing",
@@ -155,7 +156,7 @@ def transfer(
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
     progress = progress or (lambda what, done, total: None)
-    model, statistics, _ = load_instrument(to)
+    model, statistics, _ = as_instrument(to)
     try:
         # An instrument listens with the tracker that it was trained with.
         method = method_of(statistics.feature_version)
@@ -175,7 +176,7 @@ def transfer(
     performed = _rehearsed(model, played, playing, config.follow, progress)
     dry = None
     if config.wet < 1:
-        dry = _blocks(recording, model.config, None, "playing", [])
+        dry = _blocks(recording, model.config)
     with writer:
         done = 0
         for block in render(model, performed, **playing, recording=dry, wet=config.wet):
@@ -216,14 +217,18 @@ def _listen(
     recording: str | Path, model: Autoencoder, method: StreamingMethod, progress: Progress
 ) -> tuple[Features, int]:
     """The features of a recording on the model's frames, and its length at the model's rate."""
-    config, sizes = model.config, []
+    config, n_samples = model.config, 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal n_samples
+        for block in _reported(_blocks(recording, config), "listening", config, progress):
+            n_samples += block.size
+            yield block
+
     features = stream_features(
-        _blocks(recording, config, progress, "listening", sizes),
-        sample_rate=config.sample_rate,
-        hop_length=config.hop_length,
-        method=method,
+        counted(), sample_rate=config.sample_rate, hop_length=config.hop_length, method=method
     )
-    return features, sum(sizes)
+    return features, n_samples
 
 
 def _encode(
@@ -232,27 +237,30 @@ def _encode(
     """The z of a recording, if the model has an encoder."""
     if model.encoder is None:
         return None
-    return stream_z(model.encoder, _blocks(recording, model.config, progress, "encoding", []))
+    config = model.config
+    blocks = _reported(_blocks(recording, config), "encoding", config, progress)
+    return stream_z(model.encoder, blocks)
 
 
-def _blocks(
-    recording: str | Path,
-    config: AutoencoderConfig,
-    progress: Progress | None,
-    what: str,
-    sizes: list[int],
+def _reported(
+    blocks: Iterator[np.ndarray], what: str, config: AutoencoderConfig, progress: Progress
 ) -> Iterator[np.ndarray]:
-    """A recording at the model's rate; the sizes of its blocks are noted as they are read."""
-    for block in stream_audio(
+    """The same blocks; how many seconds have been read is told as they are."""
+    done = 0
+    for block in blocks:
+        done += block.size
+        progress(what, done / config.sample_rate, None)
+        yield block
+
+
+def _blocks(recording: str | Path, config: AutoencoderConfig) -> Iterator[np.ndarray]:
+    """A recording at the model's rate."""
+    return stream_audio(
         recording,
         sample_rate=config.sample_rate,
         block_length=1 << 16,
         min_samples=round(_SHORTEST_S * config.sample_rate),
-    ):
-        sizes.append(block.size)
-        if progress is not None:
-            progress(what, sum(sizes) / config.sample_rate, None)
-        yield block
+    )
 
 
 def _report(

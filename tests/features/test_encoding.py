@@ -10,7 +10,7 @@ from flax import nnx
 from helpers import noise
 
 from ddspx.features import _encoding, stream_z
-from ddspx.nn import EncoderConfig, FrontendConfig, ZEncoder
+from ddspx.nn import FrontendConfig, ZEncoder, ZEncoderConfig
 
 RATE, HOP = 8000, 80
 
@@ -18,7 +18,7 @@ RATE, HOP = 8000, 80
 @cache
 def encoder(**changes) -> ZEncoder:
     listening = FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=20, **changes)
-    return ZEncoder(EncoderConfig(listening, rnn_channels=8, z_size=3), rngs=nnx.Rngs(0))
+    return ZEncoder(ZEncoderConfig(listening, rnn_channels=8, z_size=3), rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize("n_samples", [1, 79, 80, 12_345, 16_000])

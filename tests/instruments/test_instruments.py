@@ -115,7 +115,7 @@ def test_a_shipped_instrument_hides_ones_own(library, toy):
     shutil.copytree(toy, library / "Violin2")
     assert instrument_names().count("violin") == 1 and "Violin2" in instrument_names()
     assert describe_instrument("violin").is_shipped
-    assert load_instrument("violin")[0].config.n_harmonics == 60
+    assert load_instrument("violin")[0].config.synthesizer.n_harmonics == 60
 
 
 @pytest.mark.parametrize(
@@ -261,6 +261,10 @@ def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def edit_part(path, part, **changes):
+    edit(path, **{part: json.loads(path.read_text())[part] | changes})
+
+
 def write_header(length):
     return lambda path: path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
 
@@ -277,8 +281,16 @@ BROKEN = [
     *((name, lambda path: path.write_bytes(DEEP), "is not usable") for name in PARTS[1:3]),
     *((name, lambda path: path.write_bytes(b"\xff\xfe"), "is not usable") for name in PARTS[:3]),
     ("config.json", lambda path: path.write_bytes(b" " * 2**17), "more than the 65536 bytes"),
-    ("config.json", lambda path: edit(path, rnn_channels=17), "holds `.*` as float32"),
-    ("config.json", lambda path: edit(path, fc_layers=10**9), "`fc_layers` must be at most 32"),
+    (
+        "config.json",
+        lambda path: edit_part(path, "decoder", rnn_channels=17),
+        "holds `.*` as float32",
+    ),
+    (
+        "config.json",
+        lambda path: edit_part(path, "decoder", fc_layers=10**9),
+        "`fc_layers` must be at most 32",
+    ),
     (
         "config.json",
         lambda path: edit(path, reverb_length=10**12),
@@ -357,7 +369,7 @@ def test_a_broken_model_is_not_packed(model, tmp_path):
     with pytest.raises(ValueError, match="is a link"):
         pack_instrument(model, archive)
     (model / "README.md").unlink()
-    edit(model / "config.json", n_harmonics=13)
+    edit_part(model / "config.json", "synthesizer", n_harmonics=13)
     with pytest.raises(ValueError, match="holds"):
         pack_instrument(model, archive)
     assert archive.read_bytes() == b"earlier"
@@ -429,7 +441,7 @@ def test_a_name_is_described_whatever_the_folder_one_is_in_holds(toy, tmp_path, 
     shutil.copytree(toy, tmp_path / "violin")
     monkeypatch.chdir(tmp_path)
     assert describe_instrument("violin").is_shipped
-    assert load_instrument("violin")[0].config.n_harmonics == 12
+    assert load_instrument("violin")[0].config.synthesizer.n_harmonics == 12
 
 
 @pytest.mark.parametrize(

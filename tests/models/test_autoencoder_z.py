@@ -12,6 +12,7 @@ from helpers import noise, quick_jit
 from modules import of_parts
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, toy_model, z_config
 
+from ddspx.instruments import load_instrument
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -19,12 +20,12 @@ from ddspx.models.autoencoder import (
     save_autoencoder,
 )
 from ddspx.models.spectnet import SpectNet, SpectNetConfig
-from ddspx.nn import EncoderConfig, FrontendConfig, SpectralFrontend, copy_frontend
+from ddspx.nn import FrontendConfig, SpectralFrontend, ZEncoderConfig, copy_frontend
 
 FRAMES = 21
 encode = of_parts(Autoencoder.encode)
 play = of_parts(Autoencoder.__call__)
-play_block = of_parts(Autoencoder.synthesize_block)
+play_block = of_parts(Autoencoder.step, static=("lookahead",))
 listen = of_parts(SpectralFrontend.__call__)
 
 
@@ -79,7 +80,7 @@ def test_a_config_saved_before_there_was_z_has_none():
     fields = AutoencoderConfig.tiny().to_json()
     assert fields.pop("encoder") is None
     assert AutoencoderConfig.from_json(fields) == AutoencoderConfig.tiny()
-    assert load_autoencoder("violin")[0].encoder is None
+    assert load_instrument("violin")[0].encoder is None
 
 
 @pytest.mark.parametrize("name", ["sample_rate", "hop_length"])
@@ -87,8 +88,8 @@ def test_a_front_end_on_other_frames_is_refused(name):
     config = AutoencoderConfig.tiny()
     listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP)
     other = dataclasses.replace(listening, **{name: 2 * getattr(listening, name)})
-    encoder = EncoderConfig(other, rnn_channels=8, z_size=4)
-    with pytest.raises(ValueError, match=f"`encoder.frontend` must have the model's `{name}`"):
+    encoder = ZEncoderConfig(other, rnn_channels=8, z_size=4)
+    with pytest.raises(ValueError, match=f"`encoder` must have the model's `{name}`"):
         dataclasses.replace(config, encoder=encoder)
 
 
@@ -113,12 +114,12 @@ def test_blocks_of_any_size_equal_the_whole(model, told, key):
     z = encode(model, told[2])[0]
     f0_hz, loudness_db = (x[0] for x in told[:2])
     whole = play(model, key, f0_hz, loudness_db, z=z)
-    state, blocks = model.init_state(key), []
+    state, blocks = model.init(key), []
     for first, last in [(0, 1), (1, FRAMES - 1)]:
-        rows = slice(first, last + 1)
-        following = f0_hz[last + 1] if last + 1 < FRAMES else None
+        rows = slice(first, last + 2)
+        more = last + 1 < FRAMES
         state, block = play_block(
-            model, state, f0_hz[rows], loudness_db[rows], z=z[rows], next_f0_hz=following
+            model, state, f0_hz[rows], loudness_db[rows], z=z[rows], lookahead=more
         )
         blocks.append(block)
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)

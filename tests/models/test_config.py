@@ -193,10 +193,15 @@ def test_sizes_are_bounded_together_too():
 def test_sizes_that_may_be_zero_or_several_are_ints(monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     small = AutoencoderConfig.small()
-    config = dataclasses.replace(small, loss_n_ffts=np.array([64, 32]), fc_layers=np.int8(0))
+    config = dataclasses.replace(small, loss_n_ffts=np.array([64, 32]), reverb_length=np.int8(0))
     assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert dataclasses.replace(small, loss_n_ffts=64).loss_n_ffts == (64,)
-    for name in ("fc_layers", "reverb_length", "loss_n_ffts"):
+    assert dataclasses.replace(small.decoder, fc_layers=np.int8(0)).fc_layers == 0
+    for owner, name in (
+        (small.decoder, "fc_layers"),
+        (small, "reverb_length"),
+        (small, "loss_n_ffts"),
+    ):
         for value in (0.0, False, None):
             with pytest.raises(TypeError, match=f"`{name}` must be a Python int, got"):
-                dataclasses.replace(small, **{name: value})
+                dataclasses.replace(owner, **{name: value})

@@ -12,7 +12,7 @@ from training_data import FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
 from ddspx import core, features
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
-from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.nn import FrontendConfig, ZEncoderConfig
 from ddspx.training import Interval, additive_baseline, evaluate_autoencoder
 from ddspx.training._autoencoder_evaluation import _interval
 
@@ -105,7 +105,7 @@ class Telling(Autoencoder):
 
 def test_a_model_with_an_encoder_hears_the_recording(dataset):
     listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=8)
-    encoder = EncoderConfig(listening, rnn_channels=4, z_size=2)
+    encoder = ZEncoderConfig(listening, rnn_channels=4, z_size=2)
     model = toy_model(dataclasses.replace(MODEL, encoder=encoder), Telling)
     (row,) = evaluate_autoencoder(model, dataset)
     assert row.loudness_l1_db.mean < 0.5 and row.f0_l1_semitones.mean < 0.2

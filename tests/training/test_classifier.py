@@ -16,11 +16,16 @@ from rich.console import Console
 from test_loop import assert_same_state, ctrl_c, log, weights  # noqa: F401
 
 from ddspx import io
-from ddspx.models.spectnet import SpectNet, load_spectnet, normalize_level, vote_mean_probability
+from ddspx.models.spectnet import (
+    SpectNet,
+    load_spectnet,
+    normalize_level,
+    segment_logits,
+    vote_mean_probability,
+)
 from ddspx.training import (
     ClassifierTrainConfig,
     initial_state,
-    segment_logits,
     train_classifier,
 )
 from ddspx.training._classifier import _optimizer, classifier_loss

@@ -8,8 +8,8 @@ from flax import nnx
 from labelled_data import LABELS, RATE, toy_model, write_sounds
 
 from ddspx import io
-from ddspx.models.spectnet import SpectNet, vote_majority
-from ddspx.training import evaluate_classifier, recordings_to_test, segment_logits
+from ddspx.models.spectnet import SpectNet, segment_logits, vote_majority
+from ddspx.training import evaluate_classifier, recordings_to_test
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, wri
 from ddspx.features import feature_version
 from ddspx.io import read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
+from ddspx.nn import RnnFcDecoderConfig
 from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
 from ddspx.training._autoencoder import _Programs, _valid_loss
 from ddspx.training._logging import RunLog
@@ -284,9 +285,10 @@ def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(
     with pytest.raises(ValueError, match="or the model that it starts from"):
         run(dataset, tmp_path / "out")
     with pytest.raises(
-        ValueError, match=r"`start` must have .* whose `rnn_channels` is 12; .* has 8"
+        ValueError,
+        match=r"`start` must have .* whose `decoder` is .*=12, .* has .*=8, ",
     ):
-        larger = dataclasses.replace(MODEL, rnn_channels=12)
+        larger = dataclasses.replace(MODEL, decoder=RnnFcDecoderConfig(12, 8, 1))
         run(dataset, tmp_path / "other", model=larger, start=straight)
     assert not (tmp_path / "other.run").exists()
 

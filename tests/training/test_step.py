@@ -1,6 +1,5 @@
 """The compiled step computes what its equations say, and the losses agree with each other."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import optax
 import pytest
 from flax import nnx
 from toy_instrument import toy_model
-from training_data import MODEL, glide
+from training_data import glide, small_model
 
 from ddspx.io import Batch
 from ddspx.training import (
@@ -103,7 +102,7 @@ def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
     whole = glide(1)
     batch = Batch(*(np.stack([a, a[::-1]]) for a in whole))
     # The fewest parts, because this compiles twice.
-    config = dataclasses.replace(MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,))
+    config = small_model()
     graphdef, *states = nnx.split(toy_model(config), nnx.Param, ...)
     params, rest = map(nnx.to_pure_dict, states)
     optimizer = adam(learning_rate=1e-2)

@@ -10,12 +10,12 @@ from flax import nnx
 from helpers import compiled
 from rich.console import Console
 from toy_instrument import toy_model
-from training_data import HOP, MODEL, SAMPLE_RATE, glide, write_dataset
+from training_data import HOP, SAMPLE_RATE, glide, small_model, write_dataset
 
 from ddspx import core
 from ddspx.io import Batch
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
-from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.nn import FrontendConfig, ZEncoderConfig
 from ddspx.training import (
     AutoencoderTrainConfig,
     adam,
@@ -31,10 +31,8 @@ def with_encoder(**changes):
     listening = FrontendConfig(
         sample_rate=SAMPLE_RATE, hop_length=HOP, n_fft=256, win_length=200, n_bands=8, **changes
     )
-    encoder = EncoderConfig(listening, rnn_channels=4, z_size=3)
-    return dataclasses.replace(
-        MODEL, fc_layers=0, reverb_length=0, loss_n_ffts=(64,), encoder=encoder
-    )
+    encoder = ZEncoderConfig(listening, rnn_channels=4, z_size=3)
+    return small_model(encoder=encoder)
 
 
 @pytest.fixture(scope="module")

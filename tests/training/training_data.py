@@ -1,5 +1,6 @@
 """A dataset of a gliding tone and a model that trains on it in seconds; tests share them."""
 
+import dataclasses
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from helpers import compiled
 from ddspx import core, features
 from ddspx.io import DatasetWriter, Segment, Source
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
+from ddspx.nn import HarmonicNoiseConfig, RnnFcDecoderConfig
 
 SAMPLE_RATE, HOP, EXAMPLE_HOPS = 8000, 80, 50
 FMIN, FMAX = 100.0, 1000.0
@@ -18,15 +20,18 @@ VERSION = features.feature_version("ddspx")
 MODEL = AutoencoderConfig(
     sample_rate=SAMPLE_RATE,
     hop_length=HOP,
-    n_harmonics=8,
-    n_magnitudes=9,
-    rnn_channels=8,
-    fc_channels=8,
-    fc_layers=1,
+    synthesizer=HarmonicNoiseConfig(8, 9, amplitude_upsampling="linear"),
+    decoder=RnnFcDecoderConfig(rnn_channels=8, fc_channels=8, fc_layers=1),
     reverb_length=100,
-    amplitude_upsampling="linear",
     loss_n_ffts=(256, 64),
 )
+
+
+def small_model(**changes) -> AutoencoderConfig:
+    """The model without stacks and without a room."""
+    decoder = RnnFcDecoderConfig(rnn_channels=8, fc_channels=8, fc_layers=0)
+    changes = {"decoder": decoder, "reverb_length": 0, "loss_n_ffts": (64,), **changes}
+    return dataclasses.replace(MODEL, **changes)
 
 
 def write_dataset(

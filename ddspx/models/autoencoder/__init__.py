@@ -11,9 +11,8 @@ if TYPE_CHECKING:
     )
     from ddspx.models.autoencoder.model import (
         Autoencoder as Autoencoder,
-        HarmonicControls as HarmonicControls,
-        NoiseControls as NoiseControls,
-        SynthesisState as SynthesisState,
+        AutoencoderState as AutoencoderState,
+        DryState as DryState,
     )
     from ddspx.models.autoencoder.serialization import (
         load_autoencoder as load_autoencoder,
@@ -23,6 +22,6 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         config="AutoencoderConfig InstrumentStatistics",
-        model="Autoencoder HarmonicControls NoiseControls SynthesisState",
+        model="Autoencoder AutoencoderState DryState",
         serialization="load_autoencoder save_autoencoder",
     )

@@ -3,13 +3,22 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddspx._checks import non_negative_int, one_of, size, sizes
-from ddspx._choices import UpsamplingMethod
+from ddspx._checks import non_negative_int, size, sizes
 from ddspx.models._config import from_json, to_json
-from ddspx.nn import EncoderConfig, FrontendConfig
+from ddspx.nn import (
+    DecoderConfig,
+    EncoderConfig,
+    FrontendConfig,
+    HarmonicNoiseConfig,
+    RnnFcDecoderConfig,
+    SinusoidalNoiseConfig,
+    SynthesizerConfig,
+    WavetableNoiseConfig,
+    ZEncoderConfig,
+)
 
 # 850 kHz is such a note: more than any sample rate has.
 _FURTHEST_MIDI = 200
@@ -18,6 +27,11 @@ _FURTHEST_DB = 700
 # 30 years.
 _LONGEST_S = 1e9
 _MOST_RESOLUTIONS = 32
+_SHIPPED = {
+    "synthesizer": "HarmonicNoiseConfig",
+    "decoder": "RnnFcDecoderConfig",
+    "encoder": "ZEncoderConfig",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +44,15 @@ class AutoencoderConfig:
     Args:
       sample_rate: samples per second.
       hop_length: samples from one control frame to the next.
-      n_harmonics: sinusoids at multiples of the pitch.
-      n_magnitudes: bands of the noise filter, equally spaced from 0 Hz to Nyquist.
-      rnn_channels: size of the GRU's state.
-      fc_channels: width of the fully connected stacks.
-      fc_layers: blocks in each stack; 0 leaves the GRU alone.
+      synthesizer: the sizes of what plays: `nn.HarmonicNoiseConfig`, `nn.SinusoidalNoiseConfig`,
+        `nn.WavetableNoiseConfig`, or one of your own that keeps to `nn.SynthesizerConfig`.
+      decoder: the sizes of what tells it what to play: `nn.RnnFcDecoderConfig`, or one of your own
+        that keeps to `nn.DecoderConfig`.
       reverb_length: taps of the trained reverb; 0 for none.
-      amplitude_upsampling: how harmonic amplitudes go from frames to samples, one of
-        "nearest", "linear", "hann".
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
-      encoder: what makes z of a sound, which the decoder then hears beside pitch and loudness;
-        None for a model of those two alone. Its front-end has the model's rate and hop length.
+      encoder: the sizes of what makes z of a sound, which the decoder is told beside pitch and
+        loudness: `nn.ZEncoderConfig`, or one of your own that keeps to `nn.EncoderConfig`; None
+        for a model of pitch and loudness alone. It has the model's rate and hop length.
 
     Raises:
       TypeError: a size is not an int.
@@ -57,35 +69,27 @@ class AutoencoderConfig:
 
     sample_rate: int
     hop_length: int
-    n_harmonics: int
-    n_magnitudes: int
-    rnn_channels: int
-    fc_channels: int
-    fc_layers: int
+    synthesizer: (
+        HarmonicNoiseConfig | SinusoidalNoiseConfig | WavetableNoiseConfig | SynthesizerConfig
+    )
+    decoder: RnnFcDecoderConfig | DecoderConfig
     reverb_length: int
-    amplitude_upsampling: UpsamplingMethod
     loss_n_ffts: tuple[int, ...]
-    encoder: EncoderConfig | None = None
+    encoder: ZEncoderConfig | EncoderConfig | None = None
 
     def __post_init__(self):
-        for name in (
-            "sample_rate",
-            "hop_length",
-            "n_harmonics",
-            "n_magnitudes",
-            "rnn_channels",
-            "fc_channels",
-        ):
+        for name in ("sample_rate", "hop_length"):
             size(name, getattr(self, name))
-        for name in ("fc_layers", "reverb_length"):
-            if non_negative_int(name, getattr(self, name)):
-                size(name, getattr(self, name))
-        if self.n_magnitudes < 2:
-            raise ValueError(
-                f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {self.n_magnitudes}."
-            )
-        # What streams: a cubic would need frames of the block to come.
-        one_of("amplitude_upsampling", self.amplitude_upsampling, ("nearest", "linear", "hann"))
+        for name in ("synthesizer", "decoder", "encoder"):
+            part = getattr(self, name)
+            is_none = name == "encoder" and part is None
+            if not (is_none or (dataclasses.is_dataclass(part) and hasattr(part, "build"))):
+                raise TypeError(
+                    f"`{name}` must be a config of a {name}, such as nn.{_SHIPPED[name]}, a frozen "
+                    f"dataclass with a `build`; got {part!r}."
+                )
+        if non_negative_int("reverb_length", self.reverb_length):
+            size("reverb_length", self.reverb_length)
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "loss_n_ffts", sizes("loss_n_ffts", self.loss_n_ffts))
         if len(self.loss_n_ffts) > _MOST_RESOLUTIONS:
@@ -98,19 +102,14 @@ class AutoencoderConfig:
                 raise ValueError(
                     f"`loss_n_ffts` must be multiples of 4 (frames overlap by 75 %), got {n_fft}."
                 )
-        listening = self if self.encoder is None else self.encoder.frontend
-        for name in ("sample_rate", "hop_length"):
-            theirs, ours = getattr(listening, name), getattr(self, name)
-            if theirs != ours:
-                raise ValueError(
-                    f"`encoder.frontend` must have the model's `{name}`, {ours}, got {theirs}: z "
-                    "has the frames of pitch and loudness."
-                )
-
-    @property
-    def n_outputs(self) -> int:
-        """Numbers that the decoder makes for a frame: one amplitude, harmonics, bands."""
-        return 1 + self.n_harmonics + self.n_magnitudes
+        if self.encoder is not None:
+            for name in ("sample_rate", "hop_length"):
+                theirs, ours = getattr(self.encoder, name), getattr(self, name)
+                if theirs != ours:
+                    raise ValueError(
+                        f"`encoder` must have the model's `{name}`, {ours}, got {theirs}: z has "
+                        "the frames of pitch and loudness."
+                    )
 
     @classmethod
     def solo_instrument(
@@ -145,11 +144,12 @@ class AutoencoderConfig:
         16 numbers of z for each frame come of 30 MFCCs, and there is no reverb. DDSP's z has
         31 frames per second; this one has those of pitch and loudness.
         """
-        decoder = cls._preset(sample_rate, hop_length, rnn=512, fc=512, layers=3, reverb_s=0.0)
-        n_fft = decoder.loss_n_ffts[1]
+        sizes = {"rnn": 512, "fc": 512, "layers": 3, "reverb_s": 0.0, "n_harmonics": 100}
+        model = cls._preset(sample_rate, hop_length, **sizes)
+        n_fft = model.loss_n_ffts[1]
         listening = FrontendConfig.mfcc(
             sample_rate=sample_rate,
-            hop_length=decoder.hop_length,
+            hop_length=model.hop_length,
             n_fft=n_fft,
             win_length=n_fft,
             n_bands=128,
@@ -157,25 +157,21 @@ class AutoencoderConfig:
             fmin=20.0,
             fmax=min(8000.0, sample_rate / 2),
         )
-        encoder = EncoderConfig(listening, rnn_channels=512, z_size=16)
-        return dataclasses.replace(decoder, n_harmonics=100, encoder=encoder)
+        encoder = ZEncoderConfig(listening, rnn_channels=512, z_size=16)
+        return dataclasses.replace(model, encoder=encoder)
 
     @classmethod
-    def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s):
+    def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s, n_harmonics=None):
         size("sample_rate", sample_rate)
         # DDSP's counts: at 16 kHz, and above it, where there is room for more harmonics.
         # 97 bands make a noise filter of 192 taps; DDSP's 98 make 194 = 2 x 97, a slow FFT.
-        n_harmonics, n_magnitudes = (60, 65) if sample_rate <= 16_000 else (100, 97)
+        most_harmonics, n_magnitudes = (60, 65) if sample_rate <= 16_000 else (100, 97)
         return cls(
             sample_rate=sample_rate,
             hop_length=max(1, round(sample_rate / 250)) if hop_length is None else hop_length,
-            n_harmonics=n_harmonics,
-            n_magnitudes=n_magnitudes,
-            rnn_channels=rnn,
-            fc_channels=fc,
-            fc_layers=layers,
+            synthesizer=HarmonicNoiseConfig(n_harmonics or most_harmonics, n_magnitudes),
+            decoder=RnnFcDecoderConfig(rnn, fc, layers),
             reverb_length=round(reverb_s * sample_rate),
-            amplitude_upsampling="hann",
             loss_n_ffts=_scaled_n_ffts(sample_rate),
         )
 
@@ -184,9 +180,20 @@ class AutoencoderConfig:
         return to_json(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "AutoencoderConfig":
-        """Inverse of `to_json`; a ValueError names missing and unknown fields."""
-        return from_json(cls, fields)
+    def from_json(
+        cls, fields: Mapping[str, Any], parts: Sequence[type] = ()
+    ) -> "AutoencoderConfig":
+        """Inverse of `to_json`.
+
+        Args:
+          fields: what was saved.
+          parts: the classes of configs of your own that it holds.
+
+        Raises:
+          ValueError: a field is missing or unknown, or a part is of a class that is neither one of
+            ddspx's nor of `parts`.
+        """
+        return from_json(cls, _in_parts(fields), parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,6 +289,19 @@ class InstrumentStatistics:
     def from_json(cls, fields: Mapping[str, Any]) -> "InstrumentStatistics":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
         return from_json(cls, fields)
+
+
+def _in_parts(fields: Any) -> Any:
+    """The fields of a model that was saved when it had one synthesizer and one decoder."""
+    if not isinstance(fields, Mapping) or "synthesizer" in fields:
+        return fields
+    kept = dict(fields)
+    for part, cls in (("synthesizer", HarmonicNoiseConfig), ("decoder", RnnFcDecoderConfig)):
+        names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
+        kept[part] = {"kind": cls.__name__} | {name: kept.pop(name) for name in names}
+    if isinstance(encoder := fields.get("encoder"), Mapping):
+        kept["encoder"] = {"kind": ZEncoderConfig.__name__, **encoder}
+    return kept
 
 
 def _scaled_n_ffts(sample_rate):

@@ -1,55 +1,48 @@
 """The timbre autoencoder: from pitch and loudness to the sound of one instrument."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
-from ddspx.nn import Reverb, RnnFcDecoder, ZEncoder
-
-# An untrained decoder says about 0; this bias makes that a noise of 2e-5, not of 0.3.
-_NOISE_BIAS = -5.0
+from ddspx.nn import Decoder, Encoder, Reverb, Synthesizer
 
 
-class HarmonicControls(NamedTuple):
-    """What `core.harmonic_synthesis` plays: one row per frame."""
-
-    f0_hz: Float[Array, "*batch frames"]
-    amplitudes: Float[Array, "*batch frames"]
-    harmonic_distribution: Float[Array, "*batch frames harmonics"]
-
-
-class NoiseControls(NamedTuple):
-    """What `core.filtered_noise` plays: one row per frame."""
-
-    magnitudes: Float[Array, "*batch frames bands"]
-
-
-class SynthesisState(NamedTuple):
-    """Where a stream of `Autoencoder.synthesize_block` stands, at a block's first frame.
+class DryState(NamedTuple):
+    """Where a stream of `Autoencoder.dry_step` stands, at a block's first frame.
 
     Attributes:
-      carry: the decoder's state before that frame.
-      harmonics: of the harmonics.
-      noise: of the noise.
+      decoder: its state before that frame.
+      synthesizer: its state.
+    """
+
+    decoder: Any
+    synthesizer: Any
+
+
+class AutoencoderState(NamedTuple):
+    """Where a stream of `Autoencoder.step` stands, at a block's first frame.
+
+    Attributes:
+      dry: of the sound before the room.
       room: what the reverb still rings with; None where there is no reverb.
     """
 
-    carry: Float[Array, "*batch state"]
-    harmonics: core.HarmonicState
-    noise: core.NoiseState
+    dry: DryState
     room: core.ReverbState | None
 
 
 class Autoencoder(nnx.Module):
     """Pitch and loudness in, audio out: a decoder that plays a synthesizer in a room.
 
-    The decoder turns every frame of `f0_hz` and `loudness_db` into an overall amplitude, a
-    distribution over harmonics and the bands of a noise filter. The audio is the sum of
-    `core.harmonic_synthesis` and `core.filtered_noise`, then the trained reverb.
+    The decoder turns `f0_hz` and `loudness_db` of every frame into the numbers that the synthesizer
+    wants, which makes controls of them and plays these; the trained reverb comes last. Its config
+    holds the parts' configs: a decoder, a synthesizer or an encoder of your own takes the place of
+    one that ships.
 
     A model with an encoder is told a third thing, `z`, which `encode` makes of a sound: of the
     recording that is to be played again in training, of any sound in use.
@@ -77,17 +70,16 @@ class Autoencoder(nnx.Module):
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
         self.config = config
-        heard = (1, 1) if config.encoder is None else (1, 1, config.encoder.z_size)
-        self.decoder = RnnFcDecoder(
-            heard,
-            config.n_outputs,
-            rnn_channels=config.rnn_channels,
-            fc_channels=config.fc_channels,
-            fc_layers=config.fc_layers,
-            rngs=rngs,
+        grid = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
+        inputs = (1, 1) if config.encoder is None else (1, 1, config.encoder.z_size)
+        self.decoder: Decoder = config.decoder.build(
+            inputs, config.synthesizer.n_outputs, rngs=rngs
         )
+        self.synthesizer: Synthesizer = config.synthesizer.build(**grid, rngs=rngs)
         self.reverb = Reverb(config.reverb_length, rngs=rngs) if config.reverb_length else None
-        self.encoder = None if config.encoder is None else ZEncoder(config.encoder, rngs=rngs)
+        self.encoder: Encoder | None = (
+            None if config.encoder is None else config.encoder.build(rngs=rngs)
+        )
 
     def encode(
         self, audio: Float[ArrayLike, "*batch samples"]
@@ -106,28 +98,25 @@ class Autoencoder(nnx.Module):
         self,
         f0_hz: Float[ArrayLike, "*batch frames"],
         loudness_db: Float[ArrayLike, "*batch frames"],
-        carry: Float[ArrayLike, "*batch state"] | None = None,
         *,
         z: Float[ArrayLike, "*batch frames z"] | None = None,
-    ) -> tuple[HarmonicControls, NoiseControls, Float[Array, "*batch state"]]:
-        """What the synthesizers are told to play.
+    ) -> Any:
+        """What the synthesizer is told to play.
 
         Args:
           f0_hz: pitch in Hz; 0, NaN or infinite where there is none.
           loudness_db: as `core.loudness_db` measures it.
-          carry: the decoder's state before the first frame; zeros by default.
           z: from `encode`, for the same frames; None where the model has no encoder.
 
         Returns:
-          The controls of the harmonics (the distribution sums to 1 over those below
-          Nyquist), those of the noise, and the state after the last frame.
+          The synthesizer's controls: `nn.HarmonicNoiseControls` of a `nn.HarmonicNoise`.
 
         Raises:
           ValueError: the tracks do not have the same frames, or `z` is missing, of another size,
             or given to a model without an encoder.
         """
-        harmonic, noise, states = self._decode(f0_hz, loudness_db, z, carry)
-        return harmonic, noise, states[..., -1, :]
+        outputs = self.decoder(self._inputs(f0_hz, loudness_db, z))
+        return self.synthesizer.controls(outputs, f0_hz)
 
     def __call__(
         self,
@@ -138,7 +127,7 @@ class Autoencoder(nnx.Module):
         z: Float[ArrayLike, "*batch frames z"] | None = None,
         n_samples: int | None = None,
     ) -> Float[Array, "*batch samples"]:
-        """Plays the controls: harmonics plus noise, then reverb.
+        """Plays the controls, then adds the room.
 
         Args:
           key: draws the noise.
@@ -154,41 +143,27 @@ class Autoencoder(nnx.Module):
         Raises:
           ValueError: as `controls`, or `n_samples` has another number of frames.
         """
-        harmonic, noise, _ = self._decode(f0_hz, loudness_db, z, None)
-        hop_length = self.config.hop_length
-        dry = core.harmonic_synthesis(
-            *harmonic,
-            hop_length=hop_length,
-            sample_rate=self.config.sample_rate,
-            n_samples=n_samples,
-            amplitude_upsampling=self.config.amplitude_upsampling,
-        )
-        dry += core.filtered_noise(key, *noise, hop_length=hop_length, n_samples=n_samples)
+        controls = self.controls(f0_hz, loudness_db, z=z)
+        dry = self.synthesizer(key, controls, n_samples=n_samples)
         return dry if self.reverb is None else self.reverb(dry)
 
-    def init_state(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SynthesisState:
-        """The start of a stream of `synthesize_block`, with the `key` of `__call__`."""
-        carry = jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
+    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> AutoencoderState:
+        """The start of a stream of `step`, with the `key` of `__call__`."""
         room = None
         if self.reverb is not None:
             room = core.reverb_init(self.reverb.impulse_response, batch_shape=batch_shape)
-        return SynthesisState(
-            carry,
-            core.harmonic_synthesis_init(batch_shape=batch_shape),
-            core.filtered_noise_init(key),
-            room,
-        )
+        return AutoencoderState(self.dry_init(key, batch_shape=batch_shape), room)
 
-    def synthesize_block(
+    def step(
         self,
-        state: SynthesisState,
+        state: AutoencoderState,
         f0_hz: Float[ArrayLike, "*batch frames"],
         loudness_db: Float[ArrayLike, "*batch frames"],
         *,
         z: Float[ArrayLike, "*batch frames z"] | None = None,
-        next_f0_hz: Float[ArrayLike, "*batch"] | None = None,
+        lookahead: bool = False,
         n_samples: int | None = None,
-    ) -> tuple[SynthesisState, Float[Array, "*batch samples"]]:
+    ) -> tuple[AutoencoderState, Float[Array, "*batch samples"]]:
         """The next block of a sound of any length, in memory of the block's size.
 
         Frames a to b, both included, give samples ``a * hop_length`` up to, not including,
@@ -196,13 +171,13 @@ class Autoencoder(nnx.Module):
         together equal `__call__` on all frames, to rounding.
 
         Args:
-          state: from `init_state` or the block before.
+          state: from `init` or the block before.
           f0_hz: pitch in Hz; 0 where there is none. Its first frame is the last of the block
             before.
           loudness_db: as `core.loudness_db` measures it, for the same frames.
           z: from `encode`, for the same frames; None where the model has no encoder.
-          next_f0_hz: pitch of the frame after these, in Hz, where it is known: a harmonic that
-            is about to reach Nyquist fades before it. 0, the default, where there is none.
+          lookahead: whether the tracks hold frame b + 1 as well, by which what is about to reach
+            Nyquist fades before it, as it does in `__call__`; False in the last block. Static.
           n_samples: as in `__call__`; only the last block may have more than its hops. Static.
 
         Returns:
@@ -211,29 +186,56 @@ class Autoencoder(nnx.Module):
         Raises:
           ValueError: as `__call__`.
         """
-        harmonic, noise, states = self._decode(f0_hz, loudness_db, z, state.carry)
-        hop_length = self.config.hop_length
-        harmonics, tones = core.harmonic_synthesis_step(
-            state.harmonics,
-            *harmonic,
-            hop_length=hop_length,
-            sample_rate=self.config.sample_rate,
-            next_f0_hz=next_f0_hz,
-            n_samples=n_samples,
-            amplitude_upsampling=self.config.amplitude_upsampling,
+        dry, audio = self.dry_step(
+            state.dry, f0_hz, loudness_db, z=z, lookahead=lookahead, n_samples=n_samples
         )
-        noise_state, breath = core.filtered_noise_step(
-            state.noise, *noise, hop_length=hop_length, n_samples=n_samples
-        )
-        room, audio = state.room, tones + breath
+        room = state.room
         if self.reverb is not None and room is not None:
             room, audio = core.reverb_step(room, audio, self.reverb.impulse_response)
-        # The next block decodes the last frame again, from the state that it was decoded from.
-        carry = jnp.concatenate([state.carry[..., None, :], states], axis=-2)[..., -2, :]
-        return SynthesisState(carry, harmonics, noise_state, room), audio
+        return AutoencoderState(dry, room), audio
 
-    def _decode(self, f0_hz, loudness_db, z, carry):
-        """The controls, and the decoder's state after every frame."""
+    def dry_init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> DryState:
+        """The start of a stream of `dry_step`, with the `key` of `__call__`."""
+        return DryState(
+            self.decoder.init(batch_shape=batch_shape),
+            self.synthesizer.init(key, batch_shape=batch_shape),
+        )
+
+    def dry_step(
+        self,
+        state: DryState,
+        f0_hz: Float[ArrayLike, "*batch frames"],
+        loudness_db: Float[ArrayLike, "*batch frames"],
+        *,
+        z: Float[ArrayLike, "*batch frames z"] | None = None,
+        lookahead: bool = False,
+        n_samples: int | None = None,
+    ) -> tuple[DryState, Float[Array, "*batch samples"]]:
+        """`step` without the room, for whoever puts something between the two."""
+        f0_hz = jnp.asarray(f0_hz)
+        inputs = self._inputs(f0_hz, loudness_db, z)
+        last = f0_hz.shape[-1] - 1 - lookahead
+        decoder, parts = state.decoder, []
+        if last > 0:
+            decoder, outputs = self.decoder.step(decoder, [x[..., :last, :] for x in inputs])
+            parts.append(outputs)
+        # The next block decodes the last frame again, from the state before it.
+        parts.append(self.decoder.step(decoder, [x[..., last:, :] for x in inputs])[1])
+        controls = self.synthesizer.controls(jnp.concatenate(parts, axis=-2), f0_hz)
+        following, axis = None, f0_hz.ndim - 1
+        if lookahead:
+            controls, following = (
+                jax.tree.map(lambda x, s=s: x[(slice(None),) * axis + (s,)], controls)
+                for s in (slice(None, -1), slice(-1, None))
+            )
+        synthesizer, audio = self.synthesizer.step(
+            state.synthesizer, controls, next_controls=following, n_samples=n_samples
+        )
+        return DryState(decoder, synthesizer), audio
+
+    def _inputs(self, f0_hz, loudness_db, z):
+        """What the decoder is told of every frame."""
+        f0_hz, loudness_db = jnp.asarray(f0_hz), jnp.asarray(loudness_db)
         if f0_hz.shape != loudness_db.shape:
             raise ValueError(
                 "`f0_hz` and `loudness_db` must have the same shape, got "
@@ -241,19 +243,10 @@ class Autoencoder(nnx.Module):
             )
         self._check_z(z, f0_hz.shape)
         loudness = loudness_db / 80.0 + 1.0
-        # The decoder hears no pitch as 0 Hz: what is not finite would stay in its state for ever.
+        # No pitch is 0 Hz to the decoder: what is not finite would stay in its state for ever.
         pitch_hz = jnp.where(jnp.isfinite(f0_hz), jnp.abs(f0_hz), 0)
         pitch = core.hz_to_midi(pitch_hz) / 127.0
-        heard = (loudness[..., None], pitch[..., None], *([] if z is None else [z]))
-        outputs, states = self.decoder(heard, carry)
-        split = 1 + self.config.n_harmonics
-        bounded = core.exp_sigmoid(outputs[..., :split])
-        distribution = core.normalize_harmonics(
-            bounded[..., 1:], f0_hz, sample_rate=self.config.sample_rate
-        )
-        harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
-        noise = NoiseControls(core.exp_sigmoid(outputs[..., split:] + _NOISE_BIAS))
-        return harmonic, noise, states
+        return (loudness[..., None], pitch[..., None], *([] if z is None else [jnp.asarray(z)]))
 
     def _check_z(self, z, frames):
         """Refuses a `z` that is not the decoder's."""
@@ -261,9 +254,9 @@ class Autoencoder(nnx.Module):
             if z is not None:
                 raise ValueError("`z` must be None: this model has no encoder.")
             return
-        wanted = (*frames, self.config.encoder.z_size)
-        if z is None or z.shape != wanted:
+        wanted, shape = (*frames, self.config.encoder.z_size), None if z is None else jnp.shape(z)
+        if shape != wanted:
             raise ValueError(
-                f"`z` must have the shape {wanted}, got {None if z is None else z.shape}; "
+                f"`z` must have the shape {wanted}, got {shape}; "
                 "`encode` makes it of a sound as long as the tracks."
             )

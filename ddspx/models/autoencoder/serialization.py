@@ -1,13 +1,15 @@
 """A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, json_object, read_json
-from ddspx.models._weights import save_model, with_weights
+from ddspx.models._weights import arrays_by_name, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
 
@@ -32,9 +34,11 @@ def save_autoencoder(
       provenance: where it comes from: recordings, their licence and attribution, training.
 
     Raises:
-      ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
-        not a model folder.
+      TypeError: `model` is of a class of your own.
+      ValueError: `provenance` is not JSON, a weight is not finite, `folder` exists and is not a
+        model folder, or the model is another than its config describes: it could not be loaded.
     """
+    _check_loads_back(model)
     save_model(
         folder,
         model,
@@ -46,12 +50,14 @@ def save_autoencoder(
 
 
 def load_autoencoder(
-    folder: str | Path,
+    folder: str | Path, *, parts: Sequence[type] = ()
 ) -> tuple[Autoencoder, InstrumentStatistics, dict[str, Any]]:
     """Reads a model folder that `save_autoencoder` or `training.train_autoencoder` wrote.
 
     Args:
       folder: its path. `instruments.load_instrument` takes names of instruments, too.
+      parts: the classes of the configs of your own that the model's config holds: of a synthesizer,
+        a decoder or an encoder. A file only says their names, and nothing is imported by these.
 
     Returns:
       The model, the statistics of its recordings, and where it comes from.
@@ -66,7 +72,7 @@ def load_autoencoder(
             f"There is no model folder {str(folder)!r}; `instruments.load_instrument` takes the "
             "name of an instrument."
         )
-    config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
+    config = read_json(folder / CONFIG, partial(AutoencoderConfig.from_json, parts=parts))
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
     provenance = read_json(folder / PROVENANCE, json_object)
     for name in ("sample_rate", "hop_length"):
@@ -78,3 +84,40 @@ def load_autoencoder(
             )
     model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, statistics, provenance
+
+
+def _check_loads_back(model: Autoencoder) -> None:
+    """Refuses a model that would be another one when it is loaded."""
+    if type(model) is not Autoencoder:
+        raise TypeError(
+            f"`model` must be an Autoencoder, got a {type(model).__name__}, which would be loaded "
+            "as an Autoencoder; bring what is yours as a synthesizer, decoder or encoder, whose "
+            "config the AutoencoderConfig holds."
+        )
+    config = model.config
+    own = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
+    try:
+        again = AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json())), parts=own)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`model.config` cannot be saved: {error}") from error
+    if again != config:
+        raise ValueError(
+            f"`model.config` is {config}, and would be loaded as {again}; let its fields be what "
+            "JSON can hold: numbers, strings, True, False, None, tuples of these."
+        )
+    built = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    for name in ("decoder", "synthesizer", "reverb", "encoder"):
+        ours, theirs = (_described(getattr(m, name)) for m in (model, built))
+        if ours != theirs:
+            raise ValueError(
+                f"`model.{name}` is not what `model.config` builds: {ours[0].__name__}, and its "
+                f"config makes a {theirs[0].__name__}, or their variables differ; change the "
+                "config in place of the model."
+            )
+
+
+def _described(part: Any) -> tuple[type, Any]:
+    """The class of a part, and the names and shapes of its variables."""
+    if not isinstance(part, nnx.Module):
+        return type(part), part
+    return type(part), {name: array.shape for name, array in arrays_by_name(part).items()}

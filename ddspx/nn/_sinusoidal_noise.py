@@ -1,0 +1,140 @@
+"""The synthesizer of bells, bars and stiff strings: partials that are no harmonics, and noise."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+
+from ddspx import core
+from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx.nn._synthesizer_config import SinusoidalNoiseConfig
+from ddspx.nn._synthesizers import NoiseControls, noise_controls
+
+
+class SinusoidalControls(NamedTuple):
+    """What `core.sinusoidal_synthesis` plays: one row per frame."""
+
+    frequencies_hz: Float[Array, "*batch frames sinusoids"]
+    amplitudes: Float[Array, "*batch frames sinusoids"]
+
+
+class SinusoidalNoiseControls(NamedTuple):
+    """What a `SinusoidalNoise` plays."""
+
+    sinusoidal: SinusoidalControls
+    noise: NoiseControls
+
+
+class SinusoidalNoiseState(NamedTuple):
+    """Where a stream of a `SinusoidalNoise` stands, at a block's first frame."""
+
+    sinusoidal: core.SinusoidalState
+    noise: core.NoiseState
+
+
+class SinusoidalNoise(nnx.Module):
+    r"""Free partials around the harmonics, and filtered noise: for bells, bars and stiff strings.
+
+    Of the outputs o of a frame, with :math:`\sigma` = `core.exp_sigmoid` and the spread s,
+
+    .. math:: f_k = \bigl(k + s \tanh(o_{K + k})\bigr) f_0, \qquad A = \sigma(o_0), \qquad
+        a_k = A\, \sigma(o_k) \Big/ \sum_j \sigma(o_j)
+
+    where the sum goes over the partials below Nyquist. The audio is `core.sinusoidal_synthesis` of
+    f and a plus `core.filtered_noise`, whose bands follow in the outputs as in `HarmonicNoise`. An
+    untrained decoder puts out about 0, so that training begins at the harmonics.
+
+    Args:
+      config: its sizes.
+      sample_rate: samples per second. Static.
+      hop_length: samples between frames. Static.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddspx.nn import SinusoidalNoise, SinusoidalNoiseConfig
+      >>> config = SinusoidalNoiseConfig(n_sinusoids=3, n_magnitudes=5)
+      >>> synthesizer = SinusoidalNoise(config, sample_rate=16000, hop_length=64)
+      >>> outputs = jnp.zeros((26, config.n_outputs), jnp.float32).at[:, 5].set(1.0)
+      >>> controls = synthesizer.controls(outputs, jnp.full(26, 440.0, jnp.float32))
+      >>> [round(v) for v in controls.sinusoidal.frequencies_hz[0].tolist()]
+      [440, 1048, 1320]
+      >>> synthesizer(jax.random.key(0), controls).shape
+      (1600,)
+
+    References:
+      DDSP's ``synths.Sinusoidal`` has partials that no pitch holds, so that nothing it has learned
+      moves with the pitch.
+    """
+
+    def __init__(self, config: SinusoidalNoiseConfig, *, sample_rate: int, hop_length: int):
+        self.config = config
+        self.sample_rate, self.hop_length = sample_rate, hop_length
+
+    def controls(
+        self,
+        outputs: Float[ArrayLike, "*batch frames outputs"],
+        f0_hz: Float[ArrayLike, "*batch frames"],
+    ) -> SinusoidalNoiseControls:
+        """The controls; the amplitudes of the partials below Nyquist sum to that of the frame."""
+        outputs, f0_hz = jnp.asarray(outputs), jnp.asarray(f0_hz)
+        count = self.config.n_sinusoids
+        bounded = core.exp_sigmoid(outputs[..., : 1 + count])
+        # What is not finite would be NaN in the gradient, too; 0 Hz says the same.
+        pitch_hz = jnp.where(jnp.isfinite(f0_hz), f0_hz, 0)
+        moved = self.config.spread * jnp.tanh(outputs[..., 1 + count : 1 + 2 * count])
+        harmonics = jnp.broadcast_to(jnp.arange(1, count + 1, dtype=moved.dtype), moved.shape)
+        frequencies_hz = pitch_hz[..., None] * (harmonics + moved)
+        audible = core.remove_above_nyquist(
+            bounded[..., 1:], frequencies_hz, sample_rate=self.sample_rate
+        )
+        shares = core.safe_divide(audible, jnp.sum(audible, -1, keepdims=True))
+        sinusoidal = SinusoidalControls(frequencies_hz, bounded[..., :1] * shares)
+        return SinusoidalNoiseControls(sinusoidal, noise_controls(outputs[..., 1 + 2 * count :]))
+
+    def __call__(
+        self, key: Key, controls: SinusoidalNoiseControls, *, n_samples: int | None = None
+    ) -> Float[Array, "*batch samples"]:
+        """Partials plus noise of all frames."""
+        partials = core.sinusoidal_synthesis(
+            *controls.sinusoidal,
+            hop_length=self.hop_length,
+            sample_rate=self.sample_rate,
+            n_samples=n_samples,
+            amplitude_upsampling=self.config.amplitude_upsampling,
+        )
+        return partials + core.filtered_noise(
+            key, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
+        )
+
+    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SinusoidalNoiseState:
+        """The start of a stream of `step`, with the `key` of `__call__`."""
+        shape = (*batch_shape, self.config.n_sinusoids)
+        return SinusoidalNoiseState(
+            core.sinusoidal_synthesis_init(batch_shape=shape), core.filtered_noise_init(key)
+        )
+
+    def step(
+        self,
+        state: SinusoidalNoiseState,
+        controls: SinusoidalNoiseControls,
+        *,
+        next_controls: SinusoidalNoiseControls | None = None,
+        n_samples: int | None = None,
+    ) -> tuple[SinusoidalNoiseState, Float[Array, "*batch samples"]]:
+        """The next block; a partial that reaches Nyquist in the next frame fades before it."""
+        following = None
+        if next_controls is not None:
+            following = next_controls.sinusoidal.frequencies_hz[..., 0, :]
+        sinusoidal, tones = core.sinusoidal_synthesis_step(
+            state.sinusoidal,
+            *controls.sinusoidal,
+            hop_length=self.hop_length,
+            sample_rate=self.sample_rate,
+            next_frequencies_hz=following,
+            n_samples=n_samples,
+            amplitude_upsampling=self.config.amplitude_upsampling,
+        )
+        noise, breath = core.filtered_noise_step(
+            state.noise, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
+        )
+        return SinusoidalNoiseState(sinusoidal, noise), tones + breath
