@@ -64,12 +64,26 @@ STREAMS = {
     ),
     "pcen": (partial(core.pcen_init, initial="first"), (BANDS,), core.pcen_step, (BANDS, 0.5), {}),
     "reverb": (core.reverb_init, (TAPS,), core.reverb_step, (AUDIO, TAPS), BATCH),
+    "sinusoidal_synthesis": (
+        partial(core.sinusoidal_synthesis_init, n_sinusoids=5),
+        (),
+        partial(core.sinusoidal_synthesis_step, **RATES),
+        (440 * BANDS, BANDS),
+        BATCH,
+    ),
     "sos_filter": (core.sos_filter_init, (SOS,), core.sos_filter_step, (AUDIO, SOS), BATCH),
     "variable_delay": (
         partial(core.variable_delay_init, max_delay=5),
         (),
         partial(core.variable_delay_step, max_delay=5),
         (AUDIO, jnp.full((2, 48), 2.5, jnp.float32)),
+        BATCH,
+    ),
+    "wavetable_synthesis": (
+        core.wavetable_synthesis_init,
+        (),
+        partial(core.wavetable_synthesis_step, **RATES),
+        (F0, ONES, BANDS),
         BATCH,
     ),
 }

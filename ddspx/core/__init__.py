@@ -4,10 +4,12 @@ Harmonics of one pitch:
   HarmonicState, harmonic_synthesis, harmonic_synthesis_init, harmonic_synthesis_step.
 
 Free sinusoids:
-  harmonic_to_sinusoidal, sinusoidal_synthesis, sinusoidal_to_harmonic.
+  SinusoidalState, harmonic_to_sinusoidal, sinusoidal_synthesis, sinusoidal_synthesis_init,
+  sinusoidal_synthesis_step, sinusoidal_to_harmonic.
 
 Wavetables:
-  harmonic_distribution_to_wavetable, linear_lookup, wavetable_synthesis.
+  WavetableState, harmonic_distribution_to_wavetable, linear_lookup, wavetable_synthesis,
+  wavetable_synthesis_init, wavetable_synthesis_step.
 
 Classic waveforms:
   pulse, sawtooth, square, triangle.
@@ -364,8 +366,11 @@ from ddspx.core.synthesis._phase import (
 
 # Free sinusoids
 from ddspx.core.synthesis._sinusoidal import (
+    SinusoidalState as SinusoidalState,
     harmonic_to_sinusoidal as harmonic_to_sinusoidal,
     sinusoidal_synthesis as sinusoidal_synthesis,
+    sinusoidal_synthesis_init as sinusoidal_synthesis_init,
+    sinusoidal_synthesis_step as sinusoidal_synthesis_step,
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
 
@@ -379,9 +384,12 @@ from ddspx.core.synthesis._waveforms import (
 
 # Wavetables
 from ddspx.core.synthesis._wavetable import (
+    WavetableState as WavetableState,
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
     linear_lookup as linear_lookup,
     wavetable_synthesis as wavetable_synthesis,
+    wavetable_synthesis_init as wavetable_synthesis_init,
+    wavetable_synthesis_step as wavetable_synthesis_step,
 )
 
 __all__ = _given(globals())

@@ -65,8 +65,10 @@ STREAMED = {
     "limiter_step": "limiter",
     "pcen_step": "pcen",
     "reverb_step": "convolution_reverb",
+    "sinusoidal_synthesis_step": "sinusoidal_synthesis",
     "sos_filter_step": "sos_filter",
     "variable_delay_step": "variable_delay",
+    "wavetable_synthesis_step": "wavetable_synthesis",
 }
 STATIC = {
     # No arrays go in: tables, sizes, states, functions, and what is drawn from a key.

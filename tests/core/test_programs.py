@@ -109,6 +109,12 @@ STEPS = {
     "harmonic_synthesis": lambda f, a, d: core.harmonic_synthesis_step(
         core.harmonic_synthesis_init(batch_shape=f.shape[:-1]), f, a, d, **RATES
     ),
+    "sinusoidal_synthesis": lambda f, a: core.sinusoidal_synthesis_step(
+        core.sinusoidal_synthesis_init(n_sinusoids=2, batch_shape=f.shape[:-2]), f, a, **RATES
+    ),
+    "wavetable_synthesis": lambda f, a, t: core.wavetable_synthesis_step(
+        core.wavetable_synthesis_init(batch_shape=f.shape[:-1]), f, a, t, **RATES
+    ),
     "sos_filter": lambda x, sos: core.sos_filter_step(core.sos_filter_init(sos), x, sos),
     "allpole": lambda x, a: core.allpole_step(core.allpole_init(a), x, a),
     "pcen": lambda e, s: core.pcen_step(jnp.zeros_like(e, shape=e.shape[-1:]), e, s),

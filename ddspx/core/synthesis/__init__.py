@@ -31,8 +31,11 @@ from ddspx.core.synthesis._phase import (
     cumulative_phase as cumulative_phase,
 )
 from ddspx.core.synthesis._sinusoidal import (
+    SinusoidalState as SinusoidalState,
     harmonic_to_sinusoidal as harmonic_to_sinusoidal,
     sinusoidal_synthesis as sinusoidal_synthesis,
+    sinusoidal_synthesis_init as sinusoidal_synthesis_init,
+    sinusoidal_synthesis_step as sinusoidal_synthesis_step,
     sinusoidal_to_harmonic as sinusoidal_to_harmonic,
 )
 from ddspx.core.synthesis._waveforms import (
@@ -42,9 +45,12 @@ from ddspx.core.synthesis._waveforms import (
     triangle as triangle,
 )
 from ddspx.core.synthesis._wavetable import (
+    WavetableState as WavetableState,
     harmonic_distribution_to_wavetable as harmonic_distribution_to_wavetable,
     linear_lookup as linear_lookup,
     wavetable_synthesis as wavetable_synthesis,
+    wavetable_synthesis_init as wavetable_synthesis_init,
+    wavetable_synthesis_step as wavetable_synthesis_step,
 )
 
 __all__ = _given(globals())

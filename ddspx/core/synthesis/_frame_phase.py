@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._typing import Array, Float, UInt
+from ddspx._typing import Array, ArrayLike, Float, UInt
+from ddspx.core._numerics import varying_alike
 from ddspx.core.synthesis._phase import (
     Phase,
     from_float_cycles,
@@ -14,6 +15,7 @@ from ddspx.core.synthesis._phase import (
     hop_increments,
     initial_phase_of,
     joined_limbs,
+    radians_of,
     running_sum,
     sample_increments,
     to_float_cycles,
@@ -67,25 +69,35 @@ def gliding_phase(
     sample_rate: int,
     n_samples: int,
     inclusive: bool,
+    *,
+    initial_phase: Phase | Float[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch samples"]:
-    """Cycles in [-1/2, 1/2) at each sample, see :func:`gliding_cycles`, from phase zero.
+    """Cycles in [-1/2, 1/2) at each sample, see :func:`gliding_cycles`.
 
-    Differentiable in `f0_hz` as the unwrapped sum is, in both modes and to any order.
+    Differentiable in `f0_hz` and in radians, as the unwrapped sum is, in both modes and to any
+    order.
     """
+    batch = f0_hz.shape[:-1]
     ends = hops_of(f0_hz, -(-n_samples // hop_length))
-    return _gliding_phase(*ends, hop_length, sample_rate, n_samples, inclusive)
+    start = initial_phase_of(initial_phase, batch)
+    exact = _gliding_phase(
+        *varying_alike(*ends, start), hop_length, sample_rate, n_samples, inclusive
+    )
+    # The value is in `start`, and the derivative here.
+    moving = radians_of(initial_phase, batch, f0_hz.dtype) / (2 * jnp.pi)
+    return exact + (moving - jax.lax.stop_gradient(moving))[..., None]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5, 6))
 def _gliding_phase(
     start_hz: Array,
     end_hz: Array,
+    start: Phase,
     hop_length: int,
     sample_rate: int,
     n_samples: int,
     inclusive: bool,
 ) -> Array:
-    start = initial_phase_of(None, start_hz.shape[:-1])
     cycles = gliding_cycles(start_hz, end_hz, start, hop_length, sample_rate, inclusive)
     cycles = cycles.reshape(*cycles.shape[:-2], cycles.shape[-2] * hop_length)[..., :n_samples]
     return to_float_cycles(cycles, start_hz.dtype)
@@ -94,8 +106,7 @@ def _gliding_phase(
 @_gliding_phase.defjvp
 def _gliding_phase_jvp(hop_length, sample_rate, n_samples, inclusive, primals, tangents):
     sizes = (hop_length, sample_rate, n_samples, inclusive)
-    start, end = tangents
-    return _gliding_phase(*primals, *sizes), linear_cycles(start, end, *sizes)
+    return _gliding_phase(*primals, *sizes), linear_cycles(*tangents[:2], *sizes)
 
 
 def linear_cycles(

@@ -27,6 +27,7 @@ from ddspx.core.synthesis._phase import (
     advance_phase,
     check_rates,
     initial_phase_of,
+    radians_of,
     to_float_cycles,
 )
 
@@ -254,9 +255,7 @@ def _synthesize(
     ends = hops_of(f0_hz, n_blocks)
     taps = _taps(products, offsets, n_blocks, ends[0] != 0)
     start = initial_phase_of(initial_phase, tuple(batch))
-    radians = jnp.zeros(batch, f0_hz.dtype)
-    if initial_phase is not None and not isinstance(initial_phase, Phase):
-        radians = jnp.broadcast_to(jnp.asarray(initial_phase, f0_hz.dtype), batch)
+    radians = radians_of(initial_phase, tuple(batch), f0_hz.dtype)
     size = _Size(hop_length, sample_rate, method)
     blocks = jnp.asarray(_harmonics(*varying_alike(ends, taps, radians, start), size))
     audio = jnp.moveaxis(blocks, 0, -2).reshape(*batch, n_blocks * hop_length)

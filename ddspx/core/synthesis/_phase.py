@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float, UInt
@@ -43,6 +44,17 @@ def initial_phase_of(
         cycles = jax.lax.stop_gradient(jnp.asarray(initial_phase)) / (2 * jnp.pi)
         initial_phase = _fraction_limbs(cycles)
     return Phase(*(jnp.broadcast_to(limb, shape) for limb in initial_phase))
+
+
+def radians_of(
+    initial_phase: Phase | Float[ArrayLike, "*batch"] | None,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+) -> Float[Array, "..."]:
+    """What of `initial_phase` has a derivative: its radians, in this shape; zero of a Phase."""
+    if initial_phase is None or isinstance(initial_phase, Phase):
+        return jnp.zeros(shape, dtype)
+    return jnp.broadcast_to(jnp.asarray(initial_phase, dtype), shape)
 
 
 def has_pitch(f0_hz: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:

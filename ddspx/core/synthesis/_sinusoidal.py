@@ -1,7 +1,10 @@
 """Free sinusoids from frame-rate controls, and their exchange with the harmonics of a pitch."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ddspx._checks import (
     at_least_ndim,
@@ -24,7 +27,13 @@ from ddspx.core.synthesis._oscillators import (
     normalize_harmonics,
     remove_above_nyquist,
 )
-from ddspx.core.synthesis._phase import check_rates, has_pitch
+from ddspx.core.synthesis._phase import (
+    Phase,
+    advance_phase,
+    check_rates,
+    has_pitch,
+    initial_phase_of,
+)
 
 # Pitches below this, in Hz, stand for "no pitch".
 _LEAST_HZ = 1e-3
@@ -38,10 +47,11 @@ def sinusoidal_synthesis(
     sample_rate: int,
     n_samples: int | None = None,
     amplitude_upsampling: UpsamplingMethod = "hann",
+    initial_phase: Phase | Float[ArrayLike, "*phase_batch sinusoids"] | None = None,
 ) -> Float[Array, "*out_batch samples"]:
     r"""Sum of free sinusoids, from frame-rate controls.
 
-    .. math:: y[n] = \sum_k A_k[n] \sin\Bigl(2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
+    .. math:: y[n] = \sum_k A_k[n] \sin\Bigl(\phi_k + 2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
 
     :math:`f_k` is linear between frames, :math:`A_k` as `amplitude_upsampling` says. A sinusoid
     is silent at and above Nyquist: every frame whose amplitude reaches a stretch in which its
@@ -57,6 +67,8 @@ def sinusoidal_synthesis(
       n_samples: length of the result; any length that has this many frames (after the last one
         everything is held). The default is ``(frames - 1) * hop_length``. Static.
       amplitude_upsampling: ``nearest``, ``linear``, ``cubic`` or ``hann``. Static.
+      initial_phase: phase of each before the first sample: radians, or the Phase in the state that
+        :func:`sinusoidal_synthesis_step` returned, or None for zero.
 
     Returns:
       Audio in linear amplitude, in the dtype of the inputs.
@@ -67,10 +79,11 @@ def sinusoidal_synthesis(
         the two arrays differ in frames or sinusoids, or their batch axes do not broadcast.
 
     Properties:
-      Differentiable in `frequencies_hz` and `amplitudes`, in both modes and to any order. Memory
-      is a few arrays of the size of the audio however many sinusoids there are, in the gradient
-      too: they are added up one after the other, and computed again on the way back. The phase
-      is summed in fixed point and does not drift. For the harmonics of one pitch
+      Differentiable in `frequencies_hz`, `amplitudes` and an `initial_phase` in radians, in both
+      modes and to any order. Memory is a few arrays of the size of the audio however many sinusoids
+      there are, in the gradient too: they are added up one after the other, and computed again on
+      the way back. The phase is summed in fixed point and does not drift.
+      :func:`sinusoidal_synthesis_step` gives the same in pieces. For the harmonics of one pitch
       :func:`harmonic_synthesis` is several times faster. Static: the rest.
 
     Example:
@@ -85,29 +98,180 @@ def sinusoidal_synthesis(
       DDSP's ``synths.Sinusoidal`` without its scaling, which is the caller's. DDSP sums the phase
       in float32, holds every sinusoid at every sample, and switches them off between two samples.
     """
+    return _synthesize(
+        *_checked_controls(frequencies_hz, amplitudes),
+        initial_phase,
+        None,
+        n_samples,
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+        method=amplitude_upsampling,
+    )
+
+
+class SinusoidalState(NamedTuple):
+    """What one block of sinusoids leaves to the next.
+
+    Attributes:
+      phase: of each sinusoid, at the frame that the blocks share.
+      previous_frequencies_hz: frequencies of the frame before that one, in Hz; 0 where there is
+        none.
+    """
+
+    phase: Phase
+    previous_frequencies_hz: Float[Array, "*batch sinusoids"]
+
+
+def sinusoidal_synthesis_init(
+    *, n_sinusoids: int, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+) -> SinusoidalState:
+    """Start of a stream of :func:`sinusoidal_synthesis_step`, at phase zero.
+
+    Args:
+      n_sinusoids: how many there are. Static.
+      batch_shape: batch axes of the controls. Static.
+      dtype: of the controls. Static.
+
+    Returns:
+      The state before frame 0. For other phases at the start replace its `phase`.
+
+    Raises:
+      TypeError: `n_sinusoids` is not an int.
+      ValueError: `n_sinusoids` is not positive.
+
+    Example:
+      >>> from ddspx import core
+      >>> core.sinusoidal_synthesis_init(n_sinusoids=3).previous_frequencies_hz.tolist()
+      [0.0, 0.0, 0.0]
+    """
+    shape = (*batch_shape, positive_int("n_sinusoids", n_sinusoids))
+    return SinusoidalState(initial_phase_of(None, shape), jnp.zeros(shape, dtype))
+
+
+def sinusoidal_synthesis_step(
+    state: SinusoidalState,
+    frequencies_hz: Float[ArrayLike, "*batch frames sinusoids"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames sinusoids"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+    next_frequencies_hz: Float[ArrayLike, "*next_batch sinusoids"] | None = None,
+    n_samples: int | None = None,
+    amplitude_upsampling: UpsamplingMethod = "hann",
+) -> tuple[SinusoidalState, Float[Array, "*out_batch samples"]]:
+    """Next block of :func:`sinusoidal_synthesis`: from its first frame up to its last.
+
+    Given frames a to b, both included, it returns samples ``a * hop_length`` up to, not
+    including, ``b * hop_length``. The next block begins with frame b again.
+
+    Args:
+      state: from :func:`sinusoidal_synthesis_init` or the step before.
+      frequencies_hz: frequency of each sinusoid at frames a to b, in Hz.
+      amplitudes: linear amplitude of each at each.
+      hop_length: samples between frames, the same in all steps. Static.
+      sample_rate: samples per second, the same in all steps. Static.
+      next_frequencies_hz: frequencies of frame b + 1, where they are known: a sinusoid that reaches
+        Nyquist there is silent at frame b. Without them, such a sinusoid is cut at the seam. None
+        for the last block.
+      n_samples: see :func:`sinusoidal_synthesis`; only the last block may hold its last frame.
+        Static.
+      amplitude_upsampling: ``nearest``, ``linear`` or ``hann``; ``cubic`` would need frames of
+        the next block. Static.
+
+    Returns:
+      The state at frame b, and the audio.
+
+    Raises:
+      TypeError: as :func:`sinusoidal_synthesis`.
+      ValueError: as :func:`sinusoidal_synthesis`, or `amplitude_upsampling` is ``cubic``.
+
+    Properties:
+      Blocks of any sizes put together equal :func:`sinusoidal_synthesis` of all frames, to
+      rounding; the phase is the same to the bit. Differentiable as that is, within the block.
+      Static: the sizes and the method.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> rates = {"hop_length": 16, "sample_rate": 16000}
+      >>> f_hz, one = jnp.linspace(200.0, 900.0, 10).reshape(5, 2), jnp.ones((5, 2))
+      >>> state, head = core.sinusoidal_synthesis_step(
+      ...     core.sinusoidal_synthesis_init(n_sinusoids=2), f_hz[:3], one[:3], **rates
+      ... )
+      >>> state, tail = core.sinusoidal_synthesis_step(state, f_hz[2:], one[2:], **rates)
+      >>> offline = core.sinusoidal_synthesis(f_hz, one, **rates)
+      >>> bool(jnp.allclose(jnp.concatenate([head, tail]), offline, atol=1e-5))
+      True
+    """
+    one_of("amplitude_upsampling", amplitude_upsampling, ("nearest", "linear", "hann"))
+    frequencies_hz, amplitudes = _checked_controls(frequencies_hz, amplitudes)
+    before = jnp.broadcast_to(state.previous_frequencies_hz, frequencies_hz[..., 0, :].shape)
+    before = before.astype(frequencies_hz.dtype)
+    after = jnp.zeros_like(before) if next_frequencies_hz is None else next_frequencies_hz
+    rates = {"hop_length": hop_length, "sample_rate": sample_rate}
+    audio = _synthesize(
+        frequencies_hz,
+        amplitudes,
+        state.phase,
+        (before, jnp.broadcast_to(after, before.shape)),
+        n_samples,
+        **rates,
+        method=amplitude_upsampling,
+    )
+    each_hz = jnp.moveaxis(frequencies_hz, -2, -1)
+    phase = advance_phase(each_hz, **rates, initial_phase=state.phase)
+    previous = jnp.concatenate([before[..., None], each_hz], axis=-1)[..., -2]
+    return SinusoidalState(phase, previous), audio
+
+
+def _checked_controls(frequencies_hz: ArrayLike, amplitudes: ArrayLike) -> tuple[Array, Array]:
+    """The two arrays, of one shape and dtype."""
     frequencies_hz, amplitudes = floats(frequencies_hz=frequencies_hz, amplitudes=amplitudes)
     axes = "(*batch, frames, sinusoids)"
     at_least_ndim("frequencies_hz", frequencies_hz.shape, 2, axes)
     at_least_ndim("amplitudes", amplitudes.shape, 2, axes)
-    check_rates(hop_length=hop_length, sample_rate=sample_rate)
-    one_of("amplitude_upsampling", amplitude_upsampling, METHODS)
     names = "`frequencies_hz` and `amplitudes`"
     same_size(names, frequencies_hz.shape[-2], amplitudes.shape[-2], "frames")
     same_size(names, frequencies_hz.shape[-1], amplitudes.shape[-1], "sinusoids")
     batch = broadcast_batch(
         frequencies_hz=frequencies_hz.shape[:-2], amplitudes=amplitudes.shape[:-2]
     )
-    frames = frequencies_hz.shape[-2]
+    shape = (*batch, *frequencies_hz.shape[-2:])
+    return jnp.broadcast_to(frequencies_hz, shape), jnp.broadcast_to(amplitudes, shape)
+
+
+def _synthesize(
+    frequencies_hz: Array,
+    amplitudes: Array,
+    initial_phase: Phase | ArrayLike | None,
+    neighbours_hz: tuple[Array, Array] | None,
+    n_samples: int | None,
+    *,
+    hop_length: int,
+    sample_rate: int,
+    method: UpsamplingMethod,
+) -> Array:
+    """Audio of the two controls, whose axes agree.
+
+    The neighbours are the frequencies before the first frame and after the last, where these
+    frames are a block of a longer sound (0 where there is none).
+    """
+    check_rates(hop_length=hop_length, sample_rate=sample_rate)
+    one_of("amplitude_upsampling", method, METHODS)
+    *batch, frames, n_sinusoids = frequencies_hz.shape
     samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
-    offsets, _ = interpolation_weights(hop_length, amplitude_upsampling)
+    offsets, _ = interpolation_weights(hop_length, method)
 
     @jax.checkpoint
-    def sinusoid(f_hz: Array, amplitude: Array) -> Array:
-        highest = highest_within_reach(f_hz, offsets)
+    def sinusoid(
+        f_hz: Array,
+        amplitude: Array,
+        start: Phase | Array | None,
+        neighbours_hz: tuple[Array, Array] | None,
+    ) -> Array:
+        highest = highest_within_reach(f_hz, offsets, neighbours_hz=neighbours_hz)
         amplitude = remove_above_nyquist(amplitude, highest, sample_rate=sample_rate)
-        envelope = upsample(
-            amplitude, hop_length=hop_length, method=amplitude_upsampling, n_samples=samples
-        )
+        envelope = upsample(amplitude, hop_length=hop_length, method=method, n_samples=samples)
         ends = hops_of(f_hz, -(-samples // hop_length))
         if len(offsets) > 2:
             # A hop without a pitch lies between silent frames, but a cubic reads beyond those.
@@ -116,21 +280,25 @@ def sinusoidal_synthesis(
         # The value of the one, which does not drift, and the derivative of the other: within a
         # scan JAX loses second derivatives of a rule written by hand.
         sizes = (hop_length, sample_rate, samples, True)
-        exact = gliding_phase(jax.lax.stop_gradient(f_hz), *sizes)
+        exact = gliding_phase(jax.lax.stop_gradient(f_hz), *sizes, initial_phase=start)
         moving = linear_cycles(*ends, *sizes)
         cycles = exact + (moving - jax.lax.stop_gradient(moving))
         return envelope * jnp.sin(2 * jnp.pi * cycles)
 
-    def add(total: Array, controls: tuple[Array, Array]) -> tuple[Array, None]:
+    def add(total: Array, controls: tuple) -> tuple[Array, None]:
         return total + sinusoid(*controls), None
 
-    shape = (*batch, *frequencies_hz.shape[-2:])
-    frequencies_hz, amplitudes = (
-        jnp.moveaxis(jnp.broadcast_to(x, shape), -1, 0) for x in (frequencies_hz, amplitudes)
-    )
-    frequencies_hz, amplitudes = varying_alike(frequencies_hz, amplitudes)
-    silence = jnp.zeros_like(frequencies_hz, shape=(*batch, samples))
-    return jax.lax.scan(add, silence, (frequencies_hz, amplitudes))[0]
+    def each(x: Array) -> Array:
+        return jnp.moveaxis(x, -1, 0)
+
+    if initial_phase is not None:
+        initial_phase = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (*batch, n_sinusoids)), initial_phase
+        )
+    controls = frequencies_hz, amplitudes, initial_phase, neighbours_hz
+    controls = varying_alike(*jax.tree.map(each, controls))
+    silence = jnp.zeros_like(controls[0], shape=(*batch, samples))
+    return jax.lax.scan(add, silence, controls)[0]
 
 
 def harmonic_to_sinusoidal(

@@ -1,6 +1,9 @@
 """Wavetable synthesis: one period, read at the pitch."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
@@ -8,7 +11,7 @@ from ddspx.core._framing import n_frames, n_samples_of
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._frame_phase import gliding_phase
 from ddspx.core.synthesis._oscillators import highest_within_reach, remove_above_nyquist
-from ddspx.core.synthesis._phase import check_rates
+from ddspx.core.synthesis._phase import Phase, advance_phase, check_rates, initial_phase_of
 
 
 def wavetable_synthesis(
@@ -19,11 +22,12 @@ def wavetable_synthesis(
     hop_length: int,
     sample_rate: int,
     n_samples: int | None = None,
+    initial_phase: Phase | Float[ArrayLike, "*phase_batch"] | None = None,
 ) -> Float[Array, "*out_batch samples"]:
     r"""One period of sound, read over and over at a gliding pitch.
 
     .. math::
-        y[n] = A[n]\, T_n(\phi[n]), \qquad \phi[n] = \sum_{m < n} f_0[m] / f_s \pmod 1
+        y[n] = A[n]\, T_n(\phi[n]), \qquad \phi[n] = \phi_0 + \sum_{m < n} f_0[m] / f_s \pmod 1
 
     :math:`T_n(\phi)` is linear between the two entries around :math:`L \phi` of a table of length
     :math:`L`, the first entry following the last. :math:`f_0` is linear between frames, A
@@ -49,6 +53,8 @@ def wavetable_synthesis(
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       n_samples: length of the result; any length that has this many frames. The default is
         ``(frames - 1) * hop_length``. Static.
+      initial_phase: phase of the first sample: radians, of which :math:`2\pi` are one period, or
+        the Phase in the state that :func:`wavetable_synthesis_step` returned, or None for zero.
 
     Returns:
       Audio in linear amplitude, in the dtype of the inputs.
@@ -59,9 +65,10 @@ def wavetable_synthesis(
         the frames of the arrays differ, or their batch axes do not broadcast.
 
     Properties:
-      Differentiable in the three arrays, in both modes; linear in `amplitudes` and `wavetables`.
-      The slope in the phase is that between two entries. Memory is a few arrays of the size of
-      the audio. The phase is summed in fixed point and does not drift. Static: the rest.
+      Differentiable in the three arrays and in an `initial_phase` in radians, in both modes; linear
+      in `amplitudes` and `wavetables`. The slope in the phase is that between two entries. Memory
+      is a few arrays of the size of the audio. The phase is summed in fixed point and does not
+      drift. :func:`wavetable_synthesis_step` gives the same in pieces. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -79,31 +86,182 @@ def wavetable_synthesis(
       four seconds), and its ``Wavetable`` puts the table through a sigmoid, which leaves it
       positive.
     """
+    return _synthesize(
+        _checked_controls(f0_hz, amplitudes, wavetables, is_shared=initial_phase is None),
+        initial_phase,
+        None,
+        n_samples,
+        hop_length=hop_length,
+        sample_rate=sample_rate,
+    )
+
+
+class WavetableState(NamedTuple):
+    """What one block of a wavetable leaves to the next.
+
+    Attributes:
+      phase: in the table, at the frame that the blocks share.
+      previous_f0_hz: pitch of the frame before that one, in Hz; 0 where there is none.
+    """
+
+    phase: Phase
+    previous_f0_hz: Float[Array, "*batch"]
+
+
+def wavetable_synthesis_init(
+    *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+) -> WavetableState:
+    """Start of a stream of :func:`wavetable_synthesis_step`, at the first entry of the table.
+
+    Args:
+      batch_shape: batch axes of the controls and tables. Static.
+      dtype: of the controls. Static.
+
+    Returns:
+      The state before frame 0.
+
+    Example:
+      >>> from ddspx import core
+      >>> core.wavetable_synthesis_init(batch_shape=(2,)).previous_f0_hz.tolist()
+      [0.0, 0.0]
+    """
+    return WavetableState(initial_phase_of(None, batch_shape), jnp.zeros(batch_shape, dtype))
+
+
+def wavetable_synthesis_step(
+    state: WavetableState,
+    f0_hz: Float[ArrayLike, "*batch frames"],
+    amplitudes: Float[ArrayLike, "*amplitude_batch frames"],
+    wavetables: Float[ArrayLike, "*table_batch table"],
+    *,
+    hop_length: int,
+    sample_rate: int,
+    next_f0_hz: Float[ArrayLike, "*next_batch"] | None = None,
+    n_samples: int | None = None,
+) -> tuple[WavetableState, Float[Array, "*out_batch samples"]]:
+    """Next block of :func:`wavetable_synthesis`: from its first frame up to its last.
+
+    Given frames a to b, both included, it returns samples ``a * hop_length`` up to, not
+    including, ``b * hop_length``. The next block begins with frame b again.
+
+    Args:
+      state: from :func:`wavetable_synthesis_init` or the step before.
+      f0_hz: fundamental at frames a to b, in Hz.
+      amplitudes: linear gain at each.
+      wavetables: one period, or one at each of these frames, see :func:`wavetable_synthesis`.
+      hop_length: samples between frames, the same in all steps. Static.
+      sample_rate: samples per second, the same in all steps. Static.
+      next_f0_hz: pitch of frame b + 1, where it is known: a pitch that reaches Nyquist there is
+        silent at frame b. Without it, such a sound is cut at the seam. None for the last block.
+      n_samples: see :func:`wavetable_synthesis`; only the last block may hold its last frame.
+        Static.
+
+    Returns:
+      The state at frame b, and the audio.
+
+    Raises:
+      TypeError: as :func:`wavetable_synthesis`.
+      ValueError: as :func:`wavetable_synthesis`.
+
+    Properties:
+      Blocks of any sizes put together equal :func:`wavetable_synthesis` of all frames, to
+      rounding; the phase is the same to the bit. Differentiable as that is, within the block.
+      Static: the sizes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddspx import core
+      >>> rates = {"hop_length": 16, "sample_rate": 16000}
+      >>> f0_hz, one, table = jnp.linspace(200.0, 400.0, 5), jnp.ones(5), jnp.arange(8.0)
+      >>> state, head = core.wavetable_synthesis_step(
+      ...     core.wavetable_synthesis_init(), f0_hz[:3], one[:3], table, **rates
+      ... )
+      >>> state, tail = core.wavetable_synthesis_step(state, f0_hz[2:], one[2:], table, **rates)
+      >>> offline = core.wavetable_synthesis(f0_hz, one, table, **rates)
+      >>> bool(jnp.allclose(jnp.concatenate([head, tail]), offline, atol=1e-5))
+      True
+    """
+    controls = _checked_controls(f0_hz, amplitudes, wavetables, is_shared=False, is_block=True)
+    f0_hz = controls.f0_hz
+    before = jnp.broadcast_to(state.previous_f0_hz, f0_hz.shape[:-1]).astype(f0_hz.dtype)
+    after = jnp.zeros_like(before) if next_f0_hz is None else next_f0_hz
+    rates = {"hop_length": hop_length, "sample_rate": sample_rate}
+    neighbours_hz = before, jnp.broadcast_to(after, before.shape)
+    audio = _synthesize(controls, state.phase, neighbours_hz, n_samples, **rates)
+    phase = advance_phase(f0_hz, **rates, initial_phase=state.phase)
+    previous = jnp.concatenate([before[..., None], f0_hz], axis=-1)[..., -2]
+    return WavetableState(phase, previous), audio
+
+
+class _Controls(NamedTuple):
+    """What a wavetable is played with, of one dtype."""
+
+    f0_hz: Array
+    amplitudes: Array
+    wavetables: Array
+    is_changing: bool
+    """Whether there is a table for each frame."""
+
+
+def _checked_controls(
+    f0_hz: ArrayLike,
+    amplitudes: ArrayLike,
+    wavetables: ArrayLike,
+    *,
+    is_shared: bool,
+    is_block: bool = False,
+) -> _Controls:
+    """The controls; the pitch has the batch axes of all of them unless its phase may be shared."""
     f0_hz, amplitudes, wavetables = floats(
         f0_hz=f0_hz, amplitudes=amplitudes, wavetables=wavetables
     )
-    check_rates(hop_length=hop_length, sample_rate=sample_rate)
-    at_least_ndim("f0_hz", f0_hz.shape, 1, "(*batch, frames)")
-    at_least_ndim("amplitudes", amplitudes.shape, 1, "(*batch, frames)")
+    for name, array in (("f0_hz", f0_hz), ("amplitudes", amplitudes)):
+        at_least_ndim(name, array.shape, 1, "(*batch, frames)", is_block=is_block)
     at_least_ndim("wavetables", wavetables.shape, 1, "(*batch, table)")
     positive_int("wavetables.shape[-1]", wavetables.shape[-1])
     frames = f0_hz.shape[-1]
     same_size("`f0_hz` and `amplitudes`", frames, amplitudes.shape[-1], "frames")
-    changing = wavetables.ndim > max(f0_hz.ndim, amplitudes.ndim)
-    if changing:
+    is_changing = wavetables.ndim > max(f0_hz.ndim, amplitudes.ndim)
+    if is_changing:
         same_size("`f0_hz` and `wavetables`", frames, wavetables.shape[-2], "frames")
-    table_batch = wavetables.shape[: -2 if changing else -1]
-    controls = {"f0_hz": f0_hz.shape[:-1], "amplitudes": amplitudes.shape[:-1]}
-    broadcast_batch(**controls, wavetables=table_batch)
-    n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
-    highest = highest_within_reach(f0_hz, interpolation_weights(hop_length, "hann")[0])
-    amplitudes, highest = (
-        jnp.broadcast_to(x, (*broadcast_batch(**controls), frames)) for x in (amplitudes, highest)
+    batch = broadcast_batch(
+        f0_hz=f0_hz.shape[:-1],
+        amplitudes=amplitudes.shape[:-1],
+        wavetables=wavetables.shape[: -2 if is_changing else -1],
     )
+    if not is_shared:
+        f0_hz = jnp.broadcast_to(f0_hz, (*batch, frames))
+    return _Controls(f0_hz, amplitudes, wavetables, is_changing)
+
+
+def _synthesize(
+    controls: _Controls,
+    initial_phase: Phase | ArrayLike | None,
+    neighbours_hz: tuple[Array, Array] | None,
+    n_samples: int | None,
+    *,
+    hop_length: int,
+    sample_rate: int,
+) -> Array:
+    """Audio of the controls.
+
+    The neighbours are the pitch before the first frame and after the last, where these frames are a
+    block of a longer sound (0 where there is none).
+    """
+    check_rates(hop_length=hop_length, sample_rate=sample_rate)
+    f0_hz, amplitudes, wavetables, is_changing = controls
+    frames = f0_hz.shape[-1]
+    n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
+    offsets, _ = interpolation_weights(hop_length, "hann")
+    highest = highest_within_reach(f0_hz, offsets, neighbours_hz=neighbours_hz)
+    shape = jnp.broadcast_shapes(amplitudes.shape, highest.shape)
+    amplitudes, highest = (jnp.broadcast_to(x, shape) for x in (amplitudes, highest))
     amplitudes = remove_above_nyquist(amplitudes, highest, sample_rate=sample_rate)
     gain = upsample(amplitudes, hop_length=hop_length, method="hann", n_samples=n_samples)
-    cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, False)
-    sound = _look_up(cycles, wavetables, hop_length if changing else None)
+    cycles = gliding_phase(
+        f0_hz, hop_length, sample_rate, n_samples, False, initial_phase=initial_phase
+    )
+    sound = _look_up(cycles, wavetables, hop_length if is_changing else None)
     return _with_ndim(gain, sound.ndim) * _with_ndim(sound, gain.ndim)
 
 

@@ -165,25 +165,63 @@ def test_gradients_equal_differences():
 # streams
 
 
-def test_blocks_have_the_phase_of_the_whole_to_the_bit():
+ONES = jnp.ones((*TRACKS_HZ.shape, 9))
+STREAMS = {
+    # A start, a step, the whole, and what they are given beside the pitch and its amplitude.
+    "harmonic": (
+        core.harmonic_synthesis_init,
+        core.harmonic_synthesis_step,
+        core.harmonic_synthesis,
+        ONES,
+    ),
+    "wavetable": (
+        core.wavetable_synthesis_init,
+        core.wavetable_synthesis_step,
+        core.wavetable_synthesis,
+        jnp.cumsum(ONES, 0) * jnp.sin(jnp.arange(9.0))[None, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_blocks_have_the_phase_of_the_whole_to_the_bit(name):
+    init, step, play, timbre = STREAMS[name]
     f0_hz, amplitudes = jnp.asarray(TRACKS_HZ), jnp.asarray(AMPLITUDES)
-    harmonics = jnp.ones((*TRACKS_HZ.shape, 9))
-    step = jax.jit(partial(core.harmonic_synthesis_step, **RATES))
     advance = jax.jit(partial(core.advance_phase, **RATES))
-    state = core.harmonic_synthesis_init(batch_shape=(4,), dtype=f0_hz.dtype)
+    step = jax.jit(partial(step, **RATES))
+    state = init(batch_shape=(4,), dtype=f0_hz.dtype)
     blocks = []
     for first, last in [(0, 3), (3, 6), (6, 9), (9, 12), (12, 15), (15, 17)]:
         part = slice(first, last + 1)
         after = f0_hz[:, last + 1] if last + 1 < FRAMES else None
         state, block = step(
-            state, f0_hz[:, part], amplitudes[:, part], harmonics[:, part], next_f0_hz=after
+            state, f0_hz[:, part], amplitudes[:, part], timbre[:, part], next_f0_hz=after
         )
         blocks.append(block)
         whole = advance(f0_hz[:, : last + 1])
         np.testing.assert_array_equal(state.phase.cycles, whole.cycles)
         np.testing.assert_array_equal(state.phase.remainder, whole.remainder)
-    whole = jax.jit(partial(core.harmonic_synthesis, **RATES))(f0_hz, amplitudes, harmonics)
+    whole = jax.jit(partial(play, **RATES))(f0_hz, amplitudes, timbre)
     assert_close(jnp.concatenate(blocks, -1), whole, scale=30)
+
+
+def test_blocks_of_sinusoids_have_the_phase_of_the_whole_to_the_bit():
+    """The tracks as sinusoids of one sound."""
+    f_hz, amplitudes = jnp.asarray(TRACKS_HZ.T), jnp.asarray(AMPLITUDES.T)
+    step = jax.jit(partial(core.sinusoidal_synthesis_step, **RATES))
+    state = core.sinusoidal_synthesis_init(n_sinusoids=4, dtype=f_hz.dtype)
+    blocks = []
+    for first, last in [(0, 3), (3, 6), (6, 9), (9, 12), (12, 15), (15, 17)]:
+        part = slice(first, last + 1)
+        after = f_hz[last + 1] if last + 1 < FRAMES else None
+        state, block = step(state, f_hz[part], amplitudes[part], next_frequencies_hz=after)
+        blocks.append(block)
+    whole = jax.jit(partial(core.advance_phase, **RATES))(f_hz.T)
+    np.testing.assert_array_equal(state.phase.cycles, whole.cycles)
+    np.testing.assert_array_equal(state.phase.remainder, whole.remainder)
+    np.testing.assert_array_equal(state.previous_frequencies_hz, f_hz[-2])
+    whole = jax.jit(partial(core.sinusoidal_synthesis, **RATES))(f_hz, amplitudes)
+    assert_close(jnp.concatenate(blocks), whole, scale=30)
 
 
 # at every sample

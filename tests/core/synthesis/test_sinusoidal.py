@@ -9,6 +9,7 @@ from helpers import (
     assert_close,
     assert_finite_grads,
     check_grads,
+    quick_jit,
 )
 from jaxtyping import TypeCheckError
 
@@ -79,6 +80,15 @@ def test_nearest_harmonics_are_the_definition(f0_hz, normalize, rng):
     assert_close(distribution, expected / expected.sum(), scale=5)
 
 
+def test_sinusoids_begin_at_the_phase_that_is_given(rng):
+    f_hz, radians = rng.uniform(50, 7900, 3), rng.uniform(-9, 9, 3)
+    n = np.arange(1, 33)[:, None]
+    expected = np.sin(radians + 2 * np.pi * f_hz * n / RATE).sum(-1)
+    frames = jnp.asarray(np.tile(f_hz, (5, 1)))
+    audio = synthesize(frames, jnp.ones((5, 3)), initial_phase=jnp.asarray(radians))
+    assert_close(audio, expected, scale=9)
+
+
 # Physics
 
 
@@ -145,6 +155,62 @@ def test_memory_is_the_audios_not_that_of_all_sinusoids(mode):
     assert memory.temp_size_in_bytes < 12 * audio_bytes
 
 
+# Streaming
+
+
+@pytest.mark.parametrize("method", ["nearest", "linear", "hann"])
+def test_blocks_equal_the_whole(method, rng):
+    """Their gradients too, to the frames that the output of a block is made of."""
+    f_hz, amplitudes = (jnp.asarray(x) for x in controls(rng, 2, 12, 3))
+    # At the seams, after frames 1 and 6, sinusoids are about to reach Nyquist or just did.
+    near = jnp.array([7900.0, 7800, 8100, 7800, 8100, 7900])
+    f_hz = f_hz.at[:, jnp.array([0, 1, 2, 5, 6, 7]), 1].set(near)
+    options = {"hop_length": 8, "sample_rate": RATE, "amplitude_upsampling": method}
+
+    def stream(f_hz, amplitudes, look_ahead=True):
+        state = core.sinusoidal_synthesis_init(n_sinusoids=3, batch_shape=(2,), dtype=f_hz.dtype)
+        blocks = []
+        for first, last, n_samples in [(0, 1, 8), (1, 6, 40), (6, 11, 45)]:
+            rows = slice(first, last + 1)
+            after = f_hz[:, last + 1] if look_ahead and last < 11 else None
+            state, block = core.sinusoidal_synthesis_step(
+                state,
+                f_hz[:, rows],
+                amplitudes[:, rows],
+                **options,
+                n_samples=n_samples,
+                next_frequencies_hz=after,
+            )
+            blocks.append(block)
+        return jnp.concatenate(blocks, -1)
+
+    @quick_jit
+    def everything(f_hz, amplitudes):
+        def last_block(play):
+            """What it has of the amplitudes."""
+            return jax.grad(lambda a: jnp.sum(jnp.sin(play(f_hz, a)[:, 48:])))(amplitudes)
+
+        play = partial(synthesize, n_samples=93, amplitude_upsampling=method)
+        unknown = stream(f_hz, amplitudes, look_ahead=False)
+        both = [f(f_hz, amplitudes) for f in (stream, play)]
+        return both, [last_block(f) for f in (stream, play)], unknown
+
+    (blocks, whole), slopes, unknown = everything(f_hz, amplitudes)
+    # The frequencies jump by kilohertz from frame to frame; see the phase's own tests.
+    np.testing.assert_allclose(blocks, whole, atol=1e-4)
+    np.testing.assert_allclose(*slopes, atol=1e-3)
+    if method != "nearest":
+        assert np.abs(unknown - whole).max() > 1e-2
+
+
+def test_cubic_amplitudes_do_not_stream():
+    state, ones = core.sinusoidal_synthesis_init(n_sinusoids=1), jnp.ones((3, 1))
+    with pytest.raises(ValueError, match=r"`amplitude_upsampling` must be one of .* got 'cubic'"):
+        core.sinusoidal_synthesis_step(
+            state, ones, ones, hop_length=8, sample_rate=RATE, amplitude_upsampling="cubic"
+        )
+
+
 # Gradients
 
 
@@ -153,10 +219,11 @@ def test_synthesis_gradients(method, rng):
     f_hz, amplitudes = controls(rng, 3, 2)
 
     # In kilohertz, so that differences in both arguments are far above rounding.
-    def f(f_khz, amplitudes):
-        return synthesize(1000 * f_khz, amplitudes, amplitude_upsampling=method, n_samples=20)
+    def f(f_khz, amplitudes, radians):
+        options = {"amplitude_upsampling": method, "n_samples": 20, "initial_phase": radians}
+        return synthesize(1000 * f_khz, amplitudes, **options)
 
-    check_grads(f, f_hz / 1000, amplitudes)
+    check_grads(f, f_hz / 1000, amplitudes, rng.uniform(-4, 4, 2))
 
 
 def test_exchange_gradients(rng):

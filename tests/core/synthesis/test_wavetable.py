@@ -10,6 +10,7 @@ from helpers import (
     assert_finite_grads,
     check_grads,
     noise,
+    quick_jit,
 )
 
 from ddspx import core
@@ -113,6 +114,22 @@ def test_tables_of_harmonics_are_their_sum():
         assert_close(table, expected, scale=4.0)
 
 
+def test_a_table_begins_at_the_phase_that_is_given(rng):
+    """Each example at its own, though they share a pitch."""
+    radians, table = np.array([0.3, -2.0, 9.0]), rng.standard_normal(37)
+    cycles = 300 / SAMPLE_RATE * np.arange(48) + radians[:, None] / (2 * np.pi)
+    for dtype in DTYPES:
+        audio = wavetable_synthesis(
+            jnp.full(4, 300.0, dtype),
+            jnp.ones((3, 4), dtype),
+            jnp.asarray(table, dtype),
+            **RATES,
+            initial_phase=jnp.asarray(radians, dtype),
+        )
+        for row, phase in zip(audio, cycles, strict=True):
+            assert_close(row, looked_up(phase, table), scale=60)
+
+
 # physics
 
 
@@ -178,6 +195,55 @@ def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
         assert memory.temp_size_in_bytes < 20 * 250 * 64 * 4
 
 
+# streaming
+
+
+@pytest.mark.parametrize("changing", [True, False])
+def test_blocks_equal_the_whole(changing, rng):
+    """Their gradients too, to the tables that the output of a block is made of."""
+    f0_hz, amplitudes, tables = (jnp.asarray(x) for x in controls(rng, frames=12, batch=(2,)))
+    # At the seams, after frames 1 and 6, the pitch is about to reach Nyquist or just did.
+    near = jnp.array([7900.0, 7800, 8100, 7800, 8100, 7900])
+    f0_hz = f0_hz.at[:, jnp.array([0, 1, 2, 5, 6, 7])].set(near)
+    tables = tables if changing else tables[:, 0]
+
+    def stream(f0_hz, amplitudes, tables, look_ahead=True):
+        state = core.wavetable_synthesis_init(batch_shape=(2,), dtype=f0_hz.dtype)
+        blocks = []
+        for first, last, n_samples in [(0, 1, HOP), (1, 6, 5 * HOP), (6, 11, 5 * HOP + 5)]:
+            rows = slice(first, last + 1)
+            after = f0_hz[:, last + 1] if look_ahead and last < 11 else None
+            state, block = core.wavetable_synthesis_step(
+                state,
+                f0_hz[:, rows],
+                amplitudes[:, rows],
+                tables[:, rows] if changing else tables,
+                **RATES,
+                next_f0_hz=after,
+                n_samples=n_samples,
+            )
+            blocks.append(block)
+        return jnp.concatenate(blocks, -1)
+
+    @quick_jit
+    def everything(f0_hz, amplitudes, tables):
+        def last_block(play):
+            """What it has of the tables."""
+            last = slice(6 * HOP, None)
+            return jax.grad(lambda t: jnp.sum(jnp.sin(play(f0_hz, amplitudes, t)[:, last])))(tables)
+
+        play = partial(core.wavetable_synthesis, **RATES, n_samples=11 * HOP + 5)
+        unknown = stream(f0_hz, amplitudes, tables, look_ahead=False)
+        both = [f(f0_hz, amplitudes, tables) for f in (stream, play)]
+        return both, [last_block(f) for f in (stream, play)], unknown
+
+    (blocks, whole), slopes, unknown = everything(f0_hz, amplitudes, tables)
+    # The slope between entries of 37 random ones is some 37 times 3 in a cycle.
+    np.testing.assert_allclose(blocks, whole, atol=1e-3)
+    np.testing.assert_allclose(*slopes, atol=1e-2)
+    assert np.abs(unknown - whole).max() > 1e-2
+
+
 # gradients
 
 
@@ -186,7 +252,12 @@ def test_gradients_equal_differences(changing, rng):
     f0_hz, amplitudes, tables = controls(rng, frames=4, length=9)
     run = partial(core.wavetable_synthesis, **RATES, n_samples=3 * HOP + 5)
     # A short step: the slope changes at every entry of the table.
-    check_grads(run, f0_hz, amplitudes, tables if changing else tables[0], eps=1e-7, rtol=1e-5)
+
+    def f(f0_hz, amplitudes, tables, radians):
+        return run(f0_hz, amplitudes, tables, initial_phase=radians)
+
+    tables = tables if changing else tables[0]
+    check_grads(f, f0_hz, amplitudes, tables, np.float64(2.0), eps=1e-7, rtol=1e-5)
 
 
 def test_gradients_of_a_reading_equal_differences(rng):
