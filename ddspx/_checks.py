@@ -47,6 +47,8 @@ LARGEST = {
     "n_bins": 4096,
     "bins_per_octave": 1200,
     "n_harmonics": 4096,
+    "n_sinusoids": 4096,
+    "n_wavetables": 4096,
     "n_magnitudes": 4096,
     "channels": 4096,
     "hidden": 65_536,

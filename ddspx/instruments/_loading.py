@@ -41,7 +41,7 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
       >>> from ddspx.instruments import load_instrument
       >>> violin = load_instrument("violin")
       >>> violin.model.config.sample_rate, round(violin.statistics.pitch_midi_min)
-      (16000, 56)
+      (16000, 55)
     """
     return Instrument(*load_autoencoder(find_instrument(source), parts=parts))
 

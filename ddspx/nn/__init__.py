@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Synthesizer as Synthesizer,
     )
     from ddspx.nn._variables import Fixed as Fixed
+    from ddspx.nn._wavetable_noise import WavetableNoise as WavetableNoise
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -73,4 +74,5 @@ else:
             "Synthesizer"
         ),
         _variables="Fixed",
+        _wavetable_noise="WavetableNoise",
     )

@@ -108,10 +108,10 @@ class SinusoidalNoise(nnx.Module):
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SinusoidalNoiseState:
         """The start of a stream of `step`, with the `key` of `__call__`."""
-        shape = (*batch_shape, self.config.n_sinusoids)
-        return SinusoidalNoiseState(
-            core.sinusoidal_synthesis_init(batch_shape=shape), core.filtered_noise_init(key)
+        sinusoidal = core.sinusoidal_synthesis_init(
+            n_sinusoids=self.config.n_sinusoids, batch_shape=batch_shape
         )
+        return SinusoidalNoiseState(sinusoidal, core.filtered_noise_init(key))
 
     def step(
         self,
