@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Part as Part,
         RunConfig as RunConfig,
     )
+    from ddspx.training._data import instrument_statistics as instrument_statistics
     from ddspx.training._loop import (
         Batches as Batches,
         Best as Best,
@@ -72,6 +73,7 @@ else:
             "AutoencoderEvaluation Interval additive_baseline evaluate_autoencoder"
         ),
         _suggestions="suggested_sample_rate suggested_segment_s",
+        _data="instrument_statistics",
         _loop="Batches Best Measured Task TrainResult run_task",
         _prepare="prepare",
         _state="TrainState initial_state",

@@ -14,6 +14,7 @@ from ddspx._checks import size
 from ddspx._text import printable
 from ddspx.features import (
     FMIN,
+    Features,
     StreamingMethod,
     conditioning_features,
     default_fmax,
@@ -34,6 +35,7 @@ from ddspx.io import (
 )
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
+from ddspx.training._data import instrument_statistics, is_voiced
 
 # A whole record of a side of an LP.
 _LONGEST_EXAMPLE_S = 1800
@@ -390,30 +392,15 @@ def _statistics(
     method: StreamingMethod,
     report: Callable[[str], object],
 ) -> InstrumentStatistics:
-    """Over the voiced frames; each array has the rows f0_hz, f0_confidence, loudness_db."""
-    f0_hz, confidence, loudness_db = np.concatenate(
-        [np.zeros((3, 0), np.float32), *features], axis=1
-    ).astype(np.float64)
-    voiced = (confidence >= VOICED) & (f0_hz > 0)
-    if not voiced.any():
-        raise AudioError(
-            "no pitch was found in the recordings; an instrument is learnt from "
-            "monophonic, pitched sound."
-        )
+    """Of recordings; each array has the rows f0_hz, f0_confidence, loudness_db."""
+    tracks = Features(*np.concatenate([np.zeros((3, 0), np.float32), *features], axis=1))
+    statistics = instrument_statistics(
+        tracks, sample_rate=sample_rate, hop_length=hop_length, method=method
+    )
+    voiced = is_voiced(tracks)
     if voiced.mean() < _VOICED_SHARE:
         report(
             f"warning: only {voiced.mean():.0%} of the sound is pitched; an instrument is "
             "learnt from monophonic, pitched sound."
         )
-    midi = 69 + 12 * np.log2(f0_hz[voiced] / 440)
-    low, high = np.percentile(midi, [1, 99])
-    return InstrumentStatistics(
-        sample_rate=sample_rate,
-        hop_length=hop_length,
-        loudness_quantiles=tuple(np.quantile(loudness_db[voiced], np.linspace(0, 1, 101))),
-        pitch_midi_min=low,
-        pitch_midi_mean=float(np.clip(midi.mean(), low, high)),
-        pitch_midi_max=high,
-        duration_s=f0_hz.size * hop_length / sample_rate,
-        feature_version=feature_version(method),
-    )
+    return statistics

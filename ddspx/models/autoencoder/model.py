@@ -81,6 +81,9 @@ class Autoencoder(nnx.Module):
             None if config.encoder is None else config.encoder.build(rngs=rngs)
         )
 
+        for name in ("decoder", "synthesizer", "encoder"):
+            _check_hashable(name, getattr(self, name))
+
     def encode(
         self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames z"] | None:
@@ -260,3 +263,14 @@ class Autoencoder(nnx.Module):
                 f"`z` must have the shape {wanted}, got {shape}; "
                 "`encode` makes it of a sound as long as the tracks."
             )
+
+
+def _check_hashable(name: str, part: Any) -> None:
+    """Refuses a part that could not be a static argument of a compiled function."""
+    try:
+        hash(nnx.split(part)[0] if isinstance(part, nnx.Module) else part)
+    except TypeError as error:
+        raise TypeError(
+            f"The {name} {type(part).__name__} must be hashable, for functions are compiled for it "
+            f"({error}); let its attributes be numbers, strings, tuples and frozen dataclasses."
+        ) from error

@@ -1,0 +1,179 @@
+"""A model with a synthesizer of our own: from recordings to a sound, in one script.
+
+The synthesizer is a stiff string, whose partials are sharp: f_k = k f0 sqrt(1 + B k^2). An encoder
+that listens with a learnable front-end and a recurrent decoder, both of ddspx, tell it what to play.
+"""
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from ddspx import core, features, io, nn, training
+from ddspx.instruments import load_instrument
+from ddspx.metrics import VOICED
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
+from ddspx.transfer import evaluate_transfer, transfer
+
+RATE, HOP, N_FRAMES, BATCH = 16_000, 64, 251, 4  # a batch is 4 seconds of sound
+
+
+# 1. The synthesizer: its sizes, its controls, the whole sound, the sound in blocks.
+
+
+@dataclasses.dataclass(frozen=True)
+class StiffStringConfig:
+    """Sizes; what a model folder holds of the synthesizer."""
+
+    n_sinusoids: int = 40
+    n_magnitudes: int = 33
+
+    @property
+    def n_outputs(self) -> int:
+        return 2 + self.n_sinusoids + self.n_magnitudes
+
+    def build(self, *, sample_rate: int, hop_length: int, rngs: nnx.Rngs) -> "StiffString":
+        return StiffString(self, sample_rate, hop_length)
+
+
+class Controls(NamedTuple):
+    frequencies_hz: jax.Array
+    amplitudes: jax.Array
+    magnitudes: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class StiffString:
+    """It has nothing to learn of its own: if it had, it would be an `nnx.Module`."""
+
+    config: StiffStringConfig
+    sample_rate: int
+    hop_length: int
+
+    def controls(self, outputs, f0_hz):
+        count = self.config.n_sinusoids
+        level, stiffness = core.exp_sigmoid(outputs[..., :1]), jax.nn.sigmoid(outputs[..., 1:2])
+        k = jnp.arange(1.0, count + 1) + jnp.zeros_like(outputs[..., 2 : 2 + count])
+        pitch_hz = jnp.where(jnp.isfinite(f0_hz), f0_hz, 0)[..., None]
+        frequencies_hz = pitch_hz * k * jnp.sqrt(1 + 1e-3 * stiffness * k**2)
+        weights = core.exp_sigmoid(outputs[..., 2 : 2 + count])
+        rate = {"sample_rate": self.sample_rate}
+        weights = core.remove_above_nyquist(weights, frequencies_hz, **rate)
+        shares = core.safe_divide(weights, jnp.sum(weights, -1, keepdims=True))
+        noise = core.exp_sigmoid(outputs[..., 2 + count :] - 5.0)
+        return Controls(frequencies_hz, level * shares, noise)
+
+    def __call__(self, key, controls, *, n_samples=None):
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
+        tones = core.sinusoidal_synthesis(*controls[:2], sample_rate=self.sample_rate, **sizes)
+        return tones + core.filtered_noise(key, controls.magnitudes, **sizes)
+
+    def init(self, key, *, batch_shape=()):
+        sizes = {"n_sinusoids": self.config.n_sinusoids, "batch_shape": batch_shape}
+        return core.sinusoidal_synthesis_init(**sizes), core.filtered_noise_init(key)
+
+    def step(self, state, controls, *, next_controls=None, n_samples=None):
+        after = None if next_controls is None else next_controls.frequencies_hz[..., 0, :]
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
+        string, tones = core.sinusoidal_synthesis_step(
+            state[0],
+            *controls[:2],
+            next_frequencies_hz=after,
+            sample_rate=self.sample_rate,
+            **sizes,
+        )
+        noise, breath = core.filtered_noise_step(state[1], controls.magnitudes, **sizes)
+        return (string, noise), tones + breath
+
+
+# 2. The data: the audio, and what the decoder is told of it.
+
+
+def load(paths):
+    """Audio of whole hops, pitch and loudness of all recordings, and their statistics."""
+    sounds = [io.read_audio(path, sample_rate=RATE) for path in paths]
+    audio = np.concatenate([sound[: len(sound) // HOP * HOP] for sound in sounds])
+    tracks = features.conditioning_features(audio, sample_rate=RATE, hop_length=HOP)
+    f0_hz = np.where(tracks.f0_confidence >= VOICED, tracks.f0_hz, 0).astype(np.float32)
+    statistics = training.instrument_statistics(tracks, sample_rate=RATE, hop_length=HOP)
+    return tuple(map(jnp.asarray, (audio, f0_hz, tracks.loudness_db))), statistics
+
+
+def draw(key, data):
+    """A batch of stretches, cut on the device."""
+    audio, f0_hz, loudness_db = data
+    starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES)
+    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=N_FRAMES)
+    sound = jax.vmap(lambda s: jax.lax.dynamic_slice_in_dim(audio, s * HOP, (N_FRAMES - 1) * HOP))
+    return sound(starts), *(
+        jax.vmap(lambda s, x=x: cut(x, s))(starts) for x in (f0_hz, loudness_db)
+    )
+
+
+# 3. The model, its loss and a step of training.
+
+CONFIG = AutoencoderConfig(
+    sample_rate=RATE,
+    hop_length=HOP,
+    synthesizer=StiffStringConfig(),
+    decoder=nn.RnnFcDecoderConfig(rnn_channels=128, fc_channels=128, fc_layers=2),
+    reverb_length=4000,
+    loss_n_ffts=(2048, 512, 128),
+    encoder=nn.ZEncoderConfig(
+        nn.FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=64, n_mfcc=20),
+        rnn_channels=32,
+        z_size=8,
+    ),
+)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    melody = Path(__file__).parents[1] / "melody" / "melody.flac"
+    parser.add_argument("recordings", nargs="*", type=Path, default=[melody])
+    parser.add_argument("-o", "--output", type=Path, default=Path("stiff_string"))
+    parser.add_argument("--steps", type=int, default=400)
+    options = parser.parse_args()
+    data, statistics = load(options.recordings)
+    model = Autoencoder(CONFIG, rngs=nnx.Rngs(0))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    optimizer = optax.chain(optax.clip_by_global_norm(3.0), optax.adam(2e-3))
+
+    def loss(params, key):
+        model, (drawing, noise) = nnx.merge(graph, params, rest), jax.random.split(key)
+        audio, f0_hz, loudness_db = draw(drawing, data)
+        played = model(noise, f0_hz, loudness_db, z=model.encode(audio))
+        return core.multi_scale_spectral_loss(audio, played, n_ffts=CONFIG.loss_n_ffts)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, key):
+        value, gradient = jax.value_and_grad(loss)(params, key)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, value
+
+    state, values = optimizer.init(params), []
+    for key in jax.random.split(jax.random.key(0), options.steps):
+        params, state, value = step(params, state, key)
+        values.append(value)
+    first, last = (float(np.mean(v)) for v in (values[:20], values[-20:]))
+    print(f"loss of the first 20 steps {first:.2f}, of the last 20 {last:.2f}")
+
+    # 4. The model as a folder, loaded again, and a recording played on it in blocks.
+    model = nnx.merge(graph, params, rest)
+    save_autoencoder(options.output, model, statistics=statistics, provenance={})
+    instrument = load_instrument(options.output, parts=[StiffStringConfig])
+    sound = options.output.with_suffix(".wav")
+    report = transfer(options.recordings[0], sound, to=instrument)
+    quality = evaluate_transfer(sound, report)
+    print(f"{sound}: {report.n_samples / RATE:.1f} s, {quality}")
+
+
+if __name__ == "__main__":
+    main()
