@@ -14,6 +14,7 @@ from ddspx import core
 from ddspx._checks import positive_int, same_size
 from ddspx._typing import Array, Float
 from ddspx.models.autoencoder import Autoencoder
+from ddspx.models.autoencoder.model import require_autoencoder
 from ddspx.transfer._adjust import AdjustedControls
 
 # Peaks come down to here, smoothly: Vorbis and a player's resampling add to them.
@@ -59,9 +60,11 @@ def render(
       Audio in linear amplitude, some `block_hops` hops at a time, then the rest.
 
     Raises:
+      TypeError: `model` is of a class of your own.
       ValueError: `n_samples` samples or `z` do not have this number of frames, or `z` is not what
         the model wants.
     """
+    require_autoencoder(model, "whose own __call__ would not be played")
     size = positive_int("block_hops", block_hops) * model.config.hop_length
     frames = played.f0_hz.size
     if core.n_frames(n_samples, hop_length=model.config.hop_length) != frames:

@@ -1,7 +1,7 @@
 """A model with a synthesizer of our own: from recordings to a sound, in one script.
 
-The synthesizer is a stiff string, whose partials are sharp: f_k = k f0 sqrt(1 + B k^2). An encoder
-that listens with a learnable front-end and a recurrent decoder, both of ddspx, tell it what to play.
+The synthesizer is a stiff string, whose partials are sharp: f_k = k f0 sqrt(1 + B k^2). What it
+plays is said by an encoder, which listens with a learnable front-end, and a recurrent decoder.
 """
 
 import argparse
@@ -60,10 +60,10 @@ class StiffString:
     def controls(self, outputs, f0_hz):
         count = self.config.n_sinusoids
         level, stiffness = core.exp_sigmoid(outputs[..., :1]), jax.nn.sigmoid(outputs[..., 1:2])
-        k = jnp.arange(1.0, count + 1) + jnp.zeros_like(outputs[..., 2 : 2 + count])
         pitch_hz = jnp.where(jnp.isfinite(f0_hz), f0_hz, 0)[..., None]
-        frequencies_hz = pitch_hz * k * jnp.sqrt(1 + 1e-3 * stiffness * k**2)
         weights = core.exp_sigmoid(outputs[..., 2 : 2 + count])
+        k = jnp.broadcast_to(jnp.arange(1.0, count + 1), weights.shape)
+        frequencies_hz = pitch_hz * k * jnp.sqrt(1 + 1e-3 * stiffness * k**2)
         rate = {"sample_rate": self.sample_rate}
         weights = core.remove_above_nyquist(weights, frequencies_hz, **rate)
         shares = core.safe_divide(weights, jnp.sum(weights, -1, keepdims=True))
@@ -110,11 +110,13 @@ def draw(key, data):
     """A batch of stretches, cut on the device."""
     audio, f0_hz, loudness_db = data
     starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES)
-    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=N_FRAMES)
-    sound = jax.vmap(lambda s: jax.lax.dynamic_slice_in_dim(audio, s * HOP, (N_FRAMES - 1) * HOP))
-    return sound(starts), *(
-        jax.vmap(lambda s, x=x: cut(x, s))(starts) for x in (f0_hz, loudness_db)
-    )
+
+    def cut(start):
+        stretch = jax.lax.dynamic_slice_in_dim
+        tracks = (stretch(track, start, N_FRAMES) for track in (f0_hz, loudness_db))
+        return stretch(audio, start * HOP, (N_FRAMES - 1) * HOP), *tracks
+
+    return jax.vmap(cut)(starts)
 
 
 # 3. The model, its loss and a step of training.

@@ -224,8 +224,8 @@ FAULTS = (
     ),
     Fault(
         "transfer/_rendering.py",
-        "room, audio = core.reverb_step(state.room, audio, response)",
-        "_, audio = core.reverb_step(state.room, audio, response)",
+        "return core.reverb_step(state, audio, levels.reverb * response)",
+        "return state, core.reverb_step(state, audio, levels.reverb * response)[1]",
         "transfer/test_transfer.py -k 'blocks_of_any_size or the_blocks_are'",
     ),
     # cli

@@ -265,6 +265,16 @@ class Autoencoder(nnx.Module):
             )
 
 
+def require_autoencoder(model: Any, what_else: str) -> None:
+    """Refuses a subclass, of which the methods that it overrides would be left out."""
+    if type(model) is not Autoencoder:
+        raise TypeError(
+            f"`model` must be an Autoencoder, got a {type(model).__name__}, {what_else}; bring "
+            "what is yours as a synthesizer, decoder or encoder, whose config the "
+            "AutoencoderConfig holds."
+        )
+
+
 def _check_hashable(name: str, part: Any) -> None:
     """Refuses a part that could not be a static argument of a compiled function."""
     try:

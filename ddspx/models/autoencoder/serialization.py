@@ -11,7 +11,7 @@ from flax import nnx
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, json_object, read_json
 from ddspx.models._weights import arrays_by_name, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
-from ddspx.models.autoencoder.model import Autoencoder
+from ddspx.models.autoencoder.model import Autoencoder, require_autoencoder
 
 
 def save_autoencoder(
@@ -88,12 +88,7 @@ def load_autoencoder(
 
 def _check_loads_back(model: Autoencoder) -> None:
     """Refuses a model that would be another one when it is loaded."""
-    if type(model) is not Autoencoder:
-        raise TypeError(
-            f"`model` must be an Autoencoder, got a {type(model).__name__}, which would be loaded "
-            "as an Autoencoder; bring what is yours as a synthesizer, decoder or encoder, whose "
-            "config the AutoencoderConfig holds."
-        )
+    require_autoencoder(model, "which would be loaded as an Autoencoder")
     config = model.config
     own = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
     try:
@@ -110,14 +105,15 @@ def _check_loads_back(model: Autoencoder) -> None:
         ours, theirs = (_described(getattr(m, name)) for m in (model, built))
         if ours != theirs:
             raise ValueError(
-                f"`model.{name}` is not what `model.config` builds: {ours[0].__name__}, and its "
-                f"config makes a {theirs[0].__name__}, or their variables differ; change the "
-                "config in place of the model."
+                f"`model.{name}` is not what `model.config` builds: it is a {ours[0].__name__}, "
+                f"the config makes a {theirs[0].__name__}, and their classes, configs or variables "
+                "differ; change the config in place of the model."
             )
 
 
-def _described(part: Any) -> tuple[type, Any]:
-    """The class of a part, and the names and shapes of its variables."""
+def _described(part: Any) -> tuple[type, Any, Any]:
+    """The class of a part, its config, and the names and shapes of its variables."""
     if not isinstance(part, nnx.Module):
-        return type(part), part
-    return type(part), {name: array.shape for name, array in arrays_by_name(part).items()}
+        return type(part), None, part
+    shapes = {name: array.shape for name, array in arrays_by_name(part).items()}
+    return type(part), getattr(part, "config", None), shapes

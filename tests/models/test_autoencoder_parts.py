@@ -1,0 +1,207 @@
+"""Parts of the autoencoder that are exchanged: what is saved comes back, or is refused."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, toy_config, toy_model
+
+from ddspx import core
+from ddspx.instruments import Instrument, load_instrument
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    load_autoencoder,
+    save_autoencoder,
+)
+from ddspx.nn import (
+    HarmonicNoise,
+    HarmonicNoiseConfig,
+    RnnFcDecoderConfig,
+    SinusoidalNoiseConfig,
+    WavetableNoiseConfig,
+)
+from ddspx.transfer import AdjustedControls, render
+
+
+@dataclasses.dataclass(frozen=True)
+class OrganConfig:
+    """Somebody's own: a harmonic synthesizer an octave lower, with a gain that is learned."""
+
+    n_harmonics: int = 6
+    n_outputs: int = 7
+    harmonics: tuple[int, ...] = (1, 2)
+
+    def build(self, *, sample_rate, hop_length, rngs):
+        return Organ(self, sample_rate, hop_length)
+
+
+class Organ(nnx.Module):
+    def __init__(self, config, sample_rate, hop_length):
+        self.config, self.sample_rate, self.hop_length = config, sample_rate, hop_length
+        self.gain = nnx.Param(jnp.full(1, 0.5, jnp.float32))
+
+    def controls(self, outputs, f0_hz):
+        bounded = core.exp_sigmoid(outputs)
+        return f0_hz / 2, self.gain[...][0] * bounded[..., 0], bounded[..., 1:]
+
+    def sizes(self, n_samples):
+        return {
+            "sample_rate": self.sample_rate,
+            "hop_length": self.hop_length,
+            "n_samples": n_samples,
+        }
+
+    def __call__(self, key, controls, *, n_samples=None):
+        return core.harmonic_synthesis(*controls, **self.sizes(n_samples))
+
+    def init(self, key, *, batch_shape=()):
+        return core.harmonic_synthesis_init(batch_shape=batch_shape)
+
+    def step(self, state, controls, *, next_controls=None, n_samples=None):
+        following = None if next_controls is None else next_controls[0][..., 0]
+        sizes = self.sizes(n_samples)
+        return core.harmonic_synthesis_step(state, *controls, next_f0_hz=following, **sizes)
+
+
+OWN = OrganConfig()
+SYNTHESIZERS = [SinusoidalNoiseConfig(6, 5), WavetableNoiseConfig(3, 8, 5), OWN]
+named = pytest.mark.parametrize("synthesizer", SYNTHESIZERS, ids=lambda x: type(x).__name__)
+
+
+def with_synthesizer(synthesizer):
+    return dataclasses.replace(toy_config(), synthesizer=synthesizer)
+
+
+@named
+def test_a_model_comes_back_and_plays_in_blocks_as_at_once(synthesizer, tmp_path, rng, key):
+    """Saved, loaded, rendered as a transfer renders it, beside the whole as training has it."""
+    config = with_synthesizer(synthesizer)
+    save_toy_instrument(tmp_path / "m", config=config)
+    instrument = load_instrument(tmp_path / "m", parts=[OrganConfig])
+    assert isinstance(instrument, Instrument) and instrument.model.config == config
+    f0_hz = rng.uniform(200, 1500, 13).astype(np.float32)
+    loudness_db = rng.uniform(-50, 0, 13).astype(np.float32)
+    ones = np.ones(13, np.float32)
+    played = AdjustedControls(f0_hz, loudness_db, ones, loudness_db, ones > 0, 0)
+    graph, weights = nnx.split(instrument.model)
+    n_samples = 12 * HOP + 3
+    whole = jax.jit(
+        lambda weights: nnx.merge(graph, weights)(key, f0_hz, loudness_db, n_samples=n_samples)
+    )(weights)
+    # The key of the fixture is that of the seed 0.
+    sizes = {"n_samples": n_samples, "block_hops": 5, "ceiling_db": 60.0}
+    blocks = np.concatenate(list(render(instrument.model, played, **sizes)))
+    assert np.abs(blocks).max() > 1e-3
+    np.testing.assert_allclose(blocks, whole, atol=2e-5)
+
+
+def test_a_class_of_ones_own_is_given_and_not_imported_by_its_name(tmp_path):
+    save_toy_instrument(tmp_path / "m", config=with_synthesizer(OWN))
+    saved = json.loads((tmp_path / "m" / "config.json").read_text())["synthesizer"]
+    assert saved == {"kind": "OrganConfig", "n_harmonics": 6, "n_outputs": 7, "harmonics": [1, 2]}
+    with pytest.raises(ValueError, match=r"'OrganConfig', which is none of .*parts"):
+        load_autoencoder(tmp_path / "m")
+    assert load_autoencoder(tmp_path / "m", parts=[OrganConfig])[0].config.synthesizer == OWN
+
+
+def test_a_folder_that_was_saved_before_there_were_parts_is_loaded_as_it_was(tmp_path):
+    old = {
+        "sample_rate": 16000,
+        "hop_length": 64,
+        "n_harmonics": 60,
+        "n_magnitudes": 65,
+        "rnn_channels": 256,
+        "fc_channels": 192,
+        "fc_layers": 2,
+        "reverb_length": 24000,
+        "amplitude_upsampling": "linear",
+        "loss_n_ffts": [2048, 64],
+    }
+    config = AutoencoderConfig.from_json(old)
+    assert config == dataclasses.replace(
+        AutoencoderConfig.small(),
+        synthesizer=HarmonicNoiseConfig(60, 65, "linear"),
+        decoder=RnnFcDecoderConfig(256, 192, 2),
+        loss_n_ffts=(2048, 64),
+    )
+    with pytest.raises(ValueError, match="has the unknown `code`"):
+        AutoencoderConfig.from_json(old | {"code": "import os"})
+
+
+# what load could not give back
+
+
+def save(model, folder):
+    _, statistics, provenance = load_autoencoder(save_toy_instrument(folder.parent / "toy"))
+    save_autoencoder(folder, model, statistics=statistics, provenance=provenance)
+
+
+class Louder(Autoencoder):
+    def __call__(self, key, f0_hz, loudness_db, **options):
+        return 2 * super().__call__(key, f0_hz, loudness_db, **options)
+
+
+def test_a_subclass_is_refused_by_save_and_by_render(tmp_path):
+    model = toy_model(toy_config(), Louder)
+    with pytest.raises(TypeError, match="got a Louder, which would be loaded as an Autoencoder"):
+        save(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    tracks = np.ones(3, np.float32)
+    played = AdjustedControls(tracks, tracks, tracks, tracks, tracks > 0, 0)
+    with pytest.raises(TypeError, match="got a Louder"):
+        next(render(model, played, n_samples=2 * HOP))
+
+
+def other_class(model):
+    model.synthesizer = SinusoidalNoiseConfig(6, 5).build(
+        sample_rate=SAMPLE_RATE, hop_length=HOP, rngs=nnx.Rngs(0)
+    )
+
+
+def other_sizes(model):
+    model.decoder = RnnFcDecoderConfig(8, 16, 1).build((1, 1), 22, rngs=nnx.Rngs(0))
+
+
+def other_config(model):
+    config = HarmonicNoiseConfig(6, 15)
+    model.synthesizer = HarmonicNoise(config, sample_rate=SAMPLE_RATE, hop_length=HOP)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [(other_class, "synthesizer"), (other_sizes, "decoder"), (other_config, "synthesizer")],
+)
+def test_a_part_that_the_config_does_not_build_is_refused(change, part, tmp_path):
+    model = toy_model(toy_config())
+    change(model)
+    with pytest.raises(ValueError, match=f"`model.{part}` is not what `model.config` builds"):
+        save(model, tmp_path / "m")
+
+
+def test_a_config_that_json_cannot_hold_is_refused(tmp_path):
+    config = with_synthesizer(dataclasses.replace(OWN, harmonics=frozenset({1})))
+    with pytest.raises(ValueError, match=r"`model\.config` cannot be saved"):
+        save(toy_model(config), tmp_path / "m")
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedConfig(OrganConfig):
+    def build(self, **sizes):
+        return ["no", "hash"]
+
+
+def test_a_part_for_which_nothing_can_be_compiled_is_refused():
+    with pytest.raises(TypeError, match="The synthesizer list must be hashable"):
+        Autoencoder(with_synthesizer(ListedConfig()), rngs=nnx.Rngs(0))
+
+
+def test_what_is_no_config_of_a_part_is_refused(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    for name, example in (("synthesizer", "nn.HarmonicNoiseConfig"), ("encoder", "nn.ZEncoder")):
+        with pytest.raises(TypeError, match=f"`{name}` must be a config .* such as {example}"):
+            dataclasses.replace(toy_config(), **{name: "harmonic"})
