@@ -12,7 +12,7 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._numerics import safe_divide
+from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
 
 
@@ -210,4 +210,4 @@ def bound_hz(
 def harmonic_frequencies(f0_hz: Array, n_harmonics: int) -> Array:
     """``(..., harmonics)``: the integer multiples of ``f0_hz``."""
     harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
-    return f0_hz[..., None] * harmonics.reshape(*(1,) * f0_hz.ndim, -1)
+    return f0_hz[..., None] * with_ndim(harmonics, f0_hz.ndim + 1)

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._framing import n_frames, n_samples_of
+from ddspx.core._numerics import with_ndim
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._frame_phase import gliding_phase
 from ddspx.core.synthesis._oscillators import (
@@ -289,7 +290,7 @@ def _synthesize(
         wavetables = wavetables if is_changing else wavetables[..., None, :]
         wavetables, is_changing = _below_nyquist(wavetables, bound, sample_rate), True
     sound = _look_up(cycles, wavetables, hop_length if is_changing else None)
-    return _with_ndim(gain, sound.ndim) * _with_ndim(sound, gain.ndim)
+    return with_ndim(gain, sound.ndim) * with_ndim(sound, gain.ndim)
 
 
 def linear_lookup(
@@ -417,10 +418,10 @@ def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Ar
     audible = harmonic_frequencies(highest_hz, spectrum.shape[-1] - 1) < sample_rate / 2
     audible = jnp.pad(audible, [(0, 0)] * highest_hz.ndim + [(1, 0)], constant_values=True)
     ndim = max(audible.ndim, spectrum.ndim)
-    heard = jnp.where(_with_ndim(audible, ndim), _with_ndim(spectrum, ndim), 0)
+    heard = jnp.where(with_ndim(audible, ndim), with_ndim(spectrum, ndim), 0)
     longer = _OVERSAMPLING * length
     gain = _OVERSAMPLING / np.sinc(np.arange(spectrum.shape[-1]) / longer) ** 2
-    heard = heard * gain.reshape(*(1,) * (ndim - 1), -1).astype(wavetables.dtype)
+    heard = heard * with_ndim(gain, ndim).astype(wavetables.dtype)
     return jnp.fft.irfft(heard, longer, axis=-1).astype(wavetables.dtype)
 
 
@@ -439,7 +440,7 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
     fade = sample.astype(cycles.dtype) / hop_length
     earlier = _read(flat, cycles, hop * length, length)
     later = _read(flat, cycles, jnp.minimum(hop + 1, frames - 1) * length, length)
-    fade = fade.reshape(*(1,) * (earlier.ndim - 1), -1)
+    fade = with_ndim(fade, earlier.ndim)
     return (1 - fade) * earlier + fade * later
 
 
@@ -449,10 +450,10 @@ def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
     whole = jnp.floor(position)
     rest = position - whole
     entry = whole.astype(jnp.int32)
-    offset = offset.reshape(*(1,) * (cycles.ndim - 1), -1)
+    offset = with_ndim(offset, cycles.ndim)
     before = _take(tables, offset + jnp.mod(entry, length))
     after = _take(tables, offset + jnp.mod(entry + 1, length))
-    rest = _with_ndim(rest, before.ndim)
+    rest = with_ndim(rest, before.ndim)
     return before + rest * (after - before)
 
 
@@ -460,13 +461,8 @@ def _take(tables: Array, index: Int[Array, "..."]) -> Array:
     """``tables[..., index]`` with batch axes that broadcast."""
     if tables.size == tables.shape[-1]:
         taken = jnp.take(tables.reshape(-1), index, mode="clip")
-        return _with_ndim(taken, tables.ndim)
+        return with_ndim(taken, tables.ndim)
     batch = jnp.broadcast_shapes(tables.shape[:-1], index.shape[:-1])
     index = jnp.broadcast_to(index, (*batch, index.shape[-1]))
     tables = jnp.broadcast_to(tables, (*batch, tables.shape[-1]))
     return jnp.take_along_axis(tables, index, axis=-1, mode="clip")
-
-
-def _with_ndim(array: Array, ndim: int) -> Array:
-    """More leading axes, of size one, up to `ndim`."""
-    return array.reshape((1,) * (ndim - array.ndim) + array.shape)
