@@ -14,6 +14,7 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._typing import Array, ArrayLike, Bool, Float, Key
+from ddspx.core._numerics import with_ndim
 
 
 def spec_augment(
@@ -143,7 +144,7 @@ def time_shift(
     one_of("fill", fill, ("zeros", "wrap"))
     random_key(key)
     shifts = jax.random.randint(key, (*batch, 1), -max_shift, max_shift + 1)
-    source = jnp.arange(n_samples).reshape((1,) * len(batch) + (-1,)) - shifts
+    source = with_ndim(jnp.arange(n_samples), len(batch) + 1) - shifts
     moved = jnp.take_along_axis(audio, source % n_samples, axis=-1)
     if fill == "wrap":
         return moved
@@ -219,6 +220,6 @@ def _masks(key: Key, shape: tuple[int, ...], size: int, width: int) -> Bool[Arra
     width_key, start_key = jax.random.split(key)
     widths = jax.random.randint(width_key, shape, 0, min(width, size) + 1)
     starts = jax.random.randint(start_key, shape, 0, size + 1 - widths)
-    index = jnp.arange(size).reshape((1,) * len(shape) + (size,))
+    index = with_ndim(jnp.arange(size), len(shape) + 1)
     inside = (index >= starts[..., None]) & (index < (starts + widths)[..., None])
     return jnp.any(inside, axis=-2)

@@ -5,11 +5,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ddspx._checks import floats
 from ddspx._typing import Array, ArrayLike, Float
 
 T = TypeVar("T")
+A = TypeVar("A", jax.Array, np.ndarray)
 
 
 def safe_log(x: Float[ArrayLike, "*shape"], *, eps: float = 1e-5) -> Float[Array, "*shape"]:
@@ -139,6 +141,11 @@ def sinc(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     is_near = jnp.abs(x) < 1e-3
     far = jnp.where(is_near, 1, angle)
     return jnp.where(is_near, 1 - square / 6 * (1 - square / 20), jnp.sin(far) / far)
+
+
+def with_ndim(array: A, ndim: int) -> A:
+    """The array with more leading axes, of size one, up to `ndim`: a list becomes a row."""
+    return array.reshape((1,) * (ndim - array.ndim) + array.shape)
 
 
 def varying_alike(*trees: T) -> tuple[T, ...]:

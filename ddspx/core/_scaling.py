@@ -9,6 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Float, Int
+from ddspx.core._numerics import with_ndim
 from ddspx.core._units import (
     bark_to_hz,
     hz_to_bark,
@@ -185,7 +186,7 @@ def frequencies_softmax(
     if depth < 2:
         raise ValueError(f"`depth` must be at least 2 (one step is no choice), got {depth}.")
     steps = np.linspace(0, 1, depth).astype(outputs.dtype)
-    unit = jnp.sum(jax.nn.softmax(outputs, axis=-1) * _along(steps, outputs), axis=-1)
+    unit = jnp.sum(jax.nn.softmax(outputs, axis=-1) * with_ndim(steps, outputs.ndim), axis=-1)
     return unit_to_hz(unit, fmin=fmin, fmax=fmax)
 
 
@@ -234,7 +235,7 @@ def frequencies_sigmoid(
     outputs = _by_sinusoid(x, depth)
     weights = _depth_weights(depth, depth_scale)
     weights = (weights / weights.sum()).astype(outputs.dtype)
-    unit = jnp.sum(jax.nn.sigmoid(outputs) * _along(weights, outputs), axis=-1)
+    unit = jnp.sum(jax.nn.sigmoid(outputs) * with_ndim(weights, outputs.ndim), axis=-1)
     return unit_to_hz(unit, fmin=fmin, fmax=fmax)
 
 
@@ -293,9 +294,9 @@ def frequencies_critical_bands(
     low, high = forth(jnp.asarray([fmin, fmax], outputs.dtype))
     centres = back(jnp.linspace(low, high, outputs.shape[-2]))
     weights = _depth_weights(depth, depth_scale).astype(outputs.dtype)
-    deviation = jnp.sum(jnp.tanh(outputs) * _along(weights, outputs), axis=-1)
-    bandwidths = _along(bandwidth_scale * hz_to_erb(centres), deviation)
-    hz = jnp.asarray(_along(centres, deviation) + bandwidths * deviation)
+    deviation = jnp.sum(jnp.tanh(outputs) * with_ndim(weights, outputs.ndim), axis=-1)
+    bandwidths = with_ndim(bandwidth_scale * hz_to_erb(centres), deviation.ndim)
+    hz = jnp.asarray(with_ndim(centres, deviation.ndim) + bandwidths * deviation)
     return soft_limit(hz, minimum=fmin, maximum=fmax)
 
 
@@ -411,8 +412,3 @@ def _depth_weights(depth: int, depth_scale: float) -> np.ndarray:
     if not 0 < depth_scale < math.inf:
         raise ValueError(f"`depth_scale` must be positive and finite, got {depth_scale}.")
     return float(depth_scale) ** -np.arange(depth)
-
-
-def _along(values: Array | np.ndarray, like: Array) -> Array | np.ndarray:
-    """A vector with as many axes as another array, along its last."""
-    return values.reshape(*(1,) * (like.ndim - 1), -1)

@@ -374,8 +374,12 @@ CASES = {
         core.wasserstein_loss, "(n),(n),(m),(m)", F0, GAINS, F0[:, :3] + 9, GAINS[:, :3]
     ),
     "wavetable_synthesis": Case(
-        # A table for each frame, and one for all.
-        lambda f, a, t: [core.wavetable_synthesis(f, a, x, **SOUND) for x in (t, t[..., 0, :])],
+        # A table for each frame, and one for all, as they are and band-limited.
+        lambda f, a, t: [
+            core.wavetable_synthesis(f, a, x, **SOUND, band_limited=limited)
+            for x in (t, t[..., 0, :])
+            for limited in (False, True)
+        ],
         (F0, GAINS, uniform(-1, 1, 4, 16)),
     ),
     "yin": pitch(core.yin),

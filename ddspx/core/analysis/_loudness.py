@@ -9,7 +9,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, floats, positive_int, quantities
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import frame, n_frames
-from ddspx.core._numerics import safe_sqrt
+from ddspx.core._numerics import safe_sqrt, with_ndim
 from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
 
@@ -98,7 +98,7 @@ def loudness_db(
     power = spectrogram(audio, n_fft=n_fft, hop_length=hop_length, power=2)
     gains_db = _a_weighting_db(np.fft.rfftfreq(n_fft, 1 / sample_rate), np)
     weights = (10 ** (gains_db / 10) / gains_db.size).astype(power.dtype)
-    weighted = jnp.sum(power * weights.reshape((1,) * (power.ndim - 1) + (-1,)), axis=-1)
+    weighted = jnp.sum(power * with_ndim(weights, power.ndim), axis=-1)
     return power_to_db(weighted, range_db=range_db)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._numerics import varying_alike
+from ddspx.core._numerics import varying_alike, with_ndim
 
 
 def pcen_smoothing(
@@ -202,9 +202,7 @@ def pcen_step(
     energies = jnp.broadcast_to(energies, (*batch, frames, bands))
     if frames == 0:
         return state, energies
-    smoothing, gain, bias, power = (
-        p.reshape((1,) * (state.ndim - p.ndim) + p.shape)[..., None, :] for p in parameters
-    )
+    smoothing, gain, bias, power = (with_ndim(p, state.ndim)[..., None, :] for p in parameters)
     recent = _recurrence(1 - smoothing, smoothing * energies, state)
     ratio = energies * jnp.exp(-gain * jnp.log(recent + eps))
     compressed = bias**power * jnp.expm1(power * jnp.log1p(ratio / bias))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._numerics import with_ndim
 
 # A frame whose loudest bin is not above this is silent: float32 could not hold the gradient.
 _SILENCE = 1e-30
@@ -203,4 +204,4 @@ def _shares(magnitudes: ArrayLike, sample_rate: int) -> tuple[Array, np.ndarray]
     relative = magnitudes / jnp.where(peak > _SILENCE, peak, 1)
     total = jnp.where(peak > _SILENCE, jnp.sum(relative, axis=-1, keepdims=True), 1)
     shares = jnp.where(peak > _SILENCE, relative / total, 0)
-    return shares, frequencies_hz.reshape((1,) * (magnitudes.ndim - 1) + (bins,))
+    return shares, with_ndim(frequencies_hz, magnitudes.ndim)

@@ -6,7 +6,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Complex, Float
 from ddspx.core._framing import frame, hann_window, n_samples_of, overlap_add
-from ddspx.core._numerics import safe_sqrt
+from ddspx.core._numerics import safe_sqrt, with_ndim
 
 
 def stft(
@@ -59,7 +59,7 @@ def stft(
     hop_length = positive_int("hop_length", hop_length)
     window = _centred_window(n_fft, win_length).astype(audio.dtype)
     frames = frame(audio, frame_length=n_fft, hop_length=hop_length)
-    return jnp.fft.rfft(frames * window.reshape((1,) * audio.ndim + (-1,)))
+    return jnp.fft.rfft(frames * with_ndim(window, audio.ndim + 1))
 
 
 def istft(
@@ -130,11 +130,11 @@ def istft(
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
     window = _centred_window(n_fft, win_length)
     dtype = spectrum.real.dtype
-    rows = window.astype(dtype).reshape((1,) * (spectrum.ndim - 1) + (-1,))
+    rows = with_ndim(window.astype(dtype), spectrum.ndim)
     segments = jnp.fft.irfft(spectrum, n_fft) * rows
     audio = overlap_add(segments, hop_length=hop_length, n_samples=n_samples)
     gains = _overlap_gains(window, frames, hop_length).astype(dtype)[:n_samples]
-    return audio * gains.reshape((1,) * len(batch) + (-1,))
+    return audio * with_ndim(gains, len(batch) + 1)
 
 
 def spectrogram(

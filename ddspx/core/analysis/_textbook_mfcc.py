@@ -9,6 +9,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import sections
+from ddspx.core._numerics import with_ndim
 from ddspx.core.analysis._mel import cepstral_coefficients
 from ddspx.core.bands._filterbanks import warn_of_empty_bands
 
@@ -146,7 +147,7 @@ def textbook_mfcc(
         raise ValueError(f"`n_mfcc` must be below `n_mels` ({n_mels}), got {n_mfcc}.")
     coefficients = cepstral_coefficients(levels, n_mfcc=n_mfcc + 1)[..., 1:]
     lift = 1 + _LIFTER / 2 * np.sin(np.pi * np.arange(n_mfcc) / _LIFTER)
-    lift = lift.astype(coefficients.dtype).reshape((1,) * (coefficients.ndim - 1) + (-1,))
+    lift = with_ndim(lift.astype(coefficients.dtype), coefficients.ndim)
     return _centred(coefficients * lift, normalize)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, frequency_range, positive_int
 from ddspx._choices import FrequencyScale
 from ddspx._typing import Array, ArrayLike, Complex, Float
-from ddspx.core._numerics import sinc
+from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core.bands._filterbanks import frequency_scale
 
 # The least side of a triangle.
@@ -112,7 +112,7 @@ def triangular_response(
             f"`corners_hz` must hold at least 3 frequencies, got {corners_hz.shape[-1]}: a band "
             "needs two ends and a peak."
         )
-    row = frequencies_hz.reshape((1,) * corners_hz.ndim + (-1,))
+    row = with_ndim(frequencies_hz, corners_hz.ndim + 1)
     corners = corners_hz[..., None]
     # Corners that rounding has put together are a step, not a division by zero.
     sides = jnp.maximum(corners[..., 1:, :] - corners[..., :-1, :], _NARROWEST_HZ)
@@ -163,7 +163,7 @@ def gabor_response(
     frequencies_hz, centers_hz, bandwidths_hz = band_arrays(
         frequencies_hz=frequencies_hz, centers_hz=centers_hz, bandwidths_hz=bandwidths_hz
     )
-    row = frequencies_hz.reshape((1,) * centers_hz.ndim + (-1,))
+    row = with_ndim(frequencies_hz, centers_hz.ndim + 1)
     distance = (row - centers_hz[..., None]) / bandwidths_hz[..., None]
     return jnp.exp(-0.5 * math.pi * jnp.square(distance))
 
@@ -339,4 +339,4 @@ def _lags(win_length: int, like: Array) -> np.ndarray:
             f"`win_length` must be odd, got {win_length}; the middle tap has no delay."
         )
     lags = np.arange(win_length) - win_length // 2
-    return lags.reshape((1,) * like.ndim + (-1,)).astype(like.dtype)
+    return with_ndim(lags, like.ndim + 1).astype(like.dtype)

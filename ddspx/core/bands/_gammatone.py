@@ -9,6 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Complex, Float, UInt
+from ddspx.core._numerics import with_ndim
 from ddspx.core.bands._bandpass import band_arrays
 from ddspx.core.filters._iir import sos_filter_step
 
@@ -64,7 +65,7 @@ def gammatone_response(
     """
     pole, centers_hz = _poles(centers_hz, bandwidths_hz, sample_rate, order)
     (frequencies_hz,) = floats(frequencies_hz=frequencies_hz)
-    row = frequencies_hz.reshape((1,) * centers_hz.ndim + (-1,)).astype(centers_hz.dtype)
+    row = with_ndim(frequencies_hz, centers_hz.ndim + 1).astype(centers_hz.dtype)
     angle = (2 * math.pi / sample_rate) * (centers_hz[..., None] - row)
     # 1 - cos as a square, or it would be lost near the centre.
     near = pole.less[..., None]
@@ -289,7 +290,7 @@ def gammatone_filter_step(
     cosine, sine = _carrier(centers_hz, samples, sample_rate)
     ndim = max(audio.ndim, centers_hz.ndim) + 1
     wide = jnp.expand_dims(audio, -2)
-    wide, cosine, sine = (x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in (wide, cosine, sine))
+    wide, cosine, sine = (with_ndim(x, ndim) for x in (wide, cosine, sine))
     real_state, real = sos_filter_step(state.real, wide * cosine, sections)
     imaginary_state, imaginary = sos_filter_step(state.imaginary, wide * -sine, sections)
     bands = jax.lax.complex(real, imaginary) * jax.lax.complex(

@@ -2,7 +2,7 @@
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, same_size
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._numerics import safe_sqrt
+from ddspx.core._numerics import safe_sqrt, with_ndim
 
 
 def crossfade(
@@ -53,5 +53,5 @@ def crossfade(
         same_size("`first` and `mix`", first.shape[-1], mix.shape[-1], "samples")
     broadcast_batch(first=first.shape[:-1], second=second.shape[:-1], mix=mix.shape[:-1])
     ndim = max(first.ndim, second.ndim, mix.ndim)
-    first, second, mix = (x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in (first, second, mix))
+    first, second, mix = (with_ndim(x, ndim) for x in (first, second, mix))
     return safe_sqrt(1 - mix) * first + safe_sqrt(mix) * second

@@ -15,6 +15,7 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._numerics import with_ndim
 
 Interpolation = Literal["linear", "cubic"]
 # A cubic reads one sample further than the two around the delay.
@@ -249,8 +250,8 @@ def modulated_delay(
         interpolation=interpolation,
     )
     ndim = max(wet.ndim, gain.ndim)
-    wet = _with_ndim(gain, ndim) * _with_ndim(wet, ndim)
-    return _with_ndim(audio, ndim) + wet if add_dry else wet
+    wet = with_ndim(gain, ndim) * with_ndim(wet, ndim)
+    return with_ndim(audio, ndim) + wet if add_dry else wet
 
 
 def _read(line: Array, delay: Array, interpolation: Interpolation) -> Array:
@@ -258,7 +259,7 @@ def _read(line: Array, delay: Array, interpolation: Interpolation) -> Array:
     whole = jnp.floor(delay)
     u = delay - whole
     here = jnp.arange(line.shape[-1] - delay.shape[-1], line.shape[-1], dtype=jnp.int32)
-    index = here.reshape(*(1,) * (delay.ndim - 1), -1) - whole.astype(jnp.int32)
+    index = with_ndim(here, delay.ndim) - whole.astype(jnp.int32)
 
     def tap(earlier: int) -> Array:
         return jnp.take_along_axis(line, index - earlier, axis=-1, mode="clip")
@@ -272,8 +273,3 @@ def _read(line: Array, delay: Array, interpolation: Interpolation) -> Array:
         -0.5 * u**2 * (1 - u),
     )
     return sum((weight * tap(i - 1) for i, weight in enumerate(weights)), jnp.zeros_like(u))
-
-
-def _with_ndim(array: Array, ndim: int) -> Array:
-    """More leading axes, of size one, up to `ndim`."""
-    return array.reshape((1,) * (ndim - array.ndim) + array.shape)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float, Key
-from ddspx.core._numerics import safe_divide
+from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
 
@@ -303,7 +303,7 @@ def filtered_noise_reverb_ir(
 
 def _without_first_tap(impulse_response: Array) -> Array:
     """The response after its first sample, where the dry sound is."""
-    taps = jnp.arange(impulse_response.shape[-1]).reshape(*(1,) * (impulse_response.ndim - 1), -1)
+    taps = with_ndim(jnp.arange(impulse_response.shape[-1]), impulse_response.ndim)
     return jnp.where(taps == 0, 0, impulse_response)
 
 
@@ -311,4 +311,4 @@ def _mix(audio: Array, wet: Array, add_dry: bool) -> Array:
     """Adds the dry sound, with as many axes as the wet one."""
     if not add_dry:
         return wet
-    return audio.reshape((1,) * (wet.ndim - audio.ndim) + audio.shape) + wet
+    return with_ndim(audio, wet.ndim) + wet

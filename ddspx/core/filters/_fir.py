@@ -10,7 +10,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import frame, n_frames, overlap_add
-from ddspx.core._numerics import sinc
+from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core._upsampling import interpolation_weights
 
 ConvolutionMode = Literal["full", "same", "valid"]
@@ -122,7 +122,7 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
     audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, whole - samples)])
     segments = frame(audio, frame_length=2 * hop_length, hop_length=hop_length)
     _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
-    fades = np.concatenate([fade_in, fade_out]).reshape(*(1,) * (segments.ndim - 1), -1)
+    fades = with_ndim(np.concatenate([fade_in, fade_out]), segments.ndim)
     filtered = _convolve(segments * fades.astype(audio.dtype), impulse_response)
     filtered = filtered[..., : 2 * hop_length + taps - 1]
     # The middle of such a frame is the middle tap's: before and after it others sound too.
@@ -249,7 +249,7 @@ def sinc_lowpass(
     lags = np.arange(win_length) - win_length // 2
     window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
     lags, window = (
-        x.reshape((1,) * cutoff_hz.ndim + (-1,)).astype(cutoff_hz.dtype) for x in (lags, window)
+        with_ndim(x, cutoff_hz.ndim + 1).astype(cutoff_hz.dtype) for x in (lags, window)
     )
     taps = sinc(2 * cutoff_hz[..., None] / sample_rate * lags) * window
     return taps / jnp.sum(taps, axis=-1, keepdims=True)
@@ -490,11 +490,10 @@ def _zero_phase_taps(magnitudes, win_length: int | None, *, xp=jnp):
     later = np.arange(filter_reach(magnitudes.shape, win_length) + 1)
     window = np.cos(np.pi * later / (win_length or length)) ** 2
     taps = xp.fft.irfft(magnitudes, length)[..., : len(later)]
-    return taps * window.astype(taps.dtype).reshape((1,) * (taps.ndim - 1) + (-1,))
+    return taps * with_ndim(window, taps.ndim).astype(taps.dtype)
 
 
 def _align_batch(left: Array, right: Array) -> tuple[Array, Array]:
     """Gives both as many axes, so that their batch axes broadcast."""
     ndim = max(left.ndim, right.ndim)
-    left = left.reshape((1,) * (ndim - left.ndim) + left.shape)
-    return left, right.reshape((1,) * (ndim - right.ndim) + right.shape)
+    return with_ndim(left, ndim), with_ndim(right, ndim)

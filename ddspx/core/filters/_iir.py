@@ -18,7 +18,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
-from ddspx.core._numerics import varying_alike
+from ddspx.core._numerics import varying_alike, with_ndim
 from ddspx.core.filters._sections import (
     Section,
     about_a_point,
@@ -395,7 +395,7 @@ def sos_filter_step(
         return moving_sections(entering, audio, sos, hop_length)
     sign = nearest_point(sos[..., 4])
     step = partial(_step_of_sections, about_a_point(sos, sign))
-    sign = _with_ndim(sign, len(batch) + 1)
+    sign = with_ndim(sign, len(batch) + 1)
     entering = about_point(entering, sign).reshape(*batch, 2 * sections)
     state, audio = _run_in_blocks(step, entering, audio, filter_batch)
     return about_both(state.reshape(*batch, sections, 2), sign), audio
@@ -507,7 +507,7 @@ def allpole_step(
     entering, audio, coefficients = varying_alike(state.astype(audio.dtype), audio, coefficients)
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
-        y = x - jnp.sum(state * _with_ndim(coefficients, state.ndim), axis=-1)
+        y = x - jnp.sum(state * with_ndim(coefficients, state.ndim), axis=-1)
         return jnp.concatenate([y[..., None], state[..., :-1]], axis=-1), y
 
     entering = jnp.broadcast_to(entering, (*batch, order))
@@ -529,8 +529,8 @@ def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[
 
 def _step_of_sections(sections: Section, state: Array, x: Array) -> tuple[Array, Array]:
     """One sample through all sections; state is ``(..., 2 * sections)``: s and t of each."""
-    sign, d1, d2, b0, *_ = (_with_ndim(c, x.ndim + 1) for c in sections)
-    g1, g2 = (_with_ndim(g, x.ndim + 1) for g in sections.gains())
+    sign, d1, d2, b0, *_ = (with_ndim(c, x.ndim + 1) for c in sections)
+    g1, g2 = (with_ndim(g, x.ndim + 1) for g in sections.gains())
     states = []
     for i in range(b0.shape[-1]):
         s, t = state[..., 2 * i], state[..., 2 * i + 1]
@@ -610,10 +610,5 @@ def _last_state(step, entering: Array, blocks: Array, left: int) -> Array:
 def _matmul(left: Array, right: Array) -> Array:
     """Matrix product over broadcast batch axes, in full precision."""
     ndim = max(left.ndim, right.ndim)
-    left, right = _with_ndim(left, ndim), _with_ndim(right, ndim)
+    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
     return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
-
-
-def _with_ndim(array: Array, ndim: int) -> Array:
-    """More leading axes, of size one."""
-    return array.reshape((1,) * (ndim - array.ndim) + array.shape)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._typing import Array, ArrayLike, Float, UInt
-from ddspx.core._numerics import varying_alike
+from ddspx.core._numerics import varying_alike, with_ndim
 from ddspx.core.synthesis._phase import (
     Phase,
     from_float_cycles,
@@ -106,7 +106,8 @@ def _gliding_phase(
 @_gliding_phase.defjvp
 def _gliding_phase_jvp(hop_length, sample_rate, n_samples, inclusive, primals, tangents):
     sizes = (hop_length, sample_rate, n_samples, inclusive)
-    return _gliding_phase(*primals, *sizes), linear_cycles(*tangents[:2], *sizes)
+    start, end, _ = tangents
+    return _gliding_phase(*primals, *sizes), linear_cycles(start, end, *sizes)
 
 
 def linear_cycles(
@@ -133,13 +134,13 @@ def gliding_hz(
     start_hz: Float[Array, "*batch hops"], end_hz: Float[Array, "*batch hops"], hop_length: int
 ) -> Float[Array, "*batch hops hop_length"]:
     """The frequency at each sample of each hop."""
-    u = np.arange(hop_length, dtype=np.float64).reshape(*(1,) * start_hz.ndim, -1) / hop_length
+    u = with_ndim(np.arange(hop_length) / hop_length, start_hz.ndim + 1)
     return start_hz[..., None] + (end_hz - start_hz)[..., None] * u.astype(start_hz.dtype)
 
 
 def _within_hop(f0_hz: Array, hop_length: int, inclusive: bool) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the frequency and of its glide at each sample of a hop."""
-    j = np.arange(hop_length, dtype=np.float64).reshape(*(1,) * f0_hz.ndim, -1)
+    j = with_ndim(np.arange(hop_length, dtype=np.float64), f0_hz.ndim + 1)
     count = j + inclusive
     return count.astype(f0_hz.dtype), (j * (j - 1 + 2 * inclusive) / (2 * hop_length)).astype(
         f0_hz.dtype

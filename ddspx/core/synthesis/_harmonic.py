@@ -14,7 +14,7 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positi
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._numerics import linear_map, varying_alike
+from ddspx.core._numerics import linear_map, varying_alike, with_ndim
 from ddspx.core._upsampling import METHODS, interpolation_weights
 from ddspx.core.synthesis._frame_phase import gliding_cycles, hops_of, linear_cycles
 from ddspx.core.synthesis._oscillators import (
@@ -360,7 +360,7 @@ def _harmonics_jvp(size, primals, tangents):
 def _harmonics_by_definition(phase: Array, taps: Array, *, weights: Array) -> Array:
     """A sine for each harmonic and sample: derivatives beyond the first are of this."""
     k = jnp.arange(1, taps.shape[-1] + 1, dtype=phase.dtype)
-    sines = jnp.sin(k.reshape(*(1,) * phase.ndim, -1) * phase[..., None])
+    sines = jnp.sin(with_ndim(k, phase.ndim + 1) * phase[..., None])
     return jnp.einsum("tj,t...k,...jk->...j", weights, taps, sines)
 
 

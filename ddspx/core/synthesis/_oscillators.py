@@ -12,7 +12,7 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._numerics import safe_divide
+from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
 
 
@@ -169,10 +169,22 @@ def highest_within_reach(
     *,
     neighbours_hz: tuple[Array, Array] | None = None,
 ) -> Float[Array, "*batch frames"]:
-    """Bound of the frequency, without its sign, in all hops that interpolate from each frame.
+    """Bound of the frequency in all hops that interpolate from each frame, see :func:`bound_hz`.
 
     It is infinite for a frame without a pitch, so :func:`remove_above_nyquist` silences by it the
     frames whose amplitude would be heard where it must not be.
+    """
+    bound = bound_hz(f0_hz, offsets, neighbours_hz=neighbours_hz)
+    return jnp.where(has_pitch(f0_hz), bound, jnp.inf)
+
+
+def bound_hz(
+    f0_hz: Float[Array, "*batch frames"],
+    offsets: tuple[int, ...],
+    *,
+    neighbours_hz: tuple[Array, Array] | None = None,
+) -> Float[Array, "*batch frames"]:
+    """Bound of the frequency, without its sign, in all hops that interpolate from each frame.
 
     Hop i glides between the frames i and i + 1 and reads the frames i + offset, so frame m is read
     by the hops m - offset, whose pitch is bounded by that of the frames from m - max to
@@ -180,13 +192,12 @@ def highest_within_reach(
     these frames are a block of a longer sound.
     """
     before, after = offsets[-1], 1 - offsets[0]
-    pitched = has_pitch(f0_hz)
     if neighbours_hz is not None:
         first, last = (jnp.asarray(hz, f0_hz.dtype)[..., None] for hz in neighbours_hz)
         f0_hz = jnp.concatenate([first, f0_hz, last], axis=-1)
         before, after = before - 1, after - 1
     lead = f0_hz.ndim - 1
-    highest = jax.lax.reduce_window(
+    return jax.lax.reduce_window(
         jax.lax.stop_gradient(jnp.where(has_pitch(f0_hz), jnp.abs(f0_hz), 0)),
         -jnp.inf,
         jax.lax.max,
@@ -194,10 +205,9 @@ def highest_within_reach(
         (1,) * f0_hz.ndim,
         ((0, 0),) * lead + ((before, after),),
     )
-    return jnp.where(pitched, highest, jnp.inf)
 
 
 def harmonic_frequencies(f0_hz: Array, n_harmonics: int) -> Array:
     """``(..., harmonics)``: the integer multiples of ``f0_hz``."""
     harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
-    return f0_hz[..., None] * harmonics.reshape(*(1,) * f0_hz.ndim, -1)
+    return f0_hz[..., None] * with_ndim(harmonics, f0_hz.ndim + 1)

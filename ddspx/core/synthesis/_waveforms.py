@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
+from ddspx.core._numerics import with_ndim
 from ddspx.core._upsampling import upsample
 from ddspx.core.synthesis._frame_phase import gliding_hz, gliding_phase, hops_of
 from ddspx.core.synthesis._phase import check_rates, has_pitch
@@ -243,7 +244,7 @@ def pulse(
         f0_hz, amplitudes, hop_length, sample_rate, n_samples, n_harmonics, width
     )
     width = upsample(width, hop_length=hop_length, method="linear", n_samples=cycles.shape[-1])
-    later = cycles - width.reshape((1,) * (cycles.ndim - width.ndim) + width.shape)
+    later = cycles - with_ndim(width, cycles.ndim)
     edges = [_series(phase, limit, most, "all", 1, 0) for phase in (cycles, later)]
     return (2 / math.pi) * gain * (edges[0] - edges[1])
 

@@ -3,15 +3,26 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._framing import n_frames, n_samples_of
+from ddspx.core._numerics import with_ndim
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._frame_phase import gliding_phase
-from ddspx.core.synthesis._oscillators import highest_within_reach, remove_above_nyquist
+from ddspx.core.synthesis._oscillators import (
+    bound_hz,
+    harmonic_frequencies,
+    highest_within_reach,
+    remove_above_nyquist,
+)
 from ddspx.core.synthesis._phase import Phase, advance_phase, check_rates, initial_phase_of
+
+# How much longer a band-limited table is than what it was made of: its highest harmonics have eight
+# entries a period then, and images at -34 dB where they would have two.
+_OVERSAMPLING = 4
 
 
 def wavetable_synthesis(
@@ -22,6 +33,7 @@ def wavetable_synthesis(
     hop_length: int,
     sample_rate: int,
     n_samples: int | None = None,
+    band_limited: bool = False,
     initial_phase: Phase | Float[ArrayLike, "*phase_batch"] | None = None,
 ) -> Float[Array, "*out_batch samples"]:
     r"""One period of sound, read over and over at a gliding pitch.
@@ -36,12 +48,16 @@ def wavetable_synthesis(
     (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch of their other frame: a
     note begins and ends at its own pitch. A pitch at or above Nyquist is silent too.
 
-    Nothing else is filtered: a table whose harmonics reach Nyquist at the pitch it is read with
-    aliases, so leave out harmonics from ``sample_rate / (2 * f0_hz)`` on
-    (:func:`normalize_harmonics` before :func:`harmonic_distribution_to_wavetable` does). Linear
-    reading makes harmonic k quieter by :math:`(\pi k / L)^2 / 3` and adds images around
-    :math:`L f_0` that are quieter than it by :math:`(k / L)^2`: at L = 2048, -84 dB and less up
-    to k = 16, -60 dB at k = 64.
+    As it is, a table whose harmonics reach Nyquist at the pitch it is read with aliases. With
+    `band_limited` it does not: the Fourier series of each frame's table is cut where a harmonic
+    reaches Nyquist in the hops beside the frame, as in :func:`harmonic_synthesis`, and read from a
+    table four times as long.
+
+    Linear reading of L entries makes harmonic k quieter by :math:`(\pi k / L)^2 / 3` and adds
+    images around :math:`L f_0` that are quieter than it by :math:`(k / L)^2`: at L = 2048, -84 dB
+    and less up to k = 16, -60 dB at k = 64. With `band_limited` L counts four times, and no
+    harmonic is quieter: of a sawtooth of 256 entries no image or alias is above -72 dB at any
+    pitch.
 
     Args:
       f0_hz: fundamental at each frame, in Hz; a negative one reads the table backwards.
@@ -53,6 +69,7 @@ def wavetable_synthesis(
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       n_samples: length of the result; any length that has this many frames. The default is
         ``(frames - 1) * hop_length``. Static.
+      band_limited: silence each harmonic of the table where it reaches Nyquist. Static.
       initial_phase: phase of the first sample: radians, of which :math:`2\pi` are one period, or
         the Phase in the state that :func:`wavetable_synthesis_step` returned, or None for zero.
 
@@ -67,7 +84,8 @@ def wavetable_synthesis(
     Properties:
       Differentiable in the three arrays and in an `initial_phase` in radians, in both modes; linear
       in `amplitudes` and `wavetables`. The slope in the phase is that between two entries. Memory
-      is a few arrays of the size of the audio. The phase is summed in fixed point and does not
+      is a few arrays of the size of the audio, and with `band_limited` of four tables for each
+      frame. The phase is summed in fixed point and does not
       drift. :func:`wavetable_synthesis_step` gives the same in pieces. Static: the rest.
 
     Example:
@@ -93,6 +111,7 @@ def wavetable_synthesis(
         n_samples,
         hop_length=hop_length,
         sample_rate=sample_rate,
+        band_limited=band_limited,
     )
 
 
@@ -138,6 +157,7 @@ def wavetable_synthesis_step(
     sample_rate: int,
     next_f0_hz: Float[ArrayLike, "*next_batch"] | None = None,
     n_samples: int | None = None,
+    band_limited: bool = False,
 ) -> tuple[WavetableState, Float[Array, "*out_batch samples"]]:
     """Next block of :func:`wavetable_synthesis`: from its first frame up to its last.
 
@@ -155,6 +175,7 @@ def wavetable_synthesis_step(
         silent at frame b. Without it, such a sound is cut at the seam. None for the last block.
       n_samples: see :func:`wavetable_synthesis`; only the last block may hold its last frame.
         Static.
+      band_limited: see :func:`wavetable_synthesis`; the same in all steps. Static.
 
     Returns:
       The state at frame b, and the audio.
@@ -187,7 +208,9 @@ def wavetable_synthesis_step(
     after = jnp.zeros_like(before) if next_f0_hz is None else next_f0_hz
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
     neighbours_hz = before, jnp.broadcast_to(after, before.shape)
-    audio = _synthesize(controls, state.phase, neighbours_hz, n_samples, **rates)
+    audio = _synthesize(
+        controls, state.phase, neighbours_hz, n_samples, **rates, band_limited=band_limited
+    )
     phase = advance_phase(f0_hz, **rates, initial_phase=state.phase)
     previous = jnp.concatenate([before[..., None], f0_hz], axis=-1)[..., -2]
     return WavetableState(phase, previous), audio
@@ -242,6 +265,7 @@ def _synthesize(
     *,
     hop_length: int,
     sample_rate: int,
+    band_limited: bool,
 ) -> Array:
     """Audio of the controls.
 
@@ -261,8 +285,12 @@ def _synthesize(
     cycles = gliding_phase(
         f0_hz, hop_length, sample_rate, n_samples, False, initial_phase=initial_phase
     )
+    if band_limited:
+        bound = bound_hz(f0_hz, offsets, neighbours_hz=neighbours_hz)
+        wavetables = wavetables if is_changing else wavetables[..., None, :]
+        wavetables, is_changing = _below_nyquist(wavetables, bound, sample_rate), True
     sound = _look_up(cycles, wavetables, hop_length if is_changing else None)
-    return _with_ndim(gain, sound.ndim) * _with_ndim(sound, gain.ndim)
+    return with_ndim(gain, sound.ndim) * with_ndim(sound, gain.ndim)
 
 
 def linear_lookup(
@@ -378,6 +406,25 @@ def harmonic_distribution_to_wavetable(
     return jnp.fft.irfft(sines, table_length, axis=-1).astype(distribution.dtype)
 
 
+def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Array:
+    """The harmonics of each frame's table that its bound of the pitch leaves below Nyquist.
+
+    The tables have a frames axis, of one entry where all frames share a table. They become
+    `_OVERSAMPLING` times as long, and what linear reading takes from a harmonic is given first.
+    """
+    length = wavetables.shape[-1]
+    # At half of an even length only the cosine is known: it is no harmonic.
+    spectrum = jnp.fft.rfft(wavetables, axis=-1)[..., : (length + 1) // 2]
+    audible = harmonic_frequencies(highest_hz, spectrum.shape[-1] - 1) < sample_rate / 2
+    audible = jnp.pad(audible, [(0, 0)] * highest_hz.ndim + [(1, 0)], constant_values=True)
+    ndim = max(audible.ndim, spectrum.ndim)
+    heard = jnp.where(with_ndim(audible, ndim), with_ndim(spectrum, ndim), 0)
+    longer = _OVERSAMPLING * length
+    gain = _OVERSAMPLING / np.sinc(np.arange(spectrum.shape[-1]) / longer) ** 2
+    heard = heard * with_ndim(gain, ndim).astype(wavetables.dtype)
+    return jnp.fft.irfft(heard, longer, axis=-1).astype(wavetables.dtype)
+
+
 def _look_up(cycles: Array, wavetables: Array, hop_length: int | None) -> Array:
     """The table, or with `hop_length` those of the frames, at a phase of half a turn at most."""
     if hop_length is None:
@@ -393,7 +440,7 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
     fade = sample.astype(cycles.dtype) / hop_length
     earlier = _read(flat, cycles, hop * length, length)
     later = _read(flat, cycles, jnp.minimum(hop + 1, frames - 1) * length, length)
-    fade = fade.reshape(*(1,) * (earlier.ndim - 1), -1)
+    fade = with_ndim(fade, earlier.ndim)
     return (1 - fade) * earlier + fade * later
 
 
@@ -403,10 +450,10 @@ def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
     whole = jnp.floor(position)
     rest = position - whole
     entry = whole.astype(jnp.int32)
-    offset = offset.reshape(*(1,) * (cycles.ndim - 1), -1)
+    offset = with_ndim(offset, cycles.ndim)
     before = _take(tables, offset + jnp.mod(entry, length))
     after = _take(tables, offset + jnp.mod(entry + 1, length))
-    rest = _with_ndim(rest, before.ndim)
+    rest = with_ndim(rest, before.ndim)
     return before + rest * (after - before)
 
 
@@ -414,13 +461,8 @@ def _take(tables: Array, index: Int[Array, "..."]) -> Array:
     """``tables[..., index]`` with batch axes that broadcast."""
     if tables.size == tables.shape[-1]:
         taken = jnp.take(tables.reshape(-1), index, mode="clip")
-        return _with_ndim(taken, tables.ndim)
+        return with_ndim(taken, tables.ndim)
     batch = jnp.broadcast_shapes(tables.shape[:-1], index.shape[:-1])
     index = jnp.broadcast_to(index, (*batch, index.shape[-1]))
     tables = jnp.broadcast_to(tables, (*batch, tables.shape[-1]))
     return jnp.take_along_axis(tables, index, axis=-1, mode="clip")
-
-
-def _with_ndim(array: Array, ndim: int) -> Array:
-    """More leading axes, of size one, up to `ndim`."""
-    return array.reshape((1,) * (ndim - array.ndim) + array.shape)

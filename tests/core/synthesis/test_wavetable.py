@@ -195,17 +195,78 @@ def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
         assert memory.temp_size_in_bytes < 20 * 250 * 64 * 4
 
 
+# band limit
+
+
+def fourier(table):
+    """Complex amplitude of each harmonic: half of the length has none."""
+    return np.fft.rfft(table)[1 : (len(table) + 1) // 2] * 2 / len(table)
+
+
+def test_band_limited_tables_equal_the_definition_of_their_harmonics(rng):
+    """In glides through Nyquist, beside a frame without a pitch, with tables that change."""
+    f0_hz = np.array([500.0, 900, 2500, 1500, np.nan, 300, 1300, 1100, 4500, 7000, 3000])
+    spectra = rng.standard_normal((11, 7, 2)) @ [1, 1j]
+    bins = np.pad(spectra, [(0, 0), (1, 25)]) * 32
+    tables = np.fft.irfft(bins, 64) + 0.25  # a constant is no harmonic, and stays
+    filled = np.where(np.isnan(f0_hz), 0, f0_hz)
+    reach = np.max([np.append(0, filled[:-1]), filled, np.append(filled[1:], 0)], 0)
+    heard = np.where(reach[:, None] * np.arange(1, 8) < SAMPLE_RATE / 2, spectra, 0)
+    expected, phase = np.zeros(10 * HOP), 0.0
+    for n in range(10 * HOP):
+        i, u = n // HOP, n % HOP / HOP
+        ends = f0_hz[i : i + 2]
+        start, end = np.where(np.isnan(ends), ends[::-1], ends)
+        both = [((heard[m] * np.exp(1j * phase * np.arange(1, 8))).real).sum() for m in (i, i + 1)]
+        fade = 0.5 - 0.5 * np.cos(np.pi * u)
+        gain = (1 - fade, fade) @ ~np.isnan(ends)
+        expected[n] = gain * (0.25 + (1 - u) * both[0] + u * both[1])
+        phase += 2 * np.pi * (start + (end - start) * u) / SAMPLE_RATE
+    given = jnp.asarray(f0_hz), jnp.ones(11), jnp.asarray(tables)
+    audio = core.wavetable_synthesis(*given, **RATES, band_limited=True)
+    # Linear reading of 256 entries: (pi k / 256)**2 / 2 of each harmonic at most.
+    bound = np.abs(spectra).max(0) @ (np.pi * np.arange(1, 8) / 256) ** 2 / 2
+    assert bound < 0.03
+    np.testing.assert_allclose(audio, expected, atol=bound)
+    unlimited = core.wavetable_synthesis(*given, **RATES)
+    assert np.abs(unlimited - expected).max() > 0.5
+
+
+def test_a_sawtooth_has_no_alias_at_any_pitch():
+    """Against its harmonics below Nyquist: every line of the difference is below -60 dB."""
+    f0_hz = np.geomspace(30, 7900, 12).astype(np.float32)
+    saw = np.linspace(1, -1, 256, endpoint=False)
+    hop_length, frames = 512, 9
+    n = np.arange(hop_length * (frames - 1))
+    audio = core.wavetable_synthesis(
+        jnp.tile(jnp.asarray(f0_hz)[:, None], (1, frames)),
+        jnp.ones((12, frames), jnp.float32),
+        jnp.asarray(saw, jnp.float32),
+        hop_length=hop_length,
+        sample_rate=SAMPLE_RATE,
+        band_limited=True,
+    )
+    spectrum = fourier(saw)
+    for row, f_hz in zip(np.asarray(audio, np.float64), f0_hz.astype(float), strict=True):
+        k = np.arange(1, min(127, int(np.ceil(SAMPLE_RATE / 2 / f_hz)) - 1) + 1)
+        turns = np.exp(2j * np.pi * np.outer(k, n) * f_hz / SAMPLE_RATE)
+        below_nyquist = (spectrum[k - 1] @ turns).real + saw.mean()
+        lines = np.abs(np.fft.rfft((row - below_nyquist) * np.blackman(len(n)))) / (0.21 * len(n))
+        assert 20 * np.log10(lines.max() / np.abs(spectrum[0])) < -70, f_hz
+
+
 # streaming
 
 
-@pytest.mark.parametrize("changing", [True, False])
-def test_blocks_equal_the_whole(changing, rng):
+@pytest.mark.parametrize("changing, band_limited", [(True, False), (False, False), (False, True)])
+def test_blocks_equal_the_whole(changing, band_limited, rng):
     """Their gradients too, to the tables that the output of a block is made of."""
     f0_hz, amplitudes, tables = (jnp.asarray(x) for x in controls(rng, frames=12, batch=(2,)))
     # At the seams, after frames 1 and 6, the pitch is about to reach Nyquist or just did.
     near = jnp.array([7900.0, 7800, 8100, 7800, 8100, 7900])
     f0_hz = f0_hz.at[:, jnp.array([0, 1, 2, 5, 6, 7])].set(near)
     tables = tables if changing else tables[:, 0]
+    options = RATES | {"band_limited": band_limited}
 
     def stream(f0_hz, amplitudes, tables, look_ahead=True):
         state = core.wavetable_synthesis_init(batch_shape=(2,), dtype=f0_hz.dtype)
@@ -218,7 +279,7 @@ def test_blocks_equal_the_whole(changing, rng):
                 f0_hz[:, rows],
                 amplitudes[:, rows],
                 tables[:, rows] if changing else tables,
-                **RATES,
+                **options,
                 next_f0_hz=after,
                 n_samples=n_samples,
             )
@@ -232,7 +293,7 @@ def test_blocks_equal_the_whole(changing, rng):
             last = slice(6 * HOP, None)
             return jax.grad(lambda t: jnp.sum(jnp.sin(play(f0_hz, amplitudes, t)[:, last])))(tables)
 
-        play = partial(core.wavetable_synthesis, **RATES, n_samples=11 * HOP + 5)
+        play = partial(core.wavetable_synthesis, **options, n_samples=11 * HOP + 5)
         unknown = stream(f0_hz, amplitudes, tables, look_ahead=False)
         both = [f(f0_hz, amplitudes, tables) for f in (stream, play)]
         return both, [last_block(f) for f in (stream, play)], unknown
