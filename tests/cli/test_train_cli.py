@@ -1,5 +1,6 @@
 """Training and evaluation from the command line."""
 
+import dataclasses
 import json
 import re
 
@@ -11,6 +12,8 @@ from training_data import HOP as TRAINED_HOP, SAMPLE_RATE as TRAINED_RATE, write
 
 from ddspx.cli import main
 from ddspx.instruments import describe_instrument
+from ddspx.models.autoencoder import AutoencoderConfig
+from ddspx.nn import WavetableNoiseConfig
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     monkeypatch.setattr("ddspx.training.train_autoencoder", train)
     output = tmp_path / "model"
     arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
-    arguments += ["--learning-rate", "0.01", "--seed", "5"]
+    arguments += ["--learning-rate", "0.01", "--seed", "5", "--synthesizer", "wavetable"]
     assert main([*map(str, arguments), "--steps", "3"]) == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
@@ -138,6 +141,9 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     # The rates are the dataset's where none are asked for.
     model = called["model"]
     assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
+    tiny = AutoencoderConfig.tiny(sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
+    tables = WavetableNoiseConfig(n_magnitudes=tiny.synthesizer.n_magnitudes)
+    assert model == dataclasses.replace(tiny, synthesizer=tables)
     assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
     assert "step 2; the same command goes on from here." in capsys.readouterr().out
     assert called["model"].sample_rate == 16_000
