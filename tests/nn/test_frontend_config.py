@@ -178,6 +178,9 @@ def test_spectnets_filters_fill_the_gaps_where_there_are_some():
     assert wide == FrontendConfig.spectnet(
         sample_rate=8000, filters=SpectNetFilters(n_taps=641, fill_gaps=True)
     )
+    # What is asked for is not changed.
+    asked = FrontendConfig.spectnet_scaled(sample_rate=8000, filters=SpectNetFilters())
+    assert not asked.filters.fill_gaps
 
 
 def test_a_fixed_front_end_has_nothing_that_learns():

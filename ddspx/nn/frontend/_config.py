@@ -197,7 +197,7 @@ class FrontendConfig:
             "n_bands": 16,
             "fmin": 0.0,
             "scale": "mel",
-            "filters": SpectNetFilters(n_taps=2 * round(0.04 * rate) + 1),
+            "filters": SpectNetFilters(n_taps=_spectnet_taps(rate)),
             "compression": LogCompression(floor=1e-16),
         }
         return cls._preset(fixed, changes)
@@ -210,9 +210,9 @@ class FrontendConfig:
         it: here each is as wide as the centres lie apart, if that is more, and as loud.
         """
         config = cls.spectnet(**changes)
-        if config.highest_hz <= 500 or not isinstance(config.filters, SpectNetFilters):
+        if config.highest_hz <= 500 or "filters" in changes:
             return config
-        filters = dataclasses.replace(config.filters, fill_gaps=True)
+        filters = SpectNetFilters(n_taps=_spectnet_taps(config.sample_rate), fill_gaps=True)
         return dataclasses.replace(config, filters=filters)
 
     @classmethod
@@ -250,6 +250,11 @@ def _mel(compression: Compression) -> dict[str, Any]:
         "filters": TriangularFilters(trainable=()),
         "compression": compression,
     }
+
+
+def _spectnet_taps(sample_rate: int) -> int:
+    """80 ms, in which its filters have rung out."""
+    return 2 * round(0.04 * sample_rate) + 1
 
 
 def _fixed(config: Any) -> Any:
