@@ -16,6 +16,10 @@ class LogCompression:
 
     Attributes:
       floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has 0.5.
+
+    Raises:
+      TypeError: `floor` is no number.
+      ValueError: `floor` is below 1e-30 or not finite.
     """
 
     floor: float = 1e-10
@@ -30,6 +34,10 @@ class DecibelCompression:
 
     Attributes:
       floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has 0.5.
+
+    Raises:
+      TypeError: `floor` is no number.
+      ValueError: `floor` is below 1e-30 or not finite.
     """
 
     floor: float = 1e-10
@@ -46,6 +54,10 @@ class Log1pCompression:
       floor: the energy that counts as silence: one over the factors :math:`g_i` at first. A sine of
         amplitude 1 has 0.5.
       trainable: whether the factors learn, one for each band.
+
+    Raises:
+      TypeError: `floor` is no number.
+      ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
     """
 
     floor: float = 1e-10
@@ -58,11 +70,15 @@ class Log1pCompression:
 
 @dataclasses.dataclass(frozen=True)
 class PcenCompression:
-    """Per-channel energy normalization, `core.pcen`: energies over those of the recent past.
+    """Per-channel energy normalization: energies over those of the recent past, `core.pcen`.
 
     Attributes:
       floor: the energy that counts as silence, added to the past. A sine of amplitude 1 has 0.5.
       trainable: whether smoothing, gain, bias and power learn, each for each band.
+
+    Raises:
+      TypeError: `floor` is no number.
+      ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
     """
 
     floor: float = 1e-10

@@ -25,6 +25,9 @@ class TriangularFilters:
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers`` and ``gains``.
+
+    Raises:
+      ValueError: `trainable` names another part.
     """
 
     trainable: tuple[Literal["centers", "gains"], ...] = ("centers",)
@@ -41,7 +44,16 @@ class GammatoneFilters:
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
       order: number of poles.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath`, `FftPath` or `RecurrentPath`.
+
+    Raises:
+      TypeError: `order` is not an int, or `path` of another class.
+      ValueError: `order` is below 1, or `trainable` names another part.
+
+    Example:
+      >>> from ddspx.nn import GammatoneFilters, RecurrentPath
+      >>> GammatoneFilters(trainable=("gains",), path=RecurrentPath()).order
+      4
     """
 
     trainable: tuple[Literal["centers", "bandwidths", "gains"], ...] = ("centers", "bandwidths")
@@ -56,11 +68,15 @@ class GammatoneFilters:
 
 @dataclasses.dataclass(frozen=True)
 class GaborFilters:
-    """Gaussians around centres that keep their order.
+    """Gabor filters, which are Gaussians in frequency, whose centres keep their order.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath` or `FftPath`.
+
+    Raises:
+      TypeError: `path` is of another class.
+      ValueError: `trainable` names another part.
     """
 
     trainable: tuple[Literal["centers", "bandwidths", "gains"], ...] = ("centers", "bandwidths")
@@ -73,12 +89,16 @@ class GaborFilters:
 
 @dataclasses.dataclass(frozen=True)
 class SincFilters:
-    """Rectangles around centres that keep their order, by windowed sincs.
+    """Windowed sincs, which are rectangles in frequency, whose centres keep their order.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
       n_taps: length of the filters; odd.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath` or `FftPath`.
+
+    Raises:
+      TypeError: `n_taps` is not an int, or `path` of another class.
+      ValueError: `n_taps` is below 1 or even, or `trainable` names another part.
     """
 
     trainable: tuple[Literal["centers", "bandwidths", "gains"], ...] = ("centers", "bandwidths")
@@ -93,10 +113,13 @@ class SincFilters:
 
 @dataclasses.dataclass(frozen=True)
 class FreeFilters:
-    """Any weights on the bins of a power spectrum; triangles at first.
+    """Any weights on the bins of a power spectrum, of which the moduli count; triangles at first.
 
     Attributes:
       trainable: whether the weights are `nnx.Param`.
+
+    Raises:
+      ValueError: `trainable` is neither True nor False.
     """
 
     trainable: bool = True
@@ -116,7 +139,12 @@ class SpectNetFilters:
       n_taps: length of the filters; odd.
       fill_gaps: whether filters are at first no narrower than their centres lie apart, and of the
         same gain; as published all are 98 Hz wide.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath` or `SpectNetFftPath`.
+
+    Raises:
+      TypeError: `order` or `n_taps` is not an int, or `path` of another class.
+      ValueError: `order` is below 1, `n_taps` is below 1 or even, or `trainable` names another
+        part.
     """
 
     trainable: tuple[Literal["centers", "bandwidths", "gains"], ...] = (
@@ -144,7 +172,11 @@ class LeafFilters:
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers`` and ``bandwidths``.
       n_taps: length of the filters; odd.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath` or `LeafFftPath`.
+
+    Raises:
+      TypeError: `n_taps` is not an int, or `path` of another class.
+      ValueError: `n_taps` is below 1 or even, or `trainable` names another part.
     """
 
     trainable: tuple[Literal["centers", "bandwidths"], ...] = ("centers", "bandwidths")
@@ -165,7 +197,11 @@ class SincNetFilters:
       trainable: the parts that are `nnx.Param`: any of ``centers`` (the low corners) and
         ``bandwidths``.
       n_taps: length of the filters; odd.
-      path: how energies are computed.
+      path: how energies are computed: `StftPath` or `FftPath`.
+
+    Raises:
+      TypeError: `n_taps` is not an int, or `path` of another class.
+      ValueError: `n_taps` is below 1 or even, or `trainable` names another part.
     """
 
     trainable: tuple[Literal["centers", "bandwidths"], ...] = ("centers", "bandwidths")
@@ -197,5 +233,5 @@ Filters = (
     | SincNetFilters
     | KapreFilters
 )
-# Those whose impulse response is that many taps; what others ring is given by their bandwidth.
+# Filters whose impulse response has `n_taps` samples; that of the others ends nowhere.
 FiltersWithTaps = SincFilters | SpectNetFilters | LeafFilters | SincNetFilters

@@ -14,8 +14,8 @@ class StftPath:
 class FftPath:
     """Energies by filters on the whole sound, as products of transforms, and a Gaussian low-pass.
 
-    They are exact to 1e-4 of the loudest frame of a band, while bandwidths stay within half to one
-    and a half times what they were at first.
+    Energies are exact to 1e-4 of the loudest frame of a band, while bandwidths stay within half to
+    one and a half times what they were at first.
 
     Attributes:
       trainable: whether the widths of the low-pass learn, one for each band.

@@ -20,8 +20,8 @@ _TOGETHER = 8
 # How much wider a filter may become than it was at first before its energy shows that its signal
 # is computed at a lower rate.
 _ROOM = 1.5
-# Banks of filters without an end, by formulas in frequency.
-_Unlimited = GammatoneBank | GaborBank
+# Banks of filters whose impulse response ends nowhere.
+_Endless = GammatoneBank | GaborBank
 
 
 def subband_energies(
@@ -128,7 +128,7 @@ def _length(bank: FilterBank, n_samples: int) -> int:
     if isinstance(c.filters, FiltersWithTaps):
         ringing = c.filters.n_taps
     else:
-        narrowest_hz = float(cast(_Unlimited, bank).first_widths_hz().min())
+        narrowest_hz = float(cast(_Endless, bank).first_widths_hz().min())
         ringing = math.ceil(_ROOM * 4 * c.sample_rate / narrowest_hz)
     n_frames = math.ceil((n_samples + ringing + c.win_length) / c.hop_length)
     return c.hop_length * next(n for n in range(n_frames, 2 * n_frames + 8) if _is_smooth(n))
@@ -147,7 +147,7 @@ def _groups(bank: FilterBank) -> list[tuple[int, int]]:
     if isinstance(c.filters, FiltersWithTaps):
         return [(1, c.n_bands)]
     # What folds must lie outside the low-pass too.
-    support_hz = cast(_Unlimited, bank).first_support_hz()
+    support_hz = cast(_Endless, bank).first_support_hz()
     needed_hz = _ROOM * support_hz + 8 * c.sample_rate / c.win_length
     possible = [d for d in (1, 2, 4, 8, 16, 32, 64) if c.hop_length % d == 0]
     factors = [max([d for d in possible if c.sample_rate / d >= hz] or [1]) for hz in needed_hz]
