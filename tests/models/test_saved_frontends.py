@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from ddspx.models._config import from_json, to_json
+from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.models.spectnet import SpectNetConfig
 from ddspx.nn import (
     DecibelCompression,
@@ -137,6 +138,19 @@ def test_a_classifier_that_was_saved_by_words_is_read():
         **COMMON, filters=GammatoneFilters((), order=3), compression=LogCompression(1e-6)
     )
     assert SpectNetConfig.from_json(saved) == SpectNetConfig(frontend, ("a", "b"))
+
+
+def test_the_encoder_of_an_autoencoder_that_was_saved_by_words_is_read():
+    config = AutoencoderConfig.nsynth()
+    saved = json.loads(json.dumps(config.to_json()))
+    listening = saved["encoder"]["frontend"]
+    words = {"family": "triangular", "parametrization": "ordered", "path": "stft", "trainable": []}
+    saved["encoder"]["frontend"] = (
+        {name: value for name, value in listening.items() if name != "filters"}
+        | {"compression": "log", "floor": 1e-10, "fill_gaps": False, "order": 4, "n_taps": 401}
+        | words
+    )
+    assert AutoencoderConfig.from_json(saved) == config
 
 
 def test_weights_have_the_names_that_they_had():
