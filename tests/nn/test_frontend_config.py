@@ -1,8 +1,12 @@
 """What front-ends can be made of, and what the presets are made of."""
 
 import dataclasses
+from typing import get_args
 
+import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
 
 from ddspx.nn import (
     DecibelCompression,
@@ -24,9 +28,12 @@ from ddspx.nn import (
     SincNetFilters,
     SpectNetFftPath,
     SpectNetFilters,
+    SpectralFrontend,
     StftPath,
     TriangularFilters,
 )
+from ddspx.nn.frontend._compressions import Compression
+from ddspx.nn.frontend._filters import Filters
 
 PATHS = (StftPath, FftPath, RecurrentPath, LeafFftPath, SpectNetFftPath)
 PARTS = ("centers", "bandwidths", "gains", "weights", "pooling", "compression")
@@ -181,6 +188,25 @@ def test_spectnets_filters_fill_the_gaps_where_there_are_some():
     # What is asked for is not changed.
     asked = FrontendConfig.spectnet_scaled(sample_rate=8000, filters=SpectNetFilters())
     assert not asked.filters.fill_gaps
+
+
+def test_every_family_on_every_path_of_it_and_every_compression_makes_a_front_end():
+    """Traced only: nothing is compiled, or computed."""
+    families = {family: paths for family, (paths, _) in FAMILIES.items()} | dict.fromkeys(WHOLE, ())
+    filters = [
+        family(**({} if path is None else {"path": path()}))
+        for family, paths in families.items()
+        for path in paths or (None,)
+    ]
+    compressions = [cls() for cls in get_args(Compression)]
+    assert {type(one) for one in filters} == set(get_args(Filters))
+    assert (len(filters), len(compressions)) == (16, 6)
+    sizes = {"sample_rate": 2000, "hop_length": 20, "n_fft": 64, "win_length": 50, "n_bands": 3}
+    for one, compression in zip(filters, compressions * 3, strict=False):
+        config = FrontendConfig(**sizes, filters=one, compression=compression)
+        audio = jax.ShapeDtypeStruct((2, 100), jnp.float32)
+        made = lambda audio, c=config: SpectralFrontend(c, rngs=nnx.Rngs(0))(audio)  # noqa: E731
+        assert jax.eval_shape(made, audio).shape == (2, 6, 3)
 
 
 def test_a_fixed_front_end_has_nothing_that_learns():
