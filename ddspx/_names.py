@@ -130,8 +130,8 @@ NN_NAMES: dict[str, str] = {
     "MfccTimeDistributedRnnEncoder": "`nn.ZEncoder`",
     "ExpDecayReverb": "`core.exponential_reverb_ir`",
     "TrainableReverb": "`nn.Reverb`",
-    "Leaf": '`nn.SpectralFrontend` with `nn.FrontendConfig(parametrization="published")`',
-    "SincConv": '`nn.SpectralFrontend` with `nn.FrontendConfig(family="sinc")`',
+    "Leaf": "`nn.SpectralFrontend` with `nn.FrontendConfig.leaf()`",
+    "SincConv": "`nn.SpectralFrontend` with `nn.SincFilters` or, as published, `nn.SincNetFilters`",
 }
 
 IO_NAMES: dict[str, str] = {

@@ -13,7 +13,7 @@ from ddspx.cli._batch import Skipped, hop_length_of, writable_place
 from ddspx.cli._errors import say
 from ddspx.cli._progress import print_ending, progress
 from ddspx.models import spectnet
-from ddspx.nn import FrontendConfig
+from ddspx.nn import FrontendConfig, Log1pCompression, LogCompression, PcenCompression
 from ddspx.training import ClassifierTrainConfig, Part
 
 # Imported where it is used, so that wrong options are answered without it.
@@ -40,19 +40,29 @@ _SIZES: dict[str | None, dict[str, int]] = {
     **{f"spectnet-{n}": {"bands": n, "blocks": 4} | _PUBLISHED for n in (64, 128, 149)},
 }
 # Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
-_LOG = {"compression": "log1p", "floor": 1e-6}
+_FLOOR = 1e-6
+_LOG = {"compression": Log1pCompression(_FLOOR)}
+_LEARNED_LOG = {"compression": Log1pCompression(_FLOOR, trainable=True)}
+_LEARNED_PCEN = {"compression": PcenCompression(_FLOOR, trainable=True)}
 _N_MFCC = 13
+
+
+def _static_spectnet(**changes: Any) -> FrontendConfig:
+    """SpectNet's front-end, of which nothing learns."""
+    return FrontendConfig.spectnet(**changes).fixed()
+
+
 # How each is made, and what is not its default there.
 _FRONT_ENDS: dict[str | None, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
-    "gammatone": (FrontendConfig.learnable, _LOG),
-    "gammatone-pcen": (FrontendConfig.learnable, {"floor": 1e-6}),
+    "gammatone": (FrontendConfig.learnable, _LEARNED_LOG),
+    "gammatone-pcen": (FrontendConfig.learnable, _LEARNED_PCEN),
     "log-mel": (FrontendConfig.log_mel, _LOG),
-    "mel-pcen": (FrontendConfig.pcen_mel, {"floor": 1e-6}),
-    "mfcc": (FrontendConfig.mfcc, {"floor": 1e-6, "n_mfcc": _N_MFCC}),
+    "mel-pcen": (FrontendConfig.pcen_mel, _LEARNED_PCEN),
+    "mfcc": (FrontendConfig.mfcc, {"compression": LogCompression(_FLOOR), "n_mfcc": _N_MFCC}),
     "sincnet": (FrontendConfig.sincnet, _LOG),
     "leaf": (FrontendConfig.leaf, {}),
     "spectnet": (FrontendConfig.spectnet, {}),
-    "spectnet-static": (FrontendConfig.spectnet, {"trainable": ()}),
+    "spectnet-static": (_static_spectnet, {}),
     # That of a preset, at any rate.
     None: (FrontendConfig.spectnet_scaled, {}),
 }

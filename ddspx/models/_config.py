@@ -40,7 +40,8 @@ def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Con
     Args:
       cls: the dataclass; a field that holds another is annotated with it, or with it and None. A
         field that can hold several is annotated with all of them, and with a Protocol beside
-        them if it takes classes of other people too.
+        them if it takes classes of other people too. If the dataclass has a static method
+        `upgraded_fields`, that makes today's fields of those that an earlier version saved.
       fields: by name. What is left out has its default.
       parts: dataclasses of other people, for the fields that have a Protocol in their annotation.
 
@@ -51,6 +52,8 @@ def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Con
     """
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
+    if upgrade := getattr(cls, "upgraded_fields", None):
+        fields = upgrade(fields)
     known = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType]
     names = {field.name for field in known}
     required = {

@@ -5,6 +5,18 @@ from typing import TYPE_CHECKING
 from ddspx._exports import lazy
 from ddspx._names import NN_NAMES
 
+# What is in files of the folder `frontend`.
+_FRONTEND = {
+    "frontend._compressions": "DecibelCompression LeafPcenCompression Log1pCompression "
+    "LogCompression NoCompression PcenCompression",
+    "frontend._config": "FrontendConfig",
+    "frontend._copy": "copy_frontend",
+    "frontend._filters": "FreeFilters GaborFilters GammatoneFilters KapreFilters LeafFilters "
+    "SincFilters SincNetFilters SpectNetFilters TriangularFilters",
+    "frontend._frontend": "SpectralFrontend displacement_erb",
+    "frontend._paths": "FftPath LeafFftPath RecurrentPath SpectNetFftPath StftPath",
+}
+
 if TYPE_CHECKING:
     from ddspx.nn import compat as compat
     from ddspx.nn._blocks import Fc as Fc, FcStack as FcStack
@@ -18,12 +30,6 @@ if TYPE_CHECKING:
         EncoderConfig as EncoderConfig,
         ZEncoderConfig as ZEncoderConfig,
     )
-    from ddspx.nn._frontend import (
-        SpectralFrontend as SpectralFrontend,
-        displacement_erb as displacement_erb,
-    )
-    from ddspx.nn._frontend_config import FrontendConfig as FrontendConfig
-    from ddspx.nn._frontend_state import copy_frontend as copy_frontend
     from ddspx.nn._recurrent import Gru as Gru
     from ddspx.nn._reverb import Reverb as Reverb
     from ddspx.nn._sinusoidal_noise import (
@@ -48,6 +54,38 @@ if TYPE_CHECKING:
     )
     from ddspx.nn._variables import Fixed as Fixed
     from ddspx.nn._wavetable_noise import WavetableNoise as WavetableNoise
+    from ddspx.nn.frontend._compressions import (
+        DecibelCompression as DecibelCompression,
+        LeafPcenCompression as LeafPcenCompression,
+        Log1pCompression as Log1pCompression,
+        LogCompression as LogCompression,
+        NoCompression as NoCompression,
+        PcenCompression as PcenCompression,
+    )
+    from ddspx.nn.frontend._config import FrontendConfig as FrontendConfig
+    from ddspx.nn.frontend._copy import copy_frontend as copy_frontend
+    from ddspx.nn.frontend._filters import (
+        FreeFilters as FreeFilters,
+        GaborFilters as GaborFilters,
+        GammatoneFilters as GammatoneFilters,
+        KapreFilters as KapreFilters,
+        LeafFilters as LeafFilters,
+        SincFilters as SincFilters,
+        SincNetFilters as SincNetFilters,
+        SpectNetFilters as SpectNetFilters,
+        TriangularFilters as TriangularFilters,
+    )
+    from ddspx.nn.frontend._frontend import (
+        SpectralFrontend as SpectralFrontend,
+        displacement_erb as displacement_erb,
+    )
+    from ddspx.nn.frontend._paths import (
+        FftPath as FftPath,
+        LeafFftPath as LeafFftPath,
+        RecurrentPath as RecurrentPath,
+        SpectNetFftPath as SpectNetFftPath,
+        StftPath as StftPath,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -58,9 +96,6 @@ else:
         _decoder_config="DecoderConfig RnnFcDecoderConfig",
         _encoder="Encoder ZEncoder",
         _encoder_config="EncoderConfig ZEncoderConfig",
-        _frontend="SpectralFrontend displacement_erb",
-        _frontend_config="FrontendConfig",
-        _frontend_state="copy_frontend",
         _recurrent="Gru",
         _reverb="Reverb",
         _sinusoidal_noise=(
@@ -75,4 +110,5 @@ else:
         ),
         _variables="Fixed",
         _wavetable_noise="WavetableNoise",
+        **_FRONTEND,
     )

@@ -9,8 +9,10 @@ from flax import nnx
 
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._encoder_config import EncoderConfig, ZEncoderConfig
-from ddspx.nn._frontend import SpectralFrontend
 from ddspx.nn._recurrent import Gru
+from ddspx.nn.frontend._compressions import PcenCompression
+from ddspx.nn.frontend._frontend import SpectralFrontend
+from ddspx.nn.frontend._paths import StftPath
 
 _EPSILON = 1e-5
 
@@ -146,10 +148,11 @@ class ZEncoder(nnx.Module):
           ValueError: a frame of the front-end depends on more than its window.
         """
         c = self.config.frontend
+        compression, path = c.compression, c.filters.path
         needing = {
             "`normalize`": c.normalize,
-            "the `compression` 'pcen'": c.compression == "pcen",
-            f"the `path` {c.path!r}": c.path != "stft",
+            f"the {type(compression).__name__}": isinstance(compression, PcenCompression),
+            f"the {type(path).__name__}": not isinstance(path, StftPath),
         }
         for what, is_needed in needing.items():
             if is_needed:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ddspx._checks import size
-from ddspx.nn._frontend_config import FrontendConfig
+from ddspx.nn.frontend._config import FrontendConfig
 
 if TYPE_CHECKING:
     from flax import nnx

@@ -10,9 +10,12 @@ from flax import nnx
 from ddspx import core
 from ddspx._checks import floats, one_of
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.nn._bank import FreeBank, bin_power
-from ddspx.nn._frontend import SpectralFrontend
-from ddspx.nn._frontend_config import FrontendConfig
+from ddspx.nn.frontend._compressions import NoCompression
+from ddspx.nn.frontend._config import FrontendConfig
+from ddspx.nn.frontend._filters import KapreFilters
+from ddspx.nn.frontend._free_banks import KapreBank
+from ddspx.nn.frontend._frontend import SpectralFrontend
+from ddspx.nn.frontend._responses import bin_power
 
 _C1_HZ = 32.70319566257483
 
@@ -25,7 +28,7 @@ class KapreFilterbank(nnx.Module):
     Made by :func:`kapre_filterbank` with `image_data_format`.
 
     Args:
-      frontend: of family ``free``; its weights are the matrix.
+      frontend: of `KapreFilters`; its weights are the matrix.
       image_data_format: ``channels_first``, images ``(*batch, channels, frequencies, frames)``, or
         ``channels_last``, ``(*batch, frequencies, frames, channels)``.
     """
@@ -128,7 +131,7 @@ def kapre_filterbank(
       rngs: draws ``uni_random``.
 
     Returns:
-      A front-end of family ``free`` without compression: audio ``(*batch, samples)`` to
+      A front-end of `KapreFilters` without compression: audio ``(*batch, samples)`` to
       ``(*batch, frames, bands)``. Frames are centred, where kapre's begin at their sample; there
       is no axis of channels: audio of many channels is a batch. As in all of them moduli of
       weights count, so they stay above 0. Or a :class:`KapreFilterbank`.
@@ -160,15 +163,13 @@ def kapre_filterbank(
         n_bands=n_fbs,
         fmin=fmin or 0.0,
         fmax=fmax,
-        family="free",
-        parametrization="published",
         scale="linear",
-        trainable=("weights",) if trainable_fb else (),
-        compression="none",
+        filters=KapreFilters(trainable=bool(trainable_fb)),
+        compression=NoCompression(),
     )
     weights = _kapre_weights(config, init, fmin or _C1_HZ, bins_per_octave, rngs)
     frontend = SpectralFrontend(config, rngs=rngs)
-    cast(FreeBank, frontend.bank).weights[...] = jnp.asarray(weights, jnp.float32)
+    cast(KapreBank, frontend.bank).weights[...] = jnp.asarray(weights, jnp.float32)
     if image_data_format is None:
         return frontend
     return KapreFilterbank(frontend, image_data_format)

@@ -9,6 +9,7 @@ the teacher's.
 """
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +21,15 @@ import optax
 from flax import nnx
 
 from ddspx import core
-from ddspx.nn import FrontendConfig, SpectralFrontend, displacement_erb
+from ddspx.nn import (
+    FrontendConfig,
+    GaborFilters,
+    LeafFilters,
+    SpectNetFilters,
+    SpectralFrontend,
+    StftPath,
+    displacement_erb,
+)
 
 SAMPLE_RATE, N_FFT, N_BANDS = 16000, 1024, 40
 FMIN, FMAX = 60.0, 7800.0
@@ -152,20 +161,13 @@ def main(seeds: int, steps: int) -> None:
     def adam(rate: float) -> optax.GradientTransformation:
         return optax.adam(optax.schedules.cosine_decay_schedule(rate, steps, 0.01))
 
-    sizes = {
-        "sample_rate": SAMPLE_RATE,
-        "n_fft": N_FFT,
-        "n_bands": N_BANDS,
-        "path": "stft",
-        "scale": "mel",
-        "trainable": ("centers", "bandwidths"),
-    }
-    ends = {"fmin": FMIN, "fmax": FMAX}
-    gammatone = FrontendConfig(**sizes | ends)
-    gabor = FrontendConfig(**sizes | ends, family="gabor")
-    leaf = FrontendConfig.leaf(**sizes | ends)
-    parts = ("centers", "bandwidths", "gains")
-    spectnet = FrontendConfig.spectnet(**sizes | {"trainable": parts, "n_taps": SPECTNET_TAPS})
+    gammatone = FrontendConfig(
+        sample_rate=SAMPLE_RATE, n_fft=N_FFT, n_bands=N_BANDS, fmin=FMIN, fmax=FMAX, scale="mel"
+    )
+    gabor = dataclasses.replace(gammatone, filters=GaborFilters())
+    leaf = dataclasses.replace(gammatone, filters=LeafFilters(path=StftPath()))
+    spectnet_filters = SpectNetFilters(n_taps=SPECTNET_TAPS, path=StftPath())
+    spectnet = dataclasses.replace(gammatone, fmin=0.0, fmax=None, filters=spectnet_filters)
     # The rates of Adam are the best of three or four, each three times the next, on other seeds.
     students = {
         "ours, gammatone": student_of(gammatone, gammatone_bank, adam(0.03)),

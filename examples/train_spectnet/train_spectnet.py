@@ -22,7 +22,14 @@ from tasks import TASKS, Task
 
 from ddspx import io
 from ddspx.models.spectnet import SpectNet, SpectNetConfig, load_spectnet
-from ddspx.nn import FrontendConfig, SpectralFrontend, displacement_erb
+from ddspx.nn import (
+    FrontendConfig,
+    Log1pCompression,
+    PcenCompression,
+    SpectralFrontend,
+    StftPath,
+    displacement_erb,
+)
 from ddspx.plot import Bank, plot_filterbanks
 from ddspx.training import evaluate_classifier, train_classifier
 
@@ -40,21 +47,28 @@ def front_ends(task: Task) -> dict[str, FrontendConfig]:
         "win_length": 2 * hop_length,
         "n_bands": N_BANDS,
         "fmin": task.fmin,
-        "path": "stft",
     }
-    log = {"compression": "log1p", "floor": FLOOR}
+    log = {"compression": Log1pCompression(FLOOR)}
+    pcen = {"compression": PcenCompression(FLOOR, trainable=True)}
     # The gain of SpectNet's filters, which are as loud as that less.
     gain = (1.925e-4 * task.sample_rate / 1000) ** 2
-    quiet = {"compression": "log1p", "floor": FLOOR * gain, "fmin": 0.0}
+    quiet = {"compression": Log1pCompression(FLOOR * gain), "fmin": 0.0}
+    spectnet = on_stft(FrontendConfig.spectnet(**sizes | quiet))
     return {
         "log-mel": FrontendConfig.log_mel(**sizes | log),
-        "mel, PCEN": FrontendConfig.pcen_mel(**sizes | {"floor": FLOOR}),
-        "SincNet": FrontendConfig.sincnet(**sizes | log | {"fmin": 30.0}),
-        "LEAF": FrontendConfig.leaf(**sizes),
-        "SpectNet, static": FrontendConfig.spectnet(**sizes | quiet | {"trainable": ()}),
-        "SpectNet, learnable": FrontendConfig.spectnet(**sizes | quiet),
-        "ours": FrontendConfig.learnable(**sizes | {"floor": FLOOR}),
+        "mel, PCEN": FrontendConfig.pcen_mel(**sizes | pcen),
+        "SincNet": on_stft(FrontendConfig.sincnet(**sizes | log | {"fmin": 30.0})),
+        "LEAF": on_stft(FrontendConfig.leaf(**sizes)),
+        "SpectNet, static": spectnet.fixed(),
+        "SpectNet, learnable": spectnet,
+        "ours": FrontendConfig.learnable(**sizes | pcen),
     }
+
+
+def on_stft(config: FrontendConfig) -> FrontendConfig:
+    """The same filters on the bins of a short-time spectrum."""
+    filters = dataclasses.replace(config.filters, path=StftPath())
+    return dataclasses.replace(config, filters=filters)
 
 
 def run(

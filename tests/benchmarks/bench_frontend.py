@@ -14,10 +14,18 @@ import numpy as np
 from flax import nnx
 from harness import Case, compiled, report
 
-from ddspx.nn import FrontendConfig, SpectralFrontend
+from ddspx.nn import (
+    FftPath,
+    FrontendConfig,
+    GaborFilters,
+    GammatoneFilters,
+    LeafFilters,
+    PcenCompression,
+    SpectralFrontend,
+)
 
 RATE, BATCH, HOP, TAPS = 16_000, 32, 160, 401
-LEARNED = ("centers", "bandwidths", "gains", "compression")
+LEARNED = ("centers", "bandwidths", "gains")
 
 
 def filters(model: SpectralFrontend, dtype) -> tuple[jax.Array, jax.Array]:
@@ -82,11 +90,14 @@ def programs(model: SpectralFrontend, energies):
 
 def main() -> None:
     audio = 0.1 * np.random.default_rng(0).standard_normal((BATCH, RATE))
+    pcen = PcenCompression(trainable=True)
     configs = {
-        "ddspx, stft": FrontendConfig(family="gabor", compression="pcen", trainable=LEARNED),
-        "ddspx, stft, gammatone": FrontendConfig(compression="pcen", trainable=LEARNED),
+        "ddspx, stft": FrontendConfig(filters=GaborFilters(LEARNED), compression=pcen),
+        "ddspx, stft, gammatone": FrontendConfig(
+            filters=GammatoneFilters(LEARNED), compression=pcen
+        ),
         "ddspx, fft": FrontendConfig(
-            family="gabor", compression="pcen", path="fft", trainable=(*LEARNED, "pooling")
+            filters=GaborFilters(LEARNED, path=FftPath(trainable=True)), compression=pcen
         ),
         "ddspx, fft, as LEAF": FrontendConfig.leaf(win_length=TAPS),
         "matrix product in time": FrontendConfig.leaf(win_length=TAPS),
@@ -103,7 +114,7 @@ def main() -> None:
                 exact = np.asarray(convolution(model, jnp.asarray(audio)))
         inner = slice(3, -3)
         error = ""
-        if config.parametrization == "published":
+        if isinstance(config.filters, LeafFilters):
             found = np.asarray(energies(model, jnp.asarray(audio, jnp.float32)))
             error = f"{np.abs(found[:, :100] - exact)[:, inner].max() / exact.max():.0e}"
         params, functions = programs(model, energies)

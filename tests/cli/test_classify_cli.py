@@ -12,6 +12,17 @@ from labelled_data import LABELS, RATE, sound, write_sounds
 from ddspx import io
 from ddspx.cli import main
 from ddspx.models.spectnet import load_spectnet
+from ddspx.nn import (
+    GammatoneFilters,
+    LeafFilters,
+    LeafPcenCompression,
+    Log1pCompression,
+    LogCompression,
+    PcenCompression,
+    SincNetFilters,
+    SpectNetFilters,
+    TriangularFilters,
+)
 from ddspx.training import TrainResult
 from ddspx.training._loop import Best
 
@@ -82,34 +93,32 @@ def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path,
     assert (config.steps, config.smoothing, config.frontend_rate) == (3, 0.2, 0.0)
     assert asked["output"] == output
     # All that learns, on as long segments as the recordings, nearly.
-    assert asked["model"].frontend.trainable == ("centers", "bandwidths", "gains", "compression")
-    assert asked["model"].frontend.compression == "pcen"
+    assert asked["model"].frontend.filters.trainable == ("centers", "bandwidths", "gains")
+    assert asked["model"].frontend.compression == PcenCompression(1e-6, trainable=True)
     assert 0.4 < asked["model"].segment_length / RATE < 0.5
     assert call("train", sounds, "-o", output, "--steps 9") == 0
     assert "step 2; the same command goes on from here." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("name", "family", "parametrization", "compression", "is_learned"),
+    ("name", "filters", "compression", "is_learned"),
     [
-        ("log-mel", "triangular", "ordered", "log1p", False),
-        ("mfcc", "triangular", "ordered", "log", False),
-        ("mel-pcen", "triangular", "ordered", "pcen", True),
-        ("sincnet", "sinc", "published", "log1p", True),
-        ("leaf", "gabor", "published", "pcen", True),
-        ("gammatone", "gammatone", "ordered", "log1p", True),
-        ("gammatone-pcen", "gammatone", "ordered", "pcen", True),
-        ("spectnet", "gammatone", "published", "log", True),
-        ("spectnet-static", "gammatone", "published", "log", False),
+        ("log-mel", TriangularFilters, Log1pCompression(1e-6), False),
+        ("mfcc", TriangularFilters, LogCompression(1e-6), False),
+        ("mel-pcen", TriangularFilters, PcenCompression(1e-6, trainable=True), False),
+        ("sincnet", SincNetFilters, Log1pCompression(1e-6), True),
+        ("leaf", LeafFilters, LeafPcenCompression(), True),
+        ("gammatone", GammatoneFilters, Log1pCompression(1e-6, trainable=True), True),
+        ("gammatone-pcen", GammatoneFilters, PcenCompression(1e-6, trainable=True), True),
+        ("spectnet", SpectNetFilters, LogCompression(1e-16), True),
+        ("spectnet-static", SpectNetFilters, LogCompression(1e-16), False),
     ],
 )
-def test_every_front_end(
-    sounds, tmp_path, asked, name, family, parametrization, compression, is_learned
-):
+def test_every_front_end(sounds, tmp_path, asked, name, filters, compression, is_learned):
     assert call("train", sounds, "-o", tmp_path / "m", "--steps 3 --front-end", name) == 0
     frontend = asked["model"].frontend
-    assert (frontend.family, frontend.parametrization) == (family, parametrization)
-    assert frontend.compression == compression and bool(frontend.trainable) == is_learned
+    assert isinstance(frontend.filters, filters) and frontend.compression == compression
+    assert bool(frontend.filters.trainable) == is_learned
     assert (frontend.n_bands, frontend.sample_rate) == (40, RATE)
 
 
@@ -146,11 +155,13 @@ def test_a_preset_has_the_published_sizes_unless_they_are_given(sounds, tmp_path
     model = asked["model"]
     frontend = model.frontend
     assert (frontend.n_bands, frontend.sample_rate, frontend.hop_length) == (64, 1000, 10)
-    assert (model.n_blocks, model.channels, frontend.parametrization) == (4, 16, "published")
+    assert (model.n_blocks, model.channels) == (4, 16)
+    assert isinstance(frontend.filters, SpectNetFilters)
     options = "--steps 3 --preset spectnet-16 --sample-rate 2000 --blocks 2 --front-end log-mel"
     assert call("train", sounds, "-o", output, options) == 0
     frontend = asked["model"].frontend
-    assert (frontend.n_bands, frontend.sample_rate, frontend.family) == (16, 2000, "triangular")
+    assert (frontend.n_bands, frontend.sample_rate) == (16, 2000)
+    assert isinstance(frontend.filters, TriangularFilters)
     assert asked["model"].n_blocks == 2
 
 

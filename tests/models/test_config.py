@@ -13,7 +13,14 @@ from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.models.crepe import CrepeConfig
 from ddspx.models.pitch import PitchConfig
 from ddspx.models.spectnet import SpectNetConfig
-from ddspx.nn import FrontendConfig
+from ddspx.nn import (
+    FrontendConfig,
+    GammatoneFilters,
+    LeafFilters,
+    SincFilters,
+    SincNetFilters,
+    SpectNetFilters,
+)
 from ddspx.training import AutoencoderTrainConfig
 
 
@@ -163,6 +170,11 @@ CONFIGS = (
     AutoencoderConfig.nsynth().encoder,
     SpectNetConfig.spectnet_16(("a", "b")),
     FrontendConfig(n_mfcc=13),
+    GammatoneFilters(),
+    SincFilters(),
+    SpectNetFilters(),
+    LeafFilters(),
+    SincNetFilters(),
     CrepeConfig(4),
     PitchConfig(),
     SpectralConfig("mel", sample_rate=16_000, hop_length=160, n_fft=1024),

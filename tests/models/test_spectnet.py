@@ -12,11 +12,25 @@ from modules import drawn, of_parts
 
 from ddspx import core
 from ddspx.models.spectnet import ResidualClassifier, SpectNet, SpectNetConfig, classification_loss
-from ddspx.nn import FrontendConfig, SpectralFrontend, copy_frontend
+from ddspx.nn import (
+    FreeFilters,
+    FrontendConfig,
+    GammatoneFilters,
+    Log1pCompression,
+    PcenCompression,
+    SpectNetFilters,
+    SpectralFrontend,
+    copy_frontend,
+)
 
 LABELS = ("normal", "abnormal")
 EAR = FrontendConfig(
-    sample_rate=1000, hop_length=20, n_fft=64, win_length=50, n_bands=6, compression="log1p"
+    sample_rate=1000,
+    hop_length=20,
+    n_fft=64,
+    win_length=50,
+    n_bands=6,
+    compression=Log1pCompression(),
 )
 SMALL = SpectNetConfig(EAR, ("a", "b", "c"), segment_frames=21, n_blocks=2, channels=4, hidden=8)
 
@@ -104,7 +118,7 @@ def test_presets_fit_other_rates(rate):
     assert (np.diff(centers_hz) < widths_hz[1:] + 1).all() and widths_hz.min() > 98
     if rate == 1000:
         np.testing.assert_allclose(widths_hz, 100 / 1.0186, rtol=1e-5)
-    n_fft = 8 * (frontend.n_taps - 1)
+    n_fft = 8 * (frontend.filters.n_taps - 1)
     power = np.asarray(bank.power_response(n_fft=n_fft))
     peak = 1e4 * 6 * 1000 / (2 * (2 * np.pi * 100) ** 4)
     at = np.arange(n_fft // 2 + 1) * rate / n_fft
@@ -116,7 +130,7 @@ def test_presets_fit_other_rates(rate):
     taps = core.spectnet_impulse_response(
         *(jnp.asarray(x) for x in (centers_hz, widths_hz * 1.0186, np.ones(16, np.float32))),
         sample_rate=rate,
-        n_taps=frontend.n_taps,
+        n_taps=frontend.filters.n_taps,
     )
     assert np.abs(taps[:, -1]).max() < 1e-4 * np.abs(taps).max()
 
@@ -296,7 +310,9 @@ def test_augmentation_changes_what_the_classifier_hears(key):
 
 def test_gradients_reach_every_part_and_are_finite(key):
     labels = jax.nn.one_hot(jnp.arange(6) % 3, 3, dtype=jnp.float32)
-    ear = dataclasses.replace(EAR, trainable=("centers", "bandwidths", "gains", "compression"))
+    filters = GammatoneFilters(trainable=("centers", "bandwidths", "gains"))
+    compression = Log1pCompression(trainable=True)
+    ear = dataclasses.replace(EAR, filters=filters, compression=compression)
     graph, params, statistics, rest = split(spectnet(dataclasses.replace(SMALL, frontend=ear)))
 
     @quick_jit
@@ -372,7 +388,7 @@ def test_a_front_end_moves_from_one_model_to_another():
     source, target = spectnet(), spectnet(seed=1)
     moved = jax.tree.map(lambda x: x + 0.3, nnx.state(source.frontend, nnx.Param))
     nnx.update(source.frontend, moved)
-    ear = SpectralFrontend(dataclasses.replace(EAR, trainable=()), rngs=nnx.Rngs(0))
+    ear = SpectralFrontend(EAR.fixed(), rngs=nnx.Rngs(0))
     before = np.asarray(hear(target.frontend, batch()))
     target.frontend = copy_frontend(source.frontend, target.frontend)
     ear = copy_frontend(source.frontend, ear)
@@ -408,8 +424,14 @@ def test_a_copied_front_end_may_have_other_frames():
     [
         ({}, {"n_bands": 7}, "`n_bands`, got 6 and 7"),
         ({}, {"fmax": 400.0}, "`fmax`, got 500.0 and 400.0"),
-        ({"compression": "pcen"}, {"hop_length": 10}, "`hop_length`, got 20 and 10"),
-        ({"family": "free", "trainable": ()}, {"n_fft": 128}, "`n_fft`, got 64 and 128"),
+        ({"compression": PcenCompression()}, {"hop_length": 10}, "`hop_length`, got 20 and 10"),
+        ({"filters": FreeFilters()}, {"n_fft": 128}, "`n_fft`, got 64 and 128"),
+        (
+            {},
+            {"filters": GammatoneFilters(order=3)},
+            r"`filters`, got .*order=4.*order=3",
+        ),
+        ({}, {"compression": PcenCompression()}, "`compression`, got Log1p.* and Pcen"),
     ],
 )
 def test_a_front_end_whose_numbers_mean_something_else_is_refused(both, changes, words):
@@ -424,8 +446,9 @@ def test_a_front_end_whose_numbers_mean_something_else_is_refused(both, changes,
 
 
 def test_configs_come_back_from_json_with_their_front_end():
-    config = SpectNetConfig.spectnet_16(LABELS, n_fft=512, trainable=("gains",))
-    assert config.frontend.n_fft == 512
+    filters = SpectNetFilters(trainable=("gains",))
+    config = SpectNetConfig.spectnet_16(LABELS, n_fft=512, filters=filters)
+    assert (config.frontend.n_fft, config.frontend.filters) == (512, filters)
     fields = json.loads(json.dumps(config.to_json()))
     assert SpectNetConfig.from_json(fields) == config
     del fields["labels"]

@@ -5,7 +5,15 @@ import pytest
 from flax import nnx
 from helpers import noise
 
-from ddspx.nn import FrontendConfig, ZEncoder, ZEncoderConfig
+from ddspx.nn import (
+    FftPath,
+    FrontendConfig,
+    GammatoneFilters,
+    LogCompression,
+    PcenCompression,
+    ZEncoder,
+    ZEncoderConfig,
+)
 
 LISTENING = {"sample_rate": 8000, "hop_length": 80, "n_fft": 256, "win_length": 200, "n_bands": 12}
 AUDIO = jnp.asarray(0.1 * noise(2, 1600), jnp.float32)
@@ -41,7 +49,7 @@ def test_with_normalize_it_is_over_time_as_in_ddsp():
 
 def test_a_louder_sound_has_the_same_z():
     # Of logarithms, the mean over the bands is the level.
-    model = encoder(floor=1e-12)
+    model = encoder(compression=LogCompression(1e-12))
     np.testing.assert_allclose(model(4 * AUDIO), model(AUDIO), atol=1e-4)
 
 
@@ -67,7 +75,8 @@ def test_windows_in_a_row_equal_the_whole():
 
 @pytest.mark.parametrize("n_mfcc", [None, 5])
 def test_gradients_reach_everything_and_stay_finite_in_silence(n_mfcc):
-    model = encoder(trainable=("centers", "bandwidths", "gains"), n_mfcc=n_mfcc)
+    filters = GammatoneFilters(trainable=("centers", "bandwidths", "gains"))
+    model = encoder(filters=filters, n_mfcc=n_mfcc)
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     @jax.jit
@@ -84,8 +93,8 @@ def test_gradients_reach_everything_and_stay_finite_in_silence(n_mfcc):
     ("changes", "message"),
     [
         ({"normalize": True}, "`normalize` of its"),
-        ({"compression": "pcen"}, "`compression` 'pcen'"),
-        ({"path": "fft"}, "`path` 'fft'"),
+        ({"compression": PcenCompression()}, "the PcenCompression of its"),
+        ({"filters": GammatoneFilters(path=FftPath())}, "the FftPath of its"),
     ],
 )
 def test_what_hears_the_whole_at_once_says_that_it_does_not_stream(changes, message):

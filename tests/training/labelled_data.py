@@ -6,7 +6,7 @@ import numpy as np
 
 from ddspx import io
 from ddspx.models.spectnet import SpectNetConfig
-from ddspx.nn import FrontendConfig
+from ddspx.nn import FrontendConfig, LogCompression
 
 LABELS = ("high", "low", "noise")
 RATE = 2000
@@ -35,6 +35,6 @@ def write_sounds(folder: Path, *, each: int = 10, labels=LABELS, seed: int = 0) 
 def toy_model(**changes) -> SpectNetConfig:
     """Eight log-mel bands and one block of two channels, on segments of 0.2 s."""
     sizes = {"sample_rate": RATE, "n_bands": 8, "hop_length": 20, "n_fft": 64, "win_length": 50}
-    frontend = FrontendConfig(**sizes, family="gammatone", floor=1e-6)
+    frontend = FrontendConfig(**sizes, compression=LogCompression(1e-6))
     fields = {"segment_frames": 21, "n_blocks": 1, "channels": 4, "hidden": 32, "dropout": 0.2}
     return SpectNetConfig(frontend, LABELS, **fields | changes)

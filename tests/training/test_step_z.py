@@ -15,7 +15,7 @@ from training_data import HOP, SAMPLE_RATE, glide, small_model, write_dataset
 from ddspx import core
 from ddspx.io import Batch
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
-from ddspx.nn import FrontendConfig, ZEncoderConfig
+from ddspx.nn import FrontendConfig, GammatoneFilters, ZEncoderConfig
 from ddspx.training import (
     AutoencoderTrainConfig,
     adam,
@@ -109,7 +109,7 @@ def test_silence_is_trained_on_without_harm(training):
 def test_a_run_ends_in_a_model_folder_with_its_encoder(tmp_path):
     pytest.importorskip("array_record", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 2, "valid": 1})
-    model = with_encoder(trainable=())
+    model = with_encoder(filters=GammatoneFilters(trainable=()))
     config = AutoencoderTrainConfig(steps=2, batch_size=2, evaluate_every=2, learning_rate=1e-2)
     console = Console(quiet=True)
     run = train_autoencoder(

@@ -150,8 +150,8 @@ class SpectNetConfig:
 
     @classmethod
     def _preset(cls, n_bands, labels, learnable, changes, *, n_blocks=3):
-        fixed: dict[str, Any] = {} if learnable else {"trainable": ()}
-        frontend = FrontendConfig.spectnet_scaled(**{"n_bands": n_bands} | fixed | changes)
+        frontend = FrontendConfig.spectnet_scaled(**{"n_bands": n_bands} | changes)
+        frontend = frontend if learnable else frontend.fixed()
         return cls(frontend, tuple(labels), n_blocks=n_blocks)
 
     def to_json(self) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from ddspx import core
 from ddspx._checks import at_least_ndim, floats
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._units import ERB_SLOPE
-from ddspx.nn._bank import FilterBank, bank, bin_power
-from ddspx.nn._compression import Compression
-from ddspx.nn._frontend_config import FrontendConfig
-from ddspx.nn._subbands import Pooling, subband_energies
+from ddspx.nn.frontend._banks import FilterBank, bank
+from ddspx.nn.frontend._compressors import compressor
+from ddspx.nn.frontend._config import FrontendConfig
+from ddspx.nn.frontend._paths import StftPath
+from ddspx.nn.frontend._pooling import pooling
+from ddspx.nn.frontend._responses import bin_power
+from ddspx.nn.frontend._subbands import subband_energies
 
 # A variance below this is that of silence.
 _QUIET = 1e-6
@@ -24,9 +27,9 @@ class SpectralFrontend(nnx.Module):
 
     .. math:: E_i[t] = \frac{2}{N \sum_n w[n]^2} \sum_k |G_i(f_k)|^2\, |X_t[k]|^2
 
-    on the path ``stft``, with the window w and the spectrum X of N bins of frame t; on the others
+    on a `StftPath`, with the window w and the spectrum X of N bins of frame t; on the others
     :math:`E_i[t] = \sum_n p_i[n]\, |(g_i * x)[t h + n]|^2` with a low-pass p. A sine of amplitude A
-    at the centre of a band has the energy :math:`A^2 / 2`. On the path ``stft`` the window is the
+    at the centre of a band has the energy :math:`A^2 / 2`. On a `StftPath` the window is the
     low-pass, and spreads a sine: a band that is not much wider than the window's resolution has
     less of it (with the default sizes 0.23 at 85 Hz and 0.47 at 1.4 kHz, for 0.5). Of noise both
     have the same.
@@ -59,9 +62,9 @@ class SpectralFrontend(nnx.Module):
     def __init__(self, config: FrontendConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.bank = bank(config)
-        self.compression = Compression(config)
-        if config.path != "stft":
-            self.pooling = Pooling(config)
+        self.compression = compressor(config)
+        if not isinstance(config.filters.path, StftPath):
+            self.pooling = pooling(config)
 
     def centers_hz(self) -> Float[Array, " bands"]:
         """Centre of each band, in Hz; rising if they are ordered."""
@@ -98,7 +101,7 @@ class SpectralFrontend(nnx.Module):
           ValueError: it has the shape of spectrogram images, or time is not its last axis.
         """
         (audio,), c = floats(audio=audio), self.config
-        if c.path != "stft":
+        if not isinstance(c.filters.path, StftPath):
             at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
             return subband_energies(audio, cast(FilterBank, self.bank), self.pooling)
         if audio.ndim >= 4 and c.n_fft // 2 + 1 in audio.shape[-3:-1]:

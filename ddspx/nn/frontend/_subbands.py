@@ -1,4 +1,4 @@
-"""Energies of bands by filters on the whole sound, and the low-pass that they go through."""
+"""Energies of bands by filters on the whole sound and a low-pass."""
 
 import math
 from functools import partial
@@ -6,52 +6,22 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array, Complex, Float
-from ddspx.nn._bank import FilterBank, OrderedBank
-from ddspx.nn._frontend_config import FrontendConfig
-from ddspx.nn._variables import number
+from ddspx.nn.frontend._banks import FilterBank
+from ddspx.nn.frontend._filters import FiltersWithTaps
+from ddspx.nn.frontend._ordered_banks import GaborBank, GammatoneBank
+from ddspx.nn.frontend._paths import RecurrentPath
+from ddspx.nn.frontend._pooling import Pooling
 
 # Bands whose signals are in memory at a time.
 _TOGETHER = 8
 # How much wider a filter may become than it was at first before its energy shows that its signal
 # is computed at a lower rate.
 _ROOM = 1.5
-
-
-class Pooling(nnx.Module):
-    r"""The low-pass of energies: a Gaussian for each band whose width learns.
-
-    .. math:: p_i[k] \propto e^{-\frac12 (k / w_i)^2}, \qquad \sum_k p_i[k] = 2
-
-    so that a sine has its power, half of its amplitude's square. LEAF's has no unit sum and limits
-    the width, which is a part of the half length; SpectNet's is a box of ones.
-    """
-
-    def __init__(self, config: FrontendConfig):
-        self.config = config
-        bands, learn = np.zeros(config.n_bands), "pooling" in config.trainable
-        if config.parametrization == "ordered" or config.family == "sinc":
-            self.log_widths = number(bands + math.log(0.4), trainable=learn)
-        elif config.family == "gabor":
-            self.widths = number(bands + 0.4, trainable=learn)
-
-    def kernel(self) -> Float[Array, "bands taps"]:
-        """Weights around a frame, an odd number of them."""
-        c = self.config
-        half = c.win_length // 2
-        lags = jnp.arange(-half, half + 1, dtype=jnp.float32)[None] / half
-        if (c.family, c.parametrization) == ("gammatone", "published"):
-            # A real filter's power has no half in it.
-            return jnp.ones((c.n_bands, 2 * half + 1), jnp.float32)
-        if (c.family, c.parametrization) == ("gabor", "published"):
-            widths = jnp.clip(self.widths[...], 2 / (2 * half + 1), 0.5)
-            return jnp.exp(-0.5 * jnp.square(lags / widths[:, None]))
-        weights = jnp.exp(-0.5 * jnp.square(lags * jnp.exp(-self.log_widths[...])[:, None]))
-        return 2 * weights / jnp.sum(weights, axis=-1, keepdims=True)
+# Banks of filters whose impulse response ends nowhere.
+_Endless = GammatoneBank | GaborBank
 
 
 def subband_energies(
@@ -82,18 +52,19 @@ def subband_energies(
     """
     c = bank.config
     n_samples = audio.shape[-1]
-    n_fft, n_frames = _length(c, n_samples), core.n_frames(n_samples, hop_length=c.hop_length)
+    n_fft, n_frames = _length(bank, n_samples), core.n_frames(n_samples, hop_length=c.hop_length)
     kernels = _kernel_response(pooling.kernel(), n_fft).astype(audio.dtype)
-    if c.path == "recurrent":
-        gains_db = cast(OrderedBank, bank).gains_db[...]
-        rows = bank.centers_hz(), bank.bandwidths_hz(), core.db_to_power(gains_db)
-        one = partial(_recursion, audio, n_fft, c)
+    if isinstance(c.filters.path, RecurrentPath):
+        gammatones = cast(GammatoneBank, bank)
+        gains = core.db_to_power(gammatones.gains_db[...])
+        rows = bank.centers_hz(), bank.bandwidths_hz(), gains
+        one = partial(_recursion, audio, n_fft, gammatones)
         energies = _by_band(one, (*(row.astype(audio.dtype) for row in rows), kernels))
     else:
         responses = bank.response(n_fft).astype(jnp.result_type(audio.dtype, jnp.complex64))
         spectrum = jnp.fft.fft(audio, n_fft)
         parts, first = [], 0
-        for decimation, last in _groups(c):
+        for decimation, last in _groups(bank):
             rows = responses[first:last], kernels[first:last]
             parts.append(_by_band(partial(_filtered, spectrum, decimation, c.hop_length), rows))
             first = last
@@ -128,11 +99,11 @@ def _filtered(
     return _smoothed(jnp.fft.ifft(folded), kernel, hop_length // decimation)
 
 
-def _recursion(audio, n_fft, config, center_hz, bandwidth_hz, power, kernel):
+def _recursion(audio, n_fft, bank, center_hz, bandwidth_hz, power, kernel):
     padded = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, n_fft - audio.shape[-1])])
-    sizes = {"sample_rate": config.sample_rate, "order": config.order}
+    sizes = {"sample_rate": bank.config.sample_rate, "order": bank.filters.order}
     band = core.gammatone_filter(padded, center_hz[None], bandwidth_hz[None], **sizes)[..., 0, :]
-    return power * _smoothed(band, kernel, config.hop_length)
+    return power * _smoothed(band, kernel, bank.config.hop_length)
 
 
 def _smoothed(band: Array, kernel: Array, hop_length: int) -> Array:
@@ -151,10 +122,14 @@ def _kernel_response(kernel: Array, n_fft: int) -> Array:
     return jnp.fft.rfft(centred).real
 
 
-def _length(c: FrontendConfig, n_samples: int) -> int:
+def _length(bank: FilterBank, n_samples: int) -> int:
     """Of the transform: whole frames, room for what rings, no large prime factor."""
-    narrowest_hz = float(_first_bandwidths_hz(c).min())
-    ringing = c.n_taps if _has_taps(c) else math.ceil(_ROOM * 4 * c.sample_rate / narrowest_hz)
+    c = bank.config
+    if isinstance(c.filters, FiltersWithTaps):
+        ringing = c.filters.n_taps
+    else:
+        narrowest_hz = float(cast(_Endless, bank).first_widths_hz().min())
+        ringing = math.ceil(_ROOM * 4 * c.sample_rate / narrowest_hz)
     n_frames = math.ceil((n_samples + ringing + c.win_length) / c.hop_length)
     return c.hop_length * next(n for n in range(n_frames, 2 * n_frames + 8) if _is_smooth(n))
 
@@ -166,31 +141,13 @@ def _is_smooth(n: int) -> bool:
     return n == 1
 
 
-def _has_taps(c: FrontendConfig) -> bool:
-    return c.family == "sinc" or c.parametrization == "published"
-
-
-def _first_bandwidths_hz(c: FrontendConfig) -> np.ndarray:
-    """Of ordered banks, before they learn."""
-    ends = {"fmin": c.fmin, "fmax": c.highest_hz, "scale": c.scale}
-    centers_hz = core.frequency_grid(c.n_bands + 2, **ends)[1:-1]
-    with jax.ensure_compile_time_eval():
-        return np.asarray(core.hz_to_erb(jnp.asarray(centers_hz, jnp.float32)), np.float64)
-
-
-def _groups(c: FrontendConfig) -> list[tuple[int, int]]:
+def _groups(bank: FilterBank) -> list[tuple[int, int]]:
     """Runs of bands with the factor by which their rate is lowered: (factor, end of the run)."""
-    if _has_taps(c):
+    c = bank.config
+    if isinstance(c.filters, FiltersWithTaps):
         return [(1, c.n_bands)]
-    widths_hz = _first_bandwidths_hz(c)
-    # Both sides, down to -80 dB.
-    if c.family == "gabor":
-        support_hz = 2 * math.sqrt(2 * math.log(1e4) / math.pi) * widths_hz
-    else:
-        # The beta of `core.gammatone_response`, and where its poles have fallen so far.
-        beta = 4 ** (c.order - 1) / (math.pi * math.comb(2 * c.order - 2, c.order - 1))
-        support_hz = 2 * beta * math.sqrt(10 ** (8 / c.order) - 1) * widths_hz
     # What folds must lie outside the low-pass too.
+    support_hz = cast(_Endless, bank).first_support_hz()
     needed_hz = _ROOM * support_hz + 8 * c.sample_rate / c.win_length
     possible = [d for d in (1, 2, 4, 8, 16, 32, 64) if c.hop_length % d == 0]
     factors = [max([d for d in possible if c.sample_rate / d >= hz] or [1]) for hz in needed_hz]

@@ -1,0 +1,51 @@
+"""Checks that several configs of a front-end share."""
+
+import math
+from collections.abc import Collection
+from typing import Any, get_args
+
+from ddspx._checks import one_of, size
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises a ValueError unless `value` is True or False."""
+    one_of(name, value, (True, False))
+
+
+def check_number(name: str, value: object) -> None:
+    """Raises a TypeError unless `value` is an int or a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+
+
+def check_class(name: str, value: object, union: Any) -> None:
+    """Raises a TypeError unless the class of `value` is one of those of `union`."""
+    classes = get_args(union)
+    # A subclass would not come back from its JSON, which names the class.
+    if type(value) not in classes:
+        names = ", ".join(cls.__name__ for cls in classes)
+        hint = f"; write {value.__name__}()" if isinstance(value, type) else ""
+        raise TypeError(f"`{name}` must be one of {names}, got {value!r}{hint}.")
+
+
+def check_parts(config: Any, allowed: Collection[str]) -> None:
+    """Makes the parts that are to learn a tuple, and raises an error unless all are `allowed`."""
+    if isinstance(config.trainable, str):
+        raise TypeError(f"`trainable` must be several parts, got {config.trainable!r}.")
+    # A list would make the config unhashable.
+    object.__setattr__(config, "trainable", tuple(config.trainable))
+    for part in config.trainable:
+        one_of("trainable", part, allowed)
+
+
+def check_n_taps(value: object) -> None:
+    """Raises an error unless `value` is an odd size."""
+    if size("n_taps", value) % 2 == 0:
+        raise ValueError(f"`n_taps` must be odd, got {value}; the middle one is at 0.")
+
+
+def check_floor(value: object) -> None:
+    """Raises an error unless float32 has the number, its reciprocal and their gradients."""
+    check_number("floor", value)
+    if not (math.isfinite(value) and value >= 1e-30):  # type: ignore[operator, arg-type]
+        raise ValueError(f"`floor` must be finite and at least 1e-30, got {value}.")
