@@ -193,7 +193,20 @@ class AutoencoderConfig:
           ValueError: a field is missing or unknown, or a part is of a class that is neither one of
             ddspx's nor of `parts`.
         """
-        return from_json(cls, _in_parts(fields), parts)
+        return from_json(cls, fields, parts)
+
+    @staticmethod
+    def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Today's fields of a model that was saved when it had one synthesizer and one decoder."""
+        if "synthesizer" in saved:
+            return saved
+        fields = dict(saved)
+        for part, cls in (("synthesizer", HarmonicNoiseConfig), ("decoder", RnnFcDecoderConfig)):
+            names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
+            fields[part] = {"kind": cls.__name__} | {name: fields.pop(name) for name in names}
+        if isinstance(encoder := fields.get("encoder"), Mapping):
+            fields["encoder"] = {"kind": ZEncoderConfig.__name__, **encoder}
+        return fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,19 +302,6 @@ class InstrumentStatistics:
     def from_json(cls, fields: Mapping[str, Any]) -> "InstrumentStatistics":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
         return from_json(cls, fields)
-
-
-def _in_parts(fields: Any) -> Any:
-    """The fields of a model that was saved when it had one synthesizer and one decoder."""
-    if not isinstance(fields, Mapping) or "synthesizer" in fields:
-        return fields
-    kept = dict(fields)
-    for part, cls in (("synthesizer", HarmonicNoiseConfig), ("decoder", RnnFcDecoderConfig)):
-        names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
-        kept[part] = {"kind": cls.__name__} | {name: kept.pop(name) for name in names}
-    if isinstance(encoder := fields.get("encoder"), Mapping):
-        kept["encoder"] = {"kind": ZEncoderConfig.__name__, **encoder}
-    return kept
 
 
 def _scaled_n_ffts(sample_rate):

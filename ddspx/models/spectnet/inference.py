@@ -37,7 +37,7 @@ def segment_logits(
       >>> import numpy as np
       >>> from flax import nnx
       >>> from ddspx.models.spectnet import SpectNet, SpectNetConfig
-      >>> from ddspx.training import segment_logits
+      >>> from ddspx.models.spectnet import segment_logits
       >>> model = SpectNet(SpectNetConfig.spectnet_4(("quiet", "loud")), rngs=nnx.Rngs(0))
       >>> sounds = (np.ones(n, np.float32) for n in (2000, 5000))
       >>> [logits.shape for logits in segment_logits(model, sounds, batch_size=4)]
