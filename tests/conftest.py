@@ -27,7 +27,7 @@ if jax.version.__version_info__ < (0, 11):
     _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 # The workers inherit what was set before them.
 _IS_QUICK = os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS)) == " ".join(_FLAGS)
-_LONG_RUNS = {"app", "features", "transfer", "test_evaluate.py"}
+_LONG_RUNS = {"app", "features", "transfer", "test_autoencoder_evaluation.py"}
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")

@@ -128,7 +128,7 @@ def is_deepest_at_its_end(x, longest):
 @pytest.mark.parametrize(
     "name",
     [
-        "sms_sax-phrase",
+        pytest.param("sms_sax-phrase", marks=pytest.mark.slow),
         pytest.param("vocadito_1", marks=pytest.mark.slow),
         pytest.param("sms_cello-phrase", marks=pytest.mark.slow),
     ],

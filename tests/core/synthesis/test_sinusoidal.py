@@ -214,7 +214,7 @@ def test_cubic_amplitudes_do_not_stream():
 # Gradients
 
 
-@pytest.mark.parametrize("method", ["linear", "hann"])
+@pytest.mark.parametrize("method", ["hann", pytest.param("linear", marks=pytest.mark.slow)])
 def test_synthesis_gradients(method, rng):
     f_hz, amplitudes = controls(rng, 3, 2)
 
