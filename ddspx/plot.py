@@ -1,7 +1,8 @@
-"""Pictures of sounds and of training; matplotlib (the extra `plot`) is needed to draw them.
+"""Pictures of sounds and of training, drawn by matplotlib and librosa (the extra `plot`).
 
-Figures are made without pyplot: no window, no state, no display needed. Save one with
-``figure.savefig(path)``; in a notebook it shows itself.
+Spectrograms are ``librosa.display.specshow``'s, with its axes: frequency is in Hz, mel or notes, by
+librosa's names for these axes. Figures are made without pyplot's state: no window and no display
+is needed. Save one with ``figure.savefig(path)``; in a notebook it shows itself.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from ddspx import core
+from ddspx._checks import one_of
 from ddspx._typing import Bool, Float, Int
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 from ddspx.metrics import VOICED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
+
+FrequencyAxis = Literal["linear", "log", "mel", "fft_note"]
+"""An axis of frequency, by its name in librosa: three in Hz, and `fft_note` in notes."""
+
+_FREQUENCY_AXES = ("linear", "log", "mel", "fft_note")
 
 # Long enough to show the harmonics of a low voice apart.
 _FRAME_SECONDS = 0.1
@@ -27,11 +35,8 @@ _MAX_COLUMNS = 600
 _RANGE_DB = 80.0
 # What is darker than this is drawn as silence, even where there is nothing louder.
 _QUIETEST_TOP_DB = -30.0
-# A logarithmic axis, on which a voice's pitch is not squeezed into the lowest tenth.
-_LOWEST_HZ = 40.0
 # How far below the highest peak of a bank its filters are drawn.
 _BANK_RANGE_DB = 40.0
-_TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 class Sound(NamedTuple):
@@ -56,7 +61,13 @@ class Sound(NamedTuple):
     notes: Bool[np.ndarray, " frames"] | None = None
 
 
-def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -> "Figure":
+def plot_sounds(
+    sounds: Sequence[Sound],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    y_axis: FrequencyAxis = "log",
+) -> "Figure":
     """Draws sounds side by side: the spectrogram with the pitch on it, and the loudness.
 
     A column of the spectrogram is the mean power over its span. Memory does not grow with the
@@ -66,15 +77,17 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -
       sounds: one or more, for example a recording and what an instrument made of it.
       sample_rate: samples per second of all.
       hop_length: samples from one frame of pitch and loudness to the next, of all.
+      y_axis: the axis of frequency.
 
     Returns:
       A matplotlib figure.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is no sound, or one has no loudness, or comes in blocks without
-        `n_samples`.
+        `n_samples`; or `y_axis` is unknown.
     """
+    one_of("y_axis", y_axis, _FREQUENCY_AXES)
     if not sounds:
         raise ValueError("`sounds` must hold at least one sound, got none.")
     figure = _figure(width=6.0 * len(sounds), height=6.0)
@@ -85,7 +98,7 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -
     for (above, below), sound in zip(axes.T, sounds, strict=True):
         if sound.loudness_db is None:
             raise ValueError(f"`loudness_db` of {sound.title!r} must be given, got None.")
-        _draw_pitch(above, sound, sample_rate, frame_s)
+        _draw_pitch(above, sound, sample_rate, frame_s, y_axis)
         time_s = np.arange(sound.f0_hz.size) * frame_s
         below.plot(time_s, sound.loudness_db, linewidth=1)
         if sound.notes is not None:
@@ -94,38 +107,42 @@ def plot_sounds(sounds: Sequence[Sound], *, sample_rate: int, hop_length: int) -
             below.fill_between(
                 time_s, 0, 1, where=sound.notes, transform=whole, color="gray", alpha=0.2, lw=0
             )
-        below.set_xlabel("time (s)")
-    axes[0, 0].set_ylabel("frequency (Hz)")
+        below.set_xlabel("Time")
+        above.label_outer()
     axes[1, 0].set_ylabel("loudness (dB)")
     return figure
 
 
-def plot_pitch(sound: Sound, *, sample_rate: int, hop_length: int) -> "Figure":
+def plot_pitch(
+    sound: Sound, *, sample_rate: int, hop_length: int, y_axis: FrequencyAxis = "log"
+) -> "Figure":
     """Draws the pitch of a sound on its spectrogram, and how sure it is below.
 
     Args:
       sound: what was tracked.
       sample_rate: samples per second.
       hop_length: samples from one frame of the pitch to the next.
+      y_axis: the axis of frequency.
 
     Returns:
       A matplotlib figure.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
-      ValueError: the sound comes in blocks without `n_samples`.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
+      ValueError: the sound comes in blocks without `n_samples`, or `y_axis` is unknown.
     """
+    one_of("y_axis", y_axis, _FREQUENCY_AXES)
     figure = _figure(width=12.0, height=6.0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     frame_s = hop_length / sample_rate
-    _draw_pitch(above, sound, sample_rate, frame_s)
-    above.set_ylabel("frequency (Hz)")
+    _draw_pitch(above, sound, sample_rate, frame_s, y_axis)
+    above.label_outer()
     below.plot(np.arange(sound.f0_hz.size) * frame_s, sound.f0_confidence, linewidth=0.8)
     below.axhline(VOICED, color="gray", linestyle="--", linewidth=0.8)
     below.set_ylim(-0.05, 1.05)
     below.set_yticks([0, VOICED, 1])
     below.set_ylabel("confidence")
-    below.set_xlabel("time (s)")
+    below.set_xlabel("Time")
     return figure
 
 
@@ -140,7 +157,7 @@ def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
       slash: `train/loss` and `valid/loss` share a panel.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is nothing to draw.
     """
     names = sorted({name for record in records for name in record} - {"step", "time"})
@@ -172,7 +189,7 @@ def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[s
       A matplotlib figure.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is not one row and one column for each label.
     """
     n_classes = len(labels)
@@ -227,7 +244,7 @@ def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
       in ERB at the frequency where it was.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is no bank, or they differ in their number of filters.
     """
     if not banks:
@@ -248,12 +265,13 @@ def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
         axes[-1].axhline(0, color="gray", linewidth=0.5)
         axes[-1].set_ylabel("moved by (ERB)")
         axes[-1].legend()
-    axes[-1].set_xlabel("frequency (Hz)")
+    axes[-1].set_xlabel("Hz")
     return figure
 
 
 def _draw_bank(axes: "Axes", bank: Bank, sample_rate: int) -> None:
     """Each filter in dB, in colours that rise with the frequency."""
+    from librosa.display import LogHzFormatter
     from matplotlib import colormaps
 
     level_db = 10 * np.log10(np.maximum(np.asarray(bank.power, np.float64), 1e-30))
@@ -266,11 +284,9 @@ def _draw_bank(axes: "Axes", bank: Bank, sample_rate: int) -> None:
         axes.plot(bins_hz[1:], level_db[i, 1:], color=color, linewidth=0.8)
     top_db = level_db.max()
     axes.set_ylim(top_db - _BANK_RANGE_DB, top_db + 3)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(LogHzFormatter())
     axes.set_xlim(max(bins_hz[1], sample_rate / 400), sample_rate / 2)
-    ticks_hz = [hz for hz in _TICKS_HZ if hz <= sample_rate / 2]
-    axes.set_xticks(ticks_hz, [str(hz) for hz in ticks_hz])
-    axes.minorticks_off()
     axes.set_ylabel("dB")
     axes.set_title(bank.title, parse_math=False)
 
@@ -284,12 +300,12 @@ def plot_features(
     hop_length: int,
     frequencies_hz: Float[np.ndarray, " features"] | None = None,
     level_of: Literal["amplitude", "power"] | None = None,
+    y_axis: FrequencyAxis | None = None,
 ) -> "Figure":
     """Draws features over time: vectors as a picture, numbers as a curve.
 
-    A column of the picture is the mean over its span. Bins of a spectrum lie on a logarithmic
-    axis, bands have rows of one height. The colours of coefficients are those of the first on;
-    the zeroth, which is the level, may lie beyond.
+    A column of the picture is the mean over its span. The colours of coefficients are those of
+    the first on; the zeroth, which is the level, may lie beyond.
 
     Args:
       values: ``(frames, features)`` or ``(frames,)``, on the frame rule.
@@ -300,14 +316,17 @@ def plot_features(
       frequencies_hz: of each feature, bins from 0 Hz or bands; None for coefficients.
       level_of: whether the values are amplitudes or powers, of which to draw the level, down to
         80 dB below the highest; None to draw what they are.
+      y_axis: the axis of frequency; by default `log` for bins and `mel` for bands.
 
     Returns:
       A matplotlib figure.
 
     Raises:
-      ModuleNotFoundError: matplotlib is not installed.
-      ValueError: there are neither one nor two axes, or no frames.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
+      ValueError: there are neither one nor two axes, or no frames, or `y_axis` is unknown.
     """
+    if y_axis is not None:
+        one_of("y_axis", y_axis, _FREQUENCY_AXES)
     if values.ndim not in (1, 2) or not values.size:
         raise ValueError(
             f"`values` must be (frames, features) or (frames,), of one frame or more, got the "
@@ -322,103 +341,126 @@ def plot_features(
     # One column after the other: the whole may be that of a file, and larger than the memory.
     means = np.array([values[a:b].mean(axis=0, dtype=np.float64) for a, b in pairwise(edges)])
     if is_curve:
+        from librosa.display import TimeFormatter
+
         axes.plot((edges[:-1] + edges[1:] - 1) / 2 * frame_s, means, linewidth=1)
+        axes.xaxis.set_major_formatter(TimeFormatter())
+        axes.set_xlabel("Time")
         axes.set_ylabel(label)
     else:
         if level_of is not None:
             means = (10 if level_of == "power" else 20) * np.log10(np.maximum(means, 1e-12))
             label = f"level of the {label} (dB)"
-        low, high = _color_range(means, frequencies_hz, level_of)
-        rows, means = _feature_rows(axes, means, frequencies_hz)
+        colors = _color_range(means, frequencies_hz, level_of)
         # Frames are centred.
-        image = axes.pcolormesh(
-            (edges - 0.5) * frame_s,
-            rows,
-            means.T,
-            cmap="RdBu_r" if frequencies_hz is None else "magma",
-            vmin=low,
-            vmax=high,
-            rasterized=True,
-        )
+        edges_s = (edges - 0.5) * frame_s
+        if frequencies_hz is None:
+            image = _draw_coefficients(axes, means, edges_s, colors)
+        else:
+            y_axis = y_axis or ("mel" if frequencies_hz[0] else "log")
+            image = _draw_spectrum(axes, means, edges_s, frequencies_hz, y_axis, colors)
         figure.colorbar(image, ax=axes, label=label, pad=0.01)
     axes.set_xlim(0, max(n_frames - 1, 0.5) * frame_s)
     axes.set_title(title, parse_math=False)
-    axes.set_xlabel("time (s)")
     return figure
 
 
-def require_matplotlib() -> None:
-    """Raises a ModuleNotFoundError that says what to install, if matplotlib is missing."""
-    if find_spec("matplotlib") is None:
-        raise ModuleNotFoundError(
-            "Pictures need matplotlib; install it with `pip install 'ddspx[plot]'`.",
-            name="matplotlib",
-        )
+def require_plotting() -> None:
+    """Raises a ModuleNotFoundError that says what to install, if the extra `plot` is missing."""
+    for name in ("matplotlib", "librosa"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(
+                f"Pictures need {name}; install it with `pip install 'ddspx[plot]'`.", name=name
+            )
 
 
 def _figure(*, width: float, height: float) -> "Figure":
-    require_matplotlib()
+    require_plotting()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_pitch(axes: "Axes", sound: Sound, sample_rate: int, frame_s: float) -> None:
+def _draw_pitch(
+    axes: "Axes", sound: Sound, sample_rate: int, frame_s: float, y_axis: FrequencyAxis
+) -> None:
     """The spectrogram, with the pitch on it where it is sure."""
-    _draw_spectrogram(axes, sound, sample_rate)
+    _draw_spectrogram(axes, sound, sample_rate, y_axis)
     sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
     # Points, because a line would draw leaps that are not there, and no single frames.
     axes.plot(np.arange(sure.size) * frame_s, sure, ".", color="cyan", markersize=1.5)
-    axes.set_ylim(bottom=np.nanmin(sure / 1.1, initial=_LOWEST_HZ))
     axes.set_title(sound.title, parse_math=False)
     axes.set_xlim(0, _n_samples(sound) / sample_rate)
 
 
-def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int) -> None:
+def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int, y_axis: FrequencyAxis) -> None:
     n_fft = 2 ** round(log2(_FRAME_SECONDS * sample_rate))
     hop_length = n_fft // 4
-    power = _mean_power(sound, n_fft, hop_length)
-    # The lowest bin is a constant offset, and has no place on a logarithmic axis.
-    level_db = 10 * np.log10(np.maximum(power[:, 1:], 1e-24)).T
-    top_db = max(level_db.max(), _QUIETEST_TOP_DB)
+    level_db = 10 * np.log10(np.maximum(_mean_power(sound, n_fft, hop_length), 1e-24))
+    top_db = max(level_db[:, 1:].max(), _QUIETEST_TOP_DB)
     frames = core.n_frames(_n_samples(sound), hop_length=hop_length)
     # Frames are centred.
-    starts = np.linspace(0, frames, len(power) + 1) - 0.5
-    axes.pcolormesh(
-        starts * hop_length / sample_rate,
-        (0.5 + np.arange(len(level_db) + 1)) * sample_rate / n_fft,
+    starts = np.linspace(0, frames, len(level_db) + 1) - 0.5
+    _draw_spectrum(
+        axes,
         level_db,
-        cmap="magma",
-        vmin=top_db - _RANGE_DB,
-        vmax=top_db,
-        rasterized=True,
+        starts * hop_length / sample_rate,
+        np.fft.rfftfreq(n_fft, 1 / sample_rate),
+        y_axis,
+        (top_db - _RANGE_DB, top_db),
     )
-    _log_frequency_axis(axes, sample_rate / 2)
 
 
-def _feature_rows(
-    axes: "Axes", means: np.ndarray, frequencies_hz: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Prepares the axis of features; the borders of what has a place on it, and that."""
-    rows = np.arange(means.shape[1] + 1) - 0.5
-    if frequencies_hz is None:
-        axes.set_ylabel("coefficient")
-        axes.set_yticks(range(0, means.shape[1], 1 + means.shape[1] // 12))
-        return rows, means
-    if frequencies_hz[0] == 0:
-        _log_frequency_axis(axes, frequencies_hz[-1])
-        axes.set_ylabel("frequency (Hz)")
-        # The lowest bin is a constant offset, and has no place on a logarithmic axis.
-        return rows[1:] * frequencies_hz[1], means[:, 1:]
-    ticks: dict[float, str] = {}
-    for hz in _TICKS_HZ:
-        place = float(np.interp(hz, frequencies_hz, rows[:-1] + 0.5, np.nan, np.nan))
-        # Bands of low frequency are close together, and their numbers would be on each other.
-        if place - max(ticks, default=-np.inf) > means.shape[1] / 25:
-            ticks[place] = str(hz)
-    axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.set_ylabel("centre of the band (Hz)")
-    return rows, means
+def _draw_spectrum(
+    axes: "Axes",
+    columns: np.ndarray,
+    edges_s: np.ndarray,
+    frequencies_hz: np.ndarray,
+    y_axis: FrequencyAxis,
+    colors: tuple[float, float],
+) -> "QuadMesh":
+    """A picture of bins or bands by time, whose rows end halfway between their frequencies."""
+    from librosa.display import specshow
+
+    half_hz = np.diff(frequencies_hz) / 2 if len(frequencies_hz) > 1 else frequencies_hz / 2
+    upper_hz = frequencies_hz + np.append(half_hz, half_hz[-1])[: len(frequencies_hz)]
+    edges_hz = np.append(frequencies_hz[0] - half_hz[0], upper_hz)
+    # The bin at 0 Hz is a constant offset, which is not heard.
+    first = int(frequencies_hz[0] == 0)
+    image = specshow(
+        columns[:, first:].T,
+        x_coords=edges_s,
+        y_coords=edges_hz[first:],
+        x_axis="time",
+        y_axis=y_axis,
+        cmap="magma",
+        vmin=colors[0],
+        vmax=colors[1],
+        ax=axes,
+    )
+    axes.set_ylim(0, frequencies_hz[-1] if first else edges_hz[-1])
+    return image
+
+
+def _draw_coefficients(
+    axes: "Axes", columns: np.ndarray, edges_s: np.ndarray, colors: tuple[float, float]
+) -> "QuadMesh":
+    """A picture of numbered coefficients by time."""
+    from librosa.display import specshow
+
+    image = specshow(
+        columns.T,
+        x_coords=edges_s,
+        y_coords=np.arange(columns.shape[1] + 1) - 0.5,
+        x_axis="time",
+        cmap="RdBu_r",
+        vmin=colors[0],
+        vmax=colors[1],
+        ax=axes,
+    )
+    axes.set_ylabel("coefficient")
+    axes.set_yticks(range(0, columns.shape[1], 1 + columns.shape[1] // 12))
+    return image
 
 
 def _color_range(
@@ -430,14 +472,6 @@ def _color_range(
         widest = np.percentile(np.abs(means[:, 1:] if means.shape[1] > 1 else means), 98)
         return -widest, widest
     return np.percentile(means, 1), np.percentile(means, 99.9)
-
-
-def _log_frequency_axis(axes: "Axes", highest_hz: float) -> None:
-    axes.set_yscale("log")
-    axes.set_ylim(_LOWEST_HZ, highest_hz)
-    ticks_hz = [hz for hz in _TICKS_HZ if hz <= highest_hz]
-    axes.set_yticks(ticks_hz, [str(hz) for hz in ticks_hz])
-    axes.minorticks_off()
 
 
 def _mean_power(sound: Sound, n_fft: int, hop_length: int) -> Float[np.ndarray, "columns bins"]:

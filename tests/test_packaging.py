@@ -1,6 +1,8 @@
 """What the package asks for can be installed wherever jaxlib can."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -65,6 +67,28 @@ def test_nothing_is_left_out_where_it_is_there():
     assert wanted("train", "Windows") == {"grain", "tensorboardX"}
     assert wanted("train", "macOS on Intel") == {"tensorboardX"}
     assert wanted("cuda12", "Linux") == {"jax[cuda12]"}
+    assert wanted("plot", "Linux") == {"matplotlib", "librosa"} <= wanted("app", "Linux")
+    assert "librosa" in wanted("test", "Windows")
+
+
+# What is imported under another name than it is installed by, and what others bring with them.
+IMPORTED_AS = {"orbax-checkpoint": "orbax", "array-record": "array_record"}
+BROUGHT = {"etils": "orbax", "fastapi": "gradio", "uvicorn": "gradio", "h11": "gradio"}
+
+
+def test_the_base_is_what_the_package_imports():
+    """All that is imported is in the base or in an extra, and all of the base is imported."""
+    root = Path(__file__).parents[1] / "ddspx"
+    nodes = [node for path in root.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = {module.partition(".")[0] for module in modules}
+    imported -= {"ddspx", *sys.stdlib_module_names, *BROUGHT}
+    names = [packaging.Requirement(line).name for line in PROJECT["dependencies"]]
+    base = {IMPORTED_AS.get(name, name) for name in names} - {"jaxlib"}
+    assert base <= imported and not base & {"librosa", "numba", "matplotlib"}
+    extras = {name for extra in ("plot", "train", "h5", "app") for name in wanted(extra, "Linux")}
+    assert imported - base <= extras
 
 
 def test_every_extra_that_a_document_or_a_message_names_is_there():

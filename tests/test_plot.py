@@ -15,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*
 
 @pytest.fixture(autouse=True)
 def matplotlib():
+    pytest.importorskip("librosa")
     return pytest.importorskip("matplotlib")
 
 
@@ -38,7 +39,7 @@ def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it
         loudest = np.argmax(levels[:, levels.shape[1] // 2])
         (_, low), (_, high) = edges[loudest : loudest + 2, 0]
         assert low < f0_hz < high < low + 10
-        assert (axes.get_yscale(), axes.get_ylim()) == ("log", (40, 4000))
+        assert (axes.get_yscale(), axes.get_ylim()) == ("symlog", (0, 4000))
         seconds, pitch = line.get_data()
         assert np.nanmax(pitch) == f0_hz
         assert np.isnan(pitch[seconds > 0.52]).all() and not np.isnan(pitch[:50]).any()
@@ -79,8 +80,8 @@ def test_blocks_are_drawn_as_the_whole_would_be():
 def test_pitch_is_drawn_on_the_spectrogram_and_its_confidence_below():
     tracked = sound(1000)._replace(loudness_db=None)
     above, below = plot.plot_pitch(tracked, **RATES).axes
-    assert (above.get_title(), above.get_yscale()) == ("1000 Hz", "log")
-    assert (above.get_xlim(), above.get_ylim()) == ((0, 1), (40, 4000))
+    assert (above.get_title(), above.get_yscale()) == ("1000 Hz", "symlog")
+    assert (above.get_xlim(), above.get_ylim()) == ((0, 1), (0, 4000))
     levels = above.collections[0].get_array()
     edges_hz = above.collections[0].get_coordinates()[:, 0, 1]
     loudest = np.argmax(levels[:, levels.shape[1] // 2])
@@ -109,13 +110,40 @@ def test_a_frame_is_drawn_where_it_was_heard():
             np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])
 
 
-def test_a_pitch_under_the_axis_widens_it():
+def test_a_low_pitch_is_within_the_axis():
     low = sound(30)
     for figure in (
         plot.plot_pitch(low, **RATES),
         plot.plot_sounds([low], **RATES),
     ):
-        assert 25 < figure.axes[0].get_ylim()[0] < 30
+        assert figure.axes[0].get_ylim()[0] < 30
+
+
+@pytest.mark.parametrize(
+    ("y_axis", "label", "texts"),
+    [
+        ("log", "Hz", {"128", "1024", "2048"}),
+        ("mel", "Hz", {"512", "1024", "2048"}),
+        ("fft_note", "Note", {"C3", "C4", "C7"}),
+    ],
+)
+def test_frequency_is_in_hertz_mel_or_notes(y_axis, label, texts):
+    figure = plot.plot_pitch(sound(440), **RATES, y_axis=y_axis)
+    axes, below = figure.axes
+    figure.canvas.draw()
+    assert texts <= {text.get_text() for text in axes.get_yticklabels()}
+    # Time is named once, under the last panel.
+    assert (axes.get_ylabel(), axes.get_xlabel(), below.get_xlabel()) == (label, "", "Time")
+    place = axes.transData.transform([0.2, 440])[1] - axes.transAxes.transform([0, 0])[1]
+    height = np.diff(axes.transAxes.transform([[0, 0], [0, 1]])[:, 1])[0]
+    assert 0.1 < place / height < 0.75
+
+
+def test_an_unknown_axis_is_refused():
+    with pytest.raises(ValueError, match="`y_axis` must be"):
+        plot.plot_pitch.__wrapped__(sound(440), **RATES, y_axis="bark")
+    with pytest.raises(ValueError, match="`y_axis` must be"):
+        plot.plot_sounds.__wrapped__([sound(440)], **RATES, y_axis="bark")
 
 
 def test_a_title_is_no_formula(tmp_path):
@@ -149,9 +177,11 @@ def test_nothing_to_draw_is_said():
         plot.plot_training([{"step": 1}])
 
 
-def test_a_missing_matplotlib_is_explained(monkeypatch):
-    monkeypatch.setattr(plot, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'ddspx\[plot\]'"):
+@pytest.mark.parametrize("missing", ["matplotlib", "librosa"])
+def test_what_is_missing_is_explained(missing, monkeypatch):
+    monkeypatch.setattr(plot, "find_spec", lambda name: None if name == missing else "there")
+    match = rf"^Pictures need {missing}; install it with `pip install 'ddspx\[plot\]'`\.$"
+    with pytest.raises(ModuleNotFoundError, match=match):
         plot.plot_sounds([sound(440)], **RATES)
 
 

@@ -42,7 +42,7 @@ def serve(
       FileNotFoundError, ValueError: a model cannot be used, `port` is no port or another
         program's, or there is nothing to choose from.
     """
-    for name in ("gradio", "matplotlib"):
+    for name in ("gradio", "matplotlib", "librosa"):
         if find_spec(name) is None:
             raise ModuleNotFoundError(
                 f"The page needs {name}; install it with `pip install 'ddspx[app]'`.", name=name

@@ -195,7 +195,7 @@ def evaluate(
     from ddspx.cli._classify_report import print_scores, write_scores
 
     if output is not None:
-        ddspx.plot.require_matplotlib()
+        ddspx.plot.require_plotting()
         writable_place(output)
     network, provenance = spectnet.load_spectnet(model)
     recordings = training.recordings_to_test(

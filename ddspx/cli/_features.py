@@ -67,7 +67,7 @@ def features(
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx features --help.")
     if plot:
-        ddspx.plot.require_matplotlib()
+        ddspx.plot.require_plotting()
     sizes = {"n_fft": n_fft, "n_bands": n_bands, "n_mfcc": n_mfcc, "fmin": fmin, "fmax": fmax}
     config = _config(kind, sample_rate, hop_ms, sizes)
     suffixes = (f".{kind}.npz", f".{kind}.png") if plot else (f".{kind}.npz",)

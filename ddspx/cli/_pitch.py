@@ -58,7 +58,7 @@ def pitch(
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx pitch --help.")
     if plot:
-        ddspx.plot.require_matplotlib()
+        ddspx.plot.require_plotting()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
     grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
     tracker = partial(features.stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)

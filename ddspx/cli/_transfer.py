@@ -60,7 +60,7 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
     if path is None:
         yield None
         return
-    ddspx.plot.require_matplotlib()
+    ddspx.plot.require_plotting()
     if path.suffix.lower() != ".png":
         raise ValueError(f"`report` must be a .png file, got {path}.")
     if os.path.realpath(path) in map(os.path.realpath, sounds):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def plot_transfer(recording: str | Path, output: str | Path, report: TransferReport) -> "Figure":
     """Draws the spectrograms of both sounds, with the pitch and loudness that belong to them.
 
+    Their axis of frequency is in notes.
+
     Of the recording these are what was heard, of the output what the instrument was asked for.
     What was found to be a note is shaded. Nothing is measured again; the files are read in blocks.
 
@@ -32,7 +34,7 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
 
     Raises:
       AudioError: one of the files is gone or another one.
-      ModuleNotFoundError: matplotlib is not installed.
+      ModuleNotFoundError: matplotlib or librosa is not installed.
     """
     tracks = {recording: report.heard, output: _asked(report.played)}
     sounds = [
@@ -47,7 +49,8 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
         )
         for path, features in tracks.items()
     ]
-    return plot_sounds(sounds, sample_rate=report.sample_rate, hop_length=report.hop_length)
+    rates = {"sample_rate": report.sample_rate, "hop_length": report.hop_length}
+    return plot_sounds(sounds, **rates, y_axis="fft_note")
 
 
 def _asked(played: AdjustedControls) -> tuple[Float[np.ndarray, " frames"], ...]:

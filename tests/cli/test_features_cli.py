@@ -146,7 +146,7 @@ def test_what_fails_half_way_leaves_the_earlier_files(here, tmp_path, monkeypatc
     def full(*args, **kwargs):
         raise OSError("The disk is full.")
 
-    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.require_plotting", lambda: None)
     monkeypatch.setattr("ddspx.plot.plot_features", full)
     line = refused([here / "tone.wav", "--kind", "mel", "--plot"], capsys)
     assert line.endswith("The disk is full.")

@@ -161,7 +161,7 @@ def test_what_fails_half_way_leaves_the_earlier_files(here, heard, tmp_path, mon
     def full(*args, **kwargs):
         raise OSError("The disk is full.")
 
-    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.require_plotting", lambda: None)
     monkeypatch.setattr("ddspx.plot.plot_pitch", full)
     assert refused([here / "tone.wav", "--plot"], capsys).endswith("The disk is full.")
     assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
@@ -176,7 +176,7 @@ def test_two_recordings_never_become_one_file(here, heard, tmp_path, capsys):
 
 
 def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ddspx.plot.require_matplotlib", lambda: None)
+    monkeypatch.setattr("ddspx.plot.require_plotting", lambda: None)
     # Sound under the name of a table, reached by a link.
     sound = tmp_path / "here" / "tone.csv"
     sound.write_bytes((here / "tone.wav").read_bytes())
