@@ -72,3 +72,18 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no recordings at {SHARED_DATA}; set DDSPX_TEST_DATA to their folder")
     return SHARED_DATA
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """No home folder, as in some containers."""
+    pwd = pytest.importorskip("pwd", reason="there is a home everywhere on Windows")
+
+    def nobody(_):
+        raise KeyError("nobody")
+
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    # A relative home is none either.
+    monkeypatch.setenv("HOME", "nowhere")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)

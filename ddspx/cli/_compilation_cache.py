@@ -1,20 +1,20 @@
 """Compiled programs outlive the process, so that the next command starts sooner."""
 
 import os
-from pathlib import Path
+
+from ddspx._folders import cache_folder
 
 
 def keep_programs() -> None:
-    """Has JAX keep what it compiles in ``~/.cache/ddspx/jax`` (XDG_CACHE_HOME is respected).
+    """Has JAX keep what it compiles in ``jax`` in the user's cache, ``~/.cache/ddspx`` on Linux.
 
     Whoever has set JAX_COMPILATION_CACHE_DIR has decided; where the folder cannot be written to,
     nothing is kept.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    root = os.environ.get("XDG_CACHE_HOME")
     try:
-        folder = (Path(root) if root else Path.home() / ".cache") / "ddspx" / "jax"
+        folder = cache_folder() / "jax"
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):
         return

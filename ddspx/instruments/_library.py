@@ -2,8 +2,9 @@
 
 import os
 import re
-import sys
 from pathlib import Path
+
+from ddspx._folders import data_folder
 
 INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
 """The environment variable that names the folder of the user's own instruments."""
@@ -27,7 +28,13 @@ def instruments_folder() -> Path:
     """
     if named := os.environ.get(INSTRUMENTS_VARIABLE):
         return Path(named)
-    return _data_folder() / "ddspx" / "instruments"
+    try:
+        return data_folder() / "instruments"
+    except RuntimeError as error:
+        raise ValueError(
+            "There is no home folder to keep instruments in; name a folder for them in the "
+            f"environment variable {INSTRUMENTS_VARIABLE}."
+        ) from error
 
 
 def instrument_names() -> tuple[str, ...]:
@@ -94,19 +101,3 @@ def _names_in(folder: Path) -> list[str]:
     if not os.path.isdir(folder):
         return []
     return sorted(path.name for path in folder.iterdir() if is_name(path.name) and path.is_dir())
-
-
-def _data_folder() -> Path:
-    try:
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Application Support"
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-        # A relative path there counts as none.
-        named = os.environ.get("XDG_DATA_HOME", "")
-        return Path(named) if os.path.isabs(named) else Path.home() / ".local" / "share"
-    except RuntimeError as error:
-        raise ValueError(
-            "There is no home folder to keep instruments in; name a folder for them in the "
-            f"environment variable {INSTRUMENTS_VARIABLE}."
-        ) from error

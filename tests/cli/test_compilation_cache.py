@@ -79,3 +79,8 @@ def test_without_a_place_nothing_is_kept_and_all_goes_on(folder_of_programs, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     keep_programs()
     assert folder_of_programs() == str(tmp_path / "cache/ddspx/jax")
+
+
+def test_without_a_home_nothing_is_kept(folder_of_programs, homeless):
+    keep_programs()
+    assert folder_of_programs() is None

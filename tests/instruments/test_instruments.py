@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from modules import of_parts
 from toy_instrument import save_toy_instrument
 
+from ddspx._folders import data_folder
 from ddspx.instruments import (
     InstrumentScores,
     describe_instrument,
@@ -69,34 +69,14 @@ def test_the_tests_see_what_ships_alone():
         instruments_folder().mkdir(parents=True)
 
 
-@pytest.mark.parametrize(
-    ("platform", "variables", "place"),
-    [
-        ("linux", {}, "{home}/.local/share"),
-        ("linux", {"XDG_DATA_HOME": "/data"}, "/data"),
-        ("linux", {"XDG_DATA_HOME": "data"}, "{home}/.local/share"),
-        ("darwin", {"XDG_DATA_HOME": "/data"}, "{home}/Library/Application Support"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local"),
-        ("win32", {}, "{home}/AppData/Local"),
-    ],
-)
-def test_the_folder_is_in_the_platforms_place(platform, variables, place, tmp_path, monkeypatch):
-    for name in ("DDSPX_INSTRUMENTS", "XDG_DATA_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", platform)
-    assert instruments_folder() == Path(place.format(home=tmp_path)) / "ddspx" / "instruments"
+def test_the_folder_is_in_the_platforms_place(tmp_path, monkeypatch):
+    monkeypatch.delenv("DDSPX_INSTRUMENTS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert instruments_folder() == data_folder() / "instruments"
 
 
-def test_without_a_home_there_is_what_ships(monkeypatch, toy):
-    def homeless(_):
-        raise RuntimeError("Could not determine home directory.")
-
-    for name in ("DDSPX_INSTRUMENTS", "XDG_DATA_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", classmethod(homeless))
+def test_without_a_home_there_is_what_ships(monkeypatch, toy, homeless):
+    monkeypatch.delenv("DDSPX_INSTRUMENTS")
     assert "violin" in instrument_names()
     assert describe_instrument("violin").is_shipped
     with pytest.raises(ValueError, match="DDSPX_INSTRUMENTS"):

@@ -167,6 +167,12 @@ def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
 # where they are looked for
 
 
+def test_without_a_home_the_other_places_are_named(monkeypatch, homeless):
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    with pytest.raises(FileNotFoundError, match="install the crepe package; ddspx downloads"):
+        load_crepe("tiny")
+
+
 def test_places_are_searched_in_order(tiny, nowhere, monkeypatch):
     """From the last place to the first, each of which then wins over those behind it."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from ddspx._folders import cache_folder
 from ddspx.models._weights import finite_weights, read_arrays, with_arrays
 from ddspx.models.crepe.config import Capacity, CrepeConfig
 from ddspx.models.crepe.model import Crepe
@@ -33,8 +34,9 @@ def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
 
     They are looked for in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a
     file or a folder; the folder of an installed `crepe` package, which is not imported; the
-    user's cache, ``~/.cache/ddspx/crepe`` (XDG_CACHE_HOME is respected). In a folder the file
-    is ``model-CAPACITY.safetensors`` or ``model-CAPACITY.h5``. Nothing is downloaded.
+    folder ``crepe`` in the user's cache (``~/.cache/ddspx``; ``~/Library/Caches/ddspx`` on macOS,
+    ``ddspx/Cache`` in ``LOCALAPPDATA`` on Windows). In a folder the file is
+    ``model-CAPACITY.safetensors`` or ``model-CAPACITY.h5``. Nothing is downloaded.
 
     Args:
       capacity: one of "tiny", "small", "medium", "large", "full".
@@ -138,11 +140,13 @@ def _find(capacity: str, path: Path | None) -> Path:
     else:
         place = None
     where = f"neither {place} nor {' or '.join(names)} in it is a file" if place else "none found"
+    cache = _cache()
+    into_cache = f", or put it into {cache}" if cache else ""
     raise FileNotFoundError(
         f"There are no weights of CREPE {capacity!r} ({where}). Give the `path` of {names[1]}, "
         f"name it or its folder in the environment variable {WEIGHTS_VARIABLE}, install the "
-        f"crepe package, or put it into {_cache()}; ddspx downloads nothing. `ddspx crepe "
-        "convert` makes a .safetensors of it, which is read without h5py."
+        f"crepe package{into_cache}; ddspx downloads nothing. `ddspx crepe convert` makes a "
+        ".safetensors of it, which is read without h5py."
     )
 
 
@@ -155,12 +159,16 @@ def _places(path: Path | None) -> Iterator[tuple[Path, bool]]:
     package = importlib.util.find_spec("crepe")
     for folder in (package and package.submodule_search_locations) or ():
         yield Path(folder), False
-    yield _cache(), False
+    if cache := _cache():
+        yield cache, False
 
 
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "ddspx" / "crepe"
+def _cache() -> Path | None:
+    """The folder of weights in the user's cache, if the user has a home for one."""
+    try:
+        return cache_folder() / "crepe"
+    except RuntimeError:
+        return None
 
 
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
