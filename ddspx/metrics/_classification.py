@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +9,8 @@ from numpy.typing import NDArray
 
 from ddspx._checks import positive_int
 
-_Z = NormalDist().inv_cdf(0.975)
-# The quantile 0.975 of Student's t with 1 to 5 degrees of freedom.
-_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)
+# What is outside of an interval of 95 % lies half below and half above it.
+_QUANTILE = 0.975
 _RESAMPLES = 2000
 
 
@@ -127,7 +125,7 @@ def wilson_interval(n_right: int, n_examples: int) -> Interval:
       Wilson, `Probable inference <https://doi.org/10.1080/01621459.1927.10502953>`_, 1927.
     """
     share = n_right / n_examples if n_examples else math.nan
-    return _wilson(share, float(n_examples), _Z)
+    return _wilson(share, float(n_examples), _normal_z())
 
 
 def classification_scores(
@@ -188,6 +186,7 @@ def classification_scores(
     if positive is not None and not 0 <= positive < n_classes:
         raise ValueError(f"`positive` must be from 0 to {n_classes - 1}, got {positive}.")
     confusion = confusion_matrix(targets, predictions, n_classes=n_classes)
+    normal_z, student_z = _normal_z(), math.nan
     rng, values = np.random.default_rng(seed), _measure(confusion[None], positive)
     redrawn = _measure(_redrawn(rng, confusion), positive)
     counted, worth_of_all = _counted(confusion, positive), _worth_of_all(confusion)
@@ -197,6 +196,7 @@ def classification_scores(
         # Groups of one example each are none.
         if not 1 < len(matrices) == targets.size:
             n_groups, regrouped = len(matrices), _measure(_regrouped(rng, matrices), positive)
+            student_z = _student_z(n_groups - 1)
 
     def interval(name: str, index: int | None = None) -> Interval:
         value = float(_at(values, name, index)[0])
@@ -205,16 +205,16 @@ def classification_scores(
         found = counted.get((name, index))
         if found is None:
             certain = worth_of_all[name] if index is None else float(confusion[index].sum())
-            found = _wilson(value, _worth(value, _at(redrawn, name, index)) or certain, _Z)
+            found = _wilson(value, _worth(value, _at(redrawn, name, index)) or certain, normal_z)
         worth = _worth(value, _at(regrouped, name, index)) if n_groups else 0.0
         if worth:
-            between = _wilson(value, worth * (1 - 1 / n_groups), _student(n_groups - 1))
+            between = _wilson(value, worth * (1 - 1 / n_groups), student_z)
             found = Interval(value, min(found.low, between.low), max(found.high, between.high))
         elif n_groups and value in (0.0, 1.0):
             # Nothing spreads where all is right. Of one error, were there one, the spread between
             # groups would be worth about all the examples, at Student's quantile.
             open_end = found.high if value == 0 else 1 - found.low
-            found = _wilson(value, _Z**2 * (1 / open_end - 1), _student(n_groups - 1))
+            found = _wilson(value, normal_z**2 * (1 / open_end - 1), student_z)
         return found
 
     names = ("sensitivity", "specificity", "precision", "f1")
@@ -378,26 +378,28 @@ def _worth_of_all(confusion: np.ndarray) -> dict[str, float]:
     return shares | {"specificity": others * worth, "macc": 2 * others / (others + 1) * worth}
 
 
+def _normal_z() -> float:
+    """How many standard deviations hold 95 % of a normal distribution."""
+    from scipy.special import ndtri
+
+    return float(ndtri(_QUANTILE))
+
+
+def _student_z(freedom: int) -> float:
+    """The same of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, _QUANTILE))
+
+
 def _wilson(value: float, n: float, z: float) -> Interval:
+    """Wilson's interval of an effective number of examples; SciPy's is of whole numbers."""
     if n == 0:
         return Interval(value, math.nan, math.nan)
     middle = (value + z**2 / n / 2) / (1 + z**2 / n)
     half = z * math.sqrt(value * (1 - value) / n + (z / n / 2) ** 2) / (1 + z**2 / n)
     # At 0 and 1 an end is the value itself, but for rounding.
     return Interval(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)))
-
-
-def _student(freedom: int) -> float:
-    """The quantile 0.975 of Student's t."""
-    if freedom <= len(_STUDENT):
-        return _STUDENT[freedom - 1]
-    # Fisher's expansion; from here on its error is below 0.001.
-    terms = (
-        (_Z**3 + _Z) / 4,
-        (5 * _Z**5 + 16 * _Z**3 + 3 * _Z) / 96,
-        (3 * _Z**7 + 19 * _Z**5 + 17 * _Z**3 - 15 * _Z) / 384,
-    )
-    return _Z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _group_matrices(targets, predictions, groups, n_classes: int) -> np.ndarray:

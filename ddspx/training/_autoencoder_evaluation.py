@@ -218,9 +218,18 @@ def _measures(
 
 def _interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
     """Mean and bootstrapped bounds over the examples in which the measure is defined."""
+    from scipy.stats import bootstrap
+
     defined = values[np.isfinite(values)]
-    if not defined.size:
-        return Interval(np.nan, np.nan, np.nan)
-    draws = np.random.default_rng(seed).integers(defined.size, size=(_RESAMPLINGS, defined.size))
-    low, high = np.quantile(defined[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(float(defined.mean()), float(low), float(high))
+    mean = float(defined.mean()) if defined.size else np.nan
+    # There is nothing else to draw from one example.
+    if defined.size < 2:
+        return Interval(mean, mean, mean)
+    found = bootstrap(
+        (defined,),
+        np.mean,
+        n_resamples=_RESAMPLINGS,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))

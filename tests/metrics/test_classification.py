@@ -205,13 +205,26 @@ def test_examples_that_share_a_group_say_less():
         assert wide.low <= narrow.low <= narrow.high <= wide.high
 
 
-def test_students_quantiles_are_scipys():
-    from scipy.special import stdtrit
+def test_wilson_intervals_are_scipys():
+    from scipy.stats import binomtest
 
-    from ddspx.metrics._classification import _student
+    for k, n in ((0, 1), (1, 1), (3, 7), (7, 7), (250, 1000)):
+        expected = binomtest(k, n).proportion_ci(method="wilson")
+        np.testing.assert_allclose(metrics.wilson_interval(k, n)[1:], expected, atol=1e-12)
 
-    for freedom in (1, 2, 3, 4, 5, 6, 7, 12, 50, 1000):
-        assert _student(freedom) == pytest.approx(stdtrit(freedom, 0.975), abs=2e-3)
+
+def test_groups_widen_by_students_quantile():
+    """Of groups that are all right nothing else does."""
+    from scipy.stats import norm, t
+
+    for n_groups in (2, 3, 7, 50):
+        targets = np.zeros(2 * n_groups, int)
+        groups = np.repeat(np.arange(n_groups), 2).astype(str).tolist()
+        scores = metrics.classification_scores(targets, targets, n_classes=2, groups=groups)
+        ratio = (t.ppf(0.975, n_groups - 1) / norm.ppf(0.975)) ** 2
+        # k = n: the lower end is n / (n + z^2).
+        low = 1 / (1 + norm.ppf(0.975) ** 2 * ratio / targets.size)
+        assert scores.accuracy.low == pytest.approx(low, abs=1e-9)
 
 
 def test_groups_never_make_a_result_surer():

@@ -287,8 +287,8 @@ FAULTS = (
     ),
     Fault(
         "metrics/_classification.py",
-        "worth * (1 - 1 / n_groups), _student(n_groups - 1)",
-        "worth * (1 - 1 / n_groups), _student(n_groups)",
+        "student_z = _student_z(n_groups - 1)",
+        "student_z = _student_z(n_groups)",
         "metrics/test_classification.py",
     ),
     Fault(
