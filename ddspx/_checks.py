@@ -74,6 +74,19 @@ def size(name: str, value: object) -> int:
     return number
 
 
+def hop_length_of(hop_ms: float, sample_rate: int) -> int:
+    """Samples from one frame to the next: as many as are nearest to that time."""
+    samples = hop_ms * size("sample_rate", sample_rate) / 1000
+    if not samples >= 0.5:
+        raise ValueError(
+            f"`hop_ms` must be at least one sample, {1000 / sample_rate:.3g} ms at {sample_rate} "
+            f"Hz, got {hop_ms}."
+        )
+    if hop_ms > 1000:
+        raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
+    return round(samples)
+
+
 def non_negative_int(name: str, value: object) -> int:
     """Like :func:`positive_int`, but 0 is allowed."""
     return _int_from(0, name, value)

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from ddspx import io
-from ddspx._checks import size
 from ddspx.cli._errors import (
     BAD_INPUT,
     SkippedInputError,
@@ -38,19 +37,6 @@ class Skipped:
         """Raises a SkippedInputError if some of `total` recordings were left out."""
         if self._count:
             raise SkippedInputError(f"left out {self._count} of {total} recordings.")
-
-
-def hop_length_of(hop_ms: float, sample_rate: int) -> int:
-    """Samples from one frame to the next: as many as are nearest to that time."""
-    samples = hop_ms * size("sample_rate", sample_rate) / 1000
-    if not samples >= 0.5:
-        raise ValueError(
-            f"`hop_ms` must be at least one sample, {1000 / sample_rate:.3g} ms at {sample_rate} "
-            f"Hz, got {hop_ms}."
-        )
-    if hop_ms > 1000:
-        raise ValueError(f"`hop_ms` must be at most 1000, a second, got {hop_ms}.")
-    return round(samples)
 
 
 def output_files(

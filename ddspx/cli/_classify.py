@@ -1,89 +1,28 @@
 """`ddspx classify`: train, evaluate, predict."""
 
-import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, training
-from ddspx.cli._batch import Skipped, hop_length_of, writable_place
+from ddspx.cli._batch import Skipped, writable_place
 from ddspx.cli._errors import say
 from ddspx.cli._progress import print_ending, progress
 from ddspx.models import spectnet
-from ddspx.nn import FrontendConfig, Log1pCompression, LogCompression, PcenCompression
+from ddspx.models.spectnet import FrontEnd, Preset
 from ddspx.training import ClassifierTrainConfig, Part
 
-# Imported where it is used, so that wrong options are answered without it.
-if TYPE_CHECKING:
-    import numpy as np
-
 _DEFAULTS = ClassifierTrainConfig()
-_LONGEST_SEGMENT_S = 600
-_FrontEnd = Literal[
-    "gammatone",
-    "gammatone-pcen",
-    "log-mel",
-    "mel-pcen",
-    "mfcc",
-    "sincnet",
-    "leaf",
-    "spectnet",
-    "spectnet-static",
-]
-_PUBLISHED = {"channels": 16, "sample_rate": 1000}
-_SIZES: dict[str | None, dict[str, int]] = {
-    None: {"bands": 40, "blocks": 3, "channels": 8},
-    **{f"spectnet-{n}": {"bands": n, "blocks": 3} | _PUBLISHED for n in (4, 8, 16, 32, 46)},
-    **{f"spectnet-{n}": {"bands": n, "blocks": 4} | _PUBLISHED for n in (64, 128, 149)},
-}
-# Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
-_FLOOR = 1e-6
-_LOG = {"compression": Log1pCompression(_FLOOR)}
-_LEARNED_LOG = {"compression": Log1pCompression(_FLOOR, trainable=True)}
-_LEARNED_PCEN = {"compression": PcenCompression(_FLOOR, trainable=True)}
-_N_MFCC = 13
-
-
-def _static_spectnet(**changes: Any) -> FrontendConfig:
-    """SpectNet's front-end, of which nothing learns."""
-    return FrontendConfig.spectnet(**changes).fixed()
-
-
-# How each is made, and what is not its default there.
-_FRONT_ENDS: dict[str | None, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
-    "gammatone": (FrontendConfig.learnable, _LEARNED_LOG),
-    "gammatone-pcen": (FrontendConfig.learnable, _LEARNED_PCEN),
-    "log-mel": (FrontendConfig.log_mel, _LOG),
-    "mel-pcen": (FrontendConfig.pcen_mel, _LEARNED_PCEN),
-    "mfcc": (FrontendConfig.mfcc, {"compression": LogCompression(_FLOOR), "n_mfcc": _N_MFCC}),
-    "sincnet": (FrontendConfig.sincnet, _LOG),
-    "leaf": (FrontendConfig.leaf, {}),
-    "spectnet": (FrontendConfig.spectnet, {}),
-    "spectnet-static": (_static_spectnet, {}),
-    # That of a preset, at any rate.
-    None: (FrontendConfig.spectnet_scaled, {}),
-}
-_Preset = Literal[
-    "spectnet-4",
-    "spectnet-8",
-    "spectnet-16",
-    "spectnet-32",
-    "spectnet-46",
-    "spectnet-64",
-    "spectnet-128",
-    "spectnet-149",
-]
 
 
 def train(
     data: Annotated[Positional[Path], arg(metavar="DATA")],
     *,
     output: Annotated[Path, arg(aliases=["-o"], metavar="MODEL")],
-    front_end: Annotated[_FrontEnd | None, arg(help_behavior_hint="")] = None,
-    preset: Annotated[_Preset | None, arg(help_behavior_hint="")] = None,
+    front_end: Annotated[FrontEnd | None, arg(help_behavior_hint="")] = None,
+    preset: Annotated[Preset | None, arg(help_behavior_hint="")] = None,
     bands: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     blocks: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     channels: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
@@ -127,25 +66,18 @@ def train(
     """
     writable_place(output.parent)
     recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
-    heard = [recording for recording in recordings if recording.split != "test"]
-    sizes: dict[str, Any] = dict(_SIZES[preset])
-    given = {"bands": bands, "blocks": blocks, "channels": channels, "sample_rate": sample_rate}
-    sizes |= {name: size for name, size in given.items() if size is not None}
-    rate = sizes["sample_rate"] if "sample_rate" in sizes else training.suggested_sample_rate(heard)
-    frontend = _frontend(
-        front_end or (None if preset else "gammatone-pcen"),
-        rate,
-        hop_length_of(hop_ms, rate),
-        {"n_bands": sizes["bands"]} | ({} if fmin is None else {"fmin": fmin}),
-    )
-    seconds = training.suggested_segment_s(heard) if segment_s is None else _seconds(segment_s)
-    model = spectnet.SpectNetConfig(
-        frontend,
-        io.training_labels(recordings),
-        segment_frames=1 + max(1, round(seconds * rate / frontend.hop_length)),
-        n_blocks=sizes["blocks"],
-        channels=sizes["channels"],
+    model = spectnet.SpectNetConfig.for_recordings(
+        recordings,
+        front_end=front_end,
+        preset=preset,
+        n_bands=bands,
+        n_blocks=blocks,
+        channels=channels,
         dropout=dropout,
+        sample_rate=sample_rate,
+        hop_ms=hop_ms,
+        fmin=fmin,
+        segment_s=segment_s,
     )
     skipped = Skipped("ddspx classify train")
     result = training.train_classifier(
@@ -157,7 +89,7 @@ def train(
         report=skipped.report,
     )
     print_ending(result, output)
-    skipped.raise_if_any(len(heard))
+    skipped.raise_if_any(sum(recording.split != "test" for recording in recordings))
 
 
 def evaluate(
@@ -239,48 +171,18 @@ def predict(
     if not recordings:
         raise ValueError("name at least one FILE; see ddspx classify predict --help.")
     network, _ = spectnet.load_spectnet(model)
-    rate, heard = network.config.frontend.sample_rate, []
     skipped = Skipped("ddspx classify predict")
 
-    def sounds() -> "Iterator[np.ndarray]":
-        for i, path in enumerate(recordings):
-            bar("listening", float(i), float(len(recordings)))
-            try:
-                audio = io.read_audio(path, sample_rate=rate)
-            except io.AudioError as error:
-                skipped.report(error)
-                continue
-            except Exception as error:
-                skipped.leave_out(path, error)
-                continue
-            heard.append(path)
-            yield audio
+    def left_out(path: str | Path, error: Exception) -> None:
+        if isinstance(error, io.AudioError):
+            skipped.report(error)
+        else:
+            skipped.leave_out(Path(path), error)
 
-    labels = network.config.labels
     with progress() as bar:
-        for i, logits in enumerate(spectnet.segment_logits(network, sounds())):
-            shares = spectnet.vote_mean_probability(logits).shares
-            order = (-shares).argsort(kind="stable")[: None if all_labels else 1]
-            cells = [cell for k in order for cell in (labels[k], f"{shares[k]:.4f}")]
-            say(heard[i], *cells)
+        found = spectnet.classify_files(network, recordings, report=left_out, progress=bar)
+        for path, prediction in found:
+            shown = list(prediction.probabilities.items())[: None if all_labels else 1]
+            cells = [cell for label, share in shown for cell in (label, f"{share:.4f}")]
+            say(path, *cells)
     skipped.raise_if_any(len(recordings))
-
-
-def _seconds(segment_s: float) -> float:
-    if not (math.isfinite(segment_s) and segment_s > 0):
-        raise ValueError(f"`segment_s` must be finite and greater than 0, got {segment_s}.")
-    if segment_s > _LONGEST_SEGMENT_S:
-        raise ValueError(f"`segment_s` must be at most {_LONGEST_SEGMENT_S}, got {segment_s}.")
-    return segment_s
-
-
-def _frontend(
-    name: str | None, sample_rate: int, hop_length: int, changes: dict[str, Any]
-) -> FrontendConfig:
-    """The front-end of a name; a window is two and a half hops, as in all presets."""
-    make, fixed = _FRONT_ENDS[name]
-    if name == "mfcc" and changes["n_bands"] < _N_MFCC:
-        raise ValueError(f"`bands` must be at least {_N_MFCC} with mfcc, got {changes['n_bands']}.")
-    win_length = round(2.5 * hop_length)
-    sizes = {"sample_rate": sample_rate, "hop_length": hop_length, "win_length": win_length}
-    return make(**sizes, **fixed, **changes)

@@ -11,8 +11,9 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import features as spectra, io
+from ddspx._checks import hop_length_of
 from ddspx._text import printable
-from ddspx.cli._batch import hop_length_of, make_each, output_files, writable_place
+from ddspx.cli._batch import make_each, output_files, writable_place
 from ddspx.cli._progress import progress
 from ddspx.features import SpectralKind
 

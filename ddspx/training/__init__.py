@@ -41,10 +41,6 @@ if TYPE_CHECKING:
         autoencoder_loss as autoencoder_loss,
         train_step as train_step,
     )
-    from ddspx.training._suggestions import (
-        suggested_sample_rate as suggested_sample_rate,
-        suggested_segment_s as suggested_segment_s,
-    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -72,7 +68,6 @@ else:
         _autoencoder_evaluation=(
             "AutoencoderEvaluation Interval additive_baseline evaluate_autoencoder"
         ),
-        _suggestions="suggested_sample_rate suggested_segment_s",
         _data="instrument_statistics",
         _loop="Batches Best Measured Task TrainResult run_task",
         _prepare="prepare",

@@ -7,10 +7,21 @@ from ddspx._exports import lazy
 if TYPE_CHECKING:
     from ddspx.models.spectnet.classifier import ResidualClassifier as ResidualClassifier
     from ddspx.models.spectnet.config import SpectNetConfig as SpectNetConfig
-    from ddspx.models.spectnet.inference import segment_logits as segment_logits
+    from ddspx.models.spectnet.inference import (
+        Prediction as Prediction,
+        classify_file as classify_file,
+        classify_files as classify_files,
+        segment_logits as segment_logits,
+    )
     from ddspx.models.spectnet.model import (
         SpectNet as SpectNet,
         classification_loss as classification_loss,
+    )
+    from ddspx.models.spectnet.recipes import (
+        FrontEnd as FrontEnd,
+        Preset as Preset,
+        suggested_sample_rate as suggested_sample_rate,
+        suggested_segment_s as suggested_segment_s,
     )
     from ddspx.models.spectnet.recordings import (
         Vote as Vote,
@@ -29,7 +40,8 @@ else:
         classifier="ResidualClassifier",
         config="SpectNetConfig",
         serialization="load_spectnet save_spectnet",
-        inference="segment_logits",
+        inference="Prediction classify_file classify_files segment_logits",
         model="SpectNet classification_loss",
+        recipes="FrontEnd Preset suggested_sample_rate suggested_segment_s",
         recordings="Vote normalize_level segments vote_majority vote_mean_probability",
     )

@@ -3,13 +3,25 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from ddspx._checks import positive_int, size
 from ddspx.models._config import from_json, to_json
+from ddspx.models.spectnet.recipes import (
+    FrontEnd,
+    Preset,
+    named_frontend,
+    preset_sizes,
+    suggested_sample_rate,
+    suggested_segment_s,
+)
 from ddspx.nn import FrontendConfig
 
+if TYPE_CHECKING:
+    from ddspx.io import Recording
+
+_LONGEST_SEGMENT_S = 600
 _MAX_BLOCKS = 4
 # 4 GB of weights.
 _LARGEST_LAYER = 2**30
@@ -91,6 +103,92 @@ class SpectNetConfig:
     def segment_length(self) -> int:
         """Samples of a segment: the fewest that have `segment_frames` frames."""
         return (self.segment_frames - 1) * self.frontend.hop_length
+
+    @classmethod
+    def for_recordings(
+        cls,
+        recordings: "Sequence[Recording]",
+        *,
+        front_end: FrontEnd | None = None,
+        preset: Preset | None = None,
+        n_bands: int | None = None,
+        n_blocks: int | None = None,
+        channels: int | None = None,
+        dropout: float = 0.2,
+        sample_rate: int | None = None,
+        hop_ms: float = 10.0,
+        fmin: float | None = None,
+        segment_s: float | None = None,
+    ) -> "SpectNetConfig":
+        """A classifier that suits labelled recordings; what `ddspx classify train` makes.
+
+        Args:
+          recordings: as `io.labelled_recordings` gives them. Those of the train and valid splits
+            say at which rate to listen and for how long, as far as their files declare it; the
+            labels are those of all.
+          front_end: what it listens with; by default `gammatone-pcen`, filters that keep their
+            order and learn, with a PCEN that learns, but in a preset SpectNet's.
+          preset: published sizes: as many bands, at 1000 Hz; at another `sample_rate` wide enough
+            to leave no gaps.
+          n_bands: of the front-end; 40 without a preset.
+          n_blocks: residual blocks, 1 to 4; 3 without a preset.
+          channels: before the first block, which every block doubles; 8 without a preset.
+          dropout: share of the channels that training switches off.
+          sample_rate: that the model hears at; by default :func:`suggested_sample_rate`.
+          hop_ms: milliseconds from one frame to the next; a window is two and a half as long.
+          fmin: lower end of the bands, in Hz; by default 60, and 0 of SpectNet's.
+          segment_s: seconds that are classified at once; by default :func:`suggested_segment_s`.
+
+        Returns:
+          The config.
+
+        Raises:
+          DatasetError: the recordings have one class, or one of them has nothing to train on.
+          TypeError: a size is not an int.
+          ValueError: a name is unknown or a size out of range.
+
+        Example:
+          >>> from pathlib import Path
+          >>> from ddspx import io
+          >>> from ddspx.models.spectnet import SpectNetConfig
+          >>> cat, dog = (io.Recording(Path(c), c, c, "train", c) for c in ("cat", "dog"))
+          >>> config = SpectNetConfig.for_recordings([cat, dog], sample_rate=8000, segment_s=1.0)
+          >>> config.labels, config.segment_length, config.frontend.n_bands
+          (('cat', 'dog'), 8000, 40)
+        """
+        from ddspx.io import training_labels
+
+        if segment_s is not None and not 0 < segment_s <= _LONGEST_SEGMENT_S:
+            raise ValueError(
+                f"`segment_s` must be above 0 and at most {_LONGEST_SEGMENT_S}, got {segment_s}."
+            )
+        labels = training_labels(recordings)
+        known = [recording for recording in recordings if recording.split != "test"]
+        sizes = preset_sizes(preset)
+        given = {
+            "n_bands": n_bands,
+            "n_blocks": n_blocks,
+            "channels": channels,
+            "sample_rate": sample_rate,
+        }
+        sizes |= {name: value for name, value in given.items() if value is not None}
+        rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(known)
+        frontend = named_frontend(
+            front_end or (None if preset else "gammatone-pcen"),
+            sample_rate=rate,
+            hop_ms=hop_ms,
+            n_bands=sizes["n_bands"],
+            fmin=fmin,
+        )
+        seconds = suggested_segment_s(known) if segment_s is None else segment_s
+        return cls(
+            frontend,
+            labels,
+            segment_frames=1 + max(1, round(seconds * rate / frontend.hop_length)),
+            n_blocks=sizes["n_blocks"],
+            channels=sizes["channels"],
+            dropout=dropout,
+        )
 
     @classmethod
     def spectnet_4(

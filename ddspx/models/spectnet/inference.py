@@ -1,16 +1,114 @@
-"""What a classifier says of whole recordings: the logits of all their segments."""
+"""What a classifier says of whole recordings: logits of all their segments, labels of files."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
 
+from ddspx import io
 from ddspx._checks import positive_int
-from ddspx._typing import Float
-from ddspx.models.spectnet import SpectNet, SpectNetConfig, segments
+from ddspx._typing import Array, Float
+from ddspx.models.spectnet.config import SpectNetConfig
+from ddspx.models.spectnet.model import SpectNet
+from ddspx.models.spectnet.recordings import segments, vote_mean_probability
+
+
+class Prediction(NamedTuple):
+    """What a recording is, to a classifier.
+
+    Attributes:
+      label: the likeliest.
+      probability: of it, as the mean over the segments of the recording.
+      probabilities: of every label, the likeliest first.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+def classify_file(model: SpectNet, path: str | Path) -> Prediction:
+    """The label of an audio file, with its probability.
+
+    Args:
+      model: the classifier.
+      path: an audio file of any rate and length.
+
+    Returns:
+      The label, its probability, and the probabilities of all labels.
+
+    Raises:
+      AudioError: the file cannot be read as audio.
+
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> from flax import nnx
+      >>> from ddspx import io
+      >>> from ddspx.models.spectnet import SpectNet, SpectNetConfig, classify_file
+      >>> model = SpectNet(SpectNetConfig.spectnet_4(("song", "speech")), rngs=nnx.Rngs(0))
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     io.write_audio(f"{folder}/hum.wav", np.sin(np.arange(8000) / 9), sample_rate=4000)
+      ...     label, probability, probabilities = classify_file(model, f"{folder}/hum.wav")
+      >>> label in ("song", "speech"), probability == probabilities[label] >= 0.5
+      (True, True)
+    """
+    ((_, prediction),) = classify_files(model, [path])
+    return prediction
+
+
+def classify_files(
+    model: SpectNet,
+    paths: Sequence[str | Path],
+    *,
+    report: Callable[[str | Path, Exception], object] | None = None,
+    progress: Callable[[str, float, float | None], object] | None = None,
+    batch_size: int = 32,
+) -> Iterator[tuple[str | Path, Prediction]]:
+    """`classify_file` of many files, whose segments share batches.
+
+    Args:
+      model: the classifier.
+      paths: audio files of any rate and length.
+      report: told of every file that cannot be read, and what it raised; it is left out. By
+        default that is raised.
+      progress: told how many files have been read, and of how many.
+      batch_size: segments that are computed at once.
+
+    Yields:
+      Each file, in their order, and what it is.
+
+    Raises:
+      AudioError: a file cannot be read, and there is no `report`.
+      ValueError: `batch_size` is below 1.
+    """
+    labels, rate = model.config.labels, model.config.frontend.sample_rate
+    read: deque[str | Path] = deque()
+
+    def sounds() -> Iterator[np.ndarray]:
+        for done, path in enumerate(paths):
+            if progress is not None:
+                progress("listening", float(done), float(len(paths)))
+            try:
+                audio = io.read_audio(path, sample_rate=rate)
+            except Exception as error:
+                if report is None:
+                    raise
+                report(path, error)
+                continue
+            read.append(path)
+            yield audio
+
+    for logits in segment_logits(model, sounds(), batch_size=batch_size):
+        shares = vote_mean_probability(logits).shares
+        order = (-shares).argsort(kind="stable")
+        probabilities = {labels[i]: float(shares[i]) for i in order}
+        yield read.popleft(), Prediction(labels[order[0]], float(shares[order[0]]), probabilities)
 
 
 def segment_logits(
@@ -36,20 +134,19 @@ def segment_logits(
     Example:
       >>> import numpy as np
       >>> from flax import nnx
-      >>> from ddspx.models.spectnet import SpectNet, SpectNetConfig
-      >>> from ddspx.models.spectnet import segment_logits
+      >>> from ddspx.models.spectnet import SpectNet, SpectNetConfig, segment_logits
       >>> model = SpectNet(SpectNetConfig.spectnet_4(("quiet", "loud")), rngs=nnx.Rngs(0))
       >>> sounds = (np.ones(n, np.float32) for n in (2000, 5000))
       >>> [logits.shape for logits in segment_logits(model, sounds, batch_size=4)]
       [(1, 2), (3, 2)]
     """
-    graphdef, state = nnx.split(model)
+    return batched_logits(partial(_logits, *nnx.split(model)), sounds, model.config, batch_size)
 
-    @jax.jit
-    def logits(state, audio):
-        return nnx.merge(graphdef, state)(audio)
 
-    return batched_logits(partial(logits, state), sounds, model.config, batch_size)
+@partial(jax.jit, static_argnums=0)
+def _logits(graphdef: Any, state: Any, audio: Array) -> Array:
+    """Those of a batch of segments; compiled once for models of one config."""
+    return nnx.merge(graphdef, state)(audio)
 
 
 def batched_logits(
