@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ddspx._progress import Progress
 from ddspx._text import printable
 from ddspx.app._controls import config_of
 from ddspx.app._example import write_example
@@ -16,7 +17,6 @@ from ddspx.app._job import (
     Judged,
     Played,
     StoppedError,
-    Tell,
     check_recording,
     instrument_story,
     judge,
@@ -153,7 +153,7 @@ class Desk:
         values: Sequence[Any],
         *,
         session: str,
-        tell: Tell,
+        progress: Progress,
     ) -> Outcome:
         """Plays a recording as the controls say; the report is another matter."""
         if (job := self._jobs.get(session)) is None:
@@ -171,7 +171,7 @@ class Desk:
                     output,
                     to=self._offered(instrument, session),
                     config=config_of(values),
-                    tell=tell,
+                    progress=progress,
                     is_stopped=job.stopped.is_set,
                 )
             self._keep(job, session, "result", output)
@@ -187,14 +187,14 @@ class Desk:
         self._made_from[session] = (recording, instrument, *values)
         return Outcome(_remarks(played), str(output), _AWAITED)
 
-    def report(self, *, session: str, tell: Tell) -> Outcome:
+    def report(self, *, session: str, progress: Progress) -> Outcome:
         """Says how the result of a page is, which it has by now."""
         job = self._jobs.get(session)
         if job is None or (played := job.played) is None:
             return Outcome()
         try:
             with self._turn:
-                said = _report(judge(played, tell=tell, is_stopped=job.stopped.is_set))
+                said = _report(judge(played, progress=progress, is_stopped=job.stopped.is_set))
         except Exception as error:
             if not self._end(session, job):
                 return Outcome()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from ddspx._progress import Progress, no_progress
 from ddspx._text import printable
 from ddspx.app._report import Row, minutes, report_rows
 from ddspx.app._tune import tune_hint
@@ -26,9 +27,6 @@ LARGEST_MB = 100
 # As in transfer: in less there is nothing to play.
 _SHORTEST_S = 0.064
 _BLOCK_LENGTH = 1 << 16
-
-Tell = Callable[[float, str], object]
-"""Told how far the work is, from 0 to 1, and what is being done."""
 
 IsStopped = Callable[[], bool]
 """Asked now and then whether to give up."""
@@ -98,7 +96,7 @@ def play(
     *,
     to: str,
     config: TransferConfig,
-    tell: Tell = lambda share, what: None,
+    progress: Progress = no_progress,
     is_stopped: IsStopped = lambda: False,
 ) -> Played:
     """Plays a recording on an instrument.
@@ -108,7 +106,7 @@ def play(
       output: the .wav file to write.
       to: an instrument's name or a model folder.
       config: what the controls say.
-      tell: told of the progress.
+      progress: told what is being done, and how far all of it is, from 0 to 1.
       is_stopped: asked before each block whether to give up.
 
     Raises:
@@ -116,21 +114,21 @@ def play(
       StoppedError: `is_stopped` said so.
     """
     _go_on(is_stopped)
-    tell(0.0, "Listening to the recording")
+    progress("Listening to the recording", 0.0, 1.0)
     duration_s = check_recording(recording)
 
     def on_progress(what: str, done_s: float, total_s: float | None) -> None:
         _go_on(is_stopped)
         done = min(1.0, done_s / (total_s or duration_s))
         if what == "playing":
-            tell(0.7 + 0.3 * done, "Playing")
+            progress("Playing", 0.7 + 0.3 * done, 1.0)
         elif what == "rehearsing":
-            tell(0.4 + 0.3 * done, "Rehearsing")
+            progress("Rehearsing", 0.4 + 0.3 * done, 1.0)
         elif done < 1:
-            tell(0.4 * done, "Listening to the recording")
+            progress("Listening to the recording", 0.4 * done, 1.0)
         else:
             # What comes now says nothing: the first time, the instrument is compiled.
-            tell(0.4, "Tuning the instrument (about ten seconds, the first time only)")
+            progress("Tuning the instrument (about ten seconds, the first time only)", 0.4, 1.0)
 
     with _remarks_on(recording, output) as remarks:
         report = transfer(recording, output, to=to, config=config, progress=on_progress)
@@ -143,14 +141,14 @@ def play(
 def judge(
     played: Played,
     *,
-    tell: Tell = lambda share, what: None,
+    progress: Progress = no_progress,
     is_stopped: IsStopped = lambda: False,
 ) -> Judged:
     """Listens to a result and draws it beside the recording.
 
     Args:
       played: from :func:`play`, its files still there.
-      tell: told of the progress.
+      progress: told what is being done, and how far all of it is, from 0 to 1.
       is_stopped: asked before each block, and before it is drawn, whether to give up.
 
     Raises:
@@ -160,11 +158,11 @@ def judge(
 
     def on_progress(what: str, done_s: float, total_s: float | None) -> None:
         _go_on(is_stopped)
-        tell(0.6 * done_s / (total_s or 1.0), "Listening to the result")
+        progress("Listening to the result", 0.6 * done_s / (total_s or 1.0), 1.0)
 
     quality = evaluate_transfer(played.audio, played.report, progress=on_progress)
     _go_on(is_stopped)
-    tell(0.6, "Drawing")
+    progress("Drawing", 0.6, 1.0)
     figure = plot_transfer(played.recording, played.audio, played.report)
     # Smaller than it draws itself: half a page is where it has to be read.
     figure.set_size_inches(8.0, 4.8)

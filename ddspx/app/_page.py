@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.themes import Default, Font
 
+from ddspx._progress import Progress
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
 from ddspx.app._handlers import Desk, Outcome
-from ddspx.app._job import LARGEST_MB, LONGEST_S, Tell, instrument_story
+from ddspx.app._job import LARGEST_MB, LONGEST_S, instrument_story
 from ddspx.app._requests import Events
 from ddspx.app._session_files import Files
 from ddspx.instruments import instrument_names
@@ -266,9 +267,11 @@ class _Handlers:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> list[Any]:
-        session, tell = _session(request), _telling(progress)
+        session, told = _session(request), _telling(progress)
         return _shown(
-            self._desk.play(_path(recording), str(instrument), values, session=session, tell=tell)
+            self._desk.play(
+                _path(recording), str(instrument), values, session=session, progress=told
+            )
         )
 
     def report(
@@ -276,8 +279,8 @@ class _Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        session, tell = _session(request), _telling(progress)
-        return _shown(self._desk.report(session=session, tell=tell))
+        session, told = _session(request), _telling(progress)
+        return _shown(self._desk.report(session=session, progress=told))
 
     def stop(self, request: gr.Request) -> list[Any]:
         return _shown(self._desk.stop(session=_session(request)))
@@ -286,8 +289,8 @@ class _Handlers:
         self._desk.close(session=_session(request))
 
 
-def _telling(progress: gr.Progress) -> Tell:
-    return lambda share, what: progress(share, desc=what)
+def _telling(bar: gr.Progress) -> Progress:
+    return lambda what, done, total: bar(done / (total or 1.0), desc=what)
 
 
 def _path(sent: _Sent) -> str | None:

@@ -140,7 +140,7 @@ def evaluate(
             recordings,
             positive=positive,
             report=skipped.report,
-            watch=lambda done, total: bar("listening", float(done), float(total)),
+            progress=bar,
             seed=seed,
         )
     labels = network.config.labels

@@ -2,11 +2,12 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddspx._progress import Progress
 from ddspx.cli._errors import say
 
 if TYPE_CHECKING:
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, float, float | None], None]]:
+def progress() -> Iterator[Progress]:
     """A bar on stderr, gone when the work is; where stderr is no terminal there is none.
 
     Yields:
-      What to call with what is being done, how far it is, and how far it goes if that is known.
+      What to tell.
     """
     # Not before it is needed: a wrong option is answered sooner.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        Progress,
+        Progress as Bar,
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -40,7 +41,7 @@ def progress() -> Iterator[Callable[[str, float, float | None], None]]:
         TimeRemainingColumn(),
     )
     # What is printed meanwhile goes above the bar where both have the terminal, else its own way.
-    with Progress(
+    with Bar(
         *columns,
         console=console,
         transient=True,

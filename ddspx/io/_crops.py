@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ddspx._checks import positive_int
+from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float, Int
 from ddspx.io._audio import AudioError, read_audio
 from ddspx.io._labels import Recording
@@ -31,7 +32,7 @@ class LabelledAudio(Sequence[np.ndarray]):
       sample_rate: samples per second of the result; all is mono.
       report: told of every recording that cannot be used; it is left out.
       transform: what is done to each sound, for example to bring it to a level.
-      watch: told how many recordings are read, and of how many.
+      progress: told how many recordings are read, and of how many.
       memory_bytes: what may stay in memory; 4 GiB by default.
 
     Attributes:
@@ -60,15 +61,14 @@ class LabelledAudio(Sequence[np.ndarray]):
         sample_rate: int,
         report: Callable[[AudioError], object],
         transform: Callable[[np.ndarray], np.ndarray] | None = None,
-        watch: Callable[[int, int], object] | None = None,
+        progress: Progress = no_progress,
         memory_bytes: int = _MEMORY_BYTES,
     ) -> None:
         self._sample_rate, self._transform = sample_rate, transform
         self._held: list[np.ndarray] | None = []
         usable, lengths, n_bytes = [], [], 0
         for done, recording in enumerate(recordings):
-            if watch is not None:
-                watch(done, len(recordings))
+            progress("reading", float(done), float(len(recordings)))
             try:
                 audio = self._read(recording)
             except AudioError as error:

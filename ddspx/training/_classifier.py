@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding
 from rich.console import Console
 
 from ddspx import __version__, core
+from ddspx._progress import Progress
 from ddspx._text import printable
 from ddspx._typing import Array, Float, Key
 from ddspx.io import (
@@ -87,8 +88,8 @@ def train_classifier(
 
     def begin() -> Task:
         said = report or (lambda error: console.print(f"skipped: {printable(error)}", markup=False))
-        with reading_bar(console) as watch:
-            sounds = _sounds(recordings, model, said, watch)
+        with reading_bar(console) as progress:
+            sounds = _sounds(recordings, model, said, progress)
         splits = [recording.split for recording in sounds.recordings]
         where = "in memory" if sounds.in_memory else "read from disk for every batch"
         console.print(
@@ -109,7 +110,7 @@ def _sounds(
     recordings: Sequence[Recording],
     model: SpectNetConfig,
     report: Callable[[AudioError], object],
-    watch: Callable[[int, int], object],
+    progress: Progress,
 ) -> LabelledAudio:
     """The sound of the train and valid splits, at the model's rate and level."""
     labels = training_labels(recordings)
@@ -123,7 +124,7 @@ def _sounds(
         sample_rate=model.frontend.sample_rate,
         report=report,
         transform=normalize_level if model.normalize_level else None,
-        watch=watch,
+        progress=progress,
     )
     training_labels(recordings, usable=sounds.recordings)
     return sounds

@@ -7,6 +7,7 @@ from unicodedata import normalize
 import numpy as np
 
 from ddspx._checks import checked_seed, one_of
+from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
 from ddspx.io import AudioError, DatasetError, Recording, read_audio
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
@@ -100,7 +101,7 @@ def evaluate_classifier(
     *,
     positive: str | None = None,
     report: Callable[[AudioError], object] | None = None,
-    watch: Callable[[int, int], object] | None = None,
+    progress: Progress = no_progress,
     batch_size: int = 32,
     seed: int = 0,
 ) -> ClassifierEvaluation:
@@ -113,7 +114,7 @@ def evaluate_classifier(
         for the mean over classes.
       report: told of every recording that cannot be read, which is left out; by default that
         is raised.
-      watch: told how many recordings have been read, and of how many.
+      progress: told how many recordings have been read, and of how many.
       batch_size: segments that are computed at once.
       seed: of the intervals, from 0 to 2**32 - 1.
 
@@ -140,8 +141,7 @@ def evaluate_classifier(
 
     def sounds() -> Iterator[np.ndarray]:
         for done, recording in enumerate(recordings):
-            if watch is not None:
-                watch(done, len(recordings))
+            progress("listening", float(done), float(len(recordings)))
             try:
                 audio = read_audio(recording.path, sample_rate=model.config.frontend.sample_rate)
             except AudioError as error:

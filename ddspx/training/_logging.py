@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
+    Progress as Bar,
     ProgressColumn,
     Task,
     TextColumn,
@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ddspx._progress import Progress
 from ddspx.io import parse_json, replacing_file, write_audio
 
 
@@ -85,9 +86,9 @@ class RunLog:
         self.close()
 
 
-def progress_bar(console: Console) -> Progress:
+def progress_bar(console: Console) -> Bar:
     """A bar over the steps with the loss and the steps per second."""
-    return Progress(
+    return Bar(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -98,18 +99,18 @@ def progress_bar(console: Console) -> Progress:
 
 
 @contextmanager
-def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+def reading_bar(console: Console) -> Iterator[Progress]:
     """A bar over the recordings that are read before training, gone when they are.
 
     Yields:
-      What to call with how many are read, and of how many.
+      What to tell how many are read, and of how many.
     """
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda what, done, total: bar.update(
+            task, description=what, completed=done, total=total
+        )
 
 
 class _LossAndRate(ProgressColumn):

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ddspx.transfer._rendering import render as render
     from ddspx.transfer._transfer import (
         Percentiles as Percentiles,
-        Progress as Progress,
         TransferReport as TransferReport,
         transfer as transfer,
     )
@@ -51,6 +50,6 @@ else:
         _evaluation="TransferQuality evaluate_transfer",
         _quantiles="QuantileTransform apply_quantile_transform fit_quantile_transform",
         _rendering="render",
-        _transfer="Progress Percentiles TransferReport transfer",
+        _transfer="Percentiles TransferReport transfer",
         _tuning="autotune tuning_offset",
     )

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx import metrics
+from ddspx._progress import Progress, no_progress
 from ddspx.features import stream_features
 from ddspx.io import stream_audio
-from ddspx.transfer._transfer import Progress, TransferReport
+from ddspx.transfer._transfer import TransferReport
 
 # Blocks that clicks are looked for in, and what they share: a click needs its neighbourhood.
 _BLOCK_S, _MARGIN_S = 30.0, 0.5
@@ -40,7 +41,7 @@ class TransferQuality(NamedTuple):
 
 
 def evaluate_transfer(
-    output: str | Path, report: TransferReport, *, progress: Progress | None = None
+    output: str | Path, report: TransferReport, *, progress: Progress = no_progress
 ) -> TransferQuality:
     """Listens to the instrument with the tracker that listened to the recording.
 
@@ -61,7 +62,6 @@ def evaluate_transfer(
       FileNotFoundError: with `TransferConfig.wet` below 1, the instrument is gone.
     """
     sample_rate, played = report.sample_rate, report.played
-    progress = progress or (lambda what, done, total: None)
 
     def watched(sound: Iterator[np.ndarray], gone_through: int) -> Iterator[np.ndarray]:
         done = gone_through * report.n_samples

@@ -1,9 +1,10 @@
 """An instrument that is as loud as it is asked to be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
+from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
 from ddspx.features import SpectralConfig, stream_spectral_features
 from ddspx.models.autoencoder import Autoencoder
@@ -26,7 +27,7 @@ def match_loudness(
     reverb: float = 1.0,
     amount: float = 1.0,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = no_progress,
 ) -> AdjustedControls:
     """What to ask of an instrument so that its notes are as loud as `played` asks.
 
@@ -43,7 +44,7 @@ def match_loudness(
       reverb: as in :func:`render`.
       amount: how much is made up for, from 0 to 1.
       seed: of the noise.
-      progress: called with the samples that have been played.
+      progress: told "rehearsing", the seconds that have been played, and of how many.
 
     Returns:
       `played` with another gain.
@@ -53,6 +54,7 @@ def match_loudness(
     """
     if not played.notes.any():
         return played
+    sample_rate, hop_length = model.config.sample_rate, model.config.hop_length
 
     def rehearsal() -> Iterator[np.ndarray]:
         done = 0
@@ -67,15 +69,14 @@ def match_loudness(
         ):
             yield block
             done += block.size
-            progress(done)
+            progress("rehearsing", done / sample_rate, n_samples / sample_rate)
 
-    grid = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
-    loudness = SpectralConfig("loudness", **grid, n_fft=1)
+    loudness = SpectralConfig("loudness", sample_rate=sample_rate, hop_length=hop_length, n_fft=1)
     heard_db = np.concatenate(list(stream_spectral_features(rehearsal(), loudness)))
     notes = np.flatnonzero(played.notes)
     missing_db = np.clip((played.asked_db - heard_db)[notes], -_MOST_DB, _MOST_DB)
     everywhere_db = np.interp(np.arange(played.notes.size), notes, missing_db)
-    reach = round(_SMOOTHING_S / 2 * grid["sample_rate"] / grid["hop_length"])
+    reach = round(_SMOOTHING_S / 2 * sample_rate / hop_length)
     window = np.hanning(2 * reach + 3)[1:-1]
     padded_db = np.pad(everywhere_db, reach, mode="edge")
     smooth_db = np.convolve(padded_db, window / window.sum(), mode="valid")

@@ -2,13 +2,14 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ddspx._checks import checked_seed
+from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
 from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
 from ddspx.instruments import Instrument, as_instrument
@@ -105,10 +106,6 @@ class Performance(NamedTuple):
         )
 
 
-Progress = Callable[[str, float, float | None], object]
-"""Told what is being done, how far it is, and how far it goes (None: not known yet)."""
-
-
 def transfer(
     recording: str | Path,
     output: str | Path,
@@ -116,7 +113,7 @@ def transfer(
     to: str | Path | Instrument,
     config: TransferConfig = _DEFAULT,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> TransferReport:
     """Plays a recording on an instrument.
 
@@ -155,7 +152,6 @@ def transfer(
     if os.path.realpath(output) == os.path.realpath(recording):
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
-    progress = progress or (lambda what, done, total: None)
     model, statistics, _ = as_instrument(to)
     try:
         # An instrument listens with the tracker that it was trained with.
@@ -203,13 +199,12 @@ def _rehearsed(
     """What is to be played for the instrument to be as loud as what is asked for."""
     if amount == 0:
         return played
-    rate = model.config.sample_rate
     return match_loudness(
         model,
         played,
         **playing,
         amount=amount,
-        progress=lambda done: progress("rehearsing", done / rate, playing["n_samples"] / rate),
+        progress=progress,
     )
 
 

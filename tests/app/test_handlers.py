@@ -14,6 +14,7 @@ from bad_recordings import SPOILT, write_cut_short, write_samples, write_text
 from toy_instrument import SAMPLE_RATE, tone
 
 from ddspx import transfer
+from ddspx._progress import no_progress
 from ddspx.app import _handlers, _job
 from ddspx.app._controls import CONTROLS, default_of
 from ddspx.app._job import LONGEST_S
@@ -24,17 +25,15 @@ from ddspx.transfer import TransferConfig
 DEFAULTS = [default_of(control) for control in CONTROLS]
 
 
-def silent(share, what):
-    pass
-
-
 def values_with(**changes):
     return [
         changes.get(control.field, value) for control, value in zip(CONTROLS, DEFAULTS, strict=True)
     ]
 
 
-def result_of(desk, recording, instrument="toy", values=DEFAULTS, *, session="page", tell=silent):
+def result_of(
+    desk, recording, instrument="toy", values=DEFAULTS, *, session="page", progress=no_progress
+):
     """All that a recording and a click on Play lead to: the message, the result and the report."""
     desk.receive(None if recording is None else str(recording), session=session)
     desk.begin(session=session)
@@ -43,9 +42,9 @@ def result_of(desk, recording, instrument="toy", values=DEFAULTS, *, session="pa
         str(instrument),
         values,
         session=session,
-        tell=tell,
+        progress=progress,
     )
-    judged = desk.report(session=session, tell=tell)
+    judged = desk.report(session=session, progress=progress)
     assert desk.state(session=session) == "idle"
     return [late or early for late, early in zip(judged, outcome, strict=True)]
 
@@ -57,7 +56,10 @@ def names(folder):
 def test_a_recording_is_played_reported_and_drawn(desk, recording, instrument, folder):
     told = []
     message, result, report = result_of(
-        desk, recording, instrument, tell=lambda share, what: told.append((share, what))
+        desk,
+        recording,
+        instrument,
+        progress=lambda what, done, total: told.append((done / total, what)),
     )
     assert message == ""
     played, sample_rate = soundfile.read(result)
@@ -187,12 +189,12 @@ def test_a_failure_takes_the_result_before_it_away(desk, recording, instrument, 
 def test_closing_the_page_stops_the_work_and_leaves_nothing(desk, recording, instrument, folder):
     told = []
 
-    def close_when_playing(share, what):
+    def close_when_playing(what, done, total):
         told.append(what)
         if len(told) == 2:
             desk.close(session="page")
 
-    outcome = result_of(desk, recording, instrument, tell=close_when_playing)
+    outcome = result_of(desk, recording, instrument, progress=close_when_playing)
     assert outcome == [None, None, None]
     assert "Playing" not in told and "Drawing" not in told
     assert not any(folder.iterdir())
@@ -209,12 +211,12 @@ def test_a_page_that_is_heard_of_again_is_served(desk, recording, instrument, fi
 def test_the_sound_is_there_before_its_report(desk, recording, instrument):
     desk.begin(session="page")
     assert desk.state(session="page") == "playing"
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", tell=silent)
+    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=no_progress)
     assert soundfile.info(outcome.result).frames == SAMPLE_RATE
     assert "<table>" not in outcome.report and desk.state(session="page") == "reporting"
     # It is of what was played, whatever is on the page by now.
     desk.receive(None, session="page")
-    report = desk.report(session="page", tell=silent)
+    report = desk.report(session="page", progress=no_progress)
     assert report[:2] == (None, None) and "<table>" in report.report
     assert not recording.exists()
 
@@ -230,13 +232,13 @@ def test_stop_ends_the_work_at_the_next_block(doing, desk, files, instrument, fo
     files.hold("page", "result", earlier)
     told = []
 
-    def stop_then(share, what):
+    def stop_then(what, done, total):
         told.append(what)
         if what == doing and len(told) > 1:
             said = desk.stop(session="page")
             assert "Stopped." in said.message and said.result is said.report is None
 
-    assert result_of(desk, path, instrument, tell=stop_then) == [None, None, None]
+    assert result_of(desk, path, instrument, progress=stop_then) == [None, None, None]
     assert told[-1] == doing and told.count(doing) == (2 if doing.startswith("Listen") else 1)
     assert names(folder) == ["earlier.wav", "long.wav"]
 
@@ -244,13 +246,13 @@ def test_stop_ends_the_work_at_the_next_block(doing, desk, files, instrument, fo
 def test_stop_ends_the_report_and_leaves_the_sound(desk, recording, instrument, folder):
     told = []
 
-    def stop_when_judged(share, what):
+    def stop_when_judged(what, done, total):
         told.append(what)
         if what == "Listening to the result":
             said = desk.stop(session="page")
             assert said.result is None and said.report == ""
 
-    message, result, _ = result_of(desk, recording, instrument, tell=stop_when_judged)
+    message, result, _ = result_of(desk, recording, instrument, progress=stop_when_judged)
     assert told.count("Listening to the result") == 1 and "Drawing" not in told
     assert message == "" and names(folder) == ["tone on toy.wav", "tone.wav"]
     assert result.endswith("tone on toy.wav")
@@ -265,16 +267,16 @@ def test_stop_is_for_one_page_and_for_nothing_that_is_not_there(desk):
 def test_playing_again_ends_what_was_played_before(desk, recording, instrument):
     told = []
 
-    def play_again(share, what):
+    def play_again(what, done, total):
         told.append(what)
         if len(told) == 2:
             desk.begin(session="page")
 
     desk.begin(session="page")
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", tell=play_again)
+    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=play_again)
     assert outcome == (None, None, None) and len(told) == 2
     assert desk.state(session="page") == "playing", "the second is still waited for"
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", tell=silent)
+    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=no_progress)
     assert outcome.result
 
 

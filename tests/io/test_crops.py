@@ -146,7 +146,7 @@ def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes)
         sample_rate=8000,
         report=said.append,
         transform=lambda sound: 2 * sound,
-        watch=lambda done, total: watched.append((done, total)),
+        progress=lambda *now: watched.append(now),
         memory_bytes=memory_bytes,
     )
     assert audio.in_memory == (memory_bytes == 1 << 30)
@@ -157,4 +157,4 @@ def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes)
             sound[1000:-1000], sine(440, 8000, sample_rate=8000)[1000:-1000], atol=1e-3
         )
     assert "b.wav" in str(said[0]) and len(said) == 1
-    assert watched == [(0, 3), (1, 3), (2, 3)]
+    assert watched == [("reading", done, 3) for done in range(3)]

@@ -12,6 +12,7 @@ from flax import nnx
 
 from ddspx import io
 from ddspx._checks import positive_int
+from ddspx._progress import Progress, no_progress
 from ddspx._typing import Array, Float
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.models.spectnet.model import SpectNet
@@ -67,7 +68,7 @@ def classify_files(
     paths: Sequence[str | Path],
     *,
     report: Callable[[str | Path, Exception], object] | None = None,
-    progress: Callable[[str, float, float | None], object] | None = None,
+    progress: Progress = no_progress,
     batch_size: int = 32,
 ) -> Iterator[tuple[str | Path, Prediction]]:
     """`classify_file` of many files, whose segments share batches.
@@ -92,8 +93,7 @@ def classify_files(
 
     def sounds() -> Iterator[np.ndarray]:
         for done, path in enumerate(paths):
-            if progress is not None:
-                progress("listening", float(done), float(len(paths)))
+            progress("listening", float(done), float(len(paths)))
             try:
                 audio = io.read_audio(path, sample_rate=rate)
             except Exception as error:
