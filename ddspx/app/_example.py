@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddspx._notes import midi_to_hz
 from ddspx.io import write_audio
 
 _SAMPLE_RATE = 16_000
@@ -37,7 +38,7 @@ def write_example(path: Path) -> None:
         midi[i] = midi[i - 1]
     since = np.concatenate([np.arange(count) / _FRAME_RATE for count in counts])
     vibrato = 0.35 * np.clip((since - 0.25) / 0.3, 0, 1) * np.sin(2 * np.pi * 5.3 * since)
-    f0_hz = 440 * 2 ** ((_smooth(np.repeat(midi, counts), 0.1) + vibrato - 69) / 12)
+    f0_hz = midi_to_hz(_smooth(np.repeat(midi, counts), 0.1) + vibrato)
     level_db = _smooth(np.repeat([float(level) for *_, level in _TUNE], counts), 0.12)
     amplitudes = 0.3 * _smooth(sings, 0.07) * 10 ** (level_db / 20)
     # A second of this costs a millisecond; the library's synthesis would first be compiled.

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from ddspx._notes import hz_to_midi
 from ddspx.instruments import note_name
 from ddspx.transfer import Percentiles, TransferQuality, TransferReport
 
@@ -59,7 +60,7 @@ def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, 
 def _notes(pitch: Percentiles) -> str:
     if math.isnan(pitch.median):
         return _NONE
-    low, high = (note_name(69 + 12 * math.log2(hz / 440)) for hz in (pitch.low, pitch.high))
+    low, high = (note_name(hz_to_midi(hz)) for hz in (pitch.low, pitch.high))
     return low if low == high else f"{low} to {high}"
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ddspx._notes import hz_to_midi
 from ddspx._typing import Bool
 from ddspx.features import Features
 from ddspx.metrics import VOICED
@@ -37,7 +38,7 @@ def held_share(heard: Features, *, frame_rate: float) -> float:
 
 def _held(heard: Features, frame_rate: float) -> Bool[np.ndarray, " frames"]:
     sure = (heard.f0_confidence >= VOICED) & (heard.f0_hz > 0)
-    midi = np.where(sure, 12 * np.log2(np.where(sure, heard.f0_hz, 1.0)), np.nan)
+    midi = np.where(sure, hz_to_midi(np.where(sure, heard.f0_hz, 1.0)), np.nan)
     size = max(2, round(_HELD_S * frame_rate))
     if midi.size < size:
         return np.zeros(midi.size, bool)

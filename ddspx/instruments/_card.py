@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ddspx._notes import midi_to_hz
 from ddspx.instruments._library import (
     SHIPPED,
     find_instrument,
@@ -105,7 +106,7 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
         sample_rate=config.sample_rate,
         hop_length=config.hop_length,
         notes=(note_name(midi[0]), note_name(midi[1])),
-        range_hz=(_hz(midi[0]), _hz(midi[1])),
+        range_hz=(midi_to_hz(midi[0]), midi_to_hz(midi[1])),
         n_recordings=n_recordings,
         duration_s=statistics.duration_s,
         scores=scores,
@@ -201,8 +202,3 @@ def _line(fields: Mapping[str, Any], name: str) -> str | None:
         return None
     shown = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 3] + "..."
-
-
-def _hz(midi: float) -> float:
-    # Not `core.midi_to_hz`: a listing needs no device.
-    return 440.0 * 2.0 ** ((midi - 69.0) / 12.0)

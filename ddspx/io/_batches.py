@@ -17,6 +17,7 @@ from ddspx.io._datasets import (
     Segment,
     read_manifest,
 )
+from ddspx.io._position import position_of
 
 _ENDLESS = 2**48  # examples
 
@@ -56,13 +57,7 @@ class BatchIterator:
         Raises:
           ValueError: `state` was saved with another dataset, split, batch size or seed.
         """
-        for name, value in self._facts.items():
-            if state.get(name) != value:
-                raise ValueError(
-                    f"`state` was saved with {name} {state.get(name)!r}, but these batches "
-                    f"have {value!r}; resume with the settings of the first run."
-                )
-        self._batches.set_state(state["position"])
+        self._batches.set_state(position_of(state, self._facts))
 
 
 def training_batches(

@@ -13,6 +13,7 @@ from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float, Int
 from ddspx.io._audio import AudioError, read_audio
 from ddspx.io._labels import Recording
+from ddspx.io._position import position_of
 
 _MEMORY_BYTES = 4 << 30
 
@@ -200,13 +201,7 @@ class BalancedBatches:
         Raises:
           ValueError: `state` was saved with other sounds, sizes or another seed.
         """
-        for name, value in self._facts.items():
-            if state.get(name) != value:
-                raise ValueError(
-                    f"`state` was saved with {name} {state.get(name)!r}, but these batches "
-                    f"have {value!r}; resume with the settings of the first run."
-                )
-        self._taken = state["position"]
+        self._taken = position_of(state, self._facts)
 
     def _example(self, index: int) -> tuple[np.ndarray, int]:
         """A crop, and the number of its class."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddspx._notes import hz_to_midi
 from ddspx._typing import Bool
 from ddspx.features import Features, StreamingMethod, feature_version, method_of
 from ddspx.io import AudioError, DatasetError, Manifest
@@ -73,7 +74,7 @@ def instrument_statistics(
     f0_hz, loudness_db = (
         np.asarray(x, np.float64)[voiced] for x in (tracks.f0_hz, tracks.loudness_db)
     )
-    midi = 69 + 12 * np.log2(f0_hz / 440)
+    midi = hz_to_midi(f0_hz)
     low, high = np.percentile(midi, [1, 99])
     return InstrumentStatistics(
         sample_rate=sample_rate,

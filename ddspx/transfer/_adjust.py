@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddspx._checks import same_size
+from ddspx._notes import hz_to_midi, midi_to_hz
 from ddspx._typing import Bool, Float
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer._config import TransferConfig
@@ -186,7 +187,7 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
     f0_hz = f0_hz[(f0_hz > 0) & np.isfinite(f0_hz)]
     if f0_hz.size == 0:
         return 0
-    midi = 69 + 12 * np.log2(f0_hz / 440)
+    midi = hz_to_midi(f0_hz)
     low, high = statistics.pitch_midi_min, statistics.pitch_midi_max
     # A note's own cents at a limit lie within.
     if np.mean((midi < low - 0.5) | (midi > high + 0.5)) <= _FEW:
@@ -214,7 +215,7 @@ def _tuned(
     if not sure.any():
         return pitch_hz, 0.0
     midi = np.zeros_like(pitch_hz)
-    midi[sure] = 69 + 12 * np.log2(pitch_hz[sure] / 440)
+    midi[sure] = hz_to_midi(pitch_hz[sure])
     if config.smoothing_ms > 0:
         midi = _smoothed(midi, sure, config.smoothing_ms * 1e-3 * frame_rate)
     decisive = notes if notes.any() else sure
@@ -222,7 +223,7 @@ def _tuned(
     if config.autotune > 0:
         midi = autotune(midi, decisive, amount=config.autotune, tuning=tuning, scale=config.scale)
     if config.smoothing_ms > 0 or config.autotune > 0:
-        pitch_hz = np.where(sure, 440 * 2 ** ((midi - 69) / 12), pitch_hz)
+        pitch_hz = np.where(sure, midi_to_hz(midi), pitch_hz)
     return pitch_hz, tuning
 
 
