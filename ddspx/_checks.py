@@ -7,8 +7,9 @@ is imported where they are; checks of numbers and words are also a command's, wh
 """
 
 import math
+import sys
 from collections.abc import Collection
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, get_args
 
 from ddspx._choices import FrequencyScale
@@ -109,9 +110,53 @@ def sizes(name: str, value: Any) -> tuple[int, ...]:
     return tuple(positive_int(name, one) for one in values)
 
 
+def number(
+    name: str,
+    value: object,
+    *,
+    least: float | int = -math.inf,
+    most: float | int = math.inf,
+    above: float | int | None = None,
+    below: float | int | None = None,
+) -> float:
+    """Returns a finite number as a float, or raises a TypeError or ValueError that names it.
+
+    `above` and `below` are bounds that it must not reach, in place of `least` and `most`.
+    """
+    found = _plain(value)
+    is_number = isinstance(found, Real) and not isinstance(found, bool)
+    if not is_number:
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+    is_low = found < least if above is None else found <= above
+    is_high = found > most if below is None else found >= below
+    # Not math.isfinite, which raises for ints that no float reaches.
+    if is_low or is_high or not abs(found) <= sys.float_info.max:
+        raise ValueError(f"`{name}` must be {_range(least, most, above, below)}, got {value}.")
+    return float(found)
+
+
+def _range(
+    least: float | int, most: float | int, above: float | int | None, below: float | int | None
+) -> str:
+    """What is allowed, in words."""
+    has_end = below is not None or most < math.inf
+    end = f"at most {most:g}" if below is None else f"below {below:g}"
+    if above is not None:
+        return f"above {above:g} and {end}" if has_end else f"finite and above {above:g}"
+    if least == -math.inf:
+        return f"finite and {end}" if has_end else "finite"
+    end = f"{most:g}" if below is None else end
+    return f"from {least:g} to {end}" if has_end else f"finite and at least {least:g}"
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python, anything else as it is."""
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+    return value.item() if is_scalar else value
+
+
 def _int_from(least: int, name: str, value: object) -> int:
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        value = value.item()  # type: ignore[attr-defined]
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
             f"`{name}` must be a Python int, got {value!r} ({type(value).__name__}); sizes and "

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from ddspx._checks import (
     at_least_ndim,
     broadcast_batch,
     floats,
+    number,
     one_of,
     quantities,
     random_key,
@@ -123,3 +126,33 @@ def test_choices_are_of_their_type():
     for value in (True, 1.0, np.array([1]), jnp.asarray(1), "1", None):
         with pytest.raises(ValueError, match="`power` must be one of 1, 2, got"):
             one_of("power", value, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (-0.1, {"least": 0}, "finite and at least 0"),
+        (np.inf, {"least": 0}, "finite and at least 0"),
+        (10**400, {"least": 0}, "finite and at least 0"),
+        (0, {"above": 0}, "finite and above 0"),
+        (np.nan, {"above": 0}, "finite and above 0"),
+        (2, {"least": -1, "most": 1.5}, "from -1 to 1.5"),
+        (1, {"least": 0, "below": 1}, "from 0 to below 1"),
+        (np.float32(1), {"above": 0, "below": 1}, "above 0 and below 1"),
+        (601, {"above": 0, "most": 600}, "above 0 and at most 600"),
+        (np.nan, {}, "finite"),
+        (7, {"most": 6}, "finite and at most 6"),
+    ],
+)
+def test_a_number_outside_its_range_is_named(value, bounds, words):
+    with pytest.raises(ValueError, match=rf"`share` must be {re.escape(words)}, got "):
+        number("share", value, **bounds)
+
+
+def test_numbers_of_python_and_numpy_are_numbers():
+    for value in (1, 1.0, np.float32(1), np.int64(1), np.array(1.0)):
+        found = number("share", value, least=0, most=1)
+        assert found == 1.0 and type(found) is float
+    for value in (True, "1", None, np.ones(1), 1j):
+        with pytest.raises(TypeError, match="`share` must be a number, got"):
+            number("share", value)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, number, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._numerics import with_ndim
 from ddspx.core._units import (
@@ -409,6 +409,4 @@ def _by_sinusoid(x: ArrayLike, depth: int) -> Array:
 
 
 def _depth_weights(depth: int, depth_scale: float) -> np.ndarray:
-    if not 0 < depth_scale < math.inf:
-        raise ValueError(f"`depth_scale` must be positive and finite, got {depth_scale}.")
-    return float(depth_scale) ** -np.arange(depth)
+    return number("depth_scale", depth_scale, above=0) ** -np.arange(depth)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import number, positive_int
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float, Int
 from ddspx.io._audio import AudioError, read_audio
@@ -158,8 +158,7 @@ class BalancedBatches:
         seed: int = 0,
     ) -> None:
         for name, value in (("shift", shift), ("speed", speed)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must be from 0 to 1, got {value}.")
+            number(name, value, least=0, most=1)
         self._audio = audio
         self._length = positive_int("crop_length", crop_length)
         self._slack, self._seed = round(shift * crop_length), seed

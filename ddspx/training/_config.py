@@ -1,11 +1,10 @@
 """How a model is trained: numbers only, saved as JSON beside the run."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx._checks import checked_seed, positive_int, size
+from ddspx._checks import checked_seed, number, positive_int, size
 
 Part = Literal["unheard", "train", "valid", "test", "all"]
 
@@ -54,11 +53,8 @@ class RunConfig:
         for name in ("evaluate_every", "keep_checkpoints"):
             positive_int(name, getattr(self, name))
         for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
-            value = getattr(self, name)
-            if name == "max_minutes" and value is None:
-                continue
-            if not 0 < _number(name, value) < math.inf:
-                raise ValueError(f"`{name}` must be finite and above 0, got {value}.")
+            if name != "max_minutes" or self.max_minutes is not None:
+                number(name, getattr(self, name), above=0)
         if self.decay_rate > 1:
             raise ValueError(
                 f"`decay_rate` must be at most 1, which keeps the rate, got {self.decay_rate}."
@@ -137,16 +133,6 @@ class ClassifierTrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("frontend_rate", "mixup"):
-            value = _number(name, getattr(self, name))
-            if not 0 <= value < math.inf:
-                raise ValueError(f"`{name}` must be finite and at least 0, got {value}.")
+            number(name, getattr(self, name), least=0)
         for name in ("smoothing", "shift", "speed", "time_mask", "frequency_mask"):
-            value = _number(name, getattr(self, name))
-            if not 0 <= value < 1:
-                raise ValueError(f"`{name}` must be from 0 to below 1, got {value}.")
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
-    return value
+            number(name, getattr(self, name), least=0, below=1)

@@ -1,12 +1,11 @@
 """What a musician decides about a transfer."""
 
 import dataclasses
-import math
-import numbers
+from numbers import Integral
 from types import MappingProxyType
 from typing import Literal
 
-from ddspx._checks import one_of
+from ddspx._checks import number, one_of
 
 Scale = Literal["major", "chromatic"]
 
@@ -79,10 +78,7 @@ class TransferConfig:
             raise TypeError(f"`adjust` must be True or False, got {self.adjust!r}.")
         one_of("scale", self.scale, ("major", "chromatic"))
         for name, (low, high) in RANGES.items():
-            value, whole = getattr(self, name), isinstance(low, int)
-            kind = numbers.Integral if whole else numbers.Real
-            if isinstance(value, bool) or not isinstance(value, kind):
-                wanted = "a whole number" if whole else "a number"
-                raise TypeError(f"`{name}` must be {wanted}, got {value!r}.")
-            if not (math.isfinite(value) and low <= float(value) <= high):
-                raise ValueError(f"`{name}` must be from {low:g} to {high:g}, got {value}.")
+            value = getattr(self, name)
+            number(name, value, least=low, most=high)
+            if isinstance(low, int) and not isinstance(value, Integral):
+                raise TypeError(f"`{name}` must be a whole number, got {value!r}.")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddspx._checks import same_size
+from ddspx._checks import number, same_size
 from ddspx._typing import Bool, Float
 
 # How much dynamics may be widened: a tone held steady within 0.1 dB stays within 0.3 dB.
@@ -66,8 +66,7 @@ def fit_quantile_transform(
       its dynamics too, and leaves frames that are no notes where they were, with a step at
       the edge of every note.
     """
-    if not 0 <= tails < 0.5:
-        raise ValueError(f"`tails` must be from 0 to below 0.5, got {tails}.")
+    number("tails", tails, least=0, below=0.5)
     same_size("`loudness_db` and `mask`", len(loudness_db), len(mask), "frames")
     if len(quantiles_db) == 0 or not np.isfinite(quantiles_db).all():
         raise ValueError(

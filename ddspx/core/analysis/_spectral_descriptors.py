@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, number, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import with_ndim
 
@@ -131,8 +131,7 @@ def spectral_rolloff(
       ``librosa.feature.spectral_rolloff(S=...)`` is the bin in which this lies, a step function
       whose gradient is zero: the nearest one, or ``ceil(r / width - 0.5) * width``.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must be above 0 and below 1, got {fraction}.")
+    number("fraction", fraction, above=0, below=1)
     shares, frequencies_hz = _shares(magnitudes, sample_rate)
     reached = jnp.cumsum(shares, axis=-1)
     goal = fraction * reached[..., -1:]

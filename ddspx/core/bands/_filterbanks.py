@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddspx._checks import frequency_range, one_of, positive_int
+from ddspx._checks import frequency_range, number, one_of, positive_int
 from ddspx._choices import FrequencyScale
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 
@@ -195,8 +195,7 @@ def log_frequency_filterbank(
             f"`fmin` must be above 0 and the last centre at most half of `sample_rate`, {nyquist} "
             f"Hz, got {fmin} and {centers_hz[-1]:.1f} Hz; take fewer bands."
         )
-    if not (math.isfinite(spread) and spread > 0):
-        raise ValueError(f"`spread_octaves` must be positive and finite, got {spread_octaves}.")
+    number("spread_octaves", spread, above=0)
     octaves = np.log2(np.fft.rfftfreq(n_fft, 1 / sample_rate)[1:])
     exponent = -0.5 * ((octaves - np.log2(centers_hz)[:, None]) / spread) ** 2 - octaves * np.log(2)
     weights = np.exp(exponent - exponent.max(axis=-1, keepdims=True))

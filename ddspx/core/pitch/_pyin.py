@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, number, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import n_frames, sections
 from ddspx.core._numerics import varying_alike
@@ -221,8 +221,7 @@ def pyin_tracker(
         ("no_trough_probability", no_trough_probability),
         ("switch_probability", switch_probability),
     ):
-        if not 0 < value < 1:
-            raise ValueError(f"`{name}` must be between 0 and 1, got {value}.")
+        number(name, value, above=0, below=1)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     semitones = round(12 * max_octaves_per_s * hop_length / sample_rate)
     reach = min(max(semitones * bins_per_octave // 24, 1), n_bins - 1)

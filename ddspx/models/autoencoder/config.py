@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddspx._checks import non_negative_int, size, sizes
+from ddspx._checks import non_negative_int, number, size, sizes
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import (
     DecoderConfig,
@@ -254,9 +254,7 @@ class InstrumentStatistics:
                 f"`loudness_quantiles` must hold at least 2 values, got {len(quantiles)}."
             )
         for name in ("pitch_midi_min", "pitch_midi_mean", "pitch_midi_max", "duration_s"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         if not 0 <= self.duration_s < _LONGEST_S:
             raise ValueError(
                 f"`duration_s` must be from 0 to {_LONGEST_S:.0e}, got {self.duration_s}."

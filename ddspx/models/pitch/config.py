@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ddspx._checks import size
+from ddspx._checks import number, size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,7 @@ class PitchConfig:
             raise ValueError(
                 f"`win_lengths` must be two sizes, the shorter first, got {self.win_lengths!r}."
             )
-        if not (math.isfinite(self.fmin) and self.fmin > 0):
-            raise ValueError(f"`fmin` must be positive and finite, in Hz, got {self.fmin}.")
+        number("fmin", self.fmin, above=0)
         # In octaves, which do not overflow.
         octaves = (self.n_bins - 1) / self.bins_per_octave
         if octaves > math.log2(self.sample_rate / 2 / self.fmin):

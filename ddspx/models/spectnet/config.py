@@ -1,12 +1,11 @@
 """What a SpectNet classifier is made of, and what it tells apart."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from ddspx._checks import positive_int, size
+from ddspx._checks import number, positive_int, size
 from ddspx.models._config import from_json, to_json
 from ddspx.models.spectnet.recipes import (
     FrontEnd,
@@ -80,8 +79,7 @@ class SpectNetConfig:
             raise ValueError("`segment_frames` must be at least 2, got 1.")
         if self.n_blocks > _MAX_BLOCKS:
             raise ValueError(f"`n_blocks` must be 1 to {_MAX_BLOCKS}, got {self.n_blocks}.")
-        if not (math.isfinite(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"`dropout` must be from 0 to below 1, got {self.dropout}.")
+        number("dropout", self.dropout, least=0, below=1)
         if self.frontend.n_features < 2:
             raise ValueError(
                 "`frontend` must have at least 2 bands (or cepstral coefficients), got 1."
@@ -158,10 +156,8 @@ class SpectNetConfig:
         """
         from ddspx.io import training_labels
 
-        if segment_s is not None and not 0 < segment_s <= _LONGEST_SEGMENT_S:
-            raise ValueError(
-                f"`segment_s` must be above 0 and at most {_LONGEST_SEGMENT_S}, got {segment_s}."
-            )
+        if segment_s is not None:
+            number("segment_s", segment_s, above=0, most=_LONGEST_SEGMENT_S)
         labels = training_labels(recordings)
         known = [recording for recording in recordings if recording.split != "test"]
         sizes = preset_sizes(preset)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from ddspx._checks import floats, same_shape, same_size
+from ddspx._checks import floats, number, same_shape, same_size
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.models.spectnet.classifier import ResidualClassifier
 from ddspx.models.spectnet.config import SpectNetConfig
@@ -155,6 +155,5 @@ def classification_loss(
     logits, labels = floats(logits=logits, labels=labels)
     same_size("`logits` and `labels`", logits.shape[-1], labels.shape[-1], "classes")
     same_shape(logits=logits.shape, labels=labels.shape)
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"`smoothing` must be from 0 to below 1, got {smoothing}.")
+    number("smoothing", smoothing, least=0, below=1)
     return jnp.mean(optax.softmax_cross_entropy(logits, optax.smooth_labels(labels, smoothing)))

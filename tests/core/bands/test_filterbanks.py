@@ -80,7 +80,7 @@ def test_a_pitch_filter_between_two_bins_is_the_nearest():
     [
         ({"n_bands": 200}, "the last centre at most half of `sample_rate`, 8000.0 Hz, got 32.7"),
         ({"fmin": 0.0}, "`fmin` must be above 0"),
-        ({"spread_octaves": 0.0}, "`spread_octaves` must be positive and finite, got 0.0"),
+        ({"spread_octaves": 0.0}, "`spread_octaves` must be finite and above 0, got 0.0"),
     ],
 )
 def test_pitch_filters_that_do_not_exist_are_refused(arguments, message):

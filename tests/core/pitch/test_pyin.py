@@ -254,5 +254,5 @@ def test_the_program_does_not_grow_with_the_hop():
 @pytest.mark.parametrize("name", ["mean_threshold", "no_trough_probability", "switch_probability"])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_probability_out_of_range(name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be between 0 and 1, got {value}"):
+    with pytest.raises(ValueError, match=f"`{name}` must be above 0 and below 1, got {value}"):
         core.pyin(jnp.zeros(300), **SMALL, frame_length=120, **{name: value})
