@@ -9,7 +9,7 @@ is imported where they are; checks of numbers and words are also a command's, wh
 import math
 import sys
 from collections.abc import Collection
-from numbers import Integral, Real
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args
 
 from ddspx._choices import FrequencyScale
@@ -124,8 +124,7 @@ def number(
     `above` and `below` are bounds that it must not reach, in place of `least` and `most`.
     """
     found = _plain(value)
-    is_number = isinstance(found, Real) and not isinstance(found, bool)
-    if not is_number:
+    if isinstance(found, bool) or not isinstance(found, int | float):
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
     is_low = found < least if above is None else found <= above
     is_high = found > most if below is None else found >= below
