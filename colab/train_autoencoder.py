@@ -323,9 +323,9 @@ if manifest.splits["test"].n_examples:
     trained, statistics, _ = load_instrument(folder)
     for row in evaluate_autoencoder(trained, dataset, statistics=statistics, baselines=True):
         print(
-            f"{row.name:>10}: spectral loss {row.spectral_loss.mean:6.2f}, "
-            f"loudness off by {row.loudness_l1_db.mean:5.2f} dB, "
-            f"pitch by {row.f0_l1_semitones.mean:.2f} semitones"
+            f"{row.name:>10}: spectral loss {row.spectral_loss.value:6.2f}, "
+            f"loudness off by {row.loudness_l1_db.value:5.2f} dB, "
+            f"pitch by {row.f0_l1_semitones.value:.2f} semitones"
         )
 else:
     print("there was too little sound to hold some out")

@@ -216,7 +216,7 @@ def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[s
     return figure
 
 
-class Bank(NamedTuple):
+class Filterbank(NamedTuple):
     """What there is to draw of a bank of filters.
 
     Attributes:
@@ -230,12 +230,12 @@ class Bank(NamedTuple):
     centers_hz: Float[np.ndarray, " bands"]
 
 
-def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
+def plot_filterbanks(banks: Sequence[Filterbank], *, sample_rate: int) -> "Figure":
     """Draws banks of filters one above the other, and how far filters moved from the first.
 
     Args:
       banks: one or more, of as many filters; before and after training, say, as
-        ``Bank("before", np.asarray(frontend.power_response(n_fft=4096)),
+        ``Filterbank("before", np.asarray(frontend.power_response(n_fft=4096)),
         np.asarray(frontend.centers_hz()))``.
       sample_rate: samples per second of all.
 
@@ -269,7 +269,7 @@ def plot_filterbanks(banks: Sequence[Bank], *, sample_rate: int) -> "Figure":
     return figure
 
 
-def _draw_bank(axes: "Axes", bank: Bank, sample_rate: int) -> None:
+def _draw_bank(axes: "Axes", bank: Filterbank, sample_rate: int) -> None:
     """Each filter in dB, in colours that rise with the frequency."""
     from librosa.display import LogHzFormatter
     from matplotlib import colormaps

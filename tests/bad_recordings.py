@@ -17,7 +17,7 @@ from ddspx.transfer import _transfer
 def hear(blocks, *, hop_length, **_):
     frames = 1 + sum(map(len, blocks)) // hop_length
     return Features(*(np.full(frames, x, np.float32) for x in (220.0, 1.0, -20.0)))
-_transfer.stream_features = hear
+_transfer.blockwise_features = hear
 """
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(ddspx.__file__).parents[1])}

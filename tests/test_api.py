@@ -5,7 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -70,6 +70,22 @@ def test_there_is_something_to_check():
 def broken(functions, rule):
     """What a rule finds wrong with each function: one line for each that breaks it."""
     return [f"{name}: {wrong}" for name in sorted(functions) if (wrong := rule(functions[name]))]
+
+
+def test_what_streams_yields():
+    """And what joins the blocks together is not called so."""
+
+    def rule(function):
+        kind = get_origin(function.__annotations__["return"])
+        yields = isinstance(kind, type) and issubclass(kind, Iterator)
+        return [] if yields == function.__name__.startswith("stream_") else kind or "no kind"
+
+    functions = {
+        name: function
+        for name, function in EVERYTHING.items()
+        if name.rpartition(".")[2].startswith(("stream_", "blockwise_"))
+    }
+    assert len(functions) >= 5 and broken(functions, rule) == []
 
 
 def test_every_default_is_keyword_only():

@@ -189,7 +189,7 @@ def bank(title, centers_hz):
     bins_hz = jnp.linspace(0, 4000, 2049)
     centers_hz = jnp.asarray(centers_hz)
     power = core.gabor_response(bins_hz, centers_hz, core.hz_to_erb(centers_hz)) ** 2
-    return plot.Bank(title, np.asarray(power), np.asarray(centers_hz))
+    return plot.Filterbank(title, np.asarray(power), np.asarray(centers_hz))
 
 
 def test_filterbanks_show_their_peaks_and_how_far_they_moved():

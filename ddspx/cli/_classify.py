@@ -12,7 +12,7 @@ from ddspx.cli._errors import say
 from ddspx.cli._progress import print_ending, progress
 from ddspx.models import spectnet
 from ddspx.models.spectnet import FrontEnd, Preset
-from ddspx.training import ClassifierTrainConfig, Part
+from ddspx.training import ClassifierTrainConfig, EvaluationPart
 
 _DEFAULTS = ClassifierTrainConfig()
 
@@ -99,7 +99,7 @@ def evaluate(
     output: Annotated[
         Path | None, arg(aliases=["-o"], metavar="DIR", help_behavior_hint="")
     ] = None,
-    part: Part = "unheard",
+    part: EvaluationPart = "unheard",
     fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
     positive: Annotated[str | None, arg(metavar="LABEL", help_behavior_hint="")] = None,
     seed: int = 0,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.table import Table
 from ddspx import instruments, io, training
 from ddspx._text import printable
 from ddspx.cli._progress import progress
+
+# What loads NumPy is imported where it is used, so that wrong options are answered without it.
+if TYPE_CHECKING:
+    from ddspx.metrics import Interval
 
 _COLUMNS = {
     "spectral_loss": "spectral loss",
@@ -61,7 +65,7 @@ def evaluate(
             temporary.write_text(json.dumps(_plain(evaluations), indent=2) + "\n")
     if split == "test":
         own = evaluations[0]
-        measures = {name: getattr(own, name).mean for name in _COLUMNS}
+        measures = {name: getattr(own, name).value for name in _COLUMNS}
         instruments.store_scores(
             model, instruments.InstrumentScores(split, own.n_examples, **measures)
         )
@@ -79,8 +83,8 @@ def _table(evaluations: "list[training.AutoencoderEvaluation]", title: str) -> T
     return table
 
 
-def _cell(value: "training.Interval") -> str:
-    return f"{value.mean:.2f} ± {(value.high - value.low) / 2:.2f}"
+def _cell(value: "Interval") -> str:
+    return f"{value.value:.2f} ± {(value.high - value.low) / 2:.2f}"
 
 
 def _plain(evaluations: "list[training.AutoencoderEvaluation]") -> list[dict]:

@@ -62,7 +62,7 @@ def pitch(
         ddspx.plot.require_plotting()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
     grid = {"sample_rate": _SAMPLE_RATE, "hop_length": hop_length}
-    tracker = partial(features.stream_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
+    tracker = partial(features.blockwise_pitch, **grid, method=method, fmin=fmin, fmax=fmax)
     outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
     writable_place(output)
     write = partial(_write, tracker=tracker, hop_length=hop_length)

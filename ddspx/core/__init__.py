@@ -64,7 +64,7 @@ Gain control of each band:
   pcen, pcen_init, pcen_smoothing, pcen_step.
 
 Pitch:
-  PitchPosterior, pitch_posterior, PitchTrack, pyin, PitchTransition, pitch_transition, viterbi,
+  PitchPosterior, pitch_posterior, PyinTrack, pyin, PitchTransition, pitch_transition, viterbi,
   yin.
 
 Augmentation:
@@ -317,7 +317,7 @@ from ddspx.core.pitch._posterior import (
     PitchPosterior as PitchPosterior,
     pitch_posterior as pitch_posterior,
 )
-from ddspx.core.pitch._pyin import PitchTrack as PitchTrack, pyin as pyin
+from ddspx.core.pitch._pyin import PyinTrack as PyinTrack, pyin as pyin
 from ddspx.core.pitch._viterbi import (
     PitchTransition as PitchTransition,
     pitch_transition as pitch_transition,

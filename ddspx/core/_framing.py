@@ -107,29 +107,29 @@ def frame(
     frame_length = positive_int("frame_length", frame_length)
     samples = audio.shape[-1]
     frames = n_frames(samples, hop_length=hop_length)
-    return sections(audio, frame_length // 2, frames, frame_length, hop_length)
+    return overlapping_blocks(audio, frame_length // 2, frames, frame_length, hop_length)
 
 
-def sections(
+def overlapping_blocks(
     audio: Float[Array, "*batch samples"],
     before: int,
     count: int,
     length: int,
     hop_length: int,
 ) -> Float[Array, "*batch count length"]:
-    """Sections of a signal, the first from `before` samples ahead of it; zero outside.
+    """Blocks of a signal, the first from `before` samples ahead of it; zero outside.
 
-    A section is `per_section` consecutive blocks of one hop, the last one cut short, so block j
-    of all sections is one contiguous slice: neither gather nor scatter, whatever the lengths.
+    A block is `per_block` consecutive hops, the last one cut short, so hop j of all blocks is one
+    contiguous slice: neither gather nor scatter, whatever the lengths.
     Stacked and then reshaped they cost a tenth of what concatenation along time does.
     """
     *batch, samples = audio.shape
-    per_section = -(-length // hop_length)
-    blocks = count - 1 + per_section
-    padded = _pad_last(audio, before, blocks * hop_length - samples - before)
-    grid = padded.reshape(*batch, blocks, hop_length)
-    stacked = jnp.stack([grid[..., j : j + count, :] for j in range(per_section)], axis=-2)
-    return stacked.reshape(*batch, count, per_section * hop_length)[..., :length]
+    per_block = -(-length // hop_length)
+    hops = count - 1 + per_block
+    padded = _pad_last(audio, before, hops * hop_length - samples - before)
+    grid = padded.reshape(*batch, hops, hop_length)
+    stacked = jnp.stack([grid[..., j : j + count, :] for j in range(per_block)], axis=-2)
+    return stacked.reshape(*batch, count, per_block * hop_length)[..., :length]
 
 
 def overlap_add(

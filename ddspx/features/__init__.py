@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ddspx.features._conditioning import (
         LOUDNESS_FFT as LOUDNESS_FFT,
         Features as Features,
+        blockwise_features as blockwise_features,
         conditioning_features as conditioning_features,
         feature_version as feature_version,
         method_of as method_of,
-        stream_features as stream_features,
     )
-    from ddspx.features._encoding import stream_z as stream_z
+    from ddspx.features._encoding import blockwise_z as blockwise_z
     from ddspx.features._range import default_fmax as default_fmax
     from ddspx.features._spectral import (
         SpectralConfig as SpectralConfig,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         stream_spectral_features as stream_spectral_features,
     )
     from ddspx.features._tracking import (
-        stream_pitch as stream_pitch,
+        blockwise_pitch as blockwise_pitch,
         track_pitch as track_pitch,
     )
 else:
@@ -37,10 +37,11 @@ else:
         __name__,
         _choices="FMAX FMIN PitchMethod SpectralKind StreamingMethod",
         _conditioning=(
-            "LOUDNESS_FFT Features conditioning_features feature_version method_of stream_features"
+            "LOUDNESS_FFT Features blockwise_features conditioning_features feature_version "
+            "method_of"
         ),
-        _encoding="stream_z",
+        _encoding="blockwise_z",
         _range="default_fmax",
         _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
-        _tracking="stream_pitch track_pitch",
+        _tracking="blockwise_pitch track_pitch",
     )

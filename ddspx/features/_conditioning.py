@@ -83,7 +83,7 @@ def conditioning_features(
     fmin: float = FMIN,
     fmax: float | None = None,
 ) -> Features:
-    """Pitch, confidence and loudness of a whole signal: :func:`stream_features` of one block.
+    """Pitch, confidence and loudness of a whole signal: :func:`blockwise_features` of one block.
 
     Args:
       audio: linear amplitude, without NaN or Inf.
@@ -114,7 +114,7 @@ def conditioning_features(
       >>> round(float(heard.loudness_db[4]), 1)
       15.7
     """
-    return stream_features(
+    return blockwise_features(
         [float32(audio)],
         sample_rate=sample_rate,
         hop_length=hop_length,
@@ -124,7 +124,7 @@ def conditioning_features(
     )
 
 
-def stream_features(
+def blockwise_features(
     blocks: Iterable[np.ndarray],
     *,
     sample_rate: int,
@@ -160,7 +160,7 @@ def stream_features(
       >>> import numpy as np
       >>> from ddspx import features
       >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
-      >>> heard = features.stream_features(
+      >>> heard = features.blockwise_features(
       ...     np.split(tone, [1, 300, 4096]), sample_rate=16000, hop_length=1000
       ... )
       >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]) / 10)
@@ -185,10 +185,10 @@ def stream_features(
     if method == "ddspx":
         n_frames, rates = loudness_db.shape[-1], {"sample_rate": sample_rate}
         f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, hop_length=hop_length, **rates)
-    return Features(bridged(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
+    return Features(interpolated_pitch(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
 
 
-def bridged(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
+def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
     """Fills gaps (NaN) by straight lines in log-frequency; holds at the ends."""
     filled = np.full_like(f0_hz, fallback_hz)
     time = np.arange(f0_hz.shape[-1])

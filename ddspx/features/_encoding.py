@@ -16,7 +16,7 @@ from ddspx.nn import Encoder
 _CHUNK_SECONDS = 2.0
 
 
-def stream_z(
+def blockwise_z(
     encoder: Encoder, blocks: Iterable[np.ndarray]
 ) -> Float[np.ndarray, "*batch frames z"]:
     """The z of audio that arrives in blocks, in bounded memory.
@@ -46,7 +46,7 @@ def stream_z(
       >>> config = ZEncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
       >>> encoder = ZEncoder(config, rngs=nnx.Rngs(0))
       >>> noise = np.random.default_rng(0).standard_normal(16000)
-      >>> features.stream_z(encoder, np.split(noise, [1, 300, 4096])).shape
+      >>> features.blockwise_z(encoder, np.split(noise, [1, 300, 4096])).shape
       (101, 4)
     """
     config, margin = encoder.config, encoder.margin_frames()

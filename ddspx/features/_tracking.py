@@ -11,7 +11,7 @@ from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
 from ddspx.features._blocks import float32
 from ddspx.features._choices import FMIN, PitchMethod
-from ddspx.features._conditioning import bridged, stream_features
+from ddspx.features._conditioning import blockwise_features, interpolated_pitch
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
 from ddspx.features._pyin import track_pyin
 from ddspx.features._range import checked_grid, pitch_range
@@ -87,10 +87,10 @@ def track_pitch(
       (44, 1.0)
     """
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
-    return stream_pitch([float32(audio)], **grid, method=method, fmin=fmin, fmax=fmax)
+    return blockwise_pitch([float32(audio)], **grid, method=method, fmin=fmin, fmax=fmax)
 
 
-def stream_pitch(
+def blockwise_pitch(
     blocks: Iterable[np.ndarray],
     *,
     sample_rate: int,
@@ -127,7 +127,7 @@ def stream_pitch(
       >>> from ddspx import features
       >>> time_s = np.arange(16000) / 16000
       >>> tone = sum(np.sin(2 * np.pi * 440 * k * time_s) / k for k in range(1, 9))
-      >>> f0_hz, confidence = features.stream_pitch(
+      >>> f0_hz, confidence = features.blockwise_pitch(
       ...     np.split(tone, [5, 4000]), sample_rate=16000, hop_length=1000
       ... )
       >>> f0_hz.shape, round(float(f0_hz[8]) / 10)
@@ -137,7 +137,7 @@ def stream_pitch(
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
     if method == "ddspx" or method == "yin":
-        heard = stream_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
+        heard = blockwise_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
         return heard.f0_hz, heard.f0_confidence
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
     options = {**grid, "fmin": fmin, "fmax": fmax}
@@ -146,7 +146,7 @@ def stream_pitch(
     else:
         f0_hz, confidence = _crepe(blocks, method, options)
     gated = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
-    return bridged(gated, math.sqrt(fmin * fmax)), confidence
+    return interpolated_pitch(gated, math.sqrt(fmin * fmax)), confidence
 
 
 def _joined(blocks):

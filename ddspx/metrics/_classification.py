@@ -15,7 +15,7 @@ _RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """A measured share, and the 95 % interval of the true one; NaN where it is not defined."""
+    """What was measured, and the 95 % interval of the true value; NaN where it is not defined."""
 
     value: float
     low: float

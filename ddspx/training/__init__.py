@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from ddspx.training._autoencoder import train_autoencoder as train_autoencoder
     from ddspx.training._autoencoder_evaluation import (
         AutoencoderEvaluation as AutoencoderEvaluation,
-        Interval as Interval,
         additive_baseline as additive_baseline,
         evaluate_autoencoder as evaluate_autoencoder,
     )
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ddspx.training._config import (
         AutoencoderTrainConfig as AutoencoderTrainConfig,
         ClassifierTrainConfig as ClassifierTrainConfig,
-        Part as Part,
+        EvaluationPart as EvaluationPart,
         RunConfig as RunConfig,
     )
     from ddspx.training._data import instrument_statistics as instrument_statistics
@@ -65,9 +64,7 @@ else:
         _classifier="train_classifier",
         _classifier_evaluation="ClassifierEvaluation evaluate_classifier recordings_to_test",
         _config="AutoencoderTrainConfig ClassifierTrainConfig Part RunConfig",
-        _autoencoder_evaluation=(
-            "AutoencoderEvaluation Interval additive_baseline evaluate_autoencoder"
-        ),
+        _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",
         _loop="Batches Best Measured Task TrainResult run_task",
         _prepare="prepare",

@@ -15,6 +15,7 @@ from ddspx._checks import checked_seed
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.features import method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
+from ddspx.metrics import Interval
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
 from ddspx.training._data import check_dataset, dataset_statistics
 
@@ -24,16 +25,11 @@ Renderer = Callable[[Key, Array, Array, Array], Array]
 """``renderer(key, recording, f0_hz, loudness_db)``: ``(frames - 1) * hop_length`` samples."""
 
 
-class Interval(NamedTuple):
-    """A mean over examples, and the bounds of 95 % of its bootstrap distribution."""
-
-    mean: float
-    low: float
-    high: float
-
-
 class AutoencoderEvaluation(NamedTuple):
-    """One renderer against the recordings of a split; each measure is better when lower."""
+    """One renderer against the recordings of a split; each measure is better when lower.
+
+    A measure is the mean over the examples, with the bounds of 95 % of its bootstrap distribution.
+    """
 
     name: str
     n_examples: int

@@ -13,7 +13,7 @@ from ddspx.io import AudioError, DatasetError, Recording, read_audio
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
 from ddspx.models.spectnet import SpectNet, vote_majority, vote_mean_probability
 from ddspx.models.spectnet.inference import segment_logits
-from ddspx.training._config import Part
+from ddspx.training._config import EvaluationPart
 
 _PARTS = ("unheard", "train", "valid", "test", "all")
 
@@ -36,7 +36,10 @@ class ClassifierEvaluation(NamedTuple):
 
 
 def recordings_to_test(
-    recordings: Sequence[Recording], provenance: Mapping[str, Any], *, part: Part = "unheard"
+    recordings: Sequence[Recording],
+    provenance: Mapping[str, Any],
+    *,
+    part: EvaluationPart = "unheard",
 ) -> list[Recording]:
     """The recordings that a classifier is to be measured on.
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ddspx._checks import checked_seed, number, positive_int, size
 
-Part = Literal["unheard", "train", "valid", "test", "all"]
+EvaluationPart = Literal["unheard", "train", "valid", "test", "all"]
 
 # What may change when a run goes on: nothing that decides the weights of a given step. Of these
 # `evaluate_every` decides at which steps weights can be chosen, the others not even that.

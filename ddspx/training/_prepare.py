@@ -53,7 +53,7 @@ _MARGIN_S = 0.2
 _VOICED_SHARE = 0.3
 
 
-class _Recording(NamedTuple):
+class _UsableRecording(NamedTuple):
     path: Path
     name: str
     sha256: str
@@ -227,12 +227,12 @@ def _usable(
     sample_rate: int,
     min_samples: int,
     report: Callable[[str], object],
-) -> list[_Recording]:
+) -> list[_UsableRecording]:
     """Decodes everything once, before the slow part, to know what there is to split.
 
     The recordings are listed by the split that they are to be in, None where that is open.
     """
-    usable: dict[str, _Recording] = {}
+    usable: dict[str, _UsableRecording] = {}
     held_out = [file for split in ("valid", "test") for file in _files(recordings.get(split, ()))]
     apart = {os.path.realpath(path) for path, *_ in held_out}
     files = ((split, *file) for split, of in recordings.items() for file in _files(of))
@@ -259,7 +259,7 @@ def _usable(
                 )
             report(printable(f"skipped: {path} is a copy of {usable[sha256].path}"))
             continue
-        usable[sha256] = _Recording(path, name, sha256, n_samples, split)
+        usable[sha256] = _UsableRecording(path, name, sha256, n_samples, split)
     found = {recording.split for recording in usable.values()}
     for split, of in recordings.items():
         if split not in found and (of or split in ("train", None)):
@@ -271,7 +271,7 @@ def _usable(
     return list(usable.values())
 
 
-def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
+def _held_out(usable: list[_UsableRecording], divisible: int) -> dict[str, str]:
     """The split of each recording by SHA-256; empty if recordings are to be divided in time."""
     if any(recording.split for recording in usable):
         return {recording.sha256: recording.split for recording in usable if recording.split}
@@ -287,7 +287,7 @@ def _held_out(usable: list[_Recording], divisible: int) -> dict[str, str]:
 
 
 def _measured(
-    recording: _Recording,
+    recording: _UsableRecording,
     sample_rate: int,
     hop_length: int,
     method: StreamingMethod,

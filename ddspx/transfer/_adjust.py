@@ -15,11 +15,11 @@ from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer._config import TransferConfig
 from ddspx.transfer._notes import (
     SILENCE_DB,
-    bridged,
     confident_frames,
     detect_notes,
     fade,
     note_frames,
+    pitch_between_notes,
 )
 from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_transform
 from ddspx.transfer._tuning import autotune, tuning_offset
@@ -148,7 +148,7 @@ def adjust(
     lowest, highest = np.interp(_OFTEN_HEARD, levels, statistics.loudness_quantiles)
     played = np.clip(wanted, lowest, highest)
     gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
-    leading = bridged(pitch_hz, sure, loudness_db, frame_rate=frame_rate)
+    leading = pitch_between_notes(pitch_hz, sure, loudness_db, frame_rate=frame_rate)
     dtype = f0_hz.dtype
     return AdjustedControls(
         (leading * 2.0**octaves).astype(dtype),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx import metrics
 from ddspx._progress import Progress, no_progress
-from ddspx.features import stream_features
+from ddspx.features import blockwise_features
 from ddspx.io import stream_audio
 from ddspx.transfer._transfer import TransferReport
 
@@ -72,7 +72,7 @@ def evaluate_transfer(
 
     file = partial(_blocks, output, sample_rate)
     instrument = report.performance.again(report) if report.config.wet < 1 else file()
-    heard = stream_features(
+    heard = blockwise_features(
         watched(instrument, 0),
         sample_rate=sample_rate,
         hop_length=report.hop_length,

@@ -130,7 +130,7 @@ def fade(notes: Bool[np.ndarray, " frames"], *, frame_rate: float) -> Float[np.n
     return 0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))
 
 
-def bridged(
+def pitch_between_notes(
     f0_hz: Float[np.ndarray, " frames"],
     sure: Bool[np.ndarray, " frames"],
     loudness_db: Float[np.ndarray, " frames"],

@@ -47,7 +47,7 @@ def render(
       model: the instrument.
       played: from :func:`adjust`.
       n_samples: length of the whole, with as many frames as `played` has.
-      z: from `features.stream_z`, as many frames; None where the model has no encoder.
+      z: from `features.blockwise_z`, as many frames; None where the model has no encoder.
       recording: the sound itself at the model's rate, in blocks of any sizes, to be mixed in;
         None for the instrument alone.
       wet: the instrument's part, from 0 to 1; the rest is the recording's, at constant power.

@@ -11,7 +11,7 @@ import numpy as np
 from ddspx._checks import checked_seed
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
-from ddspx.features import Features, StreamingMethod, method_of, stream_features, stream_z
+from ddspx.features import Features, StreamingMethod, blockwise_features, blockwise_z, method_of
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -220,7 +220,7 @@ def _listen(
             n_samples += block.size
             yield block
 
-    features = stream_features(
+    features = blockwise_features(
         counted(), sample_rate=config.sample_rate, hop_length=config.hop_length, method=method
     )
     return features, n_samples
@@ -234,7 +234,7 @@ def _encode(
         return None
     config = model.config
     blocks = _reported(_blocks(recording, config), "encoding", config, progress)
-    return stream_z(model.encoder, blocks)
+    return blockwise_z(model.encoder, blocks)
 
 
 def _reported(

@@ -179,8 +179,8 @@ def measure(instrument: Path, dataset: Path, facts: dict[str, Any]) -> None:
         network, dataset, split="test", statistics=statistics, baselines=True
     )
     for row in rows:
-        print(row.name, *(f"{name} {getattr(row, name).mean:.2f}" for name in row._fields[2:]))
-    found = {name: getattr(rows[0], name).mean for name in rows[0]._fields[2:]}
+        print(row.name, *(f"{name} {getattr(row, name).value:.2f}" for name in row._fields[2:]))
+    found = {name: getattr(rows[0], name).value for name in rows[0]._fields[2:]}
     scores = {"split": "test", "n_examples": rows[0].n_examples, **found}
     save_autoencoder(
         instrument,

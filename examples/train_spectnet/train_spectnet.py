@@ -30,7 +30,7 @@ from ddspx.nn import (
     StftPath,
     displacement_erb,
 )
-from ddspx.plot import Bank, plot_filterbanks
+from ddspx.plot import Filterbank, plot_filterbanks
 from ddspx.training import evaluate_classifier, train_classifier
 
 N_BANDS, CHANNELS = 24, 8
@@ -128,7 +128,7 @@ def draw(frontend: SpectralFrontend, picture: Path) -> None:
     """The bank before and after."""
     banks = {"before": SpectralFrontend(frontend.config, rngs=nnx.Rngs(0)), "after": frontend}
     drawn = [
-        Bank(title, np.asarray(f.power_response(n_fft=4096)), np.asarray(f.centers_hz()))
+        Filterbank(title, np.asarray(f.power_response(n_fft=4096)), np.asarray(f.centers_hz()))
         for title, f in banks.items()
     ]
     plot_filterbanks(drawn, sample_rate=frontend.config.sample_rate).savefig(picture)

@@ -5,7 +5,7 @@ import pytest
 from conftest import SHARED_DATA
 
 from ddspx.app._tune import held_share, tune_hint
-from ddspx.features import Features, stream_features
+from ddspx.features import Features, blockwise_features
 from ddspx.io import stream_audio
 
 FRAME_RATE = 250.0
@@ -83,7 +83,7 @@ SPEECH = (
 
 def hint_for(path):
     blocks = stream_audio(path, sample_rate=16_000, block_length=1 << 16)
-    features = stream_features(blocks, sample_rate=16_000, hop_length=64, method="ddspx")
+    features = blockwise_features(blocks, sample_rate=16_000, hop_length=64, method="ddspx")
     return tune_hint(features, frame_rate=FRAME_RATE)
 
 

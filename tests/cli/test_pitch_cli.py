@@ -79,7 +79,7 @@ def heard(monkeypatch):
         confidence = np.where(np.arange(frames) % 2, 0.5, 0.49999).astype(np.float32)
         return np.full(frames, 100, np.float32), confidence
 
-    monkeypatch.setattr("ddspx.features.stream_pitch", listen)
+    monkeypatch.setattr("ddspx.features.blockwise_pitch", listen)
     return given
 
 

@@ -48,8 +48,8 @@ def evaluated(tmp_path, capsys, monkeypatch):
             names = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones", "f0_outlier_share")
             for mean, name in zip(means, names, strict=True):
                 value = row[name]
-                np.testing.assert_allclose(mean, value["mean"], atol=0.0051)
-                assert not value["low"] > value["mean"] and not value["mean"] > value["high"]
+                np.testing.assert_allclose(mean, value["value"], atol=0.0051)
+                assert not value["low"] > value["value"] and not value["value"] > value["high"]
         return said.out, measured
 
     return evaluate
@@ -62,7 +62,8 @@ def read_provenance(folder):
 def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     dataset, trained_rates, evaluated, monkeypatch
 ):
-    from ddspx.training import AutoencoderEvaluation, Interval
+    from ddspx.metrics import Interval
+    from ddspx.training import AutoencoderEvaluation
 
     nothing = Interval(float("nan"), float("nan"), float("nan"))
     rows = [
@@ -82,7 +83,7 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     printed, measured = evaluated(trained_rates, dataset, *words)
     assert "12 examples" in printed and "on the valid split of" in " ".join(printed.split())
     assert [row["name"] for row in measured] == ["model", "additive"]
-    assert measured[0]["loudness_l1_db"] == {"mean": 1.456, "low": 1.256, "high": 1.556}
+    assert measured[0]["loudness_l1_db"] == {"value": 1.456, "low": 1.256, "high": 1.556}
     [((model, path), options)] = asked
     assert model.config.sample_rate == TRAINED_RATE and path == dataset
     assert options.pop("statistics").sample_rate == TRAINED_RATE

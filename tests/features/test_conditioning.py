@@ -153,7 +153,7 @@ def test_a_stream_gives_the_very_numbers_of_the_whole(method):
     whole = features.conditioning_features(audio, **options)
     for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90):
         blocks = np.split(audio, np.cumsum(sizes))
-        streamed = features.stream_features(iter(blocks), **options)
+        streamed = features.blockwise_features(iter(blocks), **options)
         for a, b in zip(streamed, whole, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -314,9 +314,9 @@ def test_chunks_do_not_change_the_path(monkeypatch):
 
 def test_what_cannot_be_tracked():
     with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
-        features.stream_features([], sample_rate=RATE, hop_length=HOP)
+        features.blockwise_features([], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"`audio` must have shape \(\*batch, samples\)"):
-        features.stream_features([np.zeros(())], sample_rate=RATE, hop_length=HOP)
+        features.blockwise_features([np.zeros(())], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"up to half of `sample_rate`, 2000.0 Hz, got .* 2093"):
         track(np.zeros(100), sample_rate=4000, fmax=features.FMAX)
     with pytest.raises(ValueError, match=r"must be rising frequencies .* got -1.0"):

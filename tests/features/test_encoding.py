@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from helpers import noise
 
-from ddspx.features import _encoding, stream_z
+from ddspx.features import _encoding, blockwise_z
 from ddspx.nn import FrontendConfig, ZEncoder, ZEncoderConfig
 
 RATE, HOP = 8000, 80
@@ -27,19 +27,19 @@ def test_blocks_are_the_whole(n_samples, monkeypatch):
     monkeypatch.setattr(_encoding, "_CHUNK_SECONDS", 0.4)
     model, audio = encoder(n_fft=512), noise(2, n_samples).astype(np.float32)
     whole = jax.jit(lambda x: nnx.merge(*nnx.split(model))(x))(jnp.asarray(audio))
-    z = stream_z(model, [audio])
+    z = blockwise_z(model, [audio])
     assert z.shape == (2, 1 + n_samples // HOP, 3) and z.dtype == np.float32
     np.testing.assert_allclose(z, whole, atol=1e-5)
     cuts = np.sort(np.random.default_rng(1).integers(0, n_samples + 1, 7))
-    np.testing.assert_array_equal(stream_z(model, np.split(audio, cuts, axis=-1)), z)
+    np.testing.assert_array_equal(blockwise_z(model, np.split(audio, cuts, axis=-1)), z)
 
 
 def test_one_compilation_serves_every_length():
     model = encoder()
-    stream_z(model, [noise(10_000)])
+    blockwise_z(model, [noise(10_000)])
     before = _encoding._chunk_z._cache_size()
     for n_samples in (1, 20_000, 50_001):
-        stream_z(model, [noise(n_samples)])
+        blockwise_z(model, [noise(n_samples)])
     assert _encoding._chunk_z._cache_size() == before
 
 
@@ -49,9 +49,9 @@ def test_what_needs_the_whole_sound_is_refused_before_it_is_heard():
         yield
 
     with pytest.raises(ValueError, match="cannot listen in blocks: `normalize` of its front-end"):
-        stream_z(encoder(normalize=True), unheard())
+        blockwise_z(encoder(normalize=True), unheard())
 
 
 def test_no_block_is_refused():
     with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
-        stream_z(encoder(), [])
+        blockwise_z(encoder(), [])

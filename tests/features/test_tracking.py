@@ -181,19 +181,19 @@ def test_a_hop_of_more_than_a_second_is_refused(method):
     with pytest.raises(ValueError, match="at most a second, 16000 samples, got 16001; take a"):
         track(np.zeros(100), hop_length=16_001, method=method)
     with pytest.raises(ValueError, match="`hop_length` must be at most a second"):
-        features.stream_features([np.zeros(100)], sample_rate=RATE, hop_length=16_001)
+        features.blockwise_features([np.zeros(100)], sample_rate=RATE, hop_length=16_001)
 
 
 @pytest.mark.parametrize("method", ["yin", "pyin", "crepe-tiny"])
 def test_no_blocks_are_refused(method, tiny_crepe):
     with pytest.raises(ValueError, match="`blocks` must hold at least one block of audio"):
-        features.stream_pitch([], sample_rate=RATE, hop_length=HOP, method=method)
+        features.blockwise_pitch([], sample_rate=RATE, hop_length=HOP, method=method)
 
 
 def test_integer_audio_is_refused():
     loud = (30_000 * np.sin(np.arange(1000))).astype(np.int16)
     with pytest.raises(TypeError, match=r"of floating point, got int16; divide .* 32768"):
-        features.stream_features([loud], sample_rate=RATE, hop_length=HOP)
+        features.blockwise_features([loud], sample_rate=RATE, hop_length=HOP)
     # The annotation says the same, where it is checked.
     with pytest.raises(TypeError, match=r"int16|i16"):
         track(loud, method="pyin")

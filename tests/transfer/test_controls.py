@@ -68,7 +68,7 @@ def played(instrument, tmp_path_factory):
     folder = tmp_path_factory.mktemp("controls")
     source, listened = folder / "in.wav", []
     io.write_audio(source, melody(), sample_rate=SAMPLE_RATE)
-    listen = module.stream_features
+    listen = module.blockwise_features
 
     def listen_once(blocks, **options):
         # All blocks are taken all the same: their lengths are added up.
@@ -81,7 +81,7 @@ def played(instrument, tmp_path_factory):
     def play(**options):
         config = TransferConfig(**options)
         with pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr(module, "stream_features", listen_once)
+            monkeypatch.setattr(module, "blockwise_features", listen_once)
             report = transfer(source, folder / "out.wav", to=instrument, config=config)
         blocks = io.stream_audio(
             folder / "out.wav", sample_rate=SAMPLE_RATE, block_length=1 << 16, allow_silence=True

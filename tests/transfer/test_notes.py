@@ -5,7 +5,7 @@ import pytest
 
 from ddspx import metrics
 from ddspx.transfer import detect_notes
-from ddspx.transfer._notes import bridged, confident_frames, fade, note_frames
+from ddspx.transfer._notes import confident_frames, fade, note_frames, pitch_between_notes
 
 FRAME_RATE = 250.0
 
@@ -111,7 +111,7 @@ def test_over_a_gap_a_tone_slides_to_its_neighbour_and_is_held_at_the_ends():
     f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 112.0, 9.0])
     sure = f0_hz > 50
     slide = 100.0 * 1.12 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
-    found = bridged(f0_hz, sure, np.zeros(7), frame_rate=FRAME_RATE)
+    found = pitch_between_notes(f0_hz, sure, np.zeros(7), frame_rate=FRAME_RATE)
     np.testing.assert_allclose(found, slide)
 
 
@@ -124,7 +124,7 @@ def test_over_a_gap_to_another_note_no_pitch_is_heard_that_nobody_sang(gap_ms):
     loudness_db = np.full(sure.size, -20.0)
     softest = 200 + gap // 3
     loudness_db[softest] = -40.0
-    found = bridged(f0_hz, sure, loudness_db, frame_rate=FRAME_RATE)
+    found = pitch_between_notes(f0_hz, sure, loudness_db, frame_rate=FRAME_RATE)
     np.testing.assert_allclose(found[(found < 300)], 261.6)
     np.testing.assert_allclose(found[(found > 300)], 523.3)
     leap = int(np.flatnonzero(np.diff(found) > 100)[0]) + 1

@@ -11,7 +11,7 @@ from modules import of_parts
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone, z_config
 
 from ddspx import io
-from ddspx.features import stream_z
+from ddspx.features import blockwise_z
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
 from ddspx.transfer import AdjustedControls, TransferConfig, render, transfer
 
@@ -66,7 +66,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
 
     play = of_parts(hear_and_play)
     whole = play(model, jax.random.key(0), *map(jnp.asarray, (*played[:2], audio)))
-    z = stream_z(model.encoder, np.split(audio, [100, 5000]))
+    z = blockwise_z(model.encoder, np.split(audio, [100, 5000]))
     parts = list(render(model, played, z=z, n_samples=audio.size, block_hops=50))
     blocks, last = np.concatenate(parts), 130 * HOP
     np.testing.assert_allclose(blocks[:last], whole[:last], atol=2e-5)
@@ -77,7 +77,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
 def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     n_samples = 130 * HOP + 17
-    z = stream_z(model.encoder, [rng.standard_normal(n_samples).astype(np.float32)])
+    z = blockwise_z(model.encoder, [rng.standard_normal(n_samples).astype(np.float32)])
     played = steady(131)
     # At once in the block of a transfer, which holds 1000 hops, and in several.
     (whole,) = render(model, played, z=z, n_samples=n_samples)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._framing import sections
+from ddspx.core._framing import overlapping_blocks
 from ddspx.core._numerics import with_ndim
 from ddspx.core.analysis._mel import cepstral_coefficients
 from ddspx.core.bands._filterbanks import warn_of_empty_bands
@@ -78,7 +78,7 @@ def textbook_log_mel(
         raise ValueError(f"`n_fft` must be at least the window of {length} samples, got {n_fft}.")
     frames = 1 + max(0, math.ceil((audio.shape[-1] - length) / hop_length))
     before = jnp.concatenate([jnp.zeros_like(audio[..., :1]), audio[..., :-1]], axis=-1)
-    segments = sections(audio - _PRE_EMPHASIS * before, 0, frames, length, hop_length)
+    segments = overlapping_blocks(audio - _PRE_EMPHASIS * before, 0, frames, length, hop_length)
     lead = (1,) * audio.ndim
     window = np.hamming(length).astype(audio.dtype).reshape(*lead, length)
     spectrum = jnp.fft.rfft(segments * window, n_fft)

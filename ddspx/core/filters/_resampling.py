@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._framing import sections
+from ddspx.core._framing import overlapping_blocks
 
 # A Kaiser window of 110 dB; its transition band of 0.111 of the lower Nyquist frequency, for 64
 # zero crossings on each side, ends there.
@@ -82,7 +82,7 @@ def resample(
     before, down, filters = _filters(down, up)
     per_section = filters.shape[1]
     count = max(1, -(-n_samples // per_section))
-    heard = sections(audio, before, count, len(filters), down)
+    heard = overlapping_blocks(audio, before, count, len(filters), down)
     out = jnp.matmul(
         heard, jnp.asarray(filters.astype(audio.dtype)), precision=jax.lax.Precision.HIGHEST
     )

@@ -5,7 +5,7 @@ from ddspx.core.pitch._posterior import (
     PitchPosterior as PitchPosterior,
     pitch_posterior as pitch_posterior,
 )
-from ddspx.core.pitch._pyin import PitchTrack as PitchTrack, pyin as pyin
+from ddspx.core.pitch._pyin import PyinTrack as PyinTrack, pyin as pyin
 from ddspx.core.pitch._viterbi import (
     PitchTransition as PitchTransition,
     pitch_transition as pitch_transition,

@@ -11,7 +11,7 @@ from jax import lax
 
 from ddspx._checks import at_least_ndim, floats, number, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
-from ddspx.core._framing import n_frames, sections
+from ddspx.core._framing import n_frames, overlapping_blocks
 from ddspx.core._numerics import varying_alike
 from ddspx.core.pitch._yin import difference_curve, lag_range, troughs, vertex
 
@@ -27,7 +27,7 @@ _MOVES = 32
 """Moves up and down that are written out; the program does not grow with the hop beyond them."""
 
 
-class PitchTrack(NamedTuple):
+class PyinTrack(NamedTuple):
     """The pitch of each frame.
 
     Attributes:
@@ -104,7 +104,7 @@ def pyin(
     no_trough_probability: float = 0.01,
     switch_probability: float = 0.01,
     max_octaves_per_s: float = 35.92,
-) -> PitchTrack:
+) -> PyinTrack:
     r"""Pitch track by probabilistic YIN: all thresholds at once, joined by a Markov model.
 
     .. math::
@@ -140,7 +140,7 @@ def pyin(
         octaves per second. Static.
 
     Returns:
-      A :class:`PitchTrack` on the frame rule, in the dtype of `audio`; frequencies are centres of
+      A :class:`PyinTrack` on the frame rule, in the dtype of `audio`; frequencies are centres of
       bins, finite in every frame.
 
     Raises:
@@ -192,11 +192,11 @@ def pyin_track(
     tracker: PyinTracker,
     path: Int[Array, "*batch frames"],
     voiced_probability: Float[Array, "*batch frames"],
-) -> PitchTrack:
+) -> PyinTrack:
     """What a path of states says."""
     n_bins = tracker.centres_hz.size
     centres = jnp.asarray(tracker.centres_hz, voiced_probability.dtype)
-    return PitchTrack(centres[path % n_bins], path < n_bins, voiced_probability)
+    return PyinTrack(centres[path % n_bins], path < n_bins, voiced_probability)
 
 
 def pyin_tracker(
@@ -433,7 +433,7 @@ def _block_steps(tracker, chunks, piece, first, frames):
     def chunk(index):
         start = index * per_chunk * hop
         part = lax.dynamic_slice(piece, (start,), (block_length(tracker, per_chunk),))
-        return tracker.observe(sections(part, 0, per_chunk, length, hop))
+        return tracker.observe(overlapping_blocks(part, 0, per_chunk, length, hop))
 
     pitch, voiced, outside = lax.map(chunk, jnp.arange(chunks))
     pitch, voiced, outside = pitch.reshape(count, n_bins), voiced.reshape(count), outside.ravel()

@@ -10,7 +10,7 @@ from flax import nnx
 from ddspx import core
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._framing import sections
+from ddspx.core._framing import overlapping_blocks
 from ddspx.models.crepe.config import FRAME_LENGTH, N_BINS, CrepeConfig
 from ddspx.models.crepe.convolution import (
     convolve,
@@ -267,7 +267,9 @@ def chunks_of(
     chunks = -(-frames // positive_int("chunk_frames", chunk_frames))
     count = -(-frames // chunks)
     length = (count - 1) * hop_length + FRAME_LENGTH
-    pieces = sections(audio, FRAME_LENGTH // 2 - first, chunks, length, count * hop_length)
+    pieces = overlapping_blocks(
+        audio, FRAME_LENGTH // 2 - first, chunks, length, count * hop_length
+    )
     return Chunks(pieces.reshape(-1, length), tuple(batch), chunks, count, frames, hop_length)
 
 
@@ -275,7 +277,7 @@ def chunk_activation(
     network: CrepeNetwork, piece: Float[Array, " samples"], chunks: Chunks
 ) -> Float[Array, "frames bins"]:
     """The activation of one of the pieces."""
-    framed = sections(piece, 0, chunks.per_piece, FRAME_LENGTH, chunks.hop_length)
+    framed = overlapping_blocks(piece, 0, chunks.per_piece, FRAME_LENGTH, chunks.hop_length)
     return frames_activation(network, normalize_frames(framed))
 
 
