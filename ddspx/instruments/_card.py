@@ -12,13 +12,23 @@ from ddspx.instruments._library import (
     find_instrument,
     named_instrument,
 )
-from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, json_object, read_json
+from ddspx.io._json import (
+    COUNT_OR_0,
+    LIST,
+    OBJECT,
+    TEXT,
+    Kind,
+    json_field,
+    json_object,
+    number_below,
+)
+from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, read_json
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
 _MOST_ORIGINS = 8
-_LARGEST = 1e6
+_MEASURE = number_below(1e6)
 
 
 class InstrumentScores(NamedTuple):
@@ -155,12 +165,12 @@ def _origin(
     provenance: Any,
 ) -> tuple[str | None, str | None, int | None, InstrumentScores | None]:
     """Licence, attribution, number of recordings and scores, as a provenance has them."""
-    data = _value(provenance, "data", Mapping) or {}
-    sources = _value(data, "sources", list)
-    scores = _value(provenance, "scores", Mapping)
+    data = _value(provenance, "data", OBJECT) or {}
+    sources = _value(data, "sources", LIST)
+    scores = _value(provenance, "scores", OBJECT)
     if scores is not None:
-        measures = (_number(scores, name) for name in InstrumentScores._fields[2:])
-        n_examples = _value(scores, "n_examples", int)
+        measures = (_value(scores, name, _MEASURE) for name in InstrumentScores._fields[2:])
+        n_examples = _value(scores, "n_examples", COUNT_OR_0)
         scores = InstrumentScores(_line(scores, "split"), n_examples, *measures)
     n_recordings = None if sources is None else len(sources)
     licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
@@ -171,33 +181,25 @@ def _joined(provenance: Any, name: str) -> str | None:
     """A text about the recordings, and about those of the models that the training began with."""
     found: list[str] = []
     while provenance is not None and len(found) < _MOST_ORIGINS:
-        data = _value(provenance, "data", Mapping)
+        data = _value(provenance, "data", OBJECT)
         text = None if data is None else _line(data, name) or "not stated"
         if text is not None and text not in found:
             found.append(text)
-        provenance = _value(provenance, "started_from", Mapping)
+        provenance = _value(provenance, "started_from", OBJECT)
     # Each text is of bounded length, and none is left out: whoever is named has to be.
     return "; ".join(found) if any(text != "not stated" for text in found) else None
 
 
-def _value(fields: Any, name: str, *kinds: type) -> Any:
-    """A field of JSON; None where it is missing or null."""
-    value = json_object(fields).get(name)
-    if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-        raise ValueError(f"`{name}` cannot be {type(value).__name__}.")
-    return value
-
-
-def _number(fields: Mapping[str, Any], name: str) -> float | None:
-    value = _value(fields, name, int, float)
-    if value is not None and not 0 <= value < _LARGEST:
-        raise ValueError(f"`{name}` must be from 0 to {_LARGEST:.0e}, got {value}.")
-    return value
+def _value(fields: Any, name: str, kind: Kind) -> Any:
+    """A field of a provenance; None where it is missing or null."""
+    return json_field(
+        {k: v for k, v in json_object(fields).items() if v is not None}, name, kind, default=None
+    )
 
 
 def _line(fields: Mapping[str, Any], name: str) -> str | None:
     """A text as one line that may be shown: no character of it can steer a terminal."""
-    text = _value(fields, name, str)
+    text = _value(fields, name, TEXT)
     if text is None:
         return None
     shown = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

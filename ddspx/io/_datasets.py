@@ -11,10 +11,9 @@ example and every crop of the recording can be drawn, from one record of bounded
 """
 
 import json
-import math
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +25,18 @@ import numpy as np
 from ddspx._checks import positive_int
 from ddspx._typing import Float
 from ddspx.io._files import native_name
-from ddspx.io._json import read_json
+from ddspx.io._json import (
+    COUNT,
+    COUNT_OR_0,
+    DURATION,
+    LIST,
+    OBJECT,
+    TEXT,
+    Kind,
+    json_field,
+    list_of,
+    read_json,
+)
 
 FORMAT = "ddspx-dataset"
 FORMAT_VERSION = 1
@@ -387,19 +397,10 @@ def _split(name: str, split: Any) -> Split:
     return Split(**values)
 
 
-def _check(owner: str, fields: Any, kinds: "Mapping[str, _Kind]") -> None:
+def _check(owner: str, fields: Any, kinds: Mapping[str, Kind]) -> None:
     """Raises a ValueError unless every named field holds what it should."""
-    if not isinstance(fields, dict):
-        raise ValueError(f"{owner} is not an object")
-    for name, (kind, allowed) in kinds.items():
-        if not allowed(fields[name]):
-            raise ValueError(f"`{name}` of {owner} should be {kind}, not {fields[name]!r}")
-
-
-# An hour at the highest rate, and more than anything else is counted to.
-_LARGEST_COUNT = 2**32
-
-_Kind = tuple[str, Callable[[Any], bool]]
+    for name, kind in kinds.items():
+        json_field(fields, name, kind, owner=owner)
 
 
 def _is_file_name(value: Any) -> bool:
@@ -407,41 +408,22 @@ def _is_file_name(value: Any) -> bool:
     return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return _is_int(value) and 1 <= value <= _LARGEST_COUNT
-
-
-def _is_duration(value: Any) -> bool:
-    return (_is_int(value) or isinstance(value, float)) and 0 <= value < math.inf
-
-
-def _all(allowed: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda values: isinstance(values, list) and all(map(allowed, values))
-
-
-_TEXT: _Kind = "text", lambda value: isinstance(value, str)
-_COUNT: _Kind = "an int above 0", _is_count
-_DURATION: _Kind = "a finite duration", _is_duration
-_MANIFEST_FIELDS: dict[str, _Kind] = {
-    **dict.fromkeys(("sample_rate", "hop_length", "example_length"), _COUNT),
-    **dict.fromkeys(("feature_version", "licence", "attribution"), _TEXT),
-    "sources": ("a list", lambda value: isinstance(value, list)),
-    **dict.fromkeys(("splits", "statistics"), ("an object", lambda value: isinstance(value, dict))),
+_MANIFEST_FIELDS: dict[str, Kind] = {
+    **dict.fromkeys(("sample_rate", "hop_length", "example_length"), COUNT),
+    **dict.fromkeys(("feature_version", "licence", "attribution"), TEXT),
+    "sources": LIST,
+    **dict.fromkeys(("splits", "statistics"), OBJECT),
 }
-_SOURCE_FIELDS: dict[str, _Kind] = {
-    **dict.fromkeys(("name", "sha256"), _TEXT),
-    **dict.fromkeys(("duration_s", "kept_s"), _DURATION),
+_SOURCE_FIELDS: dict[str, Kind] = {
+    **dict.fromkeys(("name", "sha256"), TEXT),
+    **dict.fromkeys(("duration_s", "kept_s"), DURATION),
 }
-_SPLIT_FIELDS: dict[str, _Kind] = {
-    "shards": ("a list of plain file names", _all(_is_file_name)),
-    **dict.fromkeys(("shard_records", "starts"), ("a list of ints above 0", _all(_is_count))),
-    "weights_s": ("a list of durations", _all(lambda value: _is_duration(value) and value > 0)),
-    "n_examples": ("an int from 0", lambda value: _is_int(value) and value >= 0),
-    "duration_s": _DURATION,
+_SPLIT_FIELDS: dict[str, Kind] = {
+    "shards": list_of(Kind("a plain file name", _is_file_name)),
+    **dict.fromkeys(("shard_records", "starts"), list_of(COUNT)),
+    "weights_s": list_of(Kind("a duration", lambda value: DURATION.allows(value) and value > 0)),
+    "n_examples": COUNT_OR_0,
+    "duration_s": DURATION,
 }
 
 

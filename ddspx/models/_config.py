@@ -90,13 +90,6 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
         raise ValueError(f"{path} is not usable: {error}") from error
 
 
-def json_object(value: Any) -> dict[str, Any]:
-    """What JSON says, if it is an object; a ValueError else."""
-    if not isinstance(value, dict):
-        raise ValueError(f"it must hold a JSON object, got {reprlib.repr(value)}.")
-    return value
-
-
 def require_file(path: Path) -> None:
     """Refuses a model folder that lacks a file."""
     if not path.is_file():

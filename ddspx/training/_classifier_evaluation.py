@@ -10,6 +10,7 @@ from ddspx._checks import checked_seed, one_of
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
 from ddspx.io import AudioError, DatasetError, Recording, read_audio
+from ddspx.io._json import OBJECT, TEXT, json_field, list_of
 from ddspx.metrics import ClassificationScores, GroupScores, classification_scores, group_scores
 from ddspx.models.spectnet import SpectNet, vote_majority, vote_mean_probability
 from ddspx.models.spectnet.inference import segment_logits
@@ -85,17 +86,20 @@ def recordings_to_test(
 
 def _heard(provenance: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """The digests and the groups of what a model has heard in training."""
+    owner = "the model's provenance"
     try:
-        known = provenance.get("data", {})
-        digests = known.get("sha256", {})
-        heard = {digest for split in ("train", "valid") for digest in digests.get(split, ())}
+        known = json_field(provenance, "data", OBJECT, owner=owner, default={})
+        digests = json_field(known, "sha256", OBJECT, owner=owner, default={})
+        texts = list_of(TEXT)
+        heard = {
+            digest
+            for split in ("train", "valid")
+            for digest in json_field(digests, split, texts, owner=owner, default=())
+        }
         # A recording without a digest is known by its group alone.
-        return heard - {""}, set(known.get("groups", ()))
-    except (AttributeError, TypeError) as error:
-        raise ValueError(
-            "The provenance of the model does not list what it has heard as `data` with lists of "
-            "`sha256` and `groups`; copy the whole model folder again."
-        ) from error
+        return heard - {""}, set(json_field(known, "groups", texts, owner=owner, default=()))
+    except ValueError as error:
+        raise ValueError(f"{error} Copy the whole model folder again.") from error
 
 
 def evaluate_classifier(

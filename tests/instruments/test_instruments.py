@@ -289,8 +289,16 @@ BROKEN = [
     ),
     ("provenance.json", lambda path: path.write_text('["x", 3]'), "must hold a JSON object, got"),
     ("provenance.json", lambda path: path.write_text("[]"), "must hold a JSON object, got"),
-    ("provenance.json", lambda path: edit(path, scores=[1]), "`scores` cannot be list"),
-    ("provenance.json", lambda path: edit(path, data={"licence": 3}), "`licence` cannot be int"),
+    (
+        "provenance.json",
+        lambda path: edit(path, scores=[1]),
+        "`scores` of it must be an",
+    ),
+    (
+        "provenance.json",
+        lambda path: edit(path, data={"licence": 3}),
+        "`licence` of it must be text",
+    ),
     ("weights.safetensors", lambda path: path.write_bytes(b""), "not a readable safetensors"),
     ("weights.safetensors", lambda path: path.write_bytes(b"PK"), "not a readable safetensors"),
     ("weights.safetensors", write_header(2**21), "header is longer than"),

@@ -95,7 +95,7 @@ def test_the_parts_of_what_there_is():
         recordings_to_test([named("f", "test", "2")], provenance, part="test")
     assert len(recordings_to_test(recordings, {})) == 5
     for damaged in (None, {"sha256": []}, {"sha256": {"train": 3}}, {"groups": [{}]}):
-        with pytest.raises(ValueError, match="does not list what it has heard as `data`"):
+        with pytest.raises(ValueError, match=r"model's provenance must .* Copy the whole"):
             recordings_to_test(recordings, {"data": damaged})
     # What no digest is known of is not another that none is known of.
     provenance["data"]["sha256"]["train"] = [""]

@@ -8,7 +8,8 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, json_object, read_json
+from ddspx.io._json import json_object
+from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, read_json
 from ddspx.models._weights import arrays_by_name, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder, require_autoencoder

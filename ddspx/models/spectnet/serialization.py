@@ -6,7 +6,8 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, json_object, read_json
+from ddspx.io._json import json_object
+from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
 from ddspx.models._weights import save_model, with_weights
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.models.spectnet.model import SpectNet
