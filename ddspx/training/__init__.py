@@ -63,7 +63,7 @@ else:
         _autoencoder="train_autoencoder",
         _classifier="train_classifier",
         _classifier_evaluation="ClassifierEvaluation evaluate_classifier recordings_to_test",
-        _config="AutoencoderTrainConfig ClassifierTrainConfig Part RunConfig",
+        _config="AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart RunConfig",
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",
         _loop="Batches Best Measured Task TrainResult run_task",

@@ -138,7 +138,7 @@ FAULTS = (
     # io
     Fault(
         "io/_crops.py",
-        'self._taken = state["position"]',
+        "self._taken = position_of(state, self._facts)",
         "self._taken = 0",
         "io/test_crops.py",
     ),
