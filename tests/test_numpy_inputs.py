@@ -59,7 +59,7 @@ core.fft_convolve(audio, taps, mode="same")
 core.sinc_lowpass(np.array([100.0]), sample_rate=16000)
 core.sos_filter(audio, core.biquad(np.array(500.0), kind="peak", sample_rate=16000))
 core.allpole(audio, taps)
-state, wet = core.reverb_step(core.reverb_init(taps), audio, taps)
+state, wet = core.convolution_reverb_step(core.convolution_reverb_init(taps), audio, taps)
 core.convolution_reverb(wet, taps)
 core.compressor(
     audio, threshold_db=level, ratio=2, attack_s=0.01, release_s=np.array(0.1), sample_rate=16000

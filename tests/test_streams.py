@@ -63,7 +63,13 @@ STREAMS = {
         BATCH,
     ),
     "pcen": (partial(core.pcen_init, initial="first"), (BANDS,), core.pcen_step, (BANDS, 0.5), {}),
-    "reverb": (core.reverb_init, (TAPS,), core.reverb_step, (AUDIO, TAPS), BATCH),
+    "convolution_reverb": (
+        core.convolution_reverb_init,
+        (TAPS,),
+        core.convolution_reverb_step,
+        (AUDIO, TAPS),
+        BATCH,
+    ),
     "sinusoidal_synthesis": (
         partial(core.sinusoidal_synthesis_init, n_sinusoids=5),
         (),
@@ -109,7 +115,7 @@ def autoencoder():
 def pitch_model():
     model = toy_tracker()
     audio = jnp.zeros((2, 2 * model.config.hop_length), jnp.float32)
-    return model.init, ((2,),), model.step, (audio,), {}
+    return model.init, (), model.step, (audio,), BATCH
 
 
 def buffers(tree):

@@ -35,7 +35,7 @@ Recursive filters:
 Rooms, delays and cross-fades:
   crossfade, DelayState, modulated_delay, variable_delay, variable_delay_init,
   variable_delay_step, ReverbState, convolution_reverb, exponential_reverb_ir,
-  filtered_noise_reverb_ir, decay_to_t60, reverb_init, reverb_step.
+  filtered_noise_reverb_ir, decay_to_t60, convolution_reverb_init, convolution_reverb_step.
 
 Dynamics:
   CompressorState, LimiterState, compressor, compressor_init, compressor_step, limiter,
@@ -258,11 +258,11 @@ from ddspx.core.effects._dynamics import (
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
+    convolution_reverb_init as convolution_reverb_init,
+    convolution_reverb_step as convolution_reverb_step,
     decay_to_t60 as decay_to_t60,
     exponential_reverb_ir as exponential_reverb_ir,
     filtered_noise_reverb_ir as filtered_noise_reverb_ir,
-    reverb_init as reverb_init,
-    reverb_step as reverb_step,
 )
 
 # Filters

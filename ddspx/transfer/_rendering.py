@@ -162,9 +162,9 @@ def _room(model: Autoencoder) -> list[core.Stream]:
     response = model.reverb.impulse_response
 
     def ring(state, audio, _, levels):
-        return core.reverb_step(state, audio, levels.reverb * response)
+        return core.convolution_reverb_step(state, audio, levels.reverb * response)
 
-    return [core.Stream(partial(core.reverb_init, response), ring)]
+    return [core.Stream(partial(core.convolution_reverb_init, response), ring)]
 
 
 @partial(jax.jit, static_argnums=0)

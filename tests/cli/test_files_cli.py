@@ -115,7 +115,10 @@ def test_an_empty_argument_is_no_folder(here, call, capsys):
         ("prepare a.wav -o d --example-s nan", "`example_s` must be at least one hop long, and at"),
         ("classify train t.csv -o m --sample-rate 1000000000", "`sample_rate` must be at most"),
         ("classify train t.csv -o m --bands 100000", "`n_bands` must be at most 1024"),
-        ("classify train t.csv -o m --segment-s 1e9", "`segment_s` must be at most 600"),
+        (
+            "classify train t.csv -o m --segment-s 1e9",
+            "`segment_s` must be above 0 and at most 600",
+        ),
         ("classify train t.csv -o m --hop-ms 1e9", "`hop_ms` must be at most 1000"),
         ("classify train t.csv -o m --channels 100000000", "`channels` must be at most 4096"),
         ("classify train t.csv -o m --batch-size 1000000000", "`batch_size` must be at most 65536"),

@@ -130,7 +130,7 @@ def test_a_stream_is_the_whole(model, hops, offset):
     length = audio.shape[1] + -audio.shape[1] % HOP + (model.delay + 1) * HOP
     length += -length % (hops * HOP)
     flushed = np.pad(audio, ((0, 0), (0, length - audio.shape[1])))
-    start = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), DTYPE), model.init((3,)))
+    start = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), DTYPE), model.init(batch_shape=(3,)))
     state, tracks = start, []
     for block in np.split(flushed, flushed.shape[1] // (hops * HOP), axis=1):
         state, heard = step(model, state, jnp.asarray(block, DTYPE))

@@ -230,8 +230,8 @@ FAULTS = (
     ),
     Fault(
         "transfer/_rendering.py",
-        "return core.reverb_step(state, audio, levels.reverb * response)",
-        "return state, core.reverb_step(state, audio, levels.reverb * response)[1]",
+        "return core.convolution_reverb_step(state, audio, levels.reverb * response)",
+        "return state, core.convolution_reverb_step(state, audio, levels.reverb * response)[1]",
         "transfer/test_transfer.py -k 'blocks_of_any_size or the_blocks_are'",
     ),
     # cli
@@ -254,10 +254,10 @@ FAULTS = (
         "cli/test_pitch_cli.py",
     ),
     Fault(
-        "cli/_classify.py",
+        "models/spectnet/inference.py",
         '(-shares).argsort(kind="stable")',
         'shares.argsort(kind="stable")',
-        "cli/test_classify_cli.py -k predict",
+        "models/test_spectnet_recipes.py -k vote",
     ),
     # features
     Fault(

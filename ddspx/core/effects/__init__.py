@@ -22,11 +22,11 @@ from ddspx.core.effects._dynamics import (
 from ddspx.core.effects._reverb import (
     ReverbState as ReverbState,
     convolution_reverb as convolution_reverb,
+    convolution_reverb_init as convolution_reverb_init,
+    convolution_reverb_step as convolution_reverb_step,
     decay_to_t60 as decay_to_t60,
     exponential_reverb_ir as exponential_reverb_ir,
     filtered_noise_reverb_ir as filtered_noise_reverb_ir,
-    reverb_init as reverb_init,
-    reverb_step as reverb_step,
 )
 
 __all__ = _given(globals())

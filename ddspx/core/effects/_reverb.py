@@ -84,10 +84,10 @@ def convolution_reverb(
     return _mix(audio, wet, add_dry)
 
 
-def reverb_init(
+def convolution_reverb_init(
     impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
 ) -> ReverbState:
-    """Silence in the room, before the first block of :func:`reverb_step`.
+    """Silence in the room, before the first block of :func:`convolution_reverb_step`.
 
     Args:
       impulse_response: the room.
@@ -103,13 +103,13 @@ def reverb_init(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
-      >>> core.reverb_init(jnp.ones(4), batch_shape=(2,)).tail.shape
+      >>> core.convolution_reverb_init(jnp.ones(4), batch_shape=(2,)).tail.shape
       (2, 3)
     """
     return ReverbState(fft_convolve_init(impulse_response, batch_shape=batch_shape))
 
 
-def reverb_step(
+def convolution_reverb_step(
     state: ReverbState,
     audio: Float[ArrayLike, "*batch samples"],
     impulse_response: Float[ArrayLike, "*ir_batch taps"],
@@ -119,7 +119,7 @@ def reverb_step(
     """Next block of :func:`convolution_reverb`, without latency.
 
     Args:
-      state: from :func:`reverb_init` or the step before.
+      state: from :func:`convolution_reverb_init` or the step before.
       audio: the next block of dry sound, of any size.
       impulse_response: the room, the same in all steps.
       add_dry: as in :func:`convolution_reverb`. Static.
@@ -139,9 +139,9 @@ def reverb_step(
       >>> import jax.numpy as jnp
       >>> from ddspx import core
       >>> echo = jnp.array([0.0, 0.0, 0.5])
-      >>> state = core.reverb_init(echo)
-      >>> state, first = core.reverb_step(state, jnp.array([1.0, 2.0]), echo)
-      >>> state, second = core.reverb_step(state, jnp.array([0.0, 0.0, 0.0]), echo)
+      >>> state = core.convolution_reverb_init(echo)
+      >>> state, first = core.convolution_reverb_step(state, jnp.array([1.0, 2.0]), echo)
+      >>> state, second = core.convolution_reverb_step(state, jnp.array([0.0, 0.0, 0.0]), echo)
       >>> [round(abs(v), 3) for v in [*first.tolist(), *second.tolist()]]
       [1.0, 2.0, 0.5, 1.0, 0.0]
     """

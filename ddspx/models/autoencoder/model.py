@@ -154,7 +154,9 @@ class Autoencoder(nnx.Module):
         """The start of a stream of `step`, with the `key` of `__call__`."""
         room = None
         if self.reverb is not None:
-            room = core.reverb_init(self.reverb.impulse_response, batch_shape=batch_shape)
+            room = core.convolution_reverb_init(
+                self.reverb.impulse_response, batch_shape=batch_shape
+            )
         return AutoencoderState(self.dry_init(key, batch_shape=batch_shape), room)
 
     def step(
@@ -194,7 +196,7 @@ class Autoencoder(nnx.Module):
         )
         room = state.room
         if self.reverb is not None and room is not None:
-            room, audio = core.reverb_step(room, audio, self.reverb.impulse_response)
+            room, audio = core.convolution_reverb_step(room, audio, self.reverb.impulse_response)
         return AutoencoderState(dry, room), audio
 
     def dry_init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> DryState:

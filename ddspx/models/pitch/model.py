@@ -151,9 +151,11 @@ class PitchTracker(nnx.Module):
         track = self.track_section(self._whole(audio), fmin=fmin, fmax=fmax)
         return PitchTrack(*(x[..., self.delay :] for x in track))
 
-    def init(self, batch: tuple[int, ...] = ()) -> PitchState:
+    def init(self, *, batch_shape: tuple[int, ...] = ()) -> PitchState:
         """The state of a stream before its first sample."""
-        return PitchState(jnp.zeros((*batch, self.context * self.config.hop_length), jnp.float32))
+        return PitchState(
+            jnp.zeros((*batch_shape, self.context * self.config.hop_length), jnp.float32)
+        )
 
     def step(
         self,

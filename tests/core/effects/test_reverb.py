@@ -17,7 +17,7 @@ from ddspx import core
 
 # One compilation each instead of one for every operation.
 convolution_reverb = jax.jit(core.convolution_reverb, static_argnames="add_dry")
-reverb_step = jax.jit(core.reverb_step, static_argnames="add_dry")
+reverb_step = jax.jit(core.convolution_reverb_step, static_argnames="add_dry")
 exponential_reverb_ir = jax.jit(
     core.exponential_reverb_ir, static_argnames=("n_samples", "sample_rate")
 )
@@ -69,7 +69,7 @@ def test_nothing_sounds_before_its_cause():
 @pytest.mark.parametrize("taps", [1, 2, 9, 100])
 def test_blocks_of_any_size_are_the_whole(taps, add_dry):
     audio, response = jnp.asarray(noise(2, 60)), jnp.asarray(noise(taps, seed=1))
-    state, blocks = core.reverb_init(response, batch_shape=(2,)), []
+    state, blocks = core.convolution_reverb_init(response, batch_shape=(2,)), []
     for start, stop in [(0, 1), (1, 17), (17, 18), (18, 50), (50, 60)]:
         block = audio[:, start:stop]
         state, out = reverb_step(state, block, response, add_dry=add_dry)
@@ -80,14 +80,14 @@ def test_blocks_of_any_size_are_the_whole(taps, add_dry):
 
 def test_the_state_is_what_rings_on_into_silence():
     audio, response = jnp.asarray(noise(30)), jnp.asarray(noise(8, seed=1))
-    state, _ = reverb_step(core.reverb_init(response), audio, response)
+    state, _ = reverb_step(core.convolution_reverb_init(response), audio, response)
     silence_after = convolution_reverb(jnp.pad(audio, (0, 7)), response)
     assert_close(state.tail, silence_after[30:], scale=4.0)
 
 
 def test_one_sound_streams_through_a_batch_of_rooms():
     audio, rooms = jnp.asarray(noise(20)), jnp.asarray(noise(3, 6, seed=1))
-    state, head = reverb_step(core.reverb_init(rooms), audio[:9], rooms)
+    state, head = reverb_step(core.convolution_reverb_init(rooms), audio[:9], rooms)
     _, tail = reverb_step(state, audio[9:], rooms)
     whole = convolution_reverb(audio, rooms)
     assert_close(jnp.concatenate([head, tail], -1), whole, scale=4.0)
@@ -102,7 +102,7 @@ def test_reverb_gradients():
 
 def test_gradients_pass_through_the_state():
     def two_blocks(audio, response):
-        state, head = reverb_step(core.reverb_init(response), audio[:3], response)
+        state, head = reverb_step(core.convolution_reverb_init(response), audio[:3], response)
         return head, reverb_step(state, audio[3:], response)
 
     check_grads(two_blocks, noise(8), noise(4))
@@ -113,7 +113,9 @@ def test_gradients_pass_through_the_state():
 
 def test_reverb_keeps_the_dtype():
     check_dtypes(core.convolution_reverb, noise(10), noise(4))
-    check_dtypes(lambda x, h: reverb_step(core.reverb_init(h), x, h), noise(10), noise(4, seed=1))
+    check_dtypes(
+        lambda x, h: reverb_step(core.convolution_reverb_init(h), x, h), noise(10), noise(4, seed=1)
+    )
 
 
 # Boundaries
@@ -126,7 +128,7 @@ def test_reverb_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match=r"`audio.shape\[-1\]` must be at least 1"):
         core.convolution_reverb(x[:0], x)
     with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
-        core.reverb_init(x[:0])
+        core.convolution_reverb_init(x[:0])
 
 
 # Responses
