@@ -254,6 +254,12 @@ FAULTS = (
         "cli/test_pitch_cli.py",
     ),
     Fault(
+        "cli/_classify.py",
+        "[: None if all_labels else 1]",
+        "[: 1 if all_labels else None]",
+        "cli/test_classify_cli.py -k predictions",
+    ),
+    Fault(
         "models/spectnet/inference.py",
         '(-shares).argsort(kind="stable")',
         'shares.argsort(kind="stable")',
