@@ -1,9 +1,10 @@
-"""What DDSP, librosa and torch call something, and what it is here: a row for each name.
+"""What DDSP, librosa, SciPy, torchaudio and kapre call something, and what it is here.
 
-Where the names agree there is no row. The table in ``CONVENTIONS.md`` says how results differ.
+Where the names agree there is no row. The table in ``CONVENTIONS.md`` says how results of DDSP
+differ; the pages on coming from librosa and from torchaudio and kapre show the others.
 """
 
-CORE_NAMES: dict[str, str] = {
+DDSP_NAMES: dict[str, str] = {
     # ddsp.core
     "logb": "`core.safe_log(x) / math.log(base)`",
     "log10": "`core.safe_log(x) / math.log(10)`",
@@ -85,33 +86,120 @@ CORE_NAMES: dict[str, str] = {
         "nothing: each needs a trained model",
     ),
     **dict.fromkeys(("Loss", "LossGroup"), "nothing: add losses"),
-    # librosa, torchaudio and SciPy
+}
+
+LIBROSA_NAMES: dict[str, str] = {
     "A_weighting": "`core.a_weighting_db`",
     "melspectrogram": "`core.mel_spectrogram`",
-    "MelSpectrogram": "`core.mel_spectrogram`",
-    "Spectrogram": "`core.spectrogram`",
-    "MFCC": "`core.mfcc`",
     "mel": "`core.mel_filterbank`",
     "mel_frequencies": '`core.frequency_grid(..., scale="slaney")`',
-    "amplitude_to_DB": "`core.amplitude_to_db`",
+    "fft_frequencies": "`np.fft.rfftfreq(n_fft, 1 / sample_rate)`",
     "mu_compress": "`core.mu_law_encode`",
     "mu_expand": "`core.mu_law_decode`",
     "hz_to_note": "`core.hz_to_midi`",
+    "note_to_hz": "`core.midi_to_hz`",
+    "midi_to_note": "`instruments.note_name`",
     "frames_to_samples": "`i * hop_length`: frames are centred",
+    "frames_to_time": "`i * hop_length / sample_rate`: frames are centred",
     "samples_to_frames": "`core.n_frames`",
+    "magphase": "`jnp.abs` and `jnp.angle`",
+    "clicks": "librosa's alone; `metrics.click_times` finds them",
+    "load": "`io.read_audio`",
+    "stream": "`io.stream_audio`",
+    "lpc": "librosa's alone; `core.allpole` plays its coefficients",
+    **dict.fromkeys(
+        (
+            "zero_crossing_rate",
+            "spectral_contrast",
+            "tonnetz",
+            "chroma_stft",
+            "cqt",
+            "vqt",
+            "griffinlim",
+            "onset_strength",
+            "beat_track",
+            "hpss",
+            "pitch_shift",
+            "time_stretch",
+            "trim",
+        ),
+        "librosa's alone",
+    ),
+}
+
+SCIPY_NAMES: dict[str, str] = {
     "hann": "`core.hann_window`",
     "get_window": "`core.hann_window`",
-    "zero_crossing_rate": "librosa's alone",
     "sosfilt": "`core.sos_filter`",
     "lfilter": "`core.sos_filter` or `core.allpole`",
+    "butter": 'SciPy\'s alone; `core.sos_filter` takes what it makes with `output="sos"`',
+    "firwin": "`core.sinc_lowpass` or `core.sinc_highpass`",
     "fftconvolve": "`core.fft_convolve`",
     "oaconvolve": "`core.fft_convolve`",
-    "griffinlim": "librosa's alone",
-    "load": "`io.read_audio`",
-    "ADSR": "`core.adsr`",
+    "resample_poly": "`core.resample`",
+}
+
+TORCHAUDIO_NAMES: dict[str, str] = {
+    "Spectrogram": "`core.spectrogram`",
+    "InverseSpectrogram": "`core.istft`",
+    "MelSpectrogram": "`core.mel_spectrogram`",
+    "MelScale": "`core.mel_filterbank`",
+    "melscale_fbanks": "`core.mel_filterbank`",
+    "MFCC": "`core.mfcc`",
+    "ComputeDeltas": "`core.delta`",
+    "compute_deltas": "`core.delta`",
+    "SpectralCentroid": "`core.spectral_centroid`",
+    "AmplitudeToDB": "`core.power_to_db` or `core.amplitude_to_db`",
+    "amplitude_to_DB": "`core.power_to_db` or `core.amplitude_to_db`",
+    "MuLawEncoding": "`core.mu_law_encode`",
+    "MuLawDecoding": "`core.mu_law_decode`",
+    "Resample": "`core.resample`",
+    "FrequencyMasking": "`core.spec_augment`",
+    "TimeMasking": "`core.spec_augment`",
+    "Loudness": "torchaudio's alone; `core.loudness_db` is A-weighted, of each frame",
+    "detect_pitch_frequency": "`features.track_pitch`",
     "lowpass_biquad": '`core.biquad(..., kind="lowpass")`',
     "highpass_biquad": '`core.biquad(..., kind="highpass")`',
+    "bandpass_biquad": '`core.biquad(..., kind="bandpass")`',
+    "bandreject_biquad": '`core.biquad(..., kind="notch")`',
+    "allpass_biquad": '`core.biquad(..., kind="allpass")`',
+    "equalizer_biquad": '`core.biquad(..., kind="peak")`',
+    "bass_biquad": '`core.biquad(..., kind="low_shelf")`',
+    "treble_biquad": '`core.biquad(..., kind="high_shelf")`',
+    "flanger": "`core.modulated_delay`",
+    "ADSR": "`core.adsr`",
+    "adsr_envelope": "`core.adsr`",
+    "extend_pitch": "`core.harmonic_to_sinusoidal`",
+    "filter_waveform": "`core.fft_convolve` with `hop_length`",
+    **dict.fromkeys(("GriffinLim", "TimeStretch", "PitchShift", "Vad"), "torchaudio's alone"),
 }
+
+KAPRE_NAMES: dict[str, str] = {
+    "STFT": "`core.stft`",
+    "InverseSTFT": "`core.istft`",
+    "Magnitude": "`jnp.abs` of `core.stft`, or `core.spectrogram(power=1)`",
+    "Phase": "`jnp.angle` of `core.stft`",
+    "MagnitudeToDecibel": "`core.amplitude_to_db`",
+    "Melspectrogram": "`nn.SpectralFrontend`",
+    "get_melspectrogram_layer": "`nn.SpectralFrontend`",
+    "get_log_frequency_spectrogram_layer": '`nn.compat.kapre_filterbank(..., init="log")`',
+    "Filterbank": "`nn.compat.kapre_filterbank`",
+    "ApplyFilterbank": "`nn.compat.kapre_filterbank(..., image_data_format=...)`",
+    "filterbank_mel": "`core.mel_filterbank`",
+    "filterbank_log": "`core.log_frequency_filterbank`",
+    "Delta": "`core.delta`",
+    "Frame": "`core.frame`",
+    "Energy": "`core.rms`, the root of its mean",
+    "MuLawEncoding": "`core.mu_law_encode`",
+    "MuLawDecoding": "`core.mu_law_decode`",
+    "LogmelToMFCC": "`core.cepstral_coefficients`",
+    "SpecAugment": "`core.spec_augment`",
+    "Normalization2D": "`models.spectnet.normalize_level` for audio; `nn.Fc` normalizes frames",
+}
+
+CORE_NAMES: dict[str, str] = (
+    DDSP_NAMES | LIBROSA_NAMES | SCIPY_NAMES | KAPRE_NAMES | TORCHAUDIO_NAMES
+)
 
 CORE_HINTS: dict[str, str] = {
     "resample": "DDSP's `resample`, of controls to samples, is `core.upsample`.",

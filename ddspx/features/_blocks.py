@@ -62,7 +62,7 @@ def windows(
     """The samples of each chunk of frames with its margins, and how many of its frames count.
 
     Args:
-      blocks: consecutive blocks (*batch, samples) of one signal.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal.
       hop: samples between frames.
       chunk: frames of a chunk.
       margin: frames on either side of a chunk whose samples its outermost frames reach into;

@@ -136,7 +136,7 @@ def blockwise_features(
     """Pitch, confidence and loudness of audio that arrives in blocks, in bounded memory.
 
     Args:
-      blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
       sample_rate: samples per second.
       hop_length: samples between frames, at most a second.
       method: the tracker, see :func:`track_pitch`.

@@ -23,8 +23,8 @@ def blockwise_z(
 
     Args:
       encoder: of a model; it must not need the whole sound at once.
-      blocks: consecutive blocks (*batch, samples) of one signal at the encoder's sample rate, of
-        any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal at the encoder's sample rate,
+        of any sizes, at least one.
 
     Returns:
       z of the blocks joined together on the frame rule: the same numbers whatever the blocks, and

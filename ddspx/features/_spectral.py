@@ -187,7 +187,7 @@ def stream_spectral_features(
     end; and PCEN carries its state.
 
     Args:
-      blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
       config: which.
 
     Yields:

@@ -102,7 +102,7 @@ def blockwise_pitch(
     """:func:`track_pitch` of audio that arrives in blocks.
 
     Args:
-      blocks: consecutive blocks (*batch, samples) of one signal, of any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
       sample_rate: samples per second.
       hop_length: samples between frames, at most a second.
       method: the tracker.

@@ -25,7 +25,7 @@ def loudness_l1_db(
     with :math:`L` the :func:`ddspx.core.loudness_db` of 512-sample frames, floored at -80 dB.
 
     Args:
-      target: audio of shape (*batch, samples), linear amplitude.
+      target: audio of shape ``(*batch, samples)``, linear amplitude.
       predicted: audio of the same shape.
       sample_rate: samples per second.
       hop_length: distance between frames, in samples.
@@ -66,7 +66,7 @@ def spectral_distance(
     Magnitudes and log magnitudes at weight 1, on all resolutions.
 
     Args:
-      target: audio of shape (*batch, samples), linear amplitude.
+      target: audio of shape ``(*batch, samples)``, linear amplitude.
       predicted: audio of the same shape.
       n_ffts: the resolutions, in samples; the default suits 16 kHz.
 

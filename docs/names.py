@@ -1,0 +1,65 @@
+"""Names from where the library has them: those of other libraries, and the commands' options."""
+
+import contextlib
+import io
+import os
+import textwrap
+from pathlib import Path
+
+from ddspx import _names, cli
+from ddspx._explain import SYNONYMS
+
+TABLES = {
+    "librosa": _names.LIBROSA_NAMES,
+    "scipy": _names.SCIPY_NAMES,
+    "torchaudio": _names.TORCHAUDIO_NAMES,
+    "kapre": _names.KAPRE_NAMES,
+    "io": _names.IO_NAMES,
+    "nn": _names.NN_NAMES,
+}
+
+
+def write(folder: Path) -> None:
+    """Writes one Markdown table for each group of names, and one for arguments."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for group, names in TABLES.items():
+        rows = {f"`{there}`": here for there, here in names.items()}
+        (folder / f"{group}.md").write_text(_table("there", "here", rows), encoding="utf-8")
+    # What several libraries call alike in ddspx is one row.
+    arguments: dict[tuple[str, ...], list[str]] = {}
+    for there, here in SYNONYMS.items():
+        arguments.setdefault(here, []).append(f"`{there}`")
+    rows = {
+        ", ".join(sorted(there, key=str.lower)): " or ".join(f"`{name}`" for name in here)
+        for here, there in arguments.items()
+    }
+    (folder / "arguments.md").write_text(_table("there", "here", rows), encoding="utf-8")
+    (folder / "commands.rst").write_text(_commands(), encoding="utf-8")
+
+
+def _table(first: str, second: str, rows: dict[str, str]) -> str:
+    lines = [f"| {first} | {second} |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {there} | {here} |" for there, here in rows.items())]) + "\n"
+
+
+def _commands() -> str:
+    """What each command answers to --help."""
+    parts = []
+    for name in cli._COMMANDS:
+        title = f"ddspx {name}"
+        said = textwrap.indent(_help(name.split()), "   ")
+        parts.append(f"{title}\n{'-' * len(title)}\n\n.. code-block:: text\n\n{said}\n")
+    return "\n".join(parts)
+
+
+def _help(command: list[str]) -> str:
+    columns = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "88"
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        cli.main([*command, "--help"])
+    if columns is None:
+        del os.environ["COLUMNS"]
+    else:
+        os.environ["COLUMNS"] = columns
+    return said.getvalue().rstrip() + "\n"
