@@ -178,7 +178,6 @@ KAPRE_NAMES: dict[str, str] = {
     "STFT": "`core.stft`",
     "InverseSTFT": "`core.istft`",
     "Magnitude": "`jnp.abs` of `core.stft`, or `core.spectrogram(power=1)`",
-    "Phase": "`jnp.angle` of `core.stft`",
     "MagnitudeToDecibel": "`core.amplitude_to_db`",
     "Melspectrogram": "`nn.SpectralFrontend`",
     "get_melspectrogram_layer": "`nn.SpectralFrontend`",
