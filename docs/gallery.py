@@ -405,14 +405,14 @@ def _entry(entry: Sound, sounds: Path) -> str:
         players.append(
             f"<figure><figcaption>{caption}</figcaption>"
             f'<img src="sounds/{file}.png" alt="Spectrogram: {label}">'
-            f'<audio controls preload="none" src="sounds/{file}.flac" aria-label="{label}">'
+            f'<audio controls preload="metadata" src="sounds/{file}.flac" aria-label="{label}">'
             "</audio></figure>"
         )
     code = textwrap.dedent(inspect.getsource(entry.make).partition("():\n")[2])
     return (
         f"### {entry.title}\n\n{entry.text}\n\n"
-        f'<div class="sound"><div class="players">\n{"".join(players)}\n</div>\n\n'
-        f"```python\n{code}```\n\n</div>\n"
+        f'<div class="players">{"".join(players)}</div>\n\n'
+        f"```python\n{code}```\n"
     )
 
 

@@ -25,16 +25,23 @@ _LATEX = {
     r"\\Big(?=/)": "",
     r"(\\[td]?frac) ?([0-9A-Za-z]) ?([0-9A-Za-z])": r"\1{\2}{\3}",
 }
+# An index of what has an accent, which docutils puts below it.
+_INDEX = r"<m[in]>[^<]*</m[in]>|<mrow>(?:(?!<mrow>).)*?</mrow>"
+_ACCENT = r'<mo stretchy="false">[\u02d9\u02c9\u02c6\u02dc\u00af]</mo>'
 # Space as TeX has it: none inside of bars, a little around the name of a function; and brackets
 # that grow only when they are told to.
 _THIN = '<mspace width="0.1667em"/>'
 _APPLY = r"\s*<mo>&ApplyFunction;</mo>"
-_SPACES = {
+_NAMED = r"\s*(?:<msu[bp]>\s*)?<mi>(?:sin|cos|tanh|exp|ln|log|max|min|arg)</mi>"
+_MATHML = {
+    rf"(?s)<munderover>\s*(<mi>[^<]*</mi>)\s*({_INDEX})\s*({_ACCENT})\s*</munderover>": (
+        r'<msub><mover accent="true">\1\3</mover>\2</msub>'
+    ),
     r'<mo stretchy="false">\|</mo>': '<mo stretchy="false" lspace="0" rspace="0">|</mo>',
     r"<mo[^>]*>‖</mo>": '<mo stretchy="false" lspace="0" rspace="0">‖</mo>',
     r"<mo>([⟨⟩])</mo>": r'<mo stretchy="false">\1</mo>',
     rf"({_APPLY}\s*)(?=<m(?!o|row))": rf"\1{_THIN}",
-    rf"(</m[in]>|</msu\w+>|[\])]</mo>)(\s*<mi>\w+</mi>{_APPLY})": rf"\1{_THIN}\2",
+    rf"(</m[in]>|</msu\w+>|[\])]</mo>)({_NAMED})": rf"\1{_THIN}\2",
 }
 
 
@@ -45,7 +52,7 @@ def mathml(latex: str, *, as_block: bool = False) -> str:
     if r"\\" in latex and not latex.lstrip().startswith(r"\begin{"):
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
     made = tex2mathml(latex, as_block=as_block)
-    for there, here in _SPACES.items():
+    for there, here in _MATHML.items():
         made = re.sub(there, here, made)
     return made
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,6 @@ def test_the_gallery_has_its_sounds():
     assert sections == sorted(sections, key=list(dict.fromkeys(sections)).index)
 
 
-# Words only: a page that needs more says so, and is executed by the build.
 PAGES = [
     *sorted(DOCS.glob("start/*.md")),
     *sorted(DOCS.glob("howto/*.md")),
@@ -133,7 +133,7 @@ def test_python_on_a_page_is_python_and_its_imports_are_there(page):
 def test_names_on_a_page_are_there(page):
     text = page.read_text(encoding="utf-8")
     found = re.findall(
-        r"\b(core|nn|io|features|transfer|training|instruments|metrics|plot|models\.\w+)"
+        r"(?<![\w./])(core|nn|io|features|transfer|training|instruments|metrics|plot|models\.\w+)"
         r"\.([A-Za-z]\w*)",
         re.sub(r"^(import|from) .*$", "", text, flags=re.M),
     )
@@ -149,3 +149,16 @@ def test_files_that_a_page_names_are_there(page):
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:ddspx|tests|docs|examples|colab)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", ["start/researcher", "howto/ddsp", "howto/librosa", "howto/torchaudio"]
+)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    """From top to bottom, with a recording where a page reads one."""
+    shutil.copy(ROOT / "examples" / "melody" / "melody.flac", tmp_path / "recording.flac")
+    monkeypatch.chdir(tmp_path)
+    text, names = (DOCS / f"{page}.md").read_text(encoding="utf-8"), {}
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(code, page, "exec"), names)
