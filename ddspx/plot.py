@@ -86,6 +86,16 @@ def plot_sounds(
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is no sound, or one has no loudness, or comes in blocks without
         `n_samples`; or `y_axis` is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features, plot
+      >>> grid = {"sample_rate": 16000, "hop_length": 160}
+      >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+      >>> heard = features.conditioning_features(tone, **grid)
+      >>> figure = plot.plot_sounds([plot.Sound("A4", tone, *heard)], **grid)
+      >>> [axes.get_title() for axes in figure.axes]
+      ['A4', '']
     """
     one_of("y_axis", y_axis, _FREQUENCY_AXES)
     if not sounds:
@@ -130,6 +140,16 @@ def plot_pitch(
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: the sound comes in blocks without `n_samples`, or `y_axis` is unknown.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features, plot
+      >>> grid = {"sample_rate": 16000, "hop_length": 160}
+      >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+      >>> track = features.track_pitch(tone, **grid)
+      >>> figure = plot.plot_pitch(plot.Sound("A4", tone, *track), **grid)
+      >>> [axes.get_ylabel() for axes in figure.axes][1]
+      'confidence'
     """
     one_of("y_axis", y_axis, _FREQUENCY_AXES)
     figure = _figure(width=12.0, height=6.0)
@@ -159,6 +179,18 @@ def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is nothing to draw.
+
+    Example:
+      >>> from ddspx import plot
+      >>> figure = plot.plot_training(
+      ...     [
+      ...         {"step": 1, "train/loss": 20.0},
+      ...         {"step": 2, "train/loss": 12.0, "valid/loss": 13.0},
+      ...         {"step": 3, "train/loss": 9.0},
+      ...     ]
+      ... )
+      >>> [line.get_label() for line in figure.axes[0].lines]
+      ['train/loss', 'valid/loss']
     """
     names = sorted({name for record in records for name in record} - {"step", "time"})
     if not names:
@@ -191,6 +223,15 @@ def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[s
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is not one row and one column for each label.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import metrics, plot
+      >>> true, called = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+      >>> confusion = metrics.confusion_matrix(true, called, n_classes=2)
+      >>> figure = plot.plot_confusion(confusion, ["rain", "wind"])
+      >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+      ['rain', 'wind']
     """
     n_classes = len(labels)
     if confusion.shape != (n_classes, n_classes):
@@ -246,6 +287,20 @@ def plot_filterbanks(banks: Sequence[Filterbank], *, sample_rate: int) -> "Figur
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there is no bank, or they differ in their number of filters.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import numpy as np
+      >>> from ddspx import core, plot
+      >>> bins_hz = jnp.linspace(0.0, 4000.0, 257)
+      >>> def bank(title, *centers_hz):
+      ...     centers = jnp.array(centers_hz)
+      ...     response = core.gabor_response(bins_hz, centers, core.hz_to_erb(centers))
+      ...     return plot.Filterbank(title, np.square(np.abs(response)), np.asarray(centers))
+      >>> banks = [bank("before", 500.0, 1000.0), bank("after", 500.0, 1200.0)]
+      >>> figure = plot.plot_filterbanks(banks, sample_rate=8000)
+      >>> [axes.get_title() for axes in figure.axes][:2]
+      ['before', 'after']
     """
     if not banks:
         raise ValueError("`banks` must hold at least one bank, got none.")
@@ -324,6 +379,23 @@ def plot_features(
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
       ValueError: there are neither one nor two axes, or no frames, or `y_axis` is unknown.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import numpy as np
+      >>> from ddspx import core, plot
+      >>> noise = jnp.asarray(np.random.default_rng(0).normal(size=8000), jnp.float32)
+      >>> figure = plot.plot_features(
+      ...     np.asarray(core.spectrogram(noise, n_fft=512, hop_length=80)),
+      ...     title="noise",
+      ...     label="magnitude",
+      ...     sample_rate=8000,
+      ...     hop_length=80,
+      ...     frequencies_hz=np.fft.rfftfreq(512, 1 / 8000),
+      ...     level_of="amplitude",
+      ... )
+      >>> figure.axes[0].get_title()
+      'noise'
     """
     if y_axis is not None:
         one_of("y_axis", y_axis, _FREQUENCY_AXES)
@@ -366,7 +438,12 @@ def plot_features(
 
 
 def require_plotting() -> None:
-    """Raises a ModuleNotFoundError that says what to install, if the extra `plot` is missing."""
+    """Raises a ModuleNotFoundError that says what to install, if the extra `plot` is missing.
+
+    Example:
+      >>> from ddspx import plot
+      >>> plot.require_plotting()
+    """
     for name in ("matplotlib", "librosa"):
         if find_spec(name) is None:
             raise ModuleNotFoundError(

@@ -97,6 +97,34 @@ def train_autoencoder(
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is no longer finite.
       ModuleNotFoundError: what training needs is not installed.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from rich.console import Console
+      >>> from ddspx import io, training
+      >>> from ddspx.models.autoencoder import AutoencoderConfig, load_autoencoder
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> recording, dataset, instrument = (
+      ...     Path(folder.name, name) for name in ("tone.wav", "dataset", "instrument")
+      ... )
+      >>> tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(80000) / 16000)
+      >>> io.write_audio(recording, tone, sample_rate=16000)
+      >>> model = AutoencoderConfig.tiny(hop_length=160)
+      >>> _ = training.prepare(
+      ...     [recording], dataset, hop_length=160, example_s=0.5, report=lambda line: None
+      ... )
+      >>> result = training.train_autoencoder(
+      ...     dataset,
+      ...     instrument,
+      ...     model=model,
+      ...     config=training.AutoencoderTrainConfig(steps=2, batch_size=1, evaluate_every=2),
+      ...     console=Console(quiet=True),
+      ... )
+      >>> result.step, load_autoencoder(instrument)[0].config == model
+      (2, True)
+      >>> folder.cleanup()
     """
     config = config or AutoencoderTrainConfig()
     begin = partial(_task, Path(dataset), model, config, start)

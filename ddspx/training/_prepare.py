@@ -121,6 +121,25 @@ def prepare(
       DatasetError: `overwrite` is true and `output` is something other than a dataset.
       ValueError: a size or rate is not allowed.
       ModuleNotFoundError: array_record is not installed.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from ddspx import io, training
+      >>> folder, grid = tempfile.TemporaryDirectory(), {"sample_rate": 16000, "hop_length": 160}
+      >>> tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(80000) / 16000)
+      >>> recording, dataset = Path(folder.name, "tone.wav"), Path(folder.name, "dataset")
+      >>> io.write_audio(recording, tone, sample_rate=16000)
+      >>> lines = []
+      >>> manifest = training.prepare(
+      ...     [recording], dataset, **grid, example_s=0.5, report=lines.append
+      ... )
+      >>> {name: split.n_examples > 0 for name, split in sorted(manifest.splits.items())}
+      {'test': True, 'train': True, 'valid': True}
+      >>> round(manifest.statistics["pitch_midi_mean"], 1)
+      69.0
+      >>> folder.cleanup()
     """
     fmax = default_fmax(sample_rate) if fmax is None else fmax
     hops = example_s * size("sample_rate", sample_rate) / size("hop_length", hop_length)

@@ -35,6 +35,21 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
     Raises:
       AudioError: one of the files is gone or another one.
       ModuleNotFoundError: matplotlib or librosa is not installed.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from ddspx import io, transfer
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> sung, played = Path(folder.name, "sung.wav"), Path(folder.name, "played.wav")
+      >>> voice = 0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+      >>> io.write_audio(sung, voice, sample_rate=16000)
+      >>> report = transfer.transfer(sung, played, to="violin")
+      >>> figure = transfer.plot_transfer(sung, played, report)
+      >>> len(figure.axes)
+      4
+      >>> folder.cleanup()
     """
     tracks = {recording: report.heard, output: _asked(report.played)}
     sounds = [

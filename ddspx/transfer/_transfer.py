@@ -147,6 +147,23 @@ def transfer(
 
     Warns:
       UserWarning: most of the recording has no pitch, and the instrument is silent there.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from ddspx import io, transfer
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> sung, played = Path(folder.name, "sung.wav"), Path(folder.name, "played.wav")
+      >>> time_s = np.arange(16000) / 16000
+      >>> voice = 0.1 * sum(np.sin(2 * np.pi * 440 * k * time_s) / k for k in range(1, 9))
+      >>> io.write_audio(sung, voice, sample_rate=16000)
+      >>> report = transfer.transfer(
+      ...     sung, played, to="violin", config=transfer.TransferConfig(autotune=0.5)
+      ... )
+      >>> report.octaves, report.n_samples, io.read_audio(played, sample_rate=16000).size
+      (0, 16000, 16000)
+      >>> folder.cleanup()
     """
     # What can be refused without listening is refused first.
     if os.path.realpath(output) == os.path.realpath(recording):

@@ -66,6 +66,20 @@ def load_autoencoder(
     Raises:
       FileNotFoundError: there is no such folder, or a file of it is missing.
       ValueError: a file is corrupt, or the files do not fit each other.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from ddspx.instruments import load_instrument
+      >>> from ddspx.models.autoencoder import load_autoencoder, save_autoencoder
+      >>> model, statistics, provenance = load_instrument("flute")
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> copy = Path(folder.name, "my-flute")
+      >>> save_autoencoder(copy, model, statistics=statistics, provenance=provenance)
+      >>> loaded, statistics, provenance = load_autoencoder(copy)
+      >>> loaded.config == model.config, round(statistics.pitch_midi_mean)
+      (True, 74)
+      >>> folder.cleanup()
     """
     folder = Path(folder)
     if not folder.is_dir():
