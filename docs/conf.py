@@ -1,7 +1,7 @@
 """Sphinx: ``sphinx-build -W docs OUT`` builds the pages, without a network.
 
 What is made rather than written lies in folders that git ignores: the notebooks with their outputs
-and the gallery (both executed, `execute.py`), and the tables of names (`names.py`).
+(`notebooks.py`), the gallery (`gallery.py`), and tables of names and options (`names.py`).
 """
 
 import sys
@@ -41,8 +41,9 @@ python_display_short_literal_types = True
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
-# Notebooks are executed by `execute.py`, all at once, and once for each state of the library.
+# Notebooks are executed by `notebooks.py`, once for each state of the library.
 nb_execution_mode = "off"
+nb_code_prompt_show, nb_code_prompt_hide = "Show the program", "Hide the program"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

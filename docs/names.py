@@ -20,26 +20,24 @@ TABLES = {
 
 
 def write(folder: Path) -> None:
-    """Writes one Markdown table for each group of names, and one for arguments."""
+    """Writes a Markdown table for each group of names, and what the commands say of themselves."""
     folder.mkdir(parents=True, exist_ok=True)
-    for group, names in TABLES.items():
-        rows = {f"`{there}`": here for there, here in names.items()}
-        (folder / f"{group}.md").write_text(_table("there", "here", rows), encoding="utf-8")
-    # What several libraries call alike in ddspx is one row.
-    arguments: dict[tuple[str, ...], list[str]] = {}
-    for there, here in SYNONYMS.items():
-        arguments.setdefault(here, []).append(f"`{there}`")
-    rows = {
-        ", ".join(sorted(there, key=str.lower)): " or ".join(f"`{name}`" for name in here)
-        for here, there in arguments.items()
-    }
-    (folder / "arguments.md").write_text(_table("there", "here", rows), encoding="utf-8")
+    for group, names in (TABLES | {"arguments": _arguments()}).items():
+        (folder / f"{group}.md").write_text(_table(names), encoding="utf-8")
     (folder / "commands.rst").write_text(_commands(), encoding="utf-8")
 
 
-def _table(first: str, second: str, rows: dict[str, str]) -> str:
-    lines = [f"| {first} | {second} |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {there} | {here} |" for there, here in rows.items())]) + "\n"
+def _arguments() -> dict[str, str]:
+    return {there: " or ".join(f"`{name}`" for name in here) for there, here in SYNONYMS.items()}
+
+
+def _table(names: dict[str, str]) -> str:
+    """Markdown rows, one for all names of the same answer."""
+    rows: dict[str, list[str]] = {}
+    for there, here in names.items():
+        rows.setdefault(here, []).append(f"`{there}`")
+    lines = [f"| {', '.join(there)} | {here} |" for here, there in rows.items()]
+    return "\n".join(["| there | here |", "| --- | --- |", *lines]) + "\n"
 
 
 def _commands() -> str:

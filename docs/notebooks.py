@@ -17,6 +17,12 @@ from nbclient import NotebookClient
 COLAB = Path(__file__).parents[1] / "colab"
 NAMES = ("audio_features", "synthesis", "timbre_transfer", "train_autoencoder")
 
+_NOTE = """\
+:::{{note}}
+Here with its outputs and players, and the short settings of a test: a training takes a few steps.
+To run it, open `colab/{name}.ipynb` in Jupyter or in Google Colab.
+:::
+"""
 _PLAYER = re.compile(
     r"<audio.*?src=\"data:audio/wav;base64,(?P<samples>[^\"]*)\".*?</audio>", re.DOTALL
 )
@@ -25,7 +31,13 @@ _PLAYER = re.compile(
 def execute(name: str, pages: Path, sounds: Path, work: Path) -> None:
     """Runs a notebook in the folder `work` and writes it, with its outputs, to `pages`."""
     notebook = nbformat.read(COLAB / f"{name}.ipynb", as_version=4)
-    environment = {"DDSPX_SMOKE": "1", "JAX_PLATFORMS": "cpu", "DDSPX_INSTRUMENTS": str(work)}
+    path = os.pathsep.join([str(COLAB.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        "DDSPX_SMOKE": "1",
+        "DDSPX_INSTRUMENTS": str(work),
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": path.rstrip(os.pathsep),
+    }
     resources = {"metadata": {"path": str(work)}}
     client = NotebookClient(notebook, timeout=600, resources=resources)
     client.execute(env=os.environ | environment)
@@ -35,6 +47,7 @@ def execute(name: str, pages: Path, sounds: Path, work: Path) -> None:
             cell.metadata["tags"] = ["hide-input"]
         if cell.source.startswith("# @title Install"):
             cell.metadata["tags"] = ["remove-cell"]
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(_NOTE.format(name=name)))
     _take_sounds_out(notebook, name, sounds)
     nbformat.write(notebook, pages / f"{name}.ipynb")
 
