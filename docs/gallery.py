@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import soundfile
+from flax import nnx
 from matplotlib.figure import Figure
 
-from ddspx import core, features, io, transfer
+from ddspx import core, features, io, nn, transfer
 
 MELODY = Path(__file__).parents[1] / "examples" / "melody" / "melody.flac"
 
@@ -204,6 +205,39 @@ def morph():
     mix = 0.5 - 0.5 * jnp.cos(2 * jnp.pi * time_s)[:, None]
     tables = (1 - mix) * low + mix * high
     return core.wavetable_synthesis(jnp.full(frames, 147.0), 0.4 * fade, tables, **grid)
+
+
+# Synthesizers of `nn`, told what to play by hand instead of by a network
+
+
+@sound(
+    "Synthesizers",
+    "Free partials",
+    "A partial around each harmonic, here further up the higher it is, as in a stiff string.",
+)
+def free_partials():
+    config = nn.SinusoidalNoiseConfig(n_sinusoids=16, n_magnitudes=5)
+    synthesizer = config.build(**grid, rngs=nnx.Rngs(0))
+    k = jnp.arange(16.0)
+    outputs = jnp.concatenate([jnp.zeros(1), -0.4 * k, 0.004 * k**2, jnp.full(5, -10.0)])
+    dying = outputs - 2.5 * time_s[:, None] * (jnp.arange(outputs.size) == 0)
+    controls = synthesizer.controls(dying, jnp.full(frames, 220.0))
+    return synthesizer(jax.random.key(7), controls)
+
+
+@sound(
+    "Synthesizers",
+    "Wavetables that could learn",
+    "Four tables, as drawn before any training, mixed anew in each frame on the tune.",
+)
+def mixed_tables():
+    config = nn.WavetableNoiseConfig(n_wavetables=4, n_harmonics=30, n_magnitudes=5)
+    synthesizer = config.build(**grid, rngs=nnx.Rngs(1))
+    turning = 4 * jnp.sin(0.004 * jnp.arange(f0_hz.size)[:, None] + jnp.arange(4) * jnp.pi / 2)
+    level = jnp.log(loudness + 1e-3)[:, None] + 2
+    breath = jnp.full((f0_hz.size, 5), -10.0)
+    outputs = jnp.concatenate([level, turning, breath], axis=-1)
+    return synthesizer(jax.random.key(8), synthesizer.controls(outputs, f0_hz))
 
 
 # Noise
