@@ -27,12 +27,12 @@ class EncoderConfig(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio that it is given, in samples per second: the model's."""
+        """Of the audio that it is given, in samples per second, which are the model's."""
         ...
 
     @property
     def hop_length(self) -> int:
-        """Samples between its frames: the model's."""
+        """Samples between its frames, as many as the model's."""
         ...
 
     def build(self, *, rngs: "nnx.Rngs") -> "Encoder":

@@ -46,7 +46,7 @@ class Reverb(nnx.Module):
 
     @property
     def impulse_response(self) -> Float[Array, " taps"]:
-        """The response in use: the trained taps with the first one masked."""
+        """The response in use, which is the trained taps with the first one masked."""
         return self.taps[...].at[0].set(0.0)
 
     def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:

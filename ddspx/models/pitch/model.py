@@ -100,12 +100,12 @@ class PitchTracker(nnx.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Samples after a frame's own that it is decided from: 64 ms by default."""
+        """Samples after a frame's own that it is decided from, 64 ms of them by default."""
         return _AFTER * self.config.hop_length + max(self.config.win_lengths) // 2
 
     @property
     def delay(self) -> int:
-        """Frames by which `step` lags: those whose look-ahead a block's last hop completes."""
+        """Frames by which `step` lags, those whose look-ahead a block's last hop completes."""
         return -(-self.look_ahead // self.config.hop_length) - 1
 
     def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:

@@ -99,7 +99,7 @@ class SpectNetConfig:
 
     @property
     def segment_length(self) -> int:
-        """Samples of a segment: the fewest that have `segment_frames` frames."""
+        """Samples of a segment, the fewest that have `segment_frames` frames."""
         return (self.segment_frames - 1) * self.frontend.hop_length
 
     @classmethod
