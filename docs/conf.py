@@ -34,8 +34,7 @@ default_role = "code"
 # Docstrings are Google's, with a section of their own for what holds of a function. What is
 # returned is a sentence, in which a colon does not end the name of a type.
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
-napoleon_custom_sections = ["Properties", "Returns", "Yields"]
-napoleon_use_ivar, napoleon_attr_annotations = True, False
+napoleon_custom_sections = ["Properties", "Returns", "Yields", ("Attributes", "params_style")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 maximum_signature_line_length = 88
