@@ -256,7 +256,9 @@ def wind():
     return core.filtered_noise(jax.random.key(1), 0.5 * magnitudes, hop_length=hop)
 
 
-@sound("Noise", "Whisper", "The tune's spectral envelope, in 65 bands, on noise: no pitch is left.")
+@sound(
+    "Noise", "Whisper", "The tune's spectral envelope, in 65 bands, on noise: little pitch is left."
+)
 def whisper():
     envelope = core.spectrogram(tune, n_fft=128, hop_length=hop, power=1)
     return core.filtered_noise(jax.random.key(2), 0.1 * envelope, hop_length=hop)
