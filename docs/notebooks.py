@@ -19,8 +19,8 @@ NAMES = ("audio_features", "synthesis", "timbre_transfer", "train_autoencoder")
 
 _NOTE = """\
 :::{{note}}
-This page shows the notebook after a run with the short settings of a test, in which a training takes
-a few steps. To run it yourself, open `colab/{name}.ipynb` in Jupyter or in Google Colab.
+This page shows the notebook after a run with the short settings of a test, in which a training
+takes a few steps. To run it yourself, open `colab/{name}.ipynb` in Jupyter or in Google Colab.
 :::
 """
 _PLAYER = re.compile(
