@@ -5,11 +5,12 @@ librosa's names for these axes. Figures are made without pyplot's state: no wind
 is needed. Save one with ``figure.savefig(path)``; in a notebook it shows itself.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import chain, pairwise
 from math import log2
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -488,6 +489,15 @@ def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int, y_axis: Freq
     )
 
 
+def _specshow(values: np.ndarray, **options: Any) -> "QuadMesh":
+    """librosa's, which loads a package that warns notebooks of widgets that it would like."""
+    from librosa.display import specshow
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        return specshow(values, **options)
+
+
 def _draw_spectrum(
     axes: "Axes",
     columns: np.ndarray,
@@ -497,14 +507,12 @@ def _draw_spectrum(
     colors: tuple[float, float],
 ) -> "QuadMesh":
     """A picture of bins or bands by time, whose rows end halfway between their frequencies."""
-    from librosa.display import specshow
-
     half_hz = np.diff(frequencies_hz) / 2 if len(frequencies_hz) > 1 else frequencies_hz / 2
     upper_hz = frequencies_hz + np.append(half_hz, half_hz[-1])[: len(frequencies_hz)]
     edges_hz = np.append(frequencies_hz[0] - half_hz[0], upper_hz)
     # The bin at 0 Hz is a constant offset, which is not heard.
     first = int(frequencies_hz[0] == 0)
-    image = specshow(
+    image = _specshow(
         columns[:, first:].T,
         x_coords=edges_s,
         y_coords=edges_hz[first:],
@@ -523,9 +531,7 @@ def _draw_coefficients(
     axes: "Axes", columns: np.ndarray, edges_s: np.ndarray, colors: tuple[float, float]
 ) -> "QuadMesh":
     """A picture of numbered coefficients by time."""
-    from librosa.display import specshow
-
-    image = specshow(
+    image = _specshow(
         columns.T,
         x_coords=edges_s,
         y_coords=np.arange(columns.shape[1] + 1) - 0.5,

@@ -42,6 +42,8 @@ def execute(name: str, pages: Path, sounds: Path, work: Path) -> None:
     client = NotebookClient(notebook, timeout=600, resources=resources)
     client.execute(env=os.environ | environment)
     for cell in notebook.cells:
+        if said := [out.text for out in cell.get("outputs", []) if out.get("name") == "stderr"]:
+            raise RuntimeError(f"colab/{name}.ipynb warns: {said}")
         if "cellView" in cell.metadata:
             # A form of Colab's: what is filled in is set, its program is folded.
             cell.metadata["tags"] = ["hide-input"]
