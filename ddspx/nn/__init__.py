@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ddspx._exports import lazy
 from ddspx._names import NN_NAMES
 
-# What is in files of the folder `frontend`.
+# The public names of each module in the folder `frontend`.
 _FRONTEND = {
     "frontend._compressions": "DecibelCompression LeafPcenCompression Log1pCompression "
     "LogCompression NoCompression PcenCompression",

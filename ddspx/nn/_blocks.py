@@ -1,4 +1,4 @@
-"""Fully connected blocks applied to every frame alike."""
+"""Fully connected blocks, applied to each frame separately."""
 
 import itertools
 import math
@@ -50,10 +50,11 @@ class Fc(nnx.Module):
         return _apply([self], (inputs,))
 
     def weights(self) -> tuple[Float[Array, "..."], ...]:
-        """Kernel, bias, scale and shift, the first two so that they give centred outputs.
+        """Kernel, bias, scale and shift; kernel and bias are centred over the output channels.
 
-        A row of centred weights for every input centres every output: the norm's mean needs
-        no pass over the frames, neither here nor in the derivative.
+        The layer norm subtracts the mean over the output channels. Centring the weights gives
+        outputs of mean 0 directly, so neither the layer nor its derivative has to compute the
+        mean of each frame.
         """
         kernel, bias = self.kernel[...], self.bias[...]
         centred = kernel - kernel.mean(axis=-1, keepdims=True)
@@ -61,7 +62,7 @@ class Fc(nnx.Module):
 
 
 class FcStack(nnx.Module):
-    """Several `Fc` blocks in a row; none of them is the identity.
+    """Several `Fc` blocks in a row; a stack of 0 blocks is the identity.
 
     Args:
       in_features: size of a frame's input. Static.
@@ -90,16 +91,16 @@ class FcStack(nnx.Module):
         self.features = sizes[-1]
 
     def __call__(self, *inputs: Float[ArrayLike, "*batch _"]) -> Float[Array, "*batch channels"]:
-        """Applies the blocks to the last axis, of several inputs as if they were one.
+        """Applies the blocks to the last axis of the inputs, as if they were concatenated.
 
-        Several inputs are taken as concatenated, but are not: each has its rows of the first
-        kernel.
+        The concatenation is not computed: each input is multiplied by its own rows of the first
+        kernel, and the products are added.
         """
         return _apply(self.layers, inputs)
 
 
 def _apply(layers, inputs):
-    """Runs inputs through the layers, in one dtype, with the frames as rows."""
+    """Converts the inputs to one dtype, flattens their frames to rows and applies the layers."""
     inputs = floats(**{f"inputs[{i}]": x for i, x in enumerate(inputs)})
     if not layers:
         return jnp.concatenate(inputs, axis=-1)
@@ -116,7 +117,7 @@ def _apply(layers, inputs):
 
 @jax.custom_jvp
 def _stack(rows, weights):
-    """Several blocks, with a derivative that keeps one array of rows for each of them."""
+    """Several blocks, with a custom derivative that stores only one array of rows per block."""
     for kernel, bias, scale, shift in weights:
         normal, _ = _normalized(_product(rows, kernel) + bias[None])
         rows = (jax.nn.leaky_relu(_affine(normal, scale, shift), _SLOPE),)
@@ -125,7 +126,7 @@ def _stack(rows, weights):
 
 @_stack.defjvp
 def _stack_jvp(primals, tangents):
-    """Linear in the tangents so that its transpose is made of matrix products and sums of rows."""
+    """The derivative, written so that its transpose uses only matrix products and row sums."""
     (rows, weights), (rows_dot, weights_dot) = primals, tangents
     for (kernel, bias, scale, shift), dots in zip(weights, weights_dot, strict=True):
         kernel_dot, bias_dot, scale_dot, shift_dot = dots
@@ -133,8 +134,8 @@ def _stack_jvp(primals, tangents):
         dot = _product(rows_dot, kernel) + _product(rows, kernel_dot) + bias_dot[None]
         dot = inverse * dot
         along = -jnp.mean(normal * dot, axis=-1, keepdims=True)
-        # A product of matrices, so that its transpose is one: as a sum over rows times scale,
-        # XLA would spread scale to the size of the rows first, and do so early.
+        # Written as a matrix product so that its transpose is a matrix product too. With an
+        # elementwise product, XLA would first broadcast `scale` to the size of all rows.
         along = along @ scale[None]
         dot = dot * scale[None] + normal * (scale_dot[None] + along) + shift_dot[None]
         out = _affine(normal, scale, shift)
@@ -144,15 +145,15 @@ def _stack_jvp(primals, tangents):
 
 
 def _product(inputs, kernel):
-    """Of several inputs, each with its rows of a kernel."""
+    """The product of the concatenated inputs and the kernel, without the concatenation."""
     ends = list(itertools.accumulate(x.shape[-1] for x in inputs))
     kernels = jnp.split(kernel, ends[:-1])
-    first, *others = (x @ k for x, k in zip(inputs, kernels, strict=True))
-    return sum(others, first)
+    first, *rest = (x @ k for x, k in zip(inputs, kernels, strict=True))
+    return sum(rest, first)
 
 
 def _normalized(centred):
-    """Rows of mean 0 at a variance of 1, and the factor that made them so."""
+    """Rows of mean 0 scaled to a variance of 1, and the scale factors."""
     inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
     return centred * inverse, inverse
 

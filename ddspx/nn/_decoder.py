@@ -1,4 +1,4 @@
-"""Decoders: networks from what a model is told of each frame to a synthesizer's outputs."""
+"""Decoders: networks from the inputs of each frame to the numbers that a synthesizer needs."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -14,10 +14,10 @@ from ddspx.nn._recurrent import Gru
 
 @runtime_checkable
 class Decoder(Protocol):
-    """What turns the inputs of each frame into numbers for a synthesizer; causal, so it streams.
+    """A causal network that turns the inputs of each frame into numbers for a synthesizer.
 
-    A config builds it (`DecoderConfig`). It is an `nnx.Module`; the state of its stream is a tree
-    of arrays of its own.
+    A config (`DecoderConfig`) builds it. A decoder is an `nnx.Module`. Because it is causal, it
+    can stream; the state of the stream is any tree of arrays.
     """
 
     def __call__(
@@ -33,16 +33,16 @@ class Decoder(Protocol):
     def step(
         self, state: Any, inputs: Sequence[Float[ArrayLike, "*batch frames _"]]
     ) -> tuple[Any, Float[Array, "*batch frames outputs"]]:
-        """The next frames, one or more: the state after them, and their outputs."""
+        """Decodes the next frames, one or more: returns the new state and their outputs."""
         ...
 
 
 class RnnFcDecoder(nnx.Module):
     """DDSP's decoder: a stack per input, a GRU over them, a stack over all, one dense layer.
 
-    Every input feature has its own `FcStack`. The GRU listens to their concatenation, and the
-    last stack to the concatenation of their outputs and the GRU's, from which a dense layer
-    makes the (unbounded) outputs. It is causal: outputs up to a frame need no later frame.
+    Every input has its own `FcStack`. The outputs of these stacks are concatenated and go into
+    the GRU. The last stack takes them together with the output of the GRU, and a dense layer makes
+    the (unbounded) outputs. The decoder is causal: the outputs of a frame depend on no later frame.
 
     Args:
       in_features: size of each input, in the order in which they are given on call: (1, 1)
@@ -54,8 +54,8 @@ class RnnFcDecoder(nnx.Module):
       rngs: draws the initial weights.
 
     Raises:
-      ValueError: (on call) the number of inputs is not that of `in_features`, one has no axis of
-        features, or their frames differ.
+      ValueError: (on call) the number of inputs differs from that of `in_features`, an input has no
+        axis of features, or the numbers of frames differ.
 
     Example:
       >>> import jax.numpy as jnp
@@ -110,11 +110,11 @@ class RnnFcDecoder(nnx.Module):
         state: Float[ArrayLike, "*batch state"],
         inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
     ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames outputs"]]:
-        """The next frames: the GRU's state after them, and their outputs."""
+        """Decodes the next frames: returns the new state of the GRU and their outputs."""
         return self._decode(inputs, state)
 
     def _decode(self, inputs, carry):
-        """The state after the last frame, and the outputs of all."""
+        """The GRU's state after the last frame, and the outputs of all frames."""
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
         inputs = [jnp.asarray(x) for x in inputs]
         for i, x in enumerate(inputs):
@@ -123,13 +123,13 @@ class RnnFcDecoder(nnx.Module):
         *batch, n_frames, _ = inputs[0].shape
         if carry is not None:
             carry = jnp.asarray(carry).reshape(-1, self.gru.features)
-        # The GRU wants the frames first, and turning the few inputs and outputs around is
-        # cheaper than the hundreds of channels between them.
-        heard = [
+        # The GRU needs the frame axis first. Transposing the inputs and the outputs, which have few
+        # channels, is cheaper than transposing the hundreds of channels between them.
+        features = [
             stack(jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0))
             for stack, x in zip(self.stacks, inputs, strict=True)
         ]
-        joint = jnp.concatenate(heard, axis=-1)
+        joint = jnp.concatenate(features, axis=-1)
         states = self.gru.frames_first(joint, carry)
         outputs = jnp.moveaxis(self.dense(self.out_stack(joint, states)), 0, 1)
         state = states[-1].reshape(*batch, self.gru.features)

@@ -1,4 +1,4 @@
-"""The sizes of decoders, which need no jax to be read, compared and saved."""
+"""The configs of decoders; importing this module does not import jax."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class DecoderConfig(Protocol):
-    """The sizes of a `Decoder`: a frozen dataclass, whose `build` makes it.
+    """The sizes of a `Decoder`: a frozen dataclass with a method `build` that makes the decoder.
 
-    A model's config holds one, and is saved with the name of its class and its fields. Fields are
-    what JSON can hold: numbers, strings, True, False, None, tuples of these.
+    The config of a model holds it, and saves the name of its class and its fields as JSON. So
+    fields must be numbers, strings, True, False, None, or tuples of these.
     """
 
     def build(
         self, in_features: Sequence[int], out_features: int, *, rngs: "nnx.Rngs"
     ) -> "Decoder":
-        """The decoder of inputs of these sizes, with `out_features` numbers for each frame."""
+        """Builds a decoder for inputs of these sizes, with `out_features` outputs per frame."""
         ...
 
 
@@ -34,7 +34,7 @@ class RnnFcDecoderConfig:
     Attributes:
       rnn_channels: size of the GRU's state.
       fc_channels: width of the fully connected stacks.
-      fc_layers: blocks in each stack; 0 leaves the GRU alone.
+      fc_layers: blocks in each stack; with 0 there are no stacks, only the GRU and a dense layer.
 
     Raises:
       TypeError: a size is not an int.

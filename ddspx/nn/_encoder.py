@@ -1,4 +1,4 @@
-"""From a sound to what an instrument is told about it beyond pitch and loudness."""
+"""Encoders: networks from a sound to z, a description of it beyond pitch and loudness."""
 
 import math
 from typing import Any, Protocol, runtime_checkable
@@ -19,21 +19,22 @@ _EPSILON = 1e-5
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What a model listens with to a whole sound, beyond its pitch and loudness.
+    """A network that describes a sound by z, a few numbers per frame beside pitch and loudness.
 
-    A config builds it (`EncoderConfig`). It is an `nnx.Module`; the state of its stream is a tree
-    of arrays of its own.
+    A config (`EncoderConfig`) builds it. An encoder is an `nnx.Module`; the state of its stream is
+    any tree of arrays.
     """
 
     @property
     def config(self) -> EncoderConfig:
-        """Its sizes."""
+        """The sizes of this encoder."""
         ...
 
     def margin_frames(self) -> int:
-        """Frames to either side whose samples a frame of z reaches into.
+        """Number of frames before and after a frame whose samples influence its z.
 
-        An encoder that needs the whole sound raises a ValueError, which says so.
+        Raises:
+          ValueError: the encoder needs the whole sound, so it cannot stream.
         """
         ...
 
@@ -50,10 +51,10 @@ class Encoder(Protocol):
     def step(
         self, state: Any, window: Float[ArrayLike, "*batch samples"]
     ) -> tuple[Any, Float[Array, "*batch frames z"]]:
-        """The next frames: the state after them, and their z.
+        """Encodes the next frames: returns the new state and their z.
 
-        The window of n frames holds ``(n + 2 * margin_frames) * hop_length`` samples, from the
-        margin before the first frame to the margin after the last.
+        For n frames, `window` holds ``(n + 2 * margin_frames) * hop_length`` samples: it begins
+        `margin_frames` before the first frame and ends `margin_frames` after the last.
         """
         ...
 
@@ -65,8 +66,8 @@ class ZEncoder(nnx.Module):
         \frac{u_t - \bar u_t}{\sqrt{\mathrm{var}(u_t) + 10^{-5}}} + \beta\Bigr)_t + b
 
     with the front-end's features :math:`u_t`, and mean and variance over the features of frame
-    t. No frame needs a later one, beyond what the window of the front-end reaches into, so that
-    z streams.
+    t. A frame depends on later samples only as far as the window of the front-end reaches, so the
+    encoder can stream.
 
     Args:
       config: its sizes.
@@ -83,11 +84,12 @@ class ZEncoder(nnx.Module):
 
     References:
       Engel et al., `DDSP: Differentiable Digital Signal Processing
-      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.1. There each coefficient has
-      mean 0 and variance 1 over the frames of an example: no frame is known before the last, and
-      what stays the same through a note, most of its timbre, is gone. Here it is the frame that
-      is normalized, with as many numbers to learn; with `normalize` in the front-end's config it
-      is as there, and does not stream.
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.1. DDSP normalizes each
+      coefficient to mean 0 and variance 1 over the frames of an example. That needs the whole
+      example, and it removes everything that is constant through a note, which is most of its
+      timbre. This encoder normalizes the coefficients of each frame instead, with the same number
+      of parameters. With `normalize` in the front-end's config it works as DDSP's, and cannot
+      stream.
     """
 
     def __init__(self, config: ZEncoderConfig, *, rngs: nnx.Rngs):
@@ -119,17 +121,17 @@ class ZEncoder(nnx.Module):
         state: Float[ArrayLike, "*batch state"],
         window: Float[ArrayLike, "*batch samples"],
     ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames z"]]:
-        """The next frames, of a window with `margin_frames` before and after them.
+        """Encodes the next frames; `window` includes `margin_frames` before and after them.
 
         Raises:
           ValueError: a frame of the front-end depends on more than its window.
         """
         margin = self.margin_frames()
-        # The window ends with the samples of a frame that comes after these.
+        # On the frame rule the window has one frame more, at its end, which is dropped.
         return self._encode(self.frontend(window)[..., margin : -margin - 1, :], state)
 
     def _encode(self, features, carry):
-        """The GRU's state after the last frame, and z of all, of what the front-end hears."""
+        """The GRU's state after the last frame, and z of all frames, from front-end features."""
         if not self.config.frontend.normalize:
             mean = jnp.mean(features, axis=-1, keepdims=True)
             variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
@@ -142,22 +144,22 @@ class ZEncoder(nnx.Module):
         return carry, self.dense(states)
 
     def margin_frames(self) -> int:
-        """Frames to either side whose samples a frame of the front-end reaches into.
+        """Number of frames before and after a frame whose samples its window reaches.
 
         Raises:
           ValueError: a frame of the front-end depends on more than its window.
         """
         c = self.config.frontend
         compression, path = c.compression, c.filters.path
-        needing = {
+        needs_whole_sound = {
             "`normalize`": c.normalize,
             f"the {type(compression).__name__}": isinstance(compression, PcenCompression),
             f"the {type(path).__name__}": not isinstance(path, StftPath),
         }
-        for what, is_needed in needing.items():
-            if is_needed:
+        for part, needs_it in needs_whole_sound.items():
+            if needs_it:
                 raise ValueError(
-                    f"The encoder cannot listen in blocks: {what} of its front-end needs the "
-                    "frames of the whole sound; train a model without it."
+                    f"The encoder cannot encode a sound in blocks: {part} of its front-end needs "
+                    "the frames of the whole sound; train a model without it."
                 )
         return math.ceil(c.n_fft / 2 / c.hop_length)

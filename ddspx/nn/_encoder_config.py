@@ -1,4 +1,4 @@
-"""The sizes of encoders, which need no jax to be read, compared and saved."""
+"""The configs of encoders; importing this module does not import jax."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class EncoderConfig(Protocol):
-    """The sizes of an `Encoder`: a frozen dataclass, whose `build` makes it.
+    """The sizes of an `Encoder`: a frozen dataclass with a method `build` that makes the encoder.
 
-    A model's config holds one, and is saved with the name of its class and its fields. Fields are
-    what JSON can hold: numbers, strings, True, False, None, tuples of these.
+    The config of a model holds it, and saves the name of its class and its fields as JSON. So
+    fields must be numbers, strings, True, False, None, or tuples of these.
     """
 
     @property
     def z_size(self) -> int:
-        """Numbers of z for each frame."""
+        """Number of values of z per frame."""
         ...
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio that it is given, in samples per second, which are the model's."""
+        """Sample rate of the audio that it encodes, in Hz; it must be the model's."""
         ...
 
     @property
     def hop_length(self) -> int:
-        """Samples between its frames, as many as the model's."""
+        """Samples between two frames of z; it must be the model's."""
         ...
 
     def build(self, *, rngs: "nnx.Rngs") -> "Encoder":
-        """The encoder."""
+        """Builds the encoder, with initial weights drawn from `rngs`."""
         ...
 
 
@@ -45,9 +45,9 @@ class ZEncoderConfig:
     """The sizes of a `ZEncoder`.
 
     Attributes:
-      frontend: what it listens with; frames of z are the front-end's.
+      frontend: the front-end, which computes the features; the frames of z are its frames.
       rnn_channels: size of the GRU's state.
-      z_size: numbers of z for each frame.
+      z_size: number of values of z per frame.
 
     Raises:
       TypeError: a size is not an int.
@@ -64,12 +64,12 @@ class ZEncoderConfig:
 
     @property
     def sample_rate(self) -> int:
-        """The front-end's."""
+        """The front-end's sample rate, in Hz."""
         return self.frontend.sample_rate
 
     @property
     def hop_length(self) -> int:
-        """The front-end's."""
+        """The front-end's hop length, in samples."""
         return self.frontend.hop_length
 
     def build(self, *, rngs: "nnx.Rngs") -> "ZEncoder":

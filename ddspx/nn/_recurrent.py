@@ -1,4 +1,4 @@
-"""Recurrent layers with a derivative made for training on long control sequences."""
+"""Recurrent layers with a derivative that is fast on long control sequences."""
 
 import math
 from functools import partial
@@ -29,10 +29,10 @@ class Gru(nnx.Module):
     state's projection, which leaves one matrix product per step. It holds
     :math:`3 (in \cdot h + h^2 + 2 h)` numbers.
 
-    The derivative is written by hand, in forward and reverse mode. Automatic differentiation
-    adds to the gradient of `U` at every step of the backward scan; here the scan carries the
-    gradient of the state alone, and every weight gradient is one matrix product over all frames
-    after it.
+    The derivative is written by hand, for forward and reverse mode. Automatic differentiation
+    would add to the gradient of `U` at every step of the backward scan. Here the scan carries only
+    the gradient of the state; after it, one matrix product over all frames gives the gradient of
+    each weight.
 
     Args:
       in_features: size of a frame's input. Static.
@@ -80,8 +80,8 @@ class Gru(nnx.Module):
         """Runs over the frames from `carry` (zeros by default).
 
         Returns:
-          The state after every frame, and the last one: the `carry` with which the next
-          frames go on as if there had been no cut.
+          The state after every frame, and the last state. Given as `carry` of the next call, it
+          continues the sequence as if it had not been split.
         """
         inputs = jnp.asarray(inputs)
         at_least_ndim("inputs", inputs.shape, 2, "(*batch, frames, features)")
@@ -98,7 +98,7 @@ class Gru(nnx.Module):
         inputs: Float[ArrayLike, "frames batch features"],
         carry: Float[ArrayLike, "batch state"] | None = None,
     ) -> Float[Array, "frames batch state"]:
-        """The layer as it runs: a step of the scan is one contiguous (batch, gates) block."""
+        """The layer with the frame axis first: each step of the scan reads contiguous memory."""
         (inputs,) = floats(inputs=inputs)
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
@@ -120,7 +120,7 @@ def _gru(inputs, carry, kernel, recurrent_kernel, bias):
 
 
 def _gates(x, q, h):
-    """The next state, and the four gate values that its derivative is made of."""
+    """The next state, and the four values of the gates that its derivative needs."""
     xz, xr, xn = jnp.split(x, 3, axis=-1)
     qz, qr, qn = jnp.split(q, 3, axis=-1)
     z, r = jax.nn.sigmoid(xz + qz), jax.nn.sigmoid(xr + qr)
@@ -130,9 +130,10 @@ def _gates(x, q, h):
 
 @_gru.defjvp
 def _gru_jvp(primals, tangents):
-    """Whatever moves a gate without the state before it is summed for all frames at once.
+    """Computes the parts of the gates' tangents that do not depend on the state's tangent first.
 
-    So what is left for the loop, and for its transpose, is the state's own tangent.
+    They are matrix products over all frames. The loop, and its transpose, only carry the tangent
+    of the state.
     """
     inputs, carry, kernel, recurrent_kernel, bias = primals
     inputs_dot, carry_dot, kernel_dot, recurrent_dot, bias_dot = tangents
@@ -147,7 +148,7 @@ def _gru_jvp(primals, tangents):
     q_dot = _rows(previous, recurrent_dot) + bias_dot[1:, None]
     gates_dot = x_dot + q_dot * jnp.concatenate([jnp.ones_like(r), jnp.ones_like(r), r], axis=-1)
 
-    # Only the gates are kept for the transpose: products of them are as many arrays more.
+    # The transpose stores only the gates and recomputes their products, to save memory.
     @partial(jax.checkpoint, prevent_cse=False)
     def move(h_dot, frame):
         gates_dot, z, r, n, qn, h = frame
@@ -162,12 +163,15 @@ def _gru_jvp(primals, tangents):
     def moved(carry_dot, gates_dot):
         return jax.lax.scan(move, carry_dot, (gates_dot, z, r, n, qn, previous))[1]
 
-    # It is linear, and so its own derivative: by which jax 0.7 knows that it can be transposed.
+    # `moved` is linear, so it is its own derivative. jax 0.7 can transpose it only in this form.
     dots = (carry_dot, gates_dot)
     return states, jax.jvp(moved, tuple(map(jnp.zeros_like, dots)), dots)[1]
 
 
 def _rows(frames, kernel):
-    """The product, over two axes: of three, XLA would first write a transposed copy."""
+    """The matrix product with the frames flattened to rows.
+
+    For a product of three-dimensional arrays, XLA would first write a transposed copy.
+    """
     product = frames.reshape(math.prod(frames.shape[:-1]), frames.shape[-1]) @ kernel
     return product.reshape(*frames.shape[:-1], product.shape[-1])

@@ -1,4 +1,4 @@
-"""A room that is learned from the recordings."""
+"""A reverb whose impulse response is learned from the recordings."""
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,13 @@ class Reverb(nnx.Module):
 
     .. math:: y[n] = x[n] + \sum_{k \ge 1} h[k]\, x[n - k]
 
-    The dry sound passes unchanged and `h[0]` is held at zero, so the response describes
-    the room alone and the level of the direct sound stays with the synthesizer.
+    The dry sound passes unchanged, and `h[0]` is always zero. So the response describes only the
+    room, and the synthesizer alone sets the level of the direct sound.
 
     Args:
       length: taps of the impulse response, in samples. Static.
-      rngs: draws the initial response, Gaussian with a standard deviation of 1e-6: at
-        first the room is silent, but no tap is stuck at zero.
+      rngs: draws the initial response, Gaussian with a standard deviation of 1e-6: the reverb is
+        almost silent at first, but every tap has a gradient.
 
     Raises:
       TypeError: `length` is not an int.
@@ -46,11 +46,12 @@ class Reverb(nnx.Module):
 
     @property
     def impulse_response(self) -> Float[Array, " taps"]:
-        """The response in use, which is the trained taps with the first one masked."""
+        """The trained taps, with the first one set to zero."""
         return self.taps[...].at[0].set(0.0)
 
     def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:
-        """Adds the room to dry audio; the output is as long as the input."""
-        # Of a short sound the late taps are not heard, which is no mistake here.
-        heard = self.impulse_response[: max(1, jnp.shape(audio)[-1])]
-        return core.convolution_reverb(audio, heard, add_dry=True)
+        """Adds the reverb to dry audio; the output is as long as the input."""
+        # Taps beyond the length of the audio do not reach the output. They are cut off because
+        # `convolution_reverb` warns of a response that is much longer than the audio.
+        taps = self.impulse_response[: max(1, jnp.shape(audio)[-1])]
+        return core.convolution_reverb(audio, taps, add_dry=True)

@@ -1,4 +1,4 @@
-"""The synthesizer of bells, bars and stiff strings: partials that are no harmonics, and noise."""
+"""A synthesizer for bells, bars and stiff strings: inharmonic partials and noise."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,21 @@ from ddspx.nn._synthesizers import NoiseControls, noise_controls
 
 
 class SinusoidalControls(NamedTuple):
-    """What `core.sinusoidal_synthesis` plays: one row per frame."""
+    """The inputs of `core.sinusoidal_synthesis`: one row per frame."""
 
     frequencies_hz: Float[Array, "*batch frames sinusoids"]
     amplitudes: Float[Array, "*batch frames sinusoids"]
 
 
 class SinusoidalNoiseControls(NamedTuple):
-    """What a `SinusoidalNoise` plays."""
+    """The controls of a `SinusoidalNoise`."""
 
     sinusoidal: SinusoidalControls
     noise: NoiseControls
 
 
 class SinusoidalNoiseState(NamedTuple):
-    """Where a stream of a `SinusoidalNoise` stands, at a block's first frame."""
+    """The state of a stream of a `SinusoidalNoise`, at the first frame of a block."""
 
     sinusoidal: core.SinusoidalState
     noise: core.NoiseState
@@ -35,17 +35,19 @@ class SinusoidalNoiseState(NamedTuple):
 class SinusoidalNoise(nnx.Module):
     r"""Free partials around the harmonics, and filtered noise: for bells, bars and stiff strings.
 
-    Of the outputs o of a frame, with :math:`\sigma` = `core.exp_sigmoid` and the spread s,
+    From the decoder outputs o of a frame, with :math:`\sigma` = `core.exp_sigmoid` and the spread
+    s, the frequencies f and amplitudes a of the partials are
 
     .. math:: f_k = \bigl(k + s \tanh(o_{K + k})\bigr) f_0, \qquad A = \sigma(o_0), \qquad
         a_k = A\, \sigma(o_k) \Big/ \sum_j \sigma(o_j)
 
-    where the sum goes over the partials below Nyquist. The audio is `core.sinusoidal_synthesis` of
-    f and a plus `core.filtered_noise`, whose bands follow in the outputs as in `HarmonicNoise`. An
-    untrained decoder puts out about 0, so that training begins at the harmonics.
+    where the sum runs over the partials below Nyquist. The audio is `core.sinusoidal_synthesis` of
+    f and a plus `core.filtered_noise`, whose bands are the remaining outputs, as in
+    `HarmonicNoise`. The outputs of an untrained decoder are about 0, so training begins with
+    partials at the harmonics.
 
     Args:
-      config: its sizes.
+      config: the sizes.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
 
@@ -62,8 +64,8 @@ class SinusoidalNoise(nnx.Module):
       (1600,)
 
     References:
-      DDSP's ``synths.Sinusoidal`` has partials that no pitch holds, so that nothing it has learned
-      moves with the pitch.
+      The partials of DDSP's ``synths.Sinusoidal`` are independent of the pitch, so what it has
+      learned at one pitch does not carry over to another.
     """
 
     def __init__(self, config: SinusoidalNoiseConfig, *, sample_rate: int, hop_length: int):
@@ -75,11 +77,12 @@ class SinusoidalNoise(nnx.Module):
         outputs: Float[ArrayLike, "*batch frames outputs"],
         f0_hz: Float[ArrayLike, "*batch frames"],
     ) -> SinusoidalNoiseControls:
-        """The controls; the amplitudes of the partials below Nyquist sum to that of the frame."""
+        """The controls; the amplitudes of the partials below Nyquist sum to A in each frame."""
         outputs, f0_hz = jnp.asarray(outputs), jnp.asarray(f0_hz)
         count = self.config.n_sinusoids
         bounded = core.exp_sigmoid(outputs[..., : 1 + count])
-        # What is not finite would be NaN in the gradient, too; 0 Hz says the same.
+        # A pitch that is not finite means "no pitch". It is replaced by 0 Hz, which means the same,
+        # because the gradient would be NaN otherwise.
         pitch_hz = jnp.where(jnp.isfinite(f0_hz), f0_hz, 0)
         moved = self.config.spread * jnp.tanh(outputs[..., 1 + count : 1 + 2 * count])
         harmonics = jnp.broadcast_to(jnp.arange(1, count + 1, dtype=moved.dtype), moved.shape)
@@ -94,7 +97,7 @@ class SinusoidalNoise(nnx.Module):
     def __call__(
         self, key: Key, controls: SinusoidalNoiseControls, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
-        """Partials plus noise of all frames."""
+        """The audio of all frames: partials plus noise."""
         partials = core.sinusoidal_synthesis(
             *controls.sinusoidal,
             hop_length=self.hop_length,
@@ -107,7 +110,7 @@ class SinusoidalNoise(nnx.Module):
         )
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SinusoidalNoiseState:
-        """The start of a stream of `step`, with the `key` of `__call__`."""
+        """The state with which a stream of `step` begins, for the `key` of `__call__`."""
         sinusoidal = core.sinusoidal_synthesis_init(
             n_sinusoids=self.config.n_sinusoids, batch_shape=batch_shape
         )
@@ -121,7 +124,7 @@ class SinusoidalNoise(nnx.Module):
         next_controls: SinusoidalNoiseControls | None = None,
         n_samples: int | None = None,
     ) -> tuple[SinusoidalNoiseState, Float[Array, "*batch samples"]]:
-        """The next block; a partial that reaches Nyquist in the next frame fades before it."""
+        """Plays the next block; a partial fades out before the frame where it reaches Nyquist."""
         following = None
         if next_controls is not None:
             following = next_controls.sinusoidal.frequencies_hz[..., 0, :]

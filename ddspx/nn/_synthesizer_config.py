@@ -1,4 +1,4 @@
-"""The sizes of synthesizers, which need no jax to be read, compared and saved."""
+"""The configs of synthesizers; importing this module does not import jax."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SynthesizerConfig(Protocol):
-    """The sizes of a `Synthesizer`: a frozen dataclass, whose `build` makes it.
+    """The sizes of a `Synthesizer`: a frozen dataclass with a method `build` that makes it.
 
-    A model's config holds one, and is saved with the name of its class and its fields. Fields are
-    what JSON can hold: numbers, strings, True, False, None, tuples of these.
+    The config of a model holds it, and saves the name of its class and its fields as JSON. So
+    fields must be numbers, strings, True, False, None, or tuples of these.
     """
 
     @property
     def n_outputs(self) -> int:
-        """Numbers that the synthesizer needs from a decoder for each frame."""
+        """Number of decoder outputs that the synthesizer needs for each frame."""
         ...
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "Synthesizer":
-        """The synthesizer at a sample rate, with `hop_length` samples between frames."""
+        """Builds the synthesizer for a sample rate and `hop_length` samples between frames."""
         ...
 
 
@@ -57,11 +57,11 @@ class HarmonicNoiseConfig:
 
     @property
     def n_outputs(self) -> int:
-        """One amplitude, and the harmonics, and the bands."""
+        """Number of decoder outputs per frame: one amplitude, the harmonics and the noise bands."""
         return 1 + self.n_harmonics + self.n_magnitudes
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "HarmonicNoise":
-        """The synthesizer; it has no variables, so `rngs` draws nothing."""
+        """Builds the synthesizer; it has no variables, so `rngs` is not used."""
         from ddspx.nn._synthesizers import HarmonicNoise
 
         return HarmonicNoise(self, sample_rate=sample_rate, hop_length=hop_length)
@@ -74,8 +74,8 @@ class SinusoidalNoiseConfig:
     Attributes:
       n_sinusoids: partials, one around each harmonic.
       n_magnitudes: bands of the noise filter, equally spaced from 0 Hz to Nyquist.
-      spread: how far a partial may move from its harmonic, in multiples of the pitch, up to 0.5,
-        with which the partials reach all frequencies from half the pitch on.
+      spread: how far a partial may move from its harmonic, in multiples of the pitch; at most 0.5,
+        with which the partials together reach every frequency above half the pitch.
       amplitude_upsampling: how amplitudes go from frames to samples: "nearest", "linear" or
         "hann".
 
@@ -97,11 +97,14 @@ class SinusoidalNoiseConfig:
 
     @property
     def n_outputs(self) -> int:
-        """One amplitude, weight and place of each partial, and the bands."""
+        """Number of decoder outputs per frame.
+
+        They are one amplitude, the weight and the offset of each partial, and the noise bands.
+        """
         return 1 + 2 * self.n_sinusoids + self.n_magnitudes
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "SinusoidalNoise":
-        """The synthesizer; it has no variables, so `rngs` draws nothing."""
+        """Builds the synthesizer; it has no variables, so `rngs` is not used."""
         from ddspx.nn._sinusoidal_noise import SinusoidalNoise
 
         return SinusoidalNoise(self, sample_rate=sample_rate, hop_length=hop_length)
@@ -112,9 +115,9 @@ class WavetableNoiseConfig:
     """The sizes of a `WavetableNoise`.
 
     Attributes:
-      n_wavetables: tables that are learned, and mixed anew in each frame.
-      n_harmonics: of a table; it is kept as their amplitudes, so that it can leave out those that
-        would alias.
+      n_wavetables: number of learned tables; each frame has its own mixture of them.
+      n_harmonics: harmonics of a table. A table is stored as the amplitudes of its harmonics, so
+        that harmonics above Nyquist, which would alias, can be left out.
       n_magnitudes: bands of the noise filter, equally spaced from 0 Hz to Nyquist.
 
     Raises:
@@ -133,11 +136,11 @@ class WavetableNoiseConfig:
 
     @property
     def n_outputs(self) -> int:
-        """One amplitude, the share of each table, and the bands."""
+        """Number of decoder outputs per frame: an amplitude, a share per table, the noise bands."""
         return 1 + self.n_wavetables + self.n_magnitudes
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "WavetableNoise":
-        """The synthesizer, with tables drawn from `rngs`."""
+        """Builds the synthesizer, with initial tables drawn from `rngs`."""
         from ddspx.nn._wavetable_noise import WavetableNoise
 
         return WavetableNoise(self, sample_rate=sample_rate, hop_length=hop_length, rngs=rngs)
@@ -148,5 +151,5 @@ def _check_noise_and_method(n_magnitudes: int, amplitude_upsampling: UpsamplingM
         raise ValueError(
             f"`n_magnitudes` must be at least 2 (0 Hz and Nyquist), got {n_magnitudes}."
         )
-    # What streams: a cubic would need frames of the block to come.
+    # Only methods that can stream: cubic interpolation would need frames of the next block.
     one_of("amplitude_upsampling", amplitude_upsampling, ("nearest", "linear", "hann"))

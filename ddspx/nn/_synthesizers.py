@@ -1,4 +1,4 @@
-"""Synthesizers: from what a decoder puts out for each frame to controls, and to audio."""
+"""Synthesizers: from the outputs of a decoder to controls, and from controls to audio."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,20 +9,22 @@ from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.nn._synthesizer_config import HarmonicNoiseConfig
 
-# An untrained decoder puts out about 0; this bias makes that a noise of 2e-5, not of 0.3.
+# The outputs of an untrained decoder are about 0. With this bias the noise then has an amplitude
+# of 2e-5; without it, of 0.3.
 _NOISE_BIAS = -5.0
 
 
 @runtime_checkable
 class Synthesizer(Protocol):
-    """What turns the outputs of a decoder into sound: yours is as good as those that ship.
+    """The interface of a synthesizer, which turns the outputs of a decoder into sound.
 
-    A config builds it (`SynthesizerConfig`), an `AutoencoderConfig` holds the config, and
-    `models.autoencoder.Autoencoder` plays it, whole in training and block by block in transfer.
-    It may be a plain frozen object, or an `nnx.Module` where it has something to learn.
+    Your own synthesizer works wherever those of ddspx do. A config (`SynthesizerConfig`) builds it,
+    an `AutoencoderConfig` holds that config, and `models.autoencoder.Autoencoder` plays it: whole
+    sounds in training, block by block in transfer. A synthesizer with parameters to learn is an
+    `nnx.Module`; one without may be any immutable object.
 
-    Controls and states are trees of arrays of your own (NamedTuples); every array of the controls
-    has the axes ``(*batch, frames)`` or ``(*batch, frames, features)``.
+    Controls and states are trees of arrays (NamedTuples) that you define. Every array of the
+    controls has the axes ``(*batch, frames)`` or ``(*batch, frames, features)``.
     """
 
     def controls(
@@ -30,20 +32,20 @@ class Synthesizer(Protocol):
         outputs: Float[ArrayLike, "*batch frames outputs"],
         f0_hz: Float[ArrayLike, "*batch frames"],
     ) -> Any:
-        """What is played: of the decoder's unbounded outputs, and of the pitch.
+        """Computes the controls from the decoder's unbounded outputs and the pitch.
 
-        Frame by frame: the controls of a frame depend on its own outputs and pitch alone.
+        The controls of a frame must depend only on the outputs and the pitch of that frame.
         """
         ...
 
     def __call__(
         self, key: Key, controls: Any, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
-        """Audio of all frames, ``(frames - 1) * hop_length`` samples or as many as `n_samples`."""
+        """The audio of all frames: `n_samples`, by default ``(frames - 1) * hop_length``."""
         ...
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> Any:
-        """The start of a stream of `step`, which draws the noise that `__call__` draws of `key`."""
+        """The initial state of a stream, which draws the same noise from `key` as `__call__`."""
         ...
 
     def step(
@@ -54,22 +56,23 @@ class Synthesizer(Protocol):
         next_controls: Any | None = None,
         n_samples: int | None = None,
     ) -> tuple[Any, Float[Array, "*batch samples"]]:
-        """The next block: frames a to b, both included, give the samples from frame a up to b.
+        """Plays the next block: frames a to b inclusive give the samples from frame a up to b.
 
-        The next block begins with frame b again, and the blocks put together equal `__call__`.
+        The following block begins with frame b again. The blocks, concatenated, equal `__call__`.
 
         Args:
-          state: from `init` or the step before.
-          controls: of frames a to b.
-          next_controls: of frame b + 1 alone, an axis of frames of size 1; None after the last
-            frame.
-          n_samples: as in `__call__`; only the last block may hold its last frame. Static.
+          state: from `init` or the previous step.
+          controls: the controls of frames a to b.
+          next_controls: the controls of frame b + 1 only, with a frame axis of size 1; None in the
+            last block.
+          n_samples: length of this block; only the last block may be longer than its hops, as in
+            `__call__`. Static.
         """
         ...
 
 
 class HarmonicControls(NamedTuple):
-    """What `core.harmonic_synthesis` plays: one row per frame."""
+    """The inputs of `core.harmonic_synthesis`: one row per frame."""
 
     f0_hz: Float[Array, "*batch frames"]
     amplitudes: Float[Array, "*batch frames"]
@@ -77,38 +80,39 @@ class HarmonicControls(NamedTuple):
 
 
 class NoiseControls(NamedTuple):
-    """What `core.filtered_noise` plays: one row per frame."""
+    """The inputs of `core.filtered_noise`: one row per frame."""
 
     magnitudes: Float[Array, "*batch frames bands"]
 
 
 class HarmonicNoiseControls(NamedTuple):
-    """What a `HarmonicNoise` plays."""
+    """The controls of a `HarmonicNoise`."""
 
     harmonic: HarmonicControls
     noise: NoiseControls
 
 
 class HarmonicNoiseState(NamedTuple):
-    """Where a stream of a `HarmonicNoise` stands, at a block's first frame."""
+    """The state of a stream of a `HarmonicNoise`, at the first frame of a block."""
 
     harmonic: core.HarmonicState
     noise: core.NoiseState
 
 
 class HarmonicNoise(nnx.Module):
-    r"""Harmonics of the pitch, and filtered noise: DDSP's synthesizer of musical instruments.
+    r"""Harmonics of the pitch plus filtered noise: DDSP's synthesizer of musical instruments.
 
-    Of the outputs o of a frame, with :math:`\sigma` = `core.exp_sigmoid`,
+    From the decoder outputs o of a frame, with :math:`\sigma` = `core.exp_sigmoid`, the amplitude
+    A, the harmonic distribution d and the magnitudes H of the noise bands are
 
     .. math:: A = \sigma(o_0), \qquad d_k = \sigma(o_k) \Big/ \sum_j \sigma(o_j), \qquad
         H_b = \sigma(o_{K + b} - 5)
 
-    where the sum goes over the harmonics below Nyquist (`core.normalize_harmonics`). The audio is
+    where the sum runs over the harmonics below Nyquist (`core.normalize_harmonics`). The audio is
     `core.harmonic_synthesis` of A and d at the pitch plus `core.filtered_noise` of H.
 
     Args:
-      config: its sizes.
+      config: the sizes.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
 
@@ -150,7 +154,7 @@ class HarmonicNoise(nnx.Module):
     def __call__(
         self, key: Key, controls: HarmonicNoiseControls, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
-        """Harmonics plus noise of all frames."""
+        """The audio of all frames: harmonics plus noise."""
         harmonics = core.harmonic_synthesis(
             *controls.harmonic,
             hop_length=self.hop_length,
@@ -163,7 +167,7 @@ class HarmonicNoise(nnx.Module):
         )
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> HarmonicNoiseState:
-        """The start of a stream of `step`, with the `key` of `__call__`."""
+        """The state with which a stream of `step` begins, for the `key` of `__call__`."""
         return HarmonicNoiseState(
             core.harmonic_synthesis_init(batch_shape=batch_shape), core.filtered_noise_init(key)
         )
@@ -176,7 +180,7 @@ class HarmonicNoise(nnx.Module):
         next_controls: HarmonicNoiseControls | None = None,
         n_samples: int | None = None,
     ) -> tuple[HarmonicNoiseState, Float[Array, "*batch samples"]]:
-        """The next block; a harmonic that reaches Nyquist in the next frame fades before it."""
+        """Plays the next block; a harmonic fades out before the frame where it reaches Nyquist."""
         following = None if next_controls is None else next_controls.harmonic.f0_hz[..., 0]
         harmonic, tones = core.harmonic_synthesis_step(
             state.harmonic,
@@ -194,5 +198,5 @@ class HarmonicNoise(nnx.Module):
 
 
 def noise_controls(outputs: Float[Array, "*batch frames bands"]) -> NoiseControls:
-    """The bands of a noise filter, of a decoder's outputs."""
+    """The magnitudes of the noise bands, from the outputs of a decoder."""
     return NoiseControls(core.exp_sigmoid(outputs + _NOISE_BIAS))

@@ -1,4 +1,4 @@
-"""Numbers of a model that its training leaves alone."""
+"""Variables that training does not change."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,9 +6,9 @@ from flax import nnx
 
 
 class Fixed(nnx.Variable):
-    """A number of a model that its training leaves alone: stored with it, and no `nnx.Param`."""
+    """A variable that is saved with the model but not trained: it is not an `nnx.Param`."""
 
 
 def number(values: np.ndarray, *, trainable: bool) -> nnx.Variable:
-    """Float32 numbers, that learn or do not."""
+    """A float32 variable: an `nnx.Param` if it is trainable, otherwise `Fixed`."""
     return (nnx.Param if trainable else Fixed)(jnp.asarray(values, jnp.float32))

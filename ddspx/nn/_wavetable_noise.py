@@ -1,4 +1,4 @@
-"""The synthesizer of an instrument with a few timbres: tables that are learned, and noise."""
+"""A synthesizer for instruments with a few timbres: learned wavetables and noise."""
 
 import jax
 import jax.numpy as jnp
@@ -17,28 +17,28 @@ from ddspx.nn._synthesizers import (
 
 
 class WavetableNoise(nnx.Module):
-    r"""A few learned wavetables, mixed anew in every frame, and filtered noise.
+    r"""A few learned wavetables, mixed differently in every frame, and filtered noise.
 
-    A table is kept as the amplitudes of its harmonics, :math:`T_{wk} = \sigma(\theta_{wk})` with
-    :math:`\sigma` = `core.exp_sigmoid` and what is learned in :math:`\theta`. Of the outputs o of a
-    frame,
+    A table is stored as the amplitudes of its harmonics, :math:`T_{wk} = \sigma(\theta_{wk})` with
+    :math:`\sigma` = `core.exp_sigmoid` and the learned parameters :math:`\theta`. From the decoder
+    outputs o of a frame, the amplitude A and the harmonic distribution d are
 
     .. math:: A = \sigma(o_0), \qquad d_k = \sum_w \mathrm{softmax}(o_1, \ldots, o_W)_w\, T_{wk}
 
-    and d is normalized over the harmonics below Nyquist. The audio is the mixture of the tables
-    read at the pitch plus `core.filtered_noise`, whose bands follow in the outputs as in
-    `HarmonicNoise`.
+    and d is then normalized over the harmonics below Nyquist. The audio is the mixture of the
+    tables, read at the pitch, plus `core.filtered_noise`, whose bands are the remaining outputs, as
+    in `HarmonicNoise`.
 
-    Harmonics that would alias at the pitch of a frame are left out of its mixture, so the tables
-    are played by `core.harmonic_synthesis`: it sounds as a table without end would, and takes half
-    the time and a quarter of the memory of reading tables of 512 entries that change from frame to
-    frame. `wavetables` gives the tables themselves.
+    Harmonics that would alias at the pitch of a frame are left out, so `core.harmonic_synthesis`
+    plays the tables. It sounds like tables of infinite length, and it takes half the time and a
+    quarter of the memory of reading tables of 512 entries that change in every frame.
+    `wavetables` returns the tables themselves.
 
     Args:
-      config: its sizes.
+      config: the sizes.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
-      rngs: draws the first tables, whose harmonics fall off as 1/k, more or less.
+      rngs: draws the initial tables, whose harmonics k have random amplitudes around 1/k.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -56,7 +56,7 @@ class WavetableNoise(nnx.Module):
 
     References:
       Shan et al., `Differentiable Wavetable Synthesis <https://arxiv.org/abs/2111.10003>`_, ICASSP
-      2022, whose tables are learned sample by sample, and alias at a high pitch.
+      2022. There each sample of a table is a parameter, and tables alias at a high pitch.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class WavetableNoise(nnx.Module):
         """One period of each table, for `core.wavetable_synthesis`, for a file or for a plot.
 
         Raises:
-          ValueError: it is not more than twice as long as there are harmonics.
+          ValueError: `table_length` is not more than twice the number of harmonics.
         """
         harmonics = core.exp_sigmoid(self.tables[...])
         return core.harmonic_distribution_to_wavetable(harmonics, table_length=table_length)
@@ -92,7 +92,7 @@ class WavetableNoise(nnx.Module):
         outputs: Float[ArrayLike, "*batch frames outputs"],
         f0_hz: Float[ArrayLike, "*batch frames"],
     ) -> HarmonicNoiseControls:
-        """The harmonics of the mixture of tables, and the noise."""
+        """The controls: the harmonics of the mixture of tables, and the noise bands."""
         outputs, f0_hz = jnp.asarray(outputs), jnp.asarray(f0_hz)
         split = 1 + self.config.n_wavetables
         shares = jax.nn.softmax(outputs[..., 1:split], axis=-1)
@@ -107,11 +107,11 @@ class WavetableNoise(nnx.Module):
     def __call__(
         self, key: Key, controls: HarmonicNoiseControls, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
-        """Tables plus noise of all frames."""
+        """The audio of all frames: tables plus noise."""
         return self.player(key, controls, n_samples=n_samples)
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> HarmonicNoiseState:
-        """The start of a stream of `step`, with the `key` of `__call__`."""
+        """The state with which a stream of `step` begins, for the `key` of `__call__`."""
         return self.player.init(key, batch_shape=batch_shape)
 
     def step(
@@ -122,5 +122,5 @@ class WavetableNoise(nnx.Module):
         next_controls: HarmonicNoiseControls | None = None,
         n_samples: int | None = None,
     ) -> tuple[HarmonicNoiseState, Float[Array, "*batch samples"]]:
-        """The next block, as of a `HarmonicNoise`."""
+        """Plays the next block, as `HarmonicNoise.step` does."""
         return self.player.step(state, controls, next_controls=next_controls, n_samples=n_samples)

@@ -1,4 +1,4 @@
-"""Front-ends by the arguments that other libraries give them."""
+"""Front-ends that take the same arguments as those of other libraries."""
 
 from typing import Literal, cast, overload
 
@@ -23,12 +23,12 @@ ImageDataFormat = Literal["channels_first", "channels_last"]
 
 
 class KapreFilterbank(nnx.Module):
-    """kapre's ``Filterbank`` alone: a matrix on the frequencies of spectrogram images.
+    """kapre's ``Filterbank``: multiplies the frequencies of spectrogram images by a matrix.
 
-    Made by :func:`kapre_filterbank` with `image_data_format`.
+    :func:`kapre_filterbank` makes it if `image_data_format` is given.
 
     Args:
-      frontend: of `KapreFilters`; its weights are the matrix.
+      frontend: a front-end of `KapreFilters`, whose weights are the matrix.
       image_data_format: ``channels_first``, images ``(*batch, channels, frequencies, frames)``, or
         ``channels_last``, ``(*batch, frequencies, frames, channels)``.
     """
@@ -37,21 +37,22 @@ class KapreFilterbank(nnx.Module):
         self.frontend, self.image_data_format = frontend, image_data_format
 
     def __call__(self, image: Float[ArrayLike, "*batch rows columns depth"]) -> Array:
-        """The image with bands in place of frequencies.
+        """Replaces the frequencies of the image by bands.
 
         Raises:
           TypeError: the image is neither float32 nor float64.
-          ValueError: the axis of frequencies has another length than the matrix.
+          ValueError: the number of frequencies differs from that of the matrix.
         """
         (image,), config = floats(image=image), self.frontend.config
         axis = -2 if self.image_data_format == "channels_first" else -3
         if image.shape[axis] != config.n_fft // 2 + 1:
             raise ValueError(
                 f"`image` must have {config.n_fft // 2 + 1} frequencies (n_dft // 2 + 1) on axis "
-                f"{axis} with {self.image_data_format}, got the shape {image.shape}; audio is "
-                "taken where `image_data_format` is not given."
+                f"{axis} with {self.image_data_format}, got the shape {image.shape}; to filter "
+                "audio, leave `image_data_format` out."
             )
-        # On the bare values of the image, as kapre's.
+        # kapre multiplies the values of the image directly. So the scale by which the front-end
+        # turns bins into power is taken out.
         weights = (self.frontend.power_response() * bin_power(config)).astype(image.dtype)
         bands = jnp.matmul(
             jnp.moveaxis(image, axis, -1), weights.T, precision=jax.lax.Precision.HIGHEST
@@ -107,34 +108,37 @@ def kapre_filterbank(
     image_data_format: ImageDataFormat | None = None,
     rngs: nnx.Rngs,
 ) -> SpectralFrontend | KapreFilterbank:
-    """What kapre's ``Spectrogram`` (power 2) and ``Filterbank`` are together, on audio.
+    """Makes kapre's ``Spectrogram`` (power 2) followed by its ``Filterbank``, on audio.
 
-    With `image_data_format` it is ``Filterbank`` alone, on spectrogram images.
+    With `image_data_format` it is ``Filterbank`` only, on spectrogram images.
 
-    A matrix on the bins of a power spectrogram, any of whose weights can learn. In kapre 0.1 only
-    ``mel`` and ``log`` run, `trainable_fb` is not honoured by tf.keras, and without `sr` or `fmax`
-    it stops.
+    The filterbank is a matrix on the bins of a power spectrogram, all of whose weights can be
+    trained. In kapre 0.1 only ``mel`` and ``log`` work, tf.keras ignores `trainable_fb`, and a
+    missing `sr` or `fmax` is an error.
 
     Args:
       n_fbs: number of bands.
       trainable_fb: whether the weights are `nnx.Param`.
-      sr: samples per second. None, as in kapre, says nothing of frequencies, so that only
-        ``uni_random`` can be made; they are then counted in bins.
+      sr: samples per second. With None, as in kapre, the frequencies of the bins are unknown: only
+        ``uni_random`` is possible, and frequencies are in bins.
       init: ``mel`` (Slaney's, of area 1), ``linear`` (the same at equal distances in Hz),
         ``log`` (`core.log_frequency_filterbank`) or ``uni_random`` (from 0 to 1).
       fmin: lower end in Hz; None is 0, or for ``log`` the note C1. ``log`` takes 0 for None too.
-      fmax: upper end in Hz, by default half of `sr`; ``log`` has its end by its bands.
-      bins_per_octave: of ``log``.
+      fmax: upper end in Hz, by default half of `sr`; ``log`` ignores it, as its number of bands
+        sets the upper end.
+      bins_per_octave: bands per octave, for ``log``.
       n_dft: length of the Fourier transform and of its window.
       n_hop: samples between frames; by default half of `n_dft`.
-      image_data_format: None, audio; ``channels_first`` or ``channels_last``, images of power.
-      rngs: draws ``uni_random``.
+      image_data_format: None for audio; ``channels_first`` or ``channels_last`` for images of
+        power.
+      rngs: draws the weights of ``uni_random``.
 
     Returns:
-      A front-end of `KapreFilters` without compression: audio ``(*batch, samples)`` to
-      ``(*batch, frames, bands)``. Frames are centred, where kapre's begin at their sample; there
-      is no axis of channels: audio of many channels is a batch. As in all of them moduli of
-      weights count, so they stay above 0. Or a :class:`KapreFilterbank`.
+      A front-end of `KapreFilters` without compression, from audio ``(*batch, samples)`` to
+      ``(*batch, frames, bands)``; or, with `image_data_format`, a :class:`KapreFilterbank`. Frames
+      are centred, where those of kapre begin at their sample. There is no axis of channels: the
+      channels of audio are a batch axis. The front-end uses the absolute values of the weights, so
+      its bands are never negative.
 
     Raises:
       TypeError: a size is not an int.
@@ -152,8 +156,8 @@ def kapre_filterbank(
     one_of("image_data_format", image_data_format, (None, "channels_first", "channels_last"))
     if sr is None and init != "uni_random":
         raise ValueError(
-            f"`sr` must be given with init {init!r}, whose bands are at frequencies; without it "
-            "there is 'uni_random' alone."
+            f"`sr` must be given with init {init!r}, whose bands are at frequencies in Hz; without "
+            "`sr`, the only `init` is 'uni_random'."
         )
     config = FrontendConfig(
         sample_rate=n_dft if sr is None else sr,
@@ -178,7 +182,7 @@ def kapre_filterbank(
 def _kapre_weights(
     config: FrontendConfig, init: str, log_fmin: float, bins_per_octave: int, rngs: nnx.Rngs
 ) -> Array | np.ndarray:
-    """The matrix that an initializer makes, for the bare power of the bins."""
+    """The initial matrix, whose bins are squared magnitudes without further scale."""
     n_bands, n_fft, rate = config.n_bands, config.n_fft, config.sample_rate
     if init == "log":
         return core.log_frequency_filterbank(

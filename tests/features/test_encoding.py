@@ -48,7 +48,7 @@ def test_what_needs_the_whole_sound_is_refused_before_it_is_heard():
         raise AssertionError("a block was asked for")
         yield
 
-    with pytest.raises(ValueError, match="cannot listen in blocks: `normalize` of its front-end"):
+    with pytest.raises(ValueError, match="cannot encode a sound in blocks: `normalize`"):
         blockwise_z(encoder(normalize=True), unheard())
 
 

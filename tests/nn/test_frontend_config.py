@@ -83,7 +83,10 @@ def test_what_is_on_the_bins_of_a_spectrum_has_no_other_path(family):
             "`path` must be one of StftPath, FftPath,",
         ),
         (lambda: GaborFilters(path=FftPath), r"got <class .*FftPath'>; write FftPath\(\)"),
-        (lambda: GaborFilters(trainable="centers"), "`trainable` must be several parts, got 'cent"),
+        (
+            lambda: GaborFilters(trainable="centers"),
+            "`trainable` must be a tuple of names of parts, got the string 'cent",
+        ),
         (lambda: GammatoneFilters(order=4.0), "`order` must be a Python int, got 4.0"),
         (lambda: SincFilters(n_taps="9"), "`n_taps` must be a Python int, got '9'"),
         (lambda: LogCompression(None), "`floor` must be a number, got None"),

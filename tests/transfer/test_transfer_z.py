@@ -108,7 +108,7 @@ def test_an_encoder_that_needs_the_whole_sound_is_refused_before_listening(recor
     folder = save_toy_instrument(
         tmp_path / "toy", config=dataclasses.replace(config, encoder=encoder)
     )
-    with pytest.raises(ValueError, match="cannot listen in blocks: `normalize` of its front-end"):
+    with pytest.raises(ValueError, match="cannot encode a sound in blocks: `normalize`"):
         transfer(recording, tmp_path / "out.wav", to=folder, progress=lambda *now: 1 / 0)
     assert not (tmp_path / "out.wav").exists()
 

@@ -1,4 +1,4 @@
-"""What all banks of filters are to a front-end, and which one a config asks for."""
+"""The interface of a filter bank, and the bank that each config builds."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -23,7 +23,7 @@ from ddspx.nn.frontend._published_banks import LeafBank, SincNetBank, SpectNetBa
 
 @runtime_checkable
 class Bank(Protocol):
-    """What banks share: centres and bandwidths in Hz, and what they pass of a spectrum."""
+    """The interface of all banks: centres and bandwidths in Hz, and the power response."""
 
     config: FrontendConfig
 
@@ -36,16 +36,16 @@ class Bank(Protocol):
         ...
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         ...
 
 
 @runtime_checkable
 class FilterBank(Bank, Protocol):
-    """A bank of linear filters, which has a phase too."""
+    """A bank of linear filters, whose frequency response is complex."""
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins of a transform, those of negative frequencies too."""
+        """Frequency response at all bins of a transform, including the negative frequencies."""
         ...
 
 
@@ -63,5 +63,5 @@ _BANKS: dict[type, Callable[[FrontendConfig, Any], Bank]] = {
 
 
 def bank(config: FrontendConfig) -> Bank:
-    """The bank that a config asks for, at first."""
+    """Builds the bank of a config, with its initial parameters."""
     return _BANKS[type(config.filters)](config, config.filters)

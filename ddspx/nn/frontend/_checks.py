@@ -1,4 +1,4 @@
-"""Checks that several configs of a front-end share."""
+"""Checks that several configs of the front-end share."""
 
 import math
 from collections.abc import Collection
@@ -19,9 +19,9 @@ def check_number(name: str, value: object) -> None:
 
 
 def check_class(name: str, value: object, union: Any) -> None:
-    """Raises a TypeError unless the class of `value` is one of those of `union`."""
+    """Raises a TypeError unless the class of `value` is a member of `union`."""
     classes = get_args(union)
-    # A subclass would not come back from its JSON, which names the class.
+    # Subclasses are refused: JSON holds the name of the class, and could not be loaded again.
     if type(value) not in classes:
         names = ", ".join(cls.__name__ for cls in classes)
         hint = f"; write {value.__name__}()" if isinstance(value, type) else ""
@@ -29,9 +29,11 @@ def check_class(name: str, value: object, union: Any) -> None:
 
 
 def check_parts(config: Any, allowed: Collection[str]) -> None:
-    """Makes the parts that are to learn a tuple, and raises an error unless all are `allowed`."""
+    """Converts `trainable` to a tuple, and raises an error unless all its parts are `allowed`."""
     if isinstance(config.trainable, str):
-        raise TypeError(f"`trainable` must be several parts, got {config.trainable!r}.")
+        raise TypeError(
+            f"`trainable` must be a tuple of names of parts, got the string {config.trainable!r}."
+        )
     # A list would make the config unhashable.
     object.__setattr__(config, "trainable", tuple(config.trainable))
     for part in config.trainable:
@@ -39,13 +41,13 @@ def check_parts(config: Any, allowed: Collection[str]) -> None:
 
 
 def check_n_taps(value: object) -> None:
-    """Raises an error unless `value` is an odd size."""
+    """Raises an error unless `value` is a positive odd int."""
     if size("n_taps", value) % 2 == 0:
-        raise ValueError(f"`n_taps` must be odd, got {value}; the middle one is at 0.")
+        raise ValueError(f"`n_taps` must be odd, got {value}: the middle tap is at lag 0.")
 
 
 def check_floor(value: object) -> None:
-    """Raises an error unless float32 has the number, its reciprocal and their gradients."""
+    """Raises an error unless the floor, its reciprocal and their gradients fit float32."""
     check_number("floor", value)
     if not (math.isfinite(value) and value >= 1e-30):  # type: ignore[operator, arg-type]
         raise ValueError(f"`floor` must be finite and at least 1e-30, got {value}.")

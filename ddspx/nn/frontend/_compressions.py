@@ -1,4 +1,4 @@
-"""What energies are compressed with, and whether it learns."""
+"""The configs of compressions, which map band energies to features."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from ddspx.nn.frontend._checks import check_flag, check_floor
 
 @dataclasses.dataclass(frozen=True)
 class NoCompression:
-    """Energies as they are."""
+    """No compression: the features are the energies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +15,11 @@ class LogCompression:
     r"""The natural logarithm, :math:`\log(E + \epsilon)`.
 
     Attributes:
-      floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has 0.5.
+      floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has the
+        energy 0.5.
 
     Raises:
-      TypeError: `floor` is no number.
+      TypeError: `floor` is not a number.
       ValueError: `floor` is below 1e-30 or not finite.
     """
 
@@ -33,10 +34,11 @@ class DecibelCompression:
     r"""Levels in dB, :math:`10 \log_{10}(E + \epsilon)`.
 
     Attributes:
-      floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has 0.5.
+      floor: the energy that counts as silence, :math:`\epsilon`. A sine of amplitude 1 has the
+        energy 0.5.
 
     Raises:
-      TypeError: `floor` is no number.
+      TypeError: `floor` is not a number.
       ValueError: `floor` is below 1e-30 or not finite.
     """
 
@@ -51,12 +53,12 @@ class Log1pCompression:
     r"""A logarithm that is 0 in silence, :math:`\log(1 + g_i E_i)`.
 
     Attributes:
-      floor: the energy that counts as silence: one over the factors :math:`g_i` at first. A sine of
-        amplitude 1 has 0.5.
-      trainable: whether the factors learn, one for each band.
+      floor: the energy that counts as silence. The initial factors :math:`g_i` are its reciprocal.
+        A sine of amplitude 1 has the energy 0.5.
+      trainable: whether the factors are trained, one for each band.
 
     Raises:
-      TypeError: `floor` is no number.
+      TypeError: `floor` is not a number.
       ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
     """
 
@@ -70,14 +72,15 @@ class Log1pCompression:
 
 @dataclasses.dataclass(frozen=True)
 class PcenCompression:
-    """Per-channel energy normalization: energies over those of the recent past, `core.pcen`.
+    """Per-channel energy normalization, `core.pcen`: divides energies by a running mean of them.
 
     Attributes:
-      floor: the energy that counts as silence, added to the past. A sine of amplitude 1 has 0.5.
-      trainable: whether smoothing, gain, bias and power learn, each for each band.
+      floor: the energy that counts as silence, added to the running mean. A sine of amplitude 1
+        has the energy 0.5.
+      trainable: whether smoothing, gain, bias and power are trained, one of each for each band.
 
     Raises:
-      TypeError: `floor` is no number.
+      TypeError: `floor` is not a number.
       ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
     """
 
@@ -91,11 +94,12 @@ class PcenCompression:
 
 @dataclasses.dataclass(frozen=True)
 class LeafPcenCompression(PcenCompression):
-    """LEAF's PCEN: its numbers at first, which learn as they are, with its limits.
+    """LEAF's PCEN: the same initial values, parametrization and limits as in LEAF.
 
     Attributes:
-      floor: the energy that counts as silence, added to the past. A sine of amplitude 1 has 0.5.
-      trainable: whether smoothing, gain, bias and root learn, each for each band.
+      floor: the energy that counts as silence, added to the running mean. A sine of amplitude 1
+        has the energy 0.5.
+      trainable: whether smoothing, gain, bias and root are trained, one of each for each band.
     """
 
     floor: float = 1e-12

@@ -1,4 +1,4 @@
-"""Compression of energies, with numbers that learn."""
+"""Compressions of band energies, some with trainable parameters."""
 
 import math
 from collections.abc import Callable
@@ -22,33 +22,33 @@ from ddspx.nn.frontend._compressions import (
 )
 from ddspx.nn.frontend._config import FrontendConfig
 
-# LEAF's energies are at least this.
+# The lower limit of the energies in LEAF.
 _LEAF_FLOOR = 1e-5
-# So is its bias here: below 0, where nothing keeps it from in the original, a root is NaN.
+# The lower limit of the bias. LEAF has none, and below 0 its root is NaN.
 _LEAST_BIAS = 1e-5
 
 Energies = Float[Array, "*batch frames bands"]
 
 
 class Identity(nnx.Module):
-    """Energies as they are."""
+    """No compression."""
 
     def __init__(self, config: FrontendConfig, compression: NoCompression):
         self.config = compression
 
     def __call__(self, energies: Energies) -> Energies:
-        """The energies."""
+        """Returns the energies unchanged."""
         return energies
 
 
 class Log(nnx.Module):
-    """A logarithm, times a factor."""
+    """The natural logarithm."""
 
     def __init__(self, config: FrontendConfig, compression: LogCompression):
         self.config = compression
 
     def __call__(self, energies: Energies) -> Energies:
-        """Compressed energies; the logarithm of the floor at silence."""
+        """Compressed energies; silence gives the logarithm of the floor."""
         return jnp.log(energies + self.config.floor)
 
 
@@ -59,19 +59,19 @@ class Decibel(nnx.Module):
         self.config = compression
 
     def __call__(self, energies: Energies) -> Energies:
-        """Compressed energies; the level of the floor at silence."""
+        """Compressed energies; silence gives the level of the floor."""
         return (10 / math.log(10)) * jnp.log(energies + self.config.floor)
 
 
 class Log1p(nnx.Module):
-    """A logarithm of 1 and the energy times a factor for each band, whose logarithm learns."""
+    """The logarithm of 1 + factor * energy; the parameter is the logarithm of the factor."""
 
     def __init__(self, config: FrontendConfig, compression: Log1pCompression):
         log_factor = np.zeros(config.n_bands) - math.log(compression.floor)
         self.log_factor = number(log_factor, trainable=compression.trainable)
 
     def __call__(self, energies: Energies) -> Energies:
-        """Compressed energies; zero at silence."""
+        """Compressed energies; silence gives 0."""
         row = (1,) * (energies.ndim - 1) + (-1,)
         factor = jnp.exp(self.log_factor[...]).astype(energies.dtype)
         return jnp.log1p(energies * factor.reshape(row))
@@ -80,15 +80,15 @@ class Log1p(nnx.Module):
 class Pcen(nnx.Module):
     """PCEN of each band.
 
-    The logits of smoothing, gain and power and the logarithm of the bias learn, so that all stay
-    where they have a meaning.
+    The parameters are the logits of smoothing, gain and power and the logarithm of the bias. So
+    training keeps the first three between 0 and 1, and the bias positive.
     """
 
     def __init__(self, config: FrontendConfig, compression: PcenCompression):
         self.config = compression
         learn, bands = compression.trainable, np.zeros(config.n_bands)
         rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
-        # A number also where the module is made within a trace.
+        # Makes `smoothing` a number even if the module is built while JAX traces a function.
         with jax.ensure_compile_time_eval():
             smoothing = float(core.pcen_smoothing(0.4, **rates))
         logit = math.log(smoothing / (1 - smoothing))
@@ -98,7 +98,7 @@ class Pcen(nnx.Module):
         self.power_logit = number(bands, trainable=learn)
 
     def __call__(self, energies: Energies) -> Energies:
-        """Compressed energies; zero at silence."""
+        """Compressed energies; silence gives 0."""
 
         def cast(values: Array) -> Array:
             return values.astype(energies.dtype)
@@ -115,7 +115,7 @@ class Pcen(nnx.Module):
 
 
 class LeafPcen(nnx.Module):
-    """LEAF's PCEN, whose numbers learn as they are and are clipped."""
+    """LEAF's PCEN, which trains its coefficients directly and clips them."""
 
     def __init__(self, config: FrontendConfig, compression: LeafPcenCompression):
         self.config = compression
@@ -153,5 +153,5 @@ _COMPRESSORS: dict[type, Callable[[FrontendConfig, Any], Compressor]] = {
 
 
 def compressor(config: FrontendConfig) -> Compressor:
-    """What a config compresses energies with, at first."""
+    """Builds the compression of a config, with its initial parameters."""
     return _COMPRESSORS[type(config.compression)](config, config.compression)

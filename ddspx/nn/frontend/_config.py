@@ -1,4 +1,4 @@
-"""What a front-end listens to, with which filters, and what of it learns."""
+"""The config of a front-end: its sizes, filters and compression, and which parts are trained."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -30,31 +30,33 @@ _SIZES = ("sample_rate", "hop_length", "n_fft", "win_length", "n_bands")
 
 @dataclasses.dataclass(frozen=True)
 class FrontendConfig:
-    """What a front-end listens to, with which filters, and what of it learns.
+    """The sizes of a front-end, its filters, its compression, and which parts are trained.
 
-    What is common to all front-ends is here. What is specific to a family of filters or to a
-    compression, and which parts of it are `nnx.Param`, is in the config of that part; what does
-    not learn is `Fixed`.
+    These fields are common to all front-ends. The configs in `filters` and `compression` hold what
+    is specific to a family of filters or to a compression, and say which of their parameters are
+    trained. Trained parameters are `nnx.Param`, all others `Fixed`.
 
     Attributes:
       sample_rate: samples per second.
       hop_length: samples between frames.
       n_fft: length of the Fourier transform of a `StftPath`, in samples.
-      win_length: length of the window of a `StftPath`, at most `n_fft`; on the other paths, of the
-        low-pass of the energies.
+      win_length: in samples: length of the window of a `StftPath`, at most `n_fft`; on the other
+        paths, length of the low-pass that smooths the energies.
       n_bands: number of bands.
-      fmin: what lies below all centres, in Hz.
-      fmax: what lies above them, in Hz; None is half of `sample_rate`.
-      scale: of hearing, on which the centres are at equal distances at first, and on which those
-        that keep their order learn; see `core.frequency_grid`.
+      fmin: lower end of the frequency range, in Hz; the centres lie above it.
+      fmax: upper end of the range, in Hz; None is half of `sample_rate`.
+      scale: the frequency scale on which the initial centres are equally spaced, and on which
+        ordered centres are trained; see `core.frequency_grid`.
       filters: `TriangularFilters`, `GammatoneFilters`, `GaborFilters`, `SincFilters` or
-        `FreeFilters`; or the published ones, to load or to compare with: `SpectNetFilters`,
-        `LeafFilters`, `SincNetFilters` or `KapreFilters`. They say how energies are computed too.
+        `FreeFilters`; or filters as published, to load models or to compare with:
+        `SpectNetFilters`, `LeafFilters`, `SincNetFilters` or `KapreFilters`. Their field `path`
+        says how the energies are computed.
       compression: `NoCompression`, `LogCompression`, `Log1pCompression`, `DecibelCompression`,
         `PcenCompression` or `LeafPcenCompression`.
       n_mfcc: number of cepstral coefficients of the compressed bands; None for the bands.
-      normalize: whether each band has mean 0 and variance 1 over the frames of each example; a
-        variance far below 1e-6, as of energies without compression, stays below 1.
+      normalize: whether each band is normalized to mean 0 and variance 1 over the frames of each
+        example. 1e-6 is added to the variance, so that bands that vary much less than that, such as
+        energies without compression, stay small.
 
     Raises:
       TypeError: a size is not an int, or a part is not one of the classes above.
@@ -109,7 +111,8 @@ class FrontendConfig:
             )
         if self.win_length < 2:
             raise ValueError(
-                f"`win_length` must be at least 2, got {self.win_length}: a window ends with a 0."
+                f"`win_length` must be at least 2, got {self.win_length}: a Hann window of one "
+                "sample is 0."
             )
         if isinstance(self.filters.path, StftPath) and self.win_length > self.n_fft:
             raise ValueError(
@@ -119,11 +122,11 @@ class FrontendConfig:
 
     @staticmethod
     def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The fields of a saved front-end, also of one that an earlier version of ddspx saved."""
+        """The fields of a saved config; those of earlier versions of ddspx are converted."""
         return upgraded_fields(saved)
 
     def fixed(self) -> "FrontendConfig":
-        """The same front-end, of which nothing learns.
+        """The same front-end, with no trainable parameters.
 
         Example:
           >>> from ddspx.nn import FrontendConfig
@@ -139,15 +142,15 @@ class FrontendConfig:
 
     @property
     def n_features(self) -> int:
-        """Numbers for each frame."""
+        """Number of features per frame."""
         return self.n_bands if self.n_mfcc is None else self.n_mfcc
 
     @classmethod
     def log_mel(cls, **changes: Any) -> "FrontendConfig":
-        """Logarithm of a mel spectrogram (HTK's scale, triangles of height 1); nothing learns.
+        """Logarithm of a mel spectrogram (HTK's scale, triangles of height 1), not trainable.
 
         As in all presets, frames are 10 ms apart and 25 ms long at any `sample_rate`, unless
-        they are given.
+        `changes` has other sizes.
         """
         return cls._preset(_mel(LogCompression()), changes)
 
@@ -158,12 +161,12 @@ class FrontendConfig:
 
     @classmethod
     def pcen_mel(cls, **changes: Any) -> "FrontendConfig":
-        """A mel spectrogram with PCEN, whose numbers learn, in place of the logarithm."""
+        """A mel spectrogram with trainable PCEN in place of the logarithm."""
         return cls._preset(_mel(PcenCompression(trainable=True)), changes)
 
     @classmethod
     def learnable(cls, **changes: Any) -> "FrontendConfig":
-        """All of it learns: ordered gammatones with gains, and PCEN."""
+        """Everything is trainable: ordered gammatones with gains, and PCEN."""
         fixed = {
             "filters": GammatoneFilters(trainable=("centers", "bandwidths", "gains")),
             "compression": PcenCompression(trainable=True),
@@ -172,9 +175,10 @@ class FrontendConfig:
 
     @classmethod
     def leaf(cls, **changes: Any) -> "FrontendConfig":
-        """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all learn.
+        """LEAF as published: 40 Gabor filters on the mel scale, a low-pass and PCEN, all trainable.
 
-        They begin between 60 Hz and 7800 Hz (or half of the rate) and are 25 ms long.
+        The initial centres lie between 60 Hz and 7800 Hz (or half of the sample rate). The filters
+        are 25 ms long.
         """
         rate = _rate(changes)
         fixed = {
@@ -187,9 +191,9 @@ class FrontendConfig:
 
     @classmethod
     def spectnet(cls, **changes: Any) -> "FrontendConfig":
-        """SpectNet's layer as published: 16 gammatones at 1 kHz from 0 Hz to Nyquist, which learn.
+        """SpectNet's layer as published: 16 gammatones from 0 Hz to Nyquist, at 1 kHz.
 
-        Three numbers for each: its centre, its bandwidth and its amplitude.
+        Centre, bandwidth and amplitude of each filter are trained.
         """
         rate = _rate(changes, 1000)
         fixed = {
@@ -204,10 +208,11 @@ class FrontendConfig:
 
     @classmethod
     def spectnet_scaled(cls, **changes: Any) -> "FrontendConfig":
-        """SpectNet's layer at any rate: at 1 kHz as published, at others without gaps.
+        """SpectNet's layer at any sample rate: as published at 1 kHz, without gaps at other rates.
 
-        As published all filters are 98 Hz wide. Sixteen of them up to 8 kHz would hear a fifth of
-        it: here each is as wide as the centres lie apart, if that is more, and as loud.
+        All published filters are 98 Hz wide. Sixteen of them up to 8 kHz would cover only a fifth
+        of the range. So at other rates each filter is at least as wide as the distance between the
+        centres, and its amplitude is scaled to keep its gain.
         """
         config = cls.spectnet(**changes)
         if config.highest_hz <= 500 or "filters" in changes:
@@ -217,11 +222,12 @@ class FrontendConfig:
 
     @classmethod
     def sincnet(cls, **changes: Any) -> "FrontendConfig":
-        """SincNet's filters as published, whose corners learn, with a low-pass and a logarithm.
+        """SincNet's filters as published, with trainable corners, a low-pass and a logarithm.
 
-        The first corners are from 30 Hz to 100 Hz below half of the rate. What a corner and a
-        width have at least, 50 Hz each, is added to them. An energy is that of the band above
-        0 Hz, without the ripple of a real signal's square.
+        The initial corners range from 30 Hz to 100 Hz below half of the sample rate; the minimum of
+        a corner and of a width, 50 Hz each, is added to them. The filters are complex and pass only
+        positive frequencies, so that the energies have no ripple at twice the frequency, as the
+        square of a real signal has.
         """
         fixed = {
             "scale": "mel",
@@ -238,7 +244,7 @@ class FrontendConfig:
         sizes: dict[str, Any] = {
             "hop_length": max(1, round(0.01 * rate)),
             "win_length": win_length,
-            # Of short windows a finer spectrum than they need, or low bands would hold no bin.
+            # At least 256: with a shorter transform the lowest bands would contain no bin.
             "n_fft": max(256, 1 << (win_length - 1).bit_length()),
         }
         return cls(**sizes | fixed | changes)
@@ -253,12 +259,12 @@ def _mel(compression: Compression) -> dict[str, Any]:
 
 
 def _spectnet_taps(sample_rate: int) -> int:
-    """80 ms, in which its filters have rung out."""
+    """80 ms in samples, after which the impulse responses of SpectNet's filters have decayed."""
     return 2 * round(0.04 * sample_rate) + 1
 
 
 def _fixed(config: Any) -> Any:
-    """A config of which nothing is trainable, nor of those that it holds."""
+    """The config with nothing trainable, neither in it nor in the configs that it holds."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

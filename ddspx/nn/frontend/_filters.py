@@ -1,4 +1,4 @@
-"""The families of filters: what is specific to each, and which parts of it learn."""
+"""The configs of the filter families: what is specific to each, and which parts are trained."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -21,7 +21,7 @@ _ALL = ("centers", "bandwidths", "gains")
 
 @dataclasses.dataclass(frozen=True)
 class TriangularFilters:
-    """Triangles between the neighbouring centres, on the power of a spectrum: the mel filterbank.
+    """Triangles on a power spectrum, each from one neighbouring centre to the other (mel).
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers`` and ``gains``.
@@ -39,7 +39,7 @@ class TriangularFilters:
 
 @dataclasses.dataclass(frozen=True)
 class GammatoneFilters:
-    """Gammatones, the shape of the ear's filters, whose centres keep their order.
+    """Gammatones, the shape of the ear's filters, with ordered centres.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
@@ -68,7 +68,7 @@ class GammatoneFilters:
 
 @dataclasses.dataclass(frozen=True)
 class GaborFilters:
-    """Gabor filters, which are Gaussians in frequency, whose centres keep their order.
+    """Gabor filters, which are Gaussians in frequency, with ordered centres.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
@@ -89,7 +89,7 @@ class GaborFilters:
 
 @dataclasses.dataclass(frozen=True)
 class SincFilters:
-    """Windowed sincs, which are rectangles in frequency, whose centres keep their order.
+    """Windowed sincs, which are rectangles in frequency, with ordered centres.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
@@ -113,7 +113,9 @@ class SincFilters:
 
 @dataclasses.dataclass(frozen=True)
 class FreeFilters:
-    """Any weights on the bins of a power spectrum, of which the moduli count; triangles at first.
+    """A free weight for each bin of a power spectrum, initially triangles.
+
+    The response is the absolute value of the weights.
 
     Attributes:
       trainable: whether the weights are `nnx.Param`.
@@ -131,14 +133,14 @@ class FreeFilters:
 
 @dataclasses.dataclass(frozen=True)
 class SpectNetFilters:
-    """SpectNet's gammatones: centres and bandwidths in Hz and amplitudes, without limits.
+    """SpectNet's gammatones: centres and bandwidths in Hz and amplitudes, none of them limited.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers``, ``bandwidths`` and ``gains``.
       order: number of poles.
       n_taps: length of the filters; odd.
-      fill_gaps: whether filters are at first no narrower than their centres lie apart, and of the
-        same gain; as published all are 98 Hz wide.
+      fill_gaps: whether the initial filters are at least as wide as the distance between their
+        centres, with unchanged gain; all published filters are 98 Hz wide.
       path: how energies are computed: `StftPath` or `SpectNetFftPath`.
 
     Raises:
@@ -167,7 +169,7 @@ class SpectNetFilters:
 
 @dataclasses.dataclass(frozen=True)
 class LeafFilters:
-    """LEAF's Gabor filters: centres in radians a sample and widths in samples, with its limits.
+    """LEAF's Gabor filters: centres in radians per sample, widths in samples, clipped as in LEAF.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers`` and ``bandwidths``.
@@ -191,7 +193,9 @@ class LeafFilters:
 
 @dataclasses.dataclass(frozen=True)
 class SincNetFilters:
-    """SincNet's filters: low corners and widths in Hz over the least ones, by their moduli.
+    """SincNet's filters: low corners and widths in Hz, as distances from their minimum.
+
+    The distances are the absolute values of the parameters.
 
     Attributes:
       trainable: the parts that are `nnx.Param`: any of ``centers`` (the low corners) and
@@ -216,9 +220,9 @@ class SincNetFilters:
 
 @dataclasses.dataclass(frozen=True)
 class KapreFilters(FreeFilters):
-    """kapre's weights: as `FreeFilters`, but on the bare power of the bins.
+    """kapre's weights: like `FreeFilters`, but applied to the squared magnitudes without scale.
 
-    `nn.compat.kapre_filterbank` makes a front-end of them by kapre's arguments.
+    `nn.compat.kapre_filterbank` makes such a front-end from kapre's arguments.
     """
 
 
@@ -233,5 +237,5 @@ Filters = (
     | SincNetFilters
     | KapreFilters
 )
-# Filters whose impulse response has `n_taps` samples; that of the others ends nowhere.
+# Filters with a finite impulse response, of `n_taps` samples.
 FiltersWithTaps = SincFilters | SpectNetFilters | LeafFilters | SincNetFilters

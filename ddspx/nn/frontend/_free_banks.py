@@ -1,4 +1,4 @@
-"""Banks of free weights on the bins of a power spectrum."""
+"""Filter banks with a free weight for each bin of a power spectrum."""
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,14 @@ from ddspx.nn.frontend._responses import band_range, bin_power, bins_hz
 
 
 class FreeBank(nnx.Module):
-    """Any weights on the bins of a power spectrum, of which the moduli count."""
+    """A free weight for each bin of a power spectrum; the response is its absolute value."""
 
     def __init__(self, config: FrontendConfig, filters: FreeFilters):
         self.config = config
         corners = core.frequency_grid(config.n_bands + 2, **band_range(config))
         bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
         arrays = (jnp.asarray(values, jnp.float32) for values in (bins, corners))
-        # Numbers also where the module is made within a trace.
+        # Makes `weights` NumPy numbers even if the module is built while JAX traces a function.
         with jax.ensure_compile_time_eval():
             weights = np.asarray(core.triangular_response(*arrays))
         self.weights = number(weights, trainable=filters.trainable)
@@ -32,9 +32,9 @@ class FreeBank(nnx.Module):
         return power @ bins
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
-        """Width of the rectangle with the area and the height of each band's weights, in Hz.
+        """Equivalent rectangular bandwidth of each band, in Hz; 0 if all its weights are 0.
 
-        Of a band without weights it is 0.
+        It is the width of the rectangle with the same area and height as the weights.
         """
         power, _ = self._power_and_bins()
         peak = jnp.max(power, axis=-1)
@@ -42,14 +42,14 @@ class FreeBank(nnx.Module):
         return jnp.where(peak > 0, bin_hz / jnp.where(peak > 0, peak, 1), 0)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """The moduli of the weights; `n_fft` is that of the config."""
+        """The absolute values of the weights; `n_fft` must be that of the config."""
         if n_fft != self.config.n_fft:
             raise ValueError(
                 f"`n_fft` must be that of the config, {self.config.n_fft}, got {n_fft}: free "
-                "weights are on its bins alone."
+                "weights are defined only on the bins of that transform."
             )
         weights = self.weights[...]
-        # The gradient at 0 is 1, where that of `abs` is 0: a weight of zero can begin to grow.
+        # Unlike `abs`, this has a gradient of 1 at 0, so that weights of 0 can be trained.
         return jnp.where(weights >= 0, weights, -weights)
 
     def _power_and_bins(self) -> tuple[Array, Array]:
@@ -60,8 +60,8 @@ class FreeBank(nnx.Module):
 
 
 class KapreBank(FreeBank):
-    """kapre's: the weights are on the bare power of the bins."""
+    """kapre's weights, which are applied to the squared magnitudes of the bins without scale."""
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """The moduli of the weights over what turns the bare power into that of a sound."""
+        """The absolute values of the weights, over the scale from squared magnitudes to power."""
         return super().power_response(n_fft) / bin_power(self.config)

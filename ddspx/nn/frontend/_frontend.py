@@ -18,29 +18,30 @@ from ddspx.nn.frontend._pooling import pooling
 from ddspx.nn.frontend._responses import bin_power
 from ddspx.nn.frontend._subbands import subband_energies
 
-# A variance below this is that of silence.
-_QUIET = 1e-6
+# Added to the variance in `normalize`, so that silence stays small.
+_VARIANCE_FLOOR = 1e-6
 
 
 class SpectralFrontend(nnx.Module):
-    r"""Audio to bands: a bank of filters, their energies, compressed, all of it learnable.
+    r"""Audio to bands: the energies of a bank of filters, compressed; all of it can be trained.
 
     .. math:: E_i[t] = \frac{2}{N \sum_n w[n]^2} \sum_k |G_i(f_k)|^2\, |X_t[k]|^2
 
-    on a `StftPath`, with the window w and the spectrum X of N bins of frame t; on the others
-    :math:`E_i[t] = \sum_n p_i[n]\, |(g_i * x)[t h + n]|^2` with a low-pass p. A sine of amplitude A
-    at the centre of a band has the energy :math:`A^2 / 2`. On a `StftPath` the window is the
-    low-pass, and spreads a sine: a band that is not much wider than the window's resolution has
-    less of it (with the default sizes 0.23 at 85 Hz and 0.47 at 1.4 kHz, for 0.5). Of noise both
-    have the same.
+    on a `StftPath`, with the window w and the spectrum X of N bins of frame t; on the other paths
+    it is :math:`E_i[t] = \sum_n p_i[n]\, |(g_i * x)[t h + n]|^2` with a low-pass p. A sine of
+    amplitude A at the centre of a band has the energy :math:`A^2 / 2`. On a `StftPath` the window
+    takes the place of the low-pass and spreads the sine over several bins. So a band that is not
+    much wider than the window's resolution gets less than that (with the default sizes 0.23 at
+    85 Hz and 0.47 at 1.4 kHz, instead of 0.5). Noise has the same energy on all paths.
 
     Ordered centres keep their order (`core.ordered_frequencies`), bandwidths are
-    :math:`e^{\theta_i} \mathrm{ERB}(c_i)`, and the gain at a centre is 1: width, place and gain are
-    learned apart, and nothing is clipped, so nothing stops at a bound.
+    :math:`e^{\theta_i} \mathrm{ERB}(c_i)`, and the gain at a centre is 1. So centre, bandwidth and
+    gain are independent parameters, and none of them is clipped, so training cannot get stuck at a
+    limit.
 
     Args:
-      config: sizes, and what learns. Static.
-      rngs: unused: every number has its place at first. It is here as in every module.
+      config: sizes, and which parts are trained. Static.
+      rngs: not used, because nothing is drawn; every module has this argument.
 
     Example:
       >>> import jax.numpy as jnp
@@ -55,8 +56,9 @@ class SpectralFrontend(nnx.Module):
     References:
       Zeghidour et al., `LEAF <https://arxiv.org/abs/2101.08596>`_; Ansari and Hasan, `SpectNet
       <https://arxiv.org/abs/2211.09352>`_; Ravanelli and Bengio, `SincNet
-      <https://arxiv.org/abs/1808.00158>`_. Theirs filter in time; on the bins of a spectrum the
-      same bank costs little more than a mel spectrogram, at the resolution of its window.
+      <https://arxiv.org/abs/1808.00158>`_. Their front-ends filter the sound itself, as `FftPath`
+      does. On a `StftPath` the same bank costs little more than a mel spectrogram, but its
+      resolution is limited by the window.
     """
 
     def __init__(self, config: FrontendConfig, *, rngs: nnx.Rngs):
@@ -67,7 +69,7 @@ class SpectralFrontend(nnx.Module):
             self.pooling = pooling(config)
 
     def centers_hz(self) -> Float[Array, " bands"]:
-        """Centre of each band, in Hz; rising if they are ordered."""
+        """Centre of each band, in Hz; increasing for ordered filters."""
         return self.bank.centers_hz()
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
@@ -75,13 +77,13 @@ class SpectralFrontend(nnx.Module):
         return self.bank.bandwidths_hz()
 
     def power_response(self, *, n_fft: int | None = None) -> Float[Array, "bands bins"]:
-        """What each band passes of a power spectrum; 1 at its centre without gain.
+        """The power response of each band; 1 at its centre if its gain is 1.
 
         Args:
-          n_fft: length of the transform of that spectrum; by default the config's.
+          n_fft: length of the Fourier transform; by default the config's.
 
         Returns:
-          The weights of the bins from 0 Hz to Nyquist, with the gains in them.
+          The weights of the bins from 0 Hz to Nyquist, including the gains.
         """
         return self.bank.power_response(self.config.n_fft if n_fft is None else n_fft)
 
@@ -91,14 +93,14 @@ class SpectralFrontend(nnx.Module):
         """Energy of each band, before compression.
 
         Args:
-          audio: linear amplitude at the config's rate.
+          audio: linear amplitude at the config's sample rate.
 
         Returns:
           Energies, on the frame rule.
 
         Raises:
           TypeError: the audio is neither float32 nor float64.
-          ValueError: it has the shape of spectrogram images, or time is not its last axis.
+          ValueError: the audio has the shape of spectrogram images, or no axis.
         """
         (audio,), c = floats(audio=audio), self.config
         if not isinstance(c.filters.path, StftPath):
@@ -107,8 +109,8 @@ class SpectralFrontend(nnx.Module):
         if audio.ndim >= 4 and c.n_fft // 2 + 1 in audio.shape[-3:-1]:
             raise ValueError(
                 f"`audio` of shape {audio.shape} looks like spectrogram images of "
-                f"{c.n_fft // 2 + 1} frequencies; give the audio, (*batch, samples), or make a "
-                "bank on images by `nn.compat.kapre_filterbank(image_data_format=)`."
+                f"{c.n_fft // 2 + 1} frequencies; give audio, (*batch, samples), or make a "
+                "filterbank for images with `nn.compat.kapre_filterbank(image_data_format=)`."
             )
         spectrogram = core.spectrogram(
             audio, n_fft=c.n_fft, hop_length=c.hop_length, win_length=c.win_length, power=2
@@ -127,7 +129,7 @@ class SpectralFrontend(nnx.Module):
     def features(
         self, energies: Float[ArrayLike, "*batch frames bands"]
     ) -> Float[Array, "*batch frames features"]:
-        """Compressed bands of energies, or their cepstral coefficients."""
+        """Compresses energies to bands, or to their cepstral coefficients."""
         c = self.config
         features = self.compression(jnp.asarray(energies))
         if c.n_mfcc is not None:
@@ -135,23 +137,23 @@ class SpectralFrontend(nnx.Module):
         if c.normalize:
             mean = jnp.mean(features, axis=-2, keepdims=True)
             variance = jnp.mean(jnp.square(features - mean), axis=-2, keepdims=True)
-            features = (features - mean) * jax.lax.rsqrt(variance + _QUIET)
+            features = (features - mean) * jax.lax.rsqrt(variance + _VARIANCE_FLOOR)
         return features
 
 
 def displacement_erb(
     before_hz: Float[ArrayLike, "*batch bands"], after_hz: Float[ArrayLike, "*batch bands"]
 ) -> Float[Array, "*batch bands"]:
-    r"""How far filters moved, in bandwidths of hearing.
+    r"""How far the centres of filters moved, in equivalent rectangular bandwidths of hearing.
 
     .. math:: d_i = \left| \int_{c_i}^{c'_i} \frac{df}{\mathrm{ERB}(f)} \right|
 
     Args:
-      before_hz: centres at first, in Hz; a filter at a negative frequency is that at the positive.
-      after_hz: centres now, in Hz.
+      before_hz: centres before training, in Hz. The sign of a frequency does not matter.
+      after_hz: centres after training, in Hz.
 
     Returns:
-      Distances in ERB; below 0.1 a filter has not moved.
+      Distances in ERB; a filter with less than 0.1 has practically not moved.
 
     Example:
       >>> import jax.numpy as jnp

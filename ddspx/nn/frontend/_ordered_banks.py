@@ -1,4 +1,4 @@
-"""Banks whose centres keep their order: their numbers, and what those are as filters."""
+"""Filter banks with ordered centres: their parameters and frequency responses."""
 
 import math
 
@@ -27,7 +27,7 @@ from ddspx.nn.frontend._responses import (
 
 
 class OrderedBank(nnx.Module):
-    r"""What ordered banks share: centres that keep their order, and gains.
+    r"""The base of ordered banks: centres that keep their order, and gains.
 
     .. math:: c = s^{-1}(\textstyle\sum \mathrm{softmax}\,\gamma), \qquad g_i \text{ in dB}
     """
@@ -43,7 +43,7 @@ class OrderedBank(nnx.Module):
 
 
 class TriangularBank(OrderedBank):
-    """Triangles between the neighbouring centres, on the power of a spectrum."""
+    """Triangles on a power spectrum, each from one neighbouring centre to the other."""
 
     def __init__(self, config: FrontendConfig, filters: TriangularFilters):
         super().__init__(config, filters.trainable)
@@ -54,7 +54,7 @@ class TriangularBank(OrderedBank):
         return (corners[2:] - corners[:-2]) / 2
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         bins = bins_hz(self.config.sample_rate, n_fft)[: n_fft // 2 + 1]
         power = core.triangular_response(jnp.abs(bins), self._corners())
         return power * core.db_to_power(self.gains_db[...])[:, None]
@@ -66,7 +66,7 @@ class TriangularBank(OrderedBank):
 
 
 class OrderedFilterBank(OrderedBank):
-    r"""What ordered banks of filters share: bandwidths as factors of the ear's.
+    r"""The base of ordered banks of filters: bandwidths relative to those of the ear.
 
     .. math:: B_i = e^{\theta_i} \mathrm{ERB}(c_i)
     """
@@ -81,18 +81,18 @@ class OrderedFilterBank(OrderedBank):
         return self.widths_hz()
 
     def widths_hz(self) -> Float[Array, " bands"]:
-        """The width that each filter is asked to have, in Hz."""
+        """The nominal bandwidth of each filter, in Hz."""
         return core.hz_to_erb(self.centers_hz()) * jnp.exp(self.log_bandwidths[...])
 
     def first_widths_hz(self) -> np.ndarray:
-        """The same before they learn."""
+        """The nominal bandwidths before training, in Hz."""
         c = self.config
         centers_hz = core.frequency_grid(c.n_bands + 2, **band_range(c))[1:-1]
         with jax.ensure_compile_time_eval():
             return np.asarray(core.hz_to_erb(jnp.asarray(centers_hz, jnp.float32)), np.float64)
 
     def with_gains(self, response: Array) -> Array:
-        """The response of filters whose gain at the centre is 1, with the gains."""
+        """Multiplies responses, whose gain at the centre is 1, by the gains."""
         return response * core.db_to_amplitude(self.gains_db[...])[:, None]
 
 
@@ -104,7 +104,7 @@ class GammatoneBank(OrderedFilterBank):
         self.filters = filters
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         rate = self.config.sample_rate
         bands = self.centers_hz(), self.widths_hz()
         bins = bins_hz(rate, n_fft)
@@ -113,12 +113,13 @@ class GammatoneBank(OrderedFilterBank):
         )
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))
 
     def first_support_hz(self) -> np.ndarray:
-        """How wide each band is at first between where it has fallen by 80 dB."""
-        # The beta of `core.gammatone_response`, and where its poles have fallen so far.
+        """The width of each band before training, between the points at -80 dB, in Hz."""
+        # At a distance f from the centre, the power gain of `core.gammatone_response` is
+        # (1 + (f / (beta B))^2)^-n. It is 1e-8, -80 dB, where 1 + (f / (beta B))^2 = 10^(8 / n).
         n = self.filters.order
         beta = 4 ** (n - 1) / (math.pi * math.comb(2 * n - 2, n - 1))
         return 2 * beta * math.sqrt(10 ** (8 / n) - 1) * self.first_widths_hz()
@@ -131,33 +132,33 @@ class GaborBank(OrderedFilterBank):
         super().__init__(config, filters.trainable)
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         bands = self.centers_hz(), self.widths_hz()
         response = core.gabor_response(bins_hz(self.config.sample_rate, n_fft), *bands)
         return self.with_gains(response.astype(jnp.complex64))
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))
 
     def first_support_hz(self) -> np.ndarray:
-        """How wide each band is at first between where it has fallen by 80 dB."""
+        """The width of each band before training, between the points at -80 dB, in Hz."""
         return 2 * math.sqrt(2 * math.log(1e4) / math.pi) * self.first_widths_hz()
 
 
 class SincBank(OrderedFilterBank):
-    """Rectangles by windowed sincs, `core.sinc_bandpass`, of gain 1 at the centre."""
+    """Windowed sincs, `core.sinc_bandpass`: rectangles in frequency, with gain 1 at the centre."""
 
     def __init__(self, config: FrontendConfig, filters: SincFilters):
         super().__init__(config, filters.trainable)
         self.filters = filters
 
     def bandwidths_hz(self) -> Float[Array, " bands"]:
-        """Equivalent rectangular bandwidth of each band, in Hz; few taps are wider than asked."""
+        """Equivalent rectangular bandwidth of each band, in Hz; wider than nominal for few taps."""
         return sinc_bandwidths_hz(self.config.sample_rate, self.filters.n_taps, self.widths_hz())
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         sizes, bands = (
             (self.config.sample_rate, self.filters.n_taps),
             (self.centers_hz(), self.widths_hz()),
@@ -165,5 +166,5 @@ class SincBank(OrderedFilterBank):
         return self.with_gains(sinc_response(*sizes, *bands, n_fft, unit=True))
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))

@@ -1,4 +1,4 @@
-"""How the energies of bands are computed: on a short-time spectrum, or by filters on the sound."""
+"""How band energies are computed: from a short-time spectrum, or by filtering the whole sound."""
 
 import dataclasses
 
@@ -7,18 +7,18 @@ from ddspx.nn.frontend._checks import check_flag
 
 @dataclasses.dataclass(frozen=True)
 class StftPath:
-    """Energies from the bins of a short-time spectrum, whose window is the low-pass."""
+    """Energies from the bins of a short-time spectrum; its window takes the place of a low-pass."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FftPath:
-    """Energies by filters on the whole sound, as products of transforms, and a Gaussian low-pass.
+    """Energies by filtering the whole sound with FFTs, smoothed by a Gaussian low-pass.
 
-    Energies are exact to 1e-4 of the loudest frame of a band, while bandwidths stay within half to
-    one and a half times what they were at first.
+    The error is at most 1e-4 of the loudest frame of a band, as long as bandwidths stay between
+    half and one and a half times their initial values.
 
     Attributes:
-      trainable: whether the widths of the low-pass learn, one for each band.
+      trainable: whether the widths of the low-pass are trained, one for each band.
     """
 
     trainable: bool = False
@@ -29,10 +29,10 @@ class FftPath:
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentPath:
-    """Like `FftPath`, but the filters are recursions: gammatones alone are.
+    """Like `FftPath`, but with recursive filters; only gammatones have them.
 
     Attributes:
-      trainable: whether the widths of the low-pass learn, one for each band.
+      trainable: whether the widths of the low-pass are trained, one for each band.
     """
 
     trainable: bool = False
@@ -43,10 +43,10 @@ class RecurrentPath:
 
 @dataclasses.dataclass(frozen=True)
 class LeafFftPath:
-    """Like `FftPath`, with LEAF's low-pass: a Gaussian of no unit sum, whose width is limited.
+    """Like `FftPath`, with LEAF's low-pass: a Gaussian of height 1, whose width is clipped.
 
     Attributes:
-      trainable: whether the widths of the low-pass learn, one for each band.
+      trainable: whether the widths of the low-pass are trained, one for each band.
     """
 
     trainable: bool = True
@@ -57,4 +57,4 @@ class LeafFftPath:
 
 @dataclasses.dataclass(frozen=True)
 class SpectNetFftPath:
-    """Like `FftPath`, with SpectNet's low-pass: a box of ones, of which nothing learns."""
+    """Like `FftPath`, with SpectNet's low-pass: a box of ones, which is not trainable."""

@@ -1,4 +1,4 @@
-"""The low-pass that the energies of a whole sound go through."""
+"""The low-pass filters that smooth the energies of the bands of a whole sound."""
 
 import math
 from collections.abc import Callable
@@ -15,11 +15,12 @@ from ddspx.nn.frontend._paths import FftPath, LeafFftPath, RecurrentPath, SpectN
 
 
 class GaussianPooling(nnx.Module):
-    r"""A Gaussian for each band, whose width can learn.
+    r"""A Gaussian for each band, whose width can be trained.
 
     .. math:: p_i[k] \propto e^{-\frac12 (k / w_i)^2}, \qquad \sum_k p_i[k] = 2
 
-    so that a sine has its power, half of its amplitude's square.
+    The sum is 2 so that a sine of amplitude A has the energy :math:`A^2 / 2`: the complex filters
+    pass half of its amplitude.
     """
 
     def __init__(self, config: FrontendConfig, path: FftPath | RecurrentPath):
@@ -28,34 +29,34 @@ class GaussianPooling(nnx.Module):
         self.log_widths = number(log_widths, trainable=path.trainable)
 
     def kernel(self) -> Float[Array, "bands taps"]:
-        """Weights around a frame, an odd number of them."""
+        """Weights of the samples around a frame; their number is odd."""
         rates = jnp.exp(-self.log_widths[...])[:, None]
         weights = jnp.exp(-0.5 * jnp.square(_lags(self.config) * rates))
         return 2 * weights / jnp.sum(weights, axis=-1, keepdims=True)
 
 
 class LeafPooling(nnx.Module):
-    """LEAF's: a Gaussian of height 1, whose width is a part of the half length, within limits."""
+    """LEAF's Gaussian of height 1; its width is a fraction of half its length, and is clipped."""
 
     def __init__(self, config: FrontendConfig, path: LeafFftPath):
         self.config = config
         self.widths = number(np.zeros(config.n_bands) + 0.4, trainable=path.trainable)
 
     def kernel(self) -> Float[Array, "bands taps"]:
-        """Weights around a frame, an odd number of them."""
+        """Weights of the samples around a frame; their number is odd."""
         lags = _lags(self.config)
         widths = jnp.clip(self.widths[...], 2 / lags.shape[-1], 0.5)
         return jnp.exp(-0.5 * jnp.square(lags / widths[:, None]))
 
 
 class BoxPooling(nnx.Module):
-    """SpectNet's: a sum. A real filter's power has no half in it."""
+    """SpectNet's sum over the window. SpectNet's filters are real, so no factor of 2 is needed."""
 
     def __init__(self, config: FrontendConfig, path: SpectNetFftPath):
         self.config = config
 
     def kernel(self) -> Float[Array, "bands taps"]:
-        """Weights around a frame, an odd number of them."""
+        """Weights of the samples around a frame; their number is odd."""
         return jnp.ones((self.config.n_bands, _lags(self.config).shape[-1]), jnp.float32)
 
 
@@ -69,12 +70,12 @@ _POOLINGS: dict[type, Callable[[FrontendConfig, Any], Pooling]] = {
 
 
 def pooling(config: FrontendConfig) -> Pooling:
-    """The low-pass of the path that a config asks for, which is not `StftPath`."""
+    """Builds the low-pass of the path of a config, which must not be a `StftPath`."""
     path = config.filters.path
     return _POOLINGS[type(path)](config, path)
 
 
 def _lags(config: FrontendConfig) -> Array:
-    """From -1 to 1, over the length of the low-pass."""
+    """Lags over the length of the low-pass, scaled to the range from -1 to 1."""
     half = config.win_length // 2
     return jnp.arange(-half, half + 1, dtype=jnp.float32)[None] / half

@@ -1,4 +1,4 @@
-"""Banks with the numbers and the limits that SpectNet, LEAF and SincNet were published with."""
+"""Filter banks with the parameters and limits of the published SpectNet, LEAF and SincNet."""
 
 import math
 
@@ -19,16 +19,16 @@ from ddspx.nn.frontend._responses import (
     taps_response,
 )
 
-# LEAF's least and greatest width of a filter, in samples over those of 1 / pi and of all taps.
+# LEAF clips the width of a filter, in samples, to between 4 and `n_taps` times this.
 _HALF_WIDTH = math.sqrt(2 * math.log(2)) / math.pi
 # SincNet's lowest corner and narrowest band, in Hz.
 _LEAST_HZ = 50.0
-# What multiplies a bandwidth of SpectNet's (in the exponent) for one that is equivalent.
+# The equivalent rectangular bandwidth of a SpectNet filter, over its decay parameter beta.
 _ERB_PER_BETA = 1 / 1.0186
 
 
 class SpectNetBank(nnx.Module):
-    """SpectNet's numbers: centres and bandwidths in Hz, amplitudes, none of them limited."""
+    """SpectNet's parameters: centres and bandwidths in Hz and amplitudes, none of them limited."""
 
     def __init__(self, config: FrontendConfig, filters: SpectNetFilters):
         self.config, self.filters = config, filters
@@ -52,7 +52,7 @@ class SpectNetBank(nnx.Module):
         return _ERB_PER_BETA * self.betas_hz[...]
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         filters, numbers = self.filters, (self.frequencies_hz, self.betas_hz, self.amplitudes)
         taps = core.spectnet_impulse_response(
             *(x[...] for x in numbers),
@@ -60,16 +60,16 @@ class SpectNetBank(nnx.Module):
             n_taps=filters.n_taps,
             order=filters.order,
         )
-        # Its layer correlates: the filters run backward in time.
+        # SpectNet's layer correlates instead of convolving: its filters are reversed in time.
         return jnp.conj(taps_response(taps, n_fft, middle=0))
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))
 
 
 class LeafBank(nnx.Module):
-    """LEAF's numbers: centres in radians a sample and widths in samples, with its limits."""
+    """LEAF's parameters: centres in radians per sample and widths in samples, both clipped."""
 
     def __init__(self, config: FrontendConfig, filters: LeafFilters):
         self.config, self.filters = config, filters
@@ -92,7 +92,7 @@ class LeafBank(nnx.Module):
         return self.config.sample_rate / (2 * math.sqrt(math.pi)) / widths
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         n_taps = self.filters.n_taps
         taps = core.gabor_impulse_response(
             self.centers_hz(),
@@ -103,18 +103,21 @@ class LeafBank(nnx.Module):
         return taps_response(taps, n_fft, middle=n_taps // 2)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))
 
 
 class SincNetBank(nnx.Module):
-    """SincNet's numbers: low corners and widths in Hz over the least ones, by their moduli."""
+    """SincNet's parameters: low corners and widths in Hz, above a minimum of 50 Hz.
+
+    The absolute values of the parameters are added to the minimum.
+    """
 
     def __init__(self, config: FrontendConfig, filters: SincNetFilters):
         self.config, self.filters = config, filters
         c, learn = config, filters.trainable
         grid = core.frequency_grid(c.n_bands + 1, **band_range(c))
-        # As in LEAF's copy, the least ones are added again.
+        # As in LEAF's implementation of SincNet, the minimum is added on top of these values.
         self.low_hz = number(grid[:-1], trainable="centers" in learn)
         self.band_hz = number(np.diff(grid), trainable="bandwidths" in learn)
 
@@ -129,13 +132,13 @@ class SincNetBank(nnx.Module):
         return sinc_bandwidths_hz(*sizes, self._widths_hz())
 
     def response(self, n_fft: int) -> Complex[Array, "bands bins"]:
-        """Frequency response at all bins, those of negative frequencies too."""
+        """Frequency response at all bins, including the negative frequencies."""
         sizes = self.config.sample_rate, self.filters.n_taps
         bands = self.centers_hz(), self._widths_hz()
         return sinc_response(*sizes, *bands, n_fft, unit=False)
 
     def power_response(self, n_fft: int) -> Float[Array, "bands bins"]:
-        """What passes of the power at the bins from 0 Hz to Nyquist, of both signs together."""
+        """Power gain at the bins from 0 Hz to Nyquist; positive and negative frequencies added."""
         return power_of(self.response(n_fft))
 
     def _widths_hz(self) -> Array:

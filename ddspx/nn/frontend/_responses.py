@@ -1,4 +1,4 @@
-"""What filters are on the bins of a transform, and what banks share of it."""
+"""Frequency responses at the bins of a Fourier transform, as several banks need them."""
 
 import math
 from typing import Any
@@ -13,12 +13,12 @@ from ddspx.nn.frontend._config import FrontendConfig
 
 
 def band_range(config: FrontendConfig) -> dict[str, Any]:
-    """The range of the centres, as the functions of `core` take it."""
+    """The frequency range of the centres, as keyword arguments of functions of `core`."""
     return {"fmin": config.fmin, "fmax": config.highest_hz, "scale": config.scale}
 
 
 def bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
-    """What turns the power of a windowed frame's bins into that of both signs of frequency."""
+    """The factors from the squared magnitudes of a windowed frame to one-sided power."""
     window = core.hann_window(config.win_length, dtype=np.float64)
     power = np.full((1, config.n_fft // 2 + 1), 2 / (config.n_fft * np.sum(np.square(window))))
     power[:, 0] /= 2
@@ -28,27 +28,27 @@ def bin_power(config: FrontendConfig) -> Float[Array, "1 bins"]:
 
 
 def bins_hz(sample_rate: int, n_fft: int) -> Array:
-    """Frequencies of all bins of a transform, negative ones too."""
+    """Frequencies of all bins of a transform in Hz, including the negative ones."""
     return jnp.asarray(np.fft.fftfreq(n_fft, 1 / sample_rate), jnp.float32)
 
 
 def power_of(response: Array) -> Array:
-    """The power of both signs of frequency together, from 0 Hz to Nyquist."""
+    """Power gain from 0 Hz to Nyquist: that of each frequency plus that of its negative."""
     power = jnp.square(response.real) + jnp.square(response.imag)
     negative = jnp.roll(power[:, ::-1], 1, axis=-1)
     return (power + negative)[:, : power.shape[-1] // 2 + 1]
 
 
 def taps_response(taps: Array, n_fft: int, *, middle: int) -> Array:
-    """The spectrum of taps at the bins, without the delay of the middle one."""
+    """The spectrum of filter taps at the bins, with the tap `middle` at lag 0."""
     bands, n_taps = taps.shape
-    # Taps that are a transform apart have the same phase at its bins.
+    # Taps that are `n_fft` apart have the same phase at all bins, so they can be added.
     folded = jnp.pad(taps, ((0, 0), (0, -n_taps % n_fft))).reshape(bands, -1, n_fft).sum(1)
     return jnp.fft.fft(jnp.roll(folded, -middle, axis=-1), n_fft)
 
 
 def sinc_bandwidths_hz(sample_rate: int, n_taps: int, widths_hz: Array) -> Array:
-    """Equivalent rectangular bandwidths, by Parseval: few taps are wider than asked for."""
+    """Equivalent rectangular bandwidths in Hz, by Parseval; wider than nominal for few taps."""
     low_pass = _sinc_lowpass(sample_rate, n_taps, widths_hz)
     peak = jnp.square(jnp.sum(low_pass, axis=-1))
     return sample_rate * core.safe_divide(jnp.sum(jnp.square(low_pass), axis=-1), peak)
@@ -57,9 +57,10 @@ def sinc_bandwidths_hz(sample_rate: int, n_taps: int, widths_hz: Array) -> Array
 def sinc_response(
     sample_rate: int, n_taps: int, centers_hz: Array, widths_hz: Array, n_fft: int, *, unit: bool
 ) -> Array:
-    """Of the windowed sinc of each band's width, moved to its centre.
+    """Frequency response of a windowed sinc of each band's width, shifted to its centre.
 
-    A band that is narrower than the taps can resolve has less than 1 there, unless it is `unit`.
+    If a band is narrower than its taps can resolve, its gain at the centre is below 1, unless
+    `unit` scales it to 1.
     """
     low_pass = _sinc_lowpass(sample_rate, n_taps, widths_hz)
     if unit:
@@ -71,6 +72,6 @@ def sinc_response(
 
 
 def _sinc_lowpass(sample_rate: int, n_taps: int, widths_hz: Array) -> Array:
-    """Real taps of the bands, moved to 0 Hz: from minus to plus half of the width."""
+    """Real taps of the bands, centred at 0 Hz: they pass from minus to plus half of the width."""
     half = widths_hz / 2
     return core.sinc_bandpass(-half, half, sample_rate=sample_rate, win_length=n_taps)

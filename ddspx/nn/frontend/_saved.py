@@ -1,4 +1,4 @@
-"""The fields of front-ends that earlier versions of ddspx saved."""
+"""Conversion of front-end configs that earlier versions of ddspx saved."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from ddspx.nn.frontend._paths import (
     StftPath,
 )
 
-# What a field was where it was left out.
+# The earlier defaults, for fields that a saved config leaves out.
 _DEFAULTS: dict[str, Any] = {
     "family": "gammatone",
     "parametrization": "ordered",
@@ -44,7 +44,7 @@ _DEFAULTS: dict[str, Any] = {
     "floor": 1e-10,
     "compression": "log",
 }
-# The filters of a family and a parametrization, and the class of each of their paths.
+# For each family and parametrization: the class of the filters, and the class of each path.
 _FILTERS: dict[tuple[str, str], tuple[type, dict[str, type]]] = {
     ("triangular", "ordered"): (TriangularFilters, {"stft": StftPath}),
     ("gammatone", "ordered"): (
@@ -69,16 +69,17 @@ _COMPRESSIONS: dict[str, type] = {
 
 
 def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Fields as they are saved now, of those that say by words what a front-end is made of.
+    """Converts the fields of an earlier config to those of today.
 
-    Such were ``family``, ``parametrization``, ``path`` and ``compression``, beside the numbers of
-    all families and the names of all parts that learn. Other fields stay as they are.
+    Earlier configs named the parts of a front-end by strings (``family``, ``parametrization``,
+    ``path`` and ``compression``), beside the sizes of all families and the names of all trainable
+    parts. Configs of today, and other fields, are not changed.
 
     Raises:
-      ValueError: a word is unknown, or there was no such front-end.
+      ValueError: a string is unknown, or this combination of strings never existed.
     """
-    words = {name for name in _DEFAULTS if name != "compression"}
-    is_flat = isinstance(saved.get("compression"), str) or not words.isdisjoint(saved)
+    old_names = {name for name in _DEFAULTS if name != "compression"}
+    is_flat = isinstance(saved.get("compression"), str) or not old_names.isdisjoint(saved)
     if not is_flat or "filters" in saved:
         return saved
     old = _DEFAULTS | dict(saved)
@@ -109,7 +110,7 @@ def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _saved_as(cls: type, old: Mapping[str, Any], trainable: Any) -> dict[str, Any]:
-    """A part as it is saved now. Its class refuses what it cannot learn."""
+    """A part as it is saved today. Its class raises an error if it cannot train `trainable`."""
     names = [field.name for field in dataclasses.fields(cls)]
     fields = {"kind": cls.__name__} | {name: old[name] for name in names if name in old}
     return fields | ({"trainable": trainable} if "trainable" in names or trainable else {})

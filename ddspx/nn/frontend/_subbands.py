@@ -1,4 +1,4 @@
-"""Energies of bands by filters on the whole sound and a low-pass."""
+"""Energies of the bands of a whole sound: filters, then a low-pass."""
 
 import math
 from functools import partial
@@ -15,13 +15,13 @@ from ddspx.nn.frontend._ordered_banks import GaborBank, GammatoneBank
 from ddspx.nn.frontend._paths import RecurrentPath
 from ddspx.nn.frontend._pooling import Pooling
 
-# Bands whose signals are in memory at a time.
-_TOGETHER = 8
-# How much wider a filter may become than it was at first before its energy shows that its signal
-# is computed at a lower rate.
-_ROOM = 1.5
-# Banks of filters whose impulse response ends nowhere.
-_Endless = GammatoneBank | GaborBank
+# How many bands are computed at once; only their signals are in memory.
+_BANDS_AT_ONCE = 8
+# How much wider than initially a filter may become in training, before the lower rate at which its
+# signal is computed causes errors in its energy.
+_WIDENING = 1.5
+# Banks whose filters have an infinite impulse response.
+_InfiniteBank = GammatoneBank | GaborBank
 
 
 def subband_energies(
@@ -31,16 +31,18 @@ def subband_energies(
 
     .. math:: E_i[t] = \sum_k p_i[k]\, |(g_i * x)[t h + k]|^2
 
-    Filters and low-pass are products of transforms of the whole sound. The spectrum of a narrow
-    band is folded before it is transformed back: at a lower rate the band has the same energy.
-    Outside there is silence.
+    Filters and low-pass are applied as products of the Fourier transforms of the whole sound. The
+    spectrum of a narrow band is folded before its inverse transform: this decimates the band to a
+    lower rate, at which it has the same energy. The sound is taken as silent before its start and
+    after its end.
 
-    Lengths and rates are static, with room for bands of half to one and a half times the width
-    that they had at first. What rings longer is heard again in the first frames, and of a wider
-    band fast beats are heard as slow ones; levels of steady sounds stay right.
+    Lengths and rates are static. They are chosen for bands of half to one and a half times their
+    initial width. If a band becomes narrower, its response is longer than the transform and wraps
+    around into the first frames. If it becomes wider, fast beats alias to slow ones. In both cases
+    the levels of steady sounds stay correct.
 
-    The low-pass is a product of transforms too, so in float32 frames that are some 70 dB below the
-    loudest of their band are rounding, of either sign before what is negative counts as zero.
+    In float32, frames about 70 dB below the loudest frame of their band consist of rounding errors
+    of the low-pass; negative ones are set to zero.
 
     Args:
       audio: linear amplitude.
@@ -48,7 +50,7 @@ def subband_energies(
       pooling: the low-pass p.
 
     Returns:
-      Energies.
+      The energies.
     """
     c = bank.config
     n_samples = audio.shape[-1]
@@ -73,11 +75,11 @@ def subband_energies(
 
 
 def _by_band(function, rows):
-    """One band after the other, some of them together; the signals are made anew for gradients."""
+    """Applies `function` to a few bands at a time; gradients recompute the signals of the bands."""
     together = jax.vmap(jax.checkpoint(function))
-    size = min(_TOGETHER, len(rows[0]))
+    size = min(_BANDS_AT_ONCE, len(rows[0]))
     whole = len(rows[0]) // size * size
-    # `jax.lax.map` with a `batch_size` is the same, but for an empty batch.
+    # `jax.lax.map(batch_size=)` would do the same, but fails for an empty batch.
     groups = [x[:whole].reshape(whole // size, size, *x.shape[1:]) for x in rows]
     out = jax.lax.map(lambda group: together(*group), groups)
     out = out.reshape(whole, *out.shape[2:])
@@ -111,25 +113,25 @@ def _smoothed(band: Array, kernel: Array, hop_length: int) -> Array:
     spectrum = jnp.fft.rfft(energy)
     row = kernel[: spectrum.shape[-1]].reshape((1,) * (energy.ndim - 1) + (-1,))
     smooth = jnp.fft.irfft(spectrum * row, energy.shape[-1])[..., ::hop_length]
-    # Below zero by rounding, where it is silent beside the rest: no logarithm could be taken.
+    # Rounding can make quiet frames negative, whose logarithm would be NaN.
     return jnp.maximum(smooth, 0)
 
 
 def _kernel_response(kernel: Array, n_fft: int) -> Array:
-    """Real, as kernels are symmetric."""
+    """The spectrum of the low-pass; it is real, because the kernels are symmetric."""
     taps = kernel.shape[-1]
     centred = jnp.roll(jnp.pad(kernel, ((0, 0), (0, n_fft - taps))), -(taps // 2), axis=-1)
     return jnp.fft.rfft(centred).real
 
 
 def _length(bank: FilterBank, n_samples: int) -> int:
-    """Of the transform: whole frames, room for what rings, no large prime factor."""
+    """Length of the transform: whole frames, room for the filters' decay, small prime factors."""
     c = bank.config
     if isinstance(c.filters, FiltersWithTaps):
         ringing = c.filters.n_taps
     else:
-        narrowest_hz = float(cast(_Endless, bank).first_widths_hz().min())
-        ringing = math.ceil(_ROOM * 4 * c.sample_rate / narrowest_hz)
+        narrowest_hz = float(cast(_InfiniteBank, bank).first_widths_hz().min())
+        ringing = math.ceil(_WIDENING * 4 * c.sample_rate / narrowest_hz)
     n_frames = math.ceil((n_samples + ringing + c.win_length) / c.hop_length)
     return c.hop_length * next(n for n in range(n_frames, 2 * n_frames + 8) if _is_smooth(n))
 
@@ -142,13 +144,13 @@ def _is_smooth(n: int) -> bool:
 
 
 def _groups(bank: FilterBank) -> list[tuple[int, int]]:
-    """Runs of bands with the factor by which their rate is lowered: (factor, end of the run)."""
+    """Groups of adjacent bands with the same decimation factor: (factor, end of the group)."""
     c = bank.config
     if isinstance(c.filters, FiltersWithTaps):
         return [(1, c.n_bands)]
-    # What folds must lie outside the low-pass too.
-    support_hz = cast(_Endless, bank).first_support_hz()
-    needed_hz = _ROOM * support_hz + 8 * c.sample_rate / c.win_length
+    # The bandwidth of the low-pass is added, so that aliases of the energy lie outside of it.
+    support_hz = cast(_InfiniteBank, bank).first_support_hz()
+    needed_hz = _WIDENING * support_hz + 8 * c.sample_rate / c.win_length
     possible = [d for d in (1, 2, 4, 8, 16, 32, 64) if c.hop_length % d == 0]
     factors = [max([d for d in possible if c.sample_rate / d >= hz] or [1]) for hz in needed_hz]
     ends = [i + 1 for i in range(c.n_bands) if i + 1 == c.n_bands or factors[i + 1] != factors[i]]
