@@ -1,4 +1,4 @@
-"""The files of a model folder, and frozen dataclasses as JSON, which all configs are saved as."""
+"""The files of a model folder, and the conversion of configs (frozen dataclasses) to JSON."""
 
 import dataclasses
 import reprlib
@@ -14,18 +14,18 @@ Config = TypeVar("Config")
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
-# The name under which the class of a config is saved where it can be of several.
+# The JSON field that holds the class of a config, where the annotation allows several classes.
 _KIND = "kind"
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass as a dict that `json.dumps` takes, configs within as dicts.
+    """The fields of a dataclass as a dict that `json.dumps` takes; nested configs become dicts.
 
-    Where the annotation of a field allows several classes of configs, the dict says which one it
-    is: ``{"kind": name of the class, ...}``.
+    If the annotation of a field allows several classes of configs, the dict of that config names
+    its class: ``{"kind": name of the class, ...}``.
 
     Raises:
-      ValueError: a config that is saved with its kind has a field of that name.
+      ValueError: a config that is saved with its class has a field named `kind`.
     """
     hints = typing.get_type_hints(type(config))
     return {
@@ -35,20 +35,20 @@ def to_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Config:
-    """Inverse of `to_json`: lists are tuples again, and dicts the configs they were made of.
+    """Inverse of `to_json`: converts lists to tuples, and dicts to the configs they were made from.
 
     Args:
-      cls: the dataclass; a field that holds another is annotated with it, or with it and None. A
-        field that can hold several is annotated with all of them, and with a Protocol beside
-        them if it takes classes of other people too. If the dataclass has a static method
-        `upgraded_fields`, that makes today's fields of those that an earlier version saved.
-      fields: by name. What is left out has its default.
-      parts: dataclasses of other people, for the fields that have a Protocol in their annotation.
+      cls: the dataclass. A field that holds another dataclass is annotated with that class, or with
+        that class and None. A field that allows several classes is annotated with their union; the
+        union includes a Protocol if classes outside of ddspx are allowed too. If `cls` has a static
+        method `upgraded_fields`, it converts the fields that an earlier version saved.
+      fields: the saved fields by name. A missing field takes its default.
+      parts: classes outside of ddspx, for the fields with a Protocol in their annotation.
 
     Raises:
-      TypeError: a part is no dataclass.
-      ValueError: a field is missing or unknown, or no number where it must be one, or a kind is
-        unknown, in this config or in one that it holds; or two parts have the same name.
+      TypeError: a class of `parts` is not a dataclass.
+      ValueError: in this config or a nested one, a field is missing or unknown, a value that must
+        be a number is not, or a `kind` is unknown; or two classes of `parts` have the same name.
     """
     if not isinstance(fields, Mapping):
         raise ValueError(f"{cls.__name__} is saved as a JSON object, got {fields!r}.")
@@ -61,14 +61,14 @@ def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Con
         for field in known
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
-    complaints = []
+    errors = []
     if missing := sorted(required - set(fields)):
-        complaints.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
+        errors.append(f"is missing {', '.join(f'`{name}`' for name in missing)}")
     if unknown := sorted(set(fields) - names):
-        complaints.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
-    if complaints:
+        errors.append(f"has the unknown {', '.join(f'`{name}`' for name in unknown)}")
+    if errors:
         raise ValueError(
-            f"A saved {cls.__name__} {' and '.join(complaints)}; it was written by another "
+            f"A saved {cls.__name__} {' and '.join(errors)}; it was written by another "
             "version of ddspx or edited by hand. Save the model again with this version."
         )
     hints = typing.get_type_hints(cls)
@@ -77,11 +77,11 @@ def from_json(cls: type[Config], fields: Any, parts: Sequence[type] = ()) -> Con
 
 
 def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
-    """`build` of what a JSON file of a model folder holds.
+    """Reads a JSON file of a model folder and returns `build(content)`.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: it is not JSON, or `build` refuses what it holds.
+      ValueError: the file is not JSON, or `build` raises an error for its content.
     """
     require_file(path)
     try:
@@ -91,7 +91,7 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
 
 
 def require_file(path: Path) -> None:
-    """Refuses a model folder that lacks a file."""
+    """Raises a FileNotFoundError if a file of a model folder is missing."""
     if not path.is_file():
         raise FileNotFoundError(
             f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
@@ -106,14 +106,14 @@ def _plain(value: Any, hint: Any) -> Any:
         return fields
     if _KIND in fields:
         raise ValueError(
-            f"{name} cannot be saved: its field `{_KIND}` has the name under which the class is "
-            "saved; rename the field."
+            f"{name} cannot be saved: the name `{_KIND}` of one of its fields is reserved for the "
+            "class of the config; rename the field."
         )
     return {_KIND: name, **fields}
 
 
 def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
-    """The value of a field, as its annotation wants it."""
+    """Converts the saved value of a field to the type of its annotation."""
     hints = typing.get_args(hint) or (hint,)
     if saved is None and type(None) in hints:
         return None
@@ -126,13 +126,13 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
     if float in hints and not all(map(_is_finite, value if is_list else (value,))):
-        what = "a list of finite numbers" if is_list else "a finite number"
-        raise ValueError(f"`{name}` must be {what}, got {reprlib.repr(saved)}.")
+        expected = "a list of finite numbers" if is_list else "a finite number"
+        raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
     return value
 
 
 def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
-    """The config of a field that several classes can stand in."""
+    """Converts the saved value of a field whose annotation allows several classes of configs."""
     own, is_open = _dataclasses_of(hint), _has_protocol(hint)
     classes = {cls.__name__: cls for cls in own}
     for part in parts if is_open else ():
@@ -151,14 +151,15 @@ def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> A
     kind = saved[_KIND]
     if kind not in classes:
         raise ValueError(
-            f"`{name}` is of the kind {reprlib.repr(kind)}, which is none of {', '.join(classes)}; "
+            f"`{name}` has the `{_KIND}` {reprlib.repr(kind)}, which is not one of "
+            f"{', '.join(classes)}; "
             + ("give its class as `parts=`." if is_open else "another version of ddspx wrote it.")
         )
     return from_json(classes[kind], {k: v for k, v in saved.items() if k != _KIND}, parts)
 
 
 def _is_tagged(hint: Any) -> bool:
-    """Whether what a field holds is saved with its kind: the annotation alone does not say it."""
+    """Whether a config is saved with its class, because the annotation allows several classes."""
     return len(_dataclasses_of(hint)) > 1 or _has_protocol(hint)
 
 
@@ -173,5 +174,5 @@ def _has_protocol(hint: Any) -> bool:
 
 def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Also of an integer, which has no end in JSON.
+    # Integers too: those of JSON have no upper limit.
     return is_number and abs(value) <= sys.float_info.max

@@ -1,4 +1,4 @@
-"""The arrays of a module as a safetensors file, checked name by name."""
+"""Saving and loading the arrays of a module as a safetensors file, with checks of each array."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ FOLDER_AGAIN = "copy the whole model folder again"
 
 
 def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
-    """All variables by dotted name, as a file holds them.
+    """All variables as NumPy arrays by dotted name.
 
     Raises:
       ValueError: a weight is not finite.
@@ -37,10 +37,10 @@ def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
 def model_texts(
     folder: Path, config: Mapping[str, Any], **others: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The JSON files of a model folder, by name; `provenance` is one of `others`.
+    """The text of each JSON file of a model folder, by file name; `others` has `provenance`.
 
     Raises:
-      ValueError: a file's fields are not JSON, or `folder` exists and is not a model folder.
+      ValueError: fields cannot be written as JSON, or `folder` exists and is not a model folder.
     """
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
@@ -62,17 +62,17 @@ def save_model(
     keep_others: bool,
     **others: Mapping[str, Any],
 ) -> None:
-    """Writes a model folder whole or not at all: the weights, and a JSON file of each mapping.
+    """Writes a model folder, completely or not at all: weights, and a JSON file per mapping.
 
     Args:
       folder: the model folder to make, or to replace.
-      model: whose variables are the weights.
-      config: its fields.
-      keep_others: whether files beside those of a model that is there already stay.
-      others: further files by name; `provenance` is one of them.
+      model: the module whose variables are saved.
+      config: the fields of its config.
+      keep_others: if `folder` exists, whether to keep its other files.
+      others: further JSON files by name without suffix; `provenance` is one of them.
 
     Raises:
-      ValueError: as `model_texts` and `finite_weights`.
+      ValueError: see `model_texts` and `finite_weights`.
     """
     from safetensors.numpy import save
 
@@ -84,18 +84,18 @@ def save_model(
     with replacing_folder(folder, overwrite=True) as staged:
         if keep_others and folder.exists():
             shutil.copytree(folder, staged, dirs_exist_ok=True)
-        # Not save_file, whose files only their owner may read.
+        # `save_file` would make a file that only its owner can read.
         (staged / WEIGHTS).write_bytes(save(arrays))
         for name, text in texts.items():
             (staged / name).write_text(text, encoding="utf-8")
 
 
 def with_weights(build: Callable[[], Model], path: Path) -> Model:
-    """What `build` returns, with the weights of a file in a model folder.
+    """The model that `build` makes, with the weights of a file in a model folder.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is corrupt, or its arrays are not those of the model.
+      ValueError: the file is corrupt, or its arrays do not fit the model.
     """
     require_file(path)
     return with_arrays(build, read_arrays(path), path, FOLDER_AGAIN)
@@ -105,7 +105,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file.
 
     Raises:
-      ValueError: the file is corrupt, or holds numbers of a kind that NumPy does not have.
+      ValueError: the file is corrupt, or holds arrays of a dtype that NumPy does not have.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -121,13 +121,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def with_arrays(
     build: Callable[[], Model], arrays: Mapping[str, np.ndarray], path: Path, again: str
 ) -> Model:
-    """What `build` returns, with other arrays in its variables.
+    """The model that `build` makes, with the given arrays in its variables.
 
     Args:
-      build: makes the model; it is only traced.
-      arrays: by dotted name.
-      path: the file that they come from.
-      again: what to do where they do not fit.
+      build: makes the model; it is only traced, so no weights are drawn.
+      arrays: the arrays by dotted name.
+      path: the file that they were read from, for error messages.
+      again: the advice in error messages, if the arrays do not fit.
 
     Raises:
       ValueError: an array is missing, unknown, of another shape or dtype, or not finite.

@@ -111,7 +111,7 @@ def test_a_class_of_ones_own_is_given_and_not_imported_by_its_name(tmp_path):
     save_toy_instrument(tmp_path / "m", config=with_synthesizer(OWN))
     saved = json.loads((tmp_path / "m" / "config.json").read_text())["synthesizer"]
     assert saved == {"kind": "OrganConfig", "n_harmonics": 6, "n_outputs": 7, "harmonics": [1, 2]}
-    with pytest.raises(ValueError, match=r"'OrganConfig', which is none of .*parts"):
+    with pytest.raises(ValueError, match=r"'OrganConfig', which is not one of .*parts"):
         load_autoencoder(tmp_path / "m")
     assert load_autoencoder(tmp_path / "m", parts=[OrganConfig])[0].config.synthesizer == OWN
 

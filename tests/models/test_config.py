@@ -129,12 +129,16 @@ def test_a_field_of_several_kinds_of_config_is_saved_with_its_kind():
         ({"ear": {}}, (), "`ear` is saved as a JSON object with its `kind`, one of Ear, Bell"),
         ({"ear": {"kind": 3}}, (), "`ear` is saved as a JSON object with its `kind`"),
         ({"ear": None}, (), "`ear` is saved as a JSON object with its `kind`"),
-        ({"ear": {"kind": "Drum"}}, (Drum,), "`ear` is of the kind 'Drum', which is none of Ear,"),
+        (
+            {"ear": {"kind": "Drum"}},
+            (Drum,),
+            "`ear` has the `kind` 'Drum', which is not one of Ear,",
+        ),
         ({"ear": {"kind": "Ear", "n_outputs": 2}}, (), "A saved Ear has the unknown `n_outputs`"),
         (
             {"ear": {"kind": "Ear"}, "source": {"kind": "Drum"}},
             (),
-            "`source` is of the kind 'Drum', which is none of Bell; give its class as `parts=`",
+            "`source` has the `kind` 'Drum', which is not one of Bell; give its class as `parts=`",
         ),
         (
             {"ear": {"kind": "Ear"}, "source": {"kind": "Drum"}},
@@ -155,7 +159,9 @@ def test_a_part_that_is_no_dataclass_is_refused():
 
 def test_a_config_whose_kind_would_be_lost_is_not_saved():
     assert from_json(Kindred, to_json(Kindred("bell"))) == Kindred("bell")
-    with pytest.raises(ValueError, match="Kindred cannot be saved: its field `kind` has the name"):
+    with pytest.raises(
+        ValueError, match="Kindred cannot be saved: the name `kind` of one of its fields"
+    ):
         to_json(Band(Ear(), Kindred()))
 
 

@@ -210,17 +210,17 @@ def test_what_no_front_end_was_is_refused(change, message, monkeypatch):
     [
         (
             {"filters": {"kind": "Wavelets"}},
-            "`filters` is of the kind 'Wavelets', which is none",
+            "`filters` has the `kind` 'Wavelets', which is not one",
         ),
         ({"filters": {}}, "`filters` is saved as a JSON object with its `kind`, one of Triangular"),
-        ({"compression": {"kind": "GaborFilters"}}, "`compression` is of the kind 'GaborFilters'"),
+        ({"compression": {"kind": "GaborFilters"}}, "`compression` has the `kind` 'GaborFilters'"),
         (
             {"filters": {"kind": "TriangularFilters", "path": {"kind": "FftPath"}}},
             "A saved TriangularFilters has the unknown `path`",
         ),
         (
             {"filters": {"kind": "GaborFilters", "path": {"kind": "RecurrentPath"}}},
-            "`path` is of the kind 'RecurrentPath', which is none of StftPath, FftPath",
+            "`path` has the `kind` 'RecurrentPath', which is not one of StftPath, FftPath",
         ),
         ({"compression": {"kind": "LogCompression", "floor": "x"}}, "`floor` must be a finite num"),
     ],

@@ -1,4 +1,4 @@
-"""What an autoencoder is made of, and what it was trained on."""
+"""The config of an autoencoder, and the statistics of the recordings that it was trained on."""
 
 import dataclasses
 import itertools
@@ -20,11 +20,11 @@ from ddspx.nn import (
     ZEncoderConfig,
 )
 
-# 850 kHz is such a note: more than any sample rate has.
+# The largest MIDI note number: 850 kHz, above the Nyquist frequency of any recording.
 _FURTHEST_MIDI = 200
-# What float32 holds of an amplitude, and more than any sound is.
+# The largest level: amplitudes of 700 dB still fit float32.
 _FURTHEST_DB = 700
-# 30 years.
+# The longest duration: 30 years.
 _LONGEST_S = 1e9
 _MOST_RESOLUTIONS = 32
 _SHIPPED = {
@@ -38,21 +38,23 @@ _SHIPPED = {
 class AutoencoderConfig:
     """The sizes of an `Autoencoder`; immutable, hashable, saved as JSON beside the weights.
 
-    The presets take any sample rate and hop length and keep what is heard, not the sample
-    counts: the reverb is a number of seconds, the sizes of the loss are times (128 to 4 ms).
+    The presets take any sample rate and hop length. They keep durations, not numbers of samples:
+    the reverb has a fixed length in seconds, and the FFT sizes of the loss are 128 to 4 ms.
 
     Args:
       sample_rate: samples per second.
       hop_length: samples from one control frame to the next.
-      synthesizer: the sizes of what plays: `nn.HarmonicNoiseConfig`, `nn.SinusoidalNoiseConfig`,
-        `nn.WavetableNoiseConfig`, or one of your own that keeps to `nn.SynthesizerConfig`.
-      decoder: the sizes of what tells it what to play: `nn.RnnFcDecoderConfig`, or one of your own
-        that keeps to `nn.DecoderConfig`.
-      reverb_length: taps of the trained reverb; 0 for none.
+      synthesizer: the config of the synthesizer: `nn.HarmonicNoiseConfig`,
+        `nn.SinusoidalNoiseConfig`, `nn.WavetableNoiseConfig`, or your own class with the protocol
+        `nn.SynthesizerConfig`.
+      decoder: the config of the decoder, which computes the inputs of the synthesizer:
+        `nn.RnnFcDecoderConfig`, or your own class with the protocol `nn.DecoderConfig`.
+      reverb_length: taps of the trained reverb; 0 for no reverb.
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
-      encoder: the sizes of what makes z of a sound, which the decoder is told beside pitch and
-        loudness: `nn.ZEncoderConfig`, or one of your own that keeps to `nn.EncoderConfig`; None
-        for a model of pitch and loudness alone. It has the model's rate and hop length.
+      encoder: the config of the encoder, which computes z from a sound; z is an input of the
+        decoder beside pitch and loudness. `nn.ZEncoderConfig`, or your own class with the protocol
+        `nn.EncoderConfig`; None for a model with pitch and loudness only. Its sample rate and hop
+        length must be those of the model.
 
     Raises:
       TypeError: a size is not an int.
@@ -104,34 +106,34 @@ class AutoencoderConfig:
                 )
         if self.encoder is not None:
             for name in ("sample_rate", "hop_length"):
-                theirs, ours = getattr(self.encoder, name), getattr(self, name)
-                if theirs != ours:
+                encoder_value, model_value = getattr(self.encoder, name), getattr(self, name)
+                if encoder_value != model_value:
                     raise ValueError(
-                        f"`encoder` must have the model's `{name}`, {ours}, got {theirs}: z has "
-                        "the frames of pitch and loudness."
+                        f"`encoder` must have the model's `{name}`, {model_value}, got "
+                        f"{encoder_value}: z has the same frames as pitch and loudness."
                     )
 
     @classmethod
     def solo_instrument(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """DDSP's model of one instrument: 4,801,150 decoder numbers, 3 s of reverb."""
+        """DDSP's model of one instrument: a decoder of 4,801,150 parameters, 3 s of reverb."""
         return cls._preset(sample_rate, hop_length, rnn=512, fc=512, layers=3, reverb_s=3.0)
 
     @classmethod
     def tiny(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """DDSP's smallest: a GRU and a dense layer, 232,314 numbers, 3 s of reverb."""
+        """DDSP's smallest decoder, a GRU and a dense layer: 232,314 parameters, 3 s of reverb."""
         return cls._preset(sample_rate, hop_length, rnn=256, fc=256, layers=0, reverb_s=3.0)
 
     @classmethod
     def small(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """A sixth of `solo_instrument`: 754,686 decoder numbers (3 MB), 1.5 s of reverb.
+        """A sixth of `solo_instrument`: a decoder of 754,686 parameters (3 MB), 1.5 s of reverb.
 
-        The size of the instruments that ship with ddspx: it trains on a CPU.
+        The instruments that ship with ddspx have this size. It can be trained on a CPU.
         """
         return cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=1.5)
 
@@ -139,15 +141,15 @@ class AutoencoderConfig:
     def nsynth(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """DDSP's model of many instruments: 6,407,334 decoder and 843,852 encoder numbers.
+        """DDSP's model of many instruments: 6,407,334 decoder and 843,852 encoder parameters.
 
-        16 numbers of z for each frame come of 30 MFCCs, and there is no reverb. DDSP's z has
-        31 frames per second; this one has those of pitch and loudness.
+        The encoder computes 16 values of z per frame from 30 MFCCs. There is no reverb. DDSP's z
+        has 31 frames per second; here z has the same frames as pitch and loudness.
         """
         sizes = {"rnn": 512, "fc": 512, "layers": 3, "reverb_s": 0.0, "n_harmonics": 100}
         model = cls._preset(sample_rate, hop_length, **sizes)
         n_fft = model.loss_n_ffts[1]
-        listening = FrontendConfig.mfcc(
+        frontend = FrontendConfig.mfcc(
             sample_rate=sample_rate,
             hop_length=model.hop_length,
             n_fft=n_fft,
@@ -157,14 +159,15 @@ class AutoencoderConfig:
             fmin=20.0,
             fmax=min(8000.0, sample_rate / 2),
         )
-        encoder = ZEncoderConfig(listening, rnn_channels=512, z_size=16)
+        encoder = ZEncoderConfig(frontend, rnn_channels=512, z_size=16)
         return dataclasses.replace(model, encoder=encoder)
 
     @classmethod
     def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s, n_harmonics=None):
         size("sample_rate", sample_rate)
-        # DDSP's counts: at 16 kHz, and above it, where there is room for more harmonics.
-        # 97 bands make a noise filter of 192 taps; DDSP's 98 make 194 = 2 x 97, a slow FFT.
+        # DDSP's numbers at 16 kHz and at higher rates, which have room for more harmonics. 97 bands
+        # make a noise filter of 192 taps. DDSP has 98 bands, hence 194 = 2 x 97 taps, for which the
+        # FFT is slow.
         most_harmonics, n_magnitudes = (60, 65) if sample_rate <= 16_000 else (100, 97)
         return cls(
             sample_rate=sample_rate,
@@ -186,18 +189,18 @@ class AutoencoderConfig:
         """Inverse of `to_json`.
 
         Args:
-          fields: what was saved.
-          parts: the classes of configs of your own that it holds.
+          fields: the saved fields.
+          parts: your own classes of configs, if the saved config holds any.
 
         Raises:
-          ValueError: a field is missing or unknown, or a part is of a class that is neither one of
-            ddspx's nor of `parts`.
+          ValueError: a field is missing or unknown, or the class of a part is neither one of
+            ddspx nor one of `parts`.
         """
         return from_json(cls, fields, parts)
 
     @staticmethod
     def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Today's fields of a model that was saved when it had one synthesizer and one decoder."""
+        """Converts the fields of versions without exchangeable synthesizers and decoders."""
         if "synthesizer" in saved:
             return saved
         fields = dict(saved)
@@ -211,22 +214,22 @@ class AutoencoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class InstrumentStatistics:
-    """How loud and how high an instrument's recordings are: what transfer adapts a sound to.
+    """Loudness and pitch of an instrument's recordings; timbre transfer adapts sounds to them.
 
     Args:
       sample_rate: samples per second of the prepared recordings.
-      hop_length: samples between the frames that were counted.
+      hop_length: samples between the frames of the features.
       loudness_quantiles: loudness in dB at equally spaced quantiles from 0 to 1 (101 of
         them: the percentiles), over the voiced frames; not decreasing.
       pitch_midi_min: first percentile of the pitch of voiced frames, in MIDI note numbers.
-      pitch_midi_mean: mean of the same.
-      pitch_midi_max: 99th percentile of the same.
-      duration_s: seconds of recording.
-      feature_version: version of the feature extraction; features made by two versions
-        are not to be mixed.
-      fmin: lowest pitch that was looked for in the recordings, in Hz; None where that is not
-        recorded, which means the default of the features.
-      fmax: highest pitch, likewise.
+      pitch_midi_mean: mean pitch of the voiced frames.
+      pitch_midi_max: 99th percentile of the pitch of the voiced frames.
+      duration_s: total duration of the recordings, in seconds.
+      feature_version: version of the feature extraction; features of different versions must not
+        be mixed.
+      fmin: lower limit of the pitch tracker in the recordings, in Hz; None, in older files, means
+        the default of the features.
+      fmax: upper limit, in Hz; None as for `fmin`.
 
     Raises:
       TypeError: a count is not an int.
@@ -303,9 +306,10 @@ class InstrumentStatistics:
 
 
 def _scaled_n_ffts(sample_rate):
-    """DDSP's FFT sizes at 16 kHz, held in time: times the nearest of 2^i and 3 x 2^i.
+    """DDSP's FFT sizes at 16 kHz, scaled to about the same durations at another sample rate.
 
-    Those two families keep every size a fast FFT that splits into four hops.
+    The factor is the nearest number of the form 2^i or 3 x 2^i, so that each size is a fast FFT and
+    a multiple of four, for hops of a quarter of it.
     """
     octave = math.floor(math.log2(sample_rate / 16_000))
     factors = (2.0**octave, 1.5 * 2.0**octave, 2.0 ** (octave + 1))

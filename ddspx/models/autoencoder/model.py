@@ -1,4 +1,4 @@
-"""The timbre autoencoder: from pitch and loudness to the sound of one instrument."""
+"""The timbre autoencoder: a network from pitch and loudness to the sound of one instrument."""
 
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ from ddspx.nn import Decoder, Encoder, Reverb, Synthesizer
 
 
 class DryState(NamedTuple):
-    """Where a stream of `Autoencoder.dry_step` stands, at a block's first frame.
+    """The state of a stream of `Autoencoder.dry_step`, at the first frame of a block.
 
     Attributes:
-      decoder: its state before that frame.
-      synthesizer: its state.
+      decoder: the state of the decoder before that frame.
+      synthesizer: the state of the synthesizer.
     """
 
     decoder: Any
@@ -25,11 +25,11 @@ class DryState(NamedTuple):
 
 
 class AutoencoderState(NamedTuple):
-    """Where a stream of `Autoencoder.step` stands, at a block's first frame.
+    """The state of a stream of `Autoencoder.step`, at the first frame of a block.
 
     Attributes:
-      dry: of the sound before the room.
-      room: what the reverb still rings with; None where there is no reverb.
+      dry: the state of `dry_step`, before the reverb.
+      room: the state of the reverb; None for a model without reverb.
     """
 
     dry: DryState
@@ -37,18 +37,18 @@ class AutoencoderState(NamedTuple):
 
 
 class Autoencoder(nnx.Module):
-    """Pitch and loudness in, audio out: a decoder that plays a synthesizer in a room.
+    """From pitch and loudness to audio: a decoder controls a synthesizer; a reverb follows.
 
-    The decoder turns `f0_hz` and `loudness_db` of every frame into the numbers that the synthesizer
-    wants, which makes controls of them and plays these; the trained reverb comes last. Its config
-    holds the parts' configs: a decoder, a synthesizer or an encoder of your own takes the place of
-    one that ships.
+    The decoder turns `f0_hz` and `loudness_db` of each frame into the numbers that the synthesizer
+    needs. The synthesizer turns these into controls, and plays them. A trained reverb comes last.
+    The config holds the configs of the parts, so your own decoder, synthesizer or encoder can
+    replace one of ddspx.
 
-    A model with an encoder is told a third thing, `z`, which `encode` makes of a sound: of the
-    recording that is to be played again in training, of any sound in use.
+    A model with an encoder has a third input, `z`, which `encode` computes from a sound: in
+    training from the recording that the model learns to reproduce, otherwise from any sound.
 
     Args:
-      config: its sizes.
+      config: the configs of the parts.
       rngs: draws the initial weights.
 
     Example:
@@ -63,9 +63,9 @@ class Autoencoder(nnx.Module):
 
     References:
       Engel et al., `DDSP: Differentiable Digital Signal Processing
-      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020. As there, except that frames are
-      centred (frame i is sample i * hop_length, in training and in use), that length is
-      free, and that the noise is drawn from a key.
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020. Three things differ: frames are centred
+      (frame i is at sample i * hop_length, in training and in use), sounds can have any length,
+      and the noise is drawn from a key.
     """
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
@@ -87,7 +87,7 @@ class Autoencoder(nnx.Module):
     def encode(
         self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames z"] | None:
-        """The z of a sound: what `z` is to be in the other methods.
+        """Computes z from a sound, for the argument `z` of the other methods.
 
         Args:
           audio: linear amplitude at the model's sample rate.
@@ -104,19 +104,19 @@ class Autoencoder(nnx.Module):
         *,
         z: Float[ArrayLike, "*batch frames z"] | None = None,
     ) -> Any:
-        """What the synthesizer is told to play.
+        """The controls of the synthesizer.
 
         Args:
-          f0_hz: pitch in Hz; 0, NaN or infinite where there is none.
+          f0_hz: pitch in Hz; 0, NaN or infinite where there is no pitch.
           loudness_db: as `core.loudness_db` measures it.
           z: from `encode`, for the same frames; None where the model has no encoder.
 
         Returns:
-          The synthesizer's controls: `nn.HarmonicNoiseControls` of a `nn.HarmonicNoise`.
+          The controls; for `nn.HarmonicNoise` they are `nn.HarmonicNoiseControls`.
 
         Raises:
-          ValueError: the tracks do not have the same frames, or `z` is missing, of another size,
-            or given to a model without an encoder.
+          ValueError: `f0_hz` and `loudness_db` differ in shape, or `z` is missing, has the wrong
+            shape, or is given to a model without an encoder.
         """
         outputs = self.decoder(self._inputs(f0_hz, loudness_db, z))
         return self.synthesizer.controls(outputs, f0_hz)
@@ -130,28 +130,28 @@ class Autoencoder(nnx.Module):
         z: Float[ArrayLike, "*batch frames z"] | None = None,
         n_samples: int | None = None,
     ) -> Float[Array, "*batch samples"]:
-        """Plays the controls, then adds the room.
+        """Plays the controls, then adds the reverb.
 
         Args:
           key: draws the noise.
-          f0_hz: pitch in Hz; 0 where there is none.
+          f0_hz: pitch in Hz; 0 where there is no pitch.
           loudness_db: as `core.loudness_db` measures it.
           z: from `encode`, for the same frames; None where the model has no encoder.
-          n_samples: length of the audio, from `(frames - 1) * hop_length` (the default) up
-            to one hop more. Static.
+          n_samples: length of the audio; by default `(frames - 1) * hop_length`. It must give the
+            same number of frames, so it is less than one hop longer than that. Static.
 
         Returns:
           Audio in linear amplitude.
 
         Raises:
-          ValueError: as `controls`, or `n_samples` has another number of frames.
+          ValueError: as for `controls`, or `n_samples` has another number of frames.
         """
         controls = self.controls(f0_hz, loudness_db, z=z)
         dry = self.synthesizer(key, controls, n_samples=n_samples)
         return dry if self.reverb is None else self.reverb(dry)
 
     def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> AutoencoderState:
-        """The start of a stream of `step`, with the `key` of `__call__`."""
+        """The state with which a stream of `step` begins, for the `key` of `__call__`."""
         room = None
         if self.reverb is not None:
             room = core.convolution_reverb_init(
@@ -169,27 +169,29 @@ class Autoencoder(nnx.Module):
         lookahead: bool = False,
         n_samples: int | None = None,
     ) -> tuple[AutoencoderState, Float[Array, "*batch samples"]]:
-        """The next block of a sound of any length, in memory of the block's size.
+        """Plays the next block of a sound; the memory depends only on the size of the block.
 
-        Frames a to b, both included, give samples ``a * hop_length`` up to, not including,
-        ``b * hop_length``; the next block begins with frame b again. Blocks of any sizes put
-        together equal `__call__` on all frames, to rounding.
+        Frames a to b inclusive give samples ``a * hop_length`` up to, but not including,
+        ``b * hop_length``. The next block begins with frame b again. The concatenated blocks, of
+        any sizes, equal `__call__` on all frames, up to rounding.
 
         Args:
-          state: from `init` or the block before.
-          f0_hz: pitch in Hz; 0 where there is none. Its first frame is the last of the block
-            before.
+          state: from `init` or the previous block.
+          f0_hz: pitch in Hz; 0 where there is no pitch. Its first frame is the last frame of the
+            previous block.
           loudness_db: as `core.loudness_db` measures it, for the same frames.
           z: from `encode`, for the same frames; None where the model has no encoder.
-          lookahead: whether the tracks hold frame b + 1 as well, by which what is about to reach
-            Nyquist fades before it, as it does in `__call__`; False in the last block. Static.
-          n_samples: as in `__call__`; only the last block may have more than its hops. Static.
+          lookahead: whether `f0_hz`, `loudness_db` and `z` hold frame b + 1 as well. A partial that
+            reaches Nyquist there then fades out before it, as it does in `__call__`. False in the
+            last block. Static.
+          n_samples: length of this block; only the last block may be longer than its hops, as in
+            `__call__`. Static.
 
         Returns:
           The state at frame b, and the audio.
 
         Raises:
-          ValueError: as `__call__`.
+          ValueError: as for `__call__`.
         """
         dry, audio = self.dry_step(
             state.dry, f0_hz, loudness_db, z=z, lookahead=lookahead, n_samples=n_samples
@@ -200,7 +202,7 @@ class Autoencoder(nnx.Module):
         return AutoencoderState(dry, room), audio
 
     def dry_init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> DryState:
-        """The start of a stream of `dry_step`, with the `key` of `__call__`."""
+        """The state with which a stream of `dry_step` begins, for the `key` of `__call__`."""
         return DryState(
             self.decoder.init(batch_shape=batch_shape),
             self.synthesizer.init(key, batch_shape=batch_shape),
@@ -216,7 +218,7 @@ class Autoencoder(nnx.Module):
         lookahead: bool = False,
         n_samples: int | None = None,
     ) -> tuple[DryState, Float[Array, "*batch samples"]]:
-        """`step` without the room, for whoever puts something between the two."""
+        """`step` without the reverb, for programs that process the dry sound first."""
         f0_hz = jnp.asarray(f0_hz)
         inputs = self._inputs(f0_hz, loudness_db, z)
         last = f0_hz.shape[-1] - 1 - lookahead
@@ -224,7 +226,8 @@ class Autoencoder(nnx.Module):
         if last > 0:
             decoder, outputs = self.decoder.step(decoder, [x[..., :last, :] for x in inputs])
             parts.append(outputs)
-        # The next block decodes the last frame again, from the state before it.
+        # The last frame is decoded separately and its new state dropped: the next block begins with
+        # the same frame, so it needs the state before it.
         parts.append(self.decoder.step(decoder, [x[..., last:, :] for x in inputs])[1])
         controls = self.synthesizer.controls(jnp.concatenate(parts, axis=-2), f0_hz)
         following, axis = None, f0_hz.ndim - 1
@@ -239,7 +242,7 @@ class Autoencoder(nnx.Module):
         return DryState(decoder, synthesizer), audio
 
     def _inputs(self, f0_hz, loudness_db, z):
-        """What the decoder is told of every frame."""
+        """The inputs of the decoder for each frame: scaled loudness, scaled pitch, and z."""
         f0_hz, loudness_db = jnp.asarray(f0_hz), jnp.asarray(loudness_db)
         if f0_hz.shape != loudness_db.shape:
             raise ValueError(
@@ -248,41 +251,43 @@ class Autoencoder(nnx.Module):
             )
         self._check_z(z, f0_hz.shape)
         loudness = loudness_db / 80.0 + 1.0
-        # No pitch is 0 Hz to the decoder: what is not finite would stay in its state for ever.
+        # For the decoder, "no pitch" is 0 Hz: its recurrent state would keep a NaN forever.
         pitch_hz = jnp.where(jnp.isfinite(f0_hz), jnp.abs(f0_hz), 0)
         pitch = core.hz_to_midi(pitch_hz) / 127.0
         return (loudness[..., None], pitch[..., None], *([] if z is None else [jnp.asarray(z)]))
 
     def _check_z(self, z, frames):
-        """Refuses a `z` that is not the decoder's."""
+        """Raises a ValueError unless `z` has the shape that the decoder needs."""
         if self.config.encoder is None:
             if z is not None:
                 raise ValueError("`z` must be None: this model has no encoder.")
             return
-        wanted, shape = (*frames, self.config.encoder.z_size), None if z is None else jnp.shape(z)
-        if shape != wanted:
+        expected_shape = (*frames, self.config.encoder.z_size)
+        shape = None if z is None else jnp.shape(z)
+        if shape != expected_shape:
             raise ValueError(
-                f"`z` must have the shape {wanted}, got {shape}; "
-                "`encode` makes it of a sound as long as the tracks."
+                f"`z` must have the shape {expected_shape}, got {shape}; `encode` computes it from "
+                "a sound with the same number of frames."
             )
 
 
-def require_autoencoder(model: Any, what_else: str) -> None:
-    """Refuses a subclass, of which the methods that it overrides would be left out."""
+def require_autoencoder(model: Any, consequence: str) -> None:
+    """Raises a TypeError for a subclass, because its overridden methods would be ignored."""
     if type(model) is not Autoencoder:
         raise TypeError(
-            f"`model` must be an Autoencoder, got a {type(model).__name__}, {what_else}; bring "
-            "what is yours as a synthesizer, decoder or encoder, whose config the "
-            "AutoencoderConfig holds."
+            f"`model` must be an Autoencoder, got a {type(model).__name__}, {consequence}; instead "
+            "of a subclass, write your own synthesizer, decoder or encoder, and give its config to "
+            "the AutoencoderConfig."
         )
 
 
 def _check_hashable(name: str, part: Any) -> None:
-    """Refuses a part that could not be a static argument of a compiled function."""
+    """Raises a TypeError for a part that is not hashable, as compiled functions need it to be."""
     try:
         hash(nnx.split(part)[0] if isinstance(part, nnx.Module) else part)
     except TypeError as error:
         raise TypeError(
-            f"The {name} {type(part).__name__} must be hashable, for functions are compiled for it "
-            f"({error}); let its attributes be numbers, strings, tuples and frozen dataclasses."
+            f"The {name} {type(part).__name__} must be hashable, because functions are compiled "
+            f"for it ({error}); its attributes may be numbers, strings, tuples and frozen "
+            "dataclasses."
         ) from error

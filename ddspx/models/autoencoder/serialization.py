@@ -1,4 +1,4 @@
-"""A trained autoencoder as a folder: plain arrays and JSON, written whole or not at all."""
+"""Saving and loading a trained autoencoder as a folder of plain arrays and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,21 @@ def save_autoencoder(
 ) -> None:
     """Writes a model as `weights.safetensors` and three JSON files.
 
-    They are written to a temporary folder that is then renamed, so `folder` is never half a
-    model. A model that is already there is replaced, and other files beside it stay; a folder
-    of something else is left alone.
+    The files are written to a temporary folder, which is then renamed, so `folder` never holds an
+    incomplete model. An earlier model in `folder` is replaced, and its other files are kept. If
+    `folder` is not a model folder, nothing is written.
 
     Args:
       folder: the model folder to make.
-      model: its weights and config.
-      statistics: of the recordings that it was trained on.
-      provenance: where it comes from: recordings, their licence and attribution, training.
+      model: the model, with its weights and config.
+      statistics: statistics of the recordings that it was trained on.
+      provenance: the origin of the model: recordings, their licence and attribution, training.
 
     Raises:
-      TypeError: `model` is of a class of your own.
+      TypeError: `model` is of a subclass of `Autoencoder`.
       ValueError: `provenance` is not JSON, a weight is not finite, `folder` exists and is not a
-        model folder, or the model is another than its config describes: it could not be loaded.
+        model folder, or the parts of the model differ from those that its config builds, so that it
+        could not be loaded.
     """
     _check_loads_back(model)
     save_model(
@@ -56,16 +57,17 @@ def load_autoencoder(
     """Reads a model folder that `save_autoencoder` or `training.train_autoencoder` wrote.
 
     Args:
-      folder: its path. `instruments.load_instrument` takes names of instruments, too.
-      parts: the classes of the configs of your own that the model's config holds: of a synthesizer,
-        a decoder or an encoder. A file only says their names, and nothing is imported by these.
+      folder: path of the folder. `instruments.load_instrument` takes names of instruments as well.
+      parts: your own classes of configs, of a synthesizer, decoder or encoder, that the model's
+        config holds. The file holds only their names, and ddspx never imports a class by a name
+        from a file.
 
     Returns:
-      The model, the statistics of its recordings, and where it comes from.
+      The model, the statistics of its recordings, and its provenance.
 
     Raises:
       FileNotFoundError: there is no such folder, or a file of it is missing.
-      ValueError: a file is corrupt, or the files do not fit each other.
+      ValueError: a file is corrupt, or the files belong to different models.
 
     Example:
       >>> import tempfile
@@ -84,8 +86,8 @@ def load_autoencoder(
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"There is no model folder {str(folder)!r}; `instruments.load_instrument` takes the "
-            "name of an instrument."
+            f"There is no model folder {str(folder)!r}; to load an instrument by its name, call "
+            "`instruments.load_instrument`."
         )
     config = read_json(folder / CONFIG, partial(AutoencoderConfig.from_json, parts=parts))
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
@@ -102,7 +104,7 @@ def load_autoencoder(
 
 
 def _check_loads_back(model: Autoencoder) -> None:
-    """Refuses a model that would be another one when it is loaded."""
+    """Raises an error if loading the saved model would not give the same model."""
     require_autoencoder(model, "which would be loaded as an Autoencoder")
     config = model.config
     own = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
@@ -112,17 +114,17 @@ def _check_loads_back(model: Autoencoder) -> None:
         raise ValueError(f"`model.config` cannot be saved: {error}") from error
     if again != config:
         raise ValueError(
-            f"`model.config` is {config}, and would be loaded as {again}; let its fields be what "
+            f"`model.config` is {config}, but would be loaded as {again}; its fields must be what "
             "JSON can hold: numbers, strings, True, False, None, tuples of these."
         )
     built = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
     for name in ("decoder", "synthesizer", "reverb", "encoder"):
-        ours, theirs = (_described(getattr(m, name)) for m in (model, built))
-        if ours != theirs:
+        actual, expected = (_described(getattr(m, name)) for m in (model, built))
+        if actual != expected:
             raise ValueError(
-                f"`model.{name}` is not what `model.config` builds: it is a {ours[0].__name__}, "
-                f"the config makes a {theirs[0].__name__}, and their classes, configs or variables "
-                "differ; change the config in place of the model."
+                f"`model.{name}` is not what `model.config` builds: it is a {actual[0].__name__}, "
+                f"the config builds a {expected[0].__name__}, and their classes, configs or "
+                "variables differ; change the config instead of the model."
             )
 
 

@@ -6,10 +6,10 @@ from typing import Literal, get_args
 from ddspx._checks import one_of, size
 
 SAMPLE_RATE = 16_000
-"""Samples per second of the audio that the network was trained on; resample to it."""
+"""Sample rate of the network, in Hz; audio at another rate must be resampled to it."""
 
 FRAME_LENGTH = 1024
-"""Samples of the frame that is heard for one pitch: 64 ms."""
+"""Samples of the frame from which one pitch is estimated: 64 ms."""
 
 N_BINS = 360
 """Bins of the activation, 20 cents apart from 31.7 Hz."""
@@ -45,7 +45,7 @@ class CrepeConfig:
 
     @classmethod
     def of(cls, capacity: Capacity) -> "CrepeConfig":
-        """The published network of that name."""
+        """The config of the published network of that name."""
         one_of("capacity", capacity, tuple(_MULTIPLIERS))
         return cls(_MULTIPLIERS[capacity])
 
@@ -56,6 +56,6 @@ class CrepeConfig:
 
     @property
     def capacity(self) -> str:
-        """The published name, or what there is in place of one."""
+        """The published name, or "unpublished x" and the multiplier."""
         names = {multiplier: name for name, multiplier in _MULTIPLIERS.items()}
         return names.get(self.multiplier, f"unpublished x{self.multiplier}")

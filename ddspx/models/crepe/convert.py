@@ -30,9 +30,9 @@ _AGAIN = "copy it again from the crepe package or from github.com/marl/crepe"
 
 
 def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
-    """Reads trained weights: of a file, or from where they are looked for.
+    """Finds trained weights and reads them.
 
-    They are looked for in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a
+    It searches these places in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a
     file or a folder; the folder of an installed `crepe` package, which is not imported; the
     folder ``crepe`` in the user's cache (``~/.cache/ddspx``; ``~/Library/Caches/ddspx`` on macOS,
     ``ddspx/Cache`` in ``LOCALAPPDATA`` on Windows). In a folder the file is
@@ -43,10 +43,10 @@ def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
       path: a file of weights, or a folder of them.
 
     Returns:
-      The model; its `network` is what computes.
+      The model; `Crepe.network` makes the arrays for `crepe_pitch`.
 
     Raises:
-      FileNotFoundError: there are no weights; it says where they were looked for.
+      FileNotFoundError: no weights were found; the message names the places that were searched.
       ImportError: the file is an `.h5` and h5py is not installed.
       ValueError: `capacity` is unknown, or the file is damaged or of another capacity.
     """
@@ -55,14 +55,14 @@ def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
     model = read_crepe(file)
     if model.config != config:
         raise ValueError(
-            f"{file} holds the network {model.config.capacity!r}, not {capacity!r}; ask for that "
-            "capacity or name another file."
+            f"{file} holds the network {model.config.capacity!r}, not {capacity!r}; give that "
+            "`capacity`, or another file."
         )
     return model
 
 
 def read_crepe(path: str | Path) -> Crepe:
-    """Reads the weights of a file, of whatever capacity they are.
+    """Reads the weights of a file; the file decides the capacity of the model.
 
     Args:
       path: a `.safetensors` file that `save_crepe` wrote, or a Keras `.h5` as published.
@@ -77,7 +77,7 @@ def read_crepe(path: str | Path) -> Crepe:
     """
     path = Path(path)
     if path.suffix not in _SUFFIXES:
-        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}, as its format is.")
+        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}, the formats of weights.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}; name a file of CREPE's weights.")
     arrays = _read_h5(path) if path.suffix == ".h5" else read_arrays(path)
@@ -86,11 +86,11 @@ def read_crepe(path: str | Path) -> Crepe:
 
 
 def save_crepe(path: str | Path, model: Crepe) -> None:
-    """Writes the weights as one `.safetensors` file, whole or not at all.
+    """Writes the weights as one `.safetensors` file, completely or not at all.
 
     Args:
-      path: the file to write; one of that name is replaced.
-      model: the weights.
+      path: the file to write; an existing file is replaced.
+      model: the model whose weights are saved.
 
     Raises:
       ValueError: `path` does not end in ".safetensors", or a weight is not finite.
@@ -104,12 +104,12 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
         raise ValueError(f"`path` must end in .safetensors, got {path}.")
     arrays = finite_weights(model)
     with replacing_file(path) as temporary:
-        # Not save_file, whose files only their owner may read.
+        # `save_file` would make a file that only its owner can read.
         temporary.write_bytes(save(arrays))
 
 
 def convert_crepe(source: str | Path, target: str | Path) -> str:
-    """Writes the weights of a Keras `.h5` file as `.safetensors`, which needs no h5py.
+    """Converts a Keras `.h5` file of weights to `.safetensors`, which is read without h5py.
 
     Args:
       source: the `.h5` file, as published.
@@ -129,13 +129,13 @@ def convert_crepe(source: str | Path, target: str | Path) -> str:
 
 
 def _find(capacity: str, path: Path | None) -> Path:
-    """The file of weights that `load_crepe` means."""
+    """Searches for the file of weights, as `load_crepe` describes."""
     names = [f"model-{capacity}{suffix}" for suffix in _SUFFIXES]
-    for place, is_asked_for in _places(path):
+    for place, is_named in _places(path):
         for file in (place, *(place / name for name in names)):
             if file.is_file():
                 return file
-        if is_asked_for:
+        if is_named:
             break
     else:
         place = None
@@ -151,7 +151,7 @@ def _find(capacity: str, path: Path | None) -> Path:
 
 
 def _places(path: Path | None) -> Iterator[tuple[Path, bool]]:
-    """Where weights may be, and whether the user named that place: then no other will do."""
+    """The places to search, each with whether the user named it; a named place ends the search."""
     if path is not None:
         yield path, True
     if named := os.environ.get(WEIGHTS_VARIABLE):
@@ -172,18 +172,19 @@ def _cache() -> Path | None:
 
 
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a Keras file, by the names and with the shapes that they have here."""
+    """The arrays of a Keras file, with the names and shapes of `Crepe`'s variables."""
     try:
         import h5py
     except ImportError as error:
         raise ImportError(
-            f"{path} is read by h5py, which is not installed: pip install 'ddspx[h5]', or have "
-            "it converted to .safetensors where h5py is (ddspx crepe convert)."
+            f"{path} is read by h5py, which is not installed: pip install 'ddspx[h5]', or convert "
+            "the file to .safetensors on a machine with h5py (ddspx crepe convert)."
         ) from error
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str, item: Any) -> None:
-        # conv1/conv1_3/kernel:0, where the middle says how many networks Keras had built.
+        # A name is like conv1/conv1_3/kernel:0. The middle part, which Keras numbers by how many
+        # networks it had built before, is left out.
         if isinstance(item, h5py.Dataset):
             parts = name.split("/")
             found[f"{parts[0]}/{parts[-1].removesuffix(':0')}"] = np.asarray(item)
@@ -207,7 +208,7 @@ def _renamed(keras: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarra
     for name in names.values():
         if name not in keras:
             raise ValueError(f"{path} lacks the array `{name}`; {_AGAIN}.")
-    arrays = {ours: keras[name] for ours, name in names.items()}
+    arrays = {name: keras[keras_name] for name, keras_name in names.items()}
     # Keras' two-dimensional kernels are (taps, 1, inputs, outputs).
     return {
         name: array.squeeze(1) if array.ndim == 4 and array.shape[1] == 1 else array
@@ -216,7 +217,7 @@ def _renamed(keras: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarra
 
 
 def _config_of(arrays: Mapping[str, np.ndarray], path: Path) -> CrepeConfig:
-    """The size of the network, as its last bias but one shows it."""
+    """The config of the network, from the size of the second convolution's bias."""
     bias = arrays.get("blocks.1.bias")
     if bias is None or bias.ndim != 1 or bias.size == 0 or bias.size % 4:
         raise ValueError(f"{path} does not hold the weights of a CREPE network; {_AGAIN}.")

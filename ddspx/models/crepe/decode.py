@@ -1,4 +1,4 @@
-"""From activations to pitch: the weighted mean around a bin, and two ways to choose the bin."""
+"""Pitch from activations: the weighted mean around a bin, and two ways to choose the bin."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ from ddspx.models.crepe.model import (
 from ddspx.models.crepe.path import Observation, path_back, path_end, path_start, path_steps
 
 Decoder = Literal["weighted_argmax", "viterbi", "activation_viterbi"]
-"""How pitch is read off the activation, see `decode_crepe`."""
+"""How the pitch is found from the activation, see `decode_crepe`."""
 
 _DECODERS = ("weighted_argmax", "viterbi", "activation_viterbi")
 _OBSERVATIONS: dict[Decoder, Observation] = {
@@ -30,7 +30,7 @@ _OBSERVATIONS: dict[Decoder, Observation] = {
 _FIRST_CENTS = 1997.3794084376191
 _BIN_CENTS = 20.0
 _AROUND = 4
-# Frames whose activation is kept, 12 MB.
+# Up to this number of frames, the activation of all frames is kept in memory (12 MB).
 _MOST_KEPT = 8192
 
 
@@ -42,15 +42,15 @@ def bins_to_hz(
     .. math:: f = 10 \cdot 2^{c / 1200}, \qquad
         c = c_0 + 20 \frac{\sum_{|k - b| \le 4} a_k k}{\sum_{|k - b| \le 4} a_k}
 
-    with :math:`c_0 = 1997.379` cents; fewer bins at the ends.
+    with :math:`c_0 = 1997.379` cents. At the ends of the range there are fewer bins.
 
     Args:
       activation: from `crepe_activation`.
       bins: one bin for each frame, from 0 to 359.
 
     Returns:
-      Frequency in Hz, from 31.7 to 2006, in the dtype of `activation`; that of the bin where
-      all nine are zero.
+      Frequency in Hz, from 31.7 to 2006, in the dtype of `activation`. If all nine activations are
+      zero, it is the frequency of the bin.
 
     Raises:
       TypeError: `activation` is neither float32 nor float64.
@@ -67,7 +67,7 @@ def bins_to_hz(
       439
 
     References:
-      ``to_local_average_cents`` of the `crepe` package. DDSP's function has a window of ten bins.
+      ``to_local_average_cents`` of the `crepe` package. DDSP's function averages over ten bins.
     """
     (activation,) = floats(activation=activation)
     at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
@@ -77,10 +77,10 @@ def bins_to_hz(
     near = bins[..., None] + steps
     weights = jnp.take_along_axis(activation, jnp.clip(near, 0, N_BINS - 1), axis=-1)
     weights = jnp.where((near >= 0) & (near < N_BINS), weights, 0)
-    # From the chosen bin, so that float32 keeps thousandths of a cent.
-    lean = jnp.sum(weights * steps, axis=-1)
-    lean = core.safe_divide(lean, jnp.sum(weights, axis=-1), eps=1e-15)
-    cents = _FIRST_CENTS + _BIN_CENTS * (bins.astype(activation.dtype) + lean)
+    # The mean is taken relative to the chosen bin, so that float32 resolves thousandths of a cent.
+    offset = jnp.sum(weights * steps, axis=-1)
+    offset = core.safe_divide(offset, jnp.sum(weights, axis=-1), eps=1e-15)
+    cents = _FIRST_CENTS + _BIN_CENTS * (bins.astype(activation.dtype) + offset)
     return 10 * 2 ** (cents / 1200)
 
 
@@ -89,18 +89,18 @@ def pitch_path(
     *,
     observation: Observation = "argmax",
 ) -> Int[Array, "*batch frames"]:
-    r"""Most likely sequence of bins, of a chain in which pitch moves little between frames.
+    r"""Most likely sequence of bins in a hidden Markov model whose pitch moves slowly (Viterbi).
 
-    The chain starts anywhere and moves from bin i to bin j with probability proportional to
-    :math:`\max(12 - |i - j|, 0)`. Bin j shows itself with probability
-    :math:`e_j = 0.1 + 0.9 / 360` and any other in its place with :math:`e = 0.9 / 360`.
+    All bins are equally likely in the first frame. The probability of a transition from bin i to
+    bin j is proportional to :math:`\max(12 - |i - j|, 0)`. In the state j, bin j is observed with
+    probability :math:`e_j = 0.1 + 0.9 / 360` and each other bin with :math:`e = 0.9 / 360`.
 
     Args:
       activation: from `crepe_activation`.
-      observation: "argmax": what shows itself is the bin of the largest activation, and how
-        large it is does not count. "activation": every bin shows itself as often as its
-        activation says, which adds :math:`a_j \ln (e_j / e)` to the score of bin j, and moves
-        of any length have a probability of at least 1e-5 / 144.
+      observation: "argmax": the observation is the bin of the largest activation; the size of the
+        activation does not matter. "activation": every bin counts as observed in proportion to its
+        activation, which adds :math:`a_j \ln (e_j / e)` to the score of bin j, and every transition
+        has a probability of at least 1e-5 / 144.
 
     Returns:
       A bin for each frame.
@@ -121,8 +121,9 @@ def pitch_path(
       [100, 103, 105, 105]
 
     References:
-      "argmax" is ``to_viterbi_cents`` of the `crepe` package, "activation" that of DDSP, whose
-      leaps are less unlikely, by up to a half, from the bins at either end.
+      "argmax" is ``to_viterbi_cents`` of the `crepe` package. "activation" is the function of
+      DDSP, except that DDSP's longest transitions from bins near either end are up to nearly twice
+      as likely.
     """
     (activation,) = floats(activation=activation)
     at_least_ndim("activation", activation.shape, 2, "(*batch, frames, bins)")
@@ -138,13 +139,14 @@ def pitch_path(
 def decode_crepe(
     activation: Float[ArrayLike, "*batch frames bins"], *, decoder: Decoder = "weighted_argmax"
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
-    """Pitch and confidence of activations.
+    """Pitch and confidence from activations.
 
     Args:
       activation: from `crepe_activation`.
-      decoder: how the bin is chosen that `bins_to_hz` refines. "weighted_argmax": the largest
-        of each frame. "viterbi": `pitch_path` of those. "activation_viterbi": `pitch_path` of
-        the activations. Static.
+      decoder: how the bin of each frame is chosen, before `bins_to_hz` refines it.
+        "weighted_argmax": the bin of the largest activation. "viterbi": `pitch_path` with the
+        observation "argmax". "activation_viterbi": `pitch_path` with the observation "activation".
+        Static.
 
     Returns:
       Frequency in Hz, and the largest activation of each frame, from 0 to 1.
@@ -154,7 +156,7 @@ def decode_crepe(
       ValueError: `activation` does not have 360 bins, or `decoder` is unknown.
 
     Properties:
-      Differentiable in `activation`, for the bins chosen. Static: `decoder`.
+      Differentiable in `activation`; the choice of the bins is not. Static: `decoder`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -189,9 +191,9 @@ def crepe_pitch(
       network: from `Crepe.network`.
       audio: linear amplitude at 16 kHz, of any level.
       hop_length: samples between frames. Static.
-      decoder: as in `decode_crepe`. Memory is that of one chunk, beside `audio` and the result;
-        a path needs 1.4 kB for each of up to 8192 frames, and of longer audio 360 bytes for
-        each frame and the network a second time. Static.
+      decoder: as in `decode_crepe`. With "weighted_argmax" the memory is that of one chunk, beside
+        `audio` and the result. The Viterbi decoders keep 1.4 kB per frame for up to 8192 frames.
+        For longer audio they keep 360 bytes per frame, and run the network twice. Static.
       chunk_frames: as in `crepe_activation`. Static.
 
     Returns:
@@ -202,8 +204,8 @@ def crepe_pitch(
       ValueError: a size is below 1, `audio` has no axis, or `decoder` is unknown.
 
     Properties:
-      Differentiable in `audio` and in `network`, for the bins chosen. Static: `hop_length`,
-      `decoder`, `chunk_frames`.
+      Differentiable in `audio` and in `network`; the choice of the bins is not. Static:
+      `hop_length`, `decoder`, `chunk_frames`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -226,18 +228,20 @@ def crepe_pitch(
 def _long_pitch(
     network: CrepeNetwork, chunks: Chunks, observation: Observation
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
-    """Pitch and confidence along the path, without the activation of all frames.
+    """Pitch and confidence by Viterbi, without keeping the activation of all frames.
 
-    The path is found first, and then every frame is heard again at its bin.
+    A first pass over the audio finds the path. A second pass computes the activation of each frame
+    again, and reads pitch and confidence at the bins of the path.
     """
     start = path_start((), chunks.pieces.dtype)
-    still, pieces = jax.lax.stop_gradient((network, chunks.pieces))
+    # The choice of the bins has no gradient.
+    fixed_network, pieces = jax.lax.stop_gradient((network, chunks.pieces))
 
     def forward(score, inputs):
         piece, index = inputs
         score = jnp.where(index == 0, start, score)
         valid = index * chunks.per_piece + np.arange(chunks.per_piece) < chunks.frames
-        activation = chunk_activation(still, piece, chunks)
+        activation = chunk_activation(fixed_network, piece, chunks)
         score, steps = path_steps(score, activation, observation, valid)
         return score, (steps, path_end(score))
 

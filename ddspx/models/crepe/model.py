@@ -1,4 +1,4 @@
-"""CREPE: from frames of audio to how much each of 360 pitches sounds in them."""
+"""CREPE: a network from frames of audio to the activation of each of 360 pitches."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ _he = nnx.initializers.he_normal()
 
 
 class CrepeBlock(nnx.Module):
-    """One convolution with its batch norm: the arrays, by Keras' shapes.
+    """The arrays of one convolution and its batch norm, with Keras' shapes.
 
     Args:
       taps: length of the kernel.
@@ -51,7 +51,7 @@ class CrepeBlock(nnx.Module):
 
 
 class Layer(NamedTuple):
-    """A `CrepeBlock` as it is computed: kernel in frequency, batch norm as one line."""
+    """A `CrepeBlock` in the form for computing: kernel in frequency, batch norm as a line."""
 
     response: Float[Array, "pairs outputs_2 inputs_2"]
     bias: Float[Array, " channels"]
@@ -73,7 +73,7 @@ class Crepe(nnx.Module):
     A block is convolution, ReLU, batch norm with the stored statistics, maximum of neighbours.
 
     Args:
-      config: its size.
+      config: the size.
       rngs: draws the initial weights; `load_crepe` reads trained ones.
 
     Example:
@@ -100,10 +100,10 @@ class Crepe(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(N_BINS, jnp.float32))
 
     def network(self) -> CrepeNetwork:
-        """The arrays to compute with, for any number of calls.
+        """The arrays for `crepe_activation` and `crepe_pitch`; make them once for many calls.
 
-        Differentiable in the weights, and quick beside a second of audio; the transformed
-        kernels take some five times the memory of the weights, 225 MB for "full".
+        It is differentiable in the weights, and takes less time than a second of audio. The kernels
+        in frequency take about five times the memory of the weights, 225 MB for "full".
         """
         blocks = tuple(block.arrays() for block in self.blocks)
         return CrepeNetwork(_layers(blocks), self.kernel[...], self.bias[...])
@@ -125,12 +125,12 @@ def _layers(blocks: tuple[tuple[Array, ...], ...]) -> tuple[Layer, ...]:
 
 
 def normalize_frames(frames: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch samples"]:
-    r"""Each frame less its mean, over its standard deviation.
+    r"""Subtracts the mean of each frame and divides by its standard deviation.
 
     .. math:: y = \frac{x - \bar x}{\max(\sigma_x, 10^{-8})}
 
     Args:
-      frames: of audio, of any level.
+      frames: frames of audio, of any level.
 
     Returns:
       Frames of zero mean and, unless they are constant, unit variance.
@@ -153,7 +153,7 @@ def normalize_frames(frames: Float[ArrayLike, "*batch samples"]) -> Float[Array,
 def frames_activation(
     network: CrepeNetwork, frames: Float[ArrayLike, "frames samples"]
 ) -> Float[Array, "frames bins"]:
-    """The activation of frames that are normalized already, all at once.
+    """The activation of normalized frames, computed all at once.
 
     Args:
       network: from `Crepe.network`.
@@ -195,14 +195,14 @@ def crepe_activation(
     hop_length: int,
     chunk_frames: int = 32,
 ) -> Float[Array, "*batch frames bins"]:
-    """How much each pitch sounds in each frame: framing, normalization and network.
+    """The activation of each pitch in each frame: framing, normalization and network.
 
     Args:
       network: from `Crepe.network`.
       audio: linear amplitude at 16 kHz, of any level.
       hop_length: samples between frames. Static.
-      chunk_frames: how many frames are computed at a time: their intermediate results are
-        what has to be kept (4 MB for each frame of "full"). A GPU wants more. Static.
+      chunk_frames: how many frames are computed at a time. Only the intermediate results of one
+        chunk are in memory (4 MB per frame for "full"). More frames are faster on a GPU. Static.
 
     Returns:
       360 values from 0 to 1 for each frame, on the frame rule; bin b stands for
@@ -213,8 +213,8 @@ def crepe_activation(
       ValueError: a size is below 1, or `audio` has no axis.
 
     Properties:
-      Differentiable in `audio` and in `network`, in the memory of a chunk too (it is computed
-      again on the way back). Static: `hop_length`, `chunk_frames`.
+      Differentiable in `audio` and in `network`. The backward pass computes each chunk again, so
+      it needs the memory of one chunk too. Static: `hop_length`, `chunk_frames`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -232,14 +232,14 @@ def crepe_activation(
 
 
 class Chunks(NamedTuple):
-    """Audio in pieces that hold equally many frames: what is computed at a time.
+    """Audio, cut into overlapping pieces with the same number of frames, to be computed in turn.
 
     Attributes:
-      pieces: those of one example after those of the other.
+      pieces: the pieces of the first example, then those of the second, and so on.
       batch: the batch axes of the audio.
-      per_example: pieces of an example.
-      per_piece: frames of a piece; those after the last that is asked for do not count.
-      frames: of an example, that count.
+      per_example: number of pieces of an example.
+      per_piece: number of frames of a piece; the last piece may have more than are needed.
+      frames: number of frames of an example.
       hop_length: samples between frames.
     """
 
@@ -259,7 +259,7 @@ def chunks_of(
     first: int = 0,
     frames: int | None = None,
 ) -> Chunks:
-    """The chunks of all frames of audio, or of some from sample `first` on."""
+    """Cuts audio into chunks, for all frames or for `frames` frames from sample `first` on."""
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     *batch, samples = audio.shape
@@ -276,25 +276,25 @@ def chunks_of(
 def chunk_activation(
     network: CrepeNetwork, piece: Float[Array, " samples"], chunks: Chunks
 ) -> Float[Array, "frames bins"]:
-    """The activation of one of the pieces."""
+    """The activation of one piece."""
     framed = overlapping_blocks(piece, 0, chunks.per_piece, FRAME_LENGTH, chunks.hop_length)
     return frames_activation(network, normalize_frames(framed))
 
 
 def map_chunks(
-    network: CrepeNetwork, chunks: Chunks, finish: Callable[..., Any], *others: Array
+    network: CrepeNetwork, chunks: Chunks, finish: Callable[..., Any], *extras: Array
 ) -> Any:
-    """`finish` of the activation, piece by piece, its arrays joined along the frames.
+    """Applies `finish` to the activation of each piece, and joins the results along the frames.
 
-    `others` have as many rows as there are pieces; `finish` gets those of its piece.
+    Each of `extras` has one row per piece, which `finish` gets together with the activation.
     """
 
     @jax.checkpoint
     def run(inputs):
-        piece, *beside = inputs
-        return finish(chunk_activation(network, piece, chunks), *beside)
+        piece, *rows = inputs
+        return finish(chunk_activation(network, piece, chunks), *rows)
 
-    results = jax.lax.map(run, (chunks.pieces, *others))
+    results = jax.lax.map(run, (chunks.pieces, *extras))
 
     def join(x):
         whole = x.reshape(-1, chunks.per_example * chunks.per_piece, *x.shape[2:])

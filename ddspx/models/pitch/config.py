@@ -9,13 +9,13 @@ from ddspx._checks import number, size
 
 @dataclasses.dataclass(frozen=True)
 class PitchConfig:
-    """What a pitch tracker listens to, and how large its network is.
+    """The sizes of a pitch tracker: its frames, windows, bins of pitch and network.
 
-    The look-ahead is half the long window and one frame: 64 ms by default.
+    The look-ahead is half of the long window plus one frame: 64 ms by default.
 
     Attributes:
-      sample_rate: samples per second that it listens at.
-      hop_length: samples between its frames.
+      sample_rate: sample rate of the audio, in Hz.
+      hop_length: samples between frames.
       win_lengths: samples of the short and of the long analysis window: the short one follows
         fast notes, the long one holds three periods of the lowest pitch.
       fmin: pitch of the lowest bin, in Hz.
@@ -53,7 +53,7 @@ class PitchConfig:
                 f"`win_lengths` must be two sizes, the shorter first, got {self.win_lengths!r}."
             )
         number("fmin", self.fmin, above=0)
-        # In octaves, which do not overflow.
+        # Compared in octaves: 2 to the power of a huge number of octaves would overflow.
         octaves = (self.n_bins - 1) / self.bins_per_octave
         if octaves > math.log2(self.sample_rate / 2 / self.fmin):
             raise ValueError(
@@ -75,10 +75,10 @@ class PitchConfig:
         """The config that `to_json` wrote.
 
         Args:
-          fields: what a JSON object holds.
+          fields: the fields of the JSON object.
 
         Returns:
-          A config that equals the one written.
+          The config.
 
         Raises:
           TypeError: a field has another type.

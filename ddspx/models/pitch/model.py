@@ -1,4 +1,4 @@
-"""The pitch tracker's network, on whole sounds and on streams."""
+"""The pitch tracker, for whole sounds and for streams."""
 
 import math
 from typing import NamedTuple
@@ -19,24 +19,24 @@ from ddspx.models.pitch.features import (
     half_window,
     power_spectra,
 )
-from ddspx.models.pitch.limits import check_limits, is_heard, is_within
+from ddspx.models.pitch.limits import check_limits, has_harmonic, is_within
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
-# Frames before and after the one in question that the convolutions over time reach.
+# Number of frames before and after a frame that the convolutions over time read.
 _BEFORE, _AFTER = 1 + 2 * 2 + 2 * 4 + 2, 1
-# Bins on either side of the strongest one that the pitch is averaged over.
+# Number of bins on either side of the strongest one over which the pitch is averaged.
 _NEIGHBOURS = 2
 
 _he = nnx.initializers.he_normal()
 
 
 class PitchEstimate(NamedTuple):
-    """What the tracker says of each frame.
+    """The output of the tracker's network for each frame.
 
     Attributes:
-      logits: evidence for each bin of pitch: their softmax is its probability, given that there
-        is a pitch.
-      voicing: log-odds that there is one.
+      logits: evidence for each bin of pitch; the softmax is the probability of each bin, given that
+        there is a pitch.
+      voicing: log-odds that there is a pitch.
     """
 
     logits: Float[Array, "*batch frames bins"]
@@ -44,12 +44,12 @@ class PitchEstimate(NamedTuple):
 
 
 class PitchTrack(NamedTuple):
-    """What the tracker decides for each frame.
+    """Pitch and confidence of each frame.
 
     Attributes:
-      f0_hz: pitch in Hz, whether there is one or not.
-      confidence: probability that there is one; 0 where `f0_hz` lies outside the limits, or nothing
-        of it is heard beside a sound above all bins.
+      f0_hz: pitch in Hz; a number in every frame, even if the frame has no pitch.
+      confidence: probability that there is a pitch. It is 0 where `f0_hz` lies outside the limits,
+        and where a sound above the tracker's range hides all harmonics of `f0_hz`.
     """
 
     f0_hz: Float[Array, "*batch frames"]
@@ -57,21 +57,21 @@ class PitchTrack(NamedTuple):
 
 
 class PitchState(NamedTuple):
-    """Where a stream of `PitchTracker.step` stands: the samples that later frames reach back to."""
+    """The state of a stream of `PitchTracker.step`: the past samples that later frames need."""
 
     audio: Float[Array, "*batch samples"]
 
 
 class PitchTracker(nnx.Module):
-    """Audio in, evidence for pitch and voicing out.
+    """A network from audio to evidence for pitch and voicing.
 
-    Seven convolutions over frames and bins of pitch on :func:`pitch_features`, which show a
-    harmonic sound in the same way at every pitch, so few weights suffice. Each frame is decided
-    from half a second before it, half of that for a constant offset alone, and `look_ahead`
-    samples after it.
+    It applies seven convolutions over frames and bins of pitch to :func:`pitch_features`. In these
+    features a harmonic sound has the same shape at every pitch, so a network with few weights is
+    enough. The result for a frame depends on half a second of sound before it, half of that only
+    for the removal of a constant offset, and on `look_ahead` samples after it.
 
     Args:
-      config: its sizes.
+      config: the sizes.
       rngs: draws the initial weights.
 
     Example:
@@ -100,16 +100,16 @@ class PitchTracker(nnx.Module):
 
     @property
     def look_ahead(self) -> int:
-        """Samples after a frame's own that it is decided from, 64 ms of them by default."""
+        """Number of samples after a frame that its result depends on, 64 ms by default."""
         return _AFTER * self.config.hop_length + max(self.config.win_lengths) // 2
 
     @property
     def delay(self) -> int:
-        """Frames by which `step` lags, those whose look-ahead a block's last hop completes."""
+        """Number of frames by which `step` lags, because of the look-ahead."""
         return -(-self.look_ahead // self.config.hop_length) - 1
 
     def __call__(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:
-        """Evidence for every frame of a sound, by the frame rule, with silence around it.
+        """Evidence for every frame of a sound, on the frame rule, with silence around the sound.
 
         Args:
           audio: linear amplitude at `config.sample_rate`, of any level.
@@ -123,8 +123,9 @@ class PitchTracker(nnx.Module):
         Properties:
           Differentiable in `audio` and in the weights; the gradient is finite everywhere.
         """
-        heard = self.estimate_section(self._whole(audio))
-        return PitchEstimate(heard.logits[..., self.delay :, :], heard.voicing[..., self.delay :])
+        estimate = self.estimate_section(self._whole(audio))
+        first = self.delay
+        return PitchEstimate(estimate.logits[..., first:, :], estimate.voicing[..., first:])
 
     def track(
         self,
@@ -133,20 +134,20 @@ class PitchTracker(nnx.Module):
         fmin: float | None = None,
         fmax: float | None = None,
     ) -> PitchTrack:
-        """Pitch and confidence of every frame of a sound, by the frame rule.
+        """Pitch and confidence of every frame of a sound, on the frame rule.
 
         Args:
           audio: linear amplitude at `config.sample_rate`, of any level.
-          fmin: lowest pitch that counts, in Hz; by default that of the lowest bin.
-          fmax: highest, in Hz; by default that of the highest bin.
+          fmin: lower limit of the pitch, in Hz; by default the lowest bin.
+          fmax: upper limit, in Hz; by default the highest bin.
 
         Returns:
-          A track of ``1 + samples // config.hop_length`` frames. All bins are looked at, whatever
-          the limits: a pitch outside them, by more than half a bin, has a confidence of 0 and is
-          not taken for another that would lie within.
+          A track of ``1 + samples // config.hop_length`` frames. The limits do not change which
+          pitch is found: a pitch that is more than half a bin outside of them gets a confidence of
+          0, instead of being replaced by another pitch within them.
 
         Raises:
-          ValueError: the range is empty, or no bin is in it.
+          ValueError: the range is empty, or no bin lies in it.
         """
         track = self.track_section(self._whole(audio), fmin=fmin, fmax=fmax)
         return PitchTrack(*(x[..., self.delay :] for x in track))
@@ -165,21 +166,21 @@ class PitchTracker(nnx.Module):
         fmin: float | None = None,
         fmax: float | None = None,
     ) -> tuple[PitchState, PitchTrack]:
-        """The next frames of a stream, `delay` frames late.
+        """Tracks the next block of a stream; the frames come `delay` frames late.
 
         Args:
-          state: from `init` or the step before.
+          state: from `init` or the previous step.
           block: the next samples, any number of whole hops.
           fmin: as in `track`.
           fmax: as in `track`.
 
         Returns:
-          The next state, and as many frames as the block has hops. Those of all blocks, less the
-          first `delay`, are those of the whole sound; `delay` + 1 hops of silence after the end
-          flush what is left.
+          The next state, and as many frames as the block has hops. The frames of all blocks,
+          without the first `delay` frames, are those of the whole sound. To get its last frames,
+          append `delay` + 1 hops of silence.
 
         Raises:
-          ValueError: `block` is no whole number of hops, or as in `track`.
+          ValueError: `block` is not a whole number of hops, or as for `track`.
         """
         block, hop = jnp.asarray(block), self.config.hop_length
         if block.shape[-1] == 0 or block.shape[-1] % hop:
@@ -198,7 +199,7 @@ class PitchTracker(nnx.Module):
         fmin: float | None = None,
         fmax: float | None = None,
     ) -> PitchTrack:
-        """Pitch and confidence of those frames of a section whose context lies within it.
+        """Pitch and confidence of the frames of a section whose whole context lies in it.
 
         Args:
           audio: as in `estimate_section`.
@@ -206,44 +207,44 @@ class PitchTracker(nnx.Module):
           fmax: as in `track`.
 
         Returns:
-          A track of the frames of `estimate_section`.
+          A track of the same frames as `estimate_section`.
 
         Raises:
-          ValueError: `audio` is too short to decide a frame, or as in `track`.
+          ValueError: `audio` is shorter than the context of one frame, or as for `track`.
         """
         fmin, fmax = check_limits(fmin, fmax, self.config)
         spectra = self._spectra(audio)
-        heard = self._estimate_inside(spectra)
-        f0_hz = decode_pitch(heard.logits, self.config)
+        estimate = self._estimate_inside(spectra)
+        f0_hz = decode_pitch(estimate.logits, self.config)
         first = self.context - self.delay
         frames = slice(first, first + f0_hz.shape[-1])
         correlation, mean_square = autocorrelation(spectra[-1], self.config)
         f0_hz = refine_pitch(f0_hz, correlation[..., frames, :], self.config)
-        # Sound fades into silence, however pitched it is.
+        # The confidence goes to 0 with the level: even a periodic sound becomes silence.
         presence = mean_square / (mean_square + SILENCE)
-        confidence = jax.nn.sigmoid(heard.voicing) * presence[..., frames]
-        hears = {name: getattr(self.config, name) for name in ("sample_rate", "fmin", "fmax")}
-        counts = is_within(f0_hz, self.config, fmin=fmin, fmax=fmax)
-        counts = counts & is_heard(f0_hz, spectra[-1][..., frames, :], **hears)
-        return _batched(PitchTrack(f0_hz, jnp.where(counts, confidence, 0)), audio)
+        confidence = jax.nn.sigmoid(estimate.voicing) * presence[..., frames]
+        tracker = {name: getattr(self.config, name) for name in ("sample_rate", "fmin", "fmax")}
+        is_valid = is_within(f0_hz, self.config, fmin=fmin, fmax=fmax)
+        is_valid = is_valid & has_harmonic(f0_hz, spectra[-1][..., frames, :], **tracker)
+        return _batched(PitchTrack(f0_hz, jnp.where(is_valid, confidence, 0)), audio)
 
     def estimate_section(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:
-        """Evidence for those frames of a section whose context lies within it.
+        """Evidence for the frames of a section whose whole context lies in it.
 
         Args:
-          audio: a section of `context` hops and as many more as there are frames to decide.
+          audio: a section of `context` hops plus one hop per frame of the result.
 
         Returns:
-          Estimates of the section's frames from ``context - delay`` on, up to the last whose
-          `look_ahead` lies within it.
+          Estimates of the section's frames, from frame ``context - delay`` to the last one whose
+          `look_ahead` lies in the section.
 
         Raises:
-          ValueError: `audio` is too short to decide a frame.
+          ValueError: `audio` is shorter than the context of one frame.
         """
         return _batched(self._estimate_inside(self._spectra(audio)), audio)
 
     def _spectra(self, audio):
-        """Power spectra of a section's frames, its batch axes made one."""
+        """Power spectra of a section's frames; the batch axes are flattened to one."""
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
         least = (self.context + 1) * self.config.hop_length
         if audio.shape[-1] < least:
@@ -256,29 +257,29 @@ class PitchTracker(nnx.Module):
         )
 
     def _estimate_inside(self, spectra):
-        """Evidence without the frames whose window or offset reaches over the section's ends."""
+        """Evidence for the frames whose windows and offset lie completely in the section."""
         cut = half_window(self.config)
         first = cut + OFFSET_FRAMES - 1
         inside = [power[:, first : power.shape[1] - cut] for power in spectra]
         return self.estimate(features_of(inside, self.config))
 
     def estimate(self, features: Float[ArrayLike, "batch frames bins features"]) -> PitchEstimate:
-        """Evidence from `pitch_features`; frames that only lend context fall away.
+        """Evidence from `pitch_features`, without the frames that serve only as context.
 
         Args:
-          features: of more than 16 frames.
+          features: features of more than 16 frames.
 
         Returns:
-          Estimates of 16 frames less: not of the first 15, nor of the last.
+          Estimates of all frames but the first 15 and the last.
 
         Raises:
-          ValueError: there are no more frames than those.
+          ValueError: `features` has 16 frames or fewer.
         """
         features = jnp.asarray(features)
         if features.shape[1] <= _BEFORE + _AFTER:
             raise ValueError(
                 f"`features` must have more than {_BEFORE + _AFTER} frames, got "
-                f"{features.shape[1]}; add those of the sound around it, or of silence."
+                f"{features.shape[1]}; add the features of the sound around them, or of silence."
             )
         x = self.mix(features)
         x = x[:, 1:-1] + self.near(x)
@@ -288,16 +289,18 @@ class PitchTracker(nnx.Module):
         x = x + self.octaves(jnp.concatenate(octaves, axis=-1))
         x = x[:, 8:] + self.long_before(x, dilation=4)
         logits = self.pitch(x, activate=False)[..., 0]
-        # What is heard at the pitch, wherever that is, and how much it stands out.
-        there = jnp.einsum("btp,btpc->btc", jax.nn.softmax(logits, axis=-1), x)
-        there = jnp.concatenate([there, jax.nn.logsumexp(logits, axis=-1)[..., None]], axis=-1)
-        n = there.shape[1] - 2
-        there = jnp.concatenate([there[:, i : n + i] for i in range(3)], axis=-1)
-        voicing = self.voicing(jax.nn.relu(self.voicing_hidden(there)))[..., 0]
+        # Voicing is decided from the features at the pitch, averaged over the likely bins, and from
+        # the log-sum of the evidence, which says how much the pitch stands out.
+        at_pitch = jnp.einsum("btp,btpc->btc", jax.nn.softmax(logits, axis=-1), x)
+        evidence = jax.nn.logsumexp(logits, axis=-1)[..., None]
+        at_pitch = jnp.concatenate([at_pitch, evidence], axis=-1)
+        n = at_pitch.shape[1] - 2
+        at_pitch = jnp.concatenate([at_pitch[:, i : n + i] for i in range(3)], axis=-1)
+        voicing = self.voicing(jax.nn.relu(self.voicing_hidden(at_pitch)))[..., 0]
         return PitchEstimate(logits[:, 2:], voicing)
 
     def _whole(self, audio):
-        """A sound as a section that decides all of its frames, and `delay` before them."""
+        """Pads a sound to a section whose result is `delay` frames and then all of its frames."""
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
         hop = self.config.hop_length
         after = (audio.shape[-1] // hop + 1 + self.delay) * hop - audio.shape[-1]
@@ -306,12 +309,12 @@ class PitchTracker(nnx.Module):
 
     @property
     def context(self) -> int:
-        """Hops of sound before a block that its first frame is decided from."""
+        """Number of hops before a block that the first frame of its result depends on."""
         return _BEFORE + OFFSET_FRAMES - 1 + half_window(self.config) + self.delay
 
 
 class _Conv(nnx.Module):
-    """Convolution over frames (valid) and bins of pitch (same), then ReLU."""
+    """Convolution over frames (padding "valid") and bins of pitch ("same"), then ReLU."""
 
     def __init__(self, frames, bins, in_features, features, *, rngs):
         shape = (frames, bins, in_features, features)
@@ -332,13 +335,13 @@ class _Conv(nnx.Module):
         return jax.nn.relu(y) if activate else y
 
 
-def _batched(heard, audio):
-    """What is said of a flat batch, with the batch axes of `audio`."""
-    return jax.tree.map(lambda x: x.reshape(*audio.shape[:-1], *x.shape[1:]), heard)
+def _batched(results, audio):
+    """Gives the results for a flattened batch the batch axes of `audio`."""
+    return jax.tree.map(lambda x: x.reshape(*audio.shape[:-1], *x.shape[1:]), results)
 
 
 def _shifted(x, bins):
-    """Features of the bin that many bins higher, zero where there is none."""
+    """Shifts features by a number of bins: bin b gets those of bin b + `bins`, or zeros."""
     pad = (max(0, -bins), max(0, bins))
     x = jnp.pad(x, ((0, 0), (0, 0), pad, (0, 0)))
     return x[:, :, pad[1] : x.shape[2] - pad[0]]
@@ -347,20 +350,20 @@ def _shifted(x, bins):
 def decode_pitch(
     logits: Float[ArrayLike, "*batch bins"], config: PitchConfig
 ) -> Float[Array, "*batch"]:
-    r"""Pitch of the strongest bin, averaged with its neighbours.
+    r"""Pitch as the weighted mean of the strongest bin and its neighbours.
 
     .. math:: \log_2 f = \frac{\sum_b e^{l_b} \log_2 f_b}{\sum_b e^{l_b}}, \qquad
         |b - \arg\max l| \le 2
 
     Args:
-      logits: evidence for each bin, of a :class:`PitchEstimate`.
-      config: where the bins are.
+      logits: evidence for each bin, from a :class:`PitchEstimate`.
+      config: the config, which says at which pitches the bins are.
 
     Returns:
       Pitch in Hz; piecewise differentiable in `logits`.
 
     Raises:
-      ValueError: `logits` are not of those bins.
+      ValueError: the number of bins in `logits` differs from `config.n_bins`.
 
     Example:
       >>> import jax.numpy as jnp

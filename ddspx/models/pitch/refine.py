@@ -1,4 +1,4 @@
-"""Pitch to a fraction of a cent, where the sound repeats well enough to tell."""
+"""Refinement of pitch to a fraction of a cent, for sounds that are periodic enough."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,15 +7,18 @@ from ddspx._typing import Array, Float
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.features import LEAST_OVERLAP
 
-# Points of the autocorrelation in a sample: a parabola through three of them is then good to
-# thousandths of one.
+# Lags of the autocorrelation per sample. A parabola through three of them then finds the peak to
+# thousandths of a sample.
 _OVERSAMPLING = 4
-# Longest lags compared, in seconds: the first finds the right period of the second.
+# The longest lags of the two searches, in seconds. The result of the first is exact enough to find
+# the right peak in the second.
 _LAGS_S = (0.0075, 0.03)
-# How far the first guess may be off, in octaves, and never half a period.
+# How far a search may move from its start, in octaves; and in periods, below one half, so that it
+# cannot find the neighbouring peak.
 _MOST_OCTAVES = 40 / 1200
 _MOST_PERIODS = 0.4
-# Under this correlation the guess stands: noise moves the peak more than the guess is off.
+# Below this correlation the pitch is not refined: noise shifts the peak by more than the error of
+# the first estimate.
 _LEAST_CORRELATION = 0.5
 
 
@@ -24,23 +27,24 @@ def refine_pitch(
     correlation: Float[Array, "*batch frames lags"],
     config: PitchConfig,
 ) -> Float[Array, "*batch frames"]:
-    r"""The pitch whose many periods repeat best, near a pitch that is roughly known.
+    r"""Refines a pitch by the peak of the autocorrelation after several periods.
 
     .. math:: f = \frac{m}{\arg\max_\tau r(\tau)}, \qquad |\tau - m / f_0| \text{ small}
 
-    with m as many periods as 7.5 ms hold, then 30 ms: over m periods a frequency is read m
-    times as exactly. Where :math:`r` stays under a half or has no peak there, :math:`f_0` stands.
+    with m the number of periods in 7.5 ms, then in 30 ms. The peak after m periods gives the
+    frequency m times as exactly as the first peak. Where :math:`r` stays below one half or has no
+    peak, :math:`f_0` is kept.
 
     Args:
-      f0_hz: first guesses, to about 40 cents.
+      f0_hz: first estimates, exact to about 40 cents.
       correlation: from :func:`autocorrelation`.
-      config: the tracker's.
+      config: the config of the tracker.
 
     Returns:
-      Frequencies in Hz, no farther than 40 cents from where each of the two searches starts.
+      Frequencies in Hz; each of the two searches moves at most 40 cents.
 
     Properties:
-      Differentiable in `correlation` where the peak is found; the choice of the peak is not.
+      Differentiable in `correlation` where a peak is found; the choice of the peak is not.
     """
     rate = config.sample_rate * _OVERSAMPLING
     for longest_s in _LAGS_S:
@@ -71,15 +75,16 @@ def refine_pitch(
 def autocorrelation(
     power: Float[Array, "*batch frames lines"], config: PitchConfig
 ) -> tuple[Float[Array, "*batch frames lags"], Float[Array, "*batch frames"]]:
-    """Autocorrelation of the frames in the long window, less what the window does to it.
+    """Autocorrelation of the frames in the long window, divided by that of the window.
 
     Args:
-      power: the frames' spectra in that window, from `power_spectra`.
-      config: the tracker's.
+      power: power spectra of the frames in the long window, from `power_spectra`.
+      config: the config of the tracker.
 
     Returns:
-      At lags of a quarter of a sample, 1 at lag 0; 0 in silence, and at lags that too little of
-      the window is left to compare; and the mean square of each frame.
+      The autocorrelation at multiples of a quarter of a sample, and the mean square of each frame.
+      The autocorrelation is 1 at lag 0, and 0 in silence and at lags at which the window overlaps
+      itself too little.
     """
     win_length, n_fft = max(config.win_lengths), 2 * (power.shape[-1] - 1)
     n_lags = _widest_lag(config)
@@ -87,9 +92,9 @@ def autocorrelation(
     window = np.hanning(win_length + 1)[:-1]
     own = np.fft.irfft(np.abs(np.fft.rfft(window, n_fft)) ** 2, _OVERSAMPLING * n_fft)[:n_lags]
     overlap = own / own[0]
-    # Beyond half of the circle it wraps around.
-    compares = (overlap > LEAST_OVERLAP) & (np.arange(len(own)) <= _OVERSAMPLING * n_fft // 2)
-    scale = np.where(compares, 1 / np.maximum(overlap, LEAST_OVERLAP), 0)
+    # The autocorrelation is circular: lags beyond half of its length are those of negative lags.
+    is_used = (overlap > LEAST_OVERLAP) & (np.arange(len(own)) <= _OVERSAMPLING * n_fft // 2)
+    scale = np.where(is_used, 1 / np.maximum(overlap, LEAST_OVERLAP), 0)
     correlation = jnp.fft.irfft(power, n=_OVERSAMPLING * n_fft)[..., :n_lags]
     total = correlation[..., :1]
     scale = jnp.asarray(scale, power.dtype).reshape((1,) * (correlation.ndim - 1) + (-1,))
@@ -98,6 +103,6 @@ def autocorrelation(
 
 
 def _widest_lag(config: PitchConfig) -> int:
-    """The longest lag that is looked at, in points: a period of the lowest pitch, or the limit."""
+    """The longest lag of a search, in quarters of a sample: a period of `fmin`, at least 30 ms."""
     seconds = max(1 / config.fmin, max(_LAGS_S))
     return int(np.ceil(seconds * config.sample_rate * _OVERSAMPLING))

@@ -1,4 +1,4 @@
-"""A trained pitch tracker as a folder: plain arrays and JSON."""
+"""Saving and loading a trained pitch tracker as a folder of plain arrays and JSON."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +17,15 @@ _SHIPPED = Path(__file__).parent / "weights"
 def save_pitch_tracker(
     folder: str | Path, model: PitchTracker, *, provenance: Mapping[str, Any]
 ) -> None:
-    """Writes a model as `weights.safetensors`, its config and where it comes from.
+    """Writes a model as `weights.safetensors`, its config and its provenance.
 
-    They are written to a temporary folder that is then renamed, so `folder` is never half a
-    model.
+    The files are written to a temporary folder, which is then renamed, so `folder` never holds an
+    incomplete model.
 
     Args:
       folder: the model folder to make, or to replace.
-      model: its weights and config.
-      provenance: recordings, their licence and attribution, training.
+      model: the model, with its weights and config.
+      provenance: the origin of the model: recordings, their licence and attribution, training.
 
     Raises:
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
@@ -38,14 +38,14 @@ def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
     """Reads a trained tracker.
 
     Args:
-      folder: a model folder; by default that of the tracker that ships with ddspx.
+      folder: a model folder; by default the tracker that ships with ddspx.
 
     Returns:
       The tracker, in float32.
 
     Raises:
-      FileNotFoundError: its weights or config are missing.
-      ValueError: a file is corrupt, or the files do not fit each other.
+      FileNotFoundError: the weights or the config are missing.
+      ValueError: a file is corrupt, or the weights do not fit the config.
 
     Example:
       >>> from ddspx.models.pitch import load_pitch_tracker

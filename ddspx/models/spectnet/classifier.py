@@ -1,4 +1,4 @@
-"""The residual network of SpectNet: from an image of time and bands to one number per class."""
+"""The residual network of SpectNet, from an image of frames and bands to a logit per class."""
 
 import functools
 import math
@@ -12,21 +12,22 @@ from ddspx._checks import at_least_ndim, positive_int
 from ddspx._typing import Array, ArrayLike, Float, Key
 
 _EPSILON = 1e-5
-# What the running statistics keep of themselves in a step.
+# The weight of the old value when the running statistics are updated.
 _MOMENTUM = 0.9
 
 _he = nnx.initializers.he_normal()
-# A tenth of Glorot's: at first every class is about as likely, and no loss goes into unlearning.
+# A tenth of Glorot's weights: all classes are about equally likely at first, so training does not
+# begin by unlearning random decisions.
 _small = nnx.initializers.variance_scaling(0.01, "fan_avg", "uniform")
 
 
 class Conv(nnx.Module):
-    """A convolution in time and bands, and a bias.
+    """A convolution over frames and bands, plus a bias.
 
     Args:
       in_channels: channels of its input.
       channels: channels of its output.
-      size: of the kernel, in frames and bands.
+      size: size of the kernel, in frames and bands.
       rngs: draws the kernel.
     """
 
@@ -34,7 +35,8 @@ class Conv(nnx.Module):
         self, in_channels: int, channels: int, *, size: tuple[int, int] = (3, 3), rngs: nnx.Rngs
     ):
         self.kernel = nnx.Param(_he(rngs.params(), (*size, in_channels, channels), jnp.float32))
-        # The batch norm that follows takes it out again; it is here because it is published so.
+        # The batch norm after the convolution removes the bias again. It is kept because the
+        # published network has it.
         self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
 
     def __call__(
@@ -45,9 +47,9 @@ class Conv(nnx.Module):
         strides: tuple[int, int] = (1, 1),
         dilation: tuple[int, int] = (1, 1),
     ) -> Float[Array, "batch positions rows outputs"]:
-        """Convolves, with zeros around."""
-        # Zeros that are there: with those of the convolution itself, the gradient of the kernel
-        # takes ten times as long on a CPU.
+        """Convolves the inputs, padded with zeros."""
+        # The zeros are added explicitly: with the padding argument of the convolution, the gradient
+        # of the kernel takes ten times as long on a CPU.
         out = jax.lax.conv_general_dilated(
             jnp.pad(inputs, ((0, 0), *padding, (0, 0))),
             self.kernel[...].astype(inputs.dtype),
@@ -60,14 +62,14 @@ class Conv(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    r"""Each channel with mean 0 and variance 1, then scaled and shifted.
+    r"""Normalizes each channel to mean 0 and variance 1, then scales and shifts it.
 
     .. math:: y = \gamma (x - \mu) / \sqrt{\sigma^2 + 10^{-5}} + \beta
 
-    with the moments of the batch in training, and otherwise their running means.
+    with the mean and variance of the batch in training, and with their running means otherwise.
 
     Args:
-      channels: of its input.
+      channels: channels of its input.
     """
 
     def __init__(self, channels: int):
@@ -79,7 +81,7 @@ class BatchNorm(nnx.Module):
     def __call__(
         self, inputs: Float[Array, "batch frames bands channels"], *, training: bool
     ) -> tuple[Float[Array, "batch frames bands channels"], dict[str, Array]]:
-        """The output, and what the running moments are after it."""
+        """The output, and the running mean and variance after this batch."""
         mean, variance = self.mean[...], self.variance[...]
         moments = {"mean": mean, "variance": variance}
         mean, variance = mean.astype(inputs.dtype), variance.astype(inputs.dtype)
@@ -98,11 +100,11 @@ class BatchNorm(nnx.Module):
 
 
 class ResidualBlock(nnx.Module):
-    """Two convolutions, and past them the input with as many channels of zeros.
+    """Two convolutions, plus a shortcut: the pooled input, padded with channels of zeros.
 
     Args:
-      index: which block of the network it is, from 0: the first pools its main path, the others
-        go in steps of 2, the third reaches over twice the time, the fourth halves time again.
+      index: index of the block in the network. Block 0 pools its main path, the others have a
+        stride of 2. Block 2 has a dilation of 2 in time, and block 3 halves time once more.
       in_channels: channels of its input; its output has twice as many.
       rngs: draws the kernels.
     """
@@ -120,10 +122,10 @@ class ResidualBlock(nnx.Module):
         keys: tuple[Key, Key] | None,
         rate: float,
     ) -> tuple[Float[Array, "batch positions rows outputs"], dict[str, dict[str, Array]]]:
-        """Runs the block; `keys` are those of its two dropouts, None outside training.
+        """Runs the block; `keys` are for its two dropouts, and None outside of training.
 
         Returns:
-          The output, and the running moments by the names of the norms.
+          The output, and the running statistics of each norm by its name.
         """
         training, (first_key, second_key) = keys is not None, keys or (None, None)
         edge = 0 if self.index == 0 else 1
@@ -136,7 +138,7 @@ class ResidualBlock(nnx.Module):
             dilation = (2, 1) if self.index == 2 else (1, 1)
             _, frames, bands, _ = inputs.shape
             steps = (min(2, frames), min(2, bands))
-            # So that every size gives half of it, rounded down, as pooling does.
+            # With this padding the output has half the size, rounded down, as after pooling.
             padding = [
                 (1, 2 * by - 2) if step == 2 else (by, by)
                 for by, step in zip(dilation, steps, strict=True)
@@ -148,27 +150,29 @@ class ResidualBlock(nnx.Module):
         main = _drop_channels(second_key, main, rate)
         if self.index == 0:
             main = _max_pool(main, (2, 2))
-        past = jnp.pad(_max_pool(inputs, (2, 2)), ((0, 0), (0, 0), (0, 0), (0, inputs.shape[-1])))
-        out = jax.nn.relu(main) + past
+        pooled = _max_pool(inputs, (2, 2))
+        shortcut = jnp.pad(pooled, ((0, 0), (0, 0), (0, 0), (0, inputs.shape[-1])))
+        out = jax.nn.relu(main) + shortcut
         if self.index == 3:
             out = _max_pool(out, (2, 1))
         return out, {"first_norm": first_moments, "second_norm": second_moments}
 
 
 class ResidualClassifier(nnx.Module):
-    """Features of a segment to logits: a convolution, residual blocks, two dense layers.
+    """From the features of a segment to logits: a convolution, residual blocks, two dense layers.
 
-    Without an argument that says so nothing is random: `__call__` is evaluation, and
-    `training_logits` is training, which takes a key and gives the batch statistics back.
+    `__call__` is for evaluation and is deterministic. `training_logits` is for training: it takes a
+    key for dropout, and returns the updated batch statistics.
 
     Args:
       n_frames: frames of a segment.
       n_features: bands of a frame, 2 or more.
-      n_classes: how many logits there are.
+      n_classes: number of logits.
       n_blocks: residual blocks, 1 to 4.
       channels: channels before the first block, which every block doubles.
       hidden: size of the layer before the logits.
-      dropout: share of each example's channels, and of its hidden layer, that training drops.
+      dropout: share of the channels, and of the units of the hidden layer, that are dropped in
+        training, separately for each example.
       rngs: draws the initial weights.
 
     Example:
@@ -182,8 +186,8 @@ class ResidualClassifier(nnx.Module):
       >>> logits, statistics = classifier.training_logits(jax.random.key(0), features)
 
     References:
-      Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_, whose code drops units of
-      the hidden layer at evaluation too, and has a softmax before a loss that has one.
+      Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_. Their code drops units of
+      the hidden layer at evaluation too, and applies softmax twice, before and in the loss.
     """
 
     def __init__(
@@ -215,7 +219,7 @@ class ResidualClassifier(nnx.Module):
     def __call__(
         self, features: Float[ArrayLike, "*batch frames features"]
     ) -> Float[Array, "*batch classes"]:
-        """Logits with the running statistics, and nothing dropped."""
+        """Logits with the running statistics and without dropout."""
         return self._run(None, features)[0]
 
     def training_logits(
@@ -224,12 +228,12 @@ class ResidualClassifier(nnx.Module):
         """Logits with the statistics of the batch, and with dropout.
 
         Args:
-          key: draws what is dropped, of each example apart.
-          features: of several segments.
+          key: draws which channels and units are dropped, separately for each example.
+          features: features of several segments.
 
         Returns:
-          The logits, and the state of the `nnx.BatchStat` of this module after the batch; the
-          module itself stays as it is.
+          The logits, and the state of this module's `nnx.BatchStat` after the batch. The module
+          itself is not changed.
         """
         logits, moments = self._run(key, features)
         statistics = nnx.state(self, nnx.BatchStat)
@@ -237,7 +241,7 @@ class ResidualClassifier(nnx.Module):
         return logits, statistics
 
     def _run(self, key, features):
-        """The logits, and the running moments as a dict of the names of the modules."""
+        """The logits, and the running statistics as a nested dict by the names of the modules."""
         at_least_ndim("features", features.shape, 2, "(*batch, frames, features)")
         if features.shape[-2:] != self.shape:
             raise ValueError(
@@ -264,7 +268,7 @@ class ResidualClassifier(nnx.Module):
 
 
 def _pooled(n_frames: int, n_features: int, n_blocks: int) -> tuple[int, int]:
-    """Positions and rows after the blocks."""
+    """The numbers of positions (time) and rows (bands) after the blocks."""
     if n_features < 2:
         raise ValueError(f"`n_features` must be at least 2, got {n_features}.")
     positions, rows = n_frames + 4, n_features + 1
@@ -276,20 +280,25 @@ def _pooled(n_frames: int, n_features: int, n_blocks: int) -> tuple[int, int]:
 
 
 def _max_pool(images: Array, window: tuple[int, int]) -> Array:
-    """Maxima of neighbours that do not overlap; what is over is left out, and one is one."""
+    """Maximum over windows that do not overlap.
+
+    Frames and bands at the end that do not fill a window are left out. An axis that is shorter than
+    the window is pooled as a whole.
+    """
     batch, frames, bands, channels = images.shape
     high, wide = min(window[0], frames), min(window[1], bands)
     rows, columns = frames // high, bands // wide
     cropped = images[:, : rows * high, : columns * wide]
     parts = cropped.reshape(batch, rows, high, columns, wide, channels)
-    # By pairs: the derivative of a maximum over axes counts the equal ones, and is NaN where a
-    # compiler computes an input twice, in two ways.
+    # Maxima of pairs: the derivative of `jnp.max` divides by the number of values that equal the
+    # maximum. That number can be 0, and the derivative NaN, if XLA computes the values twice with
+    # different rounding.
     neighbours = [parts[:, :, i, :, j] for i in range(high) for j in range(wide)]
     return functools.reduce(jnp.maximum, neighbours)
 
 
 def _drop_channels(key: Key | None, images: Array, rate: float) -> Array:
-    """Whole channels of each example, so that their neighbours do not tell what is missing."""
+    """Drops whole channels of each example: dropped pixels could be guessed from neighbours."""
     return _drop(key, images, (images.shape[0], 1, 1, images.shape[-1]), rate)
 
 
@@ -301,7 +310,7 @@ def _drop(key: Key | None, inputs: Array, shape: tuple[int, ...], rate: float) -
 
 
 def _row(variable: nnx.Variable, like: Array) -> Array:
-    """A variable of one number per channel, to be added to or multiplied with images."""
+    """A variable with one number per channel, in a shape that broadcasts with images."""
     return _as_row(variable[...].astype(like.dtype), like)
 
 

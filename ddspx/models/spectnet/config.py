@@ -1,4 +1,4 @@
-"""What a SpectNet classifier is made of, and what it tells apart."""
+"""The config of a SpectNet classifier: its sizes and its classes."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SEGMENT_S = 600
 _MAX_BLOCKS = 4
-# 4 GB of weights.
+# The most weights of a layer: 4 GB in float32.
 _LARGEST_LAYER = 2**30
 
 
@@ -31,23 +31,24 @@ class SpectNetConfig:
     """The sizes of a `SpectNet` and its classes; immutable, hashable, saved as JSON.
 
     The presets are the published sizes for heart sounds, at 1000 Hz with a hop of 10 ms and
-    segments of 2.39 s; any field of the front-end can be changed in them.
+    segments of 2.39 s. Their keyword arguments change any field of the front-end.
 
     Args:
-      frontend: what it listens with; a front-end of the same config can be moved here from
-        another model with `ddspx.nn.copy_frontend`.
+      frontend: the config of the front-end. `ddspx.nn.copy_frontend` copies the parameters of a
+        front-end with the same config from another model.
       labels: names of the classes, in the order of the logits.
-      segment_frames: frames of the segment that is classified at once.
+      segment_frames: frames of a segment, which is what the network classifies.
       n_blocks: residual blocks, 1 to 4; each halves time and bands and doubles the channels.
       channels: channels before the first block.
       hidden: size of the layer before the logits.
-      dropout: share of the channels (and of the hidden layer) that training switches off.
-      normalize_level: whether `segments` brings each recording to one level first.
+      dropout: share of the channels, and of the units of the hidden layer, that are dropped in
+        training.
+      normalize_level: whether `segments` first scales each recording to the same level.
 
     Raises:
       TypeError: a size is not an int, or a label not a string.
       ValueError: a size is out of range, a label is empty or appears twice, or there are fewer
-        than two.
+        than two labels.
 
     Example:
       >>> from ddspx.models.spectnet import SpectNetConfig
@@ -88,18 +89,18 @@ class SpectNetConfig:
         if max(image, image * self.hidden) > _LARGEST_LAYER:
             raise ValueError(
                 f"`segment_frames`, the bands, `channels` and `hidden` make a layer of {image} x "
-                f"{self.hidden} weights, more than {_LARGEST_LAYER}; take shorter segments or less "
-                "of the others."
+                f"{self.hidden} weights, more than {_LARGEST_LAYER}; take shorter segments, or "
+                "fewer bands, channels or hidden units."
             )
 
     @property
     def n_classes(self) -> int:
-        """How many labels there are."""
+        """Number of labels."""
         return len(self.labels)
 
     @property
     def segment_length(self) -> int:
-        """Samples of a segment, the fewest that have `segment_frames` frames."""
+        """Length of a segment in samples, the shortest with `segment_frames` frames."""
         return (self.segment_frames - 1) * self.frontend.hop_length
 
     @classmethod
@@ -190,7 +191,7 @@ class SpectNetConfig:
     def spectnet_4(
         cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
     ) -> "SpectNetConfig":
-        """Four filters; `learnable` False keeps them where they start ("static")."""
+        """Four filters; with `learnable=False` they are not trained ("static" in the paper)."""
         return cls._preset(4, labels, learnable, frontend_changes)
 
     @classmethod
@@ -204,7 +205,7 @@ class SpectNetConfig:
     def spectnet_16(
         cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
     ) -> "SpectNetConfig":
-        """Sixteen filters; 48 numbers of them and, with two classes, 1,060,094 after them."""
+        """Sixteen filters with 48 parameters; 1,060,094 more in the classifier of two classes."""
         return cls._preset(16, labels, learnable, frontend_changes)
 
     @classmethod
@@ -225,7 +226,7 @@ class SpectNetConfig:
     def spectnet_64(
         cls, labels: Sequence[str], *, learnable: bool = True, **frontend_changes: Any
     ) -> "SpectNetConfig":
-        """Sixty-four filters and four blocks: 1,895,166 numbers after the filters."""
+        """Sixty-four filters and four blocks: 1,895,166 parameters in the classifier."""
         return cls._preset(64, labels, learnable, frontend_changes, n_blocks=4)
 
     @classmethod
@@ -259,10 +260,10 @@ class SpectNetConfig:
 
 
 def _label_names(labels: Any) -> tuple[str, ...]:
-    """The labels as a tuple, after everything that can be wrong with them."""
+    """Checks the labels, and returns them as a tuple in Unicode's normal form NFC."""
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise TypeError(f"`labels` must be the names of the classes, got {labels!r}.")
-    # As one class, however its accents are written.
+    # Unicode can write an accented letter as one or as two characters, which must be equal here.
     names = tuple(normalize("NFC", label) for label in labels)
     if len(names) < 2:
         raise ValueError(f"`labels` must name at least 2 classes, got {names!r}.")

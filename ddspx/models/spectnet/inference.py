@@ -1,4 +1,4 @@
-"""What a classifier says of whole recordings: logits of all their segments, labels of files."""
+"""Inference on whole recordings: the logits of their segments, and the labels of files."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -114,18 +114,18 @@ def classify_files(
 def segment_logits(
     model: SpectNet, sounds: Iterable[np.ndarray], *, batch_size: int = 32
 ) -> Iterator[Float[np.ndarray, "segments classes"]]:
-    """Logits of the segments of each recording, to be voted on.
+    """Logits of the segments of each recording, for `vote_majority` or `vote_mean_probability`.
 
-    Segments of several recordings share a batch, so that one compilation serves all lengths, and
-    a recording is asked for when it is needed.
+    Segments of several recordings share a batch, so the model is compiled only once, whatever the
+    lengths of the recordings. Recordings are read from `sounds` only when they are needed.
 
     Args:
       model: the classifier.
       sounds: audio (samples,) at the model's rate, of any length.
-      batch_size: segments that are computed at once.
+      batch_size: number of segments that are computed at once.
 
     Returns:
-      The logits of the first recording, then of the next; as `models.spectnet.segments` cuts it.
+      The logits of each recording in turn; `models.spectnet.segments` cuts it into segments.
 
     Raises:
       TypeError: `batch_size` is not an int.
@@ -155,7 +155,7 @@ def batched_logits(
     config: SpectNetConfig,
     batch_size: int,
 ) -> Iterator[Float[np.ndarray, "segments classes"]]:
-    """`segment_logits`, of any function of a batch of segments."""
+    """`segment_logits` with any function from a batch of segments to logits."""
     positive_int("batch_size", batch_size)
     counts: deque[int] = deque()
     waiting: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""SpectNet: a learnable front-end and a residual network that name a sound's class."""
+"""SpectNet: an audio classifier with a learnable front-end and a residual network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,13 +19,14 @@ Augment = Callable[[Key, Array], Array]
 
 
 class SpectNet(nnx.Module):
-    """Segments of audio in, logits of the classes out.
+    """A network from segments of audio to the logits of the classes.
 
-    A call is evaluation. Training is `training_logits`: it draws from the key that it is given,
-    and returns the batch statistics that a call goes by later; the module never changes.
+    A call is evaluation. `training_logits` is for training: it draws the dropout from a key, and
+    returns the updated batch statistics, with which a later call evaluates. Neither changes the
+    module.
 
     Args:
-      config: its sizes and labels.
+      config: the sizes and labels.
       rngs: draws the initial weights.
 
     Attributes:
@@ -41,7 +42,7 @@ class SpectNet(nnx.Module):
       >>> model(jnp.zeros((5, config.segment_length), jnp.float32)).shape
       (5, 2)
 
-      A loss of what training changes and what it carries along:
+      A loss for training, which also returns the updated batch statistics:
 
       >>> import jax
       >>> from ddspx.models.spectnet import classification_loss
@@ -73,7 +74,7 @@ class SpectNet(nnx.Module):
         """Logits of segments; their softmax is the probability of each label.
 
         Args:
-          audio: as `segments` cuts it: `config.segment_length` samples.
+          audio: segments of `config.segment_length` samples, as `segments` cuts them.
 
         Returns:
           One logit for each of `config.labels`.
@@ -89,14 +90,14 @@ class SpectNet(nnx.Module):
         """Logits with dropout and the statistics of the batch.
 
         Args:
-          key: draws what is dropped, and what `augment` draws.
+          key: draws the dropout and the random numbers of `augment`.
           audio: segments.
-          augment: what happens to the features before the classifier, for example
+          augment: a function that changes the features before the classifier, for example
             `core.spec_augment` with its sizes.
 
         Returns:
-          The logits, and the state of the model's `nnx.BatchStat` after this batch, as
-          ``nnx.split(model, nnx.Param, nnx.BatchStat, ...)`` has it second.
+          The logits, and the state of the model's `nnx.BatchStat` after this batch. It has the same
+          structure as the second state of ``nnx.split(model, nnx.Param, nnx.BatchStat, ...)``.
 
         Raises:
           ValueError: as for a call.
@@ -127,7 +128,7 @@ def classification_loss(
     *,
     smoothing: float = 0.0,
 ) -> Float[Array, ""]:
-    r"""Mean cross entropy of logits, with labels that are not quite sure.
+    r"""Mean cross entropy of logits, with label smoothing.
 
     .. math:: -\Bigl\langle \sum_k \bigl((1 - \alpha) p_k + \alpha / K\bigr)
         \log \operatorname{softmax}(z)_k \Bigr\rangle

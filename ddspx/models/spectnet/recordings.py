@@ -1,4 +1,4 @@
-"""A recording as segments, and their logits as one decision."""
+"""Cutting a recording into segments, and combining their logits to one decision."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,18 @@ import numpy as np
 from ddspx._typing import Float
 from ddspx.models.spectnet.config import SpectNetConfig
 
-# -20 dB of full scale: room above it for the peaks of hearts and of plucked strings.
+# -20 dB of full scale, which leaves headroom for the peaks of heart beats and plucked strings.
 _LEVEL = 0.1
-# Below it there is nothing but rounding to make louder.
+# Below this RMS there are only rounding errors, which are not amplified.
 _SILENCE = 1e-6
 
 
 class Vote(NamedTuple):
-    """What the segments of a recording decide together.
+    """The label of a recording, decided from all its segments.
 
     Attributes:
-      index: of the label.
-      shares: of every label; they sum to 1.
+      index: index of the label.
+      shares: share of every label; they sum to 1.
     """
 
     index: int
@@ -26,13 +26,13 @@ class Vote(NamedTuple):
 
 
 def normalize_level(audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
-    """A recording with an RMS of 0.1, so that its gain says nothing about its class.
+    """Scales a recording to an RMS of 0.1, so that its class does not depend on its gain.
 
     Args:
-      audio: linear amplitude; the whole recording. Silence stays as it is.
+      audio: the whole recording, in linear amplitude. Silence is not changed.
 
     Returns:
-      The recording, louder or quieter, in its dtype.
+      The scaled recording, in the same dtype.
     """
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
     return audio if level < _SILENCE else (audio * (_LEVEL / level)).astype(audio.dtype)
@@ -41,22 +41,23 @@ def normalize_level(audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "
 def segments(
     audio: Float[np.ndarray, " samples"], config: SpectNetConfig
 ) -> Float[np.ndarray, "segments length"]:
-    """All of a recording as the fewest segments that hold it, which overlap if they must.
+    """Cuts a recording into the smallest number of segments that cover it, with equal overlaps.
 
-    The first begins with the recording, the last ends with it, and those between are at equal
-    distances. A recording that is shorter than a segment has as much silence before it as after
-    it. That tells how long it is: where length gives away where a recording comes from, and not
-    what it is, cut all to one length first.
+    The first segment begins with the recording, the last one ends with it, and the others are
+    equally spaced between them. A recording that is shorter than a segment is padded with the same
+    amount of silence before and after it. The network can then learn the length of a recording. If
+    the length depends on the source of a recording, and not on its class, first cut all recordings
+    to the same length.
 
     Args:
       audio: linear amplitude at the rate of `config.frontend`; any length.
-      config: says how long a segment is, and whether the level is normalized first.
+      config: the config, with the length of a segment and whether to normalize the level first.
 
     Returns:
       ``ceil(samples / config.segment_length)`` segments.
 
     Raises:
-      ValueError: there is no sample.
+      ValueError: `audio` is empty.
 
     Example:
       >>> import numpy as np
@@ -79,17 +80,18 @@ def segments(
 
 
 def vote_majority(logits: Float[np.ndarray, "segments classes"]) -> Vote:
-    """The label that most segments have.
+    """The label of the most segments.
 
     Args:
-      logits: of the segments of one recording.
+      logits: logits of the segments of one recording.
 
     Returns:
-      The vote; its shares are those of the segments. Of labels with as many segments, the
-      one with the greatest mean probability wins; of those, the first.
+      The vote; its shares are the shares of the segments with each label. If several labels have
+      the same number of segments, the one with the greatest mean probability wins, and of equal
+      ones the first.
 
     Raises:
-      ValueError: there is no segment, or a logit is not finite.
+      ValueError: there are no segments, or a logit is not finite.
 
     Example:
       >>> import numpy as np
@@ -108,13 +110,13 @@ def vote_mean_probability(logits: Float[np.ndarray, "segments classes"]) -> Vote
     """The label with the greatest mean probability.
 
     Args:
-      logits: of the segments of one recording.
+      logits: logits of the segments of one recording.
 
     Returns:
-      The vote; its shares are the mean probabilities. Of equal ones the first label wins.
+      The vote; its shares are the mean probabilities. If several are equal, the first label wins.
 
     Raises:
-      ValueError: there is no segment, or a logit is not finite.
+      ValueError: there are no segments, or a logit is not finite.
 
     Example:
       >>> import numpy as np
@@ -132,7 +134,9 @@ def _probabilities(logits: Float[np.ndarray, "segments classes"]) -> np.ndarray:
     if not len(logits):
         raise ValueError("`logits` must hold at least one segment, got none.")
     if not np.isfinite(logits).all():
-        raise ValueError("`logits` must be finite; the model or the audio is not.")
+        raise ValueError(
+            "`logits` must be finite; check that the audio and the weights of the model are finite."
+        )
     logits = np.asarray(logits, np.float64)
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""A trained classifier as a folder: plain arrays and JSON."""
+"""Saving and loading a trained classifier as a folder of plain arrays and JSON."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +14,16 @@ from ddspx.models.spectnet.model import SpectNet
 
 
 def save_spectnet(folder: str | Path, model: SpectNet, *, provenance: Mapping[str, Any]) -> None:
-    """Writes a model as `weights.safetensors`, its config and where it comes from.
+    """Writes a model as `weights.safetensors`, its config and its provenance.
 
-    They are written to a temporary folder that is then renamed, so `folder` is never half a
-    model. A model that is already there is replaced, and other files beside it stay; a folder
-    of something else is left alone.
+    The files are written to a temporary folder, which is then renamed, so `folder` never holds an
+    incomplete model. An earlier model in `folder` is replaced, and its other files are kept. If
+    `folder` is not a model folder, nothing is written.
 
     Args:
       folder: the model folder to make.
-      model: its weights, batch statistics and config.
-      provenance: recordings, their licence and attribution, training.
+      model: the model, with its weights, batch statistics and config.
+      provenance: the origin of the model: recordings, their licence and attribution, training.
 
     Raises:
       ValueError: `provenance` is not JSON, a weight is not finite, or `folder` exists and is
@@ -36,14 +36,14 @@ def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
     """Reads a model folder.
 
     Args:
-      folder: that `save_spectnet` wrote.
+      folder: a folder that `save_spectnet` wrote.
 
     Returns:
-      The model, and where it comes from.
+      The model and its provenance.
 
     Raises:
       FileNotFoundError: there is no such folder, or a file of it is missing.
-      ValueError: a file is corrupt, or the files do not fit each other.
+      ValueError: a file is corrupt, or the weights do not fit the config.
     """
     folder = Path(folder)
     if not folder.is_dir():
