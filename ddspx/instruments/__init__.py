@@ -1,4 +1,4 @@
-"""Instruments with names: those that ship with ddspx, and those that the user installs."""
+"""Instruments, which are models with a name: those of ddspx, and those that users install."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
-"""The files of a model, out of a folder or a zip archive that a stranger made, and into one.
+"""Reading the files of a model from a folder or an untrusted zip archive, and writing archives.
 
-Nothing in an archive is trusted. Its directory is checked before anything is written, only
-files of known names are read, they are written under these names, and bytes are counted while
-they are read, whatever the archive says of its sizes.
+Nothing in an archive is trusted. Its directory is checked before anything is written. Only files
+with known names are read, and they are written under these names. Bytes are counted while they are
+read, because the sizes in the directory can be wrong.
 """
 
 import io
@@ -18,23 +18,24 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 _BLOCK = 2**16
-# The directory of a few files has a few kilobytes; more would be read in one piece.
+# The longest read. `zipfile` reads the directory of an archive in one piece. For a model this is
+# a few kilobytes; a longer one is refused, because it could fill the memory.
 _LONGEST_READ = 2**17
-# Trained weights hardly shrink, and JSON by less.
+# The highest compression ratio. That of JSON is lower, and trained weights hardly compress.
 _MOST_SHRUNK = 100
-# Encrypted by either method, or with a directory that is.
+# The flags of an encrypted file, of strong encryption, and of an encrypted directory.
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
-# As plain files that all may read, of no date, so that equal models make equal archives.
+# Plain files that everybody may read. Files have no date, so that equal models make equal archives.
 _ATTRIBUTES = (stat.S_IFREG | 0o644) << 16
 
 
 class ModelFiles(NamedTuple):
-    """What a folder or an archive holds of a model.
+    """The files of a model in a folder or an archive.
 
     Attributes:
       source: the folder or archive.
-      name: what it calls the model.
-      openers: by file name, a function that opens the file to be read.
+      name: the name of the model, from the folder or the archive.
+      openers: for each file name, a function that opens the file for reading.
     """
 
     source: Path
@@ -44,20 +45,20 @@ class ModelFiles(NamedTuple):
 
 @contextmanager
 def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]:
-    """The files of known names in a folder, or in a zip archive that holds nothing else.
+    """The files with known names in a folder, or in a zip archive that holds no other files.
 
     Args:
       source: a folder, whose other files are ignored; or an archive with the files in its root
         or in one folder.
-      limits: the known names, and the most bytes that each may have.
+      limits: the known names, with the largest size of each file in bytes.
 
     Yields:
       The files; those of an archive can be opened until the ``with`` block ends.
 
     Raises:
-      FileNotFoundError: there is no `source`.
-      ValueError: it is an archive that is damaged, or holds anything else: other names, links,
-        encrypted, doubled or too large files, or such as grow too much when unpacked.
+      FileNotFoundError: `source` does not exist.
+      ValueError: the archive is damaged, or holds files with other names, links, or files that are
+        encrypted, appear twice, are too large, or are compressed too much.
     """
     if source.is_dir():
         present = [name for name in limits if os.path.lexists(source / name)]
@@ -70,32 +71,32 @@ def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]
             "an archive of one."
         )
     with _SmallReads(io.FileIO(source)) as file:
-        # A place outside the file is looked for with the system's error.
-        with _damage_of(source, OSError):
+        # An archive can say that its directory lies outside of the file, which is an OSError.
+        with _archive_errors(source, OSError):
             archive = zipfile.ZipFile(file)
             size = os.fstat(file.fileno()).st_size
-        top, members = _checked(source, archive.infolist(), limits, size)
+        top, members = _checked_members(source, archive.infolist(), limits, size)
         openers = {name: partial(archive.open, member) for name, member in members.items()}
         yield ModelFiles(source, top or source.stem, openers)
 
 
 def copy_files(files: ModelFiles, folder: Path, limits: Mapping[str, int]) -> None:
-    """Writes the files into a folder that has none of them.
+    """Writes the files into a folder, in which none of them may exist.
 
     Raises:
-      ValueError: a file is damaged, too large, or no plain file.
+      ValueError: a file is damaged, too large, or not a plain file.
     """
     for name, opener in files.openers.items():
-        with _damage_of(files.source), opener() as file, (folder / name).open("xb") as target:
+        with _archive_errors(files.source), opener() as file, (folder / name).open("xb") as target:
             for block in _blocks(file.read, limits[name], f"{files.source} holds {name!r}"):
                 target.write(block)
 
 
 def pack_files(files: ModelFiles, archive: Path, top: str, limits: Mapping[str, int]) -> None:
-    """Writes the files into a new zip archive, in a folder `top`.
+    """Writes the files into a new zip archive, in the folder `top`.
 
     Raises:
-      ValueError: a file is too large, or no plain file.
+      ValueError: a file is too large, or not a plain file.
     """
     with zipfile.ZipFile(archive, "x") as target:
         for name, opener in files.openers.items():
@@ -107,24 +108,24 @@ def pack_files(files: ModelFiles, archive: Path, top: str, limits: Mapping[str, 
 
 
 class _SmallReads(io.BufferedReader):
-    """A file that is not read in large pieces, whatever its headers say."""
+    """A file of which at most `_LONGEST_READ` bytes are read at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = _LONGEST_READ + 1 if size is None or size < 0 else size
-        block = super().read(min(wanted, _LONGEST_READ + 1))
+        limit = _LONGEST_READ + 1
+        block = super().read(limit if size is None or size < 0 else min(size, limit))
         if len(block) > _LONGEST_READ:
             raise zipfile.BadZipFile("its directory is too long")
         return block
 
 
-def _checked(
+def _checked_members(
     source: Path, members: list[zipfile.ZipInfo], limits: Mapping[str, int], size: int
 ) -> tuple[str, dict[str, zipfile.ZipInfo]]:
-    """The folder that the files of an archive are in, if any, and the files by name."""
+    """Checks the directory of an archive; returns the folder of the files and the files by name."""
     if len(members) > len(limits) + 1:
         raise ValueError(
             f"{source} holds {len(members)} files, more than the {len(limits)} of a model; "
-            "`ddspx instruments pack` makes an archive of these alone."
+            "`ddspx instruments pack` makes an archive with only these files."
         )
     tops, files = set(), {}
     for member in members:
@@ -140,11 +141,13 @@ def _checked(
             )
         tops.update(folders or [""])
     if len(tops) > 1:
-        raise ValueError(f"{source} holds files in {len(tops)} places; one model is in one folder.")
+        raise ValueError(
+            f"{source} holds files in {len(tops)} folders; all files of a model must be in one."
+        )
     is_inside = all(0 <= member.header_offset < size for member in files.values())
     if not is_inside or sum(member.compress_size for member in files.values()) > size:
         raise ValueError(
-            f"{source} is not a readable zip archive (it is shorter than its files); copy it again."
+            f"{source} is not a readable zip archive (it ends within its files); copy it again."
         )
     return next(iter(tops), ""), files
 
@@ -152,8 +155,9 @@ def _checked(
 def _objection_to_place(
     member: zipfile.ZipInfo, folders: list[str], name: str, limits: Mapping[str, int]
 ) -> str | None:
-    """What speaks against where a member of an archive is, and what it is called."""
-    # Where these differ there was a zero byte, a backslash, or another name in an extra field.
+    """Why the name or the folder of a member of an archive is not allowed; None if it is."""
+    # The two names differ if the original has a zero byte or a backslash, or if an extra field
+    # holds another name.
     is_plain = member.filename == member.orig_filename and len(folders) <= 1
     for folder in folders:
         is_plain = is_plain and folder not in ("", ".", "..") and not {*folder} & {*"\\:"}
@@ -169,31 +173,31 @@ def _objection_to_place(
 
 
 def _objection_to_file(member: zipfile.ZipInfo, most: int) -> str | None:
-    """What speaks against reading a file of an archive."""
+    """Why a file of an archive must not be read; None if it may be."""
     if member.flag_bits & _ENCRYPTED:
         return "which is encrypted"
-    # What the others unpack to is not bounded by what is asked for.
+    # The decoders of other methods can return more bytes than were asked for.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "compressed by another method than deflate"
     if member.file_size > most:
-        return f"with {member.file_size} bytes, more than the {most} that it may have"
+        return f"with {member.file_size} bytes, more than the {most} that are allowed"
     if member.file_size > _MOST_SHRUNK * max(1, member.compress_size):
         return f"compressed to less than 1/{_MOST_SHRUNK} of its size"
     return None
 
 
 def _blocks(read: Callable[[int], bytes], most: int, what: str) -> Iterator[bytes]:
-    """What a file holds, counted while it is read."""
+    """Reads a file in blocks, and raises a ValueError if it has more than `most` bytes."""
     count = 0
     while block := read(_BLOCK):
         count += len(block)
         if count > most:
-            raise ValueError(f"{what} with more than the {most} bytes that it may have.")
+            raise ValueError(f"{what} with more than the {most} bytes that are allowed.")
         yield block
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    """A plain file, opened; a link is not followed, and a pipe not waited for."""
+    """Opens a plain file, without following a link or waiting for a pipe."""
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
         flags |= getattr(os, name, 0)
@@ -206,12 +210,12 @@ def _open_file(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _damage_of(source: Path, *others: type[Exception]) -> Iterator[None]:
-    """Makes a sentence of what the zip reader says of an archive."""
-    damage = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, *others)
+def _archive_errors(source: Path, *extra: type[Exception]) -> Iterator[None]:
+    """Turns the errors of the zip reader, and `extra` ones, into a ValueError with a sentence."""
+    errors = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, *extra)
     try:
         yield
-    except damage as error:
+    except errors as error:
         raise ValueError(
             f"{source} is not a readable zip archive ({error}); copy it again."
         ) from error

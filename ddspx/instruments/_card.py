@@ -1,4 +1,4 @@
-"""What is to be known of an instrument before it is played."""
+"""The card of an instrument: what its files say about it, read without loading the model."""
 
 import json
 import math
@@ -35,12 +35,12 @@ class InstrumentScores(NamedTuple):
     """How an instrument was measured on recordings that it was not trained on; lower is better.
 
     Attributes:
-      split: of its dataset; "test" is what neither trained it nor chose its weights.
-      n_examples: that the numbers are means over.
+      split: the part of the dataset; "test" was used neither to train nor to choose the weights.
+      n_examples: number of examples over which the scores are averaged.
       spectral_loss: multi-scale spectral loss.
       loudness_l1_db: mean absolute error of loudness, in dB.
-      f0_l1_semitones: mean absolute error of pitch, in semitones, where one was heard.
-      f0_outlier_share: of the frames, in which no pitch was heard or one that is far off.
+      f0_l1_semitones: mean absolute error of pitch, in semitones, of frames with a detected pitch.
+      f0_outlier_share: share of the frames with no detected pitch, or one that is far off.
     """
 
     split: str | None
@@ -52,22 +52,23 @@ class InstrumentScores(NamedTuple):
 
 
 class InstrumentCard(NamedTuple):
-    """What is to be known of an instrument; what its folder does not say is None.
+    """The description of an instrument; a field is None if the folder does not say it.
 
     Attributes:
-      name: of the instrument.
-      is_shipped: whether it came with ddspx; else it is the user's own.
-      licence: of the recordings that it was trained on, in one line of printable characters; where
-        the training began with another model's weights, that of its recordings too.
-      attribution: whom to credit for them, likewise.
-      sample_rate: samples per second that it plays.
-      hop_length: samples between its frames.
-      notes: names of the notes that its recordings reach from and to (first and 99th percentile).
-      range_hz: their pitch in Hz.
-      n_recordings: that it was trained on.
-      duration_s: seconds that it was trained on.
-      scores: its measures, where they were stored.
-      n_bytes: size of its folder.
+      name: name of the instrument.
+      is_shipped: whether it ships with ddspx; otherwise the user installed it.
+      licence: licence of the recordings that it was trained on, in one line of printable
+        characters. If the training began with the weights of another model, the licence of that
+        model's recordings is included.
+      attribution: whom to credit for these recordings, in the same form.
+      sample_rate: sample rate of the audio, in Hz.
+      hop_length: samples between frames.
+      notes: names of the lowest and highest note of the recordings (1st and 99th percentile).
+      range_hz: the pitch of these two notes, in Hz.
+      n_recordings: number of recordings that it was trained on.
+      duration_s: total duration of these recordings, in seconds.
+      scores: the scores of its evaluation, if they were stored.
+      n_bytes: size of its folder, in bytes.
     """
 
     name: str
@@ -85,17 +86,17 @@ class InstrumentCard(NamedTuple):
 
 
 def describe_instrument(source: str | Path) -> InstrumentCard:
-    """Reads what an instrument's folder says of it; its weights are not read.
+    """Reads the description of an instrument from its folder, without reading its weights.
 
     Args:
-      source: a name from `instrument_names`, or else the path of a model folder.
+      source: a name from `instrument_names`, or the path of a model folder.
 
     Returns:
-      Its card.
+      The card of the instrument.
 
     Raises:
-      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
-      ValueError: a file of it is damaged.
+      FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
+      ValueError: one of its files is damaged.
 
     Example:
       >>> from ddspx.instruments import describe_instrument
@@ -125,19 +126,19 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
 
 
 def store_scores(source: str | Path, scores: InstrumentScores) -> Path | None:
-    """Writes how an instrument was measured into its folder, for `describe_instrument`.
+    """Writes the scores of an instrument into its folder, for `describe_instrument`.
 
     Args:
-      source: a model folder, or an instrument's name.
-      scores: its measures; they replace those that are there.
+      source: a model folder, or the name of an instrument.
+      scores: the scores; they replace earlier ones.
 
     Returns:
-      The folder; None for an instrument that ships with ddspx, which stays as it is.
+      The folder; None for an instrument that ships with ddspx, which is not changed.
 
     Raises:
-      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
-      ValueError: its provenance is damaged.
-      OSError: it cannot be written.
+      FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
+      ValueError: `provenance.json` is damaged.
+      OSError: `provenance.json` cannot be written.
     """
     from ddspx.io import replacing_file
 
@@ -156,7 +157,7 @@ def store_scores(source: str | Path, scores: InstrumentScores) -> Path | None:
 
 
 def note_name(midi: float) -> str:
-    """The nearest note of a MIDI number: 69 is A4, 60 the middle C, C4; all between are sharps."""
+    """The name of the nearest note of a MIDI number, with sharps: 69 is A4, 60 is C4 (middle C)."""
     octave, note = divmod(round(midi), 12)
     return f"{_NOTES[note]}{octave - 1}"
 
@@ -164,7 +165,7 @@ def note_name(midi: float) -> str:
 def _origin(
     provenance: Any,
 ) -> tuple[str | None, str | None, int | None, InstrumentScores | None]:
-    """Licence, attribution, number of recordings and scores, as a provenance has them."""
+    """Licence, attribution, number of recordings and scores from the provenance of a model."""
     data = _value(provenance, "data", OBJECT) or {}
     sources = _value(data, "sources", LIST)
     scores = _value(provenance, "scores", OBJECT)
@@ -178,7 +179,7 @@ def _origin(
 
 
 def _joined(provenance: Any, name: str) -> str | None:
-    """A text about the recordings, and about those of the models that the training began with."""
+    """The licence or attribution of a model and of all models that its training began with."""
     found: list[str] = []
     while provenance is not None and len(found) < _MOST_ORIGINS:
         data = _value(provenance, "data", OBJECT)
@@ -186,19 +187,20 @@ def _joined(provenance: Any, name: str) -> str | None:
         if text is not None and text not in found:
             found.append(text)
         provenance = _value(provenance, "started_from", OBJECT)
-    # Each text is of bounded length, and none is left out: whoever is named has to be.
+    # Licences require that everybody is credited, so no text is left out. The result stays short,
+    # because the length and the number of the texts are limited.
     return "; ".join(found) if any(text != "not stated" for text in found) else None
 
 
 def _value(fields: Any, name: str, kind: Kind) -> Any:
-    """A field of a provenance; None where it is missing or null."""
+    """The value of a field of a provenance; None if it is missing or null."""
     return json_field(
         {k: v for k, v in json_object(fields).items() if v is not None}, name, kind, default=None
     )
 
 
 def _line(fields: Mapping[str, Any], name: str) -> str | None:
-    """A text as one line that may be shown: no character of it can steer a terminal."""
+    """The text of a field as one short line, without characters that could control a terminal."""
     text = _value(fields, name, TEXT)
     if text is None:
         return None

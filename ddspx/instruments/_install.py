@@ -1,4 +1,4 @@
-"""Instruments that the user brings: installed from a folder or archive, packed, removed."""
+"""Installing instruments from a folder or an archive, packing and removing them."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS
 from ddspx.models.autoencoder.serialization import load_autoencoder
 
 _OPTIONAL = "README.md"
-# The files of an instrument, and the most bytes that each may have.
+# The files of an instrument, with the largest allowed size of each in bytes.
 _LIMITS = {
     CONFIG: 2**16,
     STATISTICS: 2**18,
@@ -33,29 +33,31 @@ def install_instrument(
     overwrite: bool = False,
     folder: str | Path | None = None,
 ) -> Path:
-    """Makes a trained model one of the user's instruments, which are found by name.
+    """Installs a trained model as an instrument, which is then found by its name.
 
-    Only the files of a model are taken: config.json, statistics.json, provenance.json,
-    weights.safetensors and, if there is one, README.md. They are copied beside
-    `instruments_folder`'s others, loaded once, and only then renamed to their place: a model
-    that cannot be played is not installed, and an earlier one stays. Nothing of them is executed.
+    Only the files of a model are copied: config.json, statistics.json, provenance.json,
+    weights.safetensors and, if there is one, README.md. They are copied to a temporary folder in
+    `instruments_folder` and loaded once; only then is the folder renamed. So a model that cannot be
+    loaded is not installed, and does not replace an earlier one. Nothing in the files is executed.
 
     Args:
-      source: a model folder, whose other files are left; or a zip archive with these files
-        alone, in its root or in one folder.
-      name: letters, digits, "_" and "-", at most 40; by default that of the folder, in the
-        archive or of the archive. Not that of an instrument that ships, unless `folder` is given.
+      source: a model folder, whose other files are ignored; or a zip archive with only these files,
+        in its root or in one folder.
+      name: name of the instrument: letters, digits, "_" and "-", at most 40. By default the name of
+        the folder, or of the folder in the archive, or of the archive. It must not be the name of
+        an instrument that ships, unless `folder` is given.
       overwrite: whether an instrument of that name may be replaced.
-      folder: where to put it, instead of `instruments_folder`; there it is found by its path alone.
+      folder: a folder to install into, instead of `instruments_folder`. The instrument is then
+        found only by its path.
 
     Returns:
       The folder of the installed instrument.
 
     Raises:
       FileExistsError: there is an instrument of that name.
-      FileNotFoundError: there is no `source`.
-      ValueError: the name cannot be used; `source` is damaged, lacks a file, has one that is too
-        large or a link, or is an archive with anything else in it; or the model cannot be loaded.
+      FileNotFoundError: `source` does not exist.
+      ValueError: the name is not allowed; `source` is damaged, lacks a file, or has a file that is
+        too large or a link; the archive holds other files; or the model cannot be loaded.
 
     Example:
       >>> import os, tempfile
@@ -70,7 +72,7 @@ def install_instrument(
     from ddspx.io import replacing_folder
 
     with model_files(Path(source), _LIMITS) as files:
-        # Elsewhere than on the shelf it has no name to be confused by.
+        # In another folder it is found by its path, so a shipped name is not ambiguous.
         name = _usable_name(files.name if name is None else name, or_shipped=folder is not None)
         if missing := _LIMITS.keys() - files.openers.keys() - {_OPTIONAL}:
             raise ValueError(f"{source} lacks {min(missing)}; copy the whole model folder.")
@@ -85,29 +87,29 @@ def install_instrument(
             try:
                 _check_model(staged)
             except (OSError, ValueError, TypeError) as error:
-                # The staged folder is gone by the time that this is read.
+                # The message names `source`, because the temporary folder is deleted.
                 sentence = str(error).replace(str(staged), str(source))
                 raise ValueError(sentence) from error
     return target
 
 
 def pack_instrument(source: str | Path, archive: str | Path) -> Path:
-    """Writes a model as a zip archive that `install_instrument` takes, whole or not at all.
+    """Writes a model as a zip archive for `install_instrument`, completely or not at all.
 
-    Equal files make equal archives.
+    Equal model files make equal archives.
 
     Args:
-      source: a model folder, whose other files are left out, or an instrument's name.
-      archive: the file to write, NAME.zip; the instrument will be called NAME. A file of that
-        name is replaced.
+      source: a model folder, whose other files are left out, or the name of an instrument.
+      archive: the file to write, NAME.zip, where NAME is the name of the instrument. An existing
+        file is replaced.
 
     Returns:
       The archive.
 
     Raises:
-      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
-      ValueError: `archive` has another suffix or is no name for an instrument; or the model is
-        damaged, too large, or holds a link.
+      FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
+      ValueError: `archive` has another suffix or a name that instruments cannot have; or the model
+        is damaged, too large, or holds a link.
 
     Example:
       >>> import tempfile
@@ -130,21 +132,23 @@ def pack_instrument(source: str | Path, archive: str | Path) -> Path:
 
 
 def remove_instrument(name: str) -> None:
-    """Deletes one of the user's own instruments.
+    """Deletes an instrument that the user has installed.
 
     Args:
-      name: of the instrument.
+      name: name of the instrument.
 
     Raises:
-      FileNotFoundError: the user has no instrument of that name.
-      ValueError: it is one that ships with ddspx.
+      FileNotFoundError: the user has not installed an instrument of that name.
+      ValueError: the instrument ships with ddspx.
     """
     if is_shipped(name):
-        raise ValueError(f"{name!r} ships with ddspx and stays; only your own can be removed.")
+        raise ValueError(
+            f"{name!r} ships with ddspx and cannot be removed; only your own instruments can."
+        )
     folder = instruments_folder() / name
     if not is_name(name) or not folder.is_dir():
         raise FileNotFoundError(
-            f"You have no instrument {name!r}; `ddspx instruments` lists those that there are."
+            f"You have no instrument {name!r}; `ddspx instruments` lists all instruments."
         )
     if folder.is_symlink():
         folder.unlink()
@@ -155,8 +159,9 @@ def remove_instrument(name: str) -> None:
 def _usable_name(name: str, *, or_shipped: bool = False) -> str:
     if not is_name(name):
         raise ValueError(
-            f"{name!r} is no name for an instrument: use letters, digits, _ and -, at most 40, "
-            "beginning with a letter or digit (--name), and no device of Windows such as con."
+            f"{name!r} cannot be the name of an instrument: use at most 40 letters, digits, _ and "
+            "-, begin with a letter or digit (--name), and do not use the name of a Windows "
+            "device, such as con."
         )
     if is_shipped(name) and not or_shipped:
         raise ValueError(
@@ -166,7 +171,7 @@ def _usable_name(name: str, *, or_shipped: bool = False) -> str:
 
 
 def _check_model(folder: Path) -> None:
-    """Loads a model once; what would take very long or very much memory is refused before."""
+    """Loads a model once, to see that it works; a very long header is refused before."""
     with (folder / WEIGHTS).open("rb") as file:
         if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER:
             raise ValueError(

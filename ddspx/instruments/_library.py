@@ -12,7 +12,7 @@ INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
 SHIPPED = Path(__file__).parent / "shipped"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-# No file may be called so on Windows, whatever its case.
+# Names that no file can have on Windows, in upper or lower case.
 _DEVICES = re.compile(r"con|prn|aux|nul|(?:com|lpt)[0-9]")
 
 
@@ -38,9 +38,9 @@ def instruments_folder() -> Path:
 
 
 def instrument_names() -> tuple[str, ...]:
-    """The instruments that `load_instrument` takes by name: the shipped, then the user's own.
+    """The names that `load_instrument` takes: the instruments of ddspx, then those of the user.
 
-    A shipped instrument hides one of the user's with the same name.
+    An instrument of ddspx hides one of the user with the same name.
 
     Example:
       >>> from ddspx.instruments import instrument_names
@@ -51,13 +51,13 @@ def instrument_names() -> tuple[str, ...]:
     try:
         own = _names_in(instruments_folder())
     except ValueError:
-        # Without a home, as in some containers, there are those that ship.
+        # Without a home folder, as in some containers, there are only the shipped instruments.
         own = []
     return (*shipped, *(name for name in own if not is_shipped(name)))
 
 
 def find_instrument(source: str | Path) -> Path:
-    """The model folder that a path or a name means; a folder of that path comes first.
+    """The model folder of a path or a name; an existing folder takes precedence over a name.
 
     Raises:
       FileNotFoundError: there is no such folder or instrument.
@@ -76,7 +76,7 @@ def find_instrument(source: str | Path) -> Path:
 
 def named_instrument(name: str) -> Path | None:
     """The folder of the instrument of that name, if there is one."""
-    # Only a plain name is looked up, so that it does not reach outside the instruments.
+    # Only a plain name is looked up, so that a path such as "../x" cannot leave the folder.
     if is_name(name):
         if (SHIPPED / name).is_dir():
             return SHIPPED / name
@@ -91,13 +91,16 @@ def is_name(name: str) -> bool:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether an instrument of that name ships with ddspx; where case does not count, too."""
+    """Whether an instrument of that name ships with ddspx.
+
+    Case is ignored, because some file systems do not distinguish it.
+    """
     return name.lower() in {shipped.lower() for shipped in _names_in(SHIPPED)}
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Names of the model folders in a folder, which need not exist."""
-    # A folder that may not be read has none that can be played.
+    """Names of the model folders in a folder; none if the folder does not exist."""
+    # `os.path.isdir` is False without an error if the user may not read the path.
     if not os.path.isdir(folder):
         return []
     return sorted(path.name for path in folder.iterdir() if is_name(path.name) and path.is_dir())

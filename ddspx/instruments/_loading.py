@@ -1,4 +1,4 @@
-"""An instrument by its name, or by its folder."""
+"""Loading an instrument by its name or its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from ddspx.models.autoencoder import Autoencoder, InstrumentStatistics, load_aut
 
 
 class Instrument(NamedTuple):
-    """A trained model, and what is known of it.
+    """A trained model with its statistics and provenance.
 
     Attributes:
       model: the network.
-      statistics: how loud and how high its recordings are.
-      provenance: where it comes from.
+      statistics: loudness and pitch of the recordings that it was trained on.
+      provenance: the origin of the model.
     """
 
     model: Autoencoder
@@ -23,19 +23,19 @@ class Instrument(NamedTuple):
 
 
 def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instrument:
-    """Reads an instrument: one that ships, the user's own, or any model folder.
+    """Reads an instrument of ddspx or of the user, or any model folder.
 
     Args:
-      source: the path of a model folder, or a name from `instrument_names`. A folder of that
-        path comes first.
+      source: the path of a model folder, or a name from `instrument_names`. An existing folder
+        takes precedence over a name.
       parts: as in `models.autoencoder.load_autoencoder`.
 
     Returns:
-      The model, the statistics of its recordings, and where it comes from.
+      The model, the statistics of its recordings, and its provenance.
 
     Raises:
-      FileNotFoundError: there is no such folder or instrument, or a file of it is missing.
-      ValueError: a file is corrupt, or the files do not fit each other.
+      FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
+      ValueError: a file is corrupt, or the files belong to different models.
 
     Example:
       >>> from ddspx.instruments import load_instrument
@@ -47,5 +47,5 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
 
 
 def as_instrument(source: str | Path | Instrument) -> Instrument:
-    """The instrument that is given, or else the one of this name or folder."""
+    """Returns `source` if it is an instrument, and loads its name or folder otherwise."""
     return source if isinstance(source, Instrument) else load_instrument(source)

@@ -144,10 +144,10 @@ def test_a_name_that_differs_in_its_two_places_is_refused(parts, refuse):
 def test_one_model_is_in_one_place(parts, refuse):
     first, *others = parts.items()
     apart = [(f"a/{name}", data) for name, data in others]
-    assert "in 2 places" in refuse(zipped(first, *apart))
-    assert "in 2 places" in refuse(zipped((f"b/{first[0]}", first[1]), *apart))
+    assert "in 2 folders" in refuse(zipped(first, *apart))
+    assert "in 2 folders" in refuse(zipped((f"b/{first[0]}", first[1]), *apart))
     for folder in ("a/", "README.md/"):
-        assert "in 2 places" in refuse(with_file(parts, folder, b""))
+        assert "in 2 folders" in refuse(with_file(parts, folder, b""))
     assert "'b/config.json' twice" in refuse(with_file(parts, "b/config.json"))
 
 
