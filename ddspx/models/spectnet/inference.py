@@ -20,12 +20,12 @@ from ddspx.models.spectnet.recordings import segments, vote_mean_probability
 
 
 class Prediction(NamedTuple):
-    """What a recording is, to a classifier.
+    """The prediction of a classifier for a recording.
 
     Attributes:
-      label: the likeliest.
-      probability: of it, as the mean over the segments of the recording.
-      probabilities: of every label, the likeliest first.
+      label: the most probable label.
+      probability: its probability, the mean over the segments of the recording.
+      probabilities: the probability of every label, the most probable first.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 
 
 def classify_file(model: SpectNet, path: str | Path) -> Prediction:
-    """The label of an audio file, with its probability.
+    """The most probable label of an audio file, with its probability.
 
     Args:
       model: the classifier.
@@ -71,21 +71,21 @@ def classify_files(
     progress: Progress = no_progress,
     batch_size: int = 32,
 ) -> Iterator[tuple[str | Path, Prediction]]:
-    """`classify_file` of many files, whose segments share batches.
+    """`classify_file` for many files; segments of several files share a batch.
 
     Args:
       model: the classifier.
       paths: audio files of any rate and length.
-      report: told of every file that cannot be read, and what it raised; it is left out. By
-        default that is raised.
-      progress: told how many files have been read, and of how many.
-      batch_size: segments that are computed at once.
+      report: called with each file that cannot be read and its error; the file is then skipped. By
+        default the error is raised.
+      progress: called with the number of files that have been read, and the number of all files.
+      batch_size: number of segments that are computed at once.
 
     Yields:
-      Each file, in their order, and what it is.
+      Each file and its prediction, in the order of `paths`.
 
     Raises:
-      AudioError: a file cannot be read, and there is no `report`.
+      AudioError: a file cannot be read, and `report` is None.
       ValueError: `batch_size` is below 1.
     """
     labels, rate = model.config.labels, model.config.frontend.sample_rate
@@ -145,7 +145,7 @@ def segment_logits(
 
 @partial(jax.jit, static_argnums=0)
 def _logits(graphdef: Any, state: Any, audio: Array) -> Array:
-    """Those of a batch of segments; compiled once for models of one config."""
+    """The logits of a batch of segments; compiled once for all models with the same config."""
     return nnx.merge(graphdef, state)(audio)
 
 
