@@ -6,7 +6,7 @@ from ddspx import core
 from ddspx._checks import LARGEST, positive_int
 from ddspx._typing import Array, Bool, Float
 from ddspx.features._choices import FMAX
-from ddspx.models.pitch.limits import is_heard
+from ddspx.models.pitch.limits import has_harmonic
 
 
 def default_fmax(sample_rate: int) -> float:
@@ -66,4 +66,4 @@ def is_within_range(
     What lies from the range up to the default one is the tracker's own business: it looks there.
     """
     highest = min(max(fmax, FMAX), sample_rate / 2)
-    return is_heard(f0_hz, power, sample_rate=sample_rate, fmin=fmin, fmax=highest)
+    return has_harmonic(f0_hz, power, sample_rate=sample_rate, fmin=fmin, fmax=highest)

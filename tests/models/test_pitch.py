@@ -265,7 +265,7 @@ def test_the_python_in_the_readme_runs(monkeypatch):
     ):
         exec(compile(code, "README.md", "exec"), names)
     assert abs(cents(names["f0_hz"][30], 440)) < 3 and names["confidence"][30] > 0.9
-    assert abs(cents(names["heard"].f0_hz[-1], 440)) < 3
+    assert abs(cents(names["track"].f0_hz[-1], 440)) < 3
 
 
 def test_links_of_the_readme_lead_to_files():
