@@ -35,16 +35,16 @@ def finite_weights(model: nnx.Module) -> dict[str, np.ndarray]:
 
 
 def model_texts(
-    folder: Path, config: Mapping[str, Any], **others: Mapping[str, Any]
+    folder: Path, config: Mapping[str, Any], **extra_files: Mapping[str, Any]
 ) -> dict[str, str]:
-    """The text of each JSON file of a model folder, by file name; `others` has `provenance`.
+    """The text of each JSON file of a model folder, by file name; `extra_files` has `provenance`.
 
     Raises:
       ValueError: fields cannot be written as JSON, or `folder` exists and is not a model folder.
     """
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists and is not a model folder; choose another `folder`.")
-    files = {CONFIG: config} | {f"{name}.json": fields for name, fields in others.items()}
+    files = {CONFIG: config} | {f"{name}.json": fields for name, fields in extra_files.items()}
     try:
         return {
             name: json.dumps(dict(fields), indent=2, allow_nan=False) + "\n"
@@ -60,7 +60,7 @@ def save_model(
     config: Mapping[str, Any],
     *,
     keep_others: bool,
-    **others: Mapping[str, Any],
+    **extra_files: Mapping[str, Any],
 ) -> None:
     """Writes a model folder, completely or not at all: weights, and a JSON file per mapping.
 
@@ -69,7 +69,7 @@ def save_model(
       model: the module whose variables are saved.
       config: the fields of its config.
       keep_others: if `folder` exists, whether to keep its other files.
-      others: further JSON files by name without suffix; `provenance` is one of them.
+      extra_files: further JSON files by name without suffix; `provenance` is one of them.
 
     Raises:
       ValueError: see `model_texts` and `finite_weights`.
@@ -79,7 +79,7 @@ def save_model(
     from ddspx.io import replacing_folder
 
     folder = Path(folder)
-    texts = model_texts(folder, config, **others)
+    texts = model_texts(folder, config, **extra_files)
     arrays = finite_weights(model)
     with replacing_folder(folder, overwrite=True) as staged:
         if keep_others and folder.exists():

@@ -1,7 +1,7 @@
-"""A model with a synthesizer of our own: from recordings to a sound, in one script.
+"""A model with a custom synthesizer: from recordings to a sound, in one script.
 
-The synthesizer is a stiff string, whose partials are sharp: f_k = k f0 sqrt(1 + B k^2). What it
-plays is said by an encoder, which listens with a learnable front-end, and a recurrent decoder.
+The synthesizer is a stiff string, whose partials are sharp: f_k = k f0 sqrt(1 + B k^2). An encoder
+with a learnable front-end and a recurrent decoder compute its controls.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RATE, HOP, N_FRAMES, BATCH = 16_000, 64, 251, 4  # a batch is 4 seconds of sound
 
 @dataclasses.dataclass(frozen=True)
 class StiffStringConfig:
-    """Sizes; what a model folder holds of the synthesizer."""
+    """The sizes of the synthesizer, which are saved in the model folder."""
 
     n_sinusoids: int = 40
     n_magnitudes: int = 33
@@ -51,7 +51,7 @@ class Controls(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StiffString:
-    """It has nothing to learn of its own: if it had, it would be an `nnx.Module`."""
+    """A synthesizer without trainable parameters; with some, it would be an `nnx.Module`."""
 
     config: StiffStringConfig
     sample_rate: int
@@ -93,11 +93,11 @@ class StiffString:
         return (string, noise), tones + breath
 
 
-# 2. The data: the audio, and what the decoder is told of it.
+# 2. The data: the audio, and its pitch and loudness, which are inputs of the decoder.
 
 
 def load(paths):
-    """Audio of whole hops, pitch and loudness of all recordings, and their statistics."""
+    """The audio of all recordings, cut to whole hops, its pitch and loudness, and statistics."""
     sounds = [io.read_audio(path, sample_rate=RATE) for path in paths]
     audio = np.concatenate([sound[: len(sound) // HOP * HOP] for sound in sounds])
     tracks = features.conditioning_features(audio, sample_rate=RATE, hop_length=HOP)
@@ -107,19 +107,19 @@ def load(paths):
 
 
 def draw(key, data):
-    """A batch of stretches, cut on the device."""
+    """A batch of random excerpts, cut on the device."""
     audio, f0_hz, loudness_db = data
     starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES)
 
     def cut(start):
-        stretch = jax.lax.dynamic_slice_in_dim
-        tracks = (stretch(track, start, N_FRAMES) for track in (f0_hz, loudness_db))
-        return stretch(audio, start * HOP, (N_FRAMES - 1) * HOP), *tracks
+        excerpt = jax.lax.dynamic_slice_in_dim
+        tracks = (excerpt(track, start, N_FRAMES) for track in (f0_hz, loudness_db))
+        return excerpt(audio, start * HOP, (N_FRAMES - 1) * HOP), *tracks
 
     return jax.vmap(cut)(starts)
 
 
-# 3. The model, its loss and a step of training.
+# 3. The model, its loss and a training step.
 
 CONFIG = AutoencoderConfig(
     sample_rate=RATE,
@@ -167,7 +167,7 @@ def main():
     first, last = (float(np.mean(v)) for v in (values[:20], values[-20:]))
     print(f"loss of the first 20 steps {first:.2f}, of the last 20 {last:.2f}")
 
-    # 4. The model as a folder, loaded again, and a recording played on it in blocks.
+    # 4. Save the model, load it again, and play a recording on it in blocks.
     model = nnx.merge(graph, params, rest)
     save_autoencoder(options.output, model, statistics=statistics, provenance={})
     instrument = load_instrument(options.output, parts=[StiffStringConfig])

@@ -1,10 +1,10 @@
 """Find the frequencies of partials in noise by gradient descent from random starts.
 
-The loss is the share of a recording's energy that is left when the best mixture of some sinusoids
-has been taken away. As a function of frequencies it is full of local minima; as a function of
-complex poles, of which the frequency is the angle, it is not. The script fits both to the same
-recordings, from as many random starts and with as many steps, and prints how often all partials
-are found to within 5 cents.
+The loss is the share of a recording's energy that is left after the best mixture of some sinusoids
+is subtracted. As a function of the frequencies it has many local minima. As a function of complex
+poles, whose angles are the frequencies, it has none. The script fits both to the same recordings,
+with the same number of random starts and of steps, and prints how often all partials are found to
+within 5 cents.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def partials_in_noise(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 def analytic_frames(audio: np.ndarray) -> np.ndarray:
     """Frames, one in each column, of the audio without its negative frequencies.
 
-    Every frame has gains of its own, so the fit hears power spectra and not one phase.
+    Every frame has its own complex gains, so the fit depends on power spectra, not on phases.
     """
     spectrum = np.fft.fft(audio)
     spectrum[len(audio) // 2 :] = 0
@@ -55,7 +55,7 @@ def analytic_frames(audio: np.ndarray) -> np.ndarray:
 
 
 def energy_left(poles: jax.Array, in_use: jax.Array, frames: jax.Array) -> jax.Array:
-    """Share of the frames' energy outside the span of the sinusoids in use."""
+    """Share of the frames' energy outside the span of the current sinusoids."""
     basis = core.exponential_basis(poles, n_samples=FRAME_LENGTH)
     lengths = jnp.sqrt(jnp.sum(jnp.abs(basis) ** 2, axis=0, keepdims=True))
     basis = in_use[None] * basis / lengths
@@ -70,7 +70,7 @@ def energy_left(poles: jax.Array, in_use: jax.Array, frames: jax.Array) -> jax.A
     return 1 - captured / jnp.sum(jnp.abs(frames) ** 2)
 
 
-# The two rivals: where they start, which poles their parameters are, and how far a step goes.
+# The two methods: their initial values, the poles of their parameters, and their step sizes.
 
 
 def random_pole(key: jax.Array) -> jax.Array:

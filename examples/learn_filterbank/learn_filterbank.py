@@ -1,11 +1,11 @@
 """Find the filters of a teacher by gradient descent, from a mel filterbank.
 
-A teacher hears noises and tones through a bank of filters whose centres and bandwidths were moved
-at random from those of the mel scale. A student that starts on the mel scale sees the logarithms of
-the teacher's energies, and learns to hear the same. Three parametrizations of the student take
-turns: that of `ddspx.nn.SpectralFrontend`, SpectNet's and LEAF's, each with a teacher of its own
-shape of filter, the same sounds and as many steps. The script prints how far their centres are from
-the teacher's.
+A teacher computes the energies of noises and tones in a bank of filters, whose centres and
+bandwidths were moved at random from those of the mel scale. A student starts on the mel scale and
+learns to predict the logarithms of the teacher's energies. The script compares three
+parametrizations of the student: that of `ddspx.nn.SpectralFrontend`, SpectNet's and LEAF's. Each
+has a teacher with the same shape of filter, the same sounds and the same number of steps. The
+script prints the distances of their centres from those of the teacher.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SPECTNET_TAPS = 801
 
 
 class Student(NamedTuple):
-    """A parametrization: where it starts, what its parameters are, and its teacher's filters."""
+    """A parametrization: its initial parameters, its filters, and the filters of its teacher."""
 
     start: nnx.State
     weights: Callable[[nnx.State], jax.Array]
@@ -49,7 +49,7 @@ class Student(NamedTuple):
 
 
 def sounds(rng: np.random.Generator, n_clips: int = 64) -> jax.Array:
-    """Power spectra of noises with a few broad peaks, and of tones with harmonics in them."""
+    """Power spectra of noises with a few broad peaks, plus harmonic tones."""
     hz = np.linspace(0, SAMPLE_RATE / 2, 129)
     time_s = np.arange(SAMPLE_RATE // 4) / SAMPLE_RATE
     clips = []
@@ -72,7 +72,7 @@ def sounds(rng: np.random.Generator, n_clips: int = 64) -> jax.Array:
 
 
 def teacher(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
-    """Centres and bandwidths in Hz: up to 0.7 ERB from the mel scale's, and 35 % from one ERB."""
+    """Centres up to 0.7 ERB from those of the mel scale, bandwidths typically 35 % off; in Hz."""
     grid = core.frequency_grid(N_BANDS + 2, fmin=FMIN, fmax=FMAX, scale="mel")[1:-1]
     shifts = rng.uniform(-0.7, 0.7, N_BANDS) * np.asarray(core.hz_to_erb(jnp.asarray(grid)))
     centers_hz = jnp.asarray(np.sort(grid + shifts).clip(FMIN + 5, FMAX - 50), jnp.float32)
@@ -81,7 +81,7 @@ def teacher(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
 
 
 def gammatone_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
-    """Weights on a power spectrum, of both signs of frequency."""
+    """Weights on a power spectrum; positive and negative frequencies added."""
 
     def power(bins: jax.Array) -> jax.Array:
         bands = centers_hz, bandwidths_hz
@@ -92,13 +92,13 @@ def gammatone_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array
 
 
 def gabor_bank(centers_hz: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
-    """Weights on a power spectrum, of both signs of frequency."""
+    """Weights on a power spectrum; positive and negative frequencies added."""
     responses = (core.gabor_response(f, centers_hz, bandwidths_hz) for f in (BINS, -BINS))
     return sum(jnp.square(response) for response in responses)
 
 
 def spectnet_bank(f: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
-    """Weights on a power spectrum, of SpectNet's taps with a gain of about 1."""
+    """Weights of SpectNet's filters on a power spectrum, with a gain of about 1."""
     beta = bandwidths_hz * 1.0186
     sizes = {"sample_rate": SAMPLE_RATE, "n_taps": SPECTNET_TAPS}
     taps = core.spectnet_impulse_response(f, beta, unit_amplitude(beta), **sizes)
@@ -107,7 +107,7 @@ def spectnet_bank(f: jax.Array, bandwidths_hz: jax.Array) -> jax.Array:
 
 
 def unit_amplitude(beta: jax.Array) -> jax.Array:
-    """SpectNet's amplitude for a gain of about 1, where its authors take 1e4, at any rate."""
+    """SpectNet's amplitude for a gain of about 1; its authors use 1e4 at every sample rate."""
     return 2 * (2 * math.pi * beta) ** 4 / (6 * SAMPLE_RATE)
 
 
@@ -116,7 +116,7 @@ def student_of(
     bank: Callable[[jax.Array, jax.Array], jax.Array],
     optimizer: optax.GradientTransformation,
 ) -> Student:
-    """A front-end of this package, and what a teacher of its shape of filter is."""
+    """The parametrization of a front-end of ddspx, with a teacher of the same filter shape."""
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
     if bank is spectnet_bank:
         model.bank.amplitudes[...] = unit_amplitude(model.bank.betas_hz[...])
@@ -131,7 +131,7 @@ def student_of(
 
 
 def errors_erb(student: Student, power: jax.Array, seed: int, steps: int) -> np.ndarray:
-    """Distances of the centres from the teacher's, in order of frequency: before and after."""
+    """Distances of the sorted centres from the teacher's, before and after training."""
     truth_hz, bandwidths_hz = teacher(np.random.default_rng(10_000 + seed))
     target = jnp.log(power @ student.bank(truth_hz, bandwidths_hz).T + FLOOR)
 
@@ -168,7 +168,7 @@ def main(seeds: int, steps: int) -> None:
     leaf = dataclasses.replace(gammatone, filters=LeafFilters(path=StftPath()))
     spectnet_filters = SpectNetFilters(n_taps=SPECTNET_TAPS, path=StftPath())
     spectnet = dataclasses.replace(gammatone, fmin=0.0, fmax=None, filters=spectnet_filters)
-    # The rates of Adam are the best of three or four, each three times the next, on other seeds.
+    # The learning rates of Adam are the best of three or four, by factors of three, on other seeds.
     students = {
         "ours, gammatone": student_of(gammatone, gammatone_bank, adam(0.03)),
         "ours, Gabor": student_of(gabor, gabor_bank, adam(0.03)),

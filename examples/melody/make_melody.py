@@ -77,7 +77,7 @@ def score():
     """Pitch (MIDI), level (dB), singing or not, vowel and seconds into the note, per frame."""
     counts = [round(seconds * FRAME_RATE) for _, seconds, _, _ in TUNE]
     notes = [note for note, *_ in TUNE]
-    # In a breath the singer already thinks of the next note, after the last still of that.
+    # In a breath, the pitch is already that of the next note; after the last note it stays.
     ahead = [note or after or notes[-2] for note, after in pairwise([*notes, None])]
     midi = np.repeat(np.array(ahead, float), counts)[:, None]
     sings = np.repeat([float(note is not None) for note in notes], counts)[:, None]
@@ -88,7 +88,7 @@ def score():
 
 
 def sing():
-    """What the singer does, frame by frame, and how it sounds."""
+    """The controls of each frame, and the audio."""
     rng = np.random.default_rng(7)
     midi, level_db, sings, vowels, since = score()
     frames = len(midi)

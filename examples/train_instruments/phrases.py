@@ -1,9 +1,9 @@
-"""Phrases made of single notes, so that an instrument also learns what lies between them.
+"""Phrases made of single notes, so that an instrument also learns transitions between notes.
 
-Libraries of samples have a note for every key or every third, each alone and steady. Played from
-them alone, a model has never heard a slide, a vibrato, a swell, or one note follow another. Here
-notes are joined, their tape is run faster and slower, and their level is moved. Tape keeps what a
-tone is, up to two or three semitones: formants move by as much.
+Sample libraries have one steady note for every key or every third key. A model that is trained only
+on them has no slides, vibrato, swells, or transitions from note to note. This module joins notes,
+resamples them to vary their pitch, and varies their level. Resampling shifts the formants too, but
+for up to two or three semitones the timbre stays natural.
 """
 
 from typing import NamedTuple
@@ -12,21 +12,21 @@ import numpy as np
 import soxr
 
 SAMPLE_RATE = 16_000
-# Positions between samples are read from sound at four times the rate, whose error by a cubic
-# through four points is below -70 dB up to 8 kHz.
+# Sound is interpolated at four times the sample rate, where the error of a cubic through four
+# points is below -70 dB up to 8 kHz.
 OVERSAMPLING = 4
 PHRASE_S = 40.0
 
 
 class Note(NamedTuple):
-    """A recorded note: its number, and its samples at four times the rate."""
+    """A recorded note: its MIDI number, and its samples at four times the sample rate."""
 
     midi: float
     audio: np.ndarray
 
 
 def note(midi: float, audio: np.ndarray) -> Note:
-    """A note at `SAMPLE_RATE`, as the others want it."""
+    """Makes a `Note` from a note at `SAMPLE_RATE`."""
     return Note(midi, soxr.resample(audio, SAMPLE_RATE, OVERSAMPLING * SAMPLE_RATE, quality="HQ"))
 
 
@@ -34,10 +34,11 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
     """About `PHRASE_S` seconds of joined notes.
 
     Args:
-      rng: decides everything.
-      notes: to choose from.
-      reach: semitones that a note may be moved by; half the distance of the notes at hand.
-      plain: whether notes are played as they are, joined only: to measure on.
+      rng: draws the notes and how they are played.
+      notes: the notes to choose from.
+      reach: how far a note may be shifted, in semitones: half the distance of adjacent notes.
+      plain: whether notes are only joined, without changes of pitch and level; for the valid and
+        test splits.
 
     Returns:
       Audio at `SAMPLE_RATE`, peak at most 0.9.
@@ -62,7 +63,7 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
             semitones, level_db = moved(rng, lasting, reach), swell(rng, lasting)
         played = tape(chosen.audio, begin, semitones)
         time_s = np.arange(len(played)) / SAMPLE_RATE
-        # What was cut off ends as a note that is let go.
+        # A note that is cut off fades out like a released note.
         fade_in, fade_out = 0.03 if begin else 0.002, rng.uniform(0.03, 0.1)
         edge = np.minimum(time_s / fade_in, (time_s[-1] - time_s) / fade_out)
         played = played * np.sin(np.pi / 2 * np.clip(edge, 0, 1)) ** 2
@@ -78,7 +79,7 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
 
 
 def moved(rng: np.random.Generator, lasting: float, reach: float) -> np.ndarray:
-    """How far a note is moved at each sample, in semitones: tuning, vibrato, slides."""
+    """The pitch shift of a note at each sample, in semitones: tuning, vibrato, slides."""
     time_s = np.arange(round(lasting * SAMPLE_RATE)) / SAMPLE_RATE
     semitones = np.full(len(time_s), rng.uniform(-reach, reach))
     if rng.random() < 0.35:
@@ -102,7 +103,7 @@ def swell(rng: np.random.Generator, lasting: float) -> np.ndarray:
 
 
 def tape(audio: np.ndarray, begin_s: float, semitones: np.ndarray) -> np.ndarray:
-    """Plays `audio` from `begin_s` on, as much faster as `semitones` higher, while it lasts."""
+    """Resamples `audio` from `begin_s` on, so that it is `semitones` higher, until it ends."""
     position = begin_s * OVERSAMPLING * SAMPLE_RATE + OVERSAMPLING * np.cumsum(
         2 ** (semitones / 12)
     )

@@ -27,7 +27,7 @@ MTG = "Music Technology Group, Universitat Pompeu Fabra (sfzinstruments/MTG.Solo
 
 
 class Recipe(NamedTuple):
-    """Which notes an instrument is made of, and what is said of them."""
+    """The library of an instrument's notes, their pitch range, licence and attribution."""
 
     library: str
     fmin: float
@@ -76,10 +76,10 @@ NOTES = {
 
 
 def prepare_violin(data: Path, dataset: Path) -> None:
-    """Two movements; the end of each is held out.
+    """The dataset of two movements; the end of each is held out.
 
-    The lowest note of a violin is 196 Hz. What is below is not looked for, so that the tracker
-    cannot hear a note an octave too low in the ringing of the room.
+    The lowest note of a violin is 196 Hz. Lower pitches are excluded, so that the tracker cannot
+    find a note an octave too low in the reverberation of the room.
     """
     movements = [data / "violin_bach" / f"john-garner_bwv1002_mov{i}.flac" for i in (6, 8)]
     prepare(
@@ -115,12 +115,12 @@ def prepare_notes(data: Path, name: str, dataset: Path) -> None:
 
 
 def note_rows(data: Path, name: str, split: str) -> list[dict[str, str]]:
-    """What the table says of the notes of a split whose label is right."""
+    """The rows of the table for the notes of a split whose label is correct."""
     with open(data / "solo_notes" / "metadata.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     of = name, NOTES[name].library
-    wanted = [row for row in rows if (row["instrument"], row["library"]) == of]
-    return [row for row in wanted if row["label_ok"] == "1"]
+    own_rows = [row for row in rows if (row["instrument"], row["library"]) == of]
+    return [row for row in own_rows if row["label_ok"] == "1"]
 
 
 def read_notes(data: Path, name: str, split: str) -> list[Note]:
@@ -135,7 +135,7 @@ def read_notes(data: Path, name: str, split: str) -> list[Note]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Each instrument in turn; what is there already is not made again."""
+    """Trains each instrument in turn; existing results are kept."""
     model = AutoencoderConfig.small(sample_rate=SAMPLE_RATE, hop_length=128)
     for name in arguments.instruments:
         folder = arguments.output / name
@@ -146,8 +146,8 @@ def main(arguments: argparse.Namespace) -> None:
                 prepare_violin(arguments.recordings, dataset)
             else:
                 prepare_notes(arguments.recordings, name, dataset)
-        # The rate falls fast, because minutes of music are soon known by heart; the valid split
-        # says which weights to keep. Interrupted, the same command goes on.
+        # The learning rate falls fast, because a few minutes of music are soon overfitted. The
+        # valid split chooses the weights. After an interruption the same command continues.
         config = AutoencoderTrainConfig(
             steps=arguments.steps,
             batch_size=8,
@@ -165,7 +165,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def made_of(data: Path, name: str) -> dict[str, Any]:
-    """Which notes the phrases of an instrument were made of."""
+    """The notes from which the phrases of an instrument were made."""
     rows = {split: note_rows(data, name, split) for split in PHRASES}
     sources = {f"{row['source_repo']} at {row['commit']}" for of in rows.values() for row in of}
     files = {split: [row["file"] for row in of] for split, of in rows.items()}
@@ -173,7 +173,7 @@ def made_of(data: Path, name: str) -> dict[str, Any]:
 
 
 def measure(instrument: Path, dataset: Path, facts: dict[str, Any]) -> None:
-    """Scores on the test split, which training never reads, kept with the model and its facts."""
+    """Computes scores on the test split, which is not used in training, and stores them."""
     network, statistics, provenance = load_autoencoder(instrument)
     rows = evaluate_autoencoder(
         network, dataset, split="test", statistics=statistics, baselines=True

@@ -1,11 +1,12 @@
-"""Compare pitch trackers on recordings that ours was never trained on.
+"""Compare pitch trackers on recordings that were not used to train the tracker of ddspx.
 
     python evaluate_pitch.py RECORDINGS -o results
 
-Three kinds of truth: recordings played again from their measured pitch, which is then exact
-("replayed"); the recordings themselves, where at least three of the four rivals agree on the clean
-sound ("agreed"); and single notes of saxophones with their labels ("labelled"). The rivals run in
-an environment of their own, named by RIVAL_PYTHON; see rivals.py.
+There are three kinds of reference pitch: recordings that are synthesized again from their measured
+pitch, which is then exact ("replayed"); the recordings themselves, in frames where at least three
+of the four other trackers agree on the clean sound ("agreed"); and single notes of saxophones with
+their labels ("labelled"). The other trackers run in a separate environment, named by RIVAL_PYTHON;
+see rivals.py.
 """
 
 import argparse
@@ -28,9 +29,9 @@ from ddspx.models.pitch import load_pitch_tracker
 HOP = 160
 SNRS_DB = (None, 20, 10, 0)
 RIVALS = ("swift_f0", "crepe_tiny", "crepe_full", "pyin")
-# Where each tracker's confidence means that there is a pitch: as published, or the half.
+# The confidence at which each tracker finds a pitch: the published value, or 0.5.
 VOICED = {"swift_f0": 0.9}
-# Recording, and the range that its pitch is measured in for "replayed".
+# Each recording, and the range in which its pitch is measured for "replayed".
 PHRASES = {
     "singing": [
         ("sources/vocadito_1.flac", 80, 400),
@@ -52,7 +53,7 @@ BOOTSTRAP = 2000
 
 
 class Truth(NamedTuple):
-    """Of every frame: pitch, whether there is one, and whether each of the two is scored."""
+    """For every frame: the pitch, whether there is one, and whether each of the two is scored."""
 
     f0_hz: np.ndarray
     is_voiced: np.ndarray
@@ -61,7 +62,7 @@ class Truth(NamedTuple):
 
 
 def make_sounds(data: Path, folder: Path) -> None:
-    """Writes every sound at every noise level, and what is known of it."""
+    """Writes every sound at every noise level, and its reference pitch."""
     with open(data / "solo_notes" / "metadata.csv") as file:
         rows = list(csv.DictReader(file))
     jobs = [
@@ -78,7 +79,7 @@ def make_sounds(data: Path, folder: Path) -> None:
     for instrument in NOTES_OF:
         notes = [r for r in rows if r["instrument"] == instrument and r["split"] == "test"]
         for row in notes[:7]:
-            # Less than an octave, so that no octave error becomes the truth.
+            # Less than an octave, so that an octave error cannot become the reference.
             hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
             jobs.append((instrument, Path(row["file"]).stem, note(data, row), hz / 1.3, hz * 1.3))
     for group, name, audio, fmin, fmax in jobs:
@@ -105,7 +106,7 @@ def make_sounds(data: Path, folder: Path) -> None:
 
 
 def note(data: Path, row: dict[str, str]) -> np.ndarray:
-    """The first seconds of a note, in silence as long as they are not filled."""
+    """The first seconds of a note, padded with silence."""
     audio = read(data / "solo_notes" / row["file"])[: NOTE_S * SAMPLE_RATE]
     return np.pad(audio, (0, NOTE_S * SAMPLE_RATE - len(audio)))
 
@@ -124,7 +125,7 @@ def save(folder: Path, name: str, audio: np.ndarray, truth: Truth | None) -> Non
 
 
 def track_all(folder: Path, model: Path | None) -> None:
-    """Tracks every sound with ours; long sounds share a compilation."""
+    """Tracks every sound with the tracker of ddspx; long sounds share a compilation."""
     tracker = load_pitch_tracker(folder=model)
     run = jax.jit(lambda audio: tracker.track(audio, fmin=32.703, fmax=2093.0))
     out = folder / "ddspx"
@@ -145,8 +146,11 @@ def track_all(folder: Path, model: Path | None) -> None:
         )
 
 
-def heard_at(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A tracker's pitch and confidence at our frames: straight between its own, but for leaps."""
+def track_at_frames(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """A tracker's pitch and confidence at the frames of ddspx, by linear interpolation.
+
+    Leaps of pitch are not interpolated: the nearer frame decides.
+    """
     track = np.load(path)
     now = np.arange(n_frames) * HOP / SAMPLE_RATE
     times = track["time_s"]
@@ -160,17 +164,19 @@ def heard_at(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def truth_of(folder: Path, name: str, rivals: list[str]) -> Truth:
-    """What is known of a recording: stored with it, or what most rivals agree on."""
+    """The reference pitch of a recording: stored with it, or that on which most trackers agree."""
     stored = folder / f"{name}.truth.npz"
     if stored.exists():
         return Truth(**np.load(stored))
     n_frames = 1 + len(np.load(folder / f"{name}.None.npy")) // HOP
-    tracks = [heard_at(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
+    tracks = [track_at_frames(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
     f0_hz = np.stack([track[0] for track in tracks])
-    said = np.stack([t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)])
-    median = np.exp(np.ma.median(np.ma.array(np.log(f0_hz), mask=~said), axis=0).filled(0))
-    near = said & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
-    voiced, unvoiced = near.sum(0) >= 3, (~said).sum(0) >= 3
+    finds_pitch = np.stack(
+        [t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)]
+    )
+    median = np.exp(np.ma.median(np.ma.array(np.log(f0_hz), mask=~finds_pitch), axis=0).filled(0))
+    near = finds_pitch & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
+    voiced, unvoiced = near.sum(0) >= 3, (~finds_pitch).sum(0) >= 3
     return Truth(np.where(voiced, median, 100.0), voiced, voiced, voiced | unvoiced)
 
 
@@ -178,19 +184,19 @@ def measures(track: tuple[np.ndarray, np.ndarray], truth: Truth, limit: float) -
     """Accuracy, octave errors, recall, false alarms, in per cent, and cents."""
     f0_hz, confidence = track
     pitched = (truth.is_voiced & truth.scores_pitch).astype(float)
-    said = (confidence >= limit).astype(float)[truth.scores_voicing]
+    estimated = (confidence >= limit).astype(float)[truth.scores_voicing]
     voiced = truth.is_voiced.astype(float)[truth.scores_voicing]
     return [
         100 * metrics.raw_pitch_accuracy(truth.f0_hz, f0_hz, pitched),
         100 * metrics.octave_error_share(truth.f0_hz, f0_hz, pitched),
-        100 * metrics.voicing_recall(voiced, said),
-        100 * metrics.voicing_false_alarm(voiced, said),
+        100 * metrics.voicing_recall(voiced, estimated),
+        100 * metrics.voicing_false_alarm(voiced, estimated),
         metrics.median_cents_error(truth.f0_hz, f0_hz, pitched),
     ]
 
 
 def report(folder: Path, trackers: list[str]) -> str:
-    """A table for each kind of truth: means over recordings, and 95 % intervals of the first."""
+    """A table for each kind of reference: means over recordings; 95 % intervals of the accuracy."""
     rivals = [name for name in trackers if name != "ddspx"]
     kinds: dict[str, dict[str, list[str]]] = {}
     for path in sorted(folder.glob("*.None.npy")):
@@ -213,7 +219,7 @@ def report(folder: Path, trackers: list[str]) -> str:
                     rows = []
                     for name, truth in truths.items():
                         found = folder / tracker / f"{name}.{snr_db}.npz"
-                        track = heard_at(found, len(truth.f0_hz))
+                        track = track_at_frames(found, len(truth.f0_hz))
                         rows.append(measures(track, truth, VOICED.get(tracker, 0.5)))
                     cells.append(cell(np.array(rows)))
                 noise = "clean" if snr_db is None else f"{snr_db} dB"
@@ -222,7 +228,7 @@ def report(folder: Path, trackers: list[str]) -> str:
 
 
 def cell(rows: np.ndarray) -> str:
-    """Means over the recordings, and how far the first could be off."""
+    """Means over the recordings, and the 95 % interval of the first one."""
     means = [np.nanmean(c) if np.isfinite(c).any() else np.nan for c in rows.T]
     draws = np.random.default_rng(0).integers(len(rows), size=(BOOTSTRAP, len(rows)))
     low, high = np.nanpercentile(np.nanmean(rows[:, 0][draws], axis=1), (2.5, 97.5))
@@ -243,7 +249,7 @@ def speed(folder: Path, trackers: list[str]) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Makes the sounds once, tracks what is not tracked yet, and prints the tables."""
+    """Makes the sounds once, runs the trackers without stored results, and prints the tables."""
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.glob("*.npy")):

@@ -1,9 +1,9 @@
-"""Pitch by other people's trackers; run by `evaluate_pitch.py` in an environment of their own.
+"""Pitch by other trackers; `evaluate_pitch.py` runs this script in a separate environment.
 
     python rivals.py NAME FOLDER
 
 Reads every FOLDER/*.npy (float32 samples at 16 kHz) and writes FOLDER/NAME/*.npz with times in
-seconds, pitch in Hz and confidence, and the seconds that it took. Needs swift-f0 0.3,
+seconds, pitch in Hz and confidence, and the computing time in seconds. It needs swift-f0 0.3,
 torchcrepe 0.0.24 (torch, tqdm, resampy) or librosa.
 """
 
@@ -65,7 +65,7 @@ def pyin(audio):
     f0_hz, voiced, probability = librosa.pyin(
         audio, fmin=32.7, fmax=2093, sr=SAMPLE_RATE, frame_length=2048, hop_length=160, fill_na=None
     )
-    # Its own decision is which frames have a pitch; 0.5 stands between them.
+    # pYIN decides itself which frames have a pitch: its confidence is on either side of 0.5.
     confidence = np.where(voiced, 0.5 + probability / 2, probability / 2)
     return np.arange(len(f0_hz)) * 0.01, f0_hz, confidence
 

@@ -1,9 +1,9 @@
-"""Sounds whose pitch is known exactly, because it is what they are rendered from.
+"""Sounds whose pitch is known exactly, because they are synthesized from it.
 
-A clip is drawn as controls: pitch, harmonics and noise, every 8 ms. They are invented (`invent`) or
-measured on a recording (`measure`, `replay`). `render` plays them in a room, through a filter, in
-noise, and says of every frame of the tracker what its pitch is, whether it has one, and whether
-that can be heard.
+A clip consists of controls: pitch, harmonics and noise, every 8 ms. The controls are invented
+(`invent`) or measured on a recording (`measure`, `replay`). `render` synthesizes them with reverb,
+a filter and noise. It returns the pitch of every frame of the tracker, whether there is a pitch,
+and whether it is audible.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,12 @@ N_SAMPLES = (N_CONTROLS - 1) * CONTROL_HOP
 N_HARMONICS, N_BANDS = 80, 65
 CONTROLS_PER_SECOND = SAMPLE_RATE / CONTROL_HOP
 LOWEST_HZ, HIGHEST_HZ = 31.5, 2180.0
-# A sound this far above its background has none.
+# At this signal-to-noise ratio or above, a sound has no background noise.
 QUIET_DB = 60.0
 
 
 class Controls(NamedTuple):
-    """One clip, or with a leading axis many: what is played, and in what it is played."""
+    """The controls of a clip and of its surroundings; with a leading axis, those of many clips."""
 
     f0_hz: np.ndarray  # frames
     harmonics: np.ndarray  # frames, harmonics: amplitudes
@@ -41,7 +41,7 @@ class Controls(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What is true of every frame of the tracker."""
+    """The labels of every frame of the tracker."""
 
     f0_hz: jax.Array
     is_voiced: jax.Array
@@ -50,7 +50,7 @@ class Labels(NamedTuple):
 
 
 def invent(rng: np.random.Generator) -> Controls:
-    """A melody nobody played on an instrument that does not exist."""
+    """A random melody on a random instrument."""
     f0_hz, amplitude = _melody(rng)
     harmonics = amplitude[:, None] * _spectrum(rng, f0_hz)
     if rng.random() < 0.08:
@@ -210,7 +210,7 @@ def measure(audio: np.ndarray, *, fmin: float, fmax: float) -> Measured:
 
     peak, floor = level(number), np.minimum(level(number - 0.5), level(number + 0.5))
     is_there = (peak > 2 * floor) & (f0_hz[:, None] * number < 0.48 * SAMPLE_RATE)
-    # A held note a bit below the threshold is a note still.
+    # Lower than the confidence of YIN in steady notes, so that held notes have no gaps.
     voiced = confidence > 0.6
     gate = np.convolve(voiced, np.ones(5) / 5, "same")
     harmonics = peak * is_there * gate[:, None]
@@ -224,7 +224,7 @@ def measure(audio: np.ndarray, *, fmin: float, fmax: float) -> Measured:
 
 
 def replay(rng: np.random.Generator, recordings: list[Measured]) -> Controls:
-    """Pieces of recordings, one after the other, perhaps at another pitch."""
+    """Excerpts of recordings, one after the other, some of them transposed."""
     parts, length = [], 0
     while length < N_CONTROLS:
         source = recordings[rng.integers(len(recordings))]
@@ -278,13 +278,13 @@ def render(key: jax.Array, controls: Controls) -> tuple[jax.Array, Labels]:
     audio = whole * column(gain)
     drive = column(controls.drive) / jnp.max(jnp.abs(audio), axis=-1, keepdims=True)
     audio = jnp.where(drive > 0, jnp.tanh(drive * audio) / jnp.maximum(drive, 1e-6), audio)
-    # The least that a microphone adds. Without one, rests are silent.
+    # The least noise of a microphone. Some clips have none, so their rests are silent.
     audio = audio + jnp.where(is_studio, 0, 1e-5) * jax.random.normal(room_key, audio.shape)
     return audio, _labels(controls.f0_hz[:, ::2], tone, hiss + around, echo, LABEL_HOP)
 
 
 def perform(key: jax.Array, recording: Measured, *, hop_length: int) -> tuple[jax.Array, Labels]:
-    """A measured recording played again as it was, and its labels at a hop of one's own."""
+    """Synthesizes a measured recording unchanged, with its labels at any hop."""
     f0_hz, harmonics, noise = (jnp.asarray(x, jnp.float32) for x in recording)
     tone = core.harmonic_synthesis(
         f0_hz,
@@ -301,7 +301,7 @@ def perform(key: jax.Array, recording: Measured, *, hop_length: int) -> tuple[ja
 
 
 def _rooms(key, reverb_s):
-    """Noise that dies away, of unit energy, a centimetre or ten metres late."""
+    """Exponentially decaying noise of unit energy, silent for the first 4 ms."""
     time = jnp.arange(SAMPLE_RATE, dtype=jnp.float32)[None] / SAMPLE_RATE
     tail = jax.random.normal(key, (len(reverb_s), SAMPLE_RATE))
     tail = tail * jnp.exp(-6.9 * time / reverb_s[:, None]) * (time > 0.004)
@@ -309,7 +309,7 @@ def _rooms(key, reverb_s):
 
 
 def _labels(f0_hz, tone, noise, echo, hop_length):
-    """A frame is voiced if its tone is heard; what cannot be told is not asked."""
+    """A frame is voiced if its tone is audible; undecidable frames have no weight."""
 
     def level_db(audio):
         r = core.rms(audio, hop_length=hop_length, win_length=768)
@@ -321,9 +321,9 @@ def _labels(f0_hz, tone, noise, echo, hop_length):
     over_room_db = tone_db - echo_db
     is_on = (tone_db > loudest_db - 60) & (tone_db > -150)
     is_voiced = is_on & (over_noise_db > -9)
-    # Noise hides it, or the room still plays another note: there is no saying what is right.
+    # If the reverb of an earlier note is almost as loud as the tone, the pitch is ambiguous.
     is_clear = is_voiced & (over_room_db > -3)
     pitch_weight = jnp.where(is_on & (over_noise_db > -18) & (over_room_db > 0), 1.0, 0.0)
-    echo_is_heard = (echo_db > noise_db - 15) & (echo_db > loudest_db - 60)
-    is_nothing = ~is_on & ~echo_is_heard | (tone_db < noise_db - 30) & (echo_db < noise_db - 25)
+    echo_is_audible = (echo_db > noise_db - 15) & (echo_db > loudest_db - 60)
+    is_nothing = ~is_on & ~echo_is_audible | (tone_db < noise_db - 30) & (echo_db < noise_db - 25)
     return Labels(f0_hz, is_voiced, pitch_weight, (is_clear | is_nothing).astype(jnp.float32))

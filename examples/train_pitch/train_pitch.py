@@ -3,10 +3,10 @@
     python train_pitch.py RECORDINGS -o results
 
 RECORDINGS holds `violin_bach`, `solo_notes` and `sources`, each with its `metadata.csv`; README.md
-says where they are from. What the network hears is rendered as it goes: invented melodies, and the
-recordings of the training split played again from their measured pitch, so that every label is
+says where they are from. The sounds are rendered during training: invented melodies, and recordings
+of the training split that are synthesized again from their measured pitch, so that every label is
 exact. The singing, the violin's movement 8, every third semitone of each saxophone, the phrases of
-saxophone and cello and the notes of the test split are never heard.
+saxophone and cello and the notes of the test split are not used.
 """
 
 import argparse
@@ -48,7 +48,7 @@ MAX_FALSE_ALARMS = 0.03
 
 
 def recordings(folder: Path, split: str) -> dict[str, Measured]:
-    """What each recording of a split plays, without those that are kept for testing."""
+    """The measured controls of each recording of a split, without those kept for testing."""
     found = {}
     if split == "train":
         for name, files in PHRASES.items():
@@ -74,7 +74,7 @@ def recordings(folder: Path, split: str) -> dict[str, Measured]:
 
 
 def sources(folder: Path, files: list[str]) -> dict:
-    """Whose recordings these are, as `metadata.csv` and `LICENCES.md` in their folders say."""
+    """The origin of these recordings, from `metadata.csv` and `LICENCES.md` in their folders."""
     columns, rows, notices = ("licence", "source_repo", "commit"), {}, {}
     for name in sorted({file.split("/")[0] for file in files}):
         table, notice = folder / name / "metadata.csv", folder / name / "LICENCES.md"
@@ -115,20 +115,20 @@ def draw(rng: np.random.Generator, played: list[Measured]):
 
 
 def loss(model: PitchTracker, audio: jax.Array, labels: Labels) -> tuple[jax.Array, dict]:
-    """Cross-entropy of the pitch where there is one, and of whether there is one."""
+    """Cross-entropy of the pitch, in frames that have one, plus cross-entropy of the voicing."""
     config = model.config
-    heard = model(audio)
+    estimate = model(audio)
     true_bin = config.bins_per_octave * jnp.log2(labels.f0_hz / config.fmin)
     offset = jnp.arange(config.n_bins)[None, None] - true_bin[..., None]
     target = jax.nn.softmax(-0.5 * (offset / TARGET_WIDTH) ** 2, axis=-1)
-    pitch = -jnp.sum(target * jax.nn.log_softmax(heard.logits), axis=-1)
+    pitch = -jnp.sum(target * jax.nn.log_softmax(estimate.logits), axis=-1)
     pitch = pitch + jnp.sum(target * jnp.log(target + 1e-9), axis=-1)
-    # The average over the neighbourhood is what is decoded, so it is what must be right.
-    near = jnp.where(jnp.abs(offset) < 2.5, heard.logits, -1e9)
+    # The decoder averages over the neighbourhood of the peak, so this loss trains the average.
+    near = jnp.where(jnp.abs(offset) < 2.5, estimate.logits, -1e9)
     cents = 1200 / config.bins_per_octave * jnp.sum(jax.nn.softmax(near) * offset, axis=-1)
     fine = optax.losses.huber_loss(cents, delta=5.0) / 100
     voicing = optax.losses.sigmoid_binary_cross_entropy(
-        heard.voicing, labels.is_voiced.astype(heard.voicing.dtype)
+        estimate.voicing, labels.is_voiced.astype(estimate.voicing.dtype)
     )
     of_pitch, of_voicing = labels.pitch_weight, labels.voicing_weight
     parts = {
@@ -136,33 +136,33 @@ def loss(model: PitchTracker, audio: jax.Array, labels: Labels) -> tuple[jax.Arr
         "fine": jnp.sum(of_pitch * fine) / jnp.sum(of_pitch),
         "voicing": jnp.sum(of_voicing * voicing) / jnp.sum(of_voicing),
     }
-    best_cents = (jnp.argmax(heard.logits, axis=-1) - true_bin) * 1200 / config.bins_per_octave
+    best_cents = (jnp.argmax(estimate.logits, axis=-1) - true_bin) * 1200 / config.bins_per_octave
     scored = (of_pitch > 0) & labels.is_voiced
     right = jnp.abs(best_cents) < 50
-    said = heard.voicing > 0
+    is_voiced = estimate.voicing > 0
     share = lambda x, of: jnp.sum(x & of) / jnp.sum(of)  # noqa: E731
     scores = {
         "accuracy": share(right, scored),
-        "recall": share(said, labels.is_voiced & (of_voicing > 0)),
-        "false_alarm": share(said, ~labels.is_voiced & (of_voicing > 0)),
+        "recall": share(is_voiced, labels.is_voiced & (of_voicing > 0)),
+        "false_alarm": share(is_voiced, ~labels.is_voiced & (of_voicing > 0)),
     }
     return parts["pitch"] + parts["fine"] + 2 * parts["voicing"], parts | scores
 
 
 def calibrate(model: PitchTracker, sounds: list[tuple[jax.Array, Labels]]) -> float:
-    """Moves the voicing to where it is likeliest on the valid sounds, and says how far.
+    """Shifts the voicing to the greatest likelihood on the valid sounds, and returns the shift.
 
-    That far at most, that false alarms stay under 3 % there.
+    Only shifts with less than 3 % of false alarms on the valid sounds are allowed.
     """
     graph, state = nnx.split(model)
-    hear = jax.jit(lambda state, audio: nnx.merge(graph, state)(audio).voicing)
-    said = np.concatenate([np.asarray(hear(state, audio)) for audio, _ in sounds])
+    voicing = jax.jit(lambda state, audio: nnx.merge(graph, state)(audio).voicing)
+    logits = np.concatenate([np.asarray(voicing(state, audio)) for audio, _ in sounds])
     voiced = np.concatenate([np.asarray(labels.is_voiced) for _, labels in sounds])
     scored = np.concatenate([np.asarray(labels.voicing_weight) for _, labels in sounds]) > 0
-    said, signs = said[scored], np.where(voiced, 1.0, -1.0)[scored]
+    logits, signs = logits[scored], np.where(voiced, 1.0, -1.0)[scored]
     shifts = np.arange(-5, 5, 0.05)
-    losses = [np.mean(np.logaddexp(0, -signs * (said + shift))) for shift in shifts]
-    false_alarms = [np.mean(said[signs < 0] + shift >= 0) for shift in shifts]
+    losses = [np.mean(np.logaddexp(0, -signs * (logits + shift))) for shift in shifts]
+    false_alarms = [np.mean(logits[signs < 0] + shift >= 0) for shift in shifts]
     allowed = np.array(false_alarms) < MAX_FALSE_ALARMS
     if not allowed.any():
         raise SystemExit(
@@ -174,13 +174,13 @@ def calibrate(model: PitchTracker, sounds: list[tuple[jax.Array, Labels]]) -> fl
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Measures, trains, and writes the model and its curve."""
+    """Measures the recordings, trains, and writes the model and its learning curve."""
     out = Path(arguments.output)
     out.mkdir(parents=True, exist_ok=True)
     begun = arguments.start and json.loads((arguments.start / "provenance.json").read_text())
     played = {split: recordings(arguments.recordings, split) for split in ("train", "valid")}
     print({split: len(found) for split, found in played.items()}, flush=True)
-    heard = sources(
+    origins = sources(
         arguments.recordings, sorted({file for found in played.values() for file in found})
     )
     played = {split: list(found.values()) for split, found in played.items()}
@@ -221,7 +221,7 @@ def main(arguments: argparse.Namespace) -> None:
             "seed": arguments.seed,
             "voicing_shift": calibrate(model, sounds),
             "started_from": begun,
-            **heard,
+            **origins,
         }
         save_pitch_tracker(out / "model", model, provenance=provenance)
 

@@ -1,8 +1,8 @@
 """Print the results of `train_spectnet.py` as Markdown tables, with 95 % intervals.
 
-A cell is the accuracy over all test recordings of the seeds whose divisions are all there, and in
-brackets the number of runs; in the second table the seeds of a division vote, and are one.
-Intervals draw recordings, and where speakers were held out, speakers
+A cell has the accuracy over all test recordings of the seeds with results for all divisions, and in
+parentheses the number of runs. In the second table the seeds of a division vote, and count as one
+run. Intervals are over recordings, or over speakers where speakers were held out
 (`ddspx.metrics.classification_scores`).
 """
 
@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def cell(runs: list[dict], group: str) -> str:
-    """Accuracy in percent, its interval, and of how many runs."""
+    """Accuracy in percent, its interval, and the number of runs."""
     targets, predictions, units = [], [], []
     for run in runs:
         for i, (target, called, of) in enumerate(
@@ -51,22 +51,22 @@ def cell(runs: list[dict], group: str) -> str:
 
 
 def whole_seeds(runs: list[dict], task: str, division: str) -> list[dict]:
-    """Those of a task whose seed has all the divisions, so that all count as often."""
+    """The runs of a task whose seed has all divisions, so that all divisions count equally."""
     of = [run for run in runs if run["task"] == task and run["division"].startswith(division)]
-    heard = defaultdict(set)
+    done = defaultdict(set)
     for run in of:
-        heard[run["seed"]].add(run["division"])
-    divisions = set().union(*heard.values())
-    return [run for run in of if heard[run["seed"]] == divisions]
+        done[run["seed"]].add(run["division"])
+    divisions = set().union(*done.values())
+    return [run for run in of if done[run["seed"]] == divisions]
 
 
 def voted(runs: list[dict]) -> list[dict]:
-    """One run of each division, which calls a recording what most seeds do, or the first does."""
+    """One run per division, with the label of most seeds, or of the first if they are tied."""
     by_division = defaultdict(list)
     for run in sorted(runs, key=lambda run: run["seed"]):
         by_division[run["division"]].append(run)
     return [
-        # Of labels that are called as often, `Counter` has the one that came first.
+        # Of equally frequent labels, `Counter` returns the first.
         of[0]
         | {
             "predicted": [

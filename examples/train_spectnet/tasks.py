@@ -1,7 +1,7 @@
-"""What is to be told apart: five collections of recordings, and who is held out of each.
+"""The classification tasks: five collections of recordings, and the recordings held out of each.
 
-A split of three serves twice. To choose how to train, `choosing`: what is "valid" is heard in the
-test, and what is "test" is not read. For the results: what is "valid" is trained on too.
+A division into three splits is used in two ways. To choose how to train (`choosing`), models are
+tested on "valid", and "test" is not read. For the results, "valid" is used for training too.
 """
 
 import csv
@@ -16,16 +16,16 @@ from ddspx.training import ClassifierTrainConfig
 
 
 class Task(NamedTuple):
-    """A collection: how it is heard and trained on, and its divisions into splits.
+    """A collection: its front-end sizes, its augmentation, and its divisions into splits.
 
     Attributes:
       sample_rate: samples per second.
       hop_ms: milliseconds between frames, half of a window.
-      segment_frames: frames that are classified at once.
+      segment_frames: frames of a segment.
       fmin: lower end of the bands, in Hz.
-      training: what happens to the crops.
+      training: the augmentation of the crops.
       divisions: by name, recordings with the column `split` filled in.
-      groups: what the results are told apart by.
+      groups: the groups for which the results are listed separately.
     """
 
     sample_rate: int
@@ -56,7 +56,7 @@ def recordings(
     choosing: bool,
     group: Callable[[Row], str] = lambda row: row["file"],
 ) -> list[Recording]:
-    """Those that are trained on or tested."""
+    """The recordings for training or testing."""
     of = [(row, _USE[choosing][split(row)]) for row in table]
     return [
         Recording(Path(row["path"]), row["file"], row[label], use, group(row))
@@ -94,8 +94,8 @@ def fsdd(data: Path, *, choosing: bool = False) -> Task:
 def heart(data: Path, *, choosing: bool = False) -> Task:
     """Heart sounds of five classes; patients are not known.
 
-    The given split is by blocks of the numbering, where neighbours sound alike. Published figures
-    are of splits at random, which divide them.
+    The given split is by blocks of the numbering, because neighbouring recordings sound alike.
+    Published scores are for random splits, which put neighbours into both training and test.
     """
     table = rows(data, "heart_yaseen5")
     drawn = np.random.default_rng(0).permutation(len(table))
@@ -129,7 +129,7 @@ def esc10(data: Path, *, choosing: bool = False) -> Task:
 
 
 def instruments(data: Path, *, choosing: bool = False) -> Task:
-    """Single notes of eight instruments; the alto saxophone of one library is heard in the test."""
+    """Single notes of eight instruments; one library's alto saxophone is only in the test."""
     table = rows(data, "solo_notes")
 
     def is_other_alto(row: Row) -> bool:

@@ -1,10 +1,10 @@
 """Compare front-ends of one small classifier on five collections of recordings.
 
-Seven front-ends listen for the same residual network, with the same budget, on the same splits:
+Seven front-ends are compared with the same residual network, the same budget and the same splits:
 a log-mel spectrogram, one with PCEN, the filters of SincNet, LEAF and SpectNet as published, and
 those of `ddspx.nn.SpectralFrontend`. Each run is one call of `ddspx.training.train_classifier`, as
 `ddspx classify train` makes it; the weights after the last step are tested, once. Results are a
-line of JSON for each run, and the runs that are there are not made again.
+line of JSON for each run; runs with a stored result are skipped.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from ddspx.plot import Filterbank, plot_filterbanks
 from ddspx.training import evaluate_classifier, train_classifier
 
 N_BANDS, CHANNELS = 24, 8
-# What counts as silence: of a recording at an RMS of 0.1, 40 dB below.
+# The energy that counts as silence: 40 dB below a recording with an RMS of 0.1.
 FLOOR = 1e-6
 
 
 def front_ends(task: Task) -> dict[str, FrontendConfig]:
-    """All on the bins of the same spectrum; a logarithm is log(1 + E / floor)."""
+    """The front-ends, all on the bins of the same spectrum; logarithms are log(1 + E / floor)."""
     hop_length = task.hop_ms * task.sample_rate // 1000
     sizes = {
         "sample_rate": task.sample_rate,
@@ -50,7 +50,7 @@ def front_ends(task: Task) -> dict[str, FrontendConfig]:
     }
     log = {"compression": Log1pCompression(FLOOR)}
     pcen = {"compression": PcenCompression(FLOOR, trainable=True)}
-    # The gain of SpectNet's filters, which are as loud as that less.
+    # The power gain of SpectNet's filters, by which the floor is scaled.
     gain = (1.925e-4 * task.sample_rate / 1000) ** 2
     quiet = {"compression": Log1pCompression(FLOOR * gain), "fmin": 0.0}
     spectnet = on_stft(FrontendConfig.spectnet(**sizes | quiet))
@@ -74,7 +74,7 @@ def on_stft(config: FrontendConfig) -> FrontendConfig:
 def run(
     task: Task, division: str, frontend: FrontendConfig, *, seed: int, channels: int = CHANNELS
 ) -> tuple[dict, SpectNet]:
-    """Trains once, and says what each test recording is called."""
+    """Trains once, and returns the predicted label of each test recording."""
     recordings = task.divisions[division]
     labels = io.training_labels(recordings)
     model = SpectNetConfig(
@@ -107,7 +107,7 @@ def run(
     found = {
         "predicted": evaluation.probabilities.argmax(-1).tolist(),
         "target": [labels.index(recording.label) for recording in evaluation.recordings],
-        # Databases and libraries; where a recording is its own group, nothing.
+        # The database or library of each recording; None where each recording is its own group.
         "group": [recording.named_group for recording in evaluation.recordings],
         "labels": list(labels),
         "moved_erb": moved_erb(network.frontend),
@@ -117,7 +117,7 @@ def run(
 
 
 def moved_erb(frontend: SpectralFrontend) -> float:
-    """Median distance of the centres from where they began."""
+    """Median distance of the centres from their initial positions, in ERB."""
     first = SpectralFrontend(frontend.config, rngs=nnx.Rngs(0))
     limit = frontend.config.sample_rate / 2
     before, after = (jnp.clip(f.centers_hz(), 0, limit) for f in (first, frontend))
@@ -125,7 +125,7 @@ def moved_erb(frontend: SpectralFrontend) -> float:
 
 
 def draw(frontend: SpectralFrontend, picture: Path) -> None:
-    """The bank before and after."""
+    """Plots the filter bank before and after training."""
     banks = {"before": SpectralFrontend(frontend.config, rngs=nnx.Rngs(0)), "after": frontend}
     drawn = [
         Filterbank(title, np.asarray(f.power_response(n_fft=4096)), np.asarray(f.centers_hz()))
@@ -135,7 +135,7 @@ def draw(frontend: SpectralFrontend, picture: Path) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Makes the runs that are not there yet, one seed of all after the other."""
+    """Makes the runs without stored results: all runs of the first seed, then of the next."""
     results, channels, done = arguments.results, arguments.channels, set()
     if results.exists():
         found = map(json.loads, results.read_text(encoding="utf-8").splitlines())

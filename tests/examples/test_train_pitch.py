@@ -205,7 +205,7 @@ def test_between_frames_a_leap_is_not_bridged(evaluation, tmp_path):
     np.savez(
         path, time_s=[0.0, 0.04, 0.08], f0_hz=[220.0, 440.0, 450.0], confidence=[0.0, 1.0, 1.0]
     )
-    f0_hz, confidence = evaluation.heard_at(path, 9)
+    f0_hz, confidence = evaluation.track_at_frames(path, 9)
     np.testing.assert_allclose(f0_hz[:5], [220, 220, 220, 440, 440])
     np.testing.assert_allclose(f0_hz[6], np.sqrt(440 * 450))
     np.testing.assert_allclose(confidence[:5], [0, 0.25, 0.5, 0.75, 1])

@@ -119,30 +119,31 @@ class SpectNetConfig:
         fmin: float | None = None,
         segment_s: float | None = None,
     ) -> "SpectNetConfig":
-        """A classifier that suits labelled recordings; what `ddspx classify train` makes.
+        """A config that suits labelled recordings; `ddspx classify train` uses it.
 
         Args:
-          recordings: as `io.labelled_recordings` gives them. Those of the train and valid splits
-            say at which rate to listen and for how long, as far as their files declare it; the
-            labels are those of all.
-          front_end: what it listens with; by default `gammatone-pcen`, filters that keep their
-            order and learn, with a PCEN that learns, but in a preset SpectNet's.
-          preset: published sizes: as many bands, at 1000 Hz; at another `sample_rate` wide enough
-            to leave no gaps.
-          n_bands: of the front-end; 40 without a preset.
+          recordings: from `io.labelled_recordings`. The labels are those of all recordings. The
+            default sample rate and segment length come from the headers of the files in the train
+            and valid splits.
+          front_end: name of the front-end. The default is `gammatone-pcen`, trainable ordered
+            gammatones with trainable PCEN; with a preset it is SpectNet's front-end.
+          preset: name of a published size, at 1000 Hz. At another `sample_rate` its filters are
+            widened to leave no gaps.
+          n_bands: bands of the front-end; 40 without a preset.
           n_blocks: residual blocks, 1 to 4; 3 without a preset.
-          channels: before the first block, which every block doubles; 8 without a preset.
-          dropout: share of the channels that training switches off.
-          sample_rate: that the model hears at; by default :func:`suggested_sample_rate`.
-          hop_ms: milliseconds from one frame to the next; a window is two and a half as long.
-          fmin: lower end of the bands, in Hz; by default 60, and 0 of SpectNet's.
-          segment_s: seconds that are classified at once; by default :func:`suggested_segment_s`.
+          channels: channels before the first block, which every block doubles; 8 without a preset.
+          dropout: share of the channels, and of the units of the hidden layer, that are dropped in
+            training.
+          sample_rate: sample rate of the model, in Hz; by default :func:`suggested_sample_rate`.
+          hop_ms: milliseconds between frames; the window is 2.5 times as long.
+          fmin: lower end of the bands, in Hz; by default 60, or 0 for SpectNet's front-ends.
+          segment_s: duration of a segment, in seconds; by default :func:`suggested_segment_s`.
 
         Returns:
           The config.
 
         Raises:
-          DatasetError: the recordings have one class, or one of them has nothing to train on.
+          DatasetError: there is only one class, or a class has no recordings for training.
           TypeError: a size is not an int.
           ValueError: a name is unknown or a size out of range.
 
@@ -162,13 +163,13 @@ class SpectNetConfig:
         labels = training_labels(recordings)
         known = [recording for recording in recordings if recording.split != "test"]
         sizes = preset_sizes(preset)
-        given = {
+        arguments = {
             "n_bands": n_bands,
             "n_blocks": n_blocks,
             "channels": channels,
             "sample_rate": sample_rate,
         }
-        sizes |= {name: value for name, value in given.items() if value is not None}
+        sizes |= {name: value for name, value in arguments.items() if value is not None}
         rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(known)
         frontend = named_frontend(
             front_end or (None if preset else "gammatone-pcen"),

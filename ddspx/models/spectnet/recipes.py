@@ -1,4 +1,4 @@
-"""Front-ends and sizes by name, and what the files of recordings suggest."""
+"""Front-ends and sizes by name, and defaults that are derived from the files of recordings."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ddspx._checks import hop_length_of, one_of
 from ddspx.nn import FrontendConfig, Log1pCompression, LogCompression, PcenCompression
 
-# A command's wrong options are answered without reading files or NumPy.
+# Imported only where it is used, so that commands report wrong options quickly.
 if TYPE_CHECKING:
     from ddspx.io import Recording
 
@@ -22,7 +22,7 @@ FrontEnd = Literal[
     "spectnet",
     "spectnet-static",
 ]
-"""A front-end by name."""
+"""The name of a front-end."""
 
 Preset = Literal[
     "spectnet-4",
@@ -34,9 +34,9 @@ Preset = Literal[
     "spectnet-128",
     "spectnet-149",
 ]
-"""Published sizes by name; the number is that of the filters."""
+"""The name of a published size; the number is that of its filters."""
 
-# Speech and most machines, animals and hearts say what they are below 8 kHz.
+# Speech, and the sounds of most machines, animals and hearts, can be told apart below 8 kHz.
 _HIGHEST_RATE = 16_000
 _LONGEST_S = 2.5
 _PUBLISHED = {"channels": 16, "sample_rate": 1000}
@@ -45,7 +45,7 @@ _SIZES: dict[str | None, dict[str, int]] = {
     **{f"spectnet-{n}": {"n_bands": n, "n_blocks": 3} | _PUBLISHED for n in (4, 8, 16, 32, 46)},
     **{f"spectnet-{n}": {"n_bands": n, "n_blocks": 4} | _PUBLISHED for n in (64, 128, 149)},
 }
-# Of a recording at an RMS of 0.1, what lies 40 dB below counts as silence.
+# The energy that counts as silence: 40 dB below a recording with an RMS of 0.1.
 _FLOOR = 1e-6
 _LOG = {"compression": Log1pCompression(_FLOOR)}
 _LEARNED_LOG = {"compression": Log1pCompression(_FLOOR, trainable=True)}
@@ -54,11 +54,11 @@ _N_MFCC = 13
 
 
 def _static_spectnet(**changes: Any) -> FrontendConfig:
-    """SpectNet's front-end, of which nothing learns."""
+    """SpectNet's front-end, without trainable parameters."""
     return FrontendConfig.spectnet(**changes).fixed()
 
 
-# How each is made, and what is not its default there.
+# For each name: the preset of the front-end, and the fields in which it differs.
 _FRONT_ENDS: dict[str | None, tuple[Callable[..., FrontendConfig], dict[str, Any]]] = {
     "gammatone": (FrontendConfig.learnable, _LEARNED_LOG),
     "gammatone-pcen": (FrontendConfig.learnable, _LEARNED_PCEN),
@@ -69,13 +69,13 @@ _FRONT_ENDS: dict[str | None, tuple[Callable[..., FrontendConfig], dict[str, Any
     "leaf": (FrontendConfig.leaf, {}),
     "spectnet": (FrontendConfig.spectnet, {}),
     "spectnet-static": (_static_spectnet, {}),
-    # That of a preset, at any rate.
+    # The front-end of the presets `spectnet-N`, at any sample rate.
     None: (FrontendConfig.spectnet_scaled, {}),
 }
 
 
 def preset_sizes(preset: Preset | None) -> dict[str, int]:
-    """`n_bands`, `n_blocks` and `channels` of a preset and its `sample_rate`, or without one."""
+    """The sizes of a preset, with its `sample_rate`; or, for None, the default sizes."""
     if preset is not None:
         one_of("preset", preset, get_args(Preset))
     return dict(_SIZES[preset])
@@ -84,7 +84,7 @@ def preset_sizes(preset: Preset | None) -> dict[str, int]:
 def named_frontend(
     name: FrontEnd | None, *, sample_rate: int, hop_ms: float, n_bands: int, fmin: float | None
 ) -> FrontendConfig:
-    """The front-end of a name, or that of the presets; a window is two and a half hops."""
+    """The front-end of a name, or for None that of the presets; its window is 2.5 hops."""
     if name is not None:
         one_of("front_end", name, get_args(FrontEnd))
     make, changes = _FRONT_ENDS[name]
@@ -103,31 +103,31 @@ def named_frontend(
 
 
 def suggested_sample_rate(recordings: "Sequence[Recording]") -> int:
-    """The rate that most recordings have, at most 16 kHz.
+    """The most frequent sample rate of the recordings, at most 16 kHz.
 
     Args:
-      recordings: as `io.labelled_recordings` gives them; only what their files declare is read.
+      recordings: from `io.labelled_recordings`; only the headers of their files are read.
 
     Returns:
-      Samples per second; 16 kHz where no file declares a rate.
+      Sample rate in Hz; 16 kHz if no header has one.
     """
     from ddspx.io import declared_sample_rate
 
     declared = (declared_sample_rate(recording.path) for recording in recordings)
     rates = Counter(rate for rate in declared if rate)
-    # Of equally frequent ones the highest, whatever the order of the files.
+    # Of equally frequent rates the highest, so that the result does not depend on the file order.
     common = max(rates, key=lambda rate: (rates[rate], rate), default=_HIGHEST_RATE)
     return min(common, _HIGHEST_RATE)
 
 
 def suggested_segment_s(recordings: "Sequence[Recording]") -> float:
-    """How long nine of ten recordings are at most, in steps of 10 ms, but no more than 2.5 s.
+    """The 90th percentile of the durations of the recordings, in steps of 10 ms, at most 2.5 s.
 
     Args:
-      recordings: as `io.labelled_recordings` gives them; only what their files declare is read.
+      recordings: from `io.labelled_recordings`; only the headers of their files are read.
 
     Returns:
-      Seconds; 2.5 where no file declares its length.
+      Duration in seconds; 2.5 if no header has one.
     """
     import numpy as np
 
