@@ -96,10 +96,10 @@ def test_an_archive_in_order_is_not_refused(parts, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["README.md", "config.json"])
 def test_no_name_leads_elsewhere(place, name, parts, refuse):
     place = place.format(name, name)
-    others = [(key, data) for key, data in parts.items() if key != name]
-    said = refuse(zipped(*others, (member(place), parts["config.json"])))
-    assert "outside its root and one folder there" in said or "no part of a model" in said
-    assert repr(place) in said
+    other_parts = [(key, data) for key, data in parts.items() if key != name]
+    message = refuse(zipped(*other_parts, (member(place), parts["config.json"])))
+    assert "outside its root and one folder there" in message or "no part of a model" in message
+    assert repr(place) in message
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_no_name_leads_elsewhere(place, name, parts, refuse):
     ],
 )
 def test_only_the_files_of_a_model_are_taken(name, parts, refuse):
-    said = refuse(with_file(parts, name))
-    assert "which is no part of a model" in said and repr(name) in said
+    message = refuse(with_file(parts, name))
+    assert "which is no part of a model" in message and repr(name) in message
 
 
 def test_a_name_in_an_extra_field_does_not_count(parts, refuse):
@@ -142,8 +142,8 @@ def test_a_name_that_differs_in_its_two_places_is_refused(parts, refuse):
 
 
 def test_one_model_is_in_one_place(parts, refuse):
-    first, *others = parts.items()
-    apart = [(f"a/{name}", data) for name, data in others]
+    first, *other_parts = parts.items()
+    apart = [(f"a/{name}", data) for name, data in other_parts]
     assert "in 2 folders" in refuse(zipped(first, *apart))
     assert "in 2 folders" in refuse(zipped((f"b/{first[0]}", first[1]), *apart))
     for folder in ("a/", "README.md/"):
@@ -157,8 +157,8 @@ def test_a_file_is_there_once(parts, refuse):
 
 def test_a_part_that_is_missing_is_named(parts, refuse):
     for name in parts:
-        others = [(key, data) for key, data in parts.items() if key != name]
-        assert f"lacks {name}" in refuse(zipped(*others))
+        other_parts = [(key, data) for key, data in parts.items() if key != name]
+        assert f"lacks {name}" in refuse(zipped(*other_parts))
     assert "lacks config.json" in refuse(zipped())
 
 
@@ -167,7 +167,7 @@ def test_the_number_of_files_is_limited(parts, refuse):
     assert "holds 104 files, more than the 5 of a model" in refuse(zipped(*parts.items(), *many))
 
 
-# What is no plain file
+# Links and special files
 
 
 @pytest.mark.parametrize("kind", ["LNK", "IFO", "SOCK", "CHR", "BLK", "DIR"])
@@ -207,8 +207,8 @@ def test_only_deflate_unpacks_what_is_asked_for(method, parts, refuse):
 )
 @pytest.mark.parametrize("method", [STORED, DEFLATED])
 def test_each_file_has_its_limit(name, most, method, parts, refuse, rng):
-    others = [(key, data) for key, data in parts.items() if key != name]
-    archive = zipped(*others, (member(name, method=method), rng.bytes(most + 1)))
+    other_parts = [(key, data) for key, data in parts.items() if key != name]
+    archive = zipped(*other_parts, (member(name, method=method), rng.bytes(most + 1)))
     assert f"with {most + 1} bytes, more than the {most}" in refuse(archive)
 
 
@@ -221,15 +221,15 @@ def test_a_size_that_is_said_is_believed_if_it_is_too_large(size, parts, refuse)
 
 
 def test_what_grows_too_much_is_refused(parts, refuse):
-    others = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
-    archive = zipped(*others, (NAMES[-1], bytes(2**24)))
+    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
+    archive = zipped(*other_parts, (NAMES[-1], bytes(2**24)))
     assert len(archive) < 2**16
     assert "compressed to less than 1/100 of its size" in refuse(archive)
 
 
 def test_a_bomb_that_lies_of_its_size_does_not_go_off(parts, refuse, monkeypatch):
-    """What is written is never more than is said, so that what is said can be checked."""
-    others = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
+    """No more bytes are written than the directory says, so it is enough to check the directory."""
+    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
 
     def lie(infos):
         infos[-1].file_size = 1000
@@ -242,9 +242,9 @@ def test_a_bomb_that_lies_of_its_size_does_not_go_off(parts, refuse, monkeypatch
             yield block
 
     monkeypatch.setattr(_archive, "_blocks", counting)
-    said = refuse(zipped(*others, (NAMES[-1], bytes(2**24)), change=lie))
-    assert "not a readable zip archive" in said
-    assert sum(counted) <= 1000 + sum(len(data) for _, data in others)
+    message = refuse(zipped(*other_parts, (NAMES[-1], bytes(2**24)), change=lie))
+    assert "not a readable zip archive" in message
+    assert sum(counted) <= 1000 + sum(len(data) for _, data in other_parts)
 
 
 def test_bytes_are_counted_where_the_reader_counts_wrongly(parts, refuse, monkeypatch):
@@ -318,15 +318,15 @@ def test_the_end_of_the_directory_may_lie(field, value, parts, tmp_path, monkeyp
 
 @pytest.mark.parametrize("archive", [b"", b"PK", b"PK\3\4" + bytes(100), b"PK\5\6" + bytes(18)])
 def test_what_is_no_archive_is_refused(archive, refuse):
-    said = refuse(archive)
-    assert "not a readable zip archive" in said or "lacks config.json" in said
+    message = refuse(archive)
+    assert "not a readable zip archive" in message or "lacks config.json" in message
 
 
 def test_a_damaged_archive_is_refused_or_the_model_is_whole(parts, tmp_path, monkeypatch, rng):
     """Bytes changed and ends cut off at random: a sentence, or every file as it was."""
     library = tmp_path / "library"
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(library))
-    # What is in the files is another test's: they are short here, and not loaded.
+    # The files are short and not loaded; other tests check their content.
     small = {name: name.encode() for name in NAMES}
     monkeypatch.setattr("ddspx.instruments._install._check_model", lambda folder: None)
     archive = zipped(*((f"bugle/{name}", data) for name, data in small.items()))

@@ -60,7 +60,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# where they are
+# finding instruments
 
 
 def test_the_tests_see_what_ships_alone():
@@ -120,7 +120,7 @@ def test_such_names_are(name):
     assert is_name(name)
 
 
-# how they get there
+# installing instruments
 
 
 def test_a_folder_is_installed_and_plays_by_name(library, model, key):
@@ -147,7 +147,7 @@ def test_a_packed_model_is_installed_by_the_archives_name(library, model, tmp_pa
         packed.extractall(tmp_path / "unzipped")
     (model / "notes.txt").unlink()
     assert contents(tmp_path / "unzipped" / "my-kalimba") == contents(model)
-    # As a browser calls it that has it already.
+    # The name that a browser gives a second download.
     archive = archive.rename(tmp_path / "my-kalimba (1).zip")
     assert contents(install_instrument(archive)) == contents(model)
     assert instrument_names()[-1] == "my-kalimba"
@@ -199,7 +199,7 @@ def test_one_of_that_name_stays_unless_it_may_be_replaced(library, toy, model):
     assert contents(library / "kalimba") == contents(toy)
     install_instrument(model, name="kalimba", overwrite=True)
     assert contents(library / "kalimba") == contents(model)
-    # Onto itself, too.
+    # Installing an instrument from its own folder works too.
     install_instrument(library / "kalimba", overwrite=True)
     assert contents(library / "kalimba") == contents(model)
 
@@ -234,7 +234,7 @@ def test_an_instrument_is_removed(library, toy, tmp_path):
     assert not list(library.iterdir()) and len(contents(toy)) == 4
 
 
-# what is no instrument
+# folders and archives that are refused
 
 
 def edit(path, **changes):
@@ -380,7 +380,7 @@ def test_what_is_not_there_is_not_installed(library, tmp_path):
         install_instrument(Path("/dev/zero"))
 
 
-# what is known of them
+# cards and scores
 
 
 def test_a_card_has_what_the_folder_says(library, model):

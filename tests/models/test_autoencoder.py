@@ -74,7 +74,7 @@ def test_presets_follow_the_rate(sample_rate):
     assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-# what it plays
+# audio
 
 
 def test_controls_are_bounded_and_silent_above_nyquist(model, played):
@@ -178,7 +178,7 @@ def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
     assert statistics.feature_version == feature_version("ddspx")
     card = describe_instrument(name)
     assert card.n_bytes < 10e6
-    # All began with the violin.
+    # The training of all instruments began with the weights of the violin.
     assert card.licence.endswith("CC BY 3.0") and "Garner" in card.attribution
     assert card.scores.split == "test" and card.scores.n_examples >= 4
     assert 0 < card.scores.spectral_loss < 10 and card.scores.f0_l1_semitones < 0.5
@@ -186,37 +186,37 @@ def test_a_shipped_instrument_is_whole_small_measured_and_attributed(name):
 
 @pytest.fixture(scope="module")
 def shipped_tones():
-    """Of each instrument the pitch and loudness asked for, and what is heard of all at once."""
-    wanted, sounds, ranges = [], [], []
+    """The target pitch and loudness of each instrument, and the features measured on its sound."""
+    targets, sounds, ranges = [], [], []
     for name in SHIPPED:
         model, statistics, _ = load_instrument(name)
         rates = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
         midi = np.linspace(statistics.pitch_midi_min, statistics.pitch_midi_max, 4).round()
-        wanted_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125).astype(np.float32)
+        target_hz = np.repeat(440 * 2 ** ((midi - 69) / 12), 125).astype(np.float32)
         middle_db = statistics.loudness_quantiles[50]
-        wanted_db = np.full(wanted_hz.size, middle_db, np.float32)
-        sounds.append(np.asarray(play(model, jax.random.key(0), wanted_hz, wanted_db)))
-        wanted.append((wanted_hz, middle_db))
+        target_db = np.full(target_hz.size, middle_db, np.float32)
+        sounds.append(np.asarray(play(model, jax.random.key(0), target_hz, target_db)))
+        targets.append((target_hz, middle_db))
         ranges.append(statistics.pitch_range_hz)
     limits = {
         "fmin": min(limits["fmin"] for limits in ranges),
         "fmax": max(limits["fmax"] for limits in ranges),
     }
-    return wanted, conditioning_features(np.stack(sounds), **rates, **limits)
+    return targets, conditioning_features(np.stack(sounds), **rates, **limits)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_instrument_plays_the_pitch_it_is_given_all_over_its_range(name, shipped_tones):
-    wanted, heard_of_all = shipped_tones
+    targets, features = shipped_tones
     index = SHIPPED.index(name)
-    wanted_hz, middle_db = wanted[index]
-    heard = Features(*(track[index] for track in heard_of_all))
-    for start in range(0, wanted_hz.size, 125):
+    target_hz, middle_db = targets[index]
+    measured = Features(*(track[index] for track in features))
+    for start in range(0, target_hz.size, 125):
         note = slice(start + 30, start + 95)
-        assert np.min(heard.f0_confidence[note]) >= VOICED
-        assert np.max(np.abs(1200 * np.log2(heard.f0_hz[note] / wanted_hz[note]))) < 20
-        # As loud as its recordings are in the middle.
-        assert abs(np.median(heard.loudness_db[note]) - middle_db) < 10
+        assert np.min(measured.f0_confidence[note]) >= VOICED
+        assert np.max(np.abs(1200 * np.log2(measured.f0_hz[note] / target_hz[note]))) < 20
+        # The loudness is near the median of the recordings.
+        assert abs(np.median(measured.loudness_db[note]) - middle_db) < 10
 
 
 @pytest.mark.parametrize("name", SHIPPED)

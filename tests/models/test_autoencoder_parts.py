@@ -79,7 +79,7 @@ def with_synthesizer(synthesizer):
     "synthesizer",
     [
         SinusoidalNoiseConfig(6, 5),
-        # It is played as the harmonics are.
+        # Slow, because it is played by the same code as the harmonics.
         pytest.param(WavetableNoiseConfig(3, 8, 5), marks=pytest.mark.slow),
         OWN,
     ],
@@ -100,7 +100,7 @@ def test_a_model_comes_back_and_plays_in_blocks_as_at_once(synthesizer, tmp_path
     whole = jax.jit(
         lambda weights: nnx.merge(graph, weights)(key, f0_hz, loudness_db, n_samples=n_samples)
     )(weights)
-    # The key of the fixture is that of the seed 0.
+    # `render` uses the seed 0, from which the fixture's key is made.
     sizes = {"n_samples": n_samples, "block_hops": 5, "ceiling_db": 60.0}
     blocks = np.concatenate(list(render(instrument.model, played, **sizes)))
     assert np.abs(blocks).max() > 1e-3
@@ -140,7 +140,7 @@ def test_a_folder_that_was_saved_before_there_were_parts_is_loaded_as_it_was(tmp
         AutoencoderConfig.from_json(old | {"code": "import os"})
 
 
-# what load could not give back
+# models that could not be loaded
 
 
 def save(model, folder):

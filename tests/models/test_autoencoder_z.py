@@ -1,4 +1,4 @@
-"""The autoencoder that is told z: its sizes, what it plays, what learns, what is saved."""
+"""The autoencoder with z: its sizes, what it plays, what learns, what is saved."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def model() -> Autoencoder:
 
 
 @pytest.fixture(scope="module")
-def told():
+def inputs():
     """Pitch, loudness, and a sound of as many frames, of two examples."""
     rng = np.random.default_rng(0)
     f0_hz = jnp.asarray(rng.uniform(200, 1500, (2, FRAMES)), jnp.float32)
@@ -93,14 +93,14 @@ def test_a_front_end_on_other_frames_is_refused(name):
         dataclasses.replace(config, encoder=encoder)
 
 
-# what it plays
+# audio
 
 
-def test_z_has_the_frames_of_pitch_and_is_heard(model, told, key):
-    f0_hz, loudness_db, audio = told
+def test_z_has_the_frames_of_pitch_and_is_heard(model, inputs, key):
+    f0_hz, loudness_db, audio = inputs
     z = np.asarray(encode(model, audio))
     assert z.shape == (2, FRAMES, 4)
-    # The second time of the first example alone.
+    # In the second call, only z of the first example is different.
     played, moved, other = (
         np.asarray(play(model, key, f0_hz, loudness_db, z=z + np.float32(by)))
         for by in (0.0, 1.0, [[[1.0]], [[0.0]]])
@@ -110,9 +110,9 @@ def test_z_has_the_frames_of_pitch_and_is_heard(model, told, key):
     np.testing.assert_allclose(other[1], played[1], atol=1e-6)
 
 
-def test_blocks_of_any_size_equal_the_whole(model, told, key):
-    z = encode(model, told[2])[0]
-    f0_hz, loudness_db = (x[0] for x in told[:2])
+def test_blocks_of_any_size_equal_the_whole(model, inputs, key):
+    z = encode(model, inputs[2])[0]
+    f0_hz, loudness_db = (x[0] for x in inputs[:2])
     whole = play(model, key, f0_hz, loudness_db, z=z)
     state, blocks = model.init(key), []
     for first, last in [(0, 1), (1, FRAMES - 1)]:
@@ -126,9 +126,9 @@ def test_blocks_of_any_size_equal_the_whole(model, told, key):
 
 
 def test_the_gradient_reaches_front_end_gru_and_decoder_and_silence_leaves_it_finite(
-    model, told, key
+    model, inputs, key
 ):
-    f0_hz, loudness_db, audio = told
+    f0_hz, loudness_db, audio = inputs
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
     @quick_jit
@@ -149,31 +149,31 @@ def test_the_gradient_reaches_front_end_gru_and_decoder_and_silence_leaves_it_fi
     silent = dict(nnx.to_flat_state(gradients(f0_hz, 0 * loudness_db - 80, 0 * audio)))
     for path, gradient in silent.items():
         assert np.isfinite(gradient[...]).all(), path
-    # At first silence is all zeros to the encoder, which it can leave by its biases alone.
+    # In silence all features are equal, so the normalized ones are 0, and only biases can learn.
     for path in (("decoder", "dense", "kernel"), ("encoder", "dense", "bias")):
         assert np.abs(silent[path][...]).max() > 0, path
 
 
 @pytest.mark.parametrize("wrong", [None, (2, FRAMES, 5), (FRAMES, 4), (2, FRAMES - 1, 4)])
-def test_z_that_is_not_the_decoders_is_refused(model, told, wrong):
+def test_z_that_is_not_the_decoders_is_refused(model, inputs, wrong):
     z = None if wrong is None else jnp.zeros(wrong, jnp.float32)
-    # jaxtyping complains first where the number of axes or frames differs.
+    # If the number of axes or frames differs, jaxtyping raises its error first.
     with pytest.raises(Exception, match=r"`z` must have the shape \(2, 21, 4\)|parameter 'z'"):
-        model.controls(*told[:2], z=z)
+        model.controls(*inputs[:2], z=z)
 
 
-def test_z_for_a_model_without_an_encoder_is_refused(told):
+def test_z_for_a_model_without_an_encoder_is_refused(inputs):
     config = dataclasses.replace(z_config(), encoder=None)
     model = toy_model(config)
-    assert model.encode(told[2]) is None
+    assert model.encode(inputs[2]) is None
     with pytest.raises(ValueError, match="`z` must be None: this model has no encoder"):
-        model.controls(*told[:2], z=jnp.zeros((2, FRAMES, 4), jnp.float32))
+        model.controls(*inputs[:2], z=jnp.zeros((2, FRAMES, 4), jnp.float32))
 
 
 # front-ends that go from model to model
 
 
-def test_a_front_end_goes_from_a_classifier_to_the_encoder_and_back(told):
+def test_a_front_end_goes_from_a_classifier_to_the_encoder_and_back(inputs):
     config = z_config()
     listening = config.encoder.frontend
     sizes = {"segment_frames": 32, "n_blocks": 1, "channels": 4, "hidden": 8}
@@ -182,32 +182,32 @@ def test_a_front_end_goes_from_a_classifier_to_the_encoder_and_back(told):
     )
     move(spectnet.frontend, 0.1)
     model = toy_model(config)
-    first, audio = encode(model, told[2]), told[2]
+    first, audio = encode(model, inputs[2]), inputs[2]
     model.encoder.frontend = copy_frontend(spectnet.frontend, model.encoder.frontend)
     np.testing.assert_array_equal(
         listen(model.encoder.frontend, audio), listen(spectnet.frontend, audio)
     )
     assert np.abs(encode(model, audio) - first).max() > 1e-3
-    # What then learns in the autoencoder is the autoencoder's alone, until it goes back.
+    # Training the autoencoder's front-end does not change the classifier's until it is copied back.
     move(model.encoder.frontend, -0.3)
-    heard = listen(model.encoder.frontend, audio)
-    assert np.abs(listen(spectnet.frontend, audio) - heard).max() > 1e-3
+    features = listen(model.encoder.frontend, audio)
+    assert np.abs(listen(spectnet.frontend, audio) - features).max() > 1e-3
     spectnet.frontend = copy_frontend(model.encoder.frontend, spectnet.frontend)
-    np.testing.assert_array_equal(listen(spectnet.frontend, audio), heard)
+    np.testing.assert_array_equal(listen(spectnet.frontend, audio), features)
 
 
 # model folders
 
 
-def test_a_saved_model_hears_and_plays_the_same(told, key, tmp_path):
+def test_a_saved_model_hears_and_plays_the_same(inputs, key, tmp_path):
     model, _, _ = load_autoencoder(save_toy_instrument(tmp_path / "a", config=z_config()))
     _, statistics, provenance = load_autoencoder(tmp_path / "a")
     assert model.config == z_config()
     move(model.encoder.frontend, 0.1)
     save_autoencoder(tmp_path / "b", model, statistics=statistics, provenance=provenance)
     again, _, _ = load_autoencoder(tmp_path / "b")
-    z = encode(model, told[2])
-    np.testing.assert_array_equal(encode(again, told[2]), z)
+    z = encode(model, inputs[2])
+    np.testing.assert_array_equal(encode(again, inputs[2]), z)
     np.testing.assert_array_equal(
-        play(again, key, *told[:2], z=z), play(model, key, *told[:2], z=z)
+        play(again, key, *inputs[:2], z=z), play(model, key, *inputs[:2], z=z)
     )

@@ -115,7 +115,7 @@ def test_a_field_of_several_kinds_of_config_is_saved_with_its_kind():
             "inner": {"kind": "Ear", "n_bands": 7, "trainable": [], "gains": [], "limit": 1.0},
         },
     }
-    # Of somebody else's class, which stands where the annotation has a Protocol.
+    # A class outside of ddspx, in a field whose annotation has a Protocol.
     restored = from_json(Band, saved, parts=(Drum, Bell))
     assert restored == config
     assert hash(restored) == hash(config)

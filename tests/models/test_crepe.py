@@ -63,7 +63,7 @@ def network(model):
     return quick_jit(lambda state: nnx.merge(graph, state).network())(state)
 
 
-# One compilation for each shape, where every operation would have its own.
+# One compilation per shape, instead of one per operation.
 activation_of = quick_jit(crepe_activation, static_argnames=("hop_length", "chunk_frames"))
 frames_activation_of = quick_jit(frames_activation)
 decode_of = quick_jit(decode_crepe, static_argnames="decoder")
@@ -156,7 +156,7 @@ def test_the_network_is_what_its_definition_says(model, network):
     frames = normalize_frames(jnp.asarray(noise(2, 1024), jnp.float32))
     activation = frames_activation_of(network, frames)
     expected = np.stack([direct_activation(model, frame) for frame in np.asarray(frames)])
-    # Random weights saturate some outputs; most do not.
+    # Random weights saturate many outputs, but not too many for the comparison.
     assert np.mean((expected > 0.01) & (expected < 0.99)) > 0.2
     np.testing.assert_allclose(activation, expected, atol=1e-5)
 
@@ -219,7 +219,7 @@ def test_memory_is_that_of_a_chunk(network):
         compiled = pitch_of.lower(network, audio, hop_length=160).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    # Beside the chunk's there are the framed audio and what comes out.
+    # Beside the arrays of a chunk, there are the framed audio and the result.
     assert temporaries(40) - temporaries(10) < 4 * 4 * 30 * 16_000
 
 
@@ -316,7 +316,7 @@ def test_the_path_is_the_likeliest(observation, dtype):
     for row in observed[1:]:
         best = (best[:, None] + log_moves).max(axis=0) + row
     path = np.asarray(paths(jnp.asarray(activation, dtype), observation=observation))
-    # The grid of the scores, and leaps that do not know the ends, may cost this much.
+    # The rounding of the scores, and the approximate leaps at the ends, may cost this much.
     assert score_of(path, log_moves, observed) > best.max() - 0.01
     plain = activation.argmax(axis=1)
     if observation == "argmax":
@@ -328,7 +328,7 @@ def test_of_equal_paths_the_highest_is_taken():
     activation = np.zeros((60, 360))
     activation[:57, 100] = activation[59, 120] = 1
     activation[[57, 58], [300, 5]] = 1
-    # 20 bins in three moves: 6 + 7 + 7 in any order score the same.
+    # 20 bins in three steps: 6, 7 and 7 in any order have the same score.
     for dtype in DTYPES:
         path = paths(jnp.asarray(activation, dtype), observation="argmax")
         assert path[55:].tolist() == [100, 100, 107, 114, 120]
@@ -359,7 +359,7 @@ def test_a_long_path_is_that_of_the_kept_activation(network, monkeypatch):
     monkeypatch.setattr(decode, "_MOST_KEPT", 20)
     long_pitch = quick_jit(crepe_pitch, static_argnames=("hop_length", "decoder", "chunk_frames"))
     for decoder in ("viterbi", "activation_viterbi"):
-        # 21 frames in four chunks of six: the last three do not count.
+        # 21 frames in four chunks of six: the last three frames are padding.
         pitch = long_pitch(network, audio, hop_length=125, decoder=decoder, chunk_frames=6)
         decoded = decode_of(activation, decoder=decoder)
         for actual, expected in zip(pitch, decoded, strict=True):
@@ -372,7 +372,7 @@ def test_a_long_path_keeps_a_byte_for_each_bin(network):
         lowered = pitch_of.lower(network, audio, hop_length=160, decoder="viterbi")
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
-    # 360 bytes of steps in each frame, once more while they are arranged, and framed audio.
+    # 360 bytes of steps per frame, a copy of them, and the framed audio.
     assert temporaries(180) - temporaries(90) < 90 * (100 * 2 * 370 + 4 * 4 * 16_000)
 
 

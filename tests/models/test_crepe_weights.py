@@ -59,7 +59,7 @@ def tiny():
         nnx.eval_shape(lambda: Crepe(CrepeConfig.of("tiny"), rngs=nnx.Rngs(0)))
     )
     rng = np.random.default_rng(3)
-    # NumPy's arrays: nothing has to be compiled for them.
+    # NumPy arrays, which need no compilation.
     return nnx.merge(
         graph,
         jax.tree.map(lambda x: jnp.asarray(rng.uniform(0.5, 1, x.shape), jnp.float32), state),
@@ -164,7 +164,7 @@ def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
         read_crepe(path)
 
 
-# where they are looked for
+# search for weights
 
 
 def test_without_a_home_the_other_places_are_named(monkeypatch, homeless):
@@ -211,7 +211,7 @@ def test_a_missing_file_names_every_way(nowhere, monkeypatch):
             load_crepe("medium")
         for way in (*ways, "model-medium.h5"):
             assert way in str(caught.value)
-    # A place that was named is not silently replaced by another.
+    # If the user names a place, no other place is searched.
     with pytest.raises(FileNotFoundError, match=r"neither .*absent.h5 nor"):
         load_crepe("tiny", path=nowhere / "absent.h5")
 
@@ -268,24 +268,24 @@ def test_a_recording_is_heard_as_by_the_crepe_package(published, network, second
     activate = quick_jit(partial(crepe_activation, hop_length=160))
     activation = np.array(activate(network, jnp.asarray(audio[: seconds * 16_000])))
     expected = np.load(published / "activation-tiny-16000.npy")
-    # A frame reaches 32 ms into what follows it.
-    heard = len(expected) if len(activation) == len(expected) else len(activation) - 4
-    np.testing.assert_allclose(activation[:heard], expected[:heard], atol=1e-4)
-    # What is decided by the whole recording takes the rest from the package.
-    activation = jnp.concatenate([activation[:heard], expected[heard:]])
+    # A frame contains 32 ms of the sound after it, so the last frames of an excerpt differ.
+    n_compared = len(expected) if len(activation) == len(expected) else len(activation) - 4
+    np.testing.assert_allclose(activation[:n_compared], expected[:n_compared], atol=1e-4)
+    # Viterbi decoding needs the whole recording: the last frames are those of the package.
+    activation = jnp.concatenate([activation[:n_compared], expected[n_compared:]])
     pitch = np.load(published / "f0-tiny-16000.npz")
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     f0_hz, confidence = decode(activation)
     assert cents_apart(f0_hz, pitch["f0_hz"]) < 0.1
     np.testing.assert_allclose(confidence, pitch["confidence"], atol=1e-4)
-    # The path as bins: those whose local mean is the package's frequency.
+    # The path of the package in bins: the bins whose weighted mean is its frequency.
     f0_hz, _ = decode(activation, decoder="viterbi")
     assert cents_apart(f0_hz, pitch["f0_hz_viterbi"]) < 0.1
     cents = 1997.3794084376191 + 20 * np.arange(360)
     windows = np.stack([expected * (abs(np.arange(360) - b) <= 4) for b in range(360)])
     means = windows @ cents / windows.sum(axis=-1)
-    wanted = np.abs(10 * 2 ** (means / 1200) - pitch["f0_hz_viterbi"]).argmin(axis=0)
-    np.testing.assert_array_equal(quick_jit(pitch_path)(activation), wanted)
+    expected_bins = np.abs(10 * 2 ** (means / 1200) - pitch["f0_hz_viterbi"]).argmin(axis=0)
+    np.testing.assert_array_equal(quick_jit(pitch_path)(activation), expected_bins)
 
 
 def test_the_python_in_the_readme_runs(published, monkeypatch):

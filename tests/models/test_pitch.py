@@ -59,7 +59,7 @@ def melody(*batch, n_samples=2350):
 
 def assert_same(actual, expected):
     for one, other in zip(actual, expected, strict=True):
-        # Enough for float32, in which a sum's order decides the last digits of a pitch.
+        # In float32, the order of a sum changes the last digits of a pitch.
         rtol = 1e-9 if DTYPE == np.float64 else 1e-3
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
 
@@ -67,16 +67,16 @@ def assert_same(actual, expected):
 def test_level_is_not_heard(model):
     audio = tone(220, 2350, config=SMALL) + 0.01 * noise(2350)
     levels = np.array([1.0, 1e-2, 30.0])
-    heard = jnp.asarray(levels[:, None] * audio, DTYPE)
-    found = np.asarray(features(heard, SMALL))
+    scaled = jnp.asarray(levels[:, None] * audio, DTYPE)
+    found = np.asarray(features(scaled, SMALL))
     np.testing.assert_allclose(found[1:], found[:1].repeat(2, 0), atol=1e-4)
-    f0_hz, confidence = track(model, heard)
+    f0_hz, confidence = track(model, scaled)
     np.testing.assert_allclose(cents(f0_hz[1:], f0_hz[:1]), 0, atol=0.1)
     np.testing.assert_allclose(confidence[1:], confidence[:1].repeat(2, 0), atol=1e-3)
 
 
 def test_what_is_too_weak_to_be_an_offset_is_left(model):
-    """A tone without one is heard as it is, to the last digits."""
+    """The pitch of a tone without an offset does not change, up to rounding."""
     audio = jnp.asarray(tone(220, 2400, config=SMALL)[None], DTYPE)
     for win_length, power in zip(SMALL.win_lengths, spectra(audio, SMALL), strict=True):
         n_fft = 2 * (power.shape[-1] - 1)
@@ -102,7 +102,7 @@ def test_estimates_follow_the_frame_rule(model):
     assert logits.shape == (3, 24, SMALL.n_bins) and voicing.shape == (3, 24)
     assert logits.dtype == voicing.dtype == DTYPE
     assert np.std(np.asarray(voicing)) > 0
-    # A tracked sound is the same estimates, decoded.
+    # `track` decodes the same estimates.
     f0_hz, confidence = track(model, audio)
     assert f0_hz.dtype == confidence.dtype == DTYPE
     assert_same([confidence], [1 / (1 + np.exp(-np.asarray(voicing)))])
@@ -133,9 +133,9 @@ def test_a_stream_is_the_whole(model, hops, offset):
     start = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), DTYPE), model.init(batch_shape=(3,)))
     state, tracks = start, []
     for block in np.split(flushed, flushed.shape[1] // (hops * HOP), axis=1):
-        state, heard = step(model, state, jnp.asarray(block, DTYPE))
-        assert heard.f0_hz.shape == (3, hops)
-        tracks.append(heard)
+        state, frames = step(model, state, jnp.asarray(block, DTYPE))
+        assert frames.f0_hz.shape == (3, hops)
+        tracks.append(frames)
     streamed = [np.concatenate(parts, axis=-1) for parts in zip(*tracks, strict=True)]
     n_frames = whole.f0_hz.shape[-1]
     assert_same([x[:, model.delay :][:, :n_frames] for x in streamed], whole)
@@ -171,7 +171,7 @@ def test_batches_are_heard_one_by_one(model):
     together = track(model, audio)
     mapped = quick_jit(jax.vmap(lambda x: model.track(x)))(audio)
     assert_same(mapped, together)
-    # In other company, by the program that the other tests have compiled.
+    # The same sound in another batch of the same shape, which needs no new compilation.
     others = track(model, jnp.stack([audio[1, 1], 0 * audio[0, 0], audio[0, 1]]))
     assert_same([x[0] for x in others], [x[1, 1] for x in together])
     assert_same([x[2] for x in others], [x[0, 1] for x in together])
@@ -191,7 +191,7 @@ def test_gradients_are_finite(model):
     gradient = quick_jit(jax.vmap(jax.grad(total)))
     n = 1500
     sounds = np.stack([np.zeros(n), np.full(n, 0.3), tone(200, n, config=SMALL), 1e-7 * noise(n)])
-    # In float32, whose range is the narrower.
+    # In float32, because its range is smaller.
     grads = np.asarray(gradient(jnp.asarray(sounds, jnp.float32)))
     assert grads.dtype == np.float32 and np.isfinite(grads).all()
     assert np.abs(grads[2]).max() > 0
@@ -232,7 +232,7 @@ def test_tones_are_heard_and_silence_is_not(shipped):
     sounds = [np.zeros(9600), *(tone(f, 9600, n_harmonics=12) for f in f0_hz)]
     found, confidence = track(shipped, jnp.asarray(np.stack(sounds), jnp.float32))
     assert np.abs(confidence[0]).max() < 0.01
-    # Away from the ends, where the tone leaps out of silence.
+    # Away from the ends, where the tone begins and ends abruptly.
     inside = slice(8, 32)
     assert np.min(np.asarray(confidence)[1:, inside]) > 0.9
     assert np.abs(cents(np.asarray(found)[1:, inside], f0_hz[:, None])).max() < 3

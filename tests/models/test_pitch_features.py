@@ -81,7 +81,7 @@ def features_by_definition(audio, centre, config):
         octaves = np.arange(config.n_bins) / config.bins_per_octave
         lags = config.sample_rate / (config.fmin * 2**octaves)
         own = lagged(window, lags, win_length) / np.dot(window, window)
-        # The mean square of the frame, from the lines that are looked at.
+        # `power.sum()` gives the mean square of the frame.
         repeated = lagged(frame, lags, win_length) / (2 * power.sum() / n_fft)
         columns.append(np.where(own > 0.1, repeated / np.maximum(own, 0.1), 0))
     return np.stack(columns, axis=-1)
@@ -89,7 +89,7 @@ def features_by_definition(audio, centre, config):
 
 @pytest.mark.parametrize("offset", [0, 0.02, -0.3])
 def test_features_are_their_definition(offset):
-    # Nothing near Nyquist, where the interpolation between lags is a convention.
+    # The audio has no power near Nyquist, where the interpolation between lags is ambiguous.
     audio = tone(171.3, 1000, config=SMALL) + np.convolve(noise(1000), np.hanning(9), "same") / 30
     audio = audio + offset
     actual = np.asarray(features(jnp.asarray(audio[None], DTYPE), SMALL))[0]
@@ -101,7 +101,7 @@ def test_features_are_their_definition(offset):
             np.testing.assert_allclose(
                 actual[frame, :, column],
                 expected[:, column],
-                # Of lags the window's faint ends wrap around; in float32 empty bands round.
+                # The ends of the window wrap around at long lags; float32 rounds empty bands.
                 atol=2e-3 if is_repetition else 1e-7 if DTYPE == np.float64 else 3e-3,
                 err_msg=f"feature {column}",
             )
@@ -113,13 +113,13 @@ def test_a_harmonic_tone_shows_in_its_bin(b):
     audio = jnp.asarray(tone(f0_hz, 6000)[None], DTYPE)
     frame = np.asarray(features(audio, DEFAULT))[0, 12]
     long = dict(zip(MULTIPLES[1], frame[:, 5:15].T, strict=True))
-    # Powers 1, 1/4, 1/9... of 1.53 in all, of which a band holds a quarter at least.
+    # The harmonics have the powers 1, 1/4, 1/9..., in total 1.53; a band gets at least a quarter.
     for multiple in (1, 2, 3, 4, 5, 6, 8):
         share = 1 / multiple**2 / 1.53
         level = 1 + math.log10(share) / 4
         assert level - 0.2 < long[multiple][b] < level + 0.1, multiple
     octave = DEFAULT.bins_per_octave
-    # An octave below, its half is empty; an octave above, its half is the tone.
+    # At the true pitch, half of it is empty; an octave above, half of it is the tone.
     assert long[1 / 2][b] < 0.2 and long[1 / 2][b + octave] > 0.8 and long[1][b - octave] < 0.2
     for repetition in (frame[:, 4], frame[:, 15]):
         assert 0.98 < repetition[b] < 1.02
@@ -174,7 +174,7 @@ def test_refined_pitch_is_exact():
         guess = jnp.asarray(f0_hz[:, None] * 2 ** (off / 1200), DTYPE)
         refined = refine(guess, correlation[:, 8:9], DEFAULT)
         error = np.abs(cents(refined[:, 0], f0_hz))
-        # Three periods of the lowest are in the window, and harmonics begin to touch.
+        # The window has only three periods of the lowest pitch, so its harmonics overlap.
         assert error[f0_hz > 40].max() < 0.1 and error.max() < 0.5
 
 
@@ -184,11 +184,11 @@ def test_a_guess_stands_where_nothing_repeats():
     correlation, _ = correlate(np.stack([hiss, 0 * hiss]), DEFAULT)
     correlation = np.array(correlation)
     guesses = guesses.repeat(2, axis=0)
-    # High pitches have a peak that some noise passes for; here none reaches a half.
+    # In noise, no peak at lags of lower pitches reaches one half.
     assert np.abs(correlation[0, 4:13, 40:]).max() < 0.5
     correlation[:, :4] = correlation[:, 13:] = correlation[..., :40] = 0
     np.testing.assert_array_equal(refine(guesses, correlation, DEFAULT), guesses)
-    # A slope has no peak, however high it lies.
+    # A slope has no peak, even at high correlations.
     slope = np.broadcast_to(
         np.linspace(1, 0.6, correlation.shape[-1], dtype=DTYPE), correlation.shape
     )
@@ -206,7 +206,7 @@ def test_refinement_stays_near_its_guess():
     rate, limit, now = 4 * DEFAULT.sample_rate, np.zeros(40), f0_hz
     for longest_s in (0.0075, 0.03):
         periods = np.maximum(1, np.floor(longest_s * f0_hz * 2 ** (-80 / 1200)))
-        # One point and a half are the grid's and the parabola's.
+        # The rounding to the grid and the parabola can add 1.5 points.
         reach = np.minimum(periods * (2 ** (40 / 1200) - 1), 0.4) + 1.5 * f0_hz / rate
         limit = limit + 1200 * np.log2(1 / (1 - reach / periods))
     assert (np.abs(cents(refined, now)) <= limit).all()
@@ -242,7 +242,7 @@ def test_pitches_count_within_limits_and_half_a_bin_beyond():
     np.testing.assert_array_equal(within, [False, True, True, True, False, False])
 
 
-def heard_by_definition(f0_hz, power, *, sample_rate, fmax):
+def has_harmonic_by_definition(f0_hz, power, *, sample_rate, fmax):
     """Whether a harmonic up to 0.95 fmax has 1 % of the strongest line above, in loops."""
     line_hz = sample_rate / (2 * (len(power) - 1))
     above = max(p for i, p in enumerate(power) if i * line_hz > 0.95 * fmax)
@@ -254,18 +254,22 @@ def heard_by_definition(f0_hz, power, *, sample_rate, fmax):
     return found >= 0.01 * above
 
 
-def test_a_pitch_of_which_nothing_is_heard_does_not_count():
+def test_a_pitch_without_a_harmonic_in_the_spectrum_does_not_count():
     rng = np.random.default_rng(0)
     power = 10 ** rng.uniform(-5, 0, (300, 129))
-    # A hundred each without sound above, without sound below, and with both.
+    # 100 frames without power above the range, 100 with little power below, and 100 with both.
     power[:100, 60:] *= 1e-6
     power[100:200, :60] *= 1e-2
     f0_hz = np.geomspace(60, 1800, 300)[rng.permutation(300)]
     asked = {"sample_rate": 8000, "fmax": 1865.0}
-    expected = [heard_by_definition(f, p, **asked) for f, p in zip(f0_hz, power, strict=True)]
-    heard = has_harmonic(jnp.asarray(f0_hz, DTYPE), jnp.asarray(power, DTYPE), fmin=60.0, **asked)
+    expected = [
+        has_harmonic_by_definition(f, p, **asked) for f, p in zip(f0_hz, power, strict=True)
+    ]
+    is_there = has_harmonic(
+        jnp.asarray(f0_hz, DTYPE), jnp.asarray(power, DTYPE), fmin=60.0, **asked
+    )
     assert np.mean(expected[:100]) == 1 and 0 < np.mean(expected[100:200]) < 1
-    np.testing.assert_array_equal(heard, expected)
+    np.testing.assert_array_equal(is_there, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the models' documents say is so."""
+"""The code and the links in the documents of the models work."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ DOCUMENTS = [FOLDER / "README.md", *SHIPPED.glob("*/README.md")]
 
 
 def test_the_python_in_the_readme_runs(monkeypatch):
-    # Operation by operation, as it is written there, it would compile two hundred programs.
+    # Without `of_parts`, the code in the README would compile two hundred operations one by one.
     monkeypatch.setattr(Autoencoder, "__call__", of_parts(Autoencoder.__call__))
     (code,) = re.findall(r"^```python\n(.*?)^```", DOCUMENTS[0].read_text(), re.M | re.S)
     names = {}

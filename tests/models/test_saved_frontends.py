@@ -36,7 +36,7 @@ from ddspx.nn import (
     TriangularFilters,
 )
 
-# As it was written by the version that had words for what a front-end is made of.
+# As the version wrote it that named the parts of a front-end by strings.
 SAVED = """{"sample_rate": 2000, "hop_length": 20, "n_fft": 64, "win_length": 50, "n_bands": 6,
  "fmin": 100.0, "fmax": 900.0, "family": "gammatone", "parametrization": "ordered", "path": "stft",
  "scale": "bark", "fill_gaps": false, "order": 3, "n_taps": 61, "trainable": [],
@@ -44,33 +44,33 @@ SAVED = """{"sample_rate": 2000, "hop_length": 20, "n_fft": 64, "win_length": 50
 SIZES = {"sample_rate": 2000, "hop_length": 20, "n_fft": 64, "win_length": 50, "n_bands": 6}
 COMMON = SIZES | {"fmin": 100.0, "fmax": 900.0, "scale": "bark", "n_mfcc": 4, "normalize": True}
 ALL = ("centers", "bandwidths", "gains")
-# Of each family and parametrization: its filters, what of them learned, and their paths.
+# For each family and parametrization: its filters, their trainable parts, and their paths.
 FILTERS = {
     ("triangular", "ordered"): (TriangularFilters, ("centers", "gains"), {"stft": None}),
     ("gammatone", "ordered"): (
-        lambda **given: GammatoneFilters(order=3, **given),
+        lambda **settings: GammatoneFilters(order=3, **settings),
         ALL,
         {"stft": StftPath, "fft": FftPath, "recurrent": RecurrentPath},
     ),
     ("gabor", "ordered"): (GaborFilters, ALL, {"stft": StftPath, "fft": FftPath}),
     ("sinc", "ordered"): (
-        lambda **given: SincFilters(n_taps=61, **given),
+        lambda **settings: SincFilters(n_taps=61, **settings),
         ALL,
         {"stft": StftPath, "fft": FftPath},
     ),
     ("free", "ordered"): (FreeFilters, ("weights",), {"stft": None}),
     ("gammatone", "published"): (
-        lambda **given: SpectNetFilters(order=3, n_taps=61, **given),
+        lambda **settings: SpectNetFilters(order=3, n_taps=61, **settings),
         ALL,
         {"stft": StftPath, "fft": SpectNetFftPath},
     ),
     ("gabor", "published"): (
-        lambda **given: LeafFilters(n_taps=61, **given),
+        lambda **settings: LeafFilters(n_taps=61, **settings),
         ALL[:2],
         {"stft": StftPath, "fft": LeafFftPath},
     ),
     ("sinc", "published"): (
-        lambda **given: SincNetFilters(n_taps=61, **given),
+        lambda **settings: SincNetFilters(n_taps=61, **settings),
         ALL[:2],
         {"stft": StftPath, "fft": FftPath},
     ),
@@ -102,17 +102,17 @@ def test_every_front_end_that_was_saved_by_words_is_read(
     cls = COMPRESSIONS[compression]
     if family == "gabor" and parametrization == "published" and compression == "pcen":
         cls = LeafPcenCompression
-    given = {} if paths[path] is None else {"path": paths[path]()}
+    settings = {} if paths[path] is None else {"path": paths[path]()}
     learned = list(parts)
-    if path != "stft" and hasattr(given["path"], "trainable"):
-        given["path"] = paths[path](trainable=is_learning)
+    if path != "stft" and hasattr(settings["path"], "trainable"):
+        settings["path"] = paths[path](trainable=is_learning)
         learned.append("pooling")
     floor = {} if cls is NoCompression else {"floor": 1e-6}
     if compression in ("log1p", "pcen"):
         floor["trainable"] = is_learning
         learned.append("compression")
     trainable = parts if is_learning else ()
-    filters = make(trainable=is_learning if parts == ("weights",) else trainable, **given)
+    filters = make(trainable=is_learning if parts == ("weights",) else trainable, **settings)
     words = {"family": family, "parametrization": parametrization, "path": path}
     words |= {"compression": compression, "trainable": learned if is_learning else []}
     found = read(json.dumps(json.loads(SAVED) | words))
@@ -127,9 +127,9 @@ def test_all_front_ends_that_there_were_are_in_the_test():
 def test_what_was_left_out_is_what_was_the_default():
     assert read('{"family": "gammatone"}') == FrontendConfig()
     assert read('{"compression": "log"}') == FrontendConfig() == read("{}")
-    given = '{"parametrization": "published", "path": "fft", "fill_gaps": true, "floor": 1e-16}'
+    settings = '{"parametrization": "published", "path": "fft", "fill_gaps": true, "floor": 1e-16}'
     filters = SpectNetFilters(trainable=ALL[:2], fill_gaps=True)
-    assert read(given) == FrontendConfig(filters=filters, compression=LogCompression(1e-16))
+    assert read(settings) == FrontendConfig(filters=filters, compression=LogCompression(1e-16))
 
 
 def test_a_classifier_that_was_saved_by_words_is_read():

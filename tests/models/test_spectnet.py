@@ -51,7 +51,7 @@ def batch(n=6, seed=1):
     return jnp.asarray(0.1 * noise(n, SMALL.segment_length, seed=seed), jnp.float32)
 
 
-# Each compiled once for each config and shape.
+# Functions that are compiled once for each config and shape.
 evaluate = of_parts(SpectNet.__call__)
 classify = of_parts(ResidualClassifier.__call__)
 train = of_parts(SpectNet.training_logits, static=("augment",))
@@ -122,11 +122,11 @@ def test_presets_fit_other_rates(rate):
     power = np.asarray(bank.power_response(n_fft=n_fft))
     peak = 1e4 * 6 * 1000 / (2 * (2 * np.pi * 100) ** 4)
     at = np.arange(n_fft // 2 + 1) * rate / n_fft
-    # Of those that reach neither 0 Hz nor Nyquist.
+    # Only bands that reach neither 0 Hz nor Nyquist.
     inner = (centers_hz > 3 * widths_hz) & (centers_hz < rate / 2 - 3 * widths_hz)
     for center_hz, response in zip(centers_hz[inner], power[inner], strict=True):
         assert np.interp(center_hz, at, response) == pytest.approx(2 * peak**2, rel=0.05)
-    # Nothing of a filter is cut off.
+    # No filter is cut off.
     taps = core.spectnet_impulse_response(
         *(jnp.asarray(x) for x in (centers_hz, widths_hz * 1.0186, np.ones(16, np.float32))),
         sample_rate=rate,
@@ -203,7 +203,7 @@ def test_logits_are_those_of_the_published_layers(rng):
     sizes = {"n_blocks": 4, "channels": 2, "hidden": 5}
 
     def draw(name, shape):
-        # Every bias and statistic counts.
+        # Random values, so that every bias and statistic influences the result.
         first = {"scale": 1, "variance": 1}.get(name, 0)
         if "kernel" in name:
             return rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))
@@ -257,7 +257,7 @@ def test_training_normalizes_with_the_batch_and_carries_its_moments(key):
     variance = leaves(statistics)["classifier.first_norm.variance"]
     expected = 0.9 + 0.1 * inputs.var((0, 1, 2))
     np.testing.assert_allclose(variance, expected, rtol=1e-4)
-    # The module is as it was, and the state is one that its graph takes.
+    # The module has not changed, and its graph accepts the new state.
     assert not np.any(leaves(nnx.state(model, nnx.BatchStat))["classifier.first_norm.mean"])
     graph, params, old, rest = split(model)
     assert jax.tree.structure(statistics) == jax.tree.structure(old)
@@ -286,7 +286,7 @@ def test_dropout_takes_whole_channels_of_each_example_apart(key):
     np.testing.assert_allclose(dropped, np.where(dropped > 0, 1 / 0.75, 0), rtol=1e-6)
     np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[:, :1, :1], dropped.shape))
     kept = dropped[:, 0, 0] > 0
-    # Five standard errors.
+    # The tolerance is five standard errors.
     assert abs(kept.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / kept.size)
     assert len(np.unique(kept, axis=0)) == 50
 
@@ -325,7 +325,7 @@ def test_gradients_reach_every_part_and_are_finite(key):
     for found in (in_noise, in_silence):
         assert not [name for name, array in found.items() if not np.isfinite(array).all()]
     still = {name for name, array in in_noise.items() if not np.any(np.abs(array) > 1e-6)}
-    # A bias before a norm is taken out by it.
+    # A batch norm removes the bias of the convolution before it.
     assert still == {name for name in in_noise if name.endswith(("first.bias", "second.bias"))}
     assert len(still) == 5
 
@@ -392,11 +392,11 @@ def test_a_front_end_moves_from_one_model_to_another():
     before = np.asarray(hear(target.frontend, batch()))
     target.frontend = copy_frontend(source.frontend, target.frontend)
     ear = copy_frontend(source.frontend, ear)
-    heard = np.asarray(hear(source.frontend, batch()))
-    np.testing.assert_array_equal(hear(target.frontend, batch()), heard)
-    np.testing.assert_array_equal(hear(ear, batch()), heard)
-    assert not np.allclose(before, heard)
-    # What learns is said by the target's config.
+    features = np.asarray(hear(source.frontend, batch()))
+    np.testing.assert_array_equal(hear(target.frontend, batch()), features)
+    np.testing.assert_array_equal(hear(ear, batch()), features)
+    assert not np.allclose(before, features)
+    # The config of the target says which parts are trained.
     assert not leaves(nnx.state(ear, nnx.Param))
     assert len(leaves(nnx.state(target.frontend, nnx.Param))) == 2
 

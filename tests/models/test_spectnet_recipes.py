@@ -20,12 +20,12 @@ from ddspx.models.spectnet import (
 
 
 def recordings(folder, *rates_and_seconds):
-    made = []
+    found = []
     for i, (rate, seconds) in enumerate(rates_and_seconds):
         path = folder / f"{i}.wav"
         io.write_audio(path, np.ones(round(rate * seconds)), sample_rate=rate)
-        made.append(io.Recording(path, path.name, "a", "train", path.name))
-    return made
+        found.append(io.Recording(path, path.name, "a", "train", path.name))
+    return found
 
 
 def test_the_commonest_rate_but_not_above_16_khz(tmp_path):
@@ -37,8 +37,8 @@ def test_the_commonest_rate_but_not_above_16_khz(tmp_path):
 
 def test_a_length_that_nine_of_ten_recordings_keep_to(tmp_path):
     lengths = [0.1 * i for i in range(1, 12)]
-    made = recordings(tmp_path, *((1000, seconds) for seconds in lengths))
-    assert suggested_segment_s(made) == 1.0
+    found = recordings(tmp_path, *((1000, seconds) for seconds in lengths))
+    assert suggested_segment_s(found) == 1.0
     assert suggested_segment_s(recordings(tmp_path, (1000, 60))) == 2.5
     assert suggested_segment_s(recordings(tmp_path, (1000, 0.01))) == 0.1
     assert suggested_segment_s([]) == 2.5
@@ -111,17 +111,17 @@ def test_a_file_is_what_its_segments_vote(tmp_path):
         shares = [probabilities[name] for name in LABELS]
         np.testing.assert_allclose(shares, vote.shares, atol=1e-6)
     (tmp_path / "bad.wav").write_text("no sound")
-    told, left = [], []
+    reports, left = [], []
     found = list(
         classify_files(
             model,
             [str(paths[0]), str(tmp_path / "bad.wav"), str(paths[1])],
             report=lambda path, error: left.append((path, type(error))),
-            progress=lambda *now: told.append(now),
+            progress=lambda *now: reports.append(now),
         )
     )
     assert [path for path, _ in found] == [str(paths[0]), str(paths[1])]
     assert left == [(str(tmp_path / "bad.wav"), io.AudioError)]
-    assert told == [("listening", done, 3) for done in range(3)]
+    assert reports == [("listening", done, 3) for done in range(3)]
     with pytest.raises(io.AudioError, match=r"bad\.wav"):
         classify_file(model, tmp_path / "bad.wav")

@@ -54,7 +54,7 @@ def test_the_level_of_the_whole_recording_is_normalized(gain):
     assert levelled.dtype == np.float32
     np.testing.assert_allclose(np.sqrt(np.mean(levelled**2)), 0.1, rtol=1e-5)
     np.testing.assert_allclose(levelled, 0.1 * audio / np.sqrt(np.mean(audio**2)), rtol=1e-4)
-    # Not of each segment: quiet passages stay quieter.
+    # The level of the recording is normalized, not that of each segment: quiet passages stay quiet.
     np.testing.assert_array_equal(segments(audio, LEVEL)[0], normalize_level(audio)[:100])
     np.testing.assert_array_equal(segments(audio, AS_IT_IS)[0], audio[:100])
 
@@ -86,7 +86,7 @@ def test_most_segments_or_the_mean_probability_decide():
 def test_a_tie_of_segments_goes_to_the_greater_mean_probability_then_to_the_first():
     tied = vote_majority(log([0.6, 0.4, 1e-9], [0.2, 0.8, 1e-9]))
     assert tied.index == 1
-    # The third label is the most probable on the whole, and has no segment.
+    # The third label has the greatest mean probability, but no segment.
     none = log([0.51, 1e-9, 0.49], [1e-9, 0.51, 0.49])
     assert vote_mean_probability(none).index == 2
     assert vote_majority(none).index == 0
@@ -152,7 +152,7 @@ def test_what_is_not_a_model_folder_is_refused(tmp_path):
 
 
 def test_the_python_in_the_readme_runs(monkeypatch):
-    # Operation by operation, as it is written there, it would compile a hundred programs.
+    # Without `of_parts`, the code in the README would compile a hundred operations one by one.
     monkeypatch.setattr(SpectNet, "__call__", of_parts(SpectNet.__call__))
     text = (Path(spectnet.__file__).parent / "README.md").read_text()
     names = {}

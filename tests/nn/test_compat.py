@@ -67,9 +67,9 @@ def test_weights_learn_only_where_they_are_told_to(init):
     audio = jnp.asarray(AUDIO, jnp.float32)
     loss = lambda p: jnp.mean((nnx.merge(graph, p, rest)(audio) - 1) ** 2)  # noqa: E731
     (gradient,) = jax.tree.leaves(jax.jit(jax.grad(loss))(params))
-    # Those that are zero can begin to grow too.
+    # Weights of zero have a gradient too.
     assert (np.abs(gradient) > 0).all()
-    # Of kapre's size, so that a step of a usual rate is neither lost in rounding nor everything.
+    # The weights have the size of kapre's, so that usual learning rates suit them.
     (weights,) = jax.tree.leaves(params)
     assert np.max(weights) <= 1.01
 
@@ -85,7 +85,7 @@ def test_alone_it_is_a_matrix_on_images(image_data_format):
     layer = kapre_filterbank(12, False, image_data_format=image_data_format, **settings)
     power = core.spectrogram(jnp.asarray(AUDIO), n_fft=256, hop_length=128, power=2)
     expected = np.asarray(kapre_filterbank(12, False, **settings)(jnp.asarray(AUDIO)))
-    # Two channels of one example, frequencies before frames.
+    # One example with two channels; frequencies come before frames.
     image, bands = np.swapaxes(power, -1, -2)[None], np.swapaxes(expected, -1, -2)[None]
     if image_data_format == "channels_last":
         image, bands = np.moveaxis(image, 1, -1), np.moveaxis(bands, 1, -1)

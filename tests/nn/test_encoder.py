@@ -28,9 +28,9 @@ def test_z_is_the_dense_layer_over_the_gru_over_normalized_frames():
     model = encoder()
     model.scale[...] = jnp.linspace(0.5, 2.0, 12, dtype=jnp.float32)
     model.shift[...] = jnp.linspace(-1.0, 1.0, 12, dtype=jnp.float32)
-    heard = np.asarray(model.frontend(AUDIO), np.float64)
-    deviation = np.sqrt(heard.var(-1, keepdims=True) + 1e-5)
-    normal = (heard - heard.mean(-1, keepdims=True)) / deviation
+    features = np.asarray(model.frontend(AUDIO), np.float64)
+    deviation = np.sqrt(features.var(-1, keepdims=True) + 1e-5)
+    normal = (features - features.mean(-1, keepdims=True)) / deviation
     states, _ = model.gru(
         jnp.asarray(normal * np.asarray(model.scale[...]) + np.asarray(model.shift[...]))
     )
@@ -42,13 +42,13 @@ def test_z_is_the_dense_layer_over_the_gru_over_normalized_frames():
 
 def test_with_normalize_it_is_over_time_as_in_ddsp():
     model = encoder(normalize=True)
-    heard = model.frontend(AUDIO)
-    np.testing.assert_allclose(np.asarray(heard).std(-2), 1, atol=1e-3)
-    np.testing.assert_array_equal(model(AUDIO), model.dense(model.gru(heard)[0]))
+    features = model.frontend(AUDIO)
+    np.testing.assert_allclose(np.asarray(features).std(-2), 1, atol=1e-3)
+    np.testing.assert_array_equal(model(AUDIO), model.dense(model.gru(features)[0]))
 
 
 def test_a_louder_sound_has_the_same_z():
-    # Of logarithms, the mean over the bands is the level.
+    # With a logarithm, the level only shifts all bands, and the normalization removes it.
     model = encoder(compression=LogCompression(1e-12))
     np.testing.assert_allclose(model(4 * AUDIO), model(AUDIO), atol=1e-4)
 

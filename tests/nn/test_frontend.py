@@ -37,7 +37,7 @@ def frontend(**changes) -> SpectralFrontend:
 
 
 def gradients(model):
-    """Of the sum of squares of what is heard, by the names of the parameters."""
+    """Gradients of the sum of squared features, by the names of the parameters."""
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     gradient = quick_jit(jax.grad(lambda p, x: jnp.sum(nnx.merge(graph, p, rest)(x) ** 2)))
 
@@ -48,27 +48,28 @@ def gradients(model):
     return by_name
 
 
-# what it hears
+# energies and features
 
 
 @pytest.mark.parametrize("n_mfcc", [None, 5])
 def test_without_learning_it_is_the_log_mel_spectrogram(n_mfcc):
     config = FrontendConfig.log_mel(**SMALL, fmax=3800.0, n_mfcc=n_mfcc)
-    heard = SpectralFrontend(config, rngs=nnx.Rngs(0))(AUDIO)
+    features = SpectralFrontend(config, rngs=nnx.Rngs(0))(AUDIO)
     sizes = {name: SMALL[name] for name in ("sample_rate", "hop_length", "n_fft", "win_length")}
     ends = {"fmin": 60.0, "fmax": 3800.0, "htk": True, "norm": None}
     power = core.mel_spectrogram(AUDIO, n_mels=12, **sizes, **ends)
     window = np.asarray(core.hann_window(200))
-    # Neither the first nor the last bin is in a triangle.
+    # The factor 2 adds the negative frequencies. 0 Hz and Nyquist, which have none, are in no
+    # triangle.
     expected = jnp.log(2 / (256 * np.sum(window**2)) * power + 1e-10)
     if n_mfcc:
         expected = core.cepstral_coefficients(expected, n_mfcc=n_mfcc)
-    np.testing.assert_allclose(heard, expected, atol=2e-4)
+    np.testing.assert_allclose(features, expected, atol=2e-4)
 
 
 @pytest.mark.parametrize("filters", [GammatoneFilters(), GaborFilters()])
 def test_energies_are_those_of_the_convolution_with_each_filter(filters):
-    # Zeros after the window leave room for the response, so that the circle does not close.
+    # Zero-padding leaves room for the impulse response, so the convolution does not wrap around.
     sizes = {"n_fft": 4096, "fmin": 300.0, "fmax": 3000.0}
     model = frontend(**sizes, filters=filters, compression=NoCompression())
     bands = model.centers_hz(), model.bandwidths_hz()
@@ -118,11 +119,11 @@ def test_the_gain_of_every_band_is_that_at_its_centre(family):
     ids=lambda filters: type(filters).__name__,
 )
 def test_bandwidths_are_those_of_the_rectangle_with_the_same_power(filters):
-    # Up to where the lower half of the lowest band and the image of the highest are outside.
+    # The range keeps the lowest band away from 0 Hz, and the highest away from Nyquist.
     model = frontend(fmin=400.0, fmax=3000.0, filters=filters)
     power = np.asarray(model.power_response(n_fft=1 << 14), np.float64)
     found = power.sum(-1) * 8000 / (1 << 14) / power.max(-1)
-    # A rectangle of a few steps ripples, and its highest point is not its centre.
+    # A sinc of few taps ripples, so its maximum is not at its centre.
     tolerance = 0.1 if isinstance(filters, SincFilters | SincNetFilters) else 0.02
     np.testing.assert_allclose(model.bandwidths_hz(), found, rtol=tolerance)
 
@@ -131,7 +132,7 @@ def test_a_sinc_that_is_shorter_than_its_band_asks_for_says_how_wide_it_is():
     filters = (SincFilters(n_taps=n_taps) for n_taps in (1601, 101))
     long, short = (frontend(fmin=400.0, fmax=3000.0, filters=sincs) for sincs in filters)
     np.testing.assert_allclose(long.bandwidths_hz(), core.hz_to_erb(long.centers_hz()), rtol=0.05)
-    # Of a window alone: 1.36 steps of a transform as long as it is.
+    # The bandwidth of the window alone: 1.36 bins of a transform of its length.
     np.testing.assert_array_less(1.36 * 8000 / 101, short.bandwidths_hz())
 
 
@@ -153,7 +154,7 @@ def test_compressions_are_their_formulas():
     np.testing.assert_allclose(normal.std(-2), 1, atol=1e-3)
 
 
-# what it learns
+# gradients
 
 
 @pytest.mark.parametrize("compression", [Log1pCompression, PcenCompression])
@@ -165,7 +166,7 @@ def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compr
     hard = [0 * time_s, time_s == 0.1, 0 * time_s + 0.5, np.cos(np.pi * 8000 * time_s)]
     gradients_of = gradients(model)
     for name, gradient in gradients_of(jnp.concatenate([AUDIO, AUDIO])).items():
-        # Of each number, the first and the last band's too.
+        # No parameter has a gradient of zero, not even those of the first and last band.
         assert (np.abs(gradient) > 1e-7 * np.abs(gradient).max()).all(), name
     for name, gradient in gradients_of(jnp.asarray(np.stack(hard), jnp.float32)).items():
         assert np.isfinite(gradient).all(), name
@@ -174,7 +175,7 @@ def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compr
 @pytest.mark.parametrize("size", [-12.0, 12.0])
 @pytest.mark.parametrize("family", ORDERED[1:])
 def test_bandwidths_of_any_size_have_finite_gradients(family, size):
-    # A part in 160,000 of the ear's, which may lie between two bins, and as many times it.
+    # The ear's bandwidth over 160,000, so that a band can lie between two bins, and times 160,000.
     filters, compression = family(trainable=PARTS), Log1pCompression(trainable=True)
     model = frontend(filters=filters, compression=compression)
     model.bank.log_bandwidths[...] = jnp.full(12, size, jnp.float32)
@@ -187,10 +188,10 @@ def test_bandwidths_of_any_size_have_finite_gradients(family, size):
 
 def test_of_free_weights_the_moduli_count_and_a_sign_turns_the_gradient():
     model = frontend(filters=FreeFilters(), compression=Log1pCompression())
-    heard, gradient = model(AUDIO), gradients(model)(AUDIO)["weights"]
+    features, gradient = model(AUDIO), gradients(model)(AUDIO)["weights"]
     weights = model.bank.weights[...]
     model.bank.weights[...] = -weights
-    np.testing.assert_array_equal(model(AUDIO), heard)
+    np.testing.assert_array_equal(model(AUDIO), features)
     turned = gradients(model)(AUDIO)["weights"]
     np.testing.assert_allclose(turned, np.where(weights > 0, -gradient, gradient), rtol=1e-6)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
@@ -209,7 +210,7 @@ def test_only_the_parts_that_are_named_are_parameters():
 
 
 def test_gradient_descent_finds_a_band_that_is_elsewhere():
-    # In noise that falls by 18 dB an octave, so that a level says where a band is.
+    # Noise that falls by 18 dB per octave, so that the energy of a band depends on its frequency.
     slope = core.one_pole(0.001, sample_rate=8000).astype("float32")
     audio = core.sos_filter(AUDIO, jnp.stack([slope] * 3))
     sizes = {"n_bands": 1, "fmin": 200.0, "fmax": 3000.0, "compression": LogCompression(1e-12)}

@@ -37,7 +37,7 @@ from ddspx.nn.frontend._filters import Filters
 
 PATHS = (StftPath, FftPath, RecurrentPath, LeafFftPath, SpectNetFftPath)
 PARTS = ("centers", "bandwidths", "gains", "weights", "pooling", "compression")
-# Of each family, the paths that it has, and the parts of the filters that can learn.
+# The paths of each family, and the parts of its filters that can be trained.
 FAMILIES = {
     TriangularFilters: ((), ("centers", "gains")),
     GammatoneFilters: ((StftPath, FftPath, RecurrentPath), ("centers", "bandwidths", "gains")),
@@ -188,7 +188,7 @@ def test_spectnets_filters_fill_the_gaps_where_there_are_some():
     assert wide == FrontendConfig.spectnet(
         sample_rate=8000, filters=SpectNetFilters(n_taps=641, fill_gaps=True)
     )
-    # What is asked for is not changed.
+    # Filters that are given are not changed.
     asked = FrontendConfig.spectnet_scaled(sample_rate=8000, filters=SpectNetFilters())
     assert not asked.filters.fill_gaps
 

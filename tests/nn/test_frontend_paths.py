@@ -69,7 +69,7 @@ def taps_of(model: SpectralFrontend) -> np.ndarray:
         sizes = {"sample_rate": c.sample_rate, "win_length": 1001}
         taps, before = core.gabor_impulse_response(*bands, **sizes), 500
     else:
-        # A rectangle about 0 Hz of the width that the bank has as its parameter, moved up.
+        # A low-pass of the nominal width, shifted to the centre.
         width = core.hz_to_erb(bands[0]) * np.exp(np.asarray(model.bank.log_bandwidths[...]))
         n_taps = c.filters.n_taps
         lags = np.arange(n_taps) - n_taps // 2
@@ -109,7 +109,7 @@ def by_convolution(model: SpectralFrontend) -> np.ndarray:
 def test_energies_are_those_of_a_convolution_and_a_low_pass(filters):
     model = moved(frontend(filters=filters, compression=NoCompression()))
     expected = by_convolution(model)
-    # The ringing of what is below is in the taps to 1e-5 of the loudest frame of a band.
+    # The taps contain the decay of the lower bands up to 1e-5 of the loudest frame of a band.
     np.testing.assert_allclose(heard_by(model)(HEARD), expected, atol=1e-4 * expected.max())
 
 
@@ -147,7 +147,7 @@ def test_a_sine_at_the_centre_of_a_band_has_its_power(path):
     for band in (2, 4):
         tone = 0.8 * np.sin(2 * np.pi * centers_hz[band] * np.arange(1600) / 8000)
         energy = run(jnp.asarray(tone, jnp.float32))[10, band]
-        # A spectrum's window spreads the tone beyond the centre.
+        # The window of a short-time spectrum spreads the tone beyond the centre.
         np.testing.assert_allclose(energy, 0.32, rtol=0.15 if path == StftPath() else 2e-3)
 
 
@@ -219,7 +219,7 @@ def test_a_free_band_without_weights_has_no_width():
 
 
 def test_spectnet_is_its_layer():
-    # Correlation with the taps, the square, sums of 25, each 10 samples, the logarithm.
+    # The published layer: correlation with taps, square, sums of 25 every 10 samples, logarithm.
     model = SpectralFrontend(FrontendConfig.spectnet(n_bands=8), rngs=nnx.Rngs(0))
     numbers = model.bank.frequencies_hz, model.bank.betas_hz, model.bank.amplitudes
     f, beta, a = (np.asarray(x[...], np.float64)[:, None] for x in numbers)
@@ -231,15 +231,15 @@ def test_spectnet_is_its_layer():
     sums = [np.convolve(y**2, np.ones(25), "valid")[::10] for y in filtered]
     expected = np.log(np.stack(sums, axis=-1) + 1e-16)
     assert expected.shape == (240, 8)
-    # Theirs begins with a frame that ends 24 samples later: ours is centred.
-    heard = heard_by(model)(jnp.asarray(np.concatenate([np.zeros(8), audio]), jnp.float32))
-    np.testing.assert_allclose(heard[2:242], expected, atol=2e-3)
+    # The first published frame covers samples 0 to 24; that of ddspx is centred at sample 0.
+    outputs = heard_by(model)(jnp.asarray(np.concatenate([np.zeros(8), audio]), jnp.float32))
+    np.testing.assert_allclose(outputs[2:242], expected, atol=2e-3)
 
 
 def test_leaf_is_its_front_end():
     config = FrontendConfig.leaf(sample_rate=8000, n_bands=6, fmax=3800.0, win_length=201)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
-    # Silent at both ends, where theirs leaves out what rings past them.
+    # The audio is silent at both ends, because LEAF cuts off the filters' decay there.
     audio, lags = np.pad(noise(1200), 200), np.arange(-100, 101)
     mu, sigma = (
         np.asarray(x[...], np.float64)[:, None] for x in (model.bank.centers_rad, model.bank.widths)
@@ -254,16 +254,16 @@ def test_leaf_is_its_front_end():
     for energy in energies:
         recent = 0.04 * energy + 0.96 * recent
         expected.append(np.sqrt(energy / (1e-12 + recent) ** 0.96 + 2) - np.sqrt(2))
-    # The last frame of ours is at the last sample's end.
-    heard = heard_by(model)(jnp.asarray(audio, jnp.float32))
-    np.testing.assert_allclose(heard[:20], expected, rtol=1e-4, atol=1e-5)
+    # ddspx has one frame more, at the end of the audio.
+    outputs = heard_by(model)(jnp.asarray(audio, jnp.float32))
+    np.testing.assert_allclose(outputs[:20], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("sample_rate", "n_taps", "fmax"), [(16000, 401, 7800), (8000, 201, 4000), (44100, 1103, 7800)]
 )
 def test_leaf_hears_as_long_and_as_high_at_any_rate(sample_rate, n_taps, fmax):
-    # Theirs has a sample more where 25 ms are an odd number of them.
+    # LEAF has one sample more if 25 ms are an odd number of samples.
     config = FrontendConfig.leaf(sample_rate=sample_rate)
     assert (config.filters.n_taps, config.fmin, config.highest_hz) == (n_taps, 60, fmax)
 
@@ -278,7 +278,7 @@ def test_leafs_first_filters_are_those_it_reads_off_a_mel_matrix():
     centers_bin = 512 * np.asarray(model.bank.centers_rad[...]) / (2 * np.pi)
     assert np.max(np.abs(centers_bin - np.argmax(matrix, axis=0))) < 0.51
     assert np.all(np.diff(centers_bin) > 0.5)
-    # Full width at half of the maximum, of a Gaussian and of the root of a triangle.
+    # The full width at half maximum of a Gaussian, and of the square root of a triangle.
     is_above = np.sqrt(matrix) >= np.sqrt(matrix.max(axis=0)) / 2
     widths_bin = 512 * np.sqrt(2 * np.log(2)) / (np.pi * np.asarray(model.bank.widths[...]))
     assert np.max(np.abs(widths_bin - is_above.sum(axis=0))) < 1
@@ -297,15 +297,15 @@ def test_sincnets_filters_are_between_its_corners():
     for i in range(6):
         taps = 2 * high[i] / 8000 * np.sinc(2 * high[i] / 8000 * k)
         taps = (taps - 2 * low[i] / 8000 * np.sinc(2 * low[i] / 8000 * k)) * window
-        # Twice the real part of ours: of its spectrum, the part that is even.
-        ours = np.asarray(model.bank.response(4096))[i]
-        even = ours + np.conj(np.roll(ours[::-1], 1))
+        # The published taps are twice the real part of those of ddspx.
+        response = np.asarray(model.bank.response(4096))[i]
+        even = response + np.conj(np.roll(response[::-1], 1))
         np.testing.assert_allclose(np.roll(np.fft.ifft(even).real, 50)[:101], taps, atol=1e-6)
 
 
 @pytest.mark.parametrize("preset", ["leaf", "spectnet", "sincnet"])
 def test_published_numbers_stop_where_they_are_published_to(preset):
-    # What is wrong with them: a test of ours finds a gradient in every number, in every band.
+    # A defect of the published filters; the ordered filters have a gradient in every parameter.
     config = getattr(FrontendConfig, preset)(sample_rate=1000, n_bands=8, fmin=0.0)
     filters = dataclasses.replace(config.filters, path=StftPath())
     config = dataclasses.replace(config, filters=filters)
@@ -346,11 +346,11 @@ def test_integers_are_not_audio():
 
 def test_leafs_bias_stays_above_zero_and_its_gain_stops_at_one():
     model = SpectralFrontend(FrontendConfig.leaf(sample_rate=8000, n_bands=6), rngs=nnx.Rngs(0))
-    listen, heard = of_parts(SpectralFrontend.__call__), []
+    listen, outputs = of_parts(SpectralFrontend.__call__), []
     model.compression.bias[...] = jnp.linspace(-1, 1, 6, dtype=jnp.float32)
     for audio in (HEARD, 0 * HEARD):
         assert np.isfinite(listen(model, audio)).all()
     for gain in (1.0, 1.5):
         model.compression.gain[...] = jnp.full(6, gain, jnp.float32)
-        heard.append(np.asarray(listen(model, HEARD)))
-    np.testing.assert_array_equal(*heard)
+        outputs.append(np.asarray(listen(model, HEARD)))
+    np.testing.assert_array_equal(*outputs)

@@ -88,8 +88,8 @@ def test_the_derivative_by_hand_is_the_automatic_one(rng):
     def loss(f):
         return jax.jit(jax.grad(lambda *x: jnp.sum(f(*x) * cotangent), argnums=(0, 1, 2, 3, 4)))
 
-    for ours, automatic in zip(loss(_gru)(*args), loss(_gru.fun)(*args), strict=True):
-        np.testing.assert_allclose(ours, automatic, rtol=1e-10, atol=1e-12)
+    for custom, automatic in zip(loss(_gru)(*args), loss(_gru.fun)(*args), strict=True):
+        np.testing.assert_allclose(custom, automatic, rtol=1e-10, atol=1e-12)
 
 
 def test_derivatives_equal_differences_in_both_modes(rng):

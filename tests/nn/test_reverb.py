@@ -29,7 +29,7 @@ def test_the_masked_tap_learns_nothing_and_the_others_do(rng):
 
 
 def test_a_room_may_be_longer_than_the_sound(rng):
-    # Warnings are errors here.
+    # A warning of a response that is longer than the audio would be an error in tests.
     reverb = Reverb(4000, rngs=nnx.Rngs(0))
     audio = jnp.asarray(rng.normal(size=300), jnp.float32)
     padded = jnp.pad(audio, (0, 4000))

@@ -151,7 +151,7 @@ def test_learned_tables_are_one_period_of_what_is_played(key):
     f0_hz = jnp.full(6, 125.0, jnp.float32)
     played = np.asarray(model(key, model.controls(outputs, f0_hz)))[:64]
     table = np.asarray(model.wavetables(64))[0]
-    # A table begins at phase 0, and the sound one sample later.
+    # A table begins at phase 0; the first sample of the sound is one step later.
     level = float(core.exp_sigmoid(0.0)) / np.sum(exp_sigmoid(np.asarray(model.tables[...])))
     np.testing.assert_allclose(played, level * np.roll(table, -1), atol=1e-6)
 
