@@ -57,7 +57,10 @@ class HarmonicNoiseConfig:
 
     @property
     def n_outputs(self) -> int:
-        """Number of decoder outputs per frame: one amplitude, the harmonics and the noise bands."""
+        """Number of decoder outputs per frame.
+
+        They are one amplitude, one for each harmonic, and the noise bands.
+        """
         return 1 + self.n_harmonics + self.n_magnitudes
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "HarmonicNoise":
@@ -136,7 +139,10 @@ class WavetableNoiseConfig:
 
     @property
     def n_outputs(self) -> int:
-        """Number of decoder outputs per frame: an amplitude, a share per table, the noise bands."""
+        """Number of decoder outputs per frame.
+
+        They are one amplitude, a share for each table, and the noise bands.
+        """
         return 1 + self.n_wavetables + self.n_magnitudes
 
     def build(self, *, sample_rate: int, hop_length: int, rngs: "nnx.Rngs") -> "WavetableNoise":
