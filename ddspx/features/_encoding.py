@@ -10,7 +10,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Float
-from ddspx.features._blocks import windows
+from ddspx.features._blocks import float32, windows
 from ddspx.nn import Encoder
 
 _CHUNK_SECONDS = 2.0
@@ -22,18 +22,19 @@ def blockwise_z(
     """The z of audio that arrives in blocks, in bounded memory.
 
     Args:
-      encoder: of a model; it must not need the whole sound at once.
+      encoder: the encoder of a model. If its `margin_frames` are None it needs the whole sound,
+        which is then held in memory.
       blocks: consecutive blocks ``(*batch, samples)`` of one signal at the encoder's sample rate,
         of any sizes, at least one.
 
     Returns:
       z of the blocks joined together on the frame rule: the same numbers whatever the blocks, and
       those of ``encoder(audio)`` to rounding. Memory holds these, one block and some seconds of
-      audio.
+      audio, unless the encoder needs the whole sound.
 
     Raises:
       TypeError: the blocks are not of floating point.
-      ValueError: there is no block, or the front-end hears the whole sound at once.
+      ValueError: there is no block.
 
     Properties:
       Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
@@ -50,10 +51,12 @@ def blockwise_z(
       (101, 4)
     """
     config, margin = encoder.config, encoder.margin_frames()
+    graph, weights = nnx.split(encoder)
+    if margin is None:
+        return np.asarray(_whole_z(graph, weights, _joined(blocks)))
     hop_length = config.hop_length
     chunk = max(16, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
     n_frames = partial(core.n_frames, hop_length=hop_length)
-    graph, weights = nnx.split(encoder)
     state, parts = None, []
     for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
         if state is None:
@@ -61,6 +64,20 @@ def blockwise_z(
         state, z = _chunk_z(graph, weights, state, window)
         parts.append(np.asarray(z)[..., :n, :])
     return np.concatenate(parts, axis=-2)
+
+
+def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """All blocks as one array."""
+    blocks = [float32(block, is_block=True) for block in blocks]
+    if not blocks:
+        raise ValueError("`blocks` must hold at least one block of audio, got none.")
+    return np.concatenate(blocks, axis=-1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _whole_z(graph, weights, audio):
+    """The z of a whole sound."""
+    return nnx.merge(graph, weights)(audio)
 
 
 @partial(jax.jit, static_argnums=0)

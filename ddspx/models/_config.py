@@ -121,7 +121,7 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
         return _restored_kind(name, hint, saved, parts)
     if nested := _dataclasses_of(hint):
         return from_json(nested[0], saved, parts)
-    value: Any = tuple(saved) if isinstance(saved, list) else saved
+    value: Any = _tuples(saved)
     is_list = typing.get_origin(hint) is tuple
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
@@ -129,6 +129,11 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
         expected = "a list of finite numbers" if is_list else "a finite number"
         raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
     return value
+
+
+def _tuples(saved: Any) -> Any:
+    """Lists of JSON as tuples, lists within them included."""
+    return tuple(map(_tuples, saved)) if isinstance(saved, list) else saved
 
 
 def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
@@ -153,7 +158,12 @@ def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> A
         raise ValueError(
             f"`{name}` has the `{_KIND}` {reprlib.repr(kind)}, which is not one of "
             f"{', '.join(classes)}; "
-            + ("give its class as `parts=`." if is_open else "another version of ddspx wrote it.")
+            + (
+                f"load the folder with `instruments.load_instrument(folder, parts=[{kind}])`, where "
+                "`parts` holds the class of that name; a command cannot play it."
+                if is_open
+                else "another version of ddspx wrote it."
+            )
         )
     return from_json(classes[kind], {k: v for k, v in saved.items() if k != _KIND}, parts)
 

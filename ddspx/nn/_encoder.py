@@ -30,11 +30,11 @@ class Encoder(Protocol):
         """The sizes of this encoder."""
         ...
 
-    def margin_frames(self) -> int:
-        """Number of frames before and after a frame whose samples influence its z.
+    def margin_frames(self) -> int | None:
+        """Number of frames before and after a frame whose samples z of that frame depends on.
 
-        Raises:
-          ValueError: the encoder needs the whole sound, so it cannot stream.
+        None if z depends on the whole sound, as an average over it does. The sound is then encoded
+        at once, so a transfer needs memory for all of it, and `step` is never called.
         """
         ...
 
@@ -126,7 +126,11 @@ class ZEncoder(nnx.Module):
         Raises:
           ValueError: a frame of the front-end depends on more than its window.
         """
-        margin = self.margin_frames()
+        if (margin := self.margin_frames()) is None:
+            raise ValueError(
+                "The encoder cannot encode a sound in blocks: its front-end needs the frames of "
+                "the whole sound; call the encoder with all of it."
+            )
         # On the frame rule the window has one frame more, at its end, which is dropped.
         return self._encode(self.frontend(window)[..., margin : -margin - 1, :], state)
 
@@ -143,23 +147,16 @@ class ZEncoder(nnx.Module):
         states, carry = self.gru(features * scale + shift, carry)
         return carry, self.dense(states)
 
-    def margin_frames(self) -> int:
+    def margin_frames(self) -> int | None:
         """Number of frames before and after a frame whose samples its window reaches.
 
-        Raises:
-          ValueError: a frame of the front-end depends on more than its window.
+        None if a frame depends on more than its window: the front-end normalizes over time, has
+        a PCEN, or filters the whole sound.
         """
         c = self.config.frontend
-        compression, path = c.compression, c.filters.path
-        needs_whole_sound = {
-            "`normalize`": c.normalize,
-            f"the {type(compression).__name__}": isinstance(compression, PcenCompression),
-            f"the {type(path).__name__}": not isinstance(path, StftPath),
-        }
-        for part, needs_it in needs_whole_sound.items():
-            if needs_it:
-                raise ValueError(
-                    f"The encoder cannot encode a sound in blocks: {part} of its front-end needs "
-                    "the frames of the whole sound; train a model without it."
-                )
-        return math.ceil(c.n_fft / 2 / c.hop_length)
+        needs_whole_sound = (
+            c.normalize
+            or isinstance(c.compression, PcenCompression)
+            or not isinstance(c.filters.path, StftPath)
+        )
+        return None if needs_whole_sound else math.ceil(c.n_fft / 2 / c.hop_length)

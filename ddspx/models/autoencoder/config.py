@@ -27,6 +27,11 @@ _FURTHEST_DB = 700
 # The longest duration: 30 years.
 _LONGEST_S = 1e9
 _MOST_RESOLUTIONS = 32
+_PROTOCOLS = {
+    "synthesizer": SynthesizerConfig,
+    "decoder": DecoderConfig,
+    "encoder": EncoderConfig,
+}
 _SHIPPED = {
     "synthesizer": "HarmonicNoiseConfig",
     "decoder": "RnnFcDecoderConfig",
@@ -82,13 +87,14 @@ class AutoencoderConfig:
     def __post_init__(self):
         for name in ("sample_rate", "hop_length"):
             size(name, getattr(self, name))
-        for name in ("synthesizer", "decoder", "encoder"):
+        for name, protocol in _PROTOCOLS.items():
             part = getattr(self, name)
-            is_none = name == "encoder" and part is None
-            if not (is_none or (dataclasses.is_dataclass(part) and hasattr(part, "build"))):
+            if not (_is_config(part, protocol) or (name == "encoder" and part is None)):
+                members = sorted(m for m in vars(protocol) if not m.startswith("_"))
                 raise TypeError(
-                    f"`{name}` must be a config of a {name}, such as nn.{_SHIPPED[name]}, a frozen "
-                    f"dataclass with a `build`; got {part!r}."
+                    f"`{name}` must be a config of a {name}, such as nn.{_SHIPPED[name]}(): an "
+                    f"instance of a frozen, hashable dataclass that has {', '.join(members)}; got "
+                    f"{part!r}."
                 )
         if non_negative_int("reverb_length", self.reverb_length):
             size("reverb_length", self.reverb_length)
@@ -303,6 +309,20 @@ class InstrumentStatistics:
     def from_json(cls, fields: Mapping[str, Any]) -> "InstrumentStatistics":
         """Inverse of `to_json`; a ValueError names missing and unknown fields."""
         return from_json(cls, fields)
+
+
+def _is_config(part: Any, protocol: type) -> bool:
+    """Whether an object is a hashable config of the parts that a protocol describes."""
+    # Every config has `build`: that of a decoder is known by what it lacks.
+    others = (SynthesizerConfig, EncoderConfig) if protocol is DecoderConfig else ()
+    is_instance = dataclasses.is_dataclass(part) and not isinstance(part, type)
+    if not is_instance or not isinstance(part, protocol) or isinstance(part, others):
+        return False
+    try:
+        hash(part)
+    except TypeError:
+        return False
+    return True
 
 
 def _scaled_n_ffts(sample_rate):

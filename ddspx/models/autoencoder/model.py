@@ -9,7 +9,7 @@ from flax import nnx
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
-from ddspx.nn import Decoder, Encoder, Reverb, Synthesizer
+from ddspx.nn import Decoder, Encoder, Fixed, Reverb, Synthesizer
 
 
 class DryState(NamedTuple):
@@ -80,9 +80,8 @@ class Autoencoder(nnx.Module):
         self.encoder: Encoder | None = (
             None if config.encoder is None else config.encoder.build(rngs=rngs)
         )
-
-        for name in ("decoder", "synthesizer", "encoder"):
-            _check_hashable(name, getattr(self, name))
+        for name, protocol in _PROTOCOLS.items():
+            _check_part(name, getattr(self, name), protocol)
 
     def encode(
         self, audio: Float[ArrayLike, "*batch samples"]
@@ -197,7 +196,8 @@ class Autoencoder(nnx.Module):
             state.dry, f0_hz, loudness_db, z=z, lookahead=lookahead, n_samples=n_samples
         )
         room = state.room
-        if self.reverb is not None and room is not None:
+        # A block of one frame, before the last, has no samples.
+        if self.reverb is not None and room is not None and audio.shape[-1]:
             room, audio = core.convolution_reverb_step(room, audio, self.reverb.impulse_response)
         return AutoencoderState(dry, room), audio
 
@@ -222,6 +222,11 @@ class Autoencoder(nnx.Module):
         f0_hz = jnp.asarray(f0_hz)
         inputs = self._inputs(f0_hz, loudness_db, z)
         last = f0_hz.shape[-1] - 1 - lookahead
+        if last < 0:
+            raise ValueError(
+                f"`f0_hz` must have at least {1 + lookahead} frames, got {f0_hz.shape[-1]}; "
+                "`lookahead` counts as one."
+            )
         decoder, parts = state.decoder, []
         if last > 0:
             decoder, outputs = self.decoder.step(decoder, [x[..., :last, :] for x in inputs])
@@ -281,13 +286,30 @@ def require_autoencoder(model: Any, consequence: str) -> None:
         )
 
 
-def _check_hashable(name: str, part: Any) -> None:
-    """Raises a TypeError for a part that is not hashable, as compiled functions need it to be."""
+_PROTOCOLS = {"decoder": Decoder, "synthesizer": Synthesizer, "encoder": Encoder}
+
+
+def _check_part(name: str, part: Any, protocol: Any) -> None:
+    """Raises an error for a part that could not be compiled, trained or streamed."""
+    if name == "encoder" and part is None:
+        return
+    class_name = type(part).__name__
+    if not isinstance(part, protocol):
+        members = ", ".join(m for m in vars(protocol) if not m.startswith("_") or m == "__call__")
+        raise TypeError(f"The {name} must have {members} (nn.{protocol.__name__}), got {part!r}.")
     try:
         hash(nnx.split(part)[0] if isinstance(part, nnx.Module) else part)
     except TypeError as error:
         raise TypeError(
-            f"The {name} {type(part).__name__} must be hashable, because functions are compiled "
-            f"for it ({error}); its attributes may be numbers, strings, tuples and frozen "
-            "dataclasses."
+            f"The {name} {class_name} must be hashable, because functions are compiled for it "
+            f"({error}); its attributes may be numbers, strings, tuples and frozen dataclasses."
         ) from error
+    if not isinstance(part, nnx.Module):
+        return
+    for path, variable in nnx.to_flat_state(nnx.state(part)):
+        if not isinstance(variable, (nnx.Param, Fixed)):
+            raise ValueError(
+                f"The {name} {class_name} has a {type(variable).__name__}, "
+                f"`{'.'.join(map(str, path))}`, which training does not update; let it have "
+                "nnx.Param and nn.Fixed alone (LayerNorm instead of BatchNorm, no Dropout)."
+            )

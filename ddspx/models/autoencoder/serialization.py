@@ -1,11 +1,13 @@
 """Saving and loading a trained autoencoder as a folder of plain arrays and JSON."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 from ddspx.io._json import json_object
@@ -36,11 +38,17 @@ def save_autoencoder(
 
     Raises:
       TypeError: `model` is of a subclass of `Autoencoder`.
-      ValueError: `provenance` is not JSON, a weight is not finite, `folder` exists and is not a
-        model folder, or the parts of the model differ from those that its config builds, so that it
-        could not be loaded.
+      ValueError: `provenance` is not JSON, a weight is not finite or not float32, `statistics` are
+        of other rates, `folder` exists and is not a model folder, or the model differs from the one
+        that its config builds, so that it could not be loaded.
     """
-    _check_loads_back(model)
+    check_loads_back(model)
+    for name in ("sample_rate", "hop_length"):
+        config_value, value = getattr(model.config, name), getattr(statistics, name)
+        if config_value != value:
+            raise ValueError(
+                f"`statistics` must have the model's `{name}`, {config_value}, got {value}."
+            )
     save_model(
         folder,
         model,
@@ -103,14 +111,15 @@ def load_autoencoder(
     return model, statistics, provenance
 
 
-def _check_loads_back(model: Autoencoder) -> None:
+def check_loads_back(model: Autoencoder) -> None:
     """Raises an error if loading the saved model would not give the same model."""
     require_autoencoder(model, "which would be loaded as an Autoencoder")
     config = model.config
     own = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
     try:
         again = AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json())), parts=own)
-    except (TypeError, ValueError) as error:
+    # A class whose annotations cannot be read raises a NameError.
+    except (TypeError, ValueError, NameError, AttributeError) as error:
         raise ValueError(f"`model.config` cannot be saved: {error}") from error
     if again != config:
         raise ValueError(
@@ -119,18 +128,49 @@ def _check_loads_back(model: Autoencoder) -> None:
         )
     built = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
     for name in ("decoder", "synthesizer", "reverb", "encoder"):
-        actual, expected = (_described(getattr(m, name)) for m in (model, built))
-        if actual != expected:
+        _check_same(f"`model.{name}`", getattr(model, name), getattr(built, name))
+    _check_same("`model`", model, built)
+    for name, array in arrays_by_name(model).items():
+        if array.dtype != np.float32:
             raise ValueError(
-                f"`model.{name}` is not what `model.config` builds: it is a {actual[0].__name__}, "
-                f"the config builds a {expected[0].__name__}, and their classes, configs or "
-                "variables differ; change the config instead of the model."
+                f"The weight `{name}` is {array.dtype}, but a model folder holds float32 alone; "
+                "make it `jnp.float32`."
             )
 
 
-def _described(part: Any) -> tuple[type, Any, Any]:
-    """The class of a part, its config, and the names and shapes of its variables."""
+def _check_same(name: str, part: Any, built: Any) -> None:
+    """Raises an error unless a part of a model is what the model's config builds."""
+    actual, expected = _described(part), _described(built)
+    if actual == expected:
+        return
+    if type(part) is type(built) and not isinstance(part, nnx.Module):
+        reason = "two of its class are never equal; make it a frozen dataclass or an nnx.Module"
+    elif type(part) is type(built):
+        reason = "its attributes or variables differ; change the config instead of the model"
+    else:
+        reason = f"the config builds a {type(built).__name__}; change the config instead"
+    raise ValueError(
+        f"{name} is not what `model.config` builds: it is a {type(part).__name__}, and {reason}."
+    )
+
+
+def _described(part: Any) -> tuple[Any, ...]:
+    """What of a part is saved by its config: classes, attributes, names and kinds of variables."""
     if not isinstance(part, nnx.Module):
-        return type(part), None, part
-    shapes = {name: array.shape for name, array in arrays_by_name(part).items()}
-    return type(part), getattr(part, "config", None), shapes
+        return type(part), part
+    arrays = {name: (x.shape, str(x.dtype)) for name, x in arrays_by_name(part).items()}
+    attributes = {
+        ".".join(map(str, path)): (
+            type(node),
+            {name: value for name, value in vars(node).items() if _is_plain(value)},
+        )
+        for path, node in nnx.iter_graph(part)
+        if isinstance(node, nnx.Module)
+    }
+    return type(part), attributes, arrays
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an attribute is a value, and no module, variable or function."""
+    is_config = dataclasses.is_dataclass(value) and not isinstance(value, (type, nnx.Module))
+    return is_config or isinstance(value, (bool, int, float, str, bytes, tuple, type(None)))
