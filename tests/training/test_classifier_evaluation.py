@@ -83,7 +83,7 @@ def test_the_parts_of_what_there_is():
     assert names("unheard") == "cde"
     provenance["data"]["groups"] = ["d"]
     assert names("unheard") == "ce"
-    with pytest.raises(io.DatasetError, match="and the model has heard its group 'd' in training"):
+    with pytest.raises(io.DatasetError, match="but the model was trained on its group 'd'"):
         names("test")
     provenance["data"]["groups"] = ["other"]
     assert (names("train"), names("test"), names("all")) == ("ac", "d", "abcde")
@@ -91,7 +91,9 @@ def test_the_parts_of_what_there_is():
         names("valid")
     with pytest.raises(io.DatasetError, match="There is no unheard recording"):
         recordings_to_test(recordings[:2], provenance)
-    with pytest.raises(io.DatasetError, match="f is in the test split, and the model has heard it"):
+    with pytest.raises(
+        io.DatasetError, match="f is in the test split, but the model was trained on it"
+    ):
         recordings_to_test([named("f", "test", "2")], provenance, part="test")
     assert len(recordings_to_test(recordings, {})) == 5
     for damaged in (None, {"sha256": []}, {"sha256": {"train": 3}}, {"groups": [{}]}):

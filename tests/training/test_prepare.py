@@ -315,8 +315,8 @@ def test_one_short_recording_is_all_for_training(tmp_path, quick):
     manifest, lines = prepared(tmp_path, recorded(tmp_path / "a.wav", tone(1.9)))
     assert manifest.splits["train"].duration_s == pytest.approx(1.9)
     assert [line for line in lines if "warning" in line] == [
-        f"warning: the {split} split is empty; there is too little sound to hold out "
-        "examples of 0.5 s."
+        f"warning: the {split} split is empty; there is too little sound for "
+        "examples of 0.5 s in it."
         for split in ("valid", "test")
     ]
 
