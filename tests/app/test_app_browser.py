@@ -232,7 +232,7 @@ def test_an_instrument_of_ones_own_is_played(page, tmp_path, server):
         "document.querySelector('#instrument input').value === 'Harp (yours)'", timeout=PATIENCE_MS
     )
     assert page.inner_text("#message").strip() == ""
-    page.wait_for_function("document.querySelector('#story').innerText.includes('learnt from')")
+    page.wait_for_function("document.querySelector('#story').innerText.includes('trained on')")
     page.click("#example")
     page.wait_for_selector("#recording #waveform")
     path = played(page, tmp_path)
