@@ -248,4 +248,4 @@ def test_help_says_what_the_columns_mean(capsys):
     assert main(["pitch", "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ddspx pitch RECORDING... [-o DIR] [OPTIONS]\n\nWrites the pitch")
-    assert "From a confidence of 0.5 on the frame is voiced" in " ".join(said.split())
+    assert "A frame is voiced if its confidence is at least 0.5" in " ".join(said.split())

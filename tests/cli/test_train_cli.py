@@ -135,7 +135,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     assert main([*map(str, arguments), "--steps", "3"]) == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
-    assert log.endswith(f"; to see it: tensorboard --logdir {output}.run/logs")
+    assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     assert called["dataset"] == dataset and called["output"] == output
     config = called["config"]
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
@@ -146,7 +146,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     tables = WavetableNoiseConfig(n_magnitudes=tiny.synthesizer.n_magnitudes)
     assert model == dataclasses.replace(tiny, synthesizer=tables)
     assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
-    assert "step 2; the same command goes on from here." in capsys.readouterr().out
+    assert "step 2; the same command resumes the training." in capsys.readouterr().out
     assert called["model"].sample_rate == 16_000
 
 
