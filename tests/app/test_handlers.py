@@ -1,4 +1,4 @@
-"""What the page's buttons do, without a page."""
+"""The handlers of the page's events, called without a page."""
 
 import base64
 import dataclasses
@@ -123,7 +123,7 @@ def test_the_controls_are_heard(sessions, recording, instrument):
     ids=["missing", "text", "cut-short", "no-samples", "too-short", "nan", "silence", "too-long"],
 )
 def test_what_cannot_be_played_is_a_sentence_on_the_page(make, complaint, sessions, files, folder):
-    """At once, and again if it is played all the same; no path, no trace, no file stays."""
+    """The error appears at once and again on Play, without a path or a trace; no file is left."""
     path = files.place("<b>mine.wav")
     make(path)
     said = sessions.receive(str(path), session="page")
@@ -218,7 +218,7 @@ def test_the_sound_is_there_before_its_report(sessions, recording, instrument):
     )
     assert soundfile.info(outcome.result).frames == SAMPLE_RATE
     assert "<table>" not in outcome.report and sessions.state(session="page") == "reporting"
-    # It is of what was played, whatever is on the page by now.
+    # The report is of the recording that was played, even if the page has another one by now.
     sessions.receive(None, session="page")
     report = sessions.report(session="page", progress=no_progress)
     assert report[:2] == (None, None) and "<table>" in report.report
@@ -229,7 +229,7 @@ def test_the_sound_is_there_before_its_report(sessions, recording, instrument):
 def test_stop_ends_the_work_at_the_next_block(
     doing, sessions, files, instrument, folder, monkeypatch
 ):
-    """Nothing is told of any work after it, and what was there before is there still."""
+    """After Stop no progress is reported, and the previous result is still there."""
     path = files.place("long.wav")
     soundfile.write(path, tone(10.0), SAMPLE_RATE)
     sessions.receive(str(path), session="page")
@@ -317,7 +317,7 @@ def test_only_what_is_offered_is_played_or_described(sessions, recording, folder
 
 
 def test_the_name_of_a_recording_is_shown_harmlessly(sessions, recording, files, instrument):
-    """Markup, escape codes, what turns a line around, and formulas."""
+    """Names with markup, escape codes, changes of the writing direction, and formulas."""
     name = "<img src=x onerror=a()>\x1b[31m\u202e$x^{$.wav"
     path = files.place(name)
     write_text(path)

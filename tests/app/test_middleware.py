@@ -10,7 +10,7 @@ from ddspx.app._middleware import RequestFilter
 
 PORT = 7860
 JOIN = "/gradio_api/queue/join"
-# What can happen: nothing comes with the first, a file and two values with the second.
+# Two events: the first sends no value, the second sends a file and two values.
 EVENTS = {1: [], 2: [True, False, False]}
 
 
@@ -69,7 +69,7 @@ def file_at(path, **fields):
 
 
 def click(*values, **fields):
-    """What the page sends for the second of its events."""
+    """Returns the body that the page sends for its second event."""
     return {"data": list(values), "fn_index": 2, "trigger_id": 4, "session_hash": "x"} | fields
 
 

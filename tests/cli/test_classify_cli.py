@@ -1,4 +1,4 @@
-"""Classification from the command line: what is printed and written, and what is refused."""
+"""Classification from the command line: its output, its files and its errors."""
 
 import csv
 import importlib
@@ -72,7 +72,7 @@ def test_training_writes_a_model_of_the_sizes_asked_for(trained):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What a training is called with, in place of the training."""
+    """Replaces the training, and returns the arguments that it is called with."""
     called = {}
 
     def train(recordings, output, **options):
@@ -220,7 +220,7 @@ def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, mon
     assert said.err == "" and max(map(len, said.out.splitlines())) <= 80
     scores = json.loads((output / "scores.json").read_text())
     assert scores["labels"] == list(LABELS)
-    # What neither trained nor chose: a fifth of each class.
+    # The recordings that neither trained the model nor selected weights: a fifth of each class.
     decided = scores["all"]["mean_probability"]
     assert decided["n_examples"] == 6 and decided["accuracy"]["value"] == 1.0
     assert 0.5 < decided["accuracy"]["low"] < decided["accuracy"]["high"] == 1.0

@@ -88,7 +88,7 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     assert model.config.sample_rate == TRAINED_RATE and path == dataset
     assert options.pop("statistics").sample_rate == TRAINED_RATE
     assert options == {"split": "valid", "baselines": True, "seed": 3}
-    # Only what neither trained the model nor chose its weights counts as its scores.
+    # Only the results of the test split are stored as the model's scores.
     assert describe_instrument(trained_rates).scores is None
     before = read_provenance(trained_rates)
     evaluated(trained_rates, dataset)
@@ -139,7 +139,7 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     assert called["dataset"] == dataset and called["output"] == output
     config = called["config"]
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
-    # The rates are the dataset's where none are asked for.
+    # The rates are the dataset's unless they are given.
     model = called["model"]
     assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
     tiny = AutoencoderConfig.tiny(sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)

@@ -1,4 +1,4 @@
-"""The trackers that hear a sound as a whole, and what none of them takes."""
+"""pYIN and CREPE, which look at the whole sound, and the errors that all trackers share."""
 
 from functools import partial
 
@@ -67,7 +67,7 @@ def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, 
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     expected = decode(jnp.asarray(activation), decoder="viterbi")
     assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunk
-    # Resampled with what follows it, a sound rings on beyond its ends.
+    # The resampling filter rings beyond both ends of the sound.
     edge = 1 if sample_rate == 16_000 else 8
     np.testing.assert_allclose(f0_hz, expected[0], rtol=1e-4 if edge == 1 else 1e-2)
     inside = np.s_[..., edge:-edge]
@@ -133,7 +133,7 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
     assert scores_after._cache_size() == path_through._cache_size() == 1
 
 
-# What lies outside of the range
+# Sounds whose pitch lies outside the range
 
 
 def tones(*sounds, n=RATE // 2):
@@ -148,7 +148,7 @@ def tones(*sounds, n=RATE // 2):
     ["ddspx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("yin", "pyin"))],
 )
 def test_what_lies_outside_of_the_range_is_never_sure(method):
-    """Sines and tones above what is looked for or below, beside two that lie within."""
+    """Sines and tones above and below the range of pitch, and two tones within it."""
     sounds = [(3000, 1), (2190, 1), (2300, 3), (4000, 2), (6000, 1), (7000, 1), (440, 6)]
     _, confidence = track(tones(*sounds), hop_length=160, method=method)
     inside = np.s_[:, 10:-10]

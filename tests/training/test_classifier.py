@@ -257,7 +257,7 @@ def test_the_logits_of_a_recording_do_not_depend_on_its_neighbours():
     assert list(segment_logits(model, [])) == []
 
 
-# what is refused, before anything is made
+# errors, before any file is written
 
 
 def test_other_labels_than_the_recordings(recordings, tmp_path):

@@ -1,4 +1,4 @@
-"""What decides in an evaluation, and which recordings it may be about."""
+"""The scores of each way of deciding, and the recordings that a classifier may be tested on."""
 
 from pathlib import Path
 
@@ -79,7 +79,8 @@ def test_the_parts_of_what_there_is():
     def names(part):
         return "".join(r.name for r in recordings_to_test(recordings, provenance, part=part))
 
-    # By contents, whatever the split is called; a new file of a speaker that was heard is heard.
+    # Recordings are recognized by their contents. A new file of a speaker in the training counts as
+    # used in training, too.
     assert names("unheard") == "cde"
     provenance["data"]["groups"] = ["d"]
     assert names("unheard") == "ce"
@@ -99,6 +100,6 @@ def test_the_parts_of_what_there_is():
     for damaged in (None, {"sha256": []}, {"sha256": {"train": 3}}, {"groups": [{}]}):
         with pytest.raises(ValueError, match=r"model's provenance must .* Copy the whole"):
             recordings_to_test(recordings, {"data": damaged})
-    # What no digest is known of is not another that none is known of.
+    # Two recordings without a hash are not taken for the same recording.
     provenance["data"]["sha256"]["train"] = [""]
     assert names("unheard") == "acde"

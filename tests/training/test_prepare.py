@@ -200,7 +200,7 @@ def test_sounding_stretches_by_their_definition(rng):
             covered[first : last + 1] = True
             end = last
         assert covered[loud].all()
-        # Nothing that is kept is far from sound, but for what the example length needs.
+        # All kept frames are near a sound, except those that fill an example up to its length.
         distance = np.abs(np.arange(n_frames)[:, None] - np.flatnonzero(loud)).min(axis=1)
         assert distance[covered].max() <= max(9, example)
 
