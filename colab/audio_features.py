@@ -19,17 +19,17 @@
 # %% [markdown]
 # # Audio features, step by step
 #
-# What a program sees when it listens: samples, tones, decibels, spectrum, spectrogram, mel scale,
-# MFCC, pitch and loudness. Each is first made by hand, in a line or two of NumPy, and then by one
-# call of `ddspx`; the code checks that both agree, and that what the text claims is so. You need
-# to know what a sine is, and nothing else.
+# This notebook explains how programs describe sound: samples, tones, decibels, spectrum,
+# spectrogram, mel scale, MFCC, pitch and loudness. Each feature is first computed by hand, in a
+# line or two of NumPy, and then by one call of `ddspx`. The code checks that both agree, and that
+# the claims of the text are true. You only need to know what a sine is.
 #
-# The sound is a tune of eight seconds, sung on open vowels. At the end the same is done to a
-# sound of yours.
+# The sound is a tune of eight seconds, sung on open vowels. At the end you can use a sound of your
+# own.
 
 # %% cellView="form"
 # @title Install ddspx
-# @markdown Nothing to fill in, unless ddspx is to come from the address of a wheel.
+# @markdown Leave `URL` empty, unless you want to install ddspx from the address of a wheel.
 URL = ""  # @param {type:"string"}
 import importlib
 import subprocess
@@ -39,7 +39,7 @@ from pathlib import Path
 
 
 def is_there():
-    """Whether Python has ddspx."""
+    """Tells whether ddspx is installed."""
     importlib.invalidate_caches()
     try:
         import ddspx
@@ -47,13 +47,13 @@ def is_there():
         return False
     if hasattr(ddspx, "__version__"):
         return True
-    # A folder of that name, such as a clone beside the notebook, which Python takes for a package.
+    # Python found a folder named ddspx, such as a clone next to the notebook, and no package.
     del sys.modules["ddspx"]
     return False
 
 
 def clone():
-    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    """Returns the folder of ddspx's source that this notebook is in or next to, or None."""
     for folder in (Path.cwd(), *Path.cwd().parents, *sorted(Path.cwd().iterdir())):
         try:
             about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -65,18 +65,18 @@ def clone():
 
 
 def wheel():
-    """The newest wheel of ddspx beside this notebook, if there is one."""
+    """Returns the newest wheel of ddspx next to this notebook, or None."""
     return max(Path.cwd().glob("ddspx-*.whl"), key=lambda file: file.stat().st_mtime, default=None)
 
 
 def upload():
-    """A wheel from a dialog, or an error that says what to do where there is none."""
+    """Asks for a wheel in a dialog; outside Colab raises an error that says what to do."""
     how = "in ddspx's source code `pip wheel --no-deps .` makes one, ddspx-VERSION-py3-none-any.whl"
     try:
         from google.colab import files
     except ModuleNotFoundError:
         raise RuntimeError(
-            "The package index has no ddspx. Put a clone or a wheel of it beside this notebook, "
+            "The package index has no ddspx. Put a clone or a wheel of it next to this notebook, "
             f"and run this cell again; {how}."
         ) from None
     print(f"The package index has no ddspx. Choose a wheel of it; {how}.")
@@ -87,8 +87,8 @@ def upload():
 
 
 def install(what):
-    """Has pip install something, with what the notebooks draw and train with."""
-    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    """Installs a requirement with pip."""
+    # Without --upgrade pip keeps the installed jax, which may be the one for a GPU.
     command = [sys.executable, "-m", "pip", "install", "--quiet", what]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -135,22 +135,22 @@ plt.rcParams.update(
 
 
 def listen(audio, rate):
-    """A player, at the level that the samples have."""
+    """Shows a player, without changing the level of the samples."""
     display(Audio(np.asarray(audio), rate=rate, normalize=False))
 
 
 # %% [markdown]
 # ## 1. Sound is a list of numbers
 #
-# A microphone measures the pressure of the air, many times each second. What it writes down is
-# the sound: sample number $n$ is the pressure $x(t)$ at the time $t = n / f_s$,
+# A microphone measures the pressure of the air, many times each second. These numbers are the
+# sound: sample number $n$ is the pressure $x(t)$ at the time $t = n / f_s$,
 #
 # $$x[n] = x(n / f_s).$$
 #
 # $f_s$ is the **sample rate**: 16 000 samples per second here, 44 100 on a CD. Full scale is 1.
 
 # %%
-# The tune comes with ddspx: in an installed one beside the code, in a checkout as an example.
+# The tune comes with ddspx; in a checkout it is one of the examples.
 home = Path(ddspx.__file__).parent
 places = home / "melody.flac", home.parent / "examples" / "melody" / "melody.flac"
 melody = next(place for place in places if place.is_file())
@@ -170,10 +170,10 @@ close.set(xlabel="time (ms)", title="10 ms of it")
 plt.show()
 
 # %% [markdown]
-# To a program the sound is an array, and these are all the facts of it. The sample rate is not one of
-# them: it is written beside the samples in a file, and whoever plays them with another rate hears
-# another sound. At half the rate the tune takes twice as long and lies an octave lower, at twice the
-# rate it takes half as long and lies an octave higher.
+# To a program the sound is an array, and these are all of its properties. The sample rate is not
+# among them: a file stores it in addition to the samples. Played at another rate, the samples are a
+# different sound. At half the rate the tune takes twice as long and lies an octave lower, at twice
+# the rate it takes half as long and lies an octave higher.
 
 # %%
 print(f"type {type(audio).__name__} of {audio.dtype}, shape {audio.shape}, {audio.nbytes} bytes")
@@ -184,13 +184,13 @@ for factor in (1, 0.5, 2):
     listen(audio, round(factor * rate))
 
 # %% [markdown]
-# Nothing is known of what happens between two samples. A tone of frequency $f$ and one of
-# $f_s - f$ have the same samples, but for the sign:
+# The samples do not tell what happens between them. A tone of frequency $f$ and a tone of $f_s - f$
+# have the same samples, except for the sign:
 #
 # $$\sin(2\pi (f_s - f)\, n / f_s) = -\sin(2\pi f n / f_s).$$
 #
-# So whatever lies above half the sample rate, the **Nyquist frequency**, turns up below it, at a
-# pitch that nobody played. That is **aliasing**.
+# So a tone above half the sample rate, the **Nyquist frequency**, appears below it, at a false
+# pitch. That is **aliasing**.
 
 # %%
 slow_rate, n = 8_000, np.arange(8_000)
@@ -208,9 +208,9 @@ axes.legend(loc="upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# To lower the rate of a recording, what the new rate cannot hold has to be filtered out first.
-# Below, the tune at 4000 samples per second: first every fourth sample as it is, then filtered
-# first. Listen for the rustle and the false tones in the first.
+# Before the rate of a recording is lowered, the frequencies above the new Nyquist frequency must be
+# filtered out. Below is the tune at 4000 samples per second: the first version takes every fourth
+# sample, the second one filters before. Listen for the rustle and the false tones in the first.
 
 # %%
 few_rate = 4_000
@@ -219,13 +219,13 @@ filtered = np.asarray(core.resample(jnp.asarray(audio), orig_rate=rate, target_r
 listen(naive, few_rate)
 listen(filtered, few_rate)
 alias_db = 10 * np.log10(np.sum((naive - filtered) ** 2) / np.sum(filtered**2))
-print(f"what folded back lies {alias_db:.1f} dB under the tune")
+print(f"the aliases are at {alias_db:.1f} dB relative to the tune")
 assert -30 < alias_db < -15
 
 # %% [markdown]
 # A sample has a limited number of digits, too. With $b$ bits the steps between the values are
 # $\Delta = 2^{1 - b}$ high, and rounding adds a noise of power $\Delta^2 / 12$: each bit is worth
-# 6 dB. Eight bits hiss.
+# 6 dB. With eight bits you can hear the noise.
 
 # %%
 bits = 8
@@ -233,7 +233,7 @@ step = 2.0 ** (1 - bits)
 coarse = np.round(audio / step) * step
 listen(coarse, rate)
 
-# Where the tune is loud, rounding errors are as good as random.
+# In the loud parts of the tune the rounding errors are practically random.
 sounding = np.abs(audio) > 4 * step
 noise = np.mean((coarse - audio)[sounding] ** 2)
 print(f"noise of rounding: {noise:.2e}; by the formula: {step**2 / 12:.2e}")
@@ -243,8 +243,8 @@ assert abs(noise / (step**2 / 12) - 1) < 0.05
 # ## 2. Tones
 #
 # The simplest sound is a sine, $x(t) = a \sin(2 \pi f t + \varphi)$: an amplitude $a$, a frequency
-# $f$ in Hz, and a phase $\varphi$, which on its own is hardly heard. We hear **ratios** of
-# frequencies: twice the frequency is an octave, wherever it begins, and each of the twelve
+# $f$ in Hz, and a phase $\varphi$, which is hardly audible by itself. We hear **ratios** of
+# frequencies: twice any frequency is an octave above it, and each of the twelve
 # semitones in it is a factor of $2^{1/12} \approx 1.059$. So pitch is counted on a logarithmic
 # scale; MIDI numbers the keys of a piano, with 69 for the A of 440 Hz:
 #
@@ -262,11 +262,11 @@ scale = np.concatenate([0.2 * np.sin(2 * np.pi * f * second[: rate // 4]) for f 
 listen(scale, rate)
 
 # %% [markdown]
-# A voice or an instrument is no sine. While it holds a note, it repeats itself, and whatever
-# repeats $f_0$ times a second is a sum of sines at $f_0, 2 f_0, 3 f_0, \dots$: the **harmonics** of
-# the **fundamental** $f_0$. The pitch is how often it repeats; the colour, or timbre, is how
-# strong each harmonic is. You can even leave out the fundamental: the rest still repeats $f_0$
-# times a second, and has the same pitch.
+# The sound of a voice or an instrument is not a sine. While it holds a note, the sound repeats, and
+# every sound that repeats $f_0$ times a second is a sum of sines at $f_0, 2 f_0, 3 f_0, \dots$: the
+# **harmonics** of the **fundamental** $f_0$. The rate of repetition is the pitch; the strengths of
+# the harmonics are the timbre. The fundamental may even be missing: the other harmonics still
+# repeat $f_0$ times a second, and have the same pitch.
 
 # %%
 f0_hz = 200.0
@@ -298,7 +298,7 @@ excerpt = audio[start : start + 1024]
 delays = np.arange(20, 80)
 agreement = np.array([np.dot(excerpt, audio[start + d : start + d + 1024]) for d in delays])
 best = agreement.argmax()
-# A period is no whole number of samples: take the top of the parabola through the best three.
+# The period is not a whole number of samples, so the maximum is interpolated by a parabola.
 before, peak, after = agreement[best - 1 : best + 2]
 period = delays[best] + (before - after) / (before - 2 * peak + after) / 2
 sung_hz = rate / period
@@ -316,12 +316,12 @@ plt.show()
 # %% [markdown]
 # ## 3. Decibels
 #
-# Of loudness, too, we hear ratios. The **level** of an amplitude $a$, or of a power $p = a^2$, is
+# We hear ratios of loudness, too. The **level** of an amplitude $a$, or of a power $p = a^2$, is
 #
 # $$L = 20 \log_{10} a = 10 \log_{10} p \quad \text{dB}.$$
 #
-# Twice the amplitude is 6 dB more, ten times is 20 dB, wherever it begins. Full scale is 0 dB, so
-# levels of recordings are negative. Below: the same tone, 10 dB softer each time.
+# Twice any amplitude is 6 dB more, ten times is 20 dB more. Full scale is 0 dB, so levels of
+# recordings are negative. Below is the same tone, 10 dB softer each time.
 
 # %%
 for ratio in (0.5, 1.0, 2.0, 10.0):
@@ -337,9 +337,9 @@ listen(np.concatenate([10 ** (level_db / 20) * tone for level_db in (-6, -16, -2
 # $1 + \lfloor N / \text{hop} \rfloor$ of them.
 #
 # The ear is most sensitive between 1 and 5 kHz, and hears little below 100 Hz. **A-weighting** is
-# an old agreement on how much: it weighs the spectrum before the powers are added. That is the
-# loudness that ddspx's instruments listen to. (Its scale is not that of the samples: a tone of
-# 1 kHz at full scale is near +20 dB.)
+# the standard approximation of this: it weights the spectrum before the powers are added. ddspx's
+# instruments use this loudness. (Its scale is not that of the samples: a tone of 1 kHz at full
+# scale is near +20 dB.)
 
 # %%
 hop, frame_length = 160, 512
@@ -377,10 +377,10 @@ assert 18 < thousand_db - hundred_db < 20
 # $$X[k] = \sum_{n=0}^{N-1} w[n]\, x[n]\, e^{-2 \pi i k n / N},
 # \qquad e^{-i \varphi} = \cos \varphi - i \sin \varphi.$$
 #
-# $|X[k]|$ says how much of frequency $f_k$ there is, its angle where in the period it begins. The
-# fast Fourier transform (FFT) gives the same numbers, sooner. The **window** $w$ fades the frame
-# in and out. Without it the cut at its ends, which was not in the sound, spreads over all
-# frequencies.
+# $|X[k]|$ is the strength of the frequency $f_k$, and the angle of $X[k]$ is its phase. The fast
+# Fourier transform (FFT) computes the same numbers in less time. The **window** $w$ fades the frame
+# in and out. Without it, the frame is cut off abruptly at both ends, and that cut spreads energy
+# over all frequencies.
 
 # %%
 n_fft = 1024
@@ -465,8 +465,8 @@ figure.colorbar(image, label="dB")
 plt.show()
 
 # %% [markdown]
-# The picture without its axes is what a network for images is given: an array of levels, a row for
-# each frequency, brought to the range from 0 to 1.
+# The picture without its axes can be the input of a network for images: an array of levels, a row
+# for each frequency, scaled to the range from 0 to 1.
 
 # %%
 picture_db = 20 * np.log10(np.maximum(magnitude, 1e-6))
@@ -484,8 +484,8 @@ plt.show()
 # %% [markdown]
 # How long should a frame be? A frame of $N$ samples tells frequencies apart that are about
 # $2 f_s / N$ or more apart (for a Hann window, $4 f_s / N$ until nothing leaks), and times that are
-# about $N / f_s$ apart. Both at once cannot be had: long frames draw sharp lines and smear the
-# beginnings of notes, short ones do the opposite and lose the harmonics.
+# about $N / f_s$ apart. No frame resolves both well: long frames draw sharp lines and smear the
+# beginnings of notes, short frames draw sharp beginnings and do not separate the harmonics.
 
 # %%
 figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 3.6))
@@ -504,13 +504,13 @@ for size, expected in ((256, 1), (4096, 2)):
     spectrum = spectrogram_by_hand(pair, size, hop)[50]
     inner = spectrum[1:-1]
     is_peak = (inner > spectrum[:-2]) & (inner > spectrum[2:]) & (inner > 0.3 * inner.max())
-    print(f"{size} samples see {is_peak.sum()} peak(s) in tones of 1000 and 1040 Hz")
+    print(f"{size} samples show {is_peak.sum()} peak(s) for tones of 1000 and 1040 Hz")
     assert is_peak.sum() == expected
 
 # %% [markdown]
-# With the angles, which the picture leaves out, the spectrogram is all of the sound: `istft` gives
-# the samples back. So one can change a spectrum and listen to it. Here everything from 1 kHz on is
-# set to zero.
+# The picture shows no phases. Spectra with their phases contain the whole sound: `istft` computes
+# the samples from them. So you can change a spectrum and listen to the result. Here all frequencies
+# from 1 kHz on are set to zero.
 
 # %%
 spectrum = core.stft(jnp.asarray(audio), n_fft=n_fft, hop_length=hop)
@@ -582,9 +582,9 @@ figure.colorbar(image, label="dB")
 plt.show()
 
 # %% [markdown]
-# What carries the tune and the vowels has more room here: half of the picture lies below 1.7 kHz,
-# which is a fifth of a spectrogram up to 8 kHz. Levels in mel bands, **log-mel**, are what most
-# classifiers of sound look at.
+# The frequencies of the tune and the vowels take more of this picture: half of it lies below 1.7
+# kHz, which is a fifth of a spectrogram up to 8 kHz. Levels in mel bands, **log-mel**, are the
+# input of most classifiers of sound.
 
 # %%
 centers_hz = core.frequency_grid(n_mels + 2, fmin=0.0, fmax=rate / 2, scale="slaney")[1:-1]
@@ -594,15 +594,15 @@ assert 1_650 < centers_hz[n_mels // 2] < 1_750
 # %% [markdown]
 # ## 7. MFCC: the shape of the spectrum
 #
-# What makes an "ah" of a sound and not an "oo" is neither its pitch nor its level, but the shape
-# of its spectrum: which regions the mouth makes louder. **Mel-frequency cepstral coefficients**
+# An "ah" differs from an "oo" neither in pitch nor in level, but in the shape of its spectrum: the
+# mouth makes different regions louder. **Mel-frequency cepstral coefficients**
 # describe this shape. They are the cosine transform of the levels $L$ in $M$ mel bands,
 #
 # $$c[k] = \sqrt{\tfrac2M} \sum_{m=0}^{M-1} L[m] \cos\Bigl(\frac{\pi k (2 m + 1)}{2 M}\Bigr)$$
 #
 # (and $c[0]$ divided by $\sqrt 2$). $c[0]$ is the level, $c[1]$ how much it falls from low to high,
-# each further one a finer ripple. The first dozen are the shape; what the rest would add are the
-# single harmonics, which is to say the pitch.
+# each further one a finer ripple. The first dozen describe the shape; the others would describe the
+# single harmonics, and so the pitch.
 
 # %%
 # By hand: levels, none more than 80 dB below the loudest, times a matrix of cosines.
@@ -617,7 +617,7 @@ mfcc = core.mfcc(
     jnp.asarray(audio), sample_rate=rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels, n_mfcc=13
 )
 assert np.allclose(all_mfcc[:, :13], mfcc, atol=0.1)
-# The cosines are orthonormal, so that turned around the matrix leads back.
+# The cosines are orthonormal, so the transpose of the matrix is its inverse.
 assert np.allclose(cosines @ cosines.T, np.eye(n_mels), atol=1e-9)
 
 moment = round(1.4 * rate / hop)
@@ -633,8 +633,8 @@ shape.legend()
 plt.show()
 
 # %% [markdown]
-# Does it work? The score says which vowel is sung when, and on which note. Below is a point for
-# each of the notes, at two of its coefficients: the vowels lie together, wherever the tune is.
+# Does it work? The score says when each vowel is sung, and on which note. Below, each note is a
+# point at two of its coefficients: points of the same vowel lie together, whatever their pitch.
 
 # %%
 score = (  # seconds from, to; vowel; MIDI note
@@ -665,11 +665,11 @@ axes.set(xlabel="coefficient 2", ylabel="coefficient 3", title="every note of th
 plt.show()
 
 # %% [markdown]
-# So a machine can name the vowel of a note by that of the nearest other note, in all coefficients
-# but the level. (The one "u" has no second of its kind to be compared with, and is left out.) It
-# makes two mistakes: an "o" that lies nearest to that "u", its neighbour among the vowels as well;
-# and the highest note, where the harmonics are so far apart that they hardly show where the mouth's
-# resonances are. Singers know this, and so does whoever listens to opera.
+# So a program can recognize the vowel of a note: it takes the vowel of the nearest other note, in
+# all coefficients but the level. (The only "u" is left out, as there is no other "u" to compare it
+# with.) The program makes two mistakes. One is an "o" that is nearest to the "u", which is a
+# similar vowel. The other is the highest note, whose harmonics are so far apart that they hardly
+# show the resonances of the mouth. For this reason high notes in opera are hard to understand.
 
 # %%
 distances = np.linalg.norm(points[:, None, 1:] - points[None, :, 1:], axis=-1)
@@ -688,9 +688,9 @@ assert sorted(mistakes) == [("a", 74), ("o", 69)]
 # %% [markdown]
 # ### The classic recipe, step by step
 #
-# Programs for speech have long computed these coefficients by one recipe, which many tutorials
-# repeat, with numbers that differ a little from those above. `core.textbook_mfcc` gives exactly those
-# numbers. Here it is in NumPy, one step after the other.
+# Programs for speech have long computed these coefficients by a slightly different recipe, which
+# many tutorials repeat. `core.textbook_mfcc` computes exactly its numbers. Here is the recipe in
+# NumPy, step by step.
 #
 # **1. Pre-emphasis.** Voices get weaker towards high frequencies. The difference of neighbouring
 # samples, $y[n] = x[n] - 0.97\, x[n - 1]$, lifts them again.
@@ -702,8 +702,8 @@ listen(audio, rate)
 listen(emphasized, rate)
 
 # %% [markdown]
-# **2. Frames** of 25 ms, one every 10 ms. The first begins with the sound, other than in the rest of
-# ddspx, where a frame is around its time; the last is filled up with zeros.
+# **2. Frames** of 25 ms, one every 10 ms. The first frame begins at the start of the sound, while
+# in the rest of ddspx a frame is centred on its time. The last frame is filled up with zeros.
 #
 # **3. A Hamming window** fades each in and out, to 0.08 and not to 0:
 # $w[n] = 0.54 - 0.46 \cos(2 \pi n / (N - 1))$.
@@ -721,8 +721,8 @@ print(f"{n_frames} frames of {length} samples")
 # %% [markdown]
 # **4. The power** of each frequency, by a Fourier transform of 512: $P[k] = |X[k]|^2 / 512$.
 #
-# **5. Forty bands**: triangles at equal steps of the mel scale from 0 Hz to Nyquist, of height 1. Their
-# corners are rounded down to whole bins, so that the narrow ones are lopsided.
+# **5. Forty bands**: triangles at equal steps of the mel scale from 0 Hz to Nyquist, of height 1.
+# Their corners are rounded down to whole bins, so that the narrow ones are lopsided.
 
 # %%
 size, n_bands = 512, 40
@@ -761,8 +761,8 @@ print(f"levels: at most {np.abs(levels - by_call).max():.4f} dB from `core.textb
 assert levels.shape == by_call.shape and np.allclose(levels, by_call, atol=0.02)
 
 # %% [markdown]
-# **7. The cosine transform** of the forty levels, **8. twelve coefficients** of it, from the first on:
-# the zeroth, which is the level, is left out.
+# **7. The cosine transform** of the forty levels, **8. twelve coefficients** of it, from the first
+# on: the zeroth, which is the level, is left out.
 #
 # **9. The lifter** makes the higher ones, which are smaller, as large as the lower:
 # $1 + 11 \sin(\pi n / 22)$ for $n = 0, 1, \dots, 11$.
@@ -778,8 +778,8 @@ print(f"coefficients: at most {np.abs(lifted - by_call).max():.4f} from `core.te
 assert np.allclose(lifted, by_call, atol=0.05)
 
 # %% [markdown]
-# **10. The mean** of each coefficient over the recording is taken away: what stays the same all the
-# time is the microphone and the room, not what is said.
+# **10. The mean** of each coefficient over the recording is subtracted, because the constant part
+# is mostly due to the microphone and the room, and not to the speech.
 
 # %%
 classic = lifted - (lifted.mean(axis=0) + 1e-8)
@@ -808,20 +808,19 @@ plt.show()
 # %% [markdown]
 # ## 8. Pitch
 #
-# Autocorrelation, as in section 2, is the idea of many pitch trackers, and it errs by octaves: what
-# repeats after one period repeats after two as well. ddspx comes with a small network that was
-# trained to do better. For each frame it says a frequency, and how sure it is that there is a
-# pitch at all, the **confidence**: from 0.5 on there is one.
+# Many pitch trackers use autocorrelation, as in section 2. Their typical error is an octave,
+# because a sound that repeats after one period also repeats after two. ddspx comes with a small
+# network that was trained to do better. For each frame it estimates a frequency and the
+# **confidence** that there is a pitch at all; a frame with a confidence of 0.5 or more has a pitch.
 #
-# Pitch and loudness together are what an instrument of ddspx plays from; see the notebook
-# `timbre_transfer.ipynb`.
+# An instrument of ddspx plays from pitch and loudness; see the notebook `timbre_transfer.ipynb`.
 
 # %%
 f0_hz, confidence = features.track_pitch(audio, sample_rate=rate, hop_length=hop)
 sung = np.where(confidence >= 0.5, f0_hz, np.nan)
 
 figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(11, 5), height_ratios=(3, 1))
-above.plot(frame_s, 69 + 12 * np.log2(sung / 440), linewidth=1.2, label="heard")
+above.plot(frame_s, 69 + 12 * np.log2(sung / 440), linewidth=1.2, label="tracked")
 for i, (begin_s, end_s, _, note) in enumerate(score):
     above.hlines(note, begin_s, end_s, "C1", linewidth=4, alpha=0.4, label=None if i else "score")
 keys = sorted({note for *_, note in score})
@@ -834,17 +833,17 @@ below.set(xlabel="time (s)", ylabel="confidence", xlim=(0, frame_s[-1]))
 plt.show()
 
 for begin_s, end_s, _, note in score:
-    heard = np.median(69 + 12 * np.log2(middle(f0_hz, begin_s, end_s) / 440))
-    # Within a fifth of a semitone: the singer's vibrato and unsteadiness are in it.
-    assert abs(heard - note) < 0.2, (begin_s, note, heard)
-print("every note of the score was heard")
+    tracked = np.median(69 + 12 * np.log2(middle(f0_hz, begin_s, end_s) / 440))
+    # The tolerance of a fifth of a semitone allows for vibrato and intonation.
+    assert abs(tracked - note) < 0.2, (begin_s, note, tracked)
+print("every note of the score was tracked")
 
 # %% [markdown]
 # ## 9. Your own sounds
 #
-# Everything above by one call each. In Colab, tick `UPLOAD` and run the cell to choose a file or
-# several; elsewhere write a path into `PATH`, or a pattern such as `takes/*.wav` (empty means the
-# tune). Any format that libsndfile reads will do: wav, flac, ogg, mp3.
+# This section computes each feature with one call. In Colab, tick `UPLOAD` and run the cell to
+# choose one or more files; elsewhere write a path into `PATH`, or a pattern such as `takes/*.wav`
+# (empty means the tune). All formats of libsndfile work: wav, flac, ogg, mp3.
 
 # %%
 from glob import glob
@@ -884,11 +883,11 @@ for name, sound in yours.items():
         display(picture)
 
     f0_hz, confidence = features.track_pitch(sound, sample_rate=rate, hop_length=hop)
-    heard = Sound(f"{name}: pitch", sound, f0_hz, confidence)
-    display(plot_pitch(heard, sample_rate=rate, hop_length=hop))
+    tracked = Sound(f"{name}: pitch", sound, f0_hz, confidence)
+    display(plot_pitch(tracked, sample_rate=rate, hop_length=hop))
 
 # %% [markdown]
-# On many files at once, without Python: `ddspx features *.wav --kind log-mel -o features --plot`
-# and `ddspx pitch *.wav -o pitch --plot`.
+# Two commands do the same for many files, without Python: `ddspx features *.wav --kind log-mel -o
+# features --plot` and `ddspx pitch *.wav -o pitch --plot`.
 #
 # Next: `synthesis.ipynb` goes the other way, from numbers to sound.

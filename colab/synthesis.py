@@ -19,15 +19,15 @@
 # %% [markdown]
 # # Synthesis, from an oscillator to a fitted instrument
 #
-# How sounds are made of numbers: oscillators, envelopes, noise, filters, a room. Each is a pure
-# function of `ddspx.core`, and each can be differentiated; so at the end a synthesizer is fitted to
-# a recording by gradient descent, and then plays what was never recorded. The code checks what the
-# text claims. `audio_features.ipynb` explains spectrum, decibels and spectrogram, which are used
-# here.
+# This notebook makes sounds from numbers, with oscillators, envelopes, noise, filters and a room.
+# Each is a pure and differentiable function of `ddspx.core`. At the end gradient descent therefore
+# fits a synthesizer to a recording, which then plays sounds that were never recorded. The code
+# checks the claims of the text. `audio_features.ipynb` explains spectrum, decibels and spectrogram,
+# which are used here.
 
 # %% cellView="form"
 # @title Install ddspx
-# @markdown Nothing to fill in, unless ddspx is to come from the address of a wheel.
+# @markdown Leave `URL` empty, unless you want to install ddspx from the address of a wheel.
 URL = ""  # @param {type:"string"}
 import importlib
 import subprocess
@@ -37,7 +37,7 @@ from pathlib import Path
 
 
 def is_there():
-    """Whether Python has ddspx."""
+    """Tells whether ddspx is installed."""
     importlib.invalidate_caches()
     try:
         import ddspx
@@ -45,13 +45,13 @@ def is_there():
         return False
     if hasattr(ddspx, "__version__"):
         return True
-    # A folder of that name, such as a clone beside the notebook, which Python takes for a package.
+    # Python found a folder named ddspx, such as a clone next to the notebook, and no package.
     del sys.modules["ddspx"]
     return False
 
 
 def clone():
-    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    """Returns the folder of ddspx's source that this notebook is in or next to, or None."""
     for folder in (Path.cwd(), *Path.cwd().parents, *sorted(Path.cwd().iterdir())):
         try:
             about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -63,18 +63,18 @@ def clone():
 
 
 def wheel():
-    """The newest wheel of ddspx beside this notebook, if there is one."""
+    """Returns the newest wheel of ddspx next to this notebook, or None."""
     return max(Path.cwd().glob("ddspx-*.whl"), key=lambda file: file.stat().st_mtime, default=None)
 
 
 def upload():
-    """A wheel from a dialog, or an error that says what to do where there is none."""
+    """Asks for a wheel in a dialog; outside Colab raises an error that says what to do."""
     how = "in ddspx's source code `pip wheel --no-deps .` makes one, ddspx-VERSION-py3-none-any.whl"
     try:
         from google.colab import files
     except ModuleNotFoundError:
         raise RuntimeError(
-            "The package index has no ddspx. Put a clone or a wheel of it beside this notebook, "
+            "The package index has no ddspx. Put a clone or a wheel of it next to this notebook, "
             f"and run this cell again; {how}."
         ) from None
     print(f"The package index has no ddspx. Choose a wheel of it; {how}.")
@@ -85,8 +85,8 @@ def upload():
 
 
 def install(what):
-    """Has pip install something, with what the notebooks draw and train with."""
-    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    """Installs a requirement with pip."""
+    # Without --upgrade pip keeps the installed jax, which may be the one for a GPU.
     command = [sys.executable, "-m", "pip", "install", "--quiet", what]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -125,7 +125,7 @@ from IPython.display import Audio, display
 
 from ddspx import core, features, io
 
-# In a smoke test, less of everything: the pictures are drawn, and the checks hold, all the same.
+# A smoke test uses shorter sounds and fewer steps; it draws the same pictures, and its checks hold.
 SMOKE = os.environ.get("DDSPX_SMOKE") == "1"
 
 plt.rcParams.update(
@@ -162,7 +162,7 @@ def spectrograms(sounds, *, top_hz=8_000, n_fft=1024):
             vmin=level_db.max() - 80,
             extent=(0, len(sound) / rate, 0, rate / 2),
         )
-        # At its very ends half of the window lies beyond the sound: an edge that is not in it.
+        # In the outermost frames half of the window lies beyond the sound and shows a false edge.
         edge_s = n_fft / 2 / rate
         axes.set(title=title, xlabel="time (s)", ylim=(0, top_hz))
         axes.set_xlim(edge_s, len(sound) / rate - edge_s)
@@ -173,20 +173,21 @@ def spectrograms(sounds, *, top_hz=8_000, n_fft=1024):
 # %% [markdown]
 # ## 1. An oscillator
 #
-# A sine whose frequency changes is not $\sin(2 \pi f(t)\, t)$. What a frequency says is how fast
+# A sine whose frequency changes is not $\sin(2 \pi f(t)\, t)$. The frequency is the rate at which
 # the **phase** grows, so the phase is the sum of all frequencies so far:
 #
 # $$y[n] = a[n] \sin \phi[n], \qquad \phi[n] = 2 \pi \sum_{m \le n} f[m] / f_s.$$
 #
-# Below, a glide from 300 to 1200 Hz, in which one can hear what the wrong formula does: at time $t$
-# it sounds at $f(t) + t\, f'(t)$, and so ends at 2100 Hz.
+# Below is a glide from 300 to 1200 Hz, with the right and with the wrong formula. The wrong one has
+# the frequency $f(t) + t\, f'(t)$ at time $t$, and so ends at 2100 Hz.
 
 # %%
 seconds = 2
 n = np.arange(seconds * rate)
 glide_hz = np.linspace(300, 1200, n.size, dtype=np.float32)
 wrong = 0.3 * np.sin(2 * np.pi * glide_hz.astype(float) * n / rate)
-# The phase is summed in whole numbers, so it is as exact after an hour as after a second.
+# The phase is summed in integers, without rounding errors, so it is as exact after an hour as after
+# a second.
 phase = core.cumulative_phase(jnp.asarray(glide_hz), sample_rate=rate)
 right = 0.3 * jnp.sin(phase)
 listen(wrong, right)
@@ -204,19 +205,20 @@ assert abs(ends_hz["wrong"] - 2_080) < 50
 # %% [markdown]
 # ## 2. Harmonics
 #
-# One sine has no character. A voice, a string, a pipe are sums of **harmonics**, sines at multiples
-# of one pitch, and how the amplitude is **distributed** over them is most of the timbre:
+# A single sine sounds dull. The sound of a voice, a string or a pipe is a sum of **harmonics**,
+# sines at multiples of one pitch. The **distribution** of the amplitude over them is most of the
+# timbre:
 #
 # $$y[n] = \sum_{k=1}^{K} A[n]\, d_k[n] \sin(k \phi[n]).$$
 #
 # Pitch, amplitude and distribution change slowly, compared with the samples. They are given once
 # per **frame**, here every 64 samples (250 times a second), and ddspx interpolates between frames.
-# Frame $i$ is what is heard at sample $64 i$.
+# Frame $i$ holds the values at sample $64 i$.
 
 
 # %%
 def harmonic_tone(f0_hz, amplitudes, distribution):
-    """Harmonics from controls at frames."""
+    """Synthesizes harmonics from controls at frames."""
     return core.harmonic_synthesis(
         f0_hz, amplitudes, distribution, hop_length=hop, sample_rate=rate
     )
@@ -230,7 +232,7 @@ timbres = {
     "a bell shape around k = 5": np.exp(-((k - 5) ** 2) / 4),
 }
 f0_hz = jnp.full(frames, 220.0)
-# A swell and a fade, so that nothing clicks.
+# The amplitude rises and falls slowly, so that there is no click.
 amplitudes = jnp.asarray(0.4 * np.sin(np.pi * np.linspace(0, 1, frames)) ** 0.5, jnp.float32)
 played = {}
 for name, weights in timbres.items():
@@ -239,16 +241,17 @@ for name, weights in timbres.items():
 listen(*played.values())
 spectrograms(played, top_hz=5_000)
 
-# The spectrum of each has the amplitudes that were asked for.
+# The spectrum of each sound has the given amplitudes.
 for name, weights in timbres.items():
     middle = np.asarray(played[name])[8_000 : 8_000 + 8_000] * np.hanning(8_000)
     peaks = np.abs(np.fft.rfft(middle))[110 * np.arange(1, 21)]
     assert np.allclose(peaks / peaks.sum(), weights / weights.sum(), atol=0.01), name
 
 # %% [markdown]
-# **Vibrato** is a pitch that goes up and down 5 or 6 times a second, by a quarter of a tone or so.
-# A semitone is a factor of $2^{1/12}$, so add it up there: $f = 440 \cdot 2^{(m - 69)/12}$ with $m$
-# in semitones.
+# **Vibrato** is a pitch that goes up and down 5 or 6 times a second, by about a quarter of a tone.
+# It is added to the pitch in semitones, because a semitone is a factor of $2^{1/12}$ at any
+# frequency:
+# $f = 440 \cdot 2^{(m - 69)/12}$ with $m$ in semitones.
 
 # %%
 time_s = np.arange(frames) / frame_rate
@@ -263,10 +266,10 @@ listen(harmonic_tone(vibrato_hz, amplitudes, distribution))
 # %% [markdown]
 # ## 3. Sawtooth and square, without false tones
 #
-# The classic waveforms have edges, and edges have harmonics without end. Made sample by sample, all
-# that lies above half the sample rate folds back as tones that do not belong to the note
-# (aliasing). ddspx adds up the harmonics that fit, and no others. Listen to both: the false tones
-# run against the glide.
+# The classic waveforms have edges, and edges have infinitely many harmonics. If a waveform is
+# computed sample by sample, the harmonics above half the sample rate fold back to tones that do not
+# belong to the note (aliasing). ddspx adds up only the harmonics below half the sample rate. Listen
+# to both: the false tones move against the glide.
 
 # %%
 sweep_frames = 1 + 2 * frame_rate
@@ -279,7 +282,7 @@ naive = 0.2 * (2 * np.mod(np.asarray(cycles), 1) - 1)
 listen(naive, clean)
 spectrograms({"sample by sample": naive, "core.sawtooth": clean})
 
-# At one pitch, a second of it: how much of the energy is further than 5 Hz from all harmonics?
+# How much of the energy of a steady tone is further than 5 Hz from all harmonics?
 f0 = 1_251
 steady = {
     "sample by sample": 2 * np.mod(np.arange(rate) * f0 / rate, 1) - 1,
@@ -301,7 +304,7 @@ assert false_db["core.sawtooth"] < -80
 # ## 4. Envelopes
 #
 # A note has a shape in time: **attack**, **decay**, **sustain**, **release**. `core.adsr` gives it
-# per frame, to multiply with whatever plays.
+# per frame, as a factor of the amplitude.
 
 # %%
 note_frames = 1 + frame_rate * 3 // 2
@@ -346,7 +349,7 @@ wind = core.filtered_noise(jax.random.key(0), jnp.asarray(gains, jnp.float32), h
 listen(wind)
 spectrograms({"wind": wind}, top_hz=4_000)
 
-# The spectrum that comes out is the one that was asked for: here a slope of 40 dB.
+# The measured spectrum is the given one: here a slope of 40 dB.
 slope = jnp.asarray(10 ** (-2 * bands_hz / bands_hz[-1]), jnp.float32)
 hiss = core.filtered_noise(
     jax.random.key(1), jnp.tile(slope, (1 + 8 * frame_rate, 1)), hop_length=hop
@@ -354,15 +357,16 @@ hiss = core.filtered_noise(
 measured = np.mean(core.spectrogram(hiss, n_fft=128, hop_length=64, power=2), axis=0)
 # Uniform noise has the power 1/3, and the Hann window of 128 passes 3/8 of 128 of it.
 measured_db = 10 * np.log10(measured / (128 * 3 / 8 / 3))
-wanted_db = 20 * np.log10(np.asarray(slope))
-print(f"off by at most {np.abs(measured_db - wanted_db)[2:-2].max():.2f} dB")
-assert np.abs(measured_db - wanted_db)[2:-2].max() < 1
+target_db = 20 * np.log10(np.asarray(slope))
+print(f"off by at most {np.abs(measured_db - target_db)[2:-2].max():.2f} dB")
+assert np.abs(measured_db - target_db)[2:-2].max() < 1
 
 # %% [markdown]
 # ## 6. Filters
 #
-# The synthesizers of the seventies went the other way: start with too much, a sawtooth, and take
-# away with a filter. A **biquad** is the filter of two past samples in and two out,
+# The synthesizers of the seventies start with all harmonics, a sawtooth, and remove some of them
+# with a filter. A **biquad** is a filter that uses two past samples of its input and two of its
+# output,
 #
 # $$y[n] = b_0 x[n] + b_1 x[n-1] + b_2 x[n-2] - a_1 y[n-1] - a_2 y[n-2],$$
 #
@@ -383,21 +387,24 @@ for q, kind in ((0.707, "lowpass"), (6.0, "lowpass"), (2.0, "bandpass"), (0.707,
     gain = np.abs(np.polyval(b[::-1], 1 / z) / np.polyval(a[::-1], 1 / z))
     axes.semilogx(hz, 20 * np.log10(gain), label=f"{kind}, q = {q}")
 
-    # An impulse has all frequencies alike, so the spectrum of what comes out is the gain.
+    # An impulse has a flat spectrum, so the spectrum of the output is the gain of the filter.
     impulse = jnp.zeros(rate).at[0].set(1.0)
-    heard = np.abs(np.fft.rfft(core.sos_filter(impulse, jnp.asarray(section[None], jnp.float32))))
+    response = np.abs(
+        np.fft.rfft(core.sos_filter(impulse, jnp.asarray(section[None], jnp.float32)))
+    )
     at = np.round(hz).astype(int)
     z_at = np.exp(2j * np.pi * at / rate)
     expected = np.abs(np.polyval(b[::-1], 1 / z_at) / np.polyval(a[::-1], 1 / z_at))
-    assert np.allclose(heard[at], expected, atol=1e-3), kind
+    assert np.allclose(response[at], expected, atol=1e-3), kind
 axes.set(xlabel="frequency (Hz)", ylabel="gain (dB)", ylim=(-40, 20), title="biquads at 1 kHz")
 axes.grid(alpha=0.3)
 axes.legend()
 plt.show()
 
 # %% [markdown]
-# A filter may move: with `hop_length`, `core.sos_filter` takes a section for each frame. Sawtooth,
-# a resonant low-pass that opens and closes with each note, an envelope: a bass line.
+# A filter may change over time: with `hop_length`, `core.sos_filter` takes a section for each
+# frame. A sawtooth, a resonant low-pass that opens and closes with each note, and an envelope make
+# a bass line.
 
 # %%
 line = (33, 33, 45, 33, 36, 33, 48, 43)  # MIDI notes, A1 and up
@@ -431,9 +438,9 @@ assert brightness[1] < brightness[0] / 2
 # %% [markdown]
 # ## 7. A room
 #
-# What a room does to a sound is one more filter, a very long one: its **impulse response**, what
-# comes back of a clap. A simple model of it is noise that dies away exponentially. The sound is
-# convolved with it,
+# The effect of a room on a sound is a very long filter. Its coefficients are the **impulse
+# response**, the echo of a very short clap. A simple model of it is noise that decays
+# exponentially. The sound is convolved with it,
 #
 # $$y[n] = x[n] + \sum_k h[k]\, x[n - k].$$
 
@@ -442,11 +449,11 @@ taps = rate
 decay_s = 0.15  # in this time it falls to 1 / e
 fading = np.exp(-np.arange(taps) / (decay_s * rate))
 echoes = 0.05 * np.asarray(core.white_noise(jax.random.key(2), (taps,))) * fading
-# Convolution adds as many samples as the room rings; here the end is cut off.
+# Convolution adds as many samples as the impulse response has; here the end is cut off.
 wet = core.fft_convolve(bass, jnp.asarray(echoes, jnp.float32), mode="full")[: bass.size]
 listen(bass, bass + wet)
 
-# 60 dB of decay are ln(1000) = 6.9 times that long.
+# A decay by 60 dB takes ln(1000) = 6.9 times as long as a decay by the factor e.
 figure, axes = plt.subplots(figsize=(11, 2.6))
 energy = np.cumsum(echoes[::-1] ** 2)[::-1]
 decay_db = 10 * np.log10(energy / energy[0])
@@ -459,19 +466,19 @@ print(f"-30 dB after {reached_s:.2f} s; by the formula {6.9078 * decay_s / 2:.2f
 assert abs(reached_s / (6.9078 * decay_s / 2) - 1) < 0.05
 
 # %% [markdown]
-# ## 8. Turning a knob by gradient
+# ## 8. Fitting one parameter by gradient descent
 #
-# All of this is differentiable: JAX can tell how a loss changes with each number that went in. Say
-# we hear a filtered noise and want to know its cutoff. Compare the spectrograms of the target and
-# of ours at several frame sizes, in amplitude and in its logarithm
-# (`core.multi_scale_spectral_loss`), and go downhill.
+# All of these functions are differentiable: JAX computes how a loss changes with each of their
+# inputs. As an example, we estimate the cutoff of a filtered noise. The loss compares the
+# spectrograms of the target and of our noise at several frame sizes, in amplitude and in its
+# logarithm (`core.multi_scale_spectral_loss`), and gradient descent makes it smaller.
 
 # %%
 noise = core.white_noise(jax.random.key(3), (rate // 2,))
 
 
 def filtered(log_cutoff):
-    """Noise below a cutoff, whose logarithm is the knob: ears count ratios."""
+    """Synthesizes noise below a cutoff, given by its logarithm because we hear ratios."""
     section = core.biquad(jnp.exp(log_cutoff), kind="lowpass", sample_rate=rate)
     return core.sos_filter(noise, section[None])
 
@@ -481,7 +488,7 @@ target = filtered(jnp.log(1_500.0))
 
 @jax.jit
 def distance(log_cutoff):
-    """How unlike the target the noise sounds."""
+    """Returns the spectral loss between the noise and the target."""
     return core.multi_scale_spectral_loss(target, filtered(log_cutoff), n_ffts=(1024, 256))
 
 
@@ -490,7 +497,7 @@ knob, path = jnp.log(400.0), []
 for _ in range(60):
     loss, slope = slope_of(knob)
     path.append((float(jnp.exp(knob)), float(loss)))
-    # A step of constant length that shrinks: the slope only says which way is down.
+    # Only the sign of the slope is used; the length of the step shrinks from step to step.
     knob = knob - 0.12 * 0.95 ** len(path) * jnp.sign(slope)
 found_hz = float(jnp.exp(knob))
 
@@ -508,9 +515,9 @@ print(f"found {found_hz:.0f} Hz")
 assert abs(found_hz / 1_500 - 1) < 0.05
 
 # %% [markdown]
-# One knob cannot be found this way: the **frequency** of a tone. The loss has a narrow hole at the
-# right pitch, and on the way to it one small dip after the other, in each of which a descent comes
-# to rest. That is why pitch is *measured*, by a pitch tracker, and only the rest is learnt.
+# The **frequency** of a tone cannot be found in this way. The loss has a narrow minimum at the
+# right pitch, and many small local minima around it, in which the descent gets stuck. That is why
+# the pitch is *measured* by a pitch tracker, and only the other parameters are trained.
 
 # %%
 tone_frames = 1 + frame_rate // 2
@@ -518,7 +525,7 @@ tone_frames = 1 + frame_rate // 2
 
 @jax.jit
 def from_440(f):
-    """The loss between a tone of 440 Hz and one of f, both of 8 harmonics."""
+    """Returns the loss between a tone of 440 Hz and one of f Hz, both with 8 harmonics."""
     flat = jnp.ones((tone_frames, 8)) / 8
     tones = [
         harmonic_tone(jnp.full(tone_frames, pitch), jnp.full(tone_frames, 0.3), flat)
@@ -537,20 +544,19 @@ axes.set(xlabel="frequency (Hz)", ylabel="loss", title="a tone of 440 Hz, from e
 plt.show()
 inner = losses[1:-1]
 dips = np.sum((inner < losses[:-2]) & (inner < losses[2:]))
-print(f"places in which to get stuck: {dips - 1}, beside the one that is right")
+print(f"{dips - 1} local minima beside the right one")
 assert losses.argmin() == many_hz.size // 2
 assert dips > 10
 
 # %% [markdown]
 # ## 9. Fitting an instrument to a recording
 #
-# Now all of it. The recording is a sung tune. Its pitch is measured. What is learnt, for each
-# frame, is the amplitude of each harmonic and the gains of a filtered noise for the breath: some
-# 6000 knobs for each second. They begin all alike, and Adam (gradient descent that keeps the size
-# of its steps in hand) moves them all at once to bring the spectral loss down.
+# Now we fit a whole synthesizer. The recording is a sung tune, and its pitch is measured. The
+# parameters of each frame are the amplitudes of the harmonics and the gains of a filtered noise for
+# the breath: about 6000 parameters for each second. All frames start with the same values, and Adam
+# (gradient descent with controlled steps) changes all of them at once to reduce the spectral loss.
 #
-# In Colab, set `PATH` to a file that you uploaded to hear it done to your own sound: one voice or
-# instrument.
+# In Colab, you can set `PATH` to a file that you have uploaded, of one voice or instrument.
 
 # %%
 PATH = ""  # @param {type:"string"}
@@ -572,7 +578,7 @@ knobs = {
 
 
 def instrument(knobs, f0_hz):
-    """Harmonics and breath; `exp_sigmoid` makes a positive amplitude of any number."""
+    """Synthesizes harmonics and breath; `exp_sigmoid` turns any number into a positive amplitude."""
     tone = core.harmonic_synthesis(
         f0_hz,
         jnp.ones_like(f0_hz),
@@ -589,13 +595,13 @@ optimizer = optax.adam(optax.cosine_decay_schedule(0.3, steps))
 
 
 def loss_of(knobs):
-    """How unlike the recording it sounds."""
+    """Returns the spectral loss between the recording and its synthesis."""
     return core.multi_scale_spectral_loss(recording, instrument(knobs, f0_hz))
 
 
 @jax.jit
 def learn(knobs, state):
-    """One step downhill."""
+    """Takes one step of gradient descent."""
     loss, gradient = jax.value_and_grad(loss_of)(knobs)
     updates, state = optimizer.update(gradient, state)
     return optax.apply_updates(knobs, updates), state, loss
@@ -619,7 +625,7 @@ plt.show()
 listen(recording, before, after)
 spectrograms({"recording": recording, "before": before, "after": after})
 
-# What it plays has the pitch and the loudness of the recording.
+# The synthesis has the pitch and the loudness of the recording.
 grid = {"sample_rate": rate, "hop_length": fit_hop}
 replayed_hz, replayed_confidence = features.track_pitch(after, **grid)
 both = (confidence > 0.5) & (replayed_confidence > 0.5)
@@ -633,26 +639,26 @@ assert off_db < 1
 # %% [markdown]
 # ## 10. Playing what was not recorded
 #
-# The recording is now a set of knobs that mean something, each by itself. Pitch can be moved and
-# the vowels stay; time can be stretched and the pitch stays; the breath can be turned up until the
-# voice is a whisper.
+# The recording is now described by parameters with a meaning, which can be changed independently.
+# You can change the pitch and keep the vowels, stretch the time and keep the pitch, or raise the
+# breath until the voice is a whisper.
 
 
 # %%
 def at(track, places):
-    """A track read between its frames, with straight lines from each to the next."""
+    """Interpolates a track linearly between its frames."""
     read = jax.vmap(lambda column: jnp.interp(places, jnp.arange(len(track)), column), 1, 1)
     return read(track.reshape(len(track), -1)).reshape(len(places), *track.shape[1:])
 
 
-# A fourth down. Harmonic k of the new pitch lies where number k times the ratio of the old would:
-# it gets the amplitude that is due there, and so the vowel stays.
+# A fourth down. Harmonic k of the new pitch has the frequency of "harmonic" k times the ratio of
+# the old pitch. It gets the amplitude interpolated at that frequency, which keeps the vowel.
 ratio = 2 ** (-5 / 12)
 numbers = jnp.arange(n_harmonics) * ratio + ratio - 1
 lower = {**knobs, "harmonics": at(knobs["harmonics"].T, jnp.maximum(numbers, 0)).T}
 transposed = instrument(lower, f0_hz * ratio)
 
-# Half as slow again: the same tracks, read more slowly.
+# Time stretched by a factor of 1.5: the same tracks, read more slowly.
 places = jnp.linspace(0, frames - 1, (frames - 1) * 3 // 2 + 1)
 slow = instrument({name: at(track, places) for name, track in knobs.items()}, at(f0_hz, places))
 
@@ -678,6 +684,6 @@ assert np.mean(features.track_pitch(whisper, **grid)[1] > 0.5) < 0.2
 assert abs(slow.size / after.size - 1.5) < 0.01
 
 # %% [markdown]
-# Here every frame has its own knobs, so what was learnt is this recording and no other. An
-# **instrument** of ddspx is a network that turns the knobs by itself, given a pitch and a loudness:
-# train one in `train_autoencoder.ipynb`, and play one in `timbre_transfer.ipynb`.
+# Here every frame has its own parameters, so they describe this recording and no other. An
+# **instrument** of ddspx is a network that computes the parameters from a pitch and a loudness.
+# Train one in `train_autoencoder.ipynb`, and play one in `timbre_transfer.ipynb`.

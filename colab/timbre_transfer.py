@@ -19,15 +19,15 @@
 # %% [markdown]
 # # Timbre transfer: your sound on another instrument
 #
-# Sing, hum, whistle or play something, and hear it on a violin, a cello, a saxophone. The melody
-# and its dynamics are yours, the sound is the instrument's. Run the cells from top to bottom (in
-# Colab: *Runtime > Run all*); without a recording of yours a sung tune is played.
+# Sing, hum, whistle or play something, and hear it on a violin, a cello or a saxophone. The result
+# has your melody and dynamics, and the instrument's sound. Run the cells from top to bottom (in
+# Colab: *Runtime > Run all*). If you have no recording, the notebook uses a sung tune.
 #
 # One voice at a time works best: a tune without accompaniment, in a room without much echo.
 
 # %% cellView="form"
 # @title Install ddspx
-# @markdown Nothing to fill in, unless ddspx is to come from the address of a wheel.
+# @markdown Leave `URL` empty, unless you want to install ddspx from the address of a wheel.
 URL = ""  # @param {type:"string"}
 import importlib
 import subprocess
@@ -37,7 +37,7 @@ from pathlib import Path
 
 
 def is_there():
-    """Whether Python has ddspx."""
+    """Tells whether ddspx is installed."""
     importlib.invalidate_caches()
     try:
         import ddspx
@@ -45,13 +45,13 @@ def is_there():
         return False
     if hasattr(ddspx, "__version__"):
         return True
-    # A folder of that name, such as a clone beside the notebook, which Python takes for a package.
+    # Python found a folder named ddspx, such as a clone next to the notebook, and no package.
     del sys.modules["ddspx"]
     return False
 
 
 def clone():
-    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    """Returns the folder of ddspx's source that this notebook is in or next to, or None."""
     for folder in (Path.cwd(), *Path.cwd().parents, *sorted(Path.cwd().iterdir())):
         try:
             about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -63,18 +63,18 @@ def clone():
 
 
 def wheel():
-    """The newest wheel of ddspx beside this notebook, if there is one."""
+    """Returns the newest wheel of ddspx next to this notebook, or None."""
     return max(Path.cwd().glob("ddspx-*.whl"), key=lambda file: file.stat().st_mtime, default=None)
 
 
 def upload():
-    """A wheel from a dialog, or an error that says what to do where there is none."""
+    """Asks for a wheel in a dialog; outside Colab raises an error that says what to do."""
     how = "in ddspx's source code `pip wheel --no-deps .` makes one, ddspx-VERSION-py3-none-any.whl"
     try:
         from google.colab import files
     except ModuleNotFoundError:
         raise RuntimeError(
-            "The package index has no ddspx. Put a clone or a wheel of it beside this notebook, "
+            "The package index has no ddspx. Put a clone or a wheel of it next to this notebook, "
             f"and run this cell again; {how}."
         ) from None
     print(f"The package index has no ddspx. Choose a wheel of it; {how}.")
@@ -85,8 +85,8 @@ def upload():
 
 
 def install(what):
-    """Has pip install something, with what the notebooks draw and train with."""
-    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    """Installs a requirement with pip."""
+    # Without --upgrade pip keeps the installed jax, which may be the one for a GPU.
     command = [sys.executable, "-m", "pip", "install", "--quiet", what]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -138,16 +138,16 @@ from ddspx.transfer import TransferConfig, detect_notes, evaluate_transfer, plot
 try:
     from google.colab import files, output
 except ModuleNotFoundError:
-    # Not in Colab: sounds and instruments are named by their paths.
+    # Outside Colab, sounds and instruments are given by their paths.
     files = output = None
 
-# Libraries warn their own developers too.
+# Warnings of libraries to their own developers are hidden.
 absl.logging.set_verbosity(absl.logging.ERROR)
 print(f"running on {jax.devices()[0].device_kind}")
 
 
 def uploaded(what):
-    """The paths of files from a dialog."""
+    """Asks for files in a dialog, and returns their paths."""
     if files is None:
         raise RuntimeError("Uploading needs Colab; elsewhere write the path of the file instead.")
     print(f"choose {what}")
@@ -160,12 +160,12 @@ def uploaded(what):
 # %% [markdown]
 # ## 1. The sound
 #
-# `SOURCE` is where it comes from. *record* and *upload* work in Colab; anywhere else choose *file*
-# and write its path into `FILE`. Formats: wav, flac, ogg, mp3. Your browser asks whether it may use
-# the microphone; the sound stays between it and the machine that runs this notebook.
+# `SOURCE` says where the sound comes from. *record* and *upload* work in Colab; anywhere else
+# choose *file* and write its path into `FILE`. Formats: wav, flac, ogg, mp3. Your browser asks
+# whether it may use the microphone. The sound is sent only to the machine that runs this notebook.
 #
-# Several files may be uploaded, or meant by a pattern such as `takes/*.wav`: all are played in
-# section 5, and the pictures are of number `WHICH`.
+# You may upload several files, or choose them by a pattern such as `takes/*.wav`. All of them are
+# played in section 5; the pictures show number `WHICH`.
 
 # %% cellView="form"
 # @title Record, or choose a sound
@@ -174,11 +174,11 @@ SECONDS = 10  # @param {type:"slider", min:1, max:30, step:1}
 FILE = ""  # @param {type:"string"}
 WHICH = 1  # @param {type:"integer"}
 
-# Runs in the browser: what the microphone hears, unprocessed, as 16-bit samples in base64.
+# Runs in the browser, and returns the microphone's unprocessed sound as 16-bit samples in base64.
 RECORDER = """
 (async seconds => {
-  const wanted = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
-  const stream = await navigator.mediaDevices.getUserMedia({audio: wanted});
+  const constraints = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+  const stream = await navigator.mediaDevices.getUserMedia({audio: constraints});
   const recorder = new MediaRecorder(stream);
   const pieces = [];
   recorder.ondataavailable = event => pieces.push(event.data);
@@ -207,17 +207,17 @@ RECORDER = """
 
 
 def recorded(seconds):
-    """The path of what the microphone hears."""
+    """Records from the microphone, and returns the path of the recording."""
     if output is None:
         raise RuntimeError('Recording needs Colab; elsewhere set SOURCE to "file".')
-    heard = output.eval_js(f"({RECORDER})({seconds})")
-    samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2") / 32768
-    io.write_audio("recording.wav", samples, sample_rate=int(heard["rate"]))
+    sound = output.eval_js(f"({RECORDER})({seconds})")
+    samples = np.frombuffer(base64.b64decode(sound["samples"]), "<i2") / 32768
+    io.write_audio("recording.wav", samples, sample_rate=int(sound["rate"]))
     return Path("recording.wav")
 
 
 def sung_tune():
-    """The recording that comes with ddspx: beside its code, or in a checkout an example."""
+    """Returns the recording that comes with ddspx; in a checkout it is one of the examples."""
     home = Path(ddspx.__file__).parent
     places = home / "melody.flac", home.parent / "examples" / "melody" / "melody.flac"
     return next(place for place in places if place.is_file())
@@ -245,9 +245,9 @@ for number, path in enumerate(recordings, start=1):
 # %% [markdown]
 # ## 2. The instrument
 #
-# Choose one that comes with ddspx, or *upload a zip* with one of your own:
-# `train_autoencoder.ipynb` makes them. (Outside Colab, write its path into `ZIP`.) A zip is checked
-# before anything of it is used, and holds numbers only, no programs.
+# Choose an instrument that comes with ddspx, or *upload a zip* with one of your own, which
+# `train_autoencoder.ipynb` makes. (Outside Colab, write its path into `ZIP`.) A zip contains only
+# numbers and no programs, and is checked before it is used.
 
 # %% cellView="form"
 # @title Choose an instrument
@@ -259,54 +259,54 @@ if INSTRUMENT == "upload a zip":
     instrument = install_instrument(archive, overwrite=True).name
 else:
     instrument = INSTRUMENT
-print(f"there are: {', '.join(instrument_names())}")
+print(f"available: {', '.join(instrument_names())}")
 card = describe_instrument(instrument)
 print(f"{card.name}: notes {card.notes[0]} to {card.notes[1]}, {card.sample_rate} Hz")
-print(f"learnt from {card.duration_s:.0f} s of {card.attribution} ({card.licence})")
+print(f"trained on {card.duration_s:.0f} s of {card.attribution} ({card.licence})")
 if card.scores is not None and card.scores.spectral_loss is not None:
-    print(f"spectral loss on recordings that it never heard: {card.scores.spectral_loss:.2f}")
+    print(f"spectral loss on recordings outside the training: {card.scores.spectral_loss:.2f}")
 
 # %% [markdown]
-# ## 3. What it hears
+# ## 3. Pitch and loudness
 #
-# An instrument listens to two things, 125 or 250 times a second: the **pitch** (the line on the
-# spectrogram; where there is none, no pitch was found) and the **loudness** below. If the line
-# follows what you sang, the rest will work. If it jumps by octaves or is full of holes, record
-# again: nearer to the microphone, and without other sounds.
+# An instrument uses two features of your recording, 125 or 250 times a second: the **pitch** and
+# the **loudness**. The pitch is the line on the spectrogram, with gaps where no pitch was found;
+# the loudness is below. If the line follows your melody, the rest will work. If it jumps by octaves
+# or has many gaps, record again, closer to the microphone and without other sounds.
 
 # %%
 model, statistics, _ = load_instrument(instrument)
 grid = {"sample_rate": model.config.sample_rate, "hop_length": model.config.hop_length}
 method = features.method_of(statistics.feature_version)
 audio = io.read_audio(recording, sample_rate=model.config.sample_rate)
-heard = features.conditioning_features(audio, **grid, method=method)
-sure = heard.f0_confidence >= 0.5
+measured = features.conditioning_features(audio, **grid, method=method)
+sure = measured.f0_confidence >= 0.5
 if sure.any():
-    low, high = np.percentile(heard.f0_hz[sure], (5, 95))
+    low, high = np.percentile(measured.f0_hz[sure], (5, 95))
     print(f"pitch from {low:.0f} to {high:.0f} Hz, in {sure.mean():.0%} of the time")
 else:
     print("no pitch was found; the instrument will have nothing to play")
-figure = plot_sounds([Sound(recording.name, audio, *heard)], **grid)
+figure = plot_sounds([Sound(recording.name, audio, *measured)], **grid)
 figure.set_size_inches(11, 5)
 display(figure)
 
 # %% [markdown]
-# ## 4. How it plays
+# ## 4. Controls
 #
 # | | |
 # |---|---|
-# | `adjust` | fit octave and dynamics to the instrument's; without, it plays yours as they are |
-# | `threshold` | how loud and sure a note has to be |
-# | `quiet_db` | how much softer what is no note becomes |
-# | `autotune` | 0: as you sang, 1: every note exactly in tune |
-# | `scale` | what autotune pulls to: the major key that fits best, or all twelve semitones |
-# | `pitch_shift` | octaves up or down, beside those of `adjust` |
-# | `loudness_shift_db` | softer or louder playing, which is not the same as turning the volume |
-# | `smoothing_ms` | irons the pitch: 0 keeps every waver, 100 most of a vibrato goes |
-# | `confidence` | how sure a pitch has to be to be played at all |
-# | `follow` | how closely notes keep to your loudness: 0 is as the instrument itself plays them |
-# | `wet` | 1: the instrument alone, 0: your recording, between: both |
-# | `reverb` | how much of the room that the instrument was recorded in |
+# | `adjust` | fits octave and dynamics to the instrument; without it they are not changed |
+# | `threshold` | how loud and how confident in its pitch a note has to be |
+# | `quiet_db` | how much softer the sound between notes becomes |
+# | `autotune` | 0: as you sang; 1: every note exactly in tune |
+# | `scale` | notes of the autotune: the major key that fits best, or all twelve semitones |
+# | `pitch_shift` | octaves up or down, in addition to those of `adjust` |
+# | `loudness_shift_db` | softer or louder playing, which changes the timbre, unlike the volume |
+# | `smoothing_ms` | smooths the pitch: 0 changes nothing, 100 removes most of a vibrato |
+# | `confidence` | the least confidence of a pitch that is played |
+# | `follow` | how closely notes follow your loudness: 0 is as the instrument plays them |
+# | `wet` | 1: the instrument alone; 0: your recording alone; in between: both |
+# | `reverb` | level of the room that the instrument was recorded in |
 
 # %% cellView="form"
 # @title Controls
@@ -339,41 +339,46 @@ config = TransferConfig(
 )
 
 # %% [markdown]
-# What these controls make of the sound, before it is played:
+# The picture shows the effect of these controls, before the sound is played:
 #
-# - **How sure the pitch is.** Under the line of `confidence` nothing is played.
-# - **How likely a frame is a note**: loud for this recording, and sure of its pitch. From the line of
-#   `threshold` on it is one, and shaded; what is under it becomes up to `quiet_db` softer.
-# - **Pitch and loudness**, as they were heard and as the instrument is asked for them.
+# - **The confidence in the pitch.** Frames below the line of `confidence` are not played.
+# - **How likely each frame belongs to a note**: it is loud for this recording, and its pitch is
+#   confident. Frames above the line of `threshold` are notes, and shaded; frames below the line
+#   become up to `quiet_db` softer.
+# - **Pitch and loudness**, as measured in your recording and as requested of the instrument.
 
 # %%
 frame_rate = model.config.sample_rate / model.config.hop_length
-asked = ddspx.transfer.adjust(*heard, statistics=statistics, frame_rate=frame_rate, config=config)
-found = detect_notes(
-    heard.loudness_db, heard.f0_confidence, frame_rate=frame_rate, threshold=threshold
+controls = ddspx.transfer.adjust(
+    *measured, statistics=statistics, frame_rate=frame_rate, config=config
 )
-frame_s = np.arange(len(asked.f0_hz)) / frame_rate
+detection = detect_notes(
+    measured.loudness_db, measured.f0_confidence, frame_rate=frame_rate, threshold=threshold
+)
+frame_s = np.arange(len(controls.f0_hz)) / frame_rate
 
 figure, panels = plt.subplots(
     4, 1, sharex=True, figsize=(11, 9), height_ratios=(1, 1, 2, 2), layout="constrained"
 )
-sureness, likelihood, pitch, level = panels
-sureness.plot(frame_s, heard.f0_confidence, linewidth=1)
-sureness.axhline(confidence, color="C3", linestyle="--", linewidth=1, label="confidence")
-sureness.set(ylabel="how sure", ylim=(-0.05, 1.05))
-likelihood.plot(frame_s, found.ratio, linewidth=1)
+certainty, likelihood, pitch, level = panels
+certainty.plot(frame_s, measured.f0_confidence, linewidth=1)
+certainty.axhline(confidence, color="C3", linestyle="--", linewidth=1, label="confidence")
+certainty.set(ylabel="confidence", ylim=(-0.05, 1.05))
+likelihood.plot(frame_s, detection.ratio, linewidth=1)
 likelihood.axhline(threshold, color="C3", linestyle="--", linewidth=1, label="threshold")
 likelihood.set(ylabel="note likelihood", ylim=(0, 2.5))
 top = [2.5] * len(frame_s)
-likelihood.fill_between(frame_s, top, where=asked.notes, color="C2", alpha=0.2, label="notes")
-shown = heard.f0_confidence >= confidence
-pitch.plot(frame_s, np.where(shown, heard.f0_hz, np.nan), linewidth=3, alpha=0.5, label="yours")
-pitch.plot(frame_s, np.where(asked.gain > 0, asked.f0_hz, np.nan), linewidth=1, label="played")
+likelihood.fill_between(frame_s, top, where=controls.notes, color="C2", alpha=0.2, label="notes")
+shown = measured.f0_confidence >= confidence
+pitch.plot(frame_s, np.where(shown, measured.f0_hz, np.nan), linewidth=3, alpha=0.5, label="yours")
+pitch.plot(
+    frame_s, np.where(controls.gain > 0, controls.f0_hz, np.nan), linewidth=1, label="played"
+)
 pitch.set(ylabel="pitch (Hz)", yscale="log")
 pitch.yaxis.set_major_formatter("{x:.0f}")
 pitch.yaxis.set_minor_formatter("{x:.0f}")
-level.plot(frame_s, heard.loudness_db, linewidth=3, alpha=0.5, label="yours")
-level.plot(frame_s, asked.asked_db, linewidth=1, label="played")
+level.plot(frame_s, measured.loudness_db, linewidth=3, alpha=0.5, label="yours")
+level.plot(frame_s, controls.asked_db, linewidth=1, label="played")
 level.set(ylabel="loudness (dB)", xlabel="time (s)", xlim=(0, frame_s[-1]))
 for axes in panels:
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -382,18 +387,18 @@ plt.show()
 # %% [markdown]
 # ## 5. Play
 #
-# Change controls above, run this cell again, and compare. The first time it takes some seconds
-# longer, while JAX compiles.
+# Change the controls above, run this cell again, and compare. The first run takes a few seconds
+# longer, because JAX compiles the programs.
 
 
 # %%
 def bar():
-    """What tells a transfer how to show its progress, and what ends that."""
+    """Returns a function that shows the progress of a transfer, and one that hides it."""
     place, shown_s = display(HTML("starting"), display_id=True), 0.0
 
     def show(what, done, total):
         nonlocal shown_s
-        # Often enough to be seen moving, seldom enough not to be what takes the time.
+        # Five times a second: often enough to see it move, and rare enough to cost no time.
         if time.monotonic() > shown_s + 0.2:
             shown_s = time.monotonic()
             far = "" if total is None else f' value="{done:.3f}" max="{total:.3f}"'
@@ -417,41 +422,40 @@ for path in recordings:
     print(f"{instrument}:")
     result = io.read_audio(played, sample_rate=report.sample_rate)
     display(Audio(result, rate=report.sample_rate))
-    # As long as the recording, to the sample.
+    # The result has exactly the length of the recording.
     assert result.size == report.n_samples
 
 # %% [markdown]
-# The report: what was heard and what was asked of the instrument, and then what the result is like
-# when it is listened to again. The pitch should be within 20 cents or so of what was asked for (100
-# cents are a semitone). On the right of the picture are the pitch and loudness that were asked for;
-# what counts as a note is shaded.
+# The report compares your recording with the controls of the instrument, and then measures the
+# result. The pitch should be within about 20 cents of the requested pitch (100 cents are a
+# semitone). The right half of the picture shows the requested pitch and loudness. Notes are shaded.
 
 # %%
 played, report = Path(f"{recording.stem}_on_{instrument}.wav"), reports[recording]
 quality = evaluate_transfer(played, report)
-print(f"sure of the pitch in {report.confident_share:.0%} of what sounds")
+print(f"confident pitch in {report.confident_share:.0%} of the audible frames")
 print(f"moved by {report.octaves:+d} octaves")
 print(
     f"pitch: {report.source_f0_hz.median:.0f} Hz -> {report.played_f0_hz.median:.0f} Hz (medians)"
 )
 loudness = report.source_loudness_db.median, report.played_loudness_db.median
 print("loudness: {:.0f} dB -> {:.0f} dB (medians)".format(*loudness))
-print(f"the result is off by {quality.f0_cents:.0f} cents (median)")
+print(f"the pitch of the result is off by {quality.f0_cents:.0f} cents (median)")
 print(f"octave errors: {quality.octave_error_share:.1%} of the frames")
 print(f"its loudness follows yours with a correlation of {quality.loudness_correlation:.2f}")
 print(f"peak {quality.peak:.2f}, clicks: {len(quality.click_times_s)}")
 display(plot_transfer(recording, played, report))
 
 # %% [markdown]
-# | what you hear | what helps |
+# | problem | remedy |
 # |---|---|
-# | it plays an octave too high or too low | `pitch_shift` |
-# | squeaks between notes, breaths | `threshold` up, `quiet_db` up, `confidence` up |
+# | the octave is too high or too low | `pitch_shift` |
+# | squeaks or breaths between notes | `threshold` up, `quiet_db` up, `confidence` up |
 # | soft notes are missing | `threshold` down, `confidence` down |
 # | out of tune | `autotune` towards 1 |
-# | wobbling | `smoothing_ms` to 50 or so |
-# | dull and far away | `loudness_shift_db` up, `reverb` down |
-# | nothing at all | section 3: was a pitch found? |
+# | unsteady pitch | `smoothing_ms` to about 50 |
+# | dull and distant sound | `loudness_shift_db` up, `reverb` down |
+# | no sound | check in section 3 whether a pitch was found |
 #
 # ## 6. Keep it
 

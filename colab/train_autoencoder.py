@@ -20,22 +20,22 @@
 # %% [markdown]
 # # Train an instrument on your own recordings
 #
-# From recordings of one instrument to a zip that `timbre_transfer.ipynb` plays. Run the cells from
-# top to bottom. Without recordings of yours the sung tune that comes with ddspx is learnt, which
-# shows how it works, and is far too little to sound good.
+# This notebook turns recordings of one instrument into a zip that `timbre_transfer.ipynb` plays.
+# Run the cells from top to bottom. If you have no recordings, it trains on the sung tune that comes
+# with ddspx. That shows how training works, but the tune is far too short for a good sound.
 #
 # For a real instrument you need
 #
 # - **ten minutes or more of one instrument, alone, in one room**: no accompaniment, no second
-#   voice, no effects but the room;
-# - all of the pitches and of the dynamics that you want to play: what is not in the recordings
-#   cannot be learnt;
-# - a GPU (in Colab: *Runtime > Change runtime type*) and an hour or two; a start from an instrument
-#   that is there (`START` below) needs less of both.
+#   voice, and no effects but the room;
+# - all the pitches and dynamics that you want to play, because the network cannot learn a note that
+#   is not in the recordings;
+# - a GPU (in Colab: *Runtime > Change runtime type*) and an hour or two. If the training starts
+#   from an existing instrument (`START` below), it needs less time and fewer recordings.
 
 # %% cellView="form"
 # @title Install ddspx
-# @markdown Nothing to fill in, unless ddspx is to come from the address of a wheel.
+# @markdown Leave `URL` empty, unless you want to install ddspx from the address of a wheel.
 URL = ""  # @param {type:"string"}
 import importlib
 import subprocess
@@ -45,7 +45,7 @@ from pathlib import Path
 
 
 def is_there():
-    """Whether Python has ddspx."""
+    """Tells whether ddspx is installed."""
     importlib.invalidate_caches()
     try:
         import ddspx
@@ -53,13 +53,13 @@ def is_there():
         return False
     if hasattr(ddspx, "__version__"):
         return True
-    # A folder of that name, such as a clone beside the notebook, which Python takes for a package.
+    # Python found a folder named ddspx, such as a clone next to the notebook, and no package.
     del sys.modules["ddspx"]
     return False
 
 
 def clone():
-    """The folder of ddspx's source that this notebook lies in or beside, if there is one."""
+    """Returns the folder of ddspx's source that this notebook is in or next to, or None."""
     for folder in (Path.cwd(), *Path.cwd().parents, *sorted(Path.cwd().iterdir())):
         try:
             about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -71,18 +71,18 @@ def clone():
 
 
 def wheel():
-    """The newest wheel of ddspx beside this notebook, if there is one."""
+    """Returns the newest wheel of ddspx next to this notebook, or None."""
     return max(Path.cwd().glob("ddspx-*.whl"), key=lambda file: file.stat().st_mtime, default=None)
 
 
 def upload():
-    """A wheel from a dialog, or an error that says what to do where there is none."""
+    """Asks for a wheel in a dialog; outside Colab raises an error that says what to do."""
     how = "in ddspx's source code `pip wheel --no-deps .` makes one, ddspx-VERSION-py3-none-any.whl"
     try:
         from google.colab import files
     except ModuleNotFoundError:
         raise RuntimeError(
-            "The package index has no ddspx. Put a clone or a wheel of it beside this notebook, "
+            "The package index has no ddspx. Put a clone or a wheel of it next to this notebook, "
             f"and run this cell again; {how}."
         ) from None
     print(f"The package index has no ddspx. Choose a wheel of it; {how}.")
@@ -93,8 +93,8 @@ def upload():
 
 
 def install(what):
-    """Has pip install something, with what the notebooks draw and train with."""
-    # Without --upgrade, pip leaves the jax that is there, and its GPU, alone.
+    """Installs a requirement with pip."""
+    # Without --upgrade pip keeps the installed jax, which may be the one for a GPU.
     command = [sys.executable, "-m", "pip", "install", "--quiet", what]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -141,23 +141,23 @@ from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, prepare
 try:
     from google.colab import files
 except ModuleNotFoundError:
-    # Not in Colab: recordings are named by their paths.
+    # Outside Colab, recordings are given by their paths.
     files = None
 
-# In a smoke test: the smallest model, and a few steps.
+# A smoke test uses the smallest model and a few steps.
 SMOKE = os.environ.get("DDSPX_SMOKE") == "1"
-# Libraries warn their own developers too.
+# Warnings of libraries to their own developers are hidden.
 absl.logging.set_verbosity(absl.logging.ERROR)
 print(f"training on {jax.devices()[0].device_kind}")
 
 # %% [markdown]
 # ## 1. The recordings
 #
-# *upload* works in Colab and takes several files at once; anywhere else, or for a folder of a
+# *upload* works in Colab and accepts several files at once. Anywhere else, or for a folder of a
 # mounted drive, choose *folder* and write its path into `FOLDER`. Formats: wav, flac, ogg, mp3.
 #
-# `LICENCE` and `ATTRIBUTION` travel with the instrument: say what the recordings may be used for
-# and who played. Use only what you may use.
+# `LICENCE` and `ATTRIBUTION` are stored in the instrument: state what the recordings may be used
+# for and who played. Use only recordings that you are allowed to use.
 
 # %% cellView="form"
 # @title Choose recordings
@@ -168,7 +168,7 @@ ATTRIBUTION = "not stated"  # @param {type:"string"}
 
 
 def sung_tune():
-    """The recording that comes with ddspx: beside its code, or in a checkout an example."""
+    """Returns the recording that comes with ddspx; in a checkout it is one of the examples."""
     home = Path(ddspx.__file__).parent
     places = home / "melody.flac", home.parent / "examples" / "melody" / "melody.flac"
     return next(place for place in places if place.is_file())
@@ -187,20 +187,20 @@ else:
 # %% [markdown]
 # ## 2. Prepare
 #
-# Everything is mixed to mono and resampled; pitch and loudness are measured once, at every frame;
-# silence is cut out; and a part is held out: *valid* chooses among the states of the training,
-# *test* is not looked at before the end.
+# The recordings are mixed to mono and resampled. Pitch and loudness are measured in every frame,
+# and silence is cut out. Two parts are held out from the training: *valid* selects the best
+# weights, and *test* is used only at the end.
 #
 # | | |
 # |---|---|
-# | `NAME` | of the instrument: letters, digits, `-` and `_`; another one for each attempt |
-# | `PRESET` | the size of the network: `small`, as that of the instruments that come with ddspx |
-# | `START` | an instrument to begin with, the nearer the better; it has a size, so not `PRESET` |
-# | `LOWEST_NOTE_HZ` | the lowest note that is played, or a bit less |
+# | `NAME` | name of the instrument: letters, digits, `-` and `_`; use a new name for each attempt |
+# | `PRESET` | size of the network; `small` is that of the instruments that come with ddspx |
+# | `START` | an instrument to start from, the more similar the better; its size replaces `PRESET` |
+# | `LOWEST_NOTE_HZ` | the lowest note in the recordings, or slightly less |
 # | `EXAMPLE_S` | seconds of one training example |
 #
-# `solo_instrument` is DDSP's size, six times larger; `tiny` is the smallest. With the lowest note, what
-# the tracker hears an octave too low has no pitch: violin 190, flute 250, cello 60 Hz.
+# `solo_instrument` is DDSP's size, six times larger; `tiny` is the smallest. `LOWEST_NOTE_HZ` keeps
+# pitches that are tracked an octave too low out of the dataset: violin 190, flute 250, cello 60 Hz.
 
 # %% cellView="form"
 # @title Prepare
@@ -211,7 +211,7 @@ LOWEST_NOTE_HZ = 60.0  # @param {type:"number"}
 EXAMPLE_S = 4.0  # @param {type:"slider", min:1, max:8, step:0.5}
 
 if SOURCE == "the sung tune":
-    EXAMPLE_S = 1.0  # so that eight seconds are some examples of each kind
+    EXAMPLE_S = 1.0  # short enough for eight seconds to give examples for every split
 if START == "none":
     preset = "tiny" if SMOKE else PRESET
     model, start = getattr(AutoencoderConfig, preset)(), None
@@ -233,12 +233,12 @@ for split, part in manifest.splits.items():
     print(f"{split}: {part.n_examples} examples of {EXAMPLE_S:g} s")
 seconds = manifest.statistics["duration_s"]
 if seconds < 300:
-    print(f"{seconds:.0f} s to learn from: enough to try it, too little for a good instrument")
+    print(f"{seconds:.0f} s of sound: enough for a trial, too little for a good instrument")
 
 # %% [markdown]
-# Look at what was measured before you train on it: here is one example (run the cell again for the
-# same one, change `seed` for another). The line should follow the notes. If it jumps by octaves,
-# raise `LOWEST_NOTE_HZ`; if it is full of holes, the recording is not of one instrument alone.
+# Check the measured pitch before you train. The picture shows one example; change `seed` to see
+# another one. The line should follow the notes. If it jumps by octaves, raise `LOWEST_NOTE_HZ`. If
+# it has many gaps, the recording is not of one instrument alone.
 
 # %%
 (audio,), *measured = next(io.training_batches(dataset, batch_size=1, seed=0))
@@ -254,10 +254,10 @@ display(figure)
 # amplitudes of harmonics, gains of a filtered noise, and a room. It is trained to sound like the
 # recordings, by their spectra at six sizes.
 #
-# A line appears after every tenth of the steps: the loss on *valid* counts, and the best state so
-# far is what is kept. You may interrupt this cell: run again, it goes on where it stopped, and with
-# more `STEPS` further than it went. 300 steps show that something is learnt; 5000 to 30 000 are an
-# instrument. The loss of a good one is below 6 or so, and above 4.
+# A line appears after every tenth of the steps. The weights with the lowest loss on *valid* are
+# kept. You may interrupt this cell. If you run it again, the training continues where it stopped,
+# and with more `STEPS` it continues after its end. 300 steps show that the network learns; an
+# instrument needs 5000 to 30 000. The loss of a good instrument is between about 4 and 6.
 
 # %% cellView="form"
 # @title Train
@@ -276,12 +276,12 @@ config = AutoencoderTrainConfig(
     max_minutes=MAX_MINUTES or None,
 )
 folder = Path(NAME)
-# A plain console: lines, which every notebook shows.
+# A plain console prints lines, which every notebook shows.
 console = Console(file=sys.stdout, force_jupyter=False, force_terminal=False, width=100)
 result = train_autoencoder(
     dataset, folder, model=model, config=config, start=start, console=console
 )
-print(f"{result.step} steps; kept is what there was after step {result.best.step}")
+print(f"{result.step} steps; the weights of step {result.best.step} are kept")
 
 # %%
 log = Path(f"{NAME}.run") / "logs" / "metrics.jsonl"
@@ -296,27 +296,27 @@ assert last < first
 # %% [markdown]
 # ## 4. Listen
 #
-# First the same as always: a recording that it was trained on, played by the instrument from its
-# pitch and loudness alone. If this does not sound like the recording, nothing will: train longer.
+# The instrument first plays a recording that it was trained on, from its pitch and loudness alone.
+# If this does not sound like the recording, other sounds will not be better: train longer.
 
 # %%
-heard = sorted(
+trained_on = sorted(
     path
     for named in recordings
     for path in (named.rglob("*") if named.is_dir() else [named])
     if path.name in {Path(source.name).name for source in manifest.sources}
 )
 replayed = Path(f"{NAME}_replayed.wav")
-report = transfer.transfer(heard[0], replayed, to=folder)
-for path in (heard[0], replayed):
+report = transfer.transfer(trained_on[0], replayed, to=folder)
+for path in (trained_on[0], replayed):
     print(path.name)
     display(Audio(io.read_audio(path, sample_rate=model.sample_rate), rate=model.sample_rate))
-display(transfer.plot_transfer(heard[0], replayed, report))
+display(transfer.plot_transfer(trained_on[0], replayed, report))
 
 # %% [markdown]
-# Then in numbers, on what it never heard: how far the spectrum, the loudness and the pitch are from
-# the recording's. For comparison: the same network untrained, and harmonics of $1/k$ that are told
-# pitch and loudness.
+# The numbers below are measured on recordings that were not used in training: how far spectrum,
+# loudness and pitch of the instrument's sound are from those of the recording. They are compared
+# with the untrained network, and with harmonics of amplitudes $1/k$ at the same pitch and loudness.
 
 # %%
 if manifest.splits["test"].n_examples:
@@ -328,13 +328,13 @@ if manifest.splits["test"].n_examples:
             f"pitch by {row.f0_l1_semitones.value:.2f} semitones"
         )
 else:
-    print("there was too little sound to hold some out")
+    print("there was too little sound for a test split")
 
 # %% [markdown]
 # ## 5. Keep it
 #
-# The instrument is a folder of plain files. As a zip, `timbre_transfer.ipynb` takes it (*upload a
-# zip*), and so does `ddspx instruments add`.
+# The instrument is a folder of plain files. `timbre_transfer.ipynb` (*upload a zip*) and
+# `ddspx instruments add` accept it as a zip.
 
 # %%
 archive = pack_instrument(folder, f"{NAME}.zip")

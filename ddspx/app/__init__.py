@@ -1,4 +1,4 @@
-"""The local page: timbre transfer in a browser, on this machine alone (extra `app`)."""
+"""The local web page: timbre transfer in a browser on the same machine (extra `app`)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
 """The controls of the page, one for each field of a TransferConfig, in a musician's words.
 
-This table is all that the page knows of them: it draws what is here, and `config_of` turns the
-values it gets back into the config. A test holds it against the fields and their ranges.
+The page draws its controls from this table alone, and `config_of` turns their values into the
+config. A test compares the table with the fields of the config and their ranges.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ddspx.transfer import RANGES, TransferConfig
 
 
 class Slider(NamedTuple):
-    """A number that is set by dragging."""
+    """A slider for a number."""
 
     field: str
     label: str
@@ -29,7 +29,7 @@ class Slider(NamedTuple):
 
 
 class Switch(NamedTuple):
-    """What is on or off."""
+    """A checkbox."""
 
     field: str
     label: str
@@ -37,7 +37,7 @@ class Switch(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One of a few; `options` are pairs of what is read and what is meant."""
+    """A choice of one of a few options, which are pairs of the text shown and the value."""
 
     field: str
     label: str
@@ -49,7 +49,7 @@ Control = Slider | Switch | Choice
 
 
 class Group(NamedTuple):
-    """Controls that belong together."""
+    """Controls that are shown together under a title."""
 
     title: str
     controls: tuple[Control, ...]
@@ -62,14 +62,14 @@ GROUPS = (
             Switch(
                 "adjust",
                 "Fit to the instrument",
-                "Moves what is out of its range by whole octaves, and your dynamics to its own.",
+                "Moves the melody into its range by whole octaves, and adapts your dynamics to it.",
             ),
-            Slider("pitch_shift", "Octaves", "Down or up, beside the fit.", 1),
-            Slider("autotune", "Autotune", "0 as you sang it, 1 exactly in tune.", 0.05),
+            Slider("pitch_shift", "Octaves", "Down or up, in addition to the fit.", 1),
+            Slider("autotune", "Autotune", "0: as you sang it; 1: exactly in tune.", 0.05),
             Choice(
                 "scale",
                 "Autotune to",
-                "In the key that fits best, or all notes.",
+                "The major key that fits best, or all twelve notes.",
                 (("major", "major"), ("chromatic", "chromatic")),
             ),
             Slider("smoothing_ms", "Smooth (ms)", "Evens out slides and vibrato.", 5),
@@ -79,17 +79,17 @@ GROUPS = (
         "Notes",
         (
             Slider("threshold", "Note threshold", "Higher: a note has to be louder.", 0.05),
-            Slider("quiet_db", "Hush (dB)", "How much softer it is between notes.", 1),
+            Slider("quiet_db", "Hush (dB)", "How much softer the sound between notes is.", 1),
             Slider("confidence", "Certainty", "A less certain pitch is not played.", 0.05),
         ),
     ),
     Group(
         "Sound",
         (
-            Slider("loudness_shift_db", "Dynamics (dB)", "Played softer or louder.", 1),
-            Slider("follow", "Follow", "How exactly it keeps to your loudness.", 0.05),
-            Slider("wet", "Mix", "0 is your recording, 1 the instrument.", 0.05),
-            Slider("reverb", "Room", "0 is dry, 1 its own room, 2 twice that.", 0.05),
+            Slider("loudness_shift_db", "Dynamics (dB)", "Plays softer or louder.", 1),
+            Slider("follow", "Follow", "How exactly the instrument follows your loudness.", 0.05),
+            Slider("wet", "Mix", "0: only your recording; 1: only the instrument.", 0.05),
+            Slider("reverb", "Room", "0: no reverb; 1: the instrument's own; 2: twice that.", 0.05),
         ),
     ),
 )
@@ -97,17 +97,17 @@ CONTROLS = tuple(control for group in GROUPS for control in group.controls)
 
 
 def default_of(control: Control) -> Any:
-    """What a control says before it is touched: the default of its field."""
+    """Returns the initial value of a control, which is the default of its field."""
     return {field.name: field.default for field in fields(TransferConfig)}[control.field]
 
 
 def config_of(values: Sequence[Any]) -> TransferConfig:
-    """The config that the controls say, from their values in the order of `CONTROLS`.
+    """Makes the config from the values of the controls, in the order of `CONTROLS`.
 
-    A page's 1 may arrive as 1.0, where only whole numbers are meant too.
+    For a field of whole numbers 1.0 is accepted as well, because JSON does not distinguish the two.
 
     Raises:
-      ValueError: a value is missing, out of its range, or between whole numbers.
+      ValueError: a value is missing, out of its range, or not a whole number in such a field.
     """
     named = {}
     for control, value in zip(CONTROLS, values, strict=True):
@@ -116,9 +116,9 @@ def config_of(values: Sequence[Any]) -> TransferConfig:
         if isinstance(control, Slider):
             value = _number(control, value)
         elif isinstance(control, Switch) and not isinstance(value, bool):
-            raise ValueError(f"“{control.label}” is on or off, got {value!r}.")
-        elif isinstance(control, Choice) and value not in [meant for _, meant in control.options]:
-            raise ValueError(f"“{control.label}” has no choice {value!r}.")
+            raise ValueError(f"“{control.label}” must be on or off, got {value!r}.")
+        elif isinstance(control, Choice) and value not in [option for _, option in control.options]:
+            raise ValueError(f"“{control.label}” has no option {value!r}.")
         named[control.field] = value
     return TransferConfig(**named)
 

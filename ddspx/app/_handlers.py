@@ -1,4 +1,4 @@
-"""What happens on the page: from what is on it to what is put on it, as HTML where it is text."""
+"""The page's events: they take the values of its components and return new ones, text as HTML."""
 
 import re
 import sys
@@ -26,12 +26,12 @@ from ddspx.app._job import (
 from ddspx.app._session_files import Files, Slot
 from ddspx.instruments import install_instrument
 
-# A name that is longer leaves no room for what is added to it, in a name of 255 bytes.
+# File names have at most 255 bytes; this leaves room for the text that is added to the stem.
 _LONGEST_STEM = 120
-_AWAITED = '<p class="waiting">The report comes in a moment.</p>'
+_AWAITED = '<p class="waiting">The report will appear in a moment.</p>'
 _STALE = (
     '<p class="remark" role="status">This was made before your last change. Press “Play it” to '
-    "hear it as it is set now.</p>"
+    "hear it with the current settings.</p>"
 )
 
 
@@ -39,7 +39,7 @@ State = Literal["idle", "playing", "reporting"]
 
 
 class _Job:
-    """What a page waits for: a result, and then its report."""
+    """The work that a page waits for: first a result, then its report."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -47,12 +47,12 @@ class _Job:
 
 
 class Outcome(NamedTuple):
-    """What is put on the page; None leaves what is there.
+    """New values of the page's components; None leaves a component unchanged.
 
     Attributes:
-      message: above the result.
-      result: the sound.
-      report: under it.
+      message: the message above the result.
+      result: the path of the sound.
+      report: the report below the result.
     """
 
     message: str | None = None
@@ -60,14 +60,14 @@ class Outcome(NamedTuple):
     report: str | None = None
 
 
-class Desk:
-    """The work behind all open pages; each is named by its session.
+class Sessions:
+    """Handles the events of all open pages; each page is identified by its session.
 
-    Whatever goes wrong is a sentence on the page.
+    Every error becomes a sentence on the page.
 
     Args:
-      files: where recordings and results are.
-      instruments: what every page offers, by name or folder.
+      files: the files of the pages.
+      instruments: the instruments that every page offers, by name or folder.
     """
 
     def __init__(self, files: Files, instruments: Collection[str]) -> None:
@@ -75,11 +75,11 @@ class Desk:
         self._jobs: dict[str, _Job] = {}
         self._made_from: dict[str, tuple[Any, ...]] = {}
         self._lock = threading.Lock()
-        # One sound is worked at, whoever waits for it: it takes the whole machine.
+        # Only one sound is processed at a time, because it keeps the whole machine busy.
         self._turn = threading.Lock()
 
     def receive(self, recording: str | None, *, session: str) -> str:
-        """Holds a recording for a page, or none; a message if it is of no use."""
+        """Stores a page's recording, or removes it if None; returns a message if it is unusable."""
         path = None if recording is None else Path(recording)
         self._files.hold(session, "recording", path)
         if path is not None:
@@ -90,16 +90,17 @@ class Desk:
         return ""
 
     def example(self) -> str:
-        """A recording for whoever has none."""
+        """Writes the example recording and returns its path."""
         path = self._files.place("example.wav")
         write_example(path)
         return str(path)
 
     def add(self, archive: str | None, *, session: str) -> tuple[str, Path | None]:
-        """Unpacks an instrument for a page, in place of the one that it brought before.
+        """Unpacks an instrument for a page, in place of the one that it uploaded before.
 
         Returns:
-          A message, and the model's folder, named as the archive; None if it is of no use.
+          A message, and the model's folder, which is named after the archive; None for the folder
+          if the archive is unusable.
         """
         if archive is None:
             return "", None
@@ -118,22 +119,22 @@ class Desk:
         return "", folder
 
     def describe(self, instrument: str, *, session: str) -> str:
-        """A line about an instrument that a page offers."""
+        """Returns a line about an instrument that a page offers."""
         try:
             return escape(instrument_story(self._offered(instrument, session)))
         except (OSError, ValueError) as error:
-            # An instrument of the user's that is damaged is no reason not to play the others.
+            # A damaged instrument must not keep the page from offering the others.
             return escape(plain(error))
 
     def begin(self, *, session: str) -> None:
-        """A page waits for a result from now on, and no more for what it waited for before."""
+        """Starts a page's new job, and stops the one before it."""
         with self._lock:
-            if (before := self._jobs.get(session)) is not None:
-                before.stopped.set()
+            if (previous := self._jobs.get(session)) is not None:
+                previous.stopped.set()
             self._jobs[session] = _Job()
 
     def stop(self, *, session: str) -> Outcome:
-        """Ends what a page waits for: at once for the page, and at the next block for the host."""
+        """Stops a page's job: the page is free at once, the work ends at its next block."""
         job = self._end(session)
         if job is None:
             return Outcome()
@@ -141,7 +142,7 @@ class Desk:
         return Outcome(message, report=None if job.played is None else "")
 
     def state(self, *, session: str) -> State:
-        """What a page waits for."""
+        """Returns the state of a page's job."""
         if (job := self._jobs.get(session)) is None:
             return "idle"
         return "playing" if job.played is None else "reporting"
@@ -155,7 +156,7 @@ class Desk:
         session: str,
         progress: Progress,
     ) -> Outcome:
-        """Plays a recording as the controls say; the report is another matter."""
+        """Plays a recording with the values of the controls; the report is a separate event."""
         if (job := self._jobs.get(session)) is None:
             return Outcome()
         path = Path(recording or "")
@@ -163,7 +164,7 @@ class Desk:
         try:
             if recording is None:
                 raise ValueError("Record or upload something first.")
-            # Another recording may come while this one is played.
+            # The recording is held a second time, because the page may replace its own meanwhile.
             self._keep(job, session, "source", path)
             with self._turn:
                 played = play(
@@ -177,7 +178,7 @@ class Desk:
             self._keep(job, session, "result", output)
         except Exception as error:
             self._files.discard(output)
-            # A page that waits no more is told nothing.
+            # A page that has stopped this job, or begun another one, is not changed.
             if not self._end(session, job):
                 return Outcome()
             self._made_from.pop(session, None)
@@ -188,49 +189,49 @@ class Desk:
         return Outcome(_remarks(played), str(output), _AWAITED)
 
     def report(self, *, session: str, progress: Progress) -> Outcome:
-        """Says how the result of a page is, which it has by now."""
+        """Evaluates the result that a page already has."""
         job = self._jobs.get(session)
         if job is None or (played := job.played) is None:
             return Outcome()
         try:
             with self._turn:
-                said = _report(judge(played, progress=progress, is_stopped=job.stopped.is_set))
+                html = _report(judge(played, progress=progress, is_stopped=job.stopped.is_set))
         except Exception as error:
             if not self._end(session, job):
                 return Outcome()
             return Outcome(_complaint(error, played.recording, played.audio), report="")
-        return Outcome(report=said) if self._end(session, job) else Outcome()
+        return Outcome(report=html) if self._end(session, job) else Outcome()
 
     def mark(
         self, recording: str | None, instrument: str, values: Sequence[Any], *, session: str
     ) -> str:
-        """What to say of a result that was not made from what is on the page now."""
+        """Returns a remark if the result was made with other settings than the page has now."""
         made_from = self._made_from.get(session)
         is_old = made_from is not None and made_from != (recording, instrument, *values)
         return _STALE if is_old else ""
 
     def close(self, *, session: str) -> None:
-        """Ends what a page waits for, and deletes what it had."""
+        """Stops a page's job and deletes its files."""
         self._end(session)
         self._made_from.pop(session, None)
         self._files.close(session)
 
     def _offered(self, instrument: str, session: str) -> str:
-        """An instrument, if the page has it to choose from: no other folder is looked into."""
+        """Returns an instrument if the page offers it; otherwise no folder is accessed."""
         own = self._files.held(session, "instrument")
         if instrument in self._instruments or (own is not None and instrument == str(own)):
             return instrument
         raise ValueError(f"There is no instrument {instrument[:99]!r} on this page.")
 
     def _keep(self, job: _Job, session: str, slot: Slot, path: Path) -> None:
-        """Holds a file for a page that still waits for it."""
+        """Holds a file for a page, unless its job has been stopped."""
         with self._lock:
             if job.stopped.is_set():
                 raise StoppedError
             self._files.hold(session, slot, path)
 
     def _end(self, session: str, job: _Job | None = None) -> _Job | None:
-        """Ends a job of a page (None: whichever it has), if it is still waited for."""
+        """Ends a job of a page (None: any); returns it, or None if it had ended before."""
         with self._lock:
             current = self._jobs.get(session)
             if current is None or job not in (None, current):
@@ -241,21 +242,21 @@ class Desk:
 
 
 def _result_name(recording: Path, instrument: str) -> str:
-    """What the result is called when it is kept: no longer than a name may be, and printable."""
+    """Returns the file name of a result: printable, and short enough for a file system."""
     stem = "".join(c if c.isprintable() else "_" for c in recording.stem)
     stem = stem.encode(errors="replace")[:_LONGEST_STEM].decode(errors="ignore")
     return f"{stem} on {Path(instrument).name[:40]}.wav"
 
 
 def _complaint(error: Exception, *paths: Path) -> str:
-    """An error as a sentence of the page; what is nobody's input is shown in the terminal too."""
+    """Returns an error as HTML; an error that no input explains is printed to the terminal too."""
     if isinstance(error, OSError) and error.strerror is not None:
         sentence = printable(f"{Path(error.filename or '').name}: {error.strerror}.")
     elif isinstance(error, (OSError, ValueError, ImportError)):
         sentence = plain(error, *paths)
     else:
         traceback.print_exception(error, file=sys.stderr)
-        sentence = f"Something went wrong ({type(error).__name__}); the terminal says where."
+        sentence = f"Something went wrong ({type(error).__name__}); see the terminal for details."
     return f'<p class="complaint" role="alert">{escape(sentence)}</p>'
 
 

@@ -1,4 +1,4 @@
-"""What the page's buttons do: files in, files and sentences out; it knows nothing of pages."""
+"""The work behind the page's buttons: from files to files and sentences, independent of pages."""
 
 import base64
 import io
@@ -24,26 +24,26 @@ from ddspx.transfer import (
 
 LONGEST_S = 300.0
 LARGEST_MB = 100
-# As in transfer: in less there is nothing to play.
+# The shortest recording that `transfer` accepts.
 _SHORTEST_S = 0.064
 _BLOCK_LENGTH = 1 << 16
 
 IsStopped = Callable[[], bool]
-"""Asked now and then whether to give up."""
+"""Returns whether the work is to be stopped; called before each block."""
 
 
 class StoppedError(Exception):
-    """Nobody waits for the result any more."""
+    """The work was stopped, because no page waits for its result any more."""
 
 
 class Played(NamedTuple):
-    """A result, as it can be heard.
+    """The result of a transfer.
 
     Attributes:
-      recording: what was played.
-      audio: the file.
-      remarks: sentences that whoever listens should know of.
-      report: what the transfer heard and did.
+      recording: the recording that was played.
+      audio: the file with the result.
+      remarks: warnings about the result, as sentences for the listener.
+      report: the report of `transfer`.
     """
 
     recording: Path
@@ -53,11 +53,11 @@ class Played(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What there is to say of a result.
+    """The evaluation of a result.
 
     Attributes:
-      rows: the report.
-      picture: both sounds, as a PNG in base64.
+      rows: the rows of the report.
+      picture: a plot of both sounds, as a PNG in base64.
     """
 
     rows: tuple[Row, ...]
@@ -65,13 +65,13 @@ class Judged(NamedTuple):
 
 
 def check_recording(recording: Path) -> float:
-    """The length of a recording in seconds, if it can be played.
+    """Checks that a recording can be played, and returns its length in seconds.
 
-    Everything is decoded, because what a file says of its length need not be so; that takes a
-    second for five minutes.
+    All of it is decoded, because the length in a file's header may be wrong. This takes a second
+    for five minutes of sound.
 
     Raises:
-      AudioError: it is gone, not audio, empty, silent, too short or too long.
+      AudioError: the file is missing, not audio, empty, silent, too short or too long.
     """
     sample_rate = declared_sample_rate(recording) or 1
     n_samples = 0
@@ -84,8 +84,8 @@ def check_recording(recording: Path) -> float:
         n_samples += block.size
         if n_samples > LONGEST_S * sample_rate:
             raise AudioError(
-                f"{recording} is longer than {LONGEST_S / 60:g} minutes, the most that this page "
-                "takes; cut it, or use the command `ddspx transfer`, which takes any length."
+                f"{recording} is longer than {LONGEST_S / 60:g} minutes, the limit of this page; "
+                "shorten it, or use the command `ddspx transfer`, which has no limit."
             )
     return n_samples / sample_rate
 
@@ -102,33 +102,34 @@ def play(
     """Plays a recording on an instrument.
 
     Args:
-      recording: any sound that :func:`check_recording` takes.
+      recording: any sound that :func:`check_recording` accepts.
       output: the .wav file to write.
       to: an instrument's name or a model folder.
-      config: what the controls say.
-      progress: told what is being done, and how far all of it is, from 0 to 1.
-      is_stopped: asked before each block whether to give up.
+      config: the settings of the controls.
+      progress: called with a description of the stage, and the progress of all, from 0 to 1.
+      is_stopped: called before each block; True stops the work.
 
     Raises:
       AudioError, ValueError, OSError: as `transfer`.
-      StoppedError: `is_stopped` said so.
+      StoppedError: `is_stopped` returned True.
     """
-    _go_on(is_stopped)
+    _raise_if_stopped(is_stopped)
     progress("Listening to the recording", 0.0, 1.0)
     duration_s = check_recording(recording)
 
-    def on_progress(what: str, done_s: float, total_s: float | None) -> None:
-        _go_on(is_stopped)
+    def on_progress(stage: str, done_s: float, total_s: float | None) -> None:
+        _raise_if_stopped(is_stopped)
         done = min(1.0, done_s / (total_s or duration_s))
-        if what == "playing":
+        if stage == "playing":
             progress("Playing", 0.7 + 0.3 * done, 1.0)
-        elif what == "rehearsing":
+        elif stage == "rehearsing":
             progress("Rehearsing", 0.4 + 0.3 * done, 1.0)
         elif done < 1:
             progress("Listening to the recording", 0.4 * done, 1.0)
         else:
-            # What comes now says nothing: the first time, the instrument is compiled.
-            progress("Tuning the instrument (about ten seconds, the first time only)", 0.4, 1.0)
+            # The instrument is compiled next, if it has not been played before. That takes about
+            # ten seconds, during which there is no progress to report.
+            progress("Preparing the instrument (about ten seconds, only once)", 0.4, 1.0)
 
     with _remarks_on(recording, output) as remarks:
         report = transfer(recording, output, to=to, config=config, progress=on_progress)
@@ -144,44 +145,45 @@ def judge(
     progress: Progress = no_progress,
     is_stopped: IsStopped = lambda: False,
 ) -> Judged:
-    """Listens to a result and draws it beside the recording.
+    """Evaluates a result and plots it next to the recording.
 
     Args:
-      played: from :func:`play`, its files still there.
-      progress: told what is being done, and how far all of it is, from 0 to 1.
-      is_stopped: asked before each block, and before it is drawn, whether to give up.
+      played: from :func:`play`; its files must still exist.
+      progress: called with a description of the stage, and the progress of all, from 0 to 1.
+      is_stopped: called before each block and before the plot; True stops the work.
 
     Raises:
-      AudioError: a file is gone.
-      StoppedError: `is_stopped` said so.
+      AudioError: a file is missing.
+      StoppedError: `is_stopped` returned True.
     """
 
-    def on_progress(what: str, done_s: float, total_s: float | None) -> None:
-        _go_on(is_stopped)
+    def on_progress(_: str, done_s: float, total_s: float | None) -> None:
+        _raise_if_stopped(is_stopped)
         progress("Listening to the result", 0.6 * done_s / (total_s or 1.0), 1.0)
 
     quality = evaluate_transfer(played.audio, played.report, progress=on_progress)
-    _go_on(is_stopped)
+    _raise_if_stopped(is_stopped)
     progress("Drawing", 0.6, 1.0)
     figure = plot_transfer(played.recording, played.audio, played.report)
-    # Smaller than it draws itself: half a page is where it has to be read.
+    # The picture is shown in half the width of the page. In a smaller figure its text is relatively
+    # larger, and can be read there.
     figure.set_size_inches(8.0, 4.8)
-    drawn = io.BytesIO()
+    png = io.BytesIO()
     with warnings.catch_warnings():
-        # Of a name in a script that the font lacks, which is drawn as boxes.
+        # A file name may have letters that the font lacks. They are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(drawn, format="png", dpi=180)
+        figure.savefig(png, format="png", dpi=180)
     rows = report_rows(played.report, quality)
-    return Judged(rows, base64.b64encode(drawn.getvalue()).decode())
+    return Judged(rows, base64.b64encode(png.getvalue()).decode())
 
 
-def _go_on(is_stopped: IsStopped) -> None:
+def _raise_if_stopped(is_stopped: IsStopped) -> None:
     if is_stopped():
         raise StoppedError
 
 
 def plain(message: object, *paths: Path) -> str:
-    """A sentence with names in place of the paths of temporary files."""
+    """Returns a sentence with the paths of temporary files replaced by their names."""
     text = str(message)
     for path in filter(lambda path: path.name, paths):
         text = text.replace(str(path), path.name)
@@ -189,10 +191,10 @@ def plain(message: object, *paths: Path) -> str:
 
 
 def instrument_story(name: str) -> str:
-    """A line about an instrument: its range, what it was made of and whose that is."""
+    """Returns a line about an instrument: its range, its recordings and their authors."""
     card = describe_instrument(name)
     lowest, highest = card.notes
-    story = f"Plays from {lowest} to {highest}; learnt from {minutes(card.duration_s)}"
+    story = f"Plays from {lowest} to {highest}; trained on {minutes(card.duration_s)}"
     if card.attribution is not None:
         story += f" of {card.attribution}" + (f" ({card.licence})" if card.licence else "")
     return f"{story}."
@@ -200,9 +202,10 @@ def instrument_story(name: str) -> str:
 
 @contextmanager
 def _remarks_on(*paths: Path) -> Iterator[list[str]]:
-    """Collects what is warned of about these files; other warnings go their way."""
+    """Collects the warnings about these files, and issues all other warnings as usual."""
     remarks: list[str] = []
-    # One recording is played at a time, so the process's list of warnings can be borrowed.
+    # Warnings are recorded for the whole process. That is safe, as only one sound is processed at a
+    # time.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield remarks

@@ -1,9 +1,8 @@
-"""What stands between the page's server and whoever else can reach it.
+"""Middleware that refuses every request which the page itself does not make.
 
-A server on 127.0.0.1 is reached by every program of the machine, and by every web page that its
-browsers show. Of requests this one answers only those that its own page makes: gradio itself
-would fetch addresses that a request names, read files for it, describe itself, and end in a trace
-where a request is odd.
+Every program on the machine can reach a server on 127.0.0.1, and so can every web page that a
+browser on it shows. gradio alone would fetch URLs and read files that a request names, describe
+its API, and print a stack trace for a malformed request.
 """
 
 import json
@@ -21,17 +20,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# The values of a few controls and the names of two files.
+# A body holds only the values of a few controls and the names of two files.
 _LARGEST_BODY = 1 << 20
-# A file that is too large is gradio's to refuse, which says so; here the rest of an upload ends.
+# gradio refuses a file above 100 MB with a message. This limit, slightly larger, ends an upload
+# that continues all the same.
 _LARGEST_UPLOAD = 110 << 20
-# The browser is told too: it loads nothing from elsewhere, and shows the page in no frame.
+# The browser also loads nothing from other hosts, and does not show the page in a frame of another.
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# What would make a browser speak to somebody else before any policy is asked: gradio 5 has it get
-# ready for a font, and load a script.
+# Tags that name another host are removed: gradio 5 preconnects to a host of fonts, which the policy
+# does not prevent, and loads a script.
 _ELSEWHERE = re.compile(rb"<(link|script)\b[^>]*https?://[^>]*>(\s*</script>)?", re.IGNORECASE)
 _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
@@ -40,19 +40,19 @@ _HEADERS = [
 ]
 
 
-class Guard:
-    """An ASGI application that lets through to another what its page asks for.
+class RequestFilter:
+    """An ASGI application that passes the page's own requests on to another application.
 
-    Refused with a sentence and status 403: a host that is not this one's (another name for
-    127.0.0.1), an origin that is another page's, a file outside the folder, an address of
-    anything elsewhere, a body that the page cannot have sent; with 404 and 405, what the page
-    does not ask for; and with 400, whatever the application fails at.
+    All other requests are refused with a sentence. The status is 403 for another host name (DNS
+    rebinding), another page's origin, a file outside the folder, a URL of another host, and a body
+    that the page cannot have sent. It is 404 or 405 for a path or a method that the page does not
+    use, and 400 for a request at which the application fails.
 
     Args:
       app: the application.
-      folder: the only one whose files may be named.
-      port: where the application is served on 127.0.0.1.
-      events: what can happen on the page.
+      folder: the only folder whose files a request may name.
+      port: the application's port on 127.0.0.1.
+      events: the page's events.
     """
 
     def __init__(self, app: App, *, folder: Path, port: int, events: Events) -> None:
@@ -60,20 +60,20 @@ class Guard:
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one request, or passes on what is none."""
+        """Answers or passes on one request; events of the server's lifespan are passed on."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
-            raise ValueError(f"the page has no use for a request of type {scope['type']}.")
+            raise ValueError(f"the page does not use requests of type {scope['type']}.")
         if (refusal := self._refusal(scope)) is not None:
             return await _refuse(send, 403, refusal)
         status = status_of(scope["method"], scope["path"])
         if status != 200:
-            return await _refuse(send, status, "This page has no such thing.")
+            return await _refuse(send, status, "There is no such address on this page.")
         if scope["path"] == UPLOAD:
             kind = dict(scope["headers"]).get(b"content-type", b"")
             if not kind.lower().startswith(b"multipart/form-data"):
-                return await _refuse(send, 403, "This is no upload.")
+                return await _refuse(send, 403, "This request is not an upload.")
         elif scope["method"] == "POST":
             body = await _whole_body(receive)
             if body is None:
@@ -84,40 +84,41 @@ class Guard:
         return await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Lets the application answer, and says in a line what it fails at."""
-        # Pages are read on their way, and compressing for the same machine is no use.
+        """Lets the application answer, and prints a line if it fails."""
+        # The answer must not be compressed, because HTML is edited on its way; on the same machine
+        # compression would not help anyway.
         headers = [item for item in scope["headers"] if item[0].lower() != b"accept-encoding"]
         exchange, failure = _Exchange(receive, send), ""
         try:
             await self._app({**scope, "headers": headers}, exchange.receive, exchange.send)
         except Exception as error:
             failure = f": {type(error).__name__}"
-        # Who has gone away in the middle has done nothing odd.
+        # A client that has disconnected is no failure.
         if exchange.is_left or (exchange.is_answered and not failure):
             return
-        what = printable(f"{scope['method']} {scope['path'][:80]}{failure}")
-        print(f"ddspx app: a request was not understood ({what}).", file=sys.stderr)
+        request = printable(f"{scope['method']} {scope['path'][:80]}{failure}")
+        print(f"ddspx app: a request was not understood ({request}).", file=sys.stderr)
         if not exchange.is_answered:
             await _refuse(send, 400, "The request was not understood.")
 
     def _refusal(self, scope: Message) -> str | None:
-        """Why a request is not answered, as far as its head shows."""
+        """Returns why a request is refused because of its path or headers, or None."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if (host := headers.get(b"host", "")) not in self._hosts:
-            return f"This page is not at {host or 'a host without a name'}."
+            return f"This page is not served at {host or 'a host without a name'}."
         origin = headers.get(b"origin", f"http://{host}")
         if origin.removeprefix("http://") not in self._hosts:
-            return f"The page at {origin} has no business here."
+            return f"The page at {origin} may not use this server."
         path = scope["path"]
         if "/proxy=" in path:
-            return "This page fetches nothing from elsewhere."
+            return "This page fetches nothing from other hosts."
         for mark in ("/file=", "/file/"):
             if mark in path and not self._is_inside(path.partition(mark)[2]):
                 return "There is no such file."
         return None
 
     def _refusal_of(self, path: str, body: bytes) -> str | None:
-        """Why a body is not passed on."""
+        """Returns why a request is refused because of its body, or None."""
         if len(body) > _LARGEST_BODY:
             return "The request is too large."
         try:
@@ -128,23 +129,23 @@ class Guard:
         if not all(map(self._is_inside, named)):
             return "There is no such file."
         if not is_of_the_page(path, value, self._events):
-            return "This page asks for nothing of the kind."
+            return "This page makes no such request."
         return None
 
     def _is_inside(self, name: object) -> bool:
-        """Whether this is the name of something in the folder."""
+        """Tells whether a name is the path of a file or folder inside the folder."""
         try:
             path = Path(name) if isinstance(name, str) else None
             return (
                 path is not None and path.is_absolute() and (self._folder in path.resolve().parents)
             )
-        # Names that are none: with a zero in them, or too long.
+        # The name contains a zero byte or is too long.
         except (ValueError, OSError):
             return False
 
 
 def _paths(value: Any) -> Iterator[object]:
-    """Whatever a request names as a file: what is called a path, however deep."""
+    """Yields all file names in a body: the values of every key `path`, however deep."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key == "path" and item is not None:
@@ -157,7 +158,7 @@ def _paths(value: Any) -> Iterator[object]:
 
 
 async def _whole_body(receive: Receive) -> bytes | None:
-    """The body of a request, or more of it than is read; None if its sender goes away."""
+    """Reads the body of a request, up to just above the limit; None if the client disconnects."""
     body, is_complete = b"", False
     while not is_complete and len(body) <= _LARGEST_BODY:
         message = await receive()
@@ -169,7 +170,7 @@ async def _whole_body(receive: Receive) -> bytes | None:
 
 
 def _giving(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body that was received already."""
+    """Returns a `receive` whose first message is a body that has been received already."""
     given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -203,22 +204,22 @@ class _Exchange:
 
 
 def _cleaning(send: Send) -> Send:
-    """Sends an answer with our headers, and a page without its links elsewhere."""
-    held: list[Message] = []
+    """Wraps `send`: it adds the headers, and removes tags that name other hosts from HTML."""
+    pending: list[Message] = []
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
             kinds = [value for name, value in message["headers"] if name.lower() == b"content-type"]
             if any(kind.startswith(b"text/html") for kind in kinds):
-                held.append(message)
+                pending.append(message)
                 return
-        elif held:
-            held.append(message)
+        elif pending:
+            pending.append(message)
             if message.get("more_body", False):
                 return
-            start, *parts = held
-            held.clear()
+            start, *parts = pending
+            pending.clear()
             page = _ELSEWHERE.sub(b"", b"".join(part.get("body", b"") for part in parts))
             headers = [item for item in start["headers"] if item[0].lower() != b"content-length"]
             size = (b"content-length", str(len(page)).encode())

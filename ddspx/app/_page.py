@@ -1,4 +1,4 @@
-"""The page itself: what is on it, how it looks, and what happens on a click."""
+"""The page: its components, its look, and the connection of its events to their handlers."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from gradio.themes import Default, Font
 
 from ddspx._progress import Progress
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
-from ddspx.app._handlers import Desk, Outcome
+from ddspx.app._handlers import Outcome, Sessions
 from ddspx.app._job import LARGEST_MB, LONGEST_S, instrument_story
 from ddspx.app._requests import Events
 from ddspx.app._session_files import Files
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _Sent = dict[str, Any] | None
-"""A file, as the page sends it, or none."""
+"""A file as the page sends it, or None."""
 
 _TITLE = "ddspx: play a sound on an instrument"
 _INTRODUCTION = (
@@ -28,7 +28,7 @@ _INTRODUCTION = (
     "<p>Sing, hum, or play one note at a time, and hear it on another instrument. Everything stays "
     "on this machine.</p>"
 )
-# What is sent is taken as it is: gradio ends in a trace where a value is out of range.
+# gradio does not preprocess values, because it raises an exception for a value out of range.
 _AS_IT_IS: dict[str, Any] = {"preprocess": False}
 _AT_ONCE: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", **_AS_IT_IS}
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "turn", **_AS_IT_IS}
@@ -36,7 +36,7 @@ _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def mount(app: "FastAPI", files: Files, models: Sequence[str]) -> tuple["FastAPI", Events]:
-    """Puts the page at the root of an application; what can happen on it is returned too."""
+    """Mounts the page at the root of an application; returns the application and the events."""
     page = _build(files, models)
     options: dict[str, Any] = {
         "path": "/",
@@ -52,22 +52,22 @@ def mount(app: "FastAPI", files: Files, models: Sequence[str]) -> tuple["FastAPI
     newer = _look() | {"footer_links": [], "run_history": False}
     options |= _known(gr.mount_gradio_app, **newer)
     mounted = gr.mount_gradio_app(app, page, **options)
-    # gradio checks the names of files for what it has launched itself; this was launched too.
+    # gradio checks the names of files only in apps that count as launched.
     page.has_launched = True
     takes_file = (gr.Audio, gr.UploadButton)
     events = {
         number: [isinstance(part, takes_file) for part in function.inputs]
         for number, function in page.fns.items()
-        # The others happen in the browser.
+        # Functions without Python code run in the browser.
         if function.fn is not None
     }
     return mounted, events
 
 
 def _known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
-    """Those of the options that this version of gradio has.
+    """Returns the options that the function has in the installed version of gradio.
 
-    From gradio 5 to 6 the look of a page moved from `Blocks` to where it is launched, and the
+    In gradio 6 the look of a page is an argument of its launch, and in gradio 5 of `Blocks`; the
     buttons of a sound became a list.
     """
     names = inspect.signature(function).parameters
@@ -75,7 +75,7 @@ def _known(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
 
 
 def _look() -> dict[str, Any]:
-    # The system's fonts: gradio's own would come from elsewhere.
+    # Fonts of the system, because gradio's own would be loaded from another host.
     theme = Default(
         primary_hue="teal",
         neutral_hue="slate",
@@ -90,24 +90,27 @@ def _build(files: Files, models: Sequence[str]) -> gr.Blocks:
     if not names:
         raise ValueError("There is no instrument to play on; name the folder of a model.")
     for name in models:
-        # What cannot be used is found before anybody chooses it.
+        # Raises an error now, rather than when the model is chosen on the page.
         instrument_story(name)
-    desk = Desk(files, names)
+    sessions = Sessions(files, names)
     look = _known(gr.Blocks.__init__, **_look())
     with gr.Blocks(title=_TITLE, analytics_enabled=False, **look) as page:
         gr.HTML(_INTRODUCTION, elem_id="introduction", padding=False)
         with gr.Row(elem_id="columns"):
             with gr.Column(min_width=340):
-                parts = _left(desk, names)
+                parts = _left(sessions, names)
             with gr.Column(min_width=340):
                 parts |= _right()
-        _connect(page, desk, names, parts)
+        _connect(page, sessions, names, parts)
     page.queue(max_size=64, default_concurrency_limit=1, api_open=False)
     return page
 
 
-def _left(desk: Desk, names: Sequence[str]) -> dict[str, Any]:
-    """What goes in; Play is where a phone shows it at once, and the controls are folded."""
+def _left(sessions: Sessions, names: Sequence[str]) -> dict[str, Any]:
+    """Makes the components of the inputs.
+
+    The controls are folded, so that a phone shows the button Play without scrolling.
+    """
     recording, example = _recording()
     instrument = gr.Dropdown(
         _choices(names), value=names[0], label="Instrument", filterable=False, elem_id="instrument"
@@ -117,7 +120,7 @@ def _left(desk: Desk, names: Sequence[str]) -> dict[str, Any]:
         stop = gr.Button(
             "Stop", variant="stop", size="lg", elem_id="stop", scale=1, interactive=False
         )
-    story = gr.HTML(desk.describe(names[0], session=""), elem_id="story", padding=False)
+    story = gr.HTML(sessions.describe(names[0], session=""), elem_id="story", padding=False)
     with gr.Accordion("Controls", open=False, elem_id="controls"):
         controls = _controls()
     own = gr.UploadButton(
@@ -139,7 +142,7 @@ def _left(desk: Desk, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _right() -> dict[str, Any]:
-    """What comes out."""
+    """Makes the components of the outputs."""
     return {
         "message": gr.HTML(elem_id="message", padding=False),
         "mark": gr.HTML(elem_id="mark", padding=False),
@@ -148,25 +151,27 @@ def _right() -> dict[str, Any]:
     }
 
 
-def _connect(page: gr.Blocks, desk: Desk, names: Sequence[str], parts: dict[str, Any]) -> None:
-    """Says what happens when.
+def _connect(
+    page: gr.Blocks, sessions: Sessions, names: Sequence[str], parts: dict[str, Any]
+) -> None:
+    """Connects the events of the components to their handlers.
 
-    A click on Play is a chain: the page waits, the sound is there, the report is there. What takes
-    long waits for its turn, everything else is done at once.
+    A click on Play starts a chain: the job begins, then the sound appears, then the report. The
+    long steps, of all pages, run one after the other; all other handlers run at once.
     """
-    do = _Handlers(desk, names)
+    do = _Handlers(sessions, names)
     recording, instrument, own = parts["recording"], parts["instrument"], parts["own"]
     message, result, report = outcome = [parts[name] for name in ("message", "result", "report")]
-    asked, buttons = [recording, instrument, *parts["controls"]], [parts["play"], parts["stop"]]
+    inputs, buttons = [recording, instrument, *parts["controls"]], [parts["play"], parts["stop"]]
     recording.change(do.receive, recording, message, **_AT_ONCE)
-    parts["example"].click(desk.example, None, recording, concurrency_limit=None)
+    parts["example"].click(sessions.example, None, recording, concurrency_limit=None)
     instrument.change(do.describe, instrument, parts["story"], **_AT_ONCE)
     own.upload(do.add, own, [message, instrument], show_progress_on=[instrument], **_AS_IT_IS)
-    for part in asked:
-        part.change(do.mark, asked, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
+    for part in inputs:
+        part.change(do.mark, inputs, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
     begun = parts["play"].click(do.begin, None, buttons, **_AT_ONCE)
-    played = begun.then(do.play, asked, outcome, show_progress_on=[result], **_IN_TURN)
-    marked = played.then(do.mark, asked, parts["mark"], **_AT_ONCE)
+    played = begun.then(do.play, inputs, outcome, show_progress_on=[result], **_IN_TURN)
+    marked = played.then(do.mark, inputs, parts["mark"], **_AT_ONCE)
     ready = marked.then(do.buttons, None, buttons, **_AT_ONCE)
     reported = ready.then(do.report, None, outcome, show_progress_on=[report], **_IN_TURN)
     reported.then(do.buttons, None, buttons, **_AT_ONCE)
@@ -192,7 +197,7 @@ def _choices(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _sound(label: str, elem_id: str, **options: Any) -> gr.Audio:
-    """A waveform to listen to and to keep, without the button that publishes it."""
+    """Makes a component for a sound, with a button to download it but none to publish it."""
     buttons = _known(
         gr.Audio.__init__,
         buttons=["download"],
@@ -203,12 +208,12 @@ def _sound(label: str, elem_id: str, **options: Any) -> gr.Audio:
 
 
 def _controls() -> list[Any]:
-    made = []
+    controls = []
     for group in GROUPS:
         with gr.Accordion(group.title, open=True, elem_classes="group"):
             with gr.Row(elem_classes="controls"):
-                made += [_control(control) for control in group.controls]
-    return made
+                controls += [_control(control) for control in group.controls]
+    return controls
 
 
 def _control(control: Control) -> Any:
@@ -227,36 +232,39 @@ def _control(control: Control) -> Any:
 
 
 class _Handlers:
-    """What gradio calls: it finds the page's session and the progress by their annotations."""
+    """The functions that gradio calls with the values of components.
 
-    def __init__(self, desk: Desk, names: Sequence[str]) -> None:
-        self._desk, self._names = desk, names
+    gradio passes the request and the progress bar to arguments with these annotations.
+    """
+
+    def __init__(self, sessions: Sessions, names: Sequence[str]) -> None:
+        self._sessions, self._names = sessions, names
 
     def receive(self, recording: _Sent, request: gr.Request) -> str:
-        return self._desk.receive(_path(recording), session=_session(request))
+        return self._sessions.receive(_path(recording), session=_session(request))
 
     def add(self, archive: _Sent, request: gr.Request) -> tuple[str, Any]:
-        message, folder = self._desk.add(_path(archive), session=_session(request))
+        message, folder = self._sessions.add(_path(archive), session=_session(request))
         if folder is None:
             return message, gr.skip()
-        # It may be called like another.
+        # An uploaded instrument may have the name of another one.
         ((label, value),) = _choices([str(folder)])
         choices = [*_choices(self._names), (f"{label} (yours)", value)]
         return message, gr.update(choices=choices, value=value)
 
     def describe(self, instrument: str, request: gr.Request) -> str:
-        return self._desk.describe(str(instrument), session=_session(request))
+        return self._sessions.describe(str(instrument), session=_session(request))
 
     def mark(self, recording: _Sent, instrument: str, request: gr.Request, *values: Any) -> str:
         session = _session(request)
-        return self._desk.mark(_path(recording), str(instrument), values, session=session)
+        return self._sessions.mark(_path(recording), str(instrument), values, session=session)
 
     def buttons(self, request: gr.Request) -> tuple[Any, Any]:
-        state = self._desk.state(session=_session(request))
+        state = self._sessions.state(session=_session(request))
         return gr.update(interactive=state != "playing"), gr.update(interactive=state != "idle")
 
     def begin(self, request: gr.Request) -> tuple[Any, Any]:
-        self._desk.begin(session=_session(request))
+        self._sessions.begin(session=_session(request))
         return self.buttons(request)
 
     def play(
@@ -267,10 +275,10 @@ class _Handlers:
         progress: gr.Progress = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> list[Any]:
-        session, told = _session(request), _telling(progress)
+        session, report_progress = _session(request), _progress_of(progress)
         return _shown(
-            self._desk.play(
-                _path(recording), str(instrument), values, session=session, progress=told
+            self._sessions.play(
+                _path(recording), str(instrument), values, session=session, progress=report_progress
             )
         )
 
@@ -279,17 +287,17 @@ class _Handlers:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        session, told = _session(request), _telling(progress)
-        return _shown(self._desk.report(session=session, progress=told))
+        session, report_progress = _session(request), _progress_of(progress)
+        return _shown(self._sessions.report(session=session, progress=report_progress))
 
     def stop(self, request: gr.Request) -> list[Any]:
-        return _shown(self._desk.stop(session=_session(request)))
+        return _shown(self._sessions.stop(session=_session(request)))
 
     def close(self, request: gr.Request) -> None:
-        self._desk.close(session=_session(request))
+        self._sessions.close(session=_session(request))
 
 
-def _telling(bar: gr.Progress) -> Progress:
+def _progress_of(bar: gr.Progress) -> Progress:
     return lambda what, done, total: bar(done / (total or 1.0), desc=what)
 
 
@@ -302,5 +310,5 @@ def _session(request: gr.Request) -> str:
 
 
 def _shown(outcome: Outcome) -> list[Any]:
-    """An outcome as gradio takes it: what is empty is cleared, what is missing is left."""
+    """Converts an outcome for gradio: an empty text clears a component, None leaves it."""
     return [gr.skip() if value is None else value or None for value in outcome]

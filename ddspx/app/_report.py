@@ -1,4 +1,4 @@
-"""Numbers of a transfer in a musician's words."""
+"""The rows of the page's report: the measures of a transfer in a musician's words."""
 
 import math
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _NONE = "none"
 
 
 class Row(NamedTuple):
-    """A line of the report: what it is about, how it is, and what that means."""
+    """A row of the report: the name of a measure, its value, and what the value means."""
 
     what: str
     value: str
@@ -19,15 +19,15 @@ class Row(NamedTuple):
 
 
 def minutes(seconds: float) -> str:
-    """A duration as it is spoken of."""
+    """Returns a duration in words, in seconds or rounded to minutes."""
     if seconds < 60:
         return f"{seconds:.1f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else "1 minute"
 
 
 def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, ...]:
-    """What was heard and played, and how well."""
-    moved = "as it was"
+    """Returns the rows of the report of a transfer."""
+    moved = "not moved"
     if report.octaves:
         way = "up" if report.octaves > 0 else "down"
         plural = "s" if abs(report.octaves) > 1 else ""
@@ -71,7 +71,7 @@ def _number(value: float, form: str) -> str:
 def _tuning(cents: float) -> str:
     if math.isnan(cents):
         return "nothing was clear enough to measure"
-    # Five cents are heard by trained ears, a quarter of a semitone by everybody.
+    # Trained listeners hear a difference of five cents, everybody one of a quarter of a semitone.
     return next(
         words
         for limit, words in (

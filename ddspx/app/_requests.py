@@ -1,4 +1,4 @@
-"""Which requests the page makes; gradio's server knows many more, and is not asked them."""
+"""The requests that the page makes. gradio's server would answer many others as well."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 _API = "/gradio_api"
-# The page, what it is made of, what it is told, and files, of which the guard knows which.
+# The page, its assets, its stream of events, and files; `RequestFilter` checks the names of files.
 _READ = re.compile(
     rf"/|/(config|theme\.css|favicon\.ico)|/(static|assets)/.{{1,200}}"
     rf"|{_API}/(startup-events|theme\.css|queue/data|heartbeat/\w{{1,64}})"
@@ -17,24 +17,23 @@ JOIN, UPLOAD, CANCEL, RESET = (
     f"{_API}/{name}" for name in ("queue/join", "upload", "cancel", "reset")
 )
 _WRITTEN = (JOIN, UPLOAD, CANCEL, RESET)
-# What bodies of JSON hold.
+# The fields of JSON bodies.
 _FIELDS = {
     JOIN: {"data", "event_data", "fn_index", "trigger_id", "session_hash"},
     CANCEL: {"event_id", "session_hash", "fn_index"},
     RESET: {"event_id"},
 }
-# Of a control, and of anything that is counted.
+# The largest value of a control or a counter, and the longest text.
 _LARGEST_NUMBER = 1e9
 _LONGEST_TEXT = 4096
 
 
 Events = Mapping[int, Sequence[bool]]
-"""What can happen on the page, by its number: for each value that comes with it, whether that is a
-file."""
+"""The page's events by their numbers: for each value that an event sends, whether it is a file."""
 
 
 def status_of(method: str, path: str) -> int:
-    """200 for a request that the page can make, else 404 or 405: what HTTP calls it."""
+    """Returns 200 for a request that the page can make, otherwise the HTTP status 404 or 405."""
     is_read, is_written = bool(_READ.fullmatch(path)), path in _WRITTEN
     if not (is_read or is_written):
         return 404
@@ -42,7 +41,7 @@ def status_of(method: str, path: str) -> int:
 
 
 def is_of_the_page(path: str, body: Any, events: Events) -> bool:
-    """Whether the page can send a body, as JSON holds it, to a path."""
+    """Tells whether the page can send a parsed JSON body to a path."""
     if not isinstance(body, dict) or body.keys() - _FIELDS[path]:
         return False
     texts = [body.get(name) for name in _FIELDS[path] & {"session_hash", "event_id"}]
@@ -57,7 +56,7 @@ def is_of_the_page(path: str, body: Any, events: Events) -> bool:
 
 
 def _holds(body: Mapping[str, Any], takes_file: Sequence[bool]) -> bool:
-    """Whether a body has as many values as an event takes, each of its kind."""
+    """Tells whether a body has the values of an event, each of the right kind."""
     values, trigger = body.get("data"), body.get("trigger_id")
     if not isinstance(values, list) or len(values) != len(takes_file):
         return False
@@ -70,7 +69,10 @@ def _holds(body: Mapping[str, Any], takes_file: Sequence[bool]) -> bool:
 
 
 def _is_file(value: Any) -> bool:
-    """Whether a value is a file that is there, or none; whether it may be named is not asked."""
+    """Tells whether a value is None or an existing file.
+
+    `RequestFilter` checks whether the file is in the folder.
+    """
     if value is None:
         return True
     if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
@@ -89,7 +91,7 @@ def _is_file(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is one that a control can have."""
+    """Tells whether a value is one that a control can have."""
     if isinstance(value, str):
         return len(value) <= _LONGEST_TEXT
     return value is None or (isinstance(value, (int, float)) and abs(value) <= _LARGEST_NUMBER)

@@ -1,4 +1,4 @@
-"""What the pages have in the temporary folder, and how it goes away again."""
+"""The files of each open page in the temporary folder, and their deletion."""
 
 import secrets
 import shutil
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 Slot = Literal["recording", "source", "result", "archive", "instrument"]
-"""What a page can have one of: the recording on it and the one that is being played, a result, an
-instrument of its own and the archive that this came in."""
+"""The kinds of files of a page, which has at most one of each: the recording on it, the recording
+that is being played, the result, an uploaded instrument, and the archive of that instrument."""
 
 
 class Files:
     """The files of each open page, in one folder.
 
-    A page is named by its session. What is no longer held by any page is deleted at once: a
-    recording when another takes its place, everything when the page is closed.
+    A page is identified by its session. A file that no page holds any more is deleted at once: a
+    recording when another one replaces it, and all files of a page when it is closed.
 
     Args:
-      folder: where all files are; nothing outside it is ever deleted.
+      folder: the folder of all files; nothing outside it is ever deleted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,36 +27,36 @@ class Files:
         self._lock = threading.Lock()
 
     def place(self, name: str) -> Path:
-        """A path of that name in a new folder of its own."""
+        """Returns a path with this name in a new folder of its own."""
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir()
         return folder / Path(name).name
 
     def hold(self, page: str, slot: Slot, path: Path | None) -> None:
-        """Gives a page a file (None: none any more) and deletes the one that it had."""
+        """Assigns a file to a page (None: removes it), and deletes the one it replaces."""
         with self._lock:
-            before = self._held.pop((page, slot), None)
+            previous = self._held.pop((page, slot), None)
             if path is not None:
                 self._held[page, slot] = path
-            self._delete_unless_held(before)
+            self._delete_unless_held(previous)
 
     def held(self, page: str, slot: Slot) -> Path | None:
-        """What a page has of a kind, if anything."""
+        """Returns a page's file of a kind, or None."""
         return self._held.get((page, slot))
 
     def close(self, page: str) -> None:
-        """Deletes what a page had."""
+        """Deletes all files of a page."""
         with self._lock:
             for key in [key for key in self._held if key[0] == page]:
                 self._delete_unless_held(self._held.pop(key))
 
     def discard(self, path: Path) -> None:
-        """Deletes a file or folder that no page holds, with the folder that it was alone in."""
+        """Deletes a file or folder that no page holds, and its parent folder if that is empty."""
         with self._lock:
             self._delete_unless_held(path)
 
     def _delete_unless_held(self, path: Path | None) -> None:
-        # The same recording in two pages is one file.
+        # Two pages with the same recording hold the same file.
         if path is None or path in self._held.values():
             return
         if self.folder not in path.resolve().parents:

@@ -1,4 +1,4 @@
-"""Whether what was heard is a tune at all."""
+"""Decides whether a recording is a tune, and not speech or noise."""
 
 import numpy as np
 
@@ -7,43 +7,45 @@ from ddspx._typing import Bool
 from ddspx.features import Features
 from ddspx.metrics import VOICED
 
-# Frames this far under the loudest are its echo, its breath or its background.
+# Frames further below the loudest are echo, breath or background noise.
 _SOUNDING_DB = 40.0
-# A note stays within a semitone for so long, vibrato counted in; a voice that speaks glides on.
+# A held note stays within a semitone for at least this time, even with vibrato, while the pitch of
+# a speaking voice changes continuously.
 _HELD_S, _HELD_SEMITONES = 0.15, 1.0
-# Of the sounding time. The least of 75 pieces of tunes has 0.47, of 117 single notes 0.85; of 54
-# sentences all but two have less than this, and of 84 noises all.
+# The least share of the sounding time with held notes in a tune. The smallest share of 75 pieces of
+# tunes is 0.47, that of 117 single notes 0.85. All but two of 54 sentences, and all of 84 noises,
+# have less than 0.4.
 _LEAST_HELD = 0.4
 
 
-def tune_hint(heard: Features, *, frame_rate: float) -> str | None:
-    """What to say where a sound holds too few notes to be a tune; None for a tune."""
-    share = held_share(heard, frame_rate=frame_rate)
+def tune_hint(features: Features, *, frame_rate: float) -> str | None:
+    """Returns a remark if too little of a sound consists of held notes; None for a tune."""
+    share = held_share(features, frame_rate=frame_rate)
     if share >= _LEAST_HELD:
         return None
     return (
-        f"This does not sound like a tune: it holds a note for {share:.0%} of its time, as speech "
-        "or drums do. Sing or play one note at a time, and let it last."
+        f"This does not sound like a tune: it holds a note for {share:.0%} of its time, like "
+        "speech or drums. Sing or play one note at a time, and hold each note."
     )
 
 
-def held_share(heard: Features, *, frame_rate: float) -> float:
-    """Of the frames within 40 dB of the loudest, the share in which a note is held.
+def held_share(features: Features, *, frame_rate: float) -> float:
+    """Returns the share of the frames within 40 dB of the loudest that belong to held notes.
 
-    That is a stretch of 150 ms with a sure pitch that stays within a semitone.
+    A held note is a stretch of 150 ms with a confident pitch that stays within a semitone.
     """
-    sounding = heard.loudness_db > heard.loudness_db.max() - _SOUNDING_DB
-    return float((_held(heard, frame_rate) & sounding).sum() / sounding.sum())
+    sounding = features.loudness_db > features.loudness_db.max() - _SOUNDING_DB
+    return float((_held(features, frame_rate) & sounding).sum() / sounding.sum())
 
 
-def _held(heard: Features, frame_rate: float) -> Bool[np.ndarray, " frames"]:
-    sure = (heard.f0_confidence >= VOICED) & (heard.f0_hz > 0)
-    midi = np.where(sure, hz_to_midi(np.where(sure, heard.f0_hz, 1.0)), np.nan)
+def _held(features: Features, frame_rate: float) -> Bool[np.ndarray, " frames"]:
+    is_voiced = (features.f0_confidence >= VOICED) & (features.f0_hz > 0)
+    midi = np.where(is_voiced, hz_to_midi(np.where(is_voiced, features.f0_hz, 1.0)), np.nan)
     size = max(2, round(_HELD_S * frame_rate))
     if midi.size < size:
         return np.zeros(midi.size, bool)
     stretches = np.lib.stride_tricks.sliding_window_view(midi, size)
-    # NaN, which is not less than anything, ends a stretch.
+    # A window with an unvoiced frame is not steady, because comparisons with NaN are False.
     steady = stretches.max(axis=1) - stretches.min(axis=1) < _HELD_SEMITONES
     within = np.convolve(steady, np.ones(size, int))
     return within > 0

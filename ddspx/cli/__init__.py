@@ -1,7 +1,7 @@
-"""The `ddspx` command: thin adapters, nothing is computed here.
+"""The `ddspx` command: thin adapters from a command line to functions of the library.
 
-Each command is one function, in a module of its own that is imported when that command is
-chosen. What is wrong with the input becomes one line on stderr and exit status 2.
+Each command is a function in a module of its own, which is imported when that command is called.
+An error in the input becomes one line on stderr and exit status 2.
 """
 
 import importlib
@@ -27,19 +27,19 @@ _COMMANDS = {
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
     "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
-    "app": ("[MODEL...]", "play recordings on instruments in the browser, on this machine alone"),
+    "app": ("[MODEL...]", "play recordings on instruments in a browser on this machine"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
     "features": (
         "RECORDING... --kind KIND [-o DIR]",
         "write spectral features of recordings as arrays, and draw them",
     ),
     "classify train": ("DATA -o MODEL", "train a classifier on labelled recordings"),
-    "classify evaluate": ("MODEL DATA [-o DIR]", "measure a classifier on what it has not heard"),
-    "classify predict": ("MODEL FILE...", "say what recordings are"),
-    "instruments": ("", "list the instruments that there are, and what is known of them"),
-    "instruments add": ("FOLDER-OR-ZIP", "install a trained model, to be found by its name"),
-    "instruments pack": ("MODEL -o ZIP", "make an archive of a model, for others to add"),
-    "instruments remove": ("NAME", "delete an instrument that was added"),
+    "classify evaluate": ("MODEL DATA [-o DIR]", "measure a classifier on other recordings"),
+    "classify predict": ("MODEL FILE...", "print the labels of recordings"),
+    "instruments": ("", "list the available instruments"),
+    "instruments add": ("FOLDER-OR-ZIP", "install a trained model under a name"),
+    "instruments pack": ("MODEL -o ZIP", "make an archive of a model for instruments add"),
+    "instruments remove": ("NAME", "delete an installed instrument"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }
 _TERMINATED = 143
@@ -48,20 +48,21 @@ _TERMINATED = 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status.
 
-    What goes wrong is said in one line on stderr. With the environment variable
-    DDSPX_TRACEBACK=1 the exception is raised instead.
+    An error is printed as one line on stderr. With the environment variable DDSPX_TRACEBACK=1 the
+    exception is raised instead.
 
     Args:
-      argv: the arguments after the program's name; those of the process by default, whose
-        compiled programs are then kept for the next one.
+      argv: the arguments after the program's name. By default they are those of the process, and
+        its compiled programs are cached for the next one.
 
     Returns:
-      0; 1 for an error that is not the input's, diverging training among them, and where some of
-      many inputs were left out; 2 for unusable input or arguments; 130 after Ctrl-C. `train`
-      ends after the current step at the first Ctrl-C or SIGTERM, with a checkpoint and status 0.
+      0 for success; 1 if some of many inputs were left out, and for an error that is not in the
+      input, such as diverging training; 2 for unusable input or arguments; 130 after Ctrl-C.
+      `train` ends after the current step at the first Ctrl-C or SIGTERM, with a checkpoint and
+      status 0.
 
     Raises:
-      SystemExit: with status 143 after SIGTERM, once what was begun is cleaned up.
+      SystemExit: with status 143 after SIGTERM, when unfinished files have been removed.
     """
     if argv is None:
         keep_programs()
@@ -76,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"ddspx {__version__}")
         return 0
-    # A command is a word, or two where the first is shared, which may be one by itself too.
+    # A command has one word, or two if several commands share the first word. The shared word may
+    # be a command of its own too, as `instruments` is.
     family = [command for command in _COMMANDS if command.partition(" ")[0] == name]
     is_shared, is_help = len(family) > 1, arguments[1:2] in (["-h"], ["--help"])
     if is_shared and (is_help or (len(arguments) == 1 and name not in family)):
@@ -93,13 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    """Runs one command; what stops it becomes a sentence and a status."""
-    program, said = f"ddspx {name}", set()
+    """Runs one command; an exception becomes a sentence and a status."""
+    program, printed = f"ddspx {name}", set()
 
     def warn(message: Warning | str, *_: object, **__: object) -> None:
-        # Once, wherever in the program it is said.
-        if str(message) not in said:
-            said.add(str(message))
+        # The same message is printed once, even if several lines of code issue it.
+        if str(message) not in printed:
+            printed.add(str(message))
             complain(f"{program}: warning", message)
 
     with warnings.catch_warnings(), _termination():
@@ -125,9 +127,9 @@ def _call(name: str, arguments: Sequence[str], program: str) -> None:
 
 @contextmanager
 def _termination() -> Iterator[None]:
-    """Makes SIGTERM an exception, so that unfinished files are removed on the way out.
+    """Makes SIGTERM an exception, so that unfinished files are removed before the process ends.
 
-    Outside the main thread signals are left alone.
+    Outside the main thread no handler can be set, so SIGTERM keeps its usual effect there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -148,6 +150,6 @@ def _usage(names: Iterable[str]) -> str:
             "",
             *(f"  {call:<{width}}  {summary}" for call, summary in calls.items()),
             "",
-            "ddspx --version says which version this is.",
+            "ddspx --version prints the version.",
         ]
     )

@@ -18,15 +18,15 @@ def app(
     port: Annotated[int, arg(metavar="N")] = 7860,
     open: Annotated[bool, arg(help_behavior_hint="")] = False,
 ) -> None:
-    """Serves a page in which recordings are played on instruments (needs the extra app).
+    """Serves a page that plays recordings on instruments (needs the extra app).
 
-    The page is for the browsers of this machine alone, and nothing is sent anywhere. Recordings
-    and results are deleted when their page is closed, at the latest when this command ends, which
-    Ctrl-C makes it do.
+    Only browsers on this machine can open the page, and nothing is sent to other machines.
+    Recordings and results are deleted when their page is closed, and at the latest when this
+    command ends. Ctrl-C ends it.
 
     Args:
-      models: folders of your own models, beside the instruments that ship with ddspx.
-      port: where the page is on 127.0.0.1; 0 for any port that is free.
+      models: folders of your own models, in addition to the shipped and installed instruments.
+      port: port of the page on 127.0.0.1; 0 for any free port.
       open: open the page in the browser too.
     """
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What the commands share that make files of many recordings."""
+"""Functions of the commands that process many recordings: output files, and skipped inputs."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,18 +17,18 @@ from ddspx.cli._errors import (
 
 
 class Skipped:
-    """Counts the recordings that a command leaves out, and complains of each."""
+    """Counts the recordings that a command leaves out, and prints an error for each."""
 
     def __init__(self, command: str) -> None:
         self._command, self._count = command, 0
 
     def report(self, error: "io.AudioError | str") -> None:
-        """Complains of a recording that cannot be used."""
+        """Prints the error of a recording that cannot be used."""
         complain(self._command, error)
         self._count += 1
 
     def leave_out(self, recording: Path, error: Exception) -> None:
-        """Complains of whatever one recording raised, which is raised where that is wanted."""
+        """Prints any exception that a recording caused; with DDSPX_TRACEBACK=1 it is raised."""
         if wants_traceback():
             raise error
         self.report(f"{recording} is left out ({str(explained(error)[0]).rstrip('.')}).")
@@ -42,32 +42,40 @@ class Skipped:
 def output_files(
     recordings: Sequence[Path], folder: Path, suffixes: Sequence[str]
 ) -> list[tuple[Path, ...]]:
-    """The files to make of each recording, none of which is another's or a recording."""
+    """Returns the files to make of each recording; raises a ValueError if one would be lost.
+
+    No file may replace a recording or the file of another recording.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"`output` must be a folder, got {folder}, which is a file.")
     outputs = [
         tuple(folder / io.fitting_name(recording.stem, suffix) for suffix in suffixes)
         for recording in recordings
     ]
-    # Not Path.resolve, which raises where links go round in circles.
-    heard, maker = set(map(os.path.realpath, recordings)), {}
+    # os.path.realpath rather than Path.resolve, which raises an error for circular links.
+    inputs, source_of = set(map(os.path.realpath, recordings)), {}
     for recording, files in zip(recordings, outputs, strict=True):
         for file in files:
-            if os.path.realpath(file) in heard:
+            if os.path.realpath(file) in inputs:
                 raise ValueError(
-                    f"{file} is one of the recordings, and would be replaced by what is made of "
+                    f"{file} is one of the recordings, and would be replaced by the output of "
                     f"{recording}; choose another folder with -o."
                 )
-        if (other := maker.setdefault(os.path.realpath(files[0]), recording)) is not recording:
+        other = source_of.setdefault(os.path.realpath(files[0]), recording)
+        if other is not recording:
             raise ValueError(
-                f"{other} and {recording} would both become {files[0]}; take them one at a "
-                "time, into different folders."
+                f"{other} and {recording} would both become {files[0]}; process them one at a "
+                "time, with different folders."
             )
     return outputs
 
 
 def writable_place(folder: Path) -> Path:
-    """The folder, or where it will be made; found out before the work, and nothing is made."""
+    """Checks that a folder can be written to, before the work; does not create it.
+
+    Returns:
+      The folder, or if it does not exist yet, the nearest parent that does.
+    """
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -87,35 +95,37 @@ def make_each(
     outputs: Sequence[tuple[Path, ...]],
     make: Callable[[Path, tuple[Path, ...], str], str],
 ) -> None:
-    """Makes the files of one recording after the other, and says what became of it.
+    """Makes the files of one recording after the other, and prints a line for each.
 
     Args:
-      command: whose complaints they are.
-      recordings: what to make files of.
-      outputs: the files of each.
-      make: called with a recording, its files, and which of how many it is.
+      command: the command's name, for messages.
+      recordings: the input files.
+      outputs: the files to make of each recording.
+      make: called with a recording, its files and a text such as "2 of 5"; makes the files and
+        returns the line to print.
 
     Raises:
-      SkippedInputError: some could not be used; each was complained of and left out.
+      SkippedInputError: some recordings could not be used; they were reported and left out.
     """
-    skipped, is_proved = Skipped(command), False
+    skipped, any_succeeded = Skipped(command), False
     for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
         try:
-            said = make(recording, files, f"{i} of {len(recordings)}")
+            summary = make(recording, files, f"{i} of {len(recordings)}")
         except io.AudioError as error:
             skipped.report(error)
         except Exception as error:
-            # What is said before any recording was of use may be of the options, and is of all.
-            if not (is_proved or _is_of_the_input(error)):
+            # Before the first success an error may be due to the options, and then every recording
+            # would cause it. After a success it can only be due to this recording.
+            if not (any_succeeded or _is_of_the_input(error)):
                 raise
             skipped.leave_out(recording, error)
         else:
-            say(said)
-            is_proved = True
+            say(summary)
+            any_succeeded = True
     skipped.raise_if_any(len(recordings))
 
 
 def _is_of_the_input(error: Exception) -> bool:
-    """Whether an exception can only be of one recording, or of the files that are made of it."""
-    is_systems = isinstance(error, OSError) and error.strerror is not None
-    return is_systems or isinstance(error, UnicodeError) or explained(error)[1] != BAD_INPUT
+    """Tells whether an exception can only be due to one recording or its output files."""
+    is_system_error = isinstance(error, OSError) and error.strerror is not None
+    return is_system_error or isinstance(error, UnicodeError) or explained(error)[1] != BAD_INPUT

@@ -37,32 +37,33 @@ def train(
     """Trains a classifier on labelled recordings.
 
     DATA is a folder with a sub-folder for each class, or a CSV file with the columns file and
-    label, and perhaps split (train, valid, test), fold and group: a group, such as a speaker, is
-    never divided. Without split and fold a fifth of the recordings, drawn by the seed, is held
-    out for evaluate, and of the rest 15 % choose the weights. A recording that cannot be used is
-    reported and left out, and then the exit status is 1.
+    label, and optionally split (train, valid, test), fold and group. A group, such as a speaker,
+    is never divided between splits. Without split and fold, a fifth of the recordings, drawn with
+    the seed, is held out for evaluate, and 15 % of the rest select the weights. A recording that
+    cannot be used is reported and left out, and the exit status is then 1.
 
-    The best model so far is always in MODEL. What the run itself needs is in MODEL.run:
-    the same command goes on from there after an interruption.
+    MODEL always holds the best model so far. The files of the run itself are in MODEL.run, and the
+    same command resumes it after an interruption.
 
     Args:
       data: the labelled recordings.
       output: the model folder to make.
-      front_end: what it listens with; by default gammatone-pcen, filters that keep their order and
-        learn, and PCEN that does, but spectnet in a preset.
-      preset: published sizes: as many bands, at 1000 Hz; at another --sample-rate wide enough to
-        leave no gaps.
-      bands: of the front-end; 40 without a preset.
-      blocks: residual blocks, 1 to 4; 3 without a preset.
-      channels: before the first block, which every block doubles; 8 without a preset.
-      dropout: share of the channels that training switches off.
-      sample_rate: that the model hears at; by default that of the recordings, at most 16000.
-      hop_ms: milliseconds from one frame to the next; a frame is two and a half as long.
-      fmin: lower end of the bands, in Hz; by default 60, and 0 of spectnet.
-      segment_s: seconds that are classified at once; by default the length of nine in ten
-        recordings, at most 2.5.
+      front_end: the front-end; by default gammatone-pcen, whose filters and PCEN are trained, and
+        spectnet with a preset.
+      preset: published sizes; the number is that of the bands. They are for 1000 Hz; at another
+        --sample-rate the bands are wide enough to leave no gaps.
+      bands: number of bands of the front-end; 40 without a preset.
+      blocks: number of residual blocks, 1 to 4; 3 without a preset.
+      channels: channels before the first block, doubled by each block; 8 without a preset.
+      dropout: share of the channels that are dropped in training.
+      sample_rate: sample rate of the model in Hz; by default that of the recordings, at most
+        16000.
+      hop_ms: milliseconds from one frame to the next; a frame is 2.5 times as long.
+      fmin: lower end of the bands, in Hz; by default 60, with spectnet 0.
+      segment_s: seconds of a segment, which is classified as a whole; by default the length that
+        nine in ten recordings have, at most 2.5.
       fold: the fold of the CSV file that is the test split.
-      config: how to train.
+      config: settings of the training.
     """
     writable_place(output.parent)
     recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
@@ -104,25 +105,26 @@ def evaluate(
     positive: Annotated[str | None, arg(metavar="LABEL", help_behavior_hint="")] = None,
     seed: int = 0,
 ) -> None:
-    """Measures a classifier on recordings that it has not heard.
+    """Measures a classifier on recordings that it was not trained on.
 
     DATA is as for train. Prints accuracy, macro F1, MACC (the mean of sensitivity and
-    specificity), sensitivity, specificity and precision in percent with their 95 % intervals, of
-    segments and of recordings, then of each class, how often which of up to 12 labels was called
-    which, and, where the CSV file names groups, of each group. A recording that cannot be used is
-    reported and left out, and then the exit status is 1.
+    specificity), sensitivity, specificity and precision of segments and of recordings, in percent
+    with 95 % intervals. Prints the scores of each class, the confusion matrix of up to 12 labels,
+    and the scores of each group if the CSV file names groups. A recording that cannot be used is
+    reported and left out, and the exit status is then 1.
 
     Args:
       model: a model folder that classify train wrote.
       data: the labelled recordings.
-      output: a folder to write to: scores.json, predictions.csv and confusion.png (needs the
-        extra plot).
-      part: of the recordings; unheard are those that neither trained the model nor chose its
-        weights, nor others of their group did, whatever the splits of a CSV file say.
+      output: a folder to write scores.json, predictions.csv and confusion.png to (needs the extra
+        plot).
+      part: the recordings to measure on; unheard are those that were used neither to train the
+        model nor to select its weights, nor any other of their group, whatever the splits of a CSV
+        file are.
       fold: the fold of the CSV file that is the test split, as it was in training.
-      positive: the label that sensitivity, specificity and precision are those of; by default
-        they are means over the labels.
-      seed: of the intervals.
+      positive: the label whose sensitivity, specificity and precision are printed; by default they
+        are means over the labels.
+      seed: seed of the intervals' bootstrap.
     """
     from ddspx.cli._classify_report import print_scores, write_scores
 
@@ -158,15 +160,15 @@ def predict(
     *,
     all_labels: Annotated[bool, arg(name="all", help_behavior_hint="")] = False,
 ) -> None:
-    """Prints what recordings are: file, label and probability, separated by tabs.
+    """Prints the label of each recording: file, label and probability, separated by tabs.
 
     The probability is the mean over the segments of a recording. A recording that cannot be used
-    is reported and left out, and then the exit status is 1.
+    is reported and left out, and the exit status is then 1.
 
     Args:
       model: a model folder that classify train wrote.
       recordings: audio files of any rate and length.
-      all_labels: print every label with its probability, the likeliest first.
+      all_labels: print every label with its probability, the most probable first.
     """
     if not recordings:
         raise ValueError("name at least one FILE; see ddspx classify predict --help.")
@@ -180,8 +182,8 @@ def predict(
             skipped.leave_out(Path(path), error)
 
     with progress() as bar:
-        found = spectnet.classify_files(network, recordings, report=left_out, progress=bar)
-        for path, prediction in found:
+        predictions = spectnet.classify_files(network, recordings, report=left_out, progress=bar)
+        for path, prediction in predictions:
             shown = list(prediction.probabilities.items())[: None if all_labels else 1]
             cells = [cell for label, share in shown for cell in (label, f"{share:.4f}")]
             say(path, *cells)

@@ -1,4 +1,4 @@
-"""What a classifier's scores look like on the screen and in files."""
+"""Prints a classifier's scores as tables, and writes them to files."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from ddspx.metrics import ClassificationScores, ClassScores, Interval
 from ddspx.plot import plot_confusion
 from ddspx.training import ClassifierEvaluation
 
-_DECIDED_BY = {
+_WAYS_OF_DECIDING = {
     "segments": "segments",
     "majority": "recordings,\nmajority vote",
     "mean_probability": "recordings,\nmean probability",
@@ -39,38 +39,39 @@ _OF_CLASS = {
     "precision": "precision",
     "f1": "F1",
 }
-# More than a screen has is in the file alone.
+# Larger tables would not fit the screen; their numbers are in scores.json.
 _MOST_GROUPS, _MOST_LABELS = 40, 12
 
 
 def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title: str) -> None:
-    """Tables of all scores, in percent."""
+    """Prints tables of all scores, in percent."""
     console = Console()
     scores = evaluation.scores
-    sizes = [str(scores[name].n_examples) for name in _DECIDED_BY]
-    # How sure it is of others cannot be told from one.
+    sizes = [str(scores[name].n_examples) for name in _WAYS_OF_DECIDING]
+    # With a single group there are no intervals: its recordings do not tell how others vary.
     is_one_group = len({recording.group for recording in evaluation.recordings}) == 1
     unit = "percent; all are of one group" if is_one_group else r"percent \[95 % interval]"
-    overall = _table(title, ["", *_DECIDED_BY.values()], unit)
+    overall = _table(title, ["", *_WAYS_OF_DECIDING.values()], unit)
     overall.add_row("number", *sizes)
     for name, heading in _OVERALL.items():
-        intervals = (getattr(scores[by], name) for by in _DECIDED_BY)
+        intervals = (getattr(scores[by], name) for by in _WAYS_OF_DECIDING)
         overall.add_row(heading, *(_cell(interval, digits=1) for interval in intervals))
     console.print(overall)
-    decided = scores["mean_probability"]
+    by_mean = scores["mean_probability"]
     headings = ["", "number", *_OF_CLASS.values()]
     classes = _table("each class, by mean probability", headings, names=labels)
-    for label, found in zip(labels, decided.classes, strict=True):
-        cells = (_cell(getattr(found, name)) for name in _OF_CLASS)
-        classes.add_row(_escape(label), str(found.n_examples), *cells)
+    for label, of_class in zip(labels, by_mean.classes, strict=True):
+        cells = (_cell(getattr(of_class, name)) for name in _OF_CLASS)
+        classes.add_row(_escape(label), str(of_class.n_examples), *cells)
     console.print(classes)
     if len(labels) <= _MOST_LABELS:
-        console.print(_confusion(decided.confusion, labels))
-    if not (found := evaluation.groups["mean_probability"]):
+        console.print(_confusion(by_mean.confusion, labels))
+    if not (all_groups := evaluation.groups["mean_probability"]):
         return
     names = ("accuracy", "macro_f1", "macc")
-    shown = found[:_MOST_GROUPS]
-    rest = f"{len(found) - len(shown)} more are in scores.json (-o)" if shown != found else None
+    shown = all_groups[:_MOST_GROUPS]
+    n_more = len(all_groups) - len(shown)
+    rest = f"{n_more} more are in scores.json (-o)" if n_more else None
     groups = _table(
         "each group, by mean probability",
         ["", "number", *(_OVERALL[name] for name in names)],
@@ -84,7 +85,7 @@ def print_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], title:
 
 
 def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder: Path) -> None:
-    """The scores as JSON, what each recording was called as CSV, and the picture."""
+    """Writes the scores as JSON, the predictions as CSV, and a plot of the confusion matrix."""
     plain = {
         "labels": list(labels),
         "all": {name: _plain(scores) for name, scores in evaluation.scores.items()},
@@ -96,34 +97,34 @@ def write_scores(evaluation: ClassifierEvaluation, labels: Sequence[str], folder
     confusion = evaluation.scores["mean_probability"].confusion
     figure = plot_confusion(confusion, list(map(printable, labels)))
     names = ("scores.json", "predictions.csv", "confusion.png")
-    # All or none.
+    # All three files appear when all are complete, or none.
     with ExitStack() as stack:
         scores, table, picture = (
             stack.enter_context(replacing_file(folder / name)) for name in names
         )
         scores.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         with table.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            # Names that are not UTF-8 stay as they are, byte for byte.
+            # With surrogateescape a file name that is not UTF-8 is written byte for byte.
             writer = csv.writer(file)
             writer.writerow(["file", "label", "group", "predicted", *labels])
             for recording, shares in zip(
                 evaluation.recordings, evaluation.probabilities, strict=True
             ):
-                called = labels[int(np.argmax(shares))]
-                cells = [f"{share:.4f}" for share in shares]
-                writer.writerow([recording.name, recording.label, recording.group, called, *cells])
+                predicted = labels[int(np.argmax(shares))]
+                facts = [recording.name, recording.label, recording.group, predicted]
+                writer.writerow([*facts, *(f"{share:.4f}" for share in shares)])
         figure.savefig(picture, format="png")
 
 
 def _escape(text: str) -> str:
-    """What a file holds, where it can neither steer a terminal nor be taken for markup."""
+    """Escapes text from a file, so that it is neither a terminal's command nor rich's markup."""
     return escape_markup(printable(text))
 
 
 def _confusion(confusion: np.ndarray, labels: Sequence[str]) -> Table:
-    """How many recordings of each label were called what; columns are in the order of rows."""
+    """Makes the table of the confusion matrix: true labels in rows, predictions in columns."""
     numbered = [f"{i} {label}" for i, label in enumerate(labels, start=1)]
-    headings = ["is, called", *(str(i) for i in range(1, len(labels) + 1))]
+    headings = ["true, predicted", *(str(i) for i in range(1, len(labels) + 1))]
     table = _table("confusion, by mean probability", headings, names=numbered)
     for name, counts in zip(numbered, confusion, strict=True):
         table.add_row(_escape(name), *(str(int(count)) if count else "." for count in counts))
@@ -133,7 +134,7 @@ def _confusion(confusion: np.ndarray, labels: Sequence[str]) -> Table:
 def _table(
     title: str, headings: Sequence[str], caption: str | None = None, *, names: Sequence[str] = ()
 ) -> Table:
-    # Long names may need a second line, short ones and numbers must be whole.
+    # A long name may wrap to a second line; short names and numbers must not.
     table = Table(title=_escape(title), caption=caption, box=box.SIMPLE)
     width = min(16, max(map(len, names), default=0))
     for i, heading in enumerate(headings):
@@ -148,7 +149,7 @@ def _table(
 
 
 def _cell(interval: Interval, *, digits: int = 0) -> str:
-    """A share in percent; its interval is left out where there is none."""
+    """Formats a share in percent, with its interval if there is one."""
     value, low, high = (100 * share for share in interval)
     if math.isnan(value):
         return "-"
@@ -157,7 +158,7 @@ def _cell(interval: Interval, *, digits: int = 0) -> str:
 
 
 def _plain(scores: ClassificationScores | ClassScores) -> dict[str, Any]:
-    """Scores as JSON has them, with null for what is not defined."""
+    """Converts scores for JSON; a score that is not defined becomes null."""
     return {name: _value(value) for name, value in scores._asdict().items()}
 
 

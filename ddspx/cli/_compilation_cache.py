@@ -1,4 +1,4 @@
-"""Compiled programs outlive the process, so that the next command starts sooner."""
+"""JAX's cache of compiled programs on disk, which makes the next command start faster."""
 
 import os
 
@@ -6,10 +6,10 @@ from ddspx._folders import cache_folder
 
 
 def keep_programs() -> None:
-    """Has JAX keep what it compiles in ``jax`` in the user's cache, ``~/.cache/ddspx`` on Linux.
+    """Makes JAX cache compiled programs in the user's cache, on Linux ``~/.cache/ddspx/jax``.
 
-    Whoever has set JAX_COMPILATION_CACHE_DIR has decided; where the folder cannot be written to,
-    nothing is kept.
+    If JAX_COMPILATION_CACHE_DIR is set, it is left as it is. If the folder cannot be written to,
+    nothing is cached.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -19,7 +19,8 @@ def keep_programs() -> None:
     except (OSError, RuntimeError):
         return
     if os.access(folder, os.W_OK):
-        # JAX reads these when it is imported, which not every command has it be.
+        # JAX reads these variables when it is imported. Setting them does not import it, which some
+        # commands never do.
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        # Most of the programs take less than the second from which JAX keeps them otherwise.
+        # By default JAX caches programs that take a second or more to compile; most take less.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -14,11 +14,11 @@ def crepe(
     source: Annotated[Positional[Path], arg(metavar="IN.h5")],
     target: Annotated[Positional[Path], arg(metavar="OUT.safetensors")],
 ) -> None:
-    """Makes a safetensors file of CREPE's published weights, to be read without h5py.
+    """Makes a safetensors file from CREPE's published weights, which can be read without h5py.
 
     Args:
-      action: what to do; there is one thing so far.
+      action: the action; convert is the only one.
       source: the Keras file, model-CAPACITY.h5 (needs the extra h5).
-      target: the file to write; one of that name is replaced.
+      target: the file to write; an existing file is replaced.
     """
     say(f"{target}: {network.convert_crepe(source, target)}")

@@ -13,7 +13,7 @@ from ddspx import instruments, io, training
 from ddspx._text import printable
 from ddspx.cli._progress import progress
 
-# What loads NumPy is imported where it is used, so that wrong options are answered without it.
+# Imported only for annotations, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
     from ddspx.metrics import Interval
 
@@ -38,15 +38,15 @@ def evaluate(
 ) -> None:
     """Measures an instrument on the held-out part of a dataset.
 
-    Measures on the test split are stored in the model folder, and ddspx instruments shows them.
+    The results of the test split are stored in the model folder; ddspx instruments shows them.
 
     Args:
       model: a model folder, or an instrument's name (ddspx instruments).
       dataset: the prepared dataset.
-      split: which part of it.
-      baselines: also measure the untrained model and fixed 1/k harmonics.
-      seed: of the noise and the bootstrap.
-      json_output: where to write the numbers as JSON.
+      split: the split to measure on.
+      baselines: also measure the untrained model and harmonics of fixed amplitudes 1/k.
+      seed: seed of the noise and the bootstrap.
+      json_output: a file to write the numbers to, as JSON.
     """
     with progress() as bar:
         bar("measuring", 0.0, None)

@@ -17,7 +17,7 @@ from ddspx.cli._batch import make_each, output_files, writable_place
 from ddspx.cli._progress import progress
 from ddspx.features import SpectralKind
 
-# Imported where it is used, so that wrong options are answered without it.
+# Imported where it is used, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
     import numpy as np
 
@@ -42,27 +42,27 @@ def features(
 ) -> None:
     """Writes spectral features of recordings as NumPy arrays, and draws them.
 
-    NAME.wav becomes NAME.KIND.npz, for np.load, with the array of features, frames first
+    NAME.wav becomes NAME.KIND.npz, for np.load. It holds the array of features, frames first
     (spectrogram, mel, log_mel_db, mfcc, pcen, loudness_db, rms, centroid_hz, bandwidth_hz,
-    rolloff_hz or flatness), times_s of the frames, frequencies_hz of the bins or the centres of
-    the bands where there are such, sample_rate and hop_length. Recordings of any length are
-    taken in blocks: no kind needs the whole, so levels in dB go down to -100, and not, as
-    librosa's do, to 80 under the loudest. A recording that cannot be used is reported and left
-    out, and then the exit status is 1.
+    rolloff_hz or flatness), times_s of the frames, frequencies_hz of the bins or of the centres of
+    the bands if the kind has them, sample_rate and hop_length. Recordings are processed in blocks
+    and may have any length. Levels in dB are therefore at least -100, and not, as in librosa, at
+    least 80 below the loudest. A recording that cannot be used is reported and left out, and the
+    exit status is then 1.
 
     Args:
       recordings: audio files; their channels are averaged, unless they would cancel.
-      kind: which feature; mel is a power, log-mel its level in dB, and mfcc are coefficients of
-        that.
-      output: the folder to write to, by default the current one; files of those names are
-        replaced, but never a recording.
-      sample_rate: the rate at which the recordings are heard.
+      kind: the feature; mel is a power, log-mel its level in dB, and mfcc the coefficients of that
+        level.
+      output: the folder to write to, by default the current one; existing files are replaced, but
+        never a recording.
+      sample_rate: the rate that the recordings are resampled to.
       hop_ms: milliseconds from one frame to the next, to the nearest sample.
       n_fft: samples of a frame, by default the power of two nearest to 64 ms.
       n_bands: mel bands, 128 if not given.
       n_mfcc: coefficients of mfcc, 20 if not given.
       fmin: lower corner of the first mel band, 0 if not given.
-      fmax: upper corner of the last, half of sample_rate if not given.
+      fmax: upper corner of the last mel band, half of sample_rate if not given.
       plot: draw NAME.KIND.png too (needs the extra plot).
     """
     if not recordings:
@@ -80,15 +80,15 @@ def features(
 def _config(
     kind: SpectralKind, sample_rate: int, hop_ms: float, sizes: dict[str, Any]
 ) -> "spectra.SpectralConfig":
-    """What to compute; a size that the kind does not have is refused."""
-    given = {name: value for name, value in sizes.items() if value is not None}
+    """Makes the config; raises a ValueError for a size that the kind does not depend on."""
+    options = {name: value for name, value in sizes.items() if value is not None}
     config = spectra.SpectralConfig(
         kind,
         sample_rate=sample_rate,
         hop_length=hop_length_of(hop_ms, sample_rate),
-        **{"n_fft": spectra.default_n_fft(sample_rate)} | given,
+        **{"n_fft": spectra.default_n_fft(sample_rate)} | options,
     )
-    for name in given:
+    for name in options:
         if name not in config.sizes:
             raise ValueError(f"`{name}` must not be given, because {kind} does not depend on it.")
     return config
@@ -102,7 +102,7 @@ def _write(
     config: "spectra.SpectralConfig",
     place: Path,
 ) -> str:
-    """Makes the files of one recording, all or none, and says what became of it."""
+    """Makes the files of one recording, all or none; returns the line to print."""
     import numpy as np
 
     with ExitStack() as stack:
@@ -119,11 +119,11 @@ def _write(
                 bar(f"listening to {which}", n_samples / config.sample_rate, total_s)
                 yield block
 
-        # On disk, as the features of a long recording are larger than it.
+        # On disk, because the features of a long recording may not fit into memory.
         file = stack.enter_context(TemporaryFile(dir=place))
         values = _spooled(spectra.stream_spectral_features(counted(), config), file)
         bar(f"writing {which}", 0.0, None)
-        # Only now, so that a recording that cannot be read makes no folder.
+        # The folder is made only now, after the recording has been read without an error.
         table, *pictures = (stack.enter_context(io.replacing_file(path)) for path in files)
         with table.open("wb") as archive:
             np.savez(archive, **_arrays(values, config))
@@ -134,7 +134,7 @@ def _write(
 
 
 def _spooled(chunks: "Iterator[np.ndarray]", file: IO[bytes]) -> "np.ndarray":
-    """Chunks of frames one after the other, in a file that is read as it is needed."""
+    """Writes chunks of frames to a file, and returns them as one array that is read from it."""
     import numpy as np
 
     features: tuple[int, ...] = ()
@@ -146,7 +146,7 @@ def _spooled(chunks: "Iterator[np.ndarray]", file: IO[bytes]) -> "np.ndarray":
 
 
 def _arrays(values: "np.ndarray", config: "spectra.SpectralConfig") -> dict[str, Any]:
-    """What an archive holds, by name."""
+    """Returns the arrays of an archive by name."""
     import numpy as np
 
     arrays = {

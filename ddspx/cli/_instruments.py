@@ -23,10 +23,10 @@ _CAPTION = (
 
 
 def instruments() -> None:
-    """Lists the instruments that --to takes by name: those that ship, and your own.
+    """Lists the shipped and the installed instruments, whose names --to accepts.
 
-    Of each: the notes that its recordings reach from and to, its sample rate, what it was trained
-    on and under which licence, how it was measured, and whom to credit.
+    For each instrument it prints the lowest and the highest note, the sample rate, the number and
+    the duration of its recordings, their licence, the scores, and the authors to credit.
     """
     names, cards = library.instrument_names(), []
     for name in names:
@@ -51,15 +51,15 @@ def add(
     name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
     overwrite: bool = False,
 ) -> None:
-    """Installs a trained model among your own instruments, to be found by its name.
+    """Installs a trained model as one of your own instruments, under a name.
 
-    An archive is checked before anything of it is written, and a model that cannot be loaded is
-    not installed. Your own are in the folder that the environment variable DDSPX_INSTRUMENTS
-    names, or in the system's place for data.
+    An archive is checked before any file is written, and a model that cannot be loaded is not
+    installed. Your instruments are in the folder that the environment variable DDSPX_INSTRUMENTS
+    names, or else in the system's folder for user data.
 
     Args:
-      source: a folder that ddspx train wrote, or an archive that instruments pack did.
-      name: what to call it; by default as the folder or the archive is called.
+      source: a folder that ddspx train wrote, or an archive that instruments pack wrote.
+      name: name of the instrument; by default that of the folder or the archive.
       overwrite: replace your instrument of that name if there is one already.
     """
     folder = library.install_instrument(source, name=name, overwrite=overwrite)
@@ -71,11 +71,11 @@ def pack(
     *,
     output: Annotated[Path, arg(aliases=["-o"], metavar="ZIP")],
 ) -> None:
-    """Makes an archive of a model, which instruments add installs elsewhere.
+    """Makes an archive of a model, which instruments add installs on another machine.
 
     Args:
       model: the folder of a trained model, or an instrument's name.
-      output: the file to write, NAME.zip, where NAME is what the instrument will be called.
+      output: the file to write, NAME.zip, where NAME is the name of the instrument there.
     """
     archive = library.pack_instrument(model, output)
     say(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
@@ -85,18 +85,18 @@ def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
     """Deletes one of your own instruments.
 
     Args:
-      name: of the instrument.
+      name: name of the instrument.
     """
     library.remove_instrument(name)
     say(f"{name} is removed")
 
 
 def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> None:
-    """A line for each instrument, then whom to credit for it."""
+    """Prints a table with a row for each instrument, then the authors to credit."""
     console.print(f"[bold]{escape(title)}[/bold]")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("name", "notes", "rate", "trained on", "licence", "scores"):
-        # Names may need a second line, numbers must be whole.
+        # Names may wrap to a second line, numbers must not.
         is_text = heading in ("name", "licence")
         table.add_column(heading, no_wrap=not is_text, overflow="fold")
     for card in cards:

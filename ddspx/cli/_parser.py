@@ -1,4 +1,4 @@
-"""From a command line to a call: tyro's parser, with its boxes of text made into one line."""
+"""Parses command lines with tyro, and turns its boxed error messages into one line."""
 
 import io
 import re
@@ -13,22 +13,22 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*", re.IGNORECASE)
 
 
 class UsageError(ValueError):
-    """Arguments that a command does not take."""
+    """The arguments are not valid for the command."""
 
 
 def parse(
     command: Callable[..., None], arguments: Sequence[str], *, program: str, usage: str
 ) -> Callable[[], object]:
-    """What a command line asks for: to run the command, or to print its help.
+    """Parses a command line that runs the command or prints its help.
 
     Args:
       command: a function whose signature tyro understands.
-      arguments: those after the program's name.
-      program: that name.
-      usage: the arguments that are needed, in a line, for the help.
+      arguments: the arguments after the program's name.
+      program: the program's name.
+      usage: the required arguments in one line, for the help.
 
     Returns:
-      A function of nothing, to be called.
+      A function without arguments that runs the command or prints the help.
 
     Raises:
       UsageError: an argument is missing, unknown or unreadable.
@@ -37,25 +37,26 @@ def parse(
 
     if "" in arguments:
         raise UsageError(
-            "one of the arguments is empty, as an unset variable of the shell is; name something, "
-            f"or leave it out; see {program} --help."
+            "one of the arguments is empty, perhaps because a shell variable is not set; give it a "
+            f"value, or leave it out; see {program} --help."
         )
 
-    # tyro calls what it is given; the command has to run outside, where its output is its own.
+    # tyro calls the function it gets, while its output is captured. So it gets a function that only
+    # binds the arguments, and the command runs afterwards.
     @wraps(command)
     def later(*args: object, **kwargs: object) -> Callable[[], None]:
         return partial(command, *args, **kwargs)
 
-    said, wrong = io.StringIO(), io.StringIO()
+    output, errors = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(said), redirect_stderr(wrong):
+        with redirect_stdout(output), redirect_stderr(errors):
             return tyro.cli(later, prog=program, args=arguments)
     except SystemExit as stop:
         if stop.code:
-            complaint = _sentence(wrong.getvalue()).replace(f" from {program}:", ":")
+            complaint = _sentence(errors.getvalue()).replace(f" from {program}:", ":")
             sentence = f"{complaint}; see {program} --help."
             raise UsageError(sentence + _options_meant(complaint, later)) from None
-    text = said.getvalue()
+    text = output.getvalue()
     if text.startswith("usage:"):
         rest = "\n".join(map(_plain, text.partition("\n\n")[2].rstrip().splitlines()))
         text = f"usage: {' '.join([program, *usage.split(), '[OPTIONS]'])}\n\n{rest}\n"
@@ -63,7 +64,7 @@ def parse(
 
 
 def _options_meant(complaint: str, command: Callable[..., object]) -> str:
-    """For each option of a complaint that the command lacks, the one that it resembles."""
+    """Suggests a similar option for each option in an error that the command does not have."""
     import tyro
 
     help_text = io.StringIO()
@@ -74,21 +75,21 @@ def _options_meant(complaint: str, command: Callable[..., object]) -> str:
 
 
 def _sentence(box: str) -> str:
-    """What tyro complains of: the beginning of its box, without what help it adds."""
+    """Extracts tyro's error message from its box, without the help that tyro adds to it."""
     _, *lines = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines() or [""]
-    # Its frame is drawn in lines or, where those cannot be shown, in dashes and spaces.
+    # The box is drawn with lines, or with dashes and spaces if the terminal cannot show lines.
     inside = [line[2:].rstrip(" │") for line in lines]
     if inside and not inside[0].strip("─-"):
         inside = inside[1:]
     complaint = takewhile(lambda text: text.strip("─-"), inside)
-    # The help of an argument that is missing is indented further than its name.
+    # For a missing argument tyro adds its help, which is indented further than its name.
     names = [text.strip() for text in complaint if not text.startswith(8 * " ")]
     text = " ".join(names).replace("{None}|", "").rstrip(".")
     return text[:1].lower() + text[1:] or "the arguments cannot be read"
 
 
 def _plain(line: str) -> str:
-    """A line of help without the marks of docstrings and types; in a frame, as wide as before."""
+    """Removes backticks and tyro's `{None}` from a line of help; a box keeps its width."""
     text = line.replace("`", "").replace("{None}|", "").replace("{None,", "{")
     if text.endswith("│"):
         text = text[:-1] + " " * (len(line) - len(text)) + text[-1]

@@ -16,11 +16,11 @@ from ddspx.cli._batch import make_each, output_files, writable_place
 from ddspx.cli._progress import progress
 from ddspx.features import FMIN, PitchMethod
 
-# Imported where it is used, so that wrong options are answered without it.
+# Imported only for annotations, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
     import numpy as np
 
-# What the trackers were measured at, and the only rate that two of them hear.
+# The rate at which the trackers were evaluated; two of them work at no other.
 _SAMPLE_RATE = 16_000
 _BLOCK_LENGTH = 1 << 16
 
@@ -42,18 +42,18 @@ def pitch(
     """Writes the pitch of recordings as CSV, and draws it.
 
     NAME.wav becomes NAME.csv with a line for each frame: time in seconds, f0_hz, and confidence
-    from 0 to 1. From a confidence of 0.5 on the frame is voiced; through others f0_hz moves from
-    the last pitch to the next. A recording that cannot be used is reported and left out, and
-    then the exit status is 1.
+    from 0 to 1. A frame is voiced if its confidence is at least 0.5; in the other frames f0_hz is
+    interpolated between the pitches before and after. A recording that cannot be used is reported
+    and left out, and the exit status is then 1.
 
     Args:
-      recordings: audio files of one voice or instrument; they are heard at 16 kHz.
-      output: the folder to write to, by default the current one; files of those names are
-        replaced, but never a recording.
+      recordings: audio files of one voice or instrument; they are resampled to 16 kHz.
+      output: the folder to write to, by default the current one; existing files are replaced, but
+        never a recording.
       method: the tracker: ddspx's network, yin, pyin, or CREPE, which needs its weights.
       hop_ms: milliseconds from one frame to the next, to the nearest 1/16, at most 1000.
-      fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
-      fmax: the highest pitch to look for, in Hz; 2093 if not given.
+      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best.
+      fmax: the highest pitch to search for, in Hz; 2093 if not given.
       plot: draw NAME.png too, the pitch on the spectrogram (needs the extra plot).
     """
     if not recordings:
@@ -72,7 +72,7 @@ def pitch(
 def _write(
     recording: Path, files: Sequence[Path], which: str, *, tracker: _Tracker, hop_length: int
 ) -> str:
-    """Makes the files of one recording, all or none, and says what became of it."""
+    """Makes the files of one recording, all or none; returns the line to print."""
     with ExitStack() as stack:
         bar = stack.enter_context(progress())
         blocks, total_s = _blocks(recording), io.declared_duration_s(recording)
@@ -84,12 +84,12 @@ def _write(
                 n_samples += block.size
                 bar(f"listening to {which}", n_samples / _SAMPLE_RATE, total_s)
                 yield block
-            # Where the tracker takes the whole, its work begins here.
+            # A tracker that needs the whole recording begins its work here.
             bar(f"tracking {which}", 0.0, None)
 
         f0_hz, confidence = tracker(counted())
         bar(f"writing {which}", 0.0, None)
-        # Only now, so that a recording that cannot be read makes no folder.
+        # The folder is made only now, after the recording has been read without an error.
         table, *pictures = (stack.enter_context(io.replacing_file(file)) for file in files)
         table.write_text(_csv(f0_hz, confidence, hop_length))
         for picture in pictures:
@@ -111,13 +111,13 @@ def _blocks(recording: Path) -> "Iterator[np.ndarray]":
 
 
 def _csv(f0_hz: "np.ndarray", confidence: "np.ndarray", hop_length: int) -> str:
-    """A line for each frame; the time is exact, and the pitch within 0.03 cents."""
+    """Returns a line for each frame; times are exact, and the pitch is exact to 0.03 cents."""
     digits = next(n for n in range(3, 8) if hop_length * 10**n % _SAMPLE_RATE == 0)
-    # Cut off, not rounded, so that what is under the threshold stays there.
+    # Truncated and not rounded, so that a confidence below the threshold of 0.5 stays below it.
     thousandths = confidence.astype(float) * 1000 // 1 / 1000
     rows = zip(f0_hz.tolist(), thousandths.tolist(), strict=True)
     lines = (
-        f"{i * hop_length / _SAMPLE_RATE:.{digits}f},{hz:.3f},{sure:.3f}\n"
-        for i, (hz, sure) in enumerate(rows)
+        f"{i * hop_length / _SAMPLE_RATE:.{digits}f},{hz:.3f},{thousandth:.3f}\n"
+        for i, (hz, thousandth) in enumerate(rows)
     )
     return "".join(["time,f0_hz,confidence\n", *lines])

@@ -33,17 +33,18 @@ def prepare(
     Args:
       recordings: audio files, and folders to search for them.
       output: the dataset folder to make.
-      valid: files and folders that choose among the states of the training; with these or
-        --test, no part of the RECORDINGs is held out.
-      test: files and folders that only measure what was trained.
+      valid: files and folders of the valid split, which selects the weights in training; with
+        --valid or --test, no part of the RECORDINGs is held out.
+      test: files and folders of the test split, which only evaluates the trained model.
       sample_rate: samples per second of the dataset.
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
-      fmin: the lowest pitch to look for, in Hz; the instrument's lowest note is best.
-      fmax: the highest pitch to look for, in Hz; 2093, or half the sample rate if that is lower.
+      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best.
+      fmax: the highest pitch to search for, in Hz; by default 2093, or half the sample rate if
+        that is lower.
       method: the pitch tracker: ddspx's network, or yin.
-      licence: what the recordings may be used for; travels with what is trained on them.
-      attribution: whom to credit for the recordings.
+      licence: the licence of the recordings; it is stored with the models trained on them.
+      attribution: the authors of the recordings to credit.
       overwrite: replace the dataset if there is one already.
     """
     manifest = training.prepare(
@@ -62,5 +63,5 @@ def prepare(
         overwrite=overwrite,
         report=say,
     )
-    held = ", ".join(f"{name} {part.duration_s:.0f} s" for name, part in manifest.splits.items())
-    say(f"{output}: {held}")
+    splits = ", ".join(f"{name} {part.duration_s:.0f} s" for name, part in manifest.splits.items())
+    say(f"{output}: {splits}")

@@ -1,4 +1,4 @@
-"""How far a command is, and where a training ended, for whoever waits for it."""
+"""The progress bar of the commands, and the last lines of the training commands."""
 
 import shlex
 import sys
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A bar on stderr, gone when the work is; where stderr is no terminal there is none.
+    """Shows a progress bar on stderr until the work is done, if stderr is a terminal.
 
     Yields:
-      What to tell.
+      A function to call with the name of the stage, the amount done and the total.
     """
-    # Not before it is needed: a wrong option is answered sooner.
+    # Imported here, so that an error in the options is reported sooner.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,7 +40,8 @@ def progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # What is printed meanwhile goes above the bar where both have the terminal, else its own way.
+    # Lines that are printed meanwhile appear above the bar if stdout is a terminal too. Otherwise
+    # stdout must not be redirected to the terminal.
     with Bar(
         *columns,
         console=console,
@@ -49,26 +50,26 @@ def progress() -> Iterator[Progress]:
         redirect_stdout=sys.stdout.isatty(),
     ) as bar:
         task = bar.add_task("starting", total=None)
-        doing = ""
+        current = ""
 
-        def update(what: str, done: float, total: float | None) -> None:
-            nonlocal doing
-            if what != doing:
-                bar.reset(task, description=what)
-                doing = what
+        def update(stage: str, done: float, total: float | None) -> None:
+            nonlocal current
+            if stage != current:
+                bar.reset(task, description=stage)
+                current = stage
             bar.update(task, completed=done, total=total)
 
         yield update
 
 
 def print_ending(result: "TrainResult", output: Path) -> None:
-    """Prints where a run ended, which weights are kept, whether it can go on, and its log."""
-    where = f"{output} holds the weights of step {result.best.step}"
+    """Prints the last step, the step of the saved weights, how to resume, and the log's folder."""
+    summary = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:
-        where = f"{output} is not written before the first evaluation"
+        summary = f"{output} is not written before the first evaluation"
     if not result.finished:
-        where += "; the same command goes on from here"
-    say(f"Ended at step {result.step}: {where}.")
+        summary += "; the same command resumes the training"
+    say(f"Ended at step {result.step}: {summary}.")
     logs = output.with_name(f"{output.name}.run") / "logs"
     sounds = f", sounds in {logs / 'audio'}" if (logs / "audio").is_dir() else ""
-    say(f"Its log is {logs}{sounds}; to see it: tensorboard --logdir {shlex.quote(str(logs))}")
+    say(f"The log is in {logs}{sounds}; to view it: tensorboard --logdir {shlex.quote(str(logs))}")

@@ -30,20 +30,20 @@ def train(
 ) -> None:
     """Trains an instrument on a dataset made by ddspx prepare.
 
-    The best model so far is always in MODEL. What the run itself needs is in MODEL.run:
-    the same command goes on from there after an interruption.
+    MODEL always holds the best model so far. The files of the run itself are in MODEL.run, and the
+    same command resumes it after an interruption.
 
     Args:
       dataset: the prepared dataset.
       output: the model folder to make.
-      preset: the sizes of the model; nsynth has an encoder, for many instruments in one.
-      synthesizer: what plays beside the noise: harmonics of the pitch; free partials around them,
-        for bells and stiff strings; or a few wavetables that are learned.
-      sample_rate: of the model, in samples per second; by default the dataset's.
-      hop_length: of the model, in samples; by default the dataset's.
-      start: a model folder or an instrument's name to begin with the weights of, which must
-        have the same sizes; its room is learnt anew.
-      config: how to train.
+      preset: the sizes of the model; nsynth has an encoder, for many instruments in one model.
+      synthesizer: the synthesizer of the pitched part of the sound: harmonics of the pitch; free
+        partials around them, for bells and stiff strings; or a few trained wavetables.
+      sample_rate: sample rate of the model in Hz; by default the dataset's.
+      hop_length: samples between frames of the model; by default the dataset's.
+      start: a model folder or an instrument's name, whose weights the training starts from. It
+        must have the same sizes; its reverb is trained anew.
+      config: settings of the training.
     """
     writable_place(output.parent)
     manifest = io.read_manifest(dataset)
@@ -53,7 +53,7 @@ def train(
     )
     harmonic = model.synthesizer
     if synthesizer != "harmonic" and isinstance(harmonic, HarmonicNoiseConfig):
-        own = _SYNTHESIZERS[synthesizer](n_magnitudes=harmonic.n_magnitudes)
-        model = dataclasses.replace(model, synthesizer=own)
+        chosen = _SYNTHESIZERS[synthesizer](n_magnitudes=harmonic.n_magnitudes)
+        model = dataclasses.replace(model, synthesizer=chosen)
     result = training.train_autoencoder(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

@@ -32,10 +32,10 @@ def transfer(
       recording: one voice or instrument, in any format that libsndfile reads.
       to: the folder of a trained model, or an instrument's name (ddspx instruments).
       output: the .wav, .flac or .ogg file to write, as long as the recording.
-      config: what a musician decides.
-      seed: of the instrument's noise.
-      report: a .png file to draw both sounds in; how well the result follows the recording is
-        then measured and printed too (needs the extra plot).
+      config: the musician's settings.
+      seed: seed of the instrument's noise.
+      report: a .png file for a plot of both sounds. The command then also measures how well the
+        result follows the recording, and prints it (needs the extra plot).
     """
     with _picture_file(report, (recording, output)) as picture:
         quality = None
@@ -50,13 +50,13 @@ def transfer(
         for line in _summary(output, done):
             say(line)
         if quality is not None:
-            for line in _judgement(quality):
+            for line in _quality_lines(quality):
                 say(line)
 
 
 @contextmanager
 def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path | None]:
-    """A place for the picture, found before any work is done, or None if there is to be none."""
+    """Checks the picture's path before any work; yields a temporary file for it, or None."""
     if path is None:
         yield None
         return
@@ -66,40 +66,41 @@ def _picture_file(path: Path | None, sounds: tuple[Path, Path]) -> Iterator[Path
     if os.path.realpath(path) in map(os.path.realpath, sounds):
         raise ValueError(f"`report` must be a file of its own, got {path}, which is a sound.")
     with io.replacing_file(path) as temporary:
-        # A folder that cannot be written to is found here.
+        # Raises an error now if the folder cannot be written to.
         temporary.touch()
         yield temporary
 
 
 def _summary(output: Path, report: "timbre.TransferReport") -> list[str]:
-    """The report as a few lines of text."""
+    """Returns a transfer's report as lines of text."""
     seconds = report.n_samples / report.sample_rate
     lines = [
         f"{output}: {seconds:.2f} s at {report.sample_rate} Hz, peak {report.peak:.2f}",
-        f"sure of the pitch in {report.confident_share:.0%} of the sounding frames, "
+        f"confident pitch in {report.confident_share:.0%} of the audible frames, "
         f"moved by {report.octaves:+d} octaves, tuned {100 * report.played.tuning:+.0f} cents",
     ]
-    for what, unit, heard, played in (
+    for name, unit, source, played in (
         ("pitch", "Hz", report.source_f0_hz, report.played_f0_hz),
         ("loudness", "dB", report.source_loudness_db, report.played_loudness_db),
     ):
         if report.confident_share > 0:
-            lines.append(f"{what} (5, 50, 95 %): heard {_row(heard)}, played {_row(played)} {unit}")
+            values = f"recording {_row(source)}, played {_row(played)}"
+            lines.append(f"{name} (5, 50, 95 %): {values} {unit}")
     return lines
 
 
-def _judgement(quality: "timbre.TransferQuality") -> list[str]:
-    """How well the result follows, as a few lines of text."""
+def _quality_lines(quality: "timbre.TransferQuality") -> list[str]:
+    """Returns the measures of how well the result follows the recording as lines of text."""
     clicks = len(quality.click_times_s)
     if math.isnan(quality.f0_cents):
-        return ["there is no note to judge by in the result"]
-    at = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
+        return ["the result has no note with a pitch to measure"]
+    times = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
     return [
-        f"pitch against what was asked for: {quality.f0_cents:.1f} cents (median), "
+        f"pitch against the requested pitch: {quality.f0_cents:.1f} cents (median), "
         f"{quality.octave_error_share:.1%} octave errors, "
         f"no pitch in {1 - quality.pitched_share:.1%} of the notes",
         f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
-        f"clicks: {clicks}" + (f" (at {at} s)" if clicks else ""),
+        f"clicks: {clicks}" + (f" (at {times} s)" if clicks else ""),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Audio to what a model listens to: pitch, its confidence, and loudness, on the frame rule."""
+"""Pitch, confidence, loudness and spectral features of audio: the inputs of the models."""
 
 from typing import TYPE_CHECKING
 

@@ -12,7 +12,7 @@ from ddspx._checks import at_least_ndim
 
 
 def float32(audio: object, *, is_block: bool = False) -> np.ndarray:
-    """Audio on the host; integers are refused, as their full scale is not 1, and so is NaN."""
+    """Returns audio as float32 in NumPy; refuses integers, whose full scale is not 1, and NaN."""
     samples = np.asarray(audio)
     if not jnp.issubdtype(samples.dtype, jnp.floating):
         raise TypeError(
@@ -22,33 +22,33 @@ def float32(audio: object, *, is_block: bool = False) -> np.ndarray:
     at_least_ndim("audio", samples.shape, 1, "(*batch, samples)", is_block=is_block)
     samples = samples.astype(np.float32, copy=False)
     if not np.isfinite(samples).all():
-        at = int(np.argwhere(~np.isfinite(samples))[0][-1])
+        position = tuple(np.argwhere(~np.isfinite(samples))[0])
         raise ValueError(
-            f"`audio` must be finite, got {samples[..., at][~np.isfinite(samples[..., at])][0]} at "
-            f"sample {at}; put 0 there (np.nan_to_num), or cut it out."
+            f"`audio` must be finite, got {samples[position]} at sample {position[-1]}; replace "
+            "it by 0 (np.nan_to_num), or cut it out."
         )
     return samples
 
 
 def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> Any:
-    """What `run` makes of each sound of a batch by itself, on the host.
+    """Runs a compiled function on each sound of a batch in turn and stacks the results in NumPy.
 
-    So memory does not grow with the batch, and one program serves batches of all sizes.
+    The memory does not grow with the batch then, and one program serves batches of all sizes.
 
     Args:
-      run: a compiled function of the inputs of one sound.
-      inputs: arrays, or trees of them, whose leading axes are `batch`.
-      batch: those axes.
+      run: a compiled function that takes the inputs of one sound.
+      inputs: arrays, or trees of arrays, whose leading axes are `batch`.
+      batch: the sizes of these axes.
     """
     axes = len(batch)
     flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[axes:])), inputs)
     rows = range(math.prod(batch))
-    made = [jax.device_get(run(*jax.tree.map(lambda x, i=i: x[i], flat))) for i in rows]
-    if not made:
-        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), inputs)
-        empty = jax.eval_shape(run, *one)
+    results = [jax.device_get(run(*jax.tree.map(lambda x, i=i: x[i], flat))) for i in rows]
+    if not results:
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), inputs)
+        empty = jax.eval_shape(run, *shapes)
         return jax.tree.map(lambda x: np.zeros((*batch, *x.shape), x.dtype), empty)
-    return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *made)
+    return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *results)
 
 
 def windows(
@@ -59,32 +59,35 @@ def windows(
     margin: int,
     n_frames: Callable[[int], int],
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The samples of each chunk of frames with its margins, and how many of its frames count.
+    """Cuts blocks of audio into the samples of chunks of frames, with margins on both sides.
+
+    Yields the samples of a chunk, and how many of its frames belong to the signal: all of them,
+    but for the last chunk.
 
     Args:
       blocks: consecutive blocks ``(*batch, samples)`` of one signal.
       hop: samples between frames.
       chunk: frames of a chunk.
-      margin: frames on either side of a chunk whose samples its outermost frames reach into;
-        outside the signal they are zero.
-      n_frames: how many frames a signal of so many samples has.
+      margin: frames on either side of a chunk whose samples are added, because the first and the
+        last frames of the chunk reach into them; samples outside the signal are zero.
+      n_frames: gives the number of frames of a signal from its number of samples.
     """
     step, length = chunk * hop, (chunk + 2 * margin) * hop
     pending: list[np.ndarray] = []
-    held, samples, first_frame = 0, 0, 0
+    n_pending, samples, first_frame = 0, 0, 0
     for block in blocks:
         block = float32(block, is_block=True)
         if not pending:
-            held = margin * hop
-            pending = [np.zeros((*block.shape[:-1], held), np.float32)]
+            n_pending = margin * hop
+            pending = [np.zeros((*block.shape[:-1], n_pending), np.float32)]
         pending.append(block)
-        held, samples = held + block.shape[-1], samples + block.shape[-1]
-        if held >= length:
+        n_pending, samples = n_pending + block.shape[-1], samples + block.shape[-1]
+        if n_pending >= length:
             rest = np.concatenate(pending, axis=-1)
             while rest.shape[-1] >= length:
                 yield rest[..., :length], chunk
                 rest, first_frame = rest[..., step:], first_frame + chunk
-            pending, held = [rest], rest.shape[-1]
+            pending, n_pending = [rest], rest.shape[-1]
     if not pending:
         raise ValueError("`blocks` must hold at least one block of audio, got none.")
     rest = np.concatenate(pending, axis=-1)

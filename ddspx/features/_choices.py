@@ -1,4 +1,4 @@
-"""What can be chosen of features: trackers, kinds, and where pitch is looked for."""
+"""The pitch trackers, the kinds of spectral features, and the default range of pitch."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ SpectralKind = Literal[
 ]
 
 FMIN = 32.703
-"""Lowest pitch looked for by default, in Hz: C1, under the double bass's E1."""
+"""Lowest pitch that is searched for by default, in Hz: C1, below the double bass's E1."""
 
 FMAX = 2093.0
-"""Highest pitch looked for by default, in Hz: C7."""
+"""Highest pitch that is searched for by default, in Hz: C7."""

@@ -1,9 +1,9 @@
-"""What an instrument listens to: pitch, its confidence, and loudness, on the frame rule.
+"""The inputs of an instrument: pitch, its confidence, and loudness, one value for each frame.
 
-Preparing a dataset and transferring a sound both go through this file, so a model never hears
-features made in two ways. There is one code path: audio is cut into chunks on a fixed grid,
-whatever the blocks it arrives in, so memory is bounded, one compilation serves every length, and
-a stream gives the very numbers of the whole signal.
+Preparation and transfer both compute them here, so that a model gets the same features in use as
+in training. Audio is always cut into chunks on a fixed grid, whatever the sizes of the blocks it
+arrives in. The memory is therefore bounded, one compilation serves every length, and a stream has
+exactly the numbers of the whole signal.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from ddspx.features._range import checked_grid, pitch_range
 from ddspx.features._yin import YinPlan, stream_yin
 
 LOUDNESS_FFT = 512
-"""Samples of the frames that loudness is measured in."""
+"""Length of the frames that loudness is computed on, in samples."""
 
 _VERSIONS = {
     "ddspx": "ddspx-pitch-2/loudness-a-512-1",
@@ -35,13 +35,13 @@ _LOUDNESS_CHUNK_SECONDS = 2.0
 
 
 class Features(NamedTuple):
-    """What a model listens to: one float32 value for each frame.
+    """The inputs of an instrument: one float32 value of each for every frame.
 
     Attributes:
-      f0_hz: fundamental frequency in Hz, finite; through unvoiced frames it moves from the last
-        pitch to the next along a straight line in log-frequency.
-      f0_confidence: how sure it is that there is a pitch, from 0 to 1; from `metrics.VOICED` on
-        the frame is pitched.
+      f0_hz: fundamental frequency in Hz, always finite; in unvoiced frames it is interpolated
+        linearly in log-frequency between the pitches before and after.
+      f0_confidence: confidence from 0 to 1 that the frame has a pitch; a frame counts as voiced
+        if it is at least `metrics.VOICED`.
       loudness_db: A-weighted loudness, see `core.loudness_db`.
     """
 
@@ -51,26 +51,28 @@ class Features(NamedTuple):
 
 
 def feature_version(method: StreamingMethod) -> str:
-    """The name of a definition of the features: tracker, loudness, and their versions.
+    """Returns the name of a definition of the features: tracker, loudness, and their versions.
 
-    It is stored with datasets and models, so that a model never hears features of two kinds.
+    The name is stored with datasets and models, and compared before a model gets features, which
+    must be of the version that it was trained with.
     """
     one_of("method", method, get_args(StreamingMethod))
     return _VERSIONS[method]
 
 
 def method_of(version: str) -> StreamingMethod:
-    """The tracker that features of a version are made with.
+    """Returns the pitch tracker that features of a version are made with.
 
     Raises:
-      ValueError: this ddspx makes no features of that version.
+      ValueError: this release of ddspx cannot compute features of that version.
     """
     for method in get_args(StreamingMethod):
         if _VERSIONS[method] == version:
             return method
     raise ValueError(
-        f"features of version {version!r} are not what this ddspx measures, which is "
-        f"{' or '.join(map(repr, _VERSIONS.values()))}; prepare the recordings and train again."
+        f"features of version {version!r} cannot be computed by this release of ddspx, whose "
+        f"versions are {' and '.join(map(repr, _VERSIONS.values()))}; prepare the recordings and "
+        "train again."
     )
 
 
@@ -88,11 +90,11 @@ def conditioning_features(
     Args:
       audio: linear amplitude, without NaN or Inf.
       sample_rate: samples per second.
-      hop_length: samples between frames, at most a second.
+      hop_length: samples between frames, at most one second's.
       method: the tracker, see :func:`track_pitch`.
-      fmin: lowest pitch looked for, in Hz.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
-        that half where it is lower.
+      fmin: lowest pitch that is searched for, in Hz.
+      fmax: highest pitch that is searched for, in Hz, at most half of `sample_rate`; by default
+        the lower of `FMAX` and half of `sample_rate`.
 
     Returns:
       :class:`Features` of ``core.n_frames(samples, hop_length=hop_length)`` frames.
@@ -103,15 +105,15 @@ def conditioning_features(
         half of `sample_rate`, or `audio` is not finite or has its channels last.
 
     Properties:
-      Runs on the host, chunk by chunk and one sound of a batch after the other: not for use under
-      jit, vmap or grad.
+      Runs on the host, chunk by chunk and one sound of a batch after the other. It cannot be used
+      under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
       >>> from ddspx import features
       >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
-      >>> heard = features.conditioning_features(tone, sample_rate=16000, hop_length=1000)
-      >>> round(float(heard.loudness_db[4]), 1)
+      >>> tracks = features.conditioning_features(tone, sample_rate=16000, hop_length=1000)
+      >>> round(float(tracks.loudness_db[4]), 1)
       15.7
     """
     return blockwise_features(
@@ -136,17 +138,17 @@ def blockwise_features(
     """Pitch, confidence and loudness of audio that arrives in blocks, in bounded memory.
 
     Args:
-      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
       sample_rate: samples per second.
-      hop_length: samples between frames, at most a second.
+      hop_length: samples between frames, at most one second's.
       method: the tracker, see :func:`track_pitch`.
-      fmin: lowest pitch looked for, in Hz.
-      fmax: highest pitch looked for, in Hz, at most half of `sample_rate`; by default `FMAX`, or
-        that half where it is lower.
+      fmin: lowest pitch that is searched for, in Hz.
+      fmax: highest pitch that is searched for, in Hz, at most half of `sample_rate`; by default
+        the lower of `FMAX` and half of `sample_rate`.
 
     Returns:
-      :class:`Features` of the blocks joined together, bit for bit those of
-      :func:`conditioning_features`. Memory holds these, one block and some seconds of audio.
+      :class:`Features` of the joined blocks, bit for bit those of :func:`conditioning_features`.
+      Memory holds the features, one block and a few seconds of audio.
 
     Raises:
       TypeError: a size is not a Python int, or `audio` not of floating point.
@@ -154,16 +156,16 @@ def blockwise_features(
         empty or exceeds half of `sample_rate`, or a sample is not finite.
 
     Properties:
-      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk. It cannot be used under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
       >>> from ddspx import features
       >>> tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 16000)
-      >>> heard = features.blockwise_features(
+      >>> tracks = features.blockwise_features(
       ...     np.split(tone, [1, 300, 4096]), sample_rate=16000, hop_length=1000
       ... )
-      >>> heard.f0_hz.shape, round(float(heard.f0_hz[4]) / 10)
+      >>> tracks.f0_hz.shape, round(float(tracks.f0_hz[4]) / 10)
       ((9,), 44)
     """
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
@@ -175,9 +177,10 @@ def blockwise_features(
     else:
         check_range(fmin, fmax)
         tracker = stream_network(for_pitch, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
-    # In turns, so that neither is ahead of the other by more than a chunk.
-    heard = itertools.zip_longest(tracker, _stream_loudness(for_loudness, sample_rate, hop_length))
-    tracks, levels = zip(*heard, strict=True)
+    # Pitch and loudness are computed in turns. `tee` stores the blocks that one of them has read
+    # and the other has not, so neither may run ahead of the other by more than a chunk.
+    loudness = _stream_loudness(for_loudness, sample_rate, hop_length)
+    tracks, levels = zip(*itertools.zip_longest(tracker, loudness), strict=True)
     loudness_db = np.concatenate([x for x in levels if x is not None], axis=-1)
     f0_hz, confidence = (
         np.concatenate(x, axis=-1) for x in zip(*filter(None, tracks), strict=True)
@@ -189,14 +192,17 @@ def blockwise_features(
 
 
 def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
-    """Fills gaps (NaN) by straight lines in log-frequency; holds at the ends."""
+    """Fills gaps (NaN) by linear interpolation in log-frequency; the ends take the nearest pitch.
+
+    A row without any pitch is filled with `fallback_hz`.
+    """
     filled = np.full_like(f0_hz, fallback_hz)
     time = np.arange(f0_hz.shape[-1])
     for row in np.ndindex(f0_hz.shape[:-1]):
         known = np.flatnonzero(np.isfinite(f0_hz[row]))
         if known.size:
             filled[row] = np.exp(np.interp(time, known, np.log(f0_hz[row][known])))
-            # Not through exp and log where nothing is missing.
+            # Known pitches are copied, as exp(log(x)) would not restore them to the bit.
             filled[row][known] = f0_hz[row][known]
     return filled
 
@@ -204,7 +210,7 @@ def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
 def _stream_loudness(
     blocks: Iterable[np.ndarray], sample_rate: int, hop_length: int
 ) -> Iterator[np.ndarray]:
-    """Loudness of one chunk after the other."""
+    """Yields the loudness of one chunk of frames after the other."""
     chunk = max(64, 1 + math.ceil(_LOUDNESS_CHUNK_SECONDS * sample_rate / hop_length))
     margin = math.ceil(LOUDNESS_FFT / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)

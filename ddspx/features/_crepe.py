@@ -1,4 +1,4 @@
-"""CREPE's pitch of audio that arrives in blocks, by the path through all of it."""
+"""CREPE's pitch of audio that arrives in blocks, decoded by one Viterbi path through all of it."""
 
 import math
 import os
@@ -33,21 +33,22 @@ from ddspx.models.crepe.path import (
     path_steps,
 )
 
-# Frames of a chunk, at least; fewer where they would be more than 16 s.
+# Frames of a chunk, and the longest chunk in samples at 16 kHz (16 s), which limits long hops.
 _CHUNK, _LONGEST = 256, 1 << 18
-# Frames whose intermediate results are held at once.
+# Frames that the network computes at once, which limits the memory of its intermediate results.
 _AT_ONCE = 32
-# Samples that resampling reaches, at the lower rate.
+# Half the length of the resampling filter, in samples at the lower of the two rates.
 _REACH = 80
 
 
 class CrepePlan(NamedTuple):
-    """The static sizes of a run; frames are CREPE's own, at 16 kHz.
+    """The static sizes of a run, counted in frames of CREPE's own, at 16 kHz.
 
     Attributes:
       sample_rate: of the audio.
-      hop_length: samples between frames, at 16 kHz.
-      limits_hz: the lowest and the highest pitch that count, half a bin beyond the range asked for.
+      hop_length: samples between CREPE's frames, at 16 kHz.
+      limits_hz: the lowest and the highest pitch that count as pitch; half a bin beyond the
+        caller's range, because the network's pitch is only that exact.
     """
 
     sample_rate: int
@@ -56,55 +57,55 @@ class CrepePlan(NamedTuple):
 
     @classmethod
     def of(cls, sample_rate: int, hop_length: int, fmin: float, fmax: float) -> "CrepePlan":
-        """That for audio of a rate, frames asked for, and a range of pitch."""
+        """Makes the plan from the audio's rate, the caller's hop and the range of pitch."""
         bins_hz = _bins_hz()
         limits_hz = fmin / 2 ** (1 / 120), fmax * 2 ** (1 / 120)
         if not np.any((bins_hz >= limits_hz[0]) & (bins_hz <= limits_hz[1])):
             raise ValueError(
-                f"`fmin` and `fmax` must leave some of {bins_hz[0]:.0f} to {bins_hz[-1]:.0f} Hz, "
-                f"which is what CREPE hears, got {fmin} and {fmax}; use the method 'yin' or 'pyin'."
+                f"`fmin` and `fmax` must overlap the {bins_hz[0]:.0f} to {bins_hz[-1]:.0f} Hz that "
+                f"CREPE detects, got {fmin} and {fmax}; use the method 'yin' or 'pyin'."
             )
         return cls(sample_rate, cls.hop_of(sample_rate, hop_length), limits_hz)
 
     @staticmethod
     def hop_of(sample_rate: int, hop_length: int) -> int:
-        """Ten milliseconds, unless the frames asked for are a whole number of samples apart."""
+        """The caller's hop if it is a whole number of samples at 16 kHz, otherwise 10 ms."""
         exact = hop_length * CREPE_RATE % sample_rate == 0
         return hop_length * CREPE_RATE // sample_rate if exact else CREPE_RATE // 100
 
     @property
     def rates(self) -> tuple[int, int]:
-        """Smallest numbers that are to each other as the audio's rate is to 16 kHz."""
+        """The ratio of the audio's rate to 16 kHz in lowest terms."""
         divisor = math.gcd(self.sample_rate, CREPE_RATE)
         return self.sample_rate // divisor, CREPE_RATE // divisor
 
     @property
     def unit(self) -> int:
-        """The fewest frames that are a whole number of samples at either rate."""
+        """The smallest number of frames that spans a whole number of samples at both rates."""
         return self.rates[1] // math.gcd(self.rates[1], self.hop_length)
 
     @property
     def chunk(self) -> int:
-        """Frames of a chunk."""
+        """Frames of a chunk, a multiple of `unit`."""
         most = max(1, min(_CHUNK, _LONGEST // self.hop_length))
         return self.unit * -(-most // self.unit)
 
     @property
     def margin(self) -> int:
-        """Frames on either side of a chunk whose samples its outermost frames reach into."""
+        """Frames added on either side of a chunk, which its outermost frames reach into."""
         down, up = self.rates
         reach = FRAME_LENGTH // 2 + math.ceil(_REACH * max(1, up / down))
         least = -(-reach // self.hop_length)
         return self.unit * -(-least // self.unit)
 
     def n_frames(self, samples: int) -> int:
-        """Frames of so many samples of the audio."""
+        """Returns the number of CREPE's frames of `samples` samples of the audio."""
         down, up = self.rates
         return core.n_frames(-(-samples * up // down), hop_length=self.hop_length)
 
 
 class _Chunk(NamedTuple):
-    """A chunk whose path is not yet known."""
+    """A chunk of frames that the final path is not yet known through."""
 
     activation: np.ndarray
     steps: Steps
@@ -121,10 +122,11 @@ def stream_crepe(
     fmin: float,
     fmax: float,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pitch and confidence at CREPE's own frames, one chunk after the other.
+    """Yields pitch and confidence at CREPE's own frames, one chunk after the other.
 
-    A chunk is decided as soon as the best paths to all bins come through the same one at its
-    end, which later sound cannot change; until then its activation is kept.
+    A chunk is yielded as soon as the best paths to all bins pass through the same bin at the end
+    of that chunk, because later sound cannot change the path before that bin any more. Until then
+    the chunk's activation is kept in memory.
     """
     plan = CrepePlan.of(sample_rate, hop_length, fmin, fmax)
     network = _network(capacity, os.environ.get(WEIGHTS_VARIABLE))
@@ -144,53 +146,53 @@ def stream_crepe(
         if score is None:
             score = np.asarray(path_start(window.shape[:-1], jnp.dtype(np.float32)))
         frames = min(plan.chunk, plan.n_frames(n_samples) - first)
-        listen = partial(_listen, network, jnp.int32(frames), plan)
-        score, activation, steps = by_rows(listen, score, window, batch=window.shape[:-1])
+        activate = partial(_activate, network, jnp.int32(frames), plan)
+        score, activation, steps = by_rows(activate, score, window, batch=window.shape[:-1])
         pending.append(
             _Chunk(
                 activation, steps, np.asarray(_origins(jax.tree.map(jnp.asarray, steps))), frames
             )
         )
         first += frames
-        known, end = _meeting(pending)
-        yield from _decided(pending[:known], end, plan)
-        pending = pending[known:]
+        n_decided, end = _common_origin(pending)
+        yield from _decoded(pending[:n_decided], end, plan)
+        pending = pending[n_decided:]
     assert score is not None, "every signal has a frame"
-    yield from _decided(pending, np.asarray(path_end(jnp.asarray(score))), plan)
+    yield from _decoded(pending, np.asarray(path_end(jnp.asarray(score))), plan)
 
 
 def crepe_at_hops(
     track: tuple[np.ndarray, np.ndarray], n_frames: int, *, hop_length: int, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """CREPE's track at the frames that were asked for."""
+    """Interpolates CREPE's track at the caller's frames."""
     hop = CrepePlan.hop_of(sample_rate, hop_length)
     return between(*track, np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop))
 
 
-def _meeting(pending: list[_Chunk]) -> tuple[int, np.ndarray]:
-    """How many chunks are decided, and the bin that the last of them ends in."""
+def _common_origin(pending: list[_Chunk]) -> tuple[int, np.ndarray]:
+    """Returns the number of chunks that all paths agree on, and the bin at the end of the last."""
     bins = np.broadcast_to(np.arange(N_BINS), pending[-1].origins.shape)
-    for known in range(len(pending) - 1, 0, -1):
-        bins = np.take_along_axis(pending[known].origins, bins, axis=-1)
+    for n_decided in range(len(pending) - 1, 0, -1):
+        bins = np.take_along_axis(pending[n_decided].origins, bins, axis=-1)
         if (bins == bins[..., :1]).all():
-            return known, bins[..., 0]
+            return n_decided, bins[..., 0]
     return 0, bins[..., 0]
 
 
-def _decided(
+def _decoded(
     chunks: list[_Chunk], end: np.ndarray, plan: CrepePlan
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pitch and confidence of chunks, from the bin that the last of them ends in."""
-    heard = []
+    """Yields pitch and confidence of chunks, given the bin in which the last of them ends."""
+    tracks = []
     for chunk in reversed(chunks):
-        end, *track = _finish(chunk.activation, chunk.steps, end, plan)
-        heard.append(tuple(np.asarray(x)[..., : chunk.frames] for x in track))
-    yield from reversed(heard)
+        end, *track = _decode(chunk.activation, chunk.steps, end, plan)
+        tracks.append(tuple(np.asarray(x)[..., : chunk.frames] for x in track))
+    yield from reversed(tracks)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _listen(network: CrepeNetwork, frames, plan: CrepePlan, score, window):
-    """The activation of a chunk, the steps through it, and the scores after it."""
+def _activate(network: CrepeNetwork, frames, plan: CrepePlan, score, window):
+    """Returns the path's scores after a chunk, the chunk's activation, and the steps through it."""
     audio = window
     if plan.sample_rate != CREPE_RATE:
         audio = resampled(audio, plan.sample_rate, CREPE_RATE)
@@ -205,15 +207,16 @@ _origins = jax.jit(path_origins)
 
 
 @partial(jax.jit, static_argnames="plan")
-def _finish(activation, steps, end, plan: CrepePlan):
-    """The bin before a chunk, and pitch and confidence along the path through it.
+def _decode(activation, steps, end, plan: CrepePlan):
+    """Returns the bin before a chunk, and pitch and confidence along the path through the chunk.
 
-    The path goes through all bins: a pitch outside the range is not taken for one within.
+    The path may take every bin, also those outside the caller's range. A pitch outside gets the
+    confidence 0 then, where a path that is confined to the range would take a wrong pitch inside.
     """
     before, path = path_back(end, steps)
     f0_hz = bins_to_hz(activation, path)
-    counts = (f0_hz >= plan.limits_hz[0]) & (f0_hz <= plan.limits_hz[1])
-    return before, f0_hz, jnp.where(counts, jnp.max(activation, axis=-1), 0)
+    is_inside = (f0_hz >= plan.limits_hz[0]) & (f0_hz <= plan.limits_hz[1])
+    return before, f0_hz, jnp.where(is_inside, jnp.max(activation, axis=-1), 0)
 
 
 @cache
@@ -223,5 +226,5 @@ def _bins_hz() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _network(capacity: Capacity, weights: str | None) -> CrepeNetwork:
-    del weights  # where they are; part of what is remembered
+    del weights  # their folder; an argument only so that the cache notices when it changes
     return load_crepe(capacity).network()

@@ -1,4 +1,4 @@
-"""What an instrument is told about a sound beyond its pitch and loudness, by its own encoder."""
+"""z: what an instrument's encoder extracts from a sound beyond its pitch and loudness."""
 
 import math
 from collections.abc import Iterable
@@ -19,17 +19,17 @@ _CHUNK_SECONDS = 2.0
 def blockwise_z(
     encoder: Encoder, blocks: Iterable[np.ndarray]
 ) -> Float[np.ndarray, "*batch frames z"]:
-    """The z of audio that arrives in blocks, in bounded memory.
+    """Computes the z of audio that arrives in blocks, in bounded memory.
 
     Args:
-      encoder: the encoder of a model. If its `margin_frames` are None it needs the whole sound,
-        which is then held in memory.
-      blocks: consecutive blocks ``(*batch, samples)`` of one signal at the encoder's sample rate,
-        of any sizes, at least one.
+      encoder: a model's encoder. If its `margin_frames` are None it needs the whole sound, which
+        is then held in memory.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal at the encoder's sample rate:
+        at least one, of any sizes.
 
     Returns:
-      z of the blocks joined together on the frame rule: the same numbers whatever the blocks, and
-      those of ``encoder(audio)`` to rounding. Memory holds these, one block and some seconds of
+      z of the joined blocks, by the frame rule. The sizes of the blocks do not change it, and it
+      equals ``encoder(audio)`` up to rounding. Memory holds z, one block and a few seconds of
       audio, unless the encoder needs the whole sound.
 
     Raises:
@@ -37,7 +37,7 @@ def blockwise_z(
       ValueError: there is no block.
 
     Properties:
-      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk. It cannot be used under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -82,5 +82,5 @@ def _whole_z(graph, weights, audio):
 
 @partial(jax.jit, static_argnums=0)
 def _chunk_z(graph, weights, state, window):
-    """The encoder's state after a chunk and its z, of the window with the chunk's margins."""
+    """Returns the encoder's state after a chunk and the chunk's z; `window` includes margins."""
     return nnx.merge(graph, weights).step(state, window)

@@ -15,7 +15,8 @@ from ddspx.features._blocks import by_rows, windows
 from ddspx.metrics import VOICED
 from ddspx.models.pitch import PitchTracker, load_pitch_tracker
 
-# Frames of a chunk, at least, and of the margins: its context and what resampling reaches.
+# Least frames of a chunk, and of a margin, which covers the network's context and the resampler's
+# filter.
 _CHUNK, _MARGIN = 480, 40
 _SEMITONE = 1 / 12
 
@@ -23,17 +24,17 @@ _SEMITONE = 1 / 12
 def stream_network(
     blocks: Iterable[np.ndarray], *, sample_rate: int, fmin: float, fmax: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pitch and confidence at the network's own frames, one chunk after the other."""
+    """Yields pitch and confidence at the network's own frames, one chunk after the other."""
     config = _shipped()[0].config
     divisor = math.gcd(sample_rate, config.sample_rate)
     down, up = sample_rate // divisor, config.sample_rate // divisor
-    # The fewest frames that are a whole number of samples at either rate.
+    # The smallest number of frames that spans a whole number of samples at both rates.
     unit = up // math.gcd(up, config.hop_length)
     chunk, margin = (unit * -(-n // unit) for n in (_CHUNK, _MARGIN))
     hop = config.hop_length * down * unit // up
 
     def n_units(samples):
-        # One frame more than there are, so that the last that are asked for lie between two.
+        # One frame more than the signal has, so that the caller's last frames lie between two.
         return -(-(2 + samples * up // down // config.hop_length) // unit)
 
     run = _run_of(sample_rate, chunk, margin, fmin, fmax)
@@ -47,7 +48,7 @@ def stream_network(
 def at_hops(
     track: tuple[np.ndarray, np.ndarray], n_frames: int, *, hop_length: int, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's track at hops of one's own; pitch is NaN where there is none."""
+    """Interpolates the network's track at the caller's frames; pitch is NaN if unvoiced."""
     config = _shipped()[0].config
     scale = hop_length * config.sample_rate / (sample_rate * config.hop_length)
     f0_hz, confidence = between(*track, np.arange(n_frames) * scale)
@@ -57,38 +58,39 @@ def at_hops(
 def between(
     f0_hz: np.ndarray, confidence: np.ndarray, position: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A track at fractional frames: straight in log-frequency, and confidence straight.
+    """Interpolates a track at fractional frames: pitch in log-frequency, confidence linearly.
 
-    At a leap of more than a semitone the nearer frame counts.
+    Where the pitch jumps by more than a semitone it is not interpolated: the nearer frame counts.
     """
     before = np.minimum(position.astype(int), f0_hz.shape[-1] - 1)
     after = np.minimum(before + 1, f0_hz.shape[-1] - 1)
     weight = (position - before).astype(np.float32)
     octave = np.log2(f0_hz)
-    leap = np.abs(octave[..., after] - octave[..., before]) > _SEMITONE
-    step = np.where(leap, np.round(weight), weight)
+    jumps = np.abs(octave[..., after] - octave[..., before]) > _SEMITONE
+    step = np.where(jumps, np.round(weight), weight)
     octave = octave[..., before] * (1 - step) + octave[..., after] * step
     return np.exp2(octave), confidence[..., before] * (1 - weight) + confidence[..., after] * weight
 
 
 def check_range(fmin: float, fmax: float) -> None:
-    """Refuses a range of pitch that the network does not hear."""
+    """Raises a ValueError if a range of pitch exceeds that of the network."""
     config = _shipped()[0].config
     if fmin < config.fmin or fmax > config.fmax:
         raise ValueError(
-            f"`fmin` and `fmax` must be within {config.fmin:.0f} to {config.fmax:.0f} Hz, which is "
-            f"what the tracker 'ddspx' hears, got {fmin} and {fmax}; use the method 'yin'."
+            f"`fmin` and `fmax` must be within {config.fmin:.0f} to {config.fmax:.0f} Hz, the "
+            f"range of the tracker 'ddspx', got {fmin} and {fmax}; use the method 'yin'."
         )
 
 
 def resampled(audio: Array, sample_rate: int, target_rate: int) -> Array:
-    """`core.resample`, whose refusal here names what the caller gave, and a way out."""
+    """Calls `core.resample`; its error names the caller's argument and the other trackers."""
     try:
         return core.resample(audio, orig_rate=sample_rate, target_rate=target_rate)
     except ValueError as error:
         raise ValueError(
-            f"`sample_rate` must be to the tracker's {target_rate} Hz as small numbers are, got "
-            f"{sample_rate}; resample the audio, or use the method 'yin' or 'pyin'."
+            f"`sample_rate` must have a ratio of small whole numbers to the tracker's "
+            f"{target_rate} Hz, got {sample_rate}; resample the audio, or use the method 'yin' or "
+            "'pyin'."
         ) from error
 
 

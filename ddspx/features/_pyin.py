@@ -1,4 +1,4 @@
-"""pYIN of a whole sound, block by block with one program for all lengths."""
+"""pYIN of a whole sound, computed block by block so that one program serves all lengths."""
 
 import math
 from collections.abc import Callable
@@ -22,17 +22,17 @@ from ddspx.core.pitch._pyin import (
 from ddspx.features._range import frame_power, is_within_range
 from ddspx.metrics import VOICED
 
-# What librosa recommends: four periods of the lowest pitch, here rounded up to a power of two.
+# librosa's frame holds four periods of the lowest pitch. It is rounded up to a power of two here.
 _PERIODS = 4
-# Frames of a chunk, whose spectra are held at once, fewer where they would be more than 16 s; and
-# chunks of a block, whose scores are.
+# Frames of a chunk, whose spectra are in memory together; the longest chunk in samples, which
+# limits long hops; and chunks of a block, whose scores are in memory together.
 _CHUNK, _LONGEST, _CHUNKS = 256, 1 << 18, 4
 
 
 def track_pyin(
     audio: np.ndarray, *, sample_rate: int, hop_length: int, fmin: float, fmax: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch of every frame, whether voiced or not, and confidence, one sound after the other."""
+    """Computes pitch, in unvoiced frames too, and confidence, one sound after the other."""
     options = {"sample_rate": sample_rate, "hop_length": hop_length, "fmin": fmin, "fmax": fmax}
     *batch, samples = audio.shape
     frames = core.n_frames(samples, hop_length=hop_length)
@@ -45,10 +45,11 @@ def track_pyin(
 def _track_one(
     rows: np.ndarray, *, sample_rate: int, hop_length: int, fmin: float, fmax: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The tracks of one sound (1, samples).
+    """Computes pitch and confidence of one sound (1, samples).
 
-    Forward the scores at the starts of the blocks are found, 6 kB for each, and then the path
-    from the last block to the first.
+    A forward pass stores the scores at the start of every block (6 kB each). A backward pass then
+    computes the scores within each block again and traces the path, from the last block to the
+    first. All scores of a long sound would not fit into memory.
     """
     tracker, scores_after, path_through = _programs(sample_rate, hop_length, fmin, fmax)
     samples = rows.shape[-1]
@@ -66,16 +67,17 @@ def _track_one(
     starts = [jnp.broadcast_to(first, (len(rows), *first.shape))]
     blocks = range(-(-frames // count))
     for block in blocks[:-1]:
-        now = jnp.int32(block * count), jnp.int32(frames)
-        starts.append(scores_after(piece(block), starts[-1], *now))
-    state, heard = jnp.full(len(rows), -1, jnp.int32), []
+        position = jnp.int32(block * count), jnp.int32(frames)
+        starts.append(scores_after(piece(block), starts[-1], *position))
+    state, tracks = jnp.full(len(rows), -1, jnp.int32), []
     for block in reversed(blocks):
-        now = jnp.int32(block * count), jnp.int32(frames)
-        state, track = path_through(piece(block), starts[block], state, *now)
-        heard.append([np.asarray(x) for x in track])
-    whole = (np.concatenate(x[::-1], axis=-1) for x in zip(*heard, strict=True))
+        position = jnp.int32(block * count), jnp.int32(frames)
+        state, track = path_through(piece(block), starts[block], state, *position)
+        tracks.append([np.asarray(x) for x in track])
+    whole = (np.concatenate(x[::-1], axis=-1) for x in zip(*tracks, strict=True))
     f0_hz, is_voiced, probability = (x[0, :frames] for x in whole)
-    # The path decides; what the frame says by itself grades it on its side of `VOICED`.
+    # The path decides whether a frame is voiced, that is on which side of `VOICED` its confidence
+    # lies; the frame's own probability of voicing decides how far from it.
     return f0_hz, np.where(is_voiced, VOICED + (1 - VOICED) * probability, VOICED * probability)
 
 
@@ -87,7 +89,10 @@ def _chunk(hop_length: int) -> int:
 def _programs(
     sample_rate: int, hop_length: int, fmin: float, fmax: float
 ) -> tuple[PyinTracker, Callable[..., Any], Callable[..., Any]]:
-    """The tracker, and what is compiled of it: for rows of pieces, of one length."""
+    """Returns the tracker and its two compiled functions, of scores and of paths.
+
+    Both take the samples of a block for each row, always of one length.
+    """
     frame_length = 2 ** math.ceil(math.log2(_PERIODS * sample_rate / fmin))
     tracker = pyin_tracker(
         sample_rate=sample_rate,
@@ -99,18 +104,18 @@ def _programs(
     scores = jax.vmap(partial(block_scores, tracker, _CHUNKS), in_axes=(0, 0, None, None))
     paths = jax.vmap(partial(block_path, tracker, _CHUNKS), in_axes=(0, 0, 0, None, None))
 
-    # Of the frames' middle halves, two periods: so many spectra are small.
+    # Spectra are computed of the middle half of each frame (two periods), to save memory.
     window, edge = frame_length // 2, -(-frame_length // (2 * hop_length))
-    asked = {"sample_rate": sample_rate, "fmin": fmin, "fmax": fmax}
+    pitch_range = {"sample_rate": sample_rate, "fmin": fmin, "fmax": fmax}
 
     def path_through(pieces, *args):
         state, (path, voiced) = paths(pieces, *args)
         track = pyin_track(tracker, path, voiced)
-        # The first frame is half a frame after the start.
+        # The centre of the first frame is half a frame after the start of the piece.
         audio = jnp.pad(pieces, ((0, 0), (edge * hop_length - frame_length // 2, 0)))
         power = frame_power(audio, frame_length=window, hop_length=hop_length)
         power = power[:, edge : edge + path.shape[-1]]
-        counts = is_within_range(track.f0_hz, power, **asked)
-        return state, track._replace(is_voiced=track.is_voiced & counts)
+        is_inside = is_within_range(track.f0_hz, power, **pitch_range)
+        return state, track._replace(is_voiced=track.is_voiced & is_inside)
 
     return tracker, jax.jit(scores), jax.jit(path_through)

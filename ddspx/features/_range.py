@@ -1,4 +1,4 @@
-"""Where pitch is looked for, and whether it is heard there."""
+"""The range in which pitch is searched for, and whether the pitch of a sound lies in it."""
 
 import math
 
@@ -10,31 +10,31 @@ from ddspx.models.pitch.limits import has_harmonic
 
 
 def default_fmax(sample_rate: int) -> float:
-    """The highest pitch that is looked for, in Hz: `FMAX`, or Nyquist where that is lower."""
+    """Returns the highest pitch searched for by default, in Hz: the lower of `FMAX` and Nyquist."""
     return min(FMAX, positive_int("sample_rate", sample_rate) / 2)
 
 
 def checked_grid(sample_rate: int, hop_length: int) -> tuple[int, int]:
-    """The rate and the hop, checked: chunks are counted in frames, and must not be hours."""
+    """Checks rate and hop. The hop is limited because chunks are counted in frames."""
     sample_rate = positive_int("sample_rate", sample_rate)
     hop_length = positive_int("hop_length", hop_length)
     if hop_length > sample_rate:
         raise ValueError(
-            f"`hop_length` must be at most a second, {sample_rate} samples, got {hop_length}; "
-            "take a shorter one and keep one frame in so many."
+            f"`hop_length` must be at most one second, {sample_rate} samples, got {hop_length}; "
+            "use a shorter hop and keep every n-th frame."
         )
     return sample_rate, hop_length
 
 
 def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[float, float]:
-    """The range of pitch, checked."""
+    """Checks the range of pitch, and fills in the default of `fmax`."""
     fmin, fmax = float(fmin), default_fmax(sample_rate) if fmax is None else float(fmax)
     if not 0 < fmin < fmax <= sample_rate / 2:
         raise ValueError(
-            f"`fmin` and `fmax` must be rising frequencies up to half of `sample_rate`, "
+            f"`fmin` must be above 0 and below `fmax`, and `fmax` at most half of `sample_rate`, "
             f"{sample_rate / 2} Hz, got {fmin} and {fmax}."
         )
-    # The frames of a tracker hold a few periods.
+    # A tracker's frame must hold a few periods of the lowest pitch, and a frame has a largest size.
     if sample_rate / fmin > LARGEST["n_fft"]:
         raise ValueError(
             f"`fmin` must be at least {sample_rate / LARGEST['n_fft']:.3g} Hz at {sample_rate} "
@@ -46,7 +46,7 @@ def pitch_range(fmin: float, fmax: float | None, sample_rate: int) -> tuple[floa
 def frame_power(
     audio: Float[Array, "*batch samples"], *, frame_length: int, hop_length: int
 ) -> Float[Array, "*batch frames lines"]:
-    """Power spectra of the frames that a tracker hears, for :func:`is_within_range`."""
+    """Computes the power spectra of a tracker's frames, for :func:`is_within_range`."""
     n_fft = 2 ** math.ceil(math.log2(frame_length))
     return core.spectrogram(
         audio, n_fft=n_fft, win_length=frame_length, hop_length=hop_length, power=2
@@ -61,9 +61,11 @@ def is_within_range(
     fmin: float,
     fmax: float,
 ) -> Bool[Array, "*batch frames"]:
-    """Whether a pitch that a tracker found within its range is that of the sound.
+    """Tells whether a pitch that a tracker found in its range is the pitch of the sound.
 
-    What lies from the range up to the default one is the tracker's own business: it looks there.
+    A tone above the range also repeats after several of its own periods, and a tracker that does
+    not search above the range takes these for one period of a lower pitch. Tones between `fmax`
+    and the default `FMAX` need no test here, because the trackers search there too.
     """
     highest = min(max(fmax, FMAX), sample_rate / 2)
     return has_harmonic(f0_hz, power, sample_rate=sample_rate, fmin=fmin, fmax=highest)

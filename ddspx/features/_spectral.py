@@ -1,4 +1,4 @@
-"""Spectral features of recordings of any length: the core's, frame by frame, in bounded memory."""
+"""The spectral features of `core`, for recordings of any length in bounded memory."""
 
 import dataclasses
 import math
@@ -18,17 +18,17 @@ from ddspx.features._choices import SpectralKind
 from ddspx.features._conditioning import LOUDNESS_FFT
 
 _CHUNK_SECONDS = 4.0
-# Of the frames of a chunk; 16 MB.
+# Most values in the frames of a chunk: 16 MB in float32.
 _CHUNK_VALUES = 1 << 22
-# The level of silence, as in `core.mfcc`.
+# Silence has a level of -100 dB, as in `core.mfcc`.
 _RANGE_DB = 100.0
-# The full scale of 32-bit integers, for which librosa's PCEN has its numbers.
+# The full scale of 32-bit integers, which the parameters of librosa's PCEN are made for.
 _PCEN_SCALE = 2.0**31
 _PCEN_SECONDS = 0.4
 
 
 class _Kind(NamedTuple):
-    """How an array is called, what its values are, and which sizes it depends on."""
+    """The name of a feature's array, a label for its values, and the sizes that it depends on."""
 
     name: str
     label: str
@@ -54,31 +54,31 @@ _VECTORS = ("spectrogram", "mel", "log-mel", "mfcc", "pcen")
 
 
 def default_n_fft(sample_rate: int) -> int:
-    """The power of two nearest to 64 ms, in samples: what music is usually looked at with."""
+    """Returns the power of two nearest to 64 ms, in samples: a usual length for music."""
     return 1 << max(0, round(math.log2(0.064 * size("sample_rate", sample_rate))))
 
 
 @dataclasses.dataclass(frozen=True)
 class SpectralConfig:
-    """Which feature, of which frames.
+    """Chooses a spectral feature and the sizes of its frames.
 
     Args:
       kind: ``spectrogram`` (magnitude), ``mel`` (power), ``log-mel`` (dB, at least -100),
-        ``mfcc`` (of that), ``pcen`` (of mel magnitudes of audio scaled to 32-bit integers, with
-        librosa's numbers), ``loudness`` (A-weighted, as instruments hear it, at any `n_fft`),
-        ``rms``, or the shape of the spectrum: ``centroid``, ``bandwidth``, ``rolloff`` and
-        ``flatness``.
+        ``mfcc`` (of ``log-mel``), ``pcen`` (of mel magnitudes of audio scaled to 32-bit integers,
+        with librosa's parameters), ``loudness`` (A-weighted, the loudness that instruments take,
+        whatever `n_fft`), ``rms``, or a descriptor of the spectrum's shape: ``centroid``,
+        ``bandwidth``, ``rolloff`` and ``flatness``.
       sample_rate: samples per second.
       hop_length: samples between frames.
       n_fft: length of the Fourier transform and its window, in samples.
       n_bands: mel bands.
       n_mfcc: cepstral coefficients.
       fmin: lower corner of the first band, in Hz.
-      fmax: upper corner of the last, in Hz; None for Nyquist.
+      fmax: upper corner of the last band, in Hz; None for Nyquist.
 
     Raises:
       TypeError: a size is not an int.
-      ValueError: a size is below 1 or beyond all use, the kind is unknown, the range is empty or
+      ValueError: a size is below 1 or above its limit, the kind is unknown, the range is empty or
         reaches above Nyquist, or there are more coefficients than bands.
 
     Example:
@@ -108,7 +108,7 @@ class SpectralConfig:
                     f"`fmax` must be at most half of `sample_rate`, {self.sample_rate / 2} Hz, "
                     f"got {self.fmax}."
                 )
-            # Refuses a range that is none.
+            # Called for its checks: an empty range raises a ValueError.
             core.mel_filterbank(**self.filterbank())
         if self.kind == "mfcc" and self.n_mfcc > self.n_bands:
             raise ValueError(
@@ -117,22 +117,22 @@ class SpectralConfig:
 
     @property
     def name(self) -> str:
-        """What the array is called, with its unit."""
+        """The name of the array, with its unit as the suffix."""
         return _KINDS[self.kind].name
 
     @property
     def label(self) -> str:
-        """What its values are, in words."""
+        """A label for the values, for the axis of a plot."""
         return _KINDS[self.kind].label
 
     @property
     def sizes(self) -> tuple[str, ...]:
-        """The fields that the kind depends on, beside the frames."""
+        """The fields that this kind depends on, beside `sample_rate` and `hop_length`."""
         return _KINDS[self.kind].sizes
 
     @property
     def frequencies_hz(self) -> Float[np.ndarray, " features"] | None:
-        """Frequency of each bin, or centre of each band; None where a frame has neither."""
+        """Frequency of each bin, or centre of each band; None if the kind has neither."""
         if self.kind == "spectrogram":
             return np.fft.rfftfreq(self.n_fft, 1 / self.sample_rate)
         if self.kind in ("mel", "log-mel", "pcen"):
@@ -143,7 +143,7 @@ class SpectralConfig:
 
     @property
     def frame_axis(self) -> int:
-        """-2, or -1 where a frame has one number."""
+        """The axis of the frames: -1 if a frame is a single number, otherwise -2."""
         return -2 if self.kind in _VECTORS else -1
 
     def filterbank(self) -> dict[str, Any]:
@@ -156,14 +156,14 @@ def spectral_features(
     audio: Float[ArrayLike, "*batch samples"],
     config: SpectralConfig,
 ) -> np.ndarray:
-    """Features of a whole signal: :func:`stream_spectral_features` of one block.
+    """Computes a spectral feature of a whole signal: :func:`stream_spectral_features` of one block.
 
     Args:
-      audio: linear amplitude at the config's rate.
-      config: which.
+      audio: linear amplitude at the config's sample rate.
+      config: the feature and its sizes.
 
     Returns:
-      float32, ``(*batch, frames, features)``, or ``(*batch, frames)`` where a frame has one number.
+      float32, ``(*batch, frames, features)``, or ``(*batch, frames)`` if a frame is one number.
 
     Example:
       >>> import numpy as np
@@ -180,19 +180,20 @@ def spectral_features(
 def stream_spectral_features(
     blocks: Iterable[np.ndarray], config: SpectralConfig
 ) -> Iterator[np.ndarray]:
-    """Features of audio that arrives in blocks, some seconds at a time.
+    """Yields a spectral feature of audio that arrives in blocks, a few seconds at a time.
 
-    Every kind is the core's function of that name, a frame at a time: none takes its level from
-    the loudest frame, as ``librosa.power_to_db`` does by default, which is not known before the
-    end; and PCEN carries its state.
+    Each kind is the function of that name in `core`. A frame's values do not depend on later
+    frames: levels in dB are absolute, and not relative to the loudest frame as in
+    ``librosa.power_to_db``, because that frame is not known before the end. PCEN's state is
+    carried from chunk to chunk.
 
     Args:
-      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
-      config: which.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
+      config: the feature and its sizes.
 
     Yields:
-      float32 of consecutive frames, as :func:`spectral_features` returns them all: the same
-      numbers whatever the blocks. Memory holds these, one block and some seconds of audio.
+      Consecutive frames, float32. Joined, they are what :func:`spectral_features` returns, and the
+      sizes of the blocks do not change them. Memory holds one block and a few seconds of audio.
 
     Raises:
       TypeError: the blocks are not of floating point.
@@ -214,9 +215,9 @@ def stream_spectral_features(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _chunk(config, margin, state, window):
-    """PCEN's state after a chunk, and its frames, of the window with the chunk's margins."""
+    """Returns PCEN's state after a chunk and the chunk's frames; `window` includes its margins."""
     frames, axis = _frames(config, window), config.frame_axis
-    # The window ends with the samples of a frame of the next chunk.
+    # The frames of both margins are cut off, and the one centred on the end of the window.
     last = frames.shape[axis] - margin - 1
     frames = jax.lax.slice_in_dim(frames, margin, last, axis=axis % frames.ndim)
     if config.kind != "pcen":
@@ -227,7 +228,7 @@ def _chunk(config, margin, state, window):
 
 
 def _frames(config: SpectralConfig, audio: Array) -> Array:
-    """The frames of a window, each by itself; of ``pcen`` the energies."""
+    """Computes the feature of every frame of a window; for ``pcen``, the energies before it."""
     kind, rate, hop_length = config.kind, config.sample_rate, config.hop_length
     if kind == "loudness":
         grid = {"sample_rate": rate, "hop_length": hop_length}

@@ -1,4 +1,4 @@
-"""One function for all pitch trackers."""
+"""Pitch tracking: one function for all trackers."""
 
 import math
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def track_pitch(
     fmin: float = FMIN,
     fmax: float | None = None,
 ) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
-    """Fundamental frequency of a monophonic sound, and how sure it is that there is one.
+    """Estimates the fundamental frequency of a monophonic sound, and the confidence in it.
 
     ======= ============================================ ============== ====================
     method  what it is                                   range          looks ahead
@@ -50,32 +50,33 @@ def track_pitch(
     Args:
       audio: linear amplitude, of any level, without NaN or Inf.
       sample_rate: samples per second.
-      hop_length: samples between frames, at most a second.
+      hop_length: samples between frames, at most one second's.
       method: the tracker.
-      fmin: lowest pitch that counts, in Hz. With the lowest note of the instrument, where it is
-        known, what is heard an octave too low has no pitch.
-      fmax: highest pitch that counts, in Hz, at most half of `sample_rate`; by default `FMAX`, or
-        that half where it is lower.
+      fmin: lowest pitch that counts, in Hz. If it is the lowest note of the instrument, frames
+        that the tracker places an octave too low are unvoiced rather than wrong.
+      fmax: highest pitch that counts, in Hz, at most half of `sample_rate`; by default the lower
+        of `FMAX` and half of `sample_rate`.
 
     Returns:
-      Frequency in Hz and confidence from 0 to 1, float32, on the frame rule. The frame is voiced
-      from `ddspx.metrics.VOICED` on; through others the frequency moves from the last pitch to the
-      next. Silence and noise have a confidence below it, but for "pyin", whose path calls some of
-      the noise voiced. So has a sound whose pitch lies outside of the range: a whistle of 3 kHz
-      repeats after five of its periods too, but is no tone of 600 Hz.
+      Frequency in Hz and confidence from 0 to 1, float32, by the frame rule. A frame is voiced if
+      its confidence is at least `ddspx.metrics.VOICED`. In unvoiced frames the frequency is
+      interpolated between the pitches before and after. Silence and noise are unvoiced, except
+      that "pyin" calls some of the noise voiced. A sound whose pitch lies outside the range is
+      unvoiced as well: a whistle of 3 kHz also repeats after five of its periods, but it is not
+      taken for a tone of 600 Hz.
 
     Raises:
-      FileNotFoundError: `method` is one of CREPE and there are no weights.
-      TypeError: a size is not a Python int, or `audio` not of floating point.
-      ValueError: `method` is unknown, `hop_length` is longer than a second, or the range of pitch
-        is empty, exceeds half of `sample_rate`, or is not one that the method hears;
-        `sample_rate` is not to the 16 kHz of "ddspx" and "crepe" as numbers up to 4096 are; or
+      FileNotFoundError: `method` is "crepe" or "crepe-tiny" and there are no weights.
+      TypeError: a size is not a Python int, or `audio` is not of floating point.
+      ValueError: `method` is unknown; `hop_length` is longer than a second; the range of pitch is
+        empty, exceeds half of `sample_rate`, or lies outside the method's own range; for "ddspx"
+        and "crepe", `sample_rate` has no ratio of whole numbers up to 4096 to their 16 kHz; or
         `audio` is not finite or has its channels last.
 
     Properties:
-      Runs on the host, chunk by chunk and one sound of a batch after the other: one compilation
-      serves all lengths and batches, and memory holds some seconds of sound beside `audio` and the
-      result. Not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk and one sound of a batch after the other. One compilation
+      serves all lengths and batches, and memory holds a few seconds of sound beside `audio` and
+      the result. It cannot be used under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -99,28 +100,28 @@ def blockwise_pitch(
     fmin: float = FMIN,
     fmax: float | None = None,
 ) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
-    """:func:`track_pitch` of audio that arrives in blocks.
+    """Tracks the pitch of audio that arrives in blocks, as :func:`track_pitch` does of a whole.
 
     Args:
-      blocks: consecutive blocks ``(*batch, samples)`` of one signal, of any sizes, at least one.
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
       sample_rate: samples per second.
-      hop_length: samples between frames, at most a second.
+      hop_length: samples between frames, at most one second's.
       method: the tracker.
-      fmin: lowest pitch looked for, in Hz.
-      fmax: highest pitch looked for, in Hz; see :func:`track_pitch`.
+      fmin: lowest pitch that counts, in Hz.
+      fmax: highest pitch that counts, in Hz; see :func:`track_pitch`.
 
     Returns:
-      Frequency and confidence of the blocks joined together. Memory holds these, one block and
-      some seconds of audio; with "pyin" all of the audio, and with "crepe" what later sound may
-      still decide, 1.8 kB for each frame (seconds of music, minutes at most).
+      Frequency and confidence of the joined blocks. Memory holds these, one block and a few
+      seconds of audio. "pyin" needs all of the audio at once. "crepe" keeps the frames whose pitch
+      later sound may still change, 1.8 kB each (some seconds of music, at most minutes).
 
     Raises:
-      FileNotFoundError: `method` is one of CREPE and there are no weights.
-      TypeError: a size is not a Python int, or the blocks not of floating point.
-      ValueError: there is no block, or as in :func:`track_pitch`.
+      FileNotFoundError: `method` is "crepe" or "crepe-tiny" and there are no weights.
+      TypeError: a size is not a Python int, or the blocks are not of floating point.
+      ValueError: there is no block, or any reason that :func:`track_pitch` gives.
 
     Properties:
-      Runs on the host, chunk by chunk: not for use under jit, vmap or grad.
+      Runs on the host, chunk by chunk. It cannot be used under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -137,20 +138,20 @@ def blockwise_pitch(
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
     if method == "ddspx" or method == "yin":
-        heard = blockwise_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
-        return heard.f0_hz, heard.f0_confidence
+        tracks = blockwise_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
+        return tracks.f0_hz, tracks.f0_confidence
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
     options = {**grid, "fmin": fmin, "fmax": fmax}
     if method == "pyin":
         f0_hz, confidence = track_pyin(_joined(blocks), **options)
     else:
         f0_hz, confidence = _crepe(blocks, method, options)
-    gated = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
-    return interpolated_pitch(gated, math.sqrt(fmin * fmax)), confidence
+    voiced_hz = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
+    return interpolated_pitch(voiced_hz, math.sqrt(fmin * fmax)), confidence
 
 
 def _joined(blocks):
-    """All of the audio."""
+    """Joins blocks into the whole signal."""
     whole = [float32(block, is_block=True) for block in blocks]
     if not whole:
         raise ValueError("`blocks` must hold at least one block of audio, got none.")
@@ -158,7 +159,7 @@ def _joined(blocks):
 
 
 def _crepe(blocks, method, options):
-    """Pitch and confidence by CREPE, at the frames that were asked for."""
+    """Computes pitch and confidence by CREPE, at the caller's frames."""
     n_samples = 0
 
     def counted():
@@ -167,8 +168,8 @@ def _crepe(blocks, method, options):
             n_samples += block.shape[-1]
             yield block
 
-    heard = zip(*stream_crepe(counted(), capacity=_CAPACITIES[method], **options), strict=True)
-    f0_hz, confidence = (np.concatenate(parts, axis=-1) for parts in heard)
+    chunks = stream_crepe(counted(), capacity=_CAPACITIES[method], **options)
+    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*chunks, strict=True))
     grid = {name: options[name] for name in ("sample_rate", "hop_length")}
     n_frames = core.n_frames(n_samples, hop_length=options["hop_length"])
     return crepe_at_hops((f0_hz, confidence), n_frames, **grid)

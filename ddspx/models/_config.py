@@ -159,8 +159,8 @@ def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> A
             f"`{name}` has the `{_KIND}` {reprlib.repr(kind)}, which is not one of "
             f"{', '.join(classes)}; "
             + (
-                f"load the folder with `instruments.load_instrument(folder, parts=[{kind}])`, where "
-                "`parts` holds the class of that name; a command cannot play it."
+                f"load the folder with `instruments.load_instrument(folder, parts=[{kind}])`, "
+                "which gives the class of that name; a command cannot play it."
                 if is_open
                 else "another version of ddspx wrote it."
             )

@@ -1,4 +1,4 @@
-"""Training: prepared recordings in, a finished model folder out."""
+"""Training: turns prepared recordings into a model folder, and evaluates models."""
 
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        # What DDSP calls its modules.
+        # Names of DDSP's modules, and where their contents are in ddspx.
         elsewhere={
             "data": "batches of a dataset are `io.training_batches`",
             "decoders": "it is `nn.RnnFcDecoder`",

@@ -38,7 +38,8 @@ from ddspx.training._step import (
     train_step,
 )
 
-_HEARD_EXAMPLES = 3
+# Examples of the valid split that are logged as sound.
+_LOGGED_EXAMPLES = 3
 
 
 def train_autoencoder(
@@ -53,50 +54,50 @@ def train_autoencoder(
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
 
     Every `config.evaluate_every` steps, and after the last one, the loss on the valid split is
-    measured. Whenever it is the lowest so far the weights are written to `output`, so that
-    folder holds the best model of the run and can be played while training goes on. The test
-    split is never read. Without a valid split the newest weights are kept.
+    measured. If it is the lowest so far, the weights are written to `output`. That folder
+    therefore holds the best model of the run, and can be used while training continues. The test
+    split is never read. If the dataset has no valid split, the newest weights are kept.
 
-    What only the run needs is beside it, in ``<output>.run``::
+    The files of the run itself are next to it, in ``<output>.run``::
 
-        run.json              the settings and the data; a run goes on only with the same
-        checkpoints/<step>/   the last few states, with the place in the data
-        best/                 while `output` holds the last step of a run between two regular
-                              evaluations: the model that is compared with if the run goes on
-        logs/metrics.jsonl    a line per step and per evaluation
-        logs/events.*         the same for TensorBoard, with a few examples to listen to
+        run.json              the settings and a hash of the data; needed to resume the run
+        checkpoints/<step>/   the last few states, with the position in the data
+        best/                 the best model of the regular evaluations, while `output` holds the
+                              weights of a last step between two of them
+        logs/metrics.jsonl    a line for each step and each evaluation
+        logs/events.*         the same for TensorBoard, with the sound of a few examples
 
-    Called again with the same arguments, a run that was cut short goes on from its newest
-    checkpoint and ends in the same weights, bit for bit, as one that was not, wherever it was
-    cut: Ctrl-C (or SIGTERM) and the clock end it after the current step, with a checkpoint and
-    without an evaluation, and a last step between two evaluations decides what is in `output`
-    only until the run goes on with more steps. Where there are several devices, each takes its
-    part of every batch. Nothing is written before the data, the model and what training needs
-    have been found usable, and a run that never came to a checkpoint can be begun anew with
-    other settings.
+    Called again with the same arguments, an interrupted run is resumed from its newest
+    checkpoint. It ends in the same weights, bit for bit, as a run without interruption. Ctrl-C,
+    SIGTERM and `config.max_minutes` end a run after the current step, with a checkpoint but
+    without an evaluation. If the last step lies between two regular evaluations, its weights stay
+    in `output` only until the run is resumed with more steps. Each of several devices takes its
+    part of every batch. Nothing is written before the data, the model and the installed packages
+    have been checked. A run without a checkpoint can be started again with other settings.
 
     Args:
       dataset: folder that `prepare` wrote.
       output: the model folder to make.
       model: the sizes of the model. Its rates must be the dataset's.
-      config: how to train; by default DDSP's numbers.
-      start: a model folder, an instrument's name, or one that `load_instrument` returned, whose
-        weights the training begins with: an instrument that is near needs far fewer steps. It
-        must have the sizes of `model`, up to the reverb, which begins anew: the room is the
-        recordings', not the instrument's.
-      console: where the progress bar and a line per evaluation go; by default the screen.
+      config: the settings of the training; by default DDSP's.
+      start: the instrument whose weights the training starts from: a model folder, the name of an
+        instrument, or the result of `load_instrument`. Starting from a similar instrument needs
+        far fewer steps. It must have the sizes of `model`. Its reverb may differ, because the
+        reverb is always trained anew: it belongs to the room of the recordings.
+      console: where the progress bar and a line per evaluation are printed; by default the
+        terminal.
 
     Returns:
-      Where the run ended.
+      The step at which the run ended, and the weights that are in `output`.
 
     Raises:
       FileNotFoundError: there is no model `start`.
       ValueError: the rates differ, the dataset's features are of another version, its contents
         or a checkpoint are damaged, `start` has other sizes, the settings are not those of the
-        run that `output` belongs to, or the batch does not divide among the devices.
+        run that `output` belongs to, or the batch cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is no longer finite.
-      ModuleNotFoundError: what training needs is not installed.
+      FloatingPointError: the loss or its gradient is not finite any more.
+      ModuleNotFoundError: a package that training needs is not installed.
 
     Example:
       >>> import tempfile
@@ -137,7 +138,7 @@ def _task(
     config: AutoencoderTrainConfig,
     start: str | Path | Instrument | None,
 ) -> Task:
-    """The run of an autoencoder; a ValueError where its data does not fit it."""
+    """Makes the task of an autoencoder; raises a ValueError if its data does not fit it."""
     manifest = read_manifest(dataset)
     check_dataset(manifest, model)
     statistics = dataset_statistics(dataset, manifest)
@@ -149,13 +150,13 @@ def _task(
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
         measure = partial(_valid_loss, dataset, manifest, config, programs, each)
-    module, begun = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
+    module, origin = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
     if start is not None:
-        module, begun = _started(module, start, manifest)
+        module, origin = _started(module, start, manifest)
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
     return Task(
         model=model.to_json(),
-        data=_digest(manifest, begun),
+        data=_digest(manifest, origin),
         batches=batches,
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
         step=programs.step,
@@ -164,7 +165,7 @@ def _task(
             _save,
             programs.graphdef,
             statistics,
-            _provenance(manifest, statistics, config) | begun,
+            _provenance(manifest, statistics, config) | origin,
         ),
     )
 
@@ -172,29 +173,33 @@ def _task(
 def _started(
     fresh: Autoencoder, start: str | Path | Instrument, manifest: Manifest
 ) -> tuple[Autoencoder, dict[str, Any]]:
-    """The weights of `start` with the room of `fresh`, and what to say of where they are from."""
+    """Copies the weights of `start`, except the reverb's, to a new model.
+
+    Returns:
+      The model, and the entry of its provenance that describes `start`.
+    """
     module, statistics, provenance = as_instrument(start)
     name = "the given model" if isinstance(start, Instrument) else start
     if statistics.feature_version != manifest.feature_version:
         raise ValueError(
-            f"`start` must listen to the dataset's features, {manifest.feature_version!r}, and "
-            f"{name} listens to {statistics.feature_version!r}; prepare the recordings with its "
-            "tracker, or train without `start`."
+            f"`start` must use the dataset's version of features, {manifest.feature_version!r}, "
+            f"but {name} uses {statistics.feature_version!r}; prepare the recordings with its "
+            "pitch tracker, or train without `start`."
         )
     for field in dataclasses.fields(fresh.config):
-        theirs, ours = getattr(module.config, field.name), getattr(fresh.config, field.name)
-        if theirs != ours and field.name not in ("reverb_length", "loss_n_ffts"):
+        value, expected = getattr(module.config, field.name), getattr(fresh.config, field.name)
+        if value != expected and field.name not in ("reverb_length", "loss_n_ffts"):
             raise ValueError(
-                f"`start` must have the sizes of the model, whose `{field.name}` is {ours}; "
-                f"{name} has {theirs}."
+                f"`start` must have the sizes of the model, whose `{field.name}` is {expected}; "
+                f"{name} has {value}."
             )
-    # Whatever learns but the room, which is the recordings' and not the instrument's.
+    # The reverb is that of the room of other recordings, so it is not copied.
     weights = nnx.to_flat_state(nnx.state(module))
     kept = [(path, leaf) for path, leaf in weights if path[0] != "reverb"]
     nnx.update(fresh, nnx.from_flat_state(kept))
     digest = hashlib.sha256(b"".join(np.asarray(leaf[...]).tobytes() for _, leaf in kept))
-    said = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
-    return fresh, {"started_from": {"weights_sha256": digest.hexdigest(), **said}}
+    history = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
+    return fresh, {"started_from": {"weights_sha256": digest.hexdigest(), **history}}
 
 
 def _save(
@@ -222,27 +227,27 @@ def _valid_loss(
     state: TrainState,
     log: RunLog,
 ) -> Measured:
-    """Mean loss over the valid split; the first few examples are logged as sound."""
+    """Computes the mean loss over the valid split, and logs the first few examples as sound."""
     taken, size, losses = int(state.step), config.batch_size, []
     batches = evaluation_batches(dataset, split="valid", batch_size=size)
     for index, batch in enumerate(batches):
         n_examples = len(batch.audio)
-        # Always the same noise, so that two evaluations differ by the weights alone.
+        # The noise is always the same, so that two evaluations differ by the weights alone.
         key = jax.random.fold_in(jax.random.key(0), index)
         padded = jax.device_put(_padded(batch, size), each)
         loss, audio = programs.evaluation(state.params, state.rest, key, padded)
         losses.append(np.asarray(loss)[:n_examples])
         if index > 0:
             continue
-        for heard in range(min(_HEARD_EXAMPLES, n_examples)):
-            name, rate = f"valid/{heard}", {"sample_rate": manifest.sample_rate}
-            log.audio(taken, f"{name}/target", batch.audio[heard], **rate)
-            log.audio(taken, f"{name}/model", np.asarray(audio)[heard], **rate)
+        for example in range(min(_LOGGED_EXAMPLES, n_examples)):
+            name, rate = f"valid/{example}", {"sample_rate": manifest.sample_rate}
+            log.audio(taken, f"{name}/target", batch.audio[example], **rate)
+            log.audio(taken, f"{name}/model", np.asarray(audio)[example], **rate)
     return Measured(float(np.mean(np.concatenate(losses))))
 
 
 class _Programs(NamedTuple):
-    """What is compiled for a run."""
+    """The compiled functions of a run."""
 
     graphdef: nnx.GraphDef
     optimizer: optax.GradientTransformation
@@ -259,7 +264,7 @@ def _programs(
     clip_norm: float,
     placement: NamedSharding,
 ) -> _Programs:
-    """Kept between calls, so that going on with a run in one process does not compile again."""
+    """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
     optimizer = adam(
@@ -277,21 +282,21 @@ def _programs(
 
 
 def _padded(batch: Batch, size: int) -> Batch:
-    """The batch filled up to `size` with copies of its first example, for one compilation."""
+    """Fills a batch up to `size` with copies of its first example, so that one program fits all."""
     missing = size - len(batch.audio)
     return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
 
 
-def _digest(manifest: Manifest, begun: dict[str, Any]) -> str:
-    """What the weights depend on beside the settings."""
-    fields = json.dumps(dataclasses.asdict(manifest) | begun, sort_keys=True)
+def _digest(manifest: Manifest, origin: dict[str, Any]) -> str:
+    """Hashes the data and the start, which decide the weights together with the settings."""
+    fields = json.dumps(dataclasses.asdict(manifest) | origin, sort_keys=True)
     return hashlib.sha256(fields.encode()).hexdigest()
 
 
 def _provenance(
     data: Manifest, statistics: InstrumentStatistics, config: AutoencoderTrainConfig
 ) -> dict[str, Any]:
-    """Where a model comes from, as far as it is known before training."""
+    """Describes where a model comes from, as far as it is known before training."""
     return {
         "ddspx": __version__,
         "jax": jax.__version__,

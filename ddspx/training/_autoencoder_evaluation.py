@@ -1,4 +1,4 @@
-"""How close an instrument comes to recordings that it never heard, measured on the sound."""
+"""Evaluation of an instrument: how close its sound is to recordings it was not trained on."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,9 +26,9 @@ Renderer = Callable[[Key, Array, Array, Array], Array]
 
 
 class AutoencoderEvaluation(NamedTuple):
-    """One renderer against the recordings of a split; each measure is better when lower.
+    """The measures of one renderer on the recordings of a split; lower is better for each.
 
-    A measure is the mean over the examples, with the bounds of 95 % of its bootstrap distribution.
+    A measure is the mean over the examples, with a 95 % bootstrap interval.
     """
 
     name: str
@@ -50,30 +50,31 @@ def evaluate_autoencoder(
 ) -> list[AutoencoderEvaluation]:
     """Renders every example of a split from its pitch and loudness, and measures the result.
 
-    A model with an encoder hears the example's recording too.
+    The encoder of a model that has one gets the example's recording as well.
 
-    Pitch and loudness are measured anew, on the rendering and on the same samples of the
-    recording, both by `features.conditioning_features`; DDSP's evaluation compares the pitch
-    that went in with itself, and features of two paddings. Pitch counts where the recording's
-    own is confident, and is looked for in the range that the dataset was prepared with; where
-    the rendering's is not confident, the frame is an outlier and has no error in semitones.
-    Examples do not overlap, and the intervals come of drawing them again with replacement,
-    2000 times.
+    `features.conditioning_features` computes pitch and loudness anew, of the rendering and of the
+    same samples of the recording. DDSP's evaluation compares the input pitch with itself, and
+    compares features that were computed with different padding. The pitch is compared in frames
+    where that of the recording is confident, and tracked in the range that the dataset was
+    prepared with. A frame where the rendering's pitch is not confident is an outlier and has no
+    error in semitones. Examples do not overlap. The intervals are bootstrapped from 2000
+    resamplings of the examples.
 
     Args:
       model: the instrument.
       dataset: folder that `prepare` wrote, with the model's rates.
       split: train, valid or test.
-      statistics: the model's own, to refuse a dataset whose features it was not trained on.
-      baselines: whether to measure as well the model with its initial random weights, and
-        `additive_baseline`.
-      seed: of the noise, the random weights and the bootstrap.
+      statistics: the model's statistics; if they are given, a dataset is refused whose features
+        are of another version than those the model was trained on.
+      baselines: whether to measure two baselines as well: the model with its initial random
+        weights, and `additive_baseline`.
+      seed: seed of the noise, the random weights and the bootstrap.
 
     Returns:
       The measures of the model, then of the baselines.
 
     Raises:
-      ValueError: the dataset has other rates than the model, is damaged, or has nothing in
+      ValueError: the dataset has other rates than the model, is damaged, or has no example in
         that split.
     """
     checked_seed(seed)
@@ -81,23 +82,23 @@ def evaluate_autoencoder(
     check_dataset(manifest, model.config)
     if statistics is not None and statistics.feature_version != manifest.feature_version:
         raise ValueError(
-            f"The model listens to features of version {statistics.feature_version!r} and the "
+            f"The model was trained on features of version {statistics.feature_version!r} and the "
             f"dataset has {manifest.feature_version!r}; prepare the recordings again with the "
             f"method {method_of(statistics.feature_version)!r}."
         )
-    listening = dataset_statistics(dataset, manifest).pitch_range_hz
-    listening["method"] = method_of(manifest.feature_version)
+    tracking = dataset_statistics(dataset, manifest).pitch_range_hz
+    tracking["method"] = method_of(manifest.feature_version)
     renderers = _renderers(model, baselines=baselines, seed=seed)
     measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
     batches = evaluation_batches(dataset, split=split, batch_size=1)
     for index, batch in enumerate(batches):
         key = jax.random.fold_in(jax.random.key(seed), index)
         example = Batch(*(array[0] for array in batch))
-        heard = example.audio, example.f0_hz, example.loudness_db
+        inputs = example.audio, example.f0_hz, example.loudness_db
         for name, renderer in renderers.items():
-            rendering = renderer(key, *map(jnp.asarray, heard))
+            rendering = renderer(key, *map(jnp.asarray, inputs))
             sounds = example.audio, np.asarray(rendering)
-            measured[name].append(_measures(*sounds, model.config, listening))
+            measured[name].append(_measures(*sounds, model.config, tracking))
     return [
         AutoencoderEvaluation(
             name, len(rows), *(_interval(column, seed) for column in np.transpose(rows))
@@ -114,18 +115,19 @@ def additive_baseline(
     sample_rate: int,
     n_harmonics: int = 60,
 ) -> Float[Array, "*batch samples"]:
-    r"""Harmonics at a fixed 1/k, as loud as they are told to be: what needs no learning.
+    r"""Renders harmonics of amplitudes 1/k at the given loudness: a baseline without learning.
 
-    A sine of amplitude a puts :math:`3 N^2 a^2 / 32` into a spectrum of N = 512 points under a
-    Hann window, of which `core.loudness_db` takes the A-weighted mean over N/2 + 1 bins, so
+    A sine of amplitude a has the energy :math:`3 N^2 a^2 / 32` in a spectrum of N = 512 points
+    under a Hann window. `core.loudness_db` is the A-weighted mean of that over N/2 + 1 bins, so
+    the amplitude a of the first harmonic is the solution of
 
     .. math:: a^2 \frac{3 N^2}{32 (N/2 + 1)} \sum_k k^{-2} 10^{A(k f_0) / 10} = 10^{L / 10}
 
-    gives the amplitude of the first harmonic. There is no noise and no reverb.
+    There is no noise and no reverb.
 
     Args:
-      f0_hz: pitch in Hz; silent where it is 0.
-      loudness_db: as `core.loudness_db` measures it.
+      f0_hz: pitch in Hz; a frame with 0 is silent.
+      loudness_db: A-weighted loudness as `core.loudness_db` computes it.
       hop_length: samples from frame to frame. Static.
       sample_rate: samples per second. Static.
       n_harmonics: how many harmonics; those at and above Nyquist are silent. Static.
@@ -163,7 +165,10 @@ def additive_baseline(
 
 
 def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
-    """By name, the model and what it is compared with; the models share one compilation."""
+    """Returns the renderers of the model and the baselines by name.
+
+    The trained and the untrained model share one compilation.
+    """
     config = model.config
     graphdef, weights = nnx.split(model)
 
@@ -193,17 +198,17 @@ def _measures(
     recording: np.ndarray,
     rendering: np.ndarray,
     config: AutoencoderConfig,
-    listening: dict[str, Any],
+    tracking: dict[str, Any],
 ) -> list[float]:
     """The four measures of one example, in the order of `AutoencoderEvaluation`."""
     rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
-    theirs, ours = (
-        features.conditioning_features(audio, **rates, **listening)
+    target, rendered = (
+        features.conditioning_features(audio, **rates, **tracking)
         for audio in (recording, rendering)
     )
-    # Between pitches the track only leads from one to the next.
-    played_hz = np.where(ours.f0_confidence >= metrics.VOICED, ours.f0_hz, np.nan)
-    tracks = theirs.f0_hz, played_hz, theirs.f0_confidence
+    # The pitch of unvoiced frames is only an interpolation.
+    rendered_hz = np.where(rendered.f0_confidence >= metrics.VOICED, rendered.f0_hz, np.nan)
+    tracks = target.f0_hz, rendered_hz, target.f0_confidence
     return [
         metrics.spectral_distance(recording, rendering, n_ffts=config.loss_n_ffts),
         metrics.loudness_l1_db(recording, rendering, **rates),
@@ -213,19 +218,19 @@ def _measures(
 
 
 def _interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
-    """Mean and bootstrapped bounds over the examples in which the measure is defined."""
+    """Returns the mean and its bootstrap interval over examples in which the measure is finite."""
     from scipy.stats import bootstrap
 
     defined = values[np.isfinite(values)]
     mean = float(defined.mean()) if defined.size else np.nan
-    # There is nothing else to draw from one example.
+    # Every resampling of a single example is that example, and SciPy refuses it.
     if defined.size < 2:
         return Interval(mean, mean, mean)
-    found = bootstrap(
+    bounds = bootstrap(
         (defined,),
         np.mean,
         n_resamples=_RESAMPLINGS,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high))
+    return Interval(mean, float(bounds.low), float(bounds.high))

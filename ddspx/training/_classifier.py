@@ -57,39 +57,43 @@ def train_classifier(
 ) -> TrainResult:
     """Trains a classifier on labelled recordings and writes it as a model folder.
 
-    The run is that of `train`: its files, how it stops, and how it goes on, bit for bit. Batches
-    are random crops in which every class is as frequent. The weights that are kept are those
-    with the lowest loss on the valid split: the cross entropy of the label, as a mean over the
-    segments of a recording, then over the recordings of a class, then over classes. The test
-    split is never read. Without a valid split the newest weights are kept.
+    The files of the run, and how it stops and is resumed bit for bit, are those of
+    `train_autoencoder`. Batches are random crops, in which all classes are equally frequent. The
+    weights with the lowest loss on the valid split are kept. This loss is the cross entropy of the
+    label, as a mean over the segments of a recording, then over the recordings of a class, then
+    over the classes. The test split is never read. If there is no valid split, the newest weights
+    are kept.
 
     Args:
       recordings: as `io.labelled_recordings` gives them.
       output: the model folder to make.
       model: the sizes of the model; its labels must be those of the recordings.
-      config: how to train.
-      provenance: what else is known of the data, written beside the weights.
-      report: told of every recording that cannot be read, which is left out; by default the
-        console is.
-      console: where the progress bar and a line per evaluation go; by default the screen.
+      config: the settings of the training.
+      provenance: further facts about the data, stored with the weights.
+      report: called with the error of every recording that cannot be read, which is then left
+        out; by default the error is printed to the console.
+      console: where the progress bar and a line per evaluation are printed; by default the
+        terminal.
 
     Returns:
-      Where the run ended.
+      The step at which the run ended, and the weights that are in `output`.
 
     Raises:
-      DatasetError: there is one class, or one of them has nothing to train on.
+      DatasetError: there is only one class, or a class has no recording to train on.
       ValueError: the labels differ, a checkpoint is damaged, the settings are not those of the
-        run that `output` belongs to, or the batch does not divide among the devices.
+        run that `output` belongs to, or the batch cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is no longer finite.
-      ModuleNotFoundError: what training needs is not installed.
+      FloatingPointError: the loss or its gradient is not finite any more.
+      ModuleNotFoundError: a package that training needs is not installed.
     """
     config, console = config or ClassifierTrainConfig(), console or Console()
 
     def begin() -> Task:
-        said = report or (lambda error: console.print(f"skipped: {printable(error)}", markup=False))
+        skipped = report or (
+            lambda error: console.print(f"skipped: {printable(error)}", markup=False)
+        )
         with reading_bar(console) as progress:
-            sounds = _sounds(recordings, model, said, progress)
+            sounds = _sounds(recordings, model, skipped, progress)
         splits = [recording.split for recording in sounds.recordings]
         where = "in memory" if sounds.in_memory else "read from disk for every batch"
         console.print(
@@ -97,12 +101,13 @@ def train_classifier(
             f"{splits.count('valid')} recordings, {_duration(sounds, model)}, {where}",
             soft_wrap=True,
         )
-        return _task(sounds, recordings_digest(_heard(recordings)), model, config, provenance or {})
+        digest = recordings_digest(_training_recordings(recordings))
+        return _task(sounds, digest, model, config, provenance or {})
 
     return run_task(begin, Path(output), config=config, console=console)
 
 
-def _heard(recordings: Sequence[Recording]) -> list[Recording]:
+def _training_recordings(recordings: Sequence[Recording]) -> list[Recording]:
     return [recording for recording in recordings if recording.split in ("train", "valid")]
 
 
@@ -112,7 +117,7 @@ def _sounds(
     report: Callable[[AudioError], object],
     progress: Progress,
 ) -> LabelledAudio:
-    """The sound of the train and valid splits, at the model's rate and level."""
+    """Reads the recordings of the train and valid splits, at the model's rate and level."""
     labels = training_labels(recordings)
     if sorted(model.labels) != list(labels):
         raise ValueError(
@@ -120,7 +125,7 @@ def _sounds(
             f"{', '.join(labels)}; they must be the same."
         )
     sounds = LabelledAudio(
-        _heard(recordings),
+        _training_recordings(recordings),
         sample_rate=model.frontend.sample_rate,
         report=report,
         transform=normalize_level if model.normalize_level else None,
@@ -142,7 +147,7 @@ def _task(
     config: ClassifierTrainConfig,
     provenance: Mapping[str, Any],
 ) -> Task:
-    """The run of a classifier."""
+    """Makes the task of a classifier."""
     every, each = placements(config.batch_size)
     programs = _programs(model, _compiled_in(config), every)
     labels = [model.labels.index(recording.label) for recording in sounds.recordings]
@@ -183,7 +188,7 @@ def _measure(
     state: TrainState,
     log: RunLog,
 ) -> Measured:
-    """Loss and accuracy on the valid split, every class with the same weight."""
+    """Computes loss and accuracy on the valid split, with the same weight for every class."""
 
     def logits(audio: np.ndarray) -> Array:
         return programs.logits(state.params, state.rest, jax.device_put(audio, each))
@@ -193,7 +198,8 @@ def _measure(
     for label, scores in zip(labels, recordings, strict=True):
         scores = scores.astype(np.float64)
         losses.append(np.mean(np.logaddexp.reduce(scores, axis=-1) - scores[:, label]))
-        # What is not finite is not voted on; the loss tells.
+        # Logits that are not finite count as a wrong answer, because `vote_mean_probability` would
+        # refuse them. The loss is not finite then either, which shows in the log.
         hits.append(np.isfinite(scores).all() and vote_mean_probability(scores).index == label)
     classes = [labels == label for label in np.unique(labels)]
     loss, accuracy = (
@@ -215,7 +221,7 @@ def _save(
 
 
 class _Programs(NamedTuple):
-    """What is compiled for a run."""
+    """The compiled functions of a run."""
 
     graphdef: nnx.GraphDef
     optimizer: optax.GradientTransformation
@@ -224,7 +230,7 @@ class _Programs(NamedTuple):
 
 
 def _compiled_in(config: ClassifierTrainConfig) -> ClassifierTrainConfig:
-    """The config without what no program depends on, so that one serves all lengths of a run."""
+    """Resets the settings that no program depends on, so that more runs share one program."""
     names = "steps", "batch_size", "evaluate_every", "keep_checkpoints", "max_minutes", "seed"
     return dataclasses.replace(config, **{name: getattr(_DEFAULTS, name) for name in names})
 
@@ -233,7 +239,7 @@ def _compiled_in(config: ClassifierTrainConfig) -> ClassifierTrainConfig:
 def _programs(
     model: SpectNetConfig, config: ClassifierTrainConfig, placement: NamedSharding
 ) -> _Programs:
-    """Kept between calls, so that going on with a run in one process does not compile again."""
+    """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
     shape = nnx.eval_shape(lambda: SpectNet(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, nnx.BatchStat, ...)
     optimizer = _optimizer(config)
@@ -247,11 +253,11 @@ def _programs(
 
 
 def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Loss:
-    """Mean cross entropy of a batch of crops, with what `config` does to them.
+    """Makes the loss: the mean cross entropy of a batch of crops, with augmentation.
 
     Args:
       graphdef: of a `SpectNet`, from ``nnx.split(model, nnx.Param, nnx.BatchStat, ...)``.
-      config: smoothing, mixup and masks.
+      config: the settings; smoothing, mixup and masks are used.
 
     Returns:
       The loss as a function of (params, (statistics, others), key, batch).
@@ -276,7 +282,7 @@ def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Lo
 def _masks(
     model: SpectNetConfig, config: ClassifierTrainConfig
 ) -> Callable[[Key, Array], Array] | None:
-    """One mask in time and one in frequency, if they are asked for."""
+    """Returns the function that masks features in time and frequency; None without masks."""
     if not config.time_mask and not config.frequency_mask:
         return None
     return partial(
@@ -290,7 +296,7 @@ def _masks(
 
 
 def _optimizer(config: ClassifierTrainConfig) -> optax.GradientTransformation:
-    """Adam for the front-end and another for the rest, so that their rates are apart."""
+    """Returns two optimizers in one: the front-end has a learning rate of its own."""
 
     def rate(factor: float) -> optax.GradientTransformation:
         return adam(
@@ -314,16 +320,20 @@ def _first(first: str, _: object) -> str:
 
 
 def _provenance(sounds: LabelledAudio, config: ClassifierTrainConfig) -> dict[str, Any]:
-    """Where a model comes from; by the digests it is known later what it has heard."""
-    heard = {
+    """Describes where a model comes from.
+
+    The hashes tell an evaluation later which recordings the model was trained with.
+    """
+    digests = {
         split: [r.sha256 for r in sounds.recordings if r.split == split]
         for split in ("train", "valid")
     }
-    # A recording's own name is no group: elsewhere another may be called the same.
+    # A recording without a named group is its own group, under its file name. That is left out,
+    # because a different recording in another folder may have the same name.
     groups = sorted({r.named_group for r in sounds.recordings} - {""})
     return {
         "ddspx": __version__,
         "jax": jax.__version__,
-        "data": {"sha256": heard, "groups": groups},
+        "data": {"sha256": digests, "groups": groups},
         "training": config.to_json(),
     }

@@ -1,4 +1,4 @@
-"""How well a classifier does on recordings that it never heard."""
+"""Evaluation of a classifier on labelled recordings."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ _PARTS = ("unheard", "train", "valid", "test", "all")
 
 
 class ClassifierEvaluation(NamedTuple):
-    """A classifier against the labels of recordings.
+    """The predictions of a classifier compared with the labels of recordings.
 
     Attributes:
-      recordings: those that could be read.
-      probabilities: of every label, as means over the segments of a recording.
-      scores: by what decides: ``segments`` (each for itself), ``majority`` and
+      recordings: the recordings that could be read.
+      probabilities: the probability of every label, as a mean over the segments of a recording.
+      scores: by the way of deciding: ``segments`` (each segment for itself), ``majority`` and
         ``mean_probability`` (votes of the segments of a recording).
-      groups: the same for each group; empty where every group is one recording.
+      groups: the scores of each group, by the same keys; empty if no group has two recordings.
     """
 
     recordings: tuple[Recording, ...]
@@ -42,62 +42,63 @@ def recordings_to_test(
     *,
     part: EvaluationPart = "unheard",
 ) -> list[Recording]:
-    """The recordings that a classifier is to be measured on.
+    """Selects the recordings to evaluate a classifier on.
 
     Args:
       recordings: as `io.labelled_recordings` gives them.
-      provenance: of the model; it knows by their contents which recordings it was trained on.
-      part: ``unheard``, those that neither trained the model nor chose its weights, nor others of
-        their group did; ``train``, ``valid`` or ``test``, those of that split in the table;
-        ``all``.
+      provenance: the model's; it lists the recordings of its training by a hash of their contents.
+      part: ``unheard``: recordings that were used neither to train the model nor to choose its
+        weights, and no other recording of their group either; ``train``, ``valid`` or ``test``:
+        the recordings of that split in the table; ``all``.
 
     Returns:
-      Some of the recordings, in their order.
+      The selected recordings, in their order.
 
     Raises:
-      DatasetError: there is none, or one of the test split, or of its group, was heard in training.
+      DatasetError: no recording is selected, or `part` is ``test`` and a recording of that split
+        or another one of its group was used in training.
       ValueError: `part` is unknown, or the provenance is damaged.
     """
     one_of("part", part, _PARTS)
-    heard, groups = _heard(provenance)
+    digests, groups = _training_recordings(provenance)
 
-    def is_heard(recording: Recording) -> bool:
-        return recording.sha256 in heard or recording.group in groups
+    def is_in_training(recording: Recording) -> bool:
+        return recording.sha256 in digests or recording.group in groups
 
     if part == "unheard":
-        chosen = [recording for recording in recordings if not is_heard(recording)]
+        chosen = [recording for recording in recordings if not is_in_training(recording)]
     else:
         chosen = [recording for recording in recordings if part in ("all", recording.split)]
     if part == "test":
         for recording in chosen:
-            if is_heard(recording):
-                it = "it" if recording.sha256 in heard else f"its group {recording.group!r}"
+            if is_in_training(recording):
+                used = "it" if recording.sha256 in digests else f"its group {recording.group!r}"
                 raise DatasetError(
-                    f"{recording.name} is in the test split, and the model has heard {it} in "
-                    "training; test it on the recordings that are unheard."
+                    f"{recording.name} is in the test split, but the model was trained on {used}; "
+                    "evaluate it on the part 'unheard'."
                 )
     if not chosen:
-        what = "unheard recording" if part == "unheard" else f"recording in the part {part!r}"
+        kind = "unheard recording" if part == "unheard" else f"recording in the part {part!r}"
         raise DatasetError(
-            f"There is no {what} to measure the model on; name other data, or another part."
+            f"There is no {kind} to evaluate the model on; name other data, or another part."
         )
     return chosen
 
 
-def _heard(provenance: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """The digests and the groups of what a model has heard in training."""
+def _training_recordings(provenance: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Returns the hashes and the groups of the recordings that a model was trained with."""
     owner = "the model's provenance"
     try:
-        known = json_field(provenance, "data", OBJECT, owner=owner, default={})
-        digests = json_field(known, "sha256", OBJECT, owner=owner, default={})
+        data = json_field(provenance, "data", OBJECT, owner=owner, default={})
+        by_split = json_field(data, "sha256", OBJECT, owner=owner, default={})
         texts = list_of(TEXT)
-        heard = {
+        digests = {
             digest
             for split in ("train", "valid")
-            for digest in json_field(digests, split, texts, owner=owner, default=())
+            for digest in json_field(by_split, split, texts, owner=owner, default=())
         }
-        # A recording without a digest is known by its group alone.
-        return heard - {""}, set(json_field(known, "groups", texts, owner=owner, default=()))
+        # The empty text stands for a recording without a hash, which only its group identifies.
+        return digests - {""}, set(json_field(data, "groups", texts, owner=owner, default=()))
     except ValueError as error:
         raise ValueError(f"{error} Copy the whole model folder again.") from error
 
@@ -112,24 +113,24 @@ def evaluate_classifier(
     batch_size: int = 32,
     seed: int = 0,
 ) -> ClassifierEvaluation:
-    """Classifies recordings and compares with their labels.
+    """Classifies recordings and compares the predictions with their labels.
 
     Args:
       model: the classifier.
-      recordings: labelled with labels that the model knows.
-      positive: the label that overall sensitivity, specificity and precision are those of; None
-        for the mean over classes.
-      report: told of every recording that cannot be read, which is left out; by default that
-        is raised.
-      progress: told how many recordings have been read, and of how many.
+      recordings: recordings whose labels are among the model's.
+      positive: the label whose sensitivity, specificity and precision are the overall ones; by
+        default these are means over the classes.
+      report: called with the error of every recording that cannot be read, which is then left
+        out; by default the error is raised.
+      progress: called with the number of recordings that have been read, and of all.
       batch_size: segments that are computed at once.
-      seed: of the intervals, from 0 to 2**32 - 1.
+      seed: seed of the bootstrap of the intervals, from 0 to 2**32 - 1.
 
     Returns:
-      What it said, and the scores.
+      The predictions and the scores.
 
     Raises:
-      AudioError: a recording cannot be read, and there is no `report`; or none can.
+      AudioError: a recording cannot be read and there is no `report`, or no recording can be read.
       DatasetError: a label is not one of the model's.
       ValueError: `positive` is not one of its labels.
     """
@@ -141,8 +142,8 @@ def evaluate_classifier(
     for recording in recordings:
         if recording.label not in labels:
             raise DatasetError(
-                f"{recording.name} has the label {recording.label!r}, which the model does not "
-                f"know; it knows {', '.join(labels)}."
+                f"{recording.name} has the label {recording.label!r}, which is not one of the "
+                f"model's labels {', '.join(labels)}."
             )
     read: list[Recording] = []
 
@@ -172,17 +173,18 @@ def _scored(
     positive: str | None,
     seed: int,
 ) -> ClassifierEvaluation:
-    """The scores of what the segments of recordings said."""
+    """Computes the scores from the logits of the segments of each recording."""
     labels = model.config.labels
-    means = [vote_mean_probability(each) for each in logits]
-    counts = [len(each) for each in logits]
+    means = [vote_mean_probability(segments) for segments in logits]
+    counts = [len(segments) for segments in logits]
     targets = np.array([labels.index(recording.label) for recording in recordings])
     names = np.array([recording.group for recording in recordings])
-    # By what decides: the true classes, what they are called, and the groups.
-    of_segments = np.concatenate([each.argmax(-1) for each in logits])
-    decided = {
-        "segments": (np.repeat(targets, counts), of_segments, np.repeat(names, counts)),
-        "majority": (targets, np.array([vote_majority(each).index for each in logits]), names),
+    segment_predictions = np.concatenate([segments.argmax(-1) for segments in logits])
+    majorities = np.array([vote_majority(segments).index for segments in logits])
+    # By the way of deciding: the true classes, the predicted ones, and the groups.
+    decisions = {
+        "segments": (np.repeat(targets, counts), segment_predictions, np.repeat(names, counts)),
+        "majority": (targets, majorities, names),
         "mean_probability": (targets, np.array([vote.index for vote in means]), names),
     }
     sizes = {
@@ -195,11 +197,11 @@ def _scored(
         tuple(recordings),
         np.stack([vote.shares for vote in means]),
         {
-            by: classification_scores(true, called, groups=groups.tolist(), **sizes)
-            for by, (true, called, groups) in decided.items()
+            way: classification_scores(true, predicted, groups=groups.tolist(), **sizes)
+            for way, (true, predicted, groups) in decisions.items()
         },
         {
-            by: group_scores(true, called, groups.tolist(), **sizes) if is_grouped else ()
-            for by, (true, called, groups) in decided.items()
+            way: group_scores(true, predicted, groups.tolist(), **sizes) if is_grouped else ()
+            for way, (true, predicted, groups) in decisions.items()
         },
     )

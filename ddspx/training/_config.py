@@ -1,4 +1,4 @@
-"""How a model is trained: numbers only, saved as JSON beside the run."""
+"""Settings of a training run: plain numbers, saved as JSON in the run's folder."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,28 +8,28 @@ from ddspx._checks import checked_seed, number, positive_int, size
 
 EvaluationPart = Literal["unheard", "train", "valid", "test", "all"]
 
-# What may change when a run goes on: nothing that decides the weights of a given step. Of these
-# `evaluate_every` decides at which steps weights can be chosen, the others not even that.
-_FREE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes")
+# The settings that may change when a run is resumed, because none of them changes the weights at
+# a given step. `evaluate_every` only decides at which steps weights can be selected.
+_CHANGEABLE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """The numbers of a training run; with the data and the model's sizes they fix its weights.
+    """The settings of a training run. With the data and the model's sizes they fix its weights.
 
     Args:
-      steps: optimizer steps of the whole run, those before a resume counted in.
+      steps: optimizer steps of the whole run, including those before it was resumed.
       batch_size: examples in a step, over all devices together.
       learning_rate: of Adam at step 0. At step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
       decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.
       decay_steps: steps over which the learning rate falls by `decay_rate`.
-      clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
+      clip_norm: a gradient with a larger norm (over all parameters) is scaled to this norm.
       evaluate_every: steps between two evaluations on the valid split, each followed by a
-        checkpoint; only at these, and after the last step, are weights written as a model.
+        checkpoint. Weights are written as a model only at these steps and after the last step.
       keep_checkpoints: how many checkpoints stay on disk.
-      max_minutes: stop, to be resumed, after so long on the clock; None for never.
-      seed: of the initial weights, the order of the data and the noise, from 0 to 2**32 - 1.
+      max_minutes: after this many minutes the run stops, and can be resumed; None for no limit.
+      seed: seed of the initial weights, the order of the data and the noise, from 0 to 2**32 - 1.
 
     Raises:
       TypeError: a count is not an int, or another field is not a number.
@@ -57,59 +57,63 @@ class RunConfig:
                 number(name, getattr(self, name), above=0)
         if self.decay_rate > 1:
             raise ValueError(
-                f"`decay_rate` must be at most 1, which keeps the rate, got {self.decay_rate}."
+                f"`decay_rate` must be at most 1, got {self.decay_rate}; 1 keeps the learning rate "
+                "constant."
             )
         checked_seed(self.seed)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a dict that `json.dumps` takes."""
+        """Returns the fields as a dict that `json.dumps` accepts."""
         return dataclasses.asdict(self)
 
     def difference(self, saved: Mapping[str, Any]) -> str | None:
-        """The first number that decides the weights and differs from a saved run's, in words.
+        """Describes the first setting that affects the weights and differs from a saved run's.
+
+        Returns:
+          The description, or None if no such setting differs.
 
         Example:
           >>> from ddspx.training import RunConfig
           >>> RunConfig(seed=1, steps=5).difference(RunConfig(seed=2).to_json())
-          '`seed` is 1, there it is 2'
+          '`seed` is 1, in the saved run it is 2'
         """
         for name, value in self.to_json().items():
-            if name not in _FREE and saved.get(name) != value:
-                return f"`{name}` is {value!r}, there it is {saved.get(name)!r}"
+            if name not in _CHANGEABLE and saved.get(name) != value:
+                return f"`{name}` is {value!r}, in the saved run it is {saved.get(name)!r}"
         return None
 
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderTrainConfig(RunConfig):
-    """The numbers of the training of an autoencoder: those of `RunConfig`, with DDSP's defaults."""
+    """The settings of an autoencoder's training: those of `RunConfig`, with DDSP's defaults."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierTrainConfig(RunConfig):
-    """The numbers of the training of a classifier, those of `RunConfig` among them.
+    """The settings of a classifier's training: those of `RunConfig`, and its augmentation.
 
     Args:
-      steps: optimizer steps of the whole run, those before a resume counted in.
-      batch_size: examples in a step, over all devices together; every class is as frequent.
-      learning_rate: of Adam at step 0, for all but the front-end.
+      steps: optimizer steps of the whole run, including those before it was resumed.
+      batch_size: examples in a step, over all devices together; all classes are equally frequent.
+      learning_rate: of Adam at step 0, for all parameters but the front-end's.
       decay_rate: factor of the learning rate over `decay_steps` steps, at most 1.
       decay_steps: steps over which the learning rate falls by `decay_rate`.
-      clip_norm: a gradient longer than this is shortened to it, the front-end's and the other's
-        apart.
+      clip_norm: a gradient with a larger norm is scaled to this norm; the gradient of the
+        front-end and that of all other parameters are clipped separately.
       evaluate_every: steps between two evaluations on the valid split, each followed by a
         checkpoint.
       keep_checkpoints: how many checkpoints stay on disk.
-      max_minutes: stop, to be resumed, after so long on the clock; None for never.
-      seed: of the initial weights, the order of the data and whatever is drawn in a step.
-      frontend_rate: learning rate of the front-end, as a factor of the other; 0 keeps its filters
-        where they are.
-      smoothing: probability that the labels spread over all classes, below 1.
-      shift: how far a crop may reach over the ends of its recording, as a part of itself.
-      speed: how much faster or slower a crop may be played, as a part of it: 0.2 is by up to a
-        factor of 1.2 either way.
-      mixup: how evenly pairs of crops are mixed (alpha of `core.mixup`); 0 mixes nothing.
-      time_mask: longest stretch of frames that is hidden, as a part of a crop.
-      frequency_mask: most neighbouring bands that are hidden, as a part of all.
+      max_minutes: after this many minutes the run stops, and can be resumed; None for no limit.
+      seed: seed of the initial weights, the order of the data and the random numbers in a step.
+      frontend_rate: learning rate of the front-end, as a factor of `learning_rate`; 0 keeps its
+        filters fixed.
+      smoothing: label smoothing: the probability that is spread evenly over all classes, below 1.
+      shift: how far a crop may reach beyond the ends of its recording, as a fraction of its length.
+      speed: how much faster or slower a crop may be played: 0.2 allows factors from 1 / 1.2 to
+        1.2.
+      mixup: how evenly pairs of crops are mixed (alpha of `core.mixup`); 0 mixes none.
+      time_mask: longest run of frames that is masked, as a fraction of a crop.
+      frequency_mask: largest number of neighbouring bands that are masked, as a fraction of all.
 
     Raises:
       TypeError: a count is not an int, or another field is not a number.

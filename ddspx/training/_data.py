@@ -1,4 +1,4 @@
-"""What a dataset has to be for a model to be trained or measured on it, and its statistics."""
+"""Checks that a dataset fits a model, and the statistics of its recordings."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
 
 
 def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
-    """Raises a ValueError unless a dataset has a model's rates and features made here."""
+    """Raises a ValueError unless a dataset has a model's rates and features of a known version."""
     for name in ("sample_rate", "hop_length"):
-        theirs, ours = getattr(manifest, name), getattr(model, name)
-        if theirs != ours:
+        prepared, expected = getattr(manifest, name), getattr(model, name)
+        if prepared != expected:
             raise ValueError(
-                f"The dataset was prepared with `{name}` {theirs} and the model has {ours}; "
-                f"prepare the recordings again with {ours}, or use a model with {theirs}."
+                f"The dataset was prepared with `{name}` {prepared} and the model has {expected}; "
+                f"prepare the recordings again with {expected}, or use a model with {prepared}."
             )
-    # A model must hear in use what it heard in training.
+    # This ddspx must be able to compute the features of the training in use, too.
     try:
         method_of(manifest.feature_version)
     except ValueError as error:
@@ -29,7 +29,7 @@ def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
 
 
 def dataset_statistics(dataset: str | Path, manifest: Manifest) -> InstrumentStatistics:
-    """The statistics in a dataset's manifest, or a DatasetError that says what is wrong in them."""
+    """Returns the statistics in a dataset's manifest; raises a DatasetError if damaged."""
     try:
         return InstrumentStatistics.from_json(manifest.statistics)
     except (TypeError, ValueError) as error:
@@ -41,7 +41,9 @@ def dataset_statistics(dataset: str | Path, manifest: Manifest) -> InstrumentSta
 def instrument_statistics(
     tracks: Features, *, sample_rate: int, hop_length: int, method: StreamingMethod = "ddspx"
 ) -> InstrumentStatistics:
-    """How loud and how high recordings are, which a model folder keeps and transfer adapts to.
+    """Computes the distributions of loudness and pitch of an instrument's recordings.
+
+    They are stored in the model folder, and a transfer fits its recording to them.
 
     Args:
       tracks: from `features.conditioning_features`, of all recordings, one after the other.
@@ -68,8 +70,8 @@ def instrument_statistics(
     voiced = is_voiced(tracks)
     if not voiced.any():
         raise AudioError(
-            "no pitch was found in the recordings; an instrument is learnt from "
-            "monophonic, pitched sound."
+            "no pitch was found in the recordings; training an instrument needs monophonic, "
+            "pitched sound."
         )
     f0_hz, loudness_db = (
         np.asarray(x, np.float64)[voiced] for x in (tracks.f0_hz, tracks.loudness_db)
@@ -89,5 +91,5 @@ def instrument_statistics(
 
 
 def is_voiced(tracks: Features) -> Bool[np.ndarray, " frames"]:
-    """Which frames have a pitch."""
+    """Returns which frames have a pitch."""
     return (np.asarray(tracks.f0_confidence) >= VOICED) & (np.asarray(tracks.f0_hz) > 0)

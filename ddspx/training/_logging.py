@@ -1,4 +1,4 @@
-"""What a run writes while it trains: JSON lines, events, sounds, a line on the screen."""
+"""The logs of a training run: JSON lines, TensorBoard events, sounds, and a progress bar."""
 
 import json
 import math
@@ -29,15 +29,15 @@ from ddspx.io import parse_json, replacing_file, write_audio
 class RunLog:
     """The log folder of one run; close it after use.
 
-    It holds `metrics.jsonl`, TensorBoard's events, and in `audio` what can be heard, as WAV. A
-    resumed run goes on in the same files; what was logged after the step that it resumes from is
-    dropped first, so that no step appears twice, and so is a line that cannot be read.
+    It holds `metrics.jsonl`, TensorBoard's events, and sounds as WAV files in `audio`. A resumed
+    run appends to the same files. Entries of later steps than the one that it resumes from are
+    removed first, so that no step appears twice, and lines that cannot be read are removed too.
 
-    Without tensorboardX there are the JSON lines alone, which hold every number.
+    If tensorboardX is not installed, there are no events; the JSON lines hold every number.
 
     Args:
-      folder: where to write; made if absent.
-      step: the step the run starts from.
+      folder: the folder to write to; it is made if it does not exist.
+      step: the step that the run starts or resumes from.
     """
 
     def __init__(self, folder: str | Path, *, step: int = 0) -> None:
@@ -66,15 +66,15 @@ class RunLog:
 
     def audio(self, step: int, name: str, audio: np.ndarray, *, sample_rate: int) -> None:
         """Logs one sound (samples,), clipped to full scale, to TensorBoard and as a WAV file."""
-        heard = np.clip(audio, -1.0, 1.0)
+        clipped = np.clip(audio, -1.0, 1.0)
         if self._events:
-            self._events.add_audio(name, heard, step, sample_rate)
+            self._events.add_audio(name, clipped, step, sample_rate)
         self._sounds.mkdir(exist_ok=True)
         file = self._sounds / f"{name.replace('/', '-')}-{step:06d}.wav"
-        write_audio(file, heard, sample_rate=sample_rate)
+        write_audio(file, clipped, sample_rate=sample_rate)
 
     def close(self) -> None:
-        """Writes out what is buffered."""
+        """Writes buffered entries and closes the files."""
         self._lines.close()
         if self._events:
             self._events.close()
@@ -87,7 +87,7 @@ class RunLog:
 
 
 def progress_bar(console: Console) -> Bar:
-    """A bar over the steps with the loss and the steps per second."""
+    """Returns a progress bar over the steps, with the loss and the steps per second."""
     return Bar(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -100,10 +100,10 @@ def progress_bar(console: Console) -> Bar:
 
 @contextmanager
 def reading_bar(console: Console) -> Iterator[Progress]:
-    """A bar over the recordings that are read before training, gone when they are.
+    """Shows a progress bar while recordings are read before training, and removes it afterwards.
 
     Yields:
-      What to tell how many are read, and of how many.
+      A function to call with the number of recordings read, and of all.
     """
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn()
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -114,7 +114,7 @@ def reading_bar(console: Console) -> Iterator[Progress]:
 
 
 class _LossAndRate(ProgressColumn):
-    """What is known of them; before the first step has come back, that it is being compiled."""
+    """Shows loss and rate; until the first step has ended, that the step is being compiled."""
 
     def render(self, task: Task) -> Text:
         loss, rate = task.fields["loss"], task.fields["rate"]
@@ -124,7 +124,7 @@ class _LossAndRate(ProgressColumn):
 
 
 def summary_writer() -> Any:
-    """The writer of events for TensorBoard; None where tensorboardX is not installed."""
+    """Returns the class that writes TensorBoard's events; None if tensorboardX is not installed."""
     try:
         return import_module("tensorboardX").SummaryWriter
     except ModuleNotFoundError:
@@ -132,7 +132,10 @@ def summary_writer() -> Any:
 
 
 def _lines(path: Path, step: int) -> list[str]:
-    """The lines of a log up to a step, without those that a kill or a bad disk has damaged."""
+    """Returns the lines of a log up to a step, without damaged ones.
+
+    A line is damaged if the process was killed while it wrote the line, for example.
+    """
     if not path.exists():
         return []
     kept = []

@@ -1,6 +1,6 @@
-"""The training run: steps, now and then a look at the valid split, the best weights kept.
+"""The training loop: steps, regular evaluations on the valid split, and the best weights kept.
 
-One machine for every kind of model; what differs from one to another is a `Task`.
+One loop serves every kind of model. A `Task` holds everything that differs between them.
 """
 
 import dataclasses
@@ -37,21 +37,27 @@ from ddspx.training._step import StepReport
 
 @runtime_checkable
 class Batches(Protocol):
-    """Endless training batches: arrays with a first axis of examples, and a place to save."""
+    """An endless iterator of training batches, whose position can be saved.
+
+    A batch is a tree of arrays whose first axis is the examples.
+    """
 
     def __next__(self) -> Any: ...
 
     def get_state(self) -> dict[str, Any]:
-        """Where the batches are, as a dict that JSON can hold."""
+        """Returns the position as a dict that JSON can hold."""
         ...
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved place."""
+        """Continues from a saved position."""
         ...
 
 
 class Measured(NamedTuple):
-    """What the valid split says of the weights of a step: the loss that chooses, and the rest."""
+    """The measures of a step's weights on the valid split.
+
+    The weights with the lowest `loss` are kept; `others` are logged by their names.
+    """
 
     loss: float
     others: Mapping[str, float] = {}
@@ -59,18 +65,19 @@ class Measured(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a run trains: all that differs between one kind of model and another.
+    """All that differs between the training of one kind of model and another.
 
     Attributes:
-      model: the sizes of the model, as JSON; a run goes on only with the same.
-      data: a digest of the data, likewise.
-      batches: what the steps are taken on.
-      state: before the first step, on the host.
-      step: takes a step, compiled; its state is placed by `placements`.
-      measure: the weights of a state on the valid split, which may be logged as well; None
-        where there is no such split.
-      save: writes the weights of a state as a model folder; the last argument says which they
-        are, for its provenance.
+      model: the sizes of the model, as JSON; a run can be resumed only with the same sizes.
+      data: a hash of the data; a run can be resumed only with the same data.
+      batches: the batches of the training steps.
+      state: the state before the first step, on the host.
+      step: compiled function of (state, batch) that takes a step; the state it returns has the
+        first sharding of `placements`.
+      measure: evaluates the weights of a state on the valid split, and may log more; None if there
+        is no valid split.
+      save: writes the weights of a state as a model folder. The last argument, a dict for the
+        provenance, tells the step and its losses.
     """
 
     model: Mapping[str, Any]
@@ -83,9 +90,9 @@ class Task:
 
 
 class Best(NamedTuple):
-    """Weights that were chosen: their step, and their loss on the valid split.
+    """The weights that are kept: their step, and their loss on the valid split.
 
-    Step 0 stands for none yet; the loss is None where the dataset has no valid split.
+    Step 0 means that no weights have been kept yet. The loss is None without a valid split.
     """
 
     step: int = 0
@@ -93,7 +100,7 @@ class Best(NamedTuple):
 
 
 class TrainResult(NamedTuple):
-    """Where a run ended, which weights are in `output`, and whether it took all its steps."""
+    """The step at which a run ended, the weights in `output`, and whether all steps were taken."""
 
     step: int
     best: Best
@@ -103,37 +110,38 @@ class TrainResult(NamedTuple):
 def run_task(
     begin: Callable[[], Task], output: Path, *, config: RunConfig, console: Console
 ) -> TrainResult:
-    """Takes the steps of a task, from the first or from where it was cut short.
+    """Runs a task from its first step, or resumes it where it was interrupted.
 
     Args:
-      begin: makes the task; called once it is known that `output` is free, or of this run.
+      begin: makes the task; called after `output` has been found to be unused, or of a run.
       output: the model folder to make.
-      config: how to train.
-      console: where the progress bar and a line per evaluation go.
+      config: the settings of the training.
+      console: where the progress bar and a line per evaluation are printed.
 
     Returns:
-      Where the run ended.
+      The step at which the run ended, and the weights that are in `output`.
 
     Raises:
       ValueError: a checkpoint is damaged, the settings are not those of the run that `output`
-        belongs to, or the batch does not divide among the devices.
+        belongs to, or the batch cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is no longer finite.
-      ModuleNotFoundError: what training needs is not installed.
+      FloatingPointError: the loss or its gradient is not finite any more.
+      ModuleNotFoundError: a package that training needs is not installed.
     """
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
     folder = output.with_name(f"{output.name}.run")
     if output.exists() and not (folder / "run.json").is_file():
         raise FileExistsError(
-            f"{output} exists and is not of a run in {folder}; choose another output."
+            f"{output} exists and does not belong to a training run, whose folder would be "
+            f"{folder}; choose another output."
         )
     run = _Run(begin(), output, folder, config)
     if run.taken:
-        console.print(f"going on from step {run.taken}")
+        console.print(f"resuming from step {run.taken}")
     if summary_writer() is None:
         console.print(
-            'logging to metrics.jsonl alone; for TensorBoard too: pip install "ddspx[train]"',
+            'logging to metrics.jsonl only; to log for TensorBoard: pip install "ddspx[train]"',
             soft_wrap=True,
             markup=False,
         )
@@ -161,18 +169,18 @@ def run_task(
 
 
 class _Run:
-    """A run between two steps: its state on the devices, its place in the data, its folder.
+    """A run between two steps: its state on the devices, its position in the data, its folder.
 
     Attributes:
       folder: ``<output>.run``.
-      taken: steps taken.
+      taken: the number of steps taken.
       saved: the step of the newest checkpoint.
       evaluated: the step of the newest evaluation.
-      loss: of the newest step whose report has arrived.
-      best: the best of the regular evaluations, at multiples of `evaluate_every`: what a run
-        of any length finds.
-      kept: the weights in the model folder; other than `best` only after the last step of a
-        run, if that is between two regular evaluations.
+      loss: the loss of the newest step whose report has arrived.
+      best: the best weights of the regular evaluations, at multiples of `evaluate_every`. They do
+        not depend on the step at which the run was ended or interrupted.
+      kept: the weights in the model folder. They differ from `best` only after the last step of a
+        run that ends between two regular evaluations.
     """
 
     def __init__(self, task: Task, output: Path, folder: Path, config: RunConfig) -> None:
@@ -186,12 +194,12 @@ class _Run:
         self.taken = self.saved = self.evaluated = 0
         self.loss, self.best, self.kept = math.nan, Best(), Best()
         self._resume()
-        # Claimed when all else is known to be good: what was refused leaves nothing behind.
+        # Written last, after all checks, so that a refused run leaves no file behind.
         settings = {"model": task.model, "training": config.to_json(), "data": task.data}
         _write_json(folder / "run.json", settings)
 
     def _resume(self) -> None:
-        """Goes back to the newest checkpoint, if there is one."""
+        """Restores the newest checkpoint, if there is one."""
         checkpoints = self.folder / "checkpoints"
         if latest_checkpoint(checkpoints) is None:
             return
@@ -203,9 +211,9 @@ class _Run:
         self.taken = self.saved = step
 
     def step(self, log: RunLog) -> None:
-        """Starts one step, then waits for the report of the one before it.
+        """Starts one step, then waits for the report of the step before it.
 
-        Waiting for the step's own report would leave the device idle meanwhile.
+        The device would be idle if the host waited for a step's report before starting the next.
         """
         batch = jax.device_put(next(self._task.batches), self._each)
         self._state, report = self._task.step(self._state, batch)
@@ -214,7 +222,7 @@ class _Run:
         self.taken += 1
 
     def settle(self, log: RunLog) -> None:
-        """Waits for the last report, logs it and makes sure that it is finite."""
+        """Waits for the last report, logs it, and raises a FloatingPointError if not finite."""
         if self._pending is None:
             return
         self.loss, norm = (float(value) for value in self._pending)
@@ -229,16 +237,16 @@ class _Run:
 
     @property
     def rate(self) -> float:
-        """Steps per second over the last few steps, NaN before there are two."""
+        """Steps per second over the last few steps; NaN before the second step."""
         if len(self._clock) < 2:
             return math.nan
         return (len(self._clock) - 1) / (self._clock[-1] - self._clock[0])
 
     def evaluate(self, log: RunLog) -> str:
-        """Measures the loss on the valid split, keeps the weights if it is the lowest so far.
+        """Measures the loss on the valid split, and keeps the weights if it is the lowest so far.
 
         Returns:
-          What happened, in a line.
+          One line of text about it.
         """
         self.settle(log)
         self.evaluated = self.taken
@@ -246,12 +254,11 @@ class _Run:
         measured = self._measured(log)
         if measured is None:
             self._keep(Best(self.taken))
-            return f"{line}, no valid split, weights kept"
+            return f"{line}, no valid split, weights saved"
         scalars = {"loss": measured.loss, **measured.others}
         log.scalars(self.taken, {f"valid/{name}": value for name, value in scalars.items()})
         others = ", ".join(f"{name} {value:.3f}" for name, value in measured.others.items())
-        said = f"{measured.loss:.3f}" + (f" ({others})" if others else "")
-        line = f"{line}, valid {said}"
+        line = f"{line}, valid {measured.loss:.3f}" + (f" ({others})" if others else "")
         if not math.isnan(self.rate):
             line = f"{line}, {self.rate:.2f} steps/s"
         self._clock.clear()
@@ -280,11 +287,15 @@ class _Run:
         self.saved = self.taken
 
     def _measured(self, log: RunLog) -> Measured | None:
-        """The weights on the valid split, if there is one."""
+        """Evaluates the weights on the valid split; None if there is none."""
         return self._task.measure and self._task.measure(self._state, log)
 
     def _keep(self, chosen: Best) -> None:
-        """Writes the weights to the model folder; for good at a regular evaluation only."""
+        """Writes the weights to the model folder.
+
+        At the last step, between two regular evaluations, the best model is copied first, to be
+        put back if the run is resumed.
+        """
         regular = self.taken % self._config.evaluate_every == 0
         if not regular and self.best.step and self._output.exists():
             if not self._best_folder.exists():
@@ -304,7 +315,7 @@ class _Run:
             shutil.rmtree(self._best_folder, ignore_errors=True)
 
     def _put_back(self) -> None:
-        """Gives the model folder back to the best weights, where a last step is in it."""
+        """Puts the best weights back into the model folder, if a last step replaced them."""
         if self._best_folder.exists():
             _copy_folder(self._best_folder, self._output)
             shutil.rmtree(self._best_folder)
@@ -312,7 +323,7 @@ class _Run:
 
 
 def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
-    """On every device a copy, and on each device its part of the first axis."""
+    """Returns two shardings: a copy on every device, and the first axis split over the devices."""
     devices = jax.local_devices()
     if batch_size % len(devices):
         raise ValueError(
@@ -323,7 +334,7 @@ def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
 
 
 def _check_claim(folder: Path, output: Path, task: Task, config: RunConfig) -> None:
-    """Makes sure that a run folder is free, or that its run is the one to go on with."""
+    """Raises a ValueError if the run folder holds a run with other settings or other data."""
     path = folder / "run.json"
     is_begun = output.exists() or latest_checkpoint(folder / "checkpoints") is not None
     if not path.is_file() or not is_begun:
@@ -338,11 +349,11 @@ def _check_claim(folder: Path, output: Path, task: Task, config: RunConfig) -> N
         else:
             difference = config.difference(training)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged; delete {folder} to train anew.") from error
+        raise ValueError(f"{path} is damaged; delete {folder} to start again.") from error
     if difference:
         raise ValueError(
-            f"{folder} holds a run with other settings ({difference}); use those to go on "
-            "with it, or choose another output."
+            f"{folder} holds a run with other settings ({difference}); use the same settings to "
+            "resume it, or choose another output."
         )
 
 
@@ -358,9 +369,10 @@ def _write_json(path: Path, fields: dict[str, Any]) -> None:
 
 @contextmanager
 def _stop_request() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a step is never cut in half.
+    """Makes Ctrl-C and SIGTERM set the event that it yields, so that a step is always completed.
 
-    A second Ctrl-C interrupts at once. Outside the main thread signals are left alone.
+    A second Ctrl-C interrupts at once. Outside the main thread no handler can be set, so signals
+    keep their usual effect there.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

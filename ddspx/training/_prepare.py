@@ -1,4 +1,4 @@
-"""From recordings to a dataset: decode, measure, cut out the silence, split, write."""
+"""Makes a dataset from recordings: decode, compute features, cut out silence, split, write."""
 
 import dataclasses
 import hashlib
@@ -37,19 +37,22 @@ from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.training._data import instrument_statistics, is_voiced
 
-# A whole record of a side of an LP.
+# Half an hour, longer than any useful example: it keeps a mistyped number from filling the memory.
 _LONGEST_EXAMPLE_S = 1800
 _VALID_SHARE, _TEST_SHARE = 0.12, 0.08
-# From so many recordings on, whole recordings are held out; of fewer, the end of each.
+# With at least this many recordings, whole recordings make up the valid and test splits. With
+# fewer, the end of each recording does, so that every recording is also trained on.
 _WHOLE_RECORDINGS = 10
 
-# Silence: so far under the loudest frame, further where a pitch is heard all the same ...
+# A frame is silent if its loudness is this far below the loudest frame's; the second number is
+# for frames with a pitch, which soft notes have and background noise has not.
 _SILENCE_DB, _VOICED_SILENCE_DB = 40.0, 60.0
-# ... for longer than this: shorter pauses belong to the playing. The margin keeps the decay.
+# Only longer silence is cut out, because shorter pauses belong to the music. The margin on either
+# side of the sound keeps the attack and the decay of notes.
 _SILENCE_S = 1.0
 _MARGIN_S = 0.2
 
-# Under this share of voiced frames the recordings are hardly of a pitched instrument.
+# With a smaller share of voiced frames the recordings are unlikely to be of a pitched instrument.
 _VOICED_SHARE = 0.3
 
 
@@ -78,45 +81,49 @@ def prepare(
     overwrite: bool = False,
     report: Callable[[str], object] = print,
 ) -> Manifest:
-    """Turns recordings of one instrument into a dataset to train on.
+    """Makes a training dataset from recordings of one instrument.
 
-    Each recording is mixed to mono, resampled, and measured once as a whole, so that features
-    and audio line up to the sample and crops know what came before and after. Silence is cut
-    out: longer than a second and 40 dB under the loudest frame (60 dB where a pitch is heard),
-    less 0.2 s on either side. Of ten recordings or more, 8 % are test and 12 % valid, chosen
-    by the SHA-256 of their contents, which neither names nor order change; of fewer, the last
-    8 % of the sound in each is test and the 12 % before it valid. A recording too short to be
-    divided is for training, unless there are three or more and all are. A copy is left out.
-    Where `valid` or `test` name recordings, these alone are those splits, and the rest is for
-    training.
+    Each recording is mixed to mono and resampled. Its features are computed once, of the whole
+    recording, so that they are aligned with the audio to the sample, and so that the features at
+    the ends of a crop include the sound around it. Silence is cut out, except for 0.2 s next to
+    the sound. Silence is more than a second of frames that are 40 dB below the loudest frame (60
+    dB if they have a pitch).
 
-    The dataset is written beside `output` and renamed when it is complete.
+    Of ten or more recordings, 8 % are the test split and 12 % the valid split. They are chosen by
+    the SHA-256 of their contents, which does not depend on names or order. Of fewer recordings,
+    the last 8 % of the sound of each is the test split, and the 12 % before them the valid split.
+    A recording that is too short to be divided belongs to the train split. If there are three or
+    more and all are too short, whole recordings are held out. A copy of another recording is left
+    out. If `valid` or `test` name recordings, only these are in those splits, and all others are
+    in the train split.
+
+    The dataset is written to a temporary folder next to `output`, and renamed when it is complete.
 
     Args:
-      recordings: audio files and folders. Folders are searched with their sub-folders, those
-        that are links included and hidden ones excepted; what cannot be used in them is skipped
-        and reported. A file named here that cannot be used is an error.
+      recordings: audio files and folders. Folders are searched with their sub-folders, including
+        links, but not hidden ones. A file in a folder that cannot be used is skipped and reported;
+        a file that is named here and cannot be used is an error.
       output: the dataset folder to make.
-      valid: audio files and folders that choose among the states of the training.
-      test: audio files and folders that are kept for measuring what was trained.
+      valid: audio files and folders of the valid split, which selects the weights in training.
+      test: audio files and folders of the test split, which evaluates the trained model.
       sample_rate: samples per second of the dataset.
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
-      fmin: the lowest pitch that counts, in Hz. With the instrument's own lowest note, what the
-        tracker hears an octave too low has no pitch.
-      fmax: the highest; by default 2093 Hz, or Nyquist where that is lower.
-      method: the pitch tracker, see `features.track_pitch`; what is trained on the dataset will
-        listen with it.
-      licence: what the recordings may be used for; travels with what is trained on them.
-      attribution: whom to credit.
-      overwrite: whether to replace a dataset that is already there.
-      report: called with one line of text per recording and per thing worth knowing.
+      fmin: the lowest pitch that counts, in Hz. If it is the lowest note of the instrument, frames
+        that the tracker places an octave too low are unvoiced rather than wrong.
+      fmax: the highest pitch that counts, in Hz; by default the lower of 2093 Hz and Nyquist.
+      method: the pitch tracker, see `features.track_pitch`. A model that is trained on the dataset
+        uses the same tracker in a transfer.
+      licence: the licence of the recordings; it is stored with the models trained on them.
+      attribution: the authors to credit; it is stored likewise.
+      overwrite: whether to replace an existing dataset.
+      report: called with one line of text for each recording and each warning.
 
     Returns:
       The manifest, as written.
 
     Raises:
-      AudioError: a named file cannot be used, or nothing usable or pitched was found.
+      AudioError: a named file cannot be used, or no usable recording or no pitch was found.
       FileExistsError: `output` exists and `overwrite` is false.
       DatasetError: `overwrite` is true and `output` is something other than a dataset.
       ValueError: a size or rate is not allowed.
@@ -169,8 +176,8 @@ def prepare(
             segments = _segments(
                 whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
             )
-            kept_s, heard = _write(writer, segments, sample_rate)
-            trained_on += heard
+            kept_s, tracks = _write(writer, segments, sample_rate)
+            trained_on += tracks
             seconds = len(whole.audio) / sample_rate
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
             kept = f"kept {kept_s:.1f} s of {seconds:.1f} s"
@@ -198,30 +205,35 @@ def _refuse_other_folder(output: str | Path, overwrite: bool) -> None:
 def _write(
     writer: DatasetWriter, segments: Iterable[tuple[str, Segment]], sample_rate: int
 ) -> tuple[float, list[np.ndarray]]:
-    """Adds a recording to the dataset; gives its seconds, and what training will hear of it."""
+    """Adds the segments of a recording to the dataset.
+
+    Returns:
+      Their duration in seconds, and the features of those in the train split.
+    """
     kept_s, trained_on = 0.0, []
     for split, segment in segments:
         writer.add(split, segment)
         kept_s += len(segment.audio) / sample_rate
         if split == "train":
-            # The last frame is the first of whatever follows: one frame per hop.
+            # n hops have n + 1 frames. The last one is dropped, so that a segment counts one frame
+            # per hop, and its duration follows from the number of frames.
             trained_on.append(np.stack(segment[1:])[:, :-1])
     return kept_s, trained_on
 
 
 def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], object]) -> None:
-    for split, held in manifest.splits.items():
-        if held.n_examples == 0:
+    for name, split in manifest.splits.items():
+        if split.n_examples == 0:
             report(
-                f"warning: the {split} split is empty; there is too little sound to hold "
-                f"out examples of {example_s:g} s."
+                f"warning: the {name} split is empty; there is too little sound for examples of "
+                f"{example_s:g} s in it."
             )
 
 
 def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]:
     """Yields (file, name in the manifest, whether it was named by the caller)."""
     for named in recordings:
-        # An unset variable of the shell, which Path takes for the current folder.
+        # An unset shell variable gives an empty name, which Path would take for the current folder.
         if not os.fspath(named):
             raise AudioError("one of the recordings has an empty name; name a file or a folder.")
         root = Path(named)
@@ -235,7 +247,7 @@ def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, str, bool]]
 def _by_split(
     recordings: Sequence[str | Path], valid: Sequence[str | Path], test: Sequence[str | Path]
 ) -> dict[str | None, Sequence[str | Path]]:
-    """What was named by the split that it is to be in; None where nothing was held out."""
+    """Returns the named recordings by split; under None if no split was named by the caller."""
     if valid or test:
         return {"train": recordings, "valid": valid, "test": test}
     return {None: recordings}
@@ -247,16 +259,16 @@ def _usable(
     min_samples: int,
     report: Callable[[str], object],
 ) -> list[_UsableRecording]:
-    """Decodes everything once, before the slow part, to know what there is to split.
+    """Decodes all recordings once, before the slow part, to find the usable ones and their lengths.
 
-    The recordings are listed by the split that they are to be in, None where that is open.
+    The recordings are given by split, under None if their split is not decided yet.
     """
     usable: dict[str, _UsableRecording] = {}
     held_out = [file for split in ("valid", "test") for file in _files(recordings.get(split, ()))]
-    apart = {os.path.realpath(path) for path, *_ in held_out}
+    held_out_paths = {os.path.realpath(path) for path, *_ in held_out}
     files = ((split, *file) for split, of in recordings.items() for file in _files(of))
     for split, path, name, named in files:
-        if split == "train" and os.path.realpath(path) in apart:
+        if split == "train" and os.path.realpath(path) in held_out_paths:
             continue
         try:
             blocks = stream_audio(
@@ -273,8 +285,8 @@ def _usable(
         if sha256 in usable:
             if usable[sha256].split != split:
                 raise AudioError(
-                    f"{path} is a copy of {usable[sha256].path}, which is in another split; what "
-                    "is measured must not have been trained on, so leave one of them out."
+                    f"{path} is a copy of {usable[sha256].path}, which is in another split; a "
+                    "model must not be evaluated on its training data, so leave one of them out."
                 )
             report(printable(f"skipped: {path} is a copy of {usable[sha256].path}"))
             continue
@@ -291,7 +303,7 @@ def _usable(
 
 
 def _held_out(usable: list[_UsableRecording], divisible: int) -> dict[str, str]:
-    """The split of each recording by SHA-256; empty if recordings are to be divided in time."""
+    """Returns the split of each recording by SHA-256; empty if recordings are divided in time."""
     if any(recording.split for recording in usable):
         return {recording.sha256: recording.split for recording in usable if recording.split}
     too_short = len(usable) >= 3 and all(r.n_samples < divisible for r in usable)
@@ -313,7 +325,7 @@ def _measured(
     fmin: float,
     fmax: float,
 ) -> Segment:
-    """The recording, whole hops of it, and its features."""
+    """Reads a recording, cut to whole hops, and computes its features."""
     audio = read_audio(recording.path, sample_rate=sample_rate)
     features = conditioning_features(
         audio,
@@ -330,9 +342,10 @@ def _measured(
 def _segments(
     whole: Segment, example: int, sample_rate: int, hop_length: int, split: str | None
 ) -> Iterator[tuple[str, Segment]]:
-    """Where a recording sounds, each part at least one example long, and in which split.
+    """Yields the segments of a recording that are not silent, each with its split.
 
-    All of it is in `split`; without one, what sounds is divided in the order of time.
+    A segment is at least one example long. All segments are in `split`; if that is None, the
+    sound is divided among the splits in the order of time.
     """
     voiced = whole.f0_confidence >= VOICED
     below_db = np.where(voiced, _VOICED_SILENCE_DB, _SILENCE_DB)
@@ -348,15 +361,15 @@ def _segments(
 
 
 def _divided(stretches: list[tuple[int, int]], example: int) -> list[tuple[str, int, int]]:
-    """Parts of stretches in train, then valid, then test; train alone if there is too little.
+    """Divides stretches of sound into train, then valid, then test; too little is train alone.
 
-    Hops are counted as if the stretches were joined, so that silence takes no share.
+    Hops are counted as if the stretches were joined, so that the shares are shares of sound.
     """
     edges = list(accumulate((last - first for first, last in stretches), initial=0))
 
     def cut(end: int, share: float) -> int:
-        # At the edge of a stretch where one is nearer than an example, so that no part is
-        # shorter than that.
+        # If the edge of a stretch is nearer than the length of an example, the cut is moved there,
+        # so that no part is shorter than an example.
         place = end - max(round(share * edges[-1]), example)
         nearest = min(edges, key=lambda edge: abs(edge - place))
         return nearest if abs(nearest - place) < example else place
@@ -380,10 +393,10 @@ def _divided(stretches: list[tuple[int, int]], example: int) -> list[tuple[str, 
 
 
 def _sounding(loud: np.ndarray, *, example: int, gap: int, margin: int) -> list[tuple[int, int]]:
-    """Stretches (first hop, last hop) around the loud frames, each at least `example` long.
+    """Finds stretches (first hop, last hop) around the loud frames, each at least `example` long.
 
-    Pauses of up to `gap` hops stay; a stretch too short for one example is widened into the
-    silence around it, which was recorded with it, rather than padded with zeros.
+    Pauses of up to `gap` hops are kept. A stretch that is shorter than an example is widened into
+    the recorded silence around it, rather than padded with zeros.
     """
     n_hops = len(loud) - 1
     frames = np.flatnonzero(loud)
@@ -411,7 +424,7 @@ def _statistics(
     method: StreamingMethod,
     report: Callable[[str], object],
 ) -> InstrumentStatistics:
-    """Of recordings; each array has the rows f0_hz, f0_confidence, loudness_db."""
+    """Computes the statistics of tracks whose rows are f0_hz, f0_confidence and loudness_db."""
     tracks = Features(*np.concatenate([np.zeros((3, 0), np.float32), *features], axis=1))
     statistics = instrument_statistics(
         tracks, sample_rate=sample_rate, hop_length=hop_length, method=method
@@ -419,7 +432,7 @@ def _statistics(
     voiced = is_voiced(tracks)
     if voiced.mean() < _VOICED_SHARE:
         report(
-            f"warning: only {voiced.mean():.0%} of the sound is pitched; an instrument is "
-            "learnt from monophonic, pitched sound."
+            f"warning: only {voiced.mean():.0%} of the sound is pitched; training an instrument "
+            "needs monophonic, pitched sound."
         )
     return statistics

@@ -1,4 +1,4 @@
-"""The state of a training run: everything the next step needs, as one pytree."""
+"""The state of a training run: all that the next step needs, as one pytree."""
 
 from typing import Any, NamedTuple
 
@@ -10,11 +10,11 @@ from ddspx._typing import Array, Int, Key
 
 
 class TrainState(NamedTuple):
-    """What a step takes and gives back; nothing else is remembered between steps.
+    """The input and output of a training step; nothing else is kept between steps.
 
-    `rest` is what of a model no gradient reaches: statistics of batches, which every step brings
-    up to date, and numbers that stay; empty where there is none. `key` is constant over a run:
-    step s draws from ``jax.random.fold_in(key, s)``.
+    `rest` holds the variables of a model that have no gradient: statistics of batches, which every
+    step updates, and constants. It is empty for a model without such variables. `key` is constant
+    over a run: step s draws from ``jax.random.fold_in(key, s)``.
     """
 
     params: Any
@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
 def initial_state(
     params: Any, optimizer: optax.GradientTransformation, *, seed: int, rest: Any = ()
 ) -> TrainState:
-    """The state before the first step, its key made of `seed`."""
+    """Returns the state before the first step, with a key made from `seed`."""
     return TrainState(
         params=params,
         opt_state=optimizer.init(params),
@@ -38,10 +38,10 @@ def initial_state(
 
 
 def to_arrays(state: TrainState) -> TrainState:
-    """The state with its key as plain integers: what a checkpoint can hold."""
+    """Returns the state with its key as plain integers, which a checkpoint can store."""
     return state._replace(key=jax.random.key_data(state.key))
 
 
 def from_arrays(arrays: TrainState) -> TrainState:
-    """The inverse of `to_arrays`."""
+    """Returns the state of `to_arrays` with its key restored."""
     return arrays._replace(key=jax.random.wrap_key_data(arrays.key))

@@ -1,4 +1,4 @@
-"""From a loss to one compiled training step, and the losses of the autoencoder."""
+"""Makes one compiled training step from a loss and an optimizer; the autoencoder's losses."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ Loss = Callable[[Any, Any, Key, Any], tuple[Float[Array, ""], Any]]
 
 
 class StepReport(NamedTuple):
-    """What one step tells: the loss, and the norm of the gradient before clipping."""
+    """The loss of a step, and the norm of its gradient before clipping."""
 
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
@@ -31,18 +31,18 @@ def adam(
     decay_steps: int = 10_000,
     clip_norm: float = 3.0,
 ) -> optax.GradientTransformation:
-    """Adam behind a global-norm clip, with a rate that decays exponentially and smoothly.
+    """Returns Adam with a clipped gradient and a continuously, exponentially decaying rate.
 
-    The constants are DDSP's, also betas 0.9 and 0.999 and epsilon 1e-7. DDSP clips the
-    gradient of each replica and sums over replicas, so that its rate grows with their number;
-    here the gradient is the mean over the whole batch, clipped once.
+    The defaults are DDSP's, and so are the betas 0.9 and 0.999 and the epsilon 1e-7. DDSP clips
+    the gradient of each replica and sums the gradients over the replicas, so that its effective
+    rate grows with their number. Here the gradient is the mean over the whole batch, clipped once.
 
     Args:
       learning_rate: at step 0; at step s it is
         ``learning_rate * decay_rate ** (s / decay_steps)``.
       decay_rate: factor of the learning rate over `decay_steps` steps.
       decay_steps: steps over which the learning rate falls by `decay_rate`.
-      clip_norm: a gradient longer than this (norm over all parameters) is shortened to it.
+      clip_norm: a gradient with a larger norm (over all parameters) is scaled to this norm.
 
     Returns:
       The optimizer.
@@ -60,17 +60,17 @@ def train_step(
     *,
     placement: jax.sharding.Sharding | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
-    """One optimizer step as a compiled function of (state, batch).
+    """Makes a compiled function of (state, batch) that takes one optimizer step.
 
-    The state is donated: its buffers become those of the new state, and the old one is gone.
-    Where the batch is sharded over devices and the state is replicated, the gradient is the
-    mean over all of them.
+    The state is donated: the new state reuses its buffers, and the old state cannot be used any
+    more. If the batch is sharded over devices and the state is replicated, the gradient is the
+    mean over all devices.
 
     Args:
-      loss: pure function of (params, rest, key, batch), which gives a mean over the batch, and
-        the `rest` of the next step.
-      optimizer: what turns gradients into updates.
-      placement: where the new state goes; by default where XLA likes it.
+      loss: pure function of (params, rest, key, batch) that returns a mean over the batch, and the
+        `rest` for the next step.
+      optimizer: turns gradients into updates.
+      placement: the sharding of the new state; by default XLA chooses it.
 
     Returns:
       ``step(state, batch) -> (state, report)``, compiled once per shape of the batch.
@@ -99,13 +99,13 @@ def train_step(
 
 
 def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
-    """Mean multi-scale spectral distance between a batch and the model's rendering of it.
+    """Makes the loss: the mean multi-scale spectral distance of a batch and its rendering.
 
     Args:
       graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param, ...)``.
 
     Returns:
-      The loss as a function of (params, rest, key, batch); `rest` stays as it is.
+      The loss as a function of (params, rest, key, batch), which returns `rest` unchanged.
     """
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
@@ -121,7 +121,7 @@ def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
 def autoencoder_evaluation(
     graphdef: nnx.GraphDef,
 ) -> Callable[[Any, Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
-    """Like `autoencoder_loss`, but compiled, one loss per example, and with the audio."""
+    """Like `autoencoder_loss`, but compiled; returns one loss per example and the rendering."""
 
     def evaluation(params: Any, rest: Any, key: Key, batch: Batch):
         model = nnx.merge(graphdef, params, rest)

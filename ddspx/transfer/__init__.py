@@ -1,4 +1,4 @@
-"""Timbre transfer: any sound, played by an instrument model."""
+"""Timbre transfer: an instrument model plays the melody of a recording."""
 
 from typing import TYPE_CHECKING
 

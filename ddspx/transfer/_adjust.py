@@ -1,7 +1,7 @@
-"""What a sound's pitch and loudness become, so that an instrument can play them.
+"""Adjusts the pitch and the loudness of a sound to an instrument.
 
-Pure NumPy functions on whole tracks: quantiles need all frames, and a track is three numbers
-per frame, 3 kB for a second at 250 frames per second.
+These are pure NumPy functions on whole tracks, because quantiles need all frames. Whole tracks fit
+into memory: they have three numbers per frame, 3 kB for a second at 250 frames per second.
 """
 
 from typing import NamedTuple
@@ -25,24 +25,26 @@ from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_tra
 from ddspx.transfer._tuning import autotune, tuning_offset
 
 _MAX_OCTAVES = 4
-# The share of a tune's frames that may lie outside an instrument's range: slips of the tracker.
+# The share of a tune's frames that may lie outside an instrument's range without moving the tune,
+# because a tracker makes some errors.
 _FEW = 0.1
-# Semitones from a frame to the next that are another note, or the tracker's slip.
+# Semitones between one frame and the next from which on they belong to different notes.
 _LEAP = 1.0
-# The share of an instrument's loudness that it is asked for; beyond lie single clicks and tails.
-_OFTEN_HEARD = (0.01, 0.99)
+# The quantiles of an instrument's loudness that limit the loudness requested of it. Beyond them
+# there are only single clicks and the tails of notes, too few to train on.
+_LOUDNESS_RANGE = (0.01, 0.99)
 _DEFAULT = TransferConfig()
 
 
 class AdjustedControls(NamedTuple):
-    """What to ask of an instrument, frame by frame.
+    """The controls that an instrument plays, frame by frame.
 
     Attributes:
-      f0_hz: pitch; between notes it leads from one to the next.
-      loudness_db: loudness, within what the instrument was often trained on.
-      gain: linear gain of what the instrument then plays: the loudness that lies outside,
-        and 0 where there is no pitch to play.
-      notes: the frames that are notes: sure enough, loud enough.
+      f0_hz: pitch; between notes it leads from one note to the next.
+      loudness_db: loudness, within the range that the instrument was mostly trained on.
+      gain: linear gain of the instrument's sound. It adds the part of the loudness that lies
+        outside that range, and is 0 in frames without a pitch to play.
+      notes: the frames that are notes, which have a confident pitch and are loud enough.
       octaves: by how many octaves `f0_hz` was moved.
       tuning: how much higher than A4 = 440 Hz the sound is tuned, in semitones.
     """
@@ -56,7 +58,7 @@ class AdjustedControls(NamedTuple):
 
     @property
     def asked_db(self) -> Float[np.ndarray, " frames"]:
-        """The loudness that is asked for by loudness and gain together, from -80 dB on."""
+        """The loudness requested by `loudness_db` and `gain` together, at least -80 dB."""
         gain_db = 20 * np.log10(np.maximum(self.gain, 1e-10))
         return np.maximum(self.loudness_db + gain_db, SILENCE_DB)
 
@@ -70,31 +72,32 @@ def adjust(
     frame_rate: float,
     config: TransferConfig = _DEFAULT,
 ) -> AdjustedControls:
-    """Fits a sound's pitch and loudness to an instrument, and to what a musician wants.
+    """Adjusts a sound's pitch and loudness to an instrument and to a musician's settings.
 
-    Of the frames whose pitch is sure, those that :func:`detect_notes` finds decide by how many
-    octaves the pitch moves to the instrument's range, if it lies outside (:func:`octaves_to`), how
-    loudness takes the distribution of the instrument's own notes (:func:`fit_quantile_transform`),
-    and what the tuning and the key are (:func:`tuning_offset`, :func:`autotune`). What is no note
-    is played up to `quiet_db` softer, the less it is one. Where the sound has no pitch (breath,
-    consonants, pauses) the instrument is faded out, and only its room rings on.
+    The notes are the frames with a confident pitch that :func:`detect_notes` selects. They decide
+    by how many octaves the pitch is moved into the instrument's range (:func:`octaves_to`), how the
+    loudness is mapped to the distribution of the instrument's own notes
+    (:func:`fit_quantile_transform`), and which tuning and key are used (:func:`tuning_offset`,
+    :func:`autotune`). Frames below the threshold of a note are attenuated by up to `quiet_db`, the
+    more the further below they are. In frames without a pitch (breath, consonants, pauses) the
+    instrument is faded out, and only its reverb continues.
 
-    A frame whose pitch, confidence or loudness is not finite is one without a pitch, that makes no
-    sound.
+    A frame whose pitch, confidence or loudness is not finite counts as silent and without a pitch.
 
-    Loudness beyond the instrument's 1st and 99th percentile is played at those and scaled,
-    because a network says anything about a loudness it has hardly heard.
+    A loudness beyond the instrument's 1st or 99th percentile is requested as that percentile, and
+    a gain makes up the rest, because a network's output is arbitrary at a loudness that was rare
+    in its training.
 
     Args:
       f0_hz: pitch of the sound.
-      f0_confidence: from 0 to 1, how sure that pitch is.
-      loudness_db: as `core.loudness_db` measures it.
-      statistics: the instrument's.
+      f0_confidence: confidence in that pitch, from 0 to 1.
+      loudness_db: A-weighted loudness as `core.loudness_db` computes it.
+      statistics: the instrument's statistics.
       frame_rate: frames per second.
-      config: what is wanted.
+      config: the musician's settings.
 
     Returns:
-      What to play.
+      The controls for the instrument.
 
     Raises:
       ValueError: the tracks differ in length.
@@ -114,13 +117,13 @@ def adjust(
       (2, 524, -12.0)
 
     References:
-      Steps 5 and 6 of DDSP's timbre-transfer notebook. There the octave is rounded up (down
-      from 1.5 octaves on), frames without a note keep a pitch that nobody sang, and the
-      adjusted loudness is computed and then not used.
+      Steps 5 and 6 of DDSP's timbre-transfer notebook. There the number of octaves is rounded up
+      (down from 1.5 octaves on), frames between notes keep the tracker's arbitrary pitch, and the
+      adjusted loudness is computed but not used.
     """
     same_size("`f0_hz` and `f0_confidence`", len(f0_hz), len(f0_confidence), "frames")
     same_size("`f0_hz` and `loudness_db`", len(f0_hz), len(loudness_db), "frames")
-    found = detect_notes(
+    detection = detect_notes(
         loudness_db, f0_confidence, frame_rate=frame_rate, threshold=config.threshold
     )
     finite = np.isfinite(f0_hz) & np.isfinite(f0_confidence) & np.isfinite(loudness_db)
@@ -128,31 +131,31 @@ def adjust(
     loudness_db = np.where(finite, loudness_db, SILENCE_DB).astype(loudness_db.dtype)
     confident = confident_frames(f0_hz, f0_confidence, loudness_db, confidence=config.confidence)
     pitched = note_frames(confident, frame_rate=frame_rate)
-    sure = confident & pitched
-    notes = sure & found.mask
-    pitch_hz, tuning = _tuned(f0_hz, f0_confidence, sure, notes, frame_rate, config)
-    wanted, octaves = loudness_db, 0
+    tonal = confident & pitched
+    notes = tonal & detection.mask
+    pitch_hz, tuning = _tuned(f0_hz, f0_confidence, tonal, notes, frame_rate, config)
+    target_db, octaves = loudness_db, 0
     if config.adjust:
-        # A recording of which nothing is loud and sure at once is fitted by what is sure.
-        fitted = notes if notes.any() else sure
+        # If no frame is loud enough for a note, all frames with a confident pitch are fitted.
+        fitted = notes if notes.any() else tonal
         octaves = octaves_to(pitch_hz[fitted], statistics=statistics)
         quantiles_db = np.asarray(statistics.loudness_quantiles)
         transform = fit_quantile_transform(loudness_db, fitted, quantiles_db)
-        wanted = apply_quantile_transform(transform, loudness_db)
+        target_db = apply_quantile_transform(transform, loudness_db)
     octaves += config.pitch_shift
-    wanted = wanted + config.loudness_shift_db
+    target_db = target_db + config.loudness_shift_db
     if config.threshold > 0:
-        missing = np.maximum(config.threshold - found.ratio, 0.0) / config.threshold
-        wanted = wanted - config.quiet_db * missing
+        missing = np.maximum(config.threshold - detection.ratio, 0.0) / config.threshold
+        target_db = target_db - config.quiet_db * missing
     levels = np.linspace(0, 1, len(statistics.loudness_quantiles))
-    lowest, highest = np.interp(_OFTEN_HEARD, levels, statistics.loudness_quantiles)
-    played = np.clip(wanted, lowest, highest)
-    gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((wanted - played) / 20)
-    leading = pitch_between_notes(pitch_hz, sure, loudness_db, frame_rate=frame_rate)
+    lowest, highest = np.interp(_LOUDNESS_RANGE, levels, statistics.loudness_quantiles)
+    played_db = np.clip(target_db, lowest, highest)
+    gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((target_db - played_db) / 20)
+    filled_hz = pitch_between_notes(pitch_hz, tonal, loudness_db, frame_rate=frame_rate)
     dtype = f0_hz.dtype
     return AdjustedControls(
-        (leading * 2.0**octaves).astype(dtype),
-        played.astype(dtype),
+        (filled_hz * 2.0**octaves).astype(dtype),
+        played_db.astype(dtype),
         gain.astype(dtype),
         notes,
         octaves,
@@ -161,24 +164,23 @@ def adjust(
 
 
 def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStatistics) -> int:
-    """Whole octaves, up to 4 either way, that bring a pitch into an instrument's range.
+    """Returns by how many octaves, at most 4 up or down, to move a tune into an instrument's range.
 
-    A tune that fits as it is stays there: at most a tenth of its frames lie outside of the first to
-    the 99th percentile of the instrument's pitch. Others move to where, in semitones, how far the
-    frames lie outside on average, and a sixth of how far their median is from the instrument's
-    mean, are least together.
+    The range is from the 1st to the 99th percentile of the instrument's pitch. A tune of which at
+    most a tenth of the frames lie outside is not moved. Any other is moved so that the sum of two
+    costs is smallest: the mean distance in semitones by which its frames lie outside the range,
+    and a sixth of the distance between its median and the mean of the instrument's pitch.
 
     Args:
-      f0_hz: pitch of the notes, frame by frame; what is not positive and finite does not count.
-      statistics: the instrument's.
+      f0_hz: pitch of the notes, frame by frame; a pitch that is not positive and finite is ignored.
+      statistics: the instrument's statistics.
 
     Returns:
-      The octaves; 0 for no pitch at all.
+      The number of octaves; 0 if there is no pitch.
 
     Example:
       >>> import numpy as np
       >>> from ddspx.instruments import load_instrument
-
       >>> from ddspx.transfer import octaves_to
       >>> _, violin, _ = load_instrument("violin")
       >>> octaves_to(np.array([110.0, 123.5, 130.8]), statistics=violin)
@@ -189,7 +191,8 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
         return 0
     midi = hz_to_midi(f0_hz)
     low, high = statistics.pitch_midi_min, statistics.pitch_midi_max
-    # A note's own cents at a limit lie within.
+    # The range is widened by half a semitone, so that a note at its limit is inside, in or out of
+    # tune.
     if np.mean((midi < low - 0.5) | (midi > high + 0.5)) <= _FEW:
         return 0
 
@@ -198,42 +201,45 @@ def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStat
         outside = np.mean(np.maximum(np.maximum(low - moved, moved - high), 0.0))
         return float(outside + abs(np.median(moved) - statistics.pitch_midi_mean) / 6)
 
-    # From the middle, so that of equals the smallest move is taken.
+    # Sorted, because `min` takes the first of equals, which is the smallest move then.
     return min(sorted(range(-_MAX_OCTAVES, _MAX_OCTAVES + 1), key=abs), key=cost)
 
 
 def _tuned(
     f0_hz: np.ndarray,
     f0_confidence: np.ndarray,
-    sure: np.ndarray,
+    tonal: np.ndarray,
     notes: np.ndarray,
     frame_rate: float,
     config: TransferConfig,
 ) -> tuple[np.ndarray, float]:
-    """Pitch after smoothing and autotune, and the tuning; as it was where it is not sure."""
+    """Returns the pitch, smoothed and autotuned in tonal frames, and the tuning of the sound."""
     pitch_hz = f0_hz.astype(np.float64)
-    if not sure.any():
+    if not tonal.any():
         return pitch_hz, 0.0
     midi = np.zeros_like(pitch_hz)
-    midi[sure] = hz_to_midi(pitch_hz[sure])
+    midi[tonal] = hz_to_midi(pitch_hz[tonal])
     if config.smoothing_ms > 0:
-        midi = _smoothed(midi, sure, config.smoothing_ms * 1e-3 * frame_rate)
-    decisive = notes if notes.any() else sure
+        midi = _smoothed(midi, tonal, config.smoothing_ms * 1e-3 * frame_rate)
+    decisive = notes if notes.any() else tonal
     tuning = tuning_offset(midi, f0_confidence, decisive)
     if config.autotune > 0:
         midi = autotune(midi, decisive, amount=config.autotune, tuning=tuning, scale=config.scale)
     if config.smoothing_ms > 0 or config.autotune > 0:
-        pitch_hz = np.where(sure, midi_to_hz(midi), pitch_hz)
+        pitch_hz = np.where(tonal, midi_to_hz(midi), pitch_hz)
     return pitch_hz, tuning
 
 
-def _smoothed(midi: np.ndarray, sure: np.ndarray, n_frames: float) -> np.ndarray:
-    """Mean under a Hann window of that many frames, within a note: up to a leap or a gap."""
+def _smoothed(midi: np.ndarray, tonal: np.ndarray, n_frames: float) -> np.ndarray:
+    """Smooths the pitch with a Hann window of `n_frames`, in each note by itself.
+
+    A note ends at a leap of more than a semitone, or at a frame that is not tonal.
+    """
     reach = int(n_frames / 2)
-    at = np.arange(-reach, reach + 1)
-    window = np.cos(np.pi * at / max(n_frames, 1.0)) ** 2
+    offsets = np.arange(-reach, reach + 1)
+    window = np.cos(np.pi * offsets / max(n_frames, 1.0)) ** 2
     smooth = midi.copy()
-    frames = np.flatnonzero(sure)
+    frames = np.flatnonzero(tonal)
     ends = (np.diff(frames) > 1) | (np.abs(np.diff(midi[frames])) > _LEAP)
     for note in np.split(frames, np.flatnonzero(ends) + 1):
         total = np.convolve(midi[note], window)[reach : reach + note.size]

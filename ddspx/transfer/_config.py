@@ -1,4 +1,4 @@
-"""What a musician decides about a transfer."""
+"""The settings of a transfer that a musician can choose."""
 
 import dataclasses
 from numbers import Integral
@@ -23,32 +23,33 @@ RANGES = MappingProxyType(
         "reverb": (0.0, 2.0),
     }
 )
-"""The lowest and highest value of each number in a :class:`TransferConfig`."""
+"""The lowest and the highest allowed value of each number in a :class:`TransferConfig`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig:
-    """The controls of a transfer, with the names, ranges and defaults of DDSP's notebook.
+    """The settings of a transfer, with the names, ranges and defaults of DDSP's notebook.
 
-    The last five are not in it.
+    The last five are not in DDSP.
 
     Args:
-      adjust: whether pitch and loudness are fitted to the instrument: whole octaves to its range
-        where the tune does not fit as it is, and the dynamics of its recordings. Without, both
-        are played as they are.
-      threshold: how loud and sure a note has to be, from 0 to 2. At 0 everything is a note, at
-        2 only what is louder than the recording's mean.
-      quiet_db: by how many dB what is no note is attenuated, from 0 to 60.
-      autotune: how far the pitch is drawn to the notes of the scale, from 0 to 1, all the way.
-      scale: "major", the key that fits best, or "chromatic", all semitones.
-      pitch_shift: octaves to move the pitch by, from -2 to 2, beside those of `adjust`.
+      adjust: whether pitch and loudness are fitted to the instrument. The pitch is moved by whole
+        octaves into the instrument's range, if it lies outside, and the loudness gets the dynamics
+        of the instrument's recordings. If False, both are played as they are.
+      threshold: how loud and how confident in its pitch a frame has to be to count as a note, from
+        0 to 2. At 0 every frame is a note, at 2 only frames louder than the recording's mean.
+      quiet_db: by how many dB the frames that are not notes are attenuated, from 0 to 60.
+      autotune: how far the pitch is moved to the nearest note of the scale, from 0 (not at all) to
+        1 (onto the note).
+      scale: "major", the notes of the major key that fits best, or "chromatic", all semitones.
+      pitch_shift: octaves to move the pitch by, from -2 to 2, in addition to those of `adjust`.
       loudness_shift_db: added to the loudness, from -20 to 20 dB.
-      smoothing_ms: length of the window that the pitch of a note is averaged in, from 0 to 200.
-      confidence: how sure a pitch has to be, from 0 to 1, to be played at all.
-      follow: how closely the notes keep to the loudness that is asked for, from 0, as the
-        instrument answers, to 1, all that it is off made up for.
-      wet: the instrument's part of the result's power, from 0 to 1; the rest is the recording.
-      reverb: how much of the instrument's room is heard, from 0 to 2; 1 is as it was recorded.
+      smoothing_ms: length of the window that smooths the pitch of a note, from 0 to 200 ms.
+      confidence: the least confidence, from 0 to 1, of a pitch that is played.
+      follow: how far the difference between the requested loudness of the notes and the loudness
+        that the instrument plays is compensated, from 0 (not at all) to 1 (fully).
+      wet: the instrument's share of the result's power, from 0 to 1; the recording has the rest.
+      reverb: level of the instrument's reverb, from 0 to 2; 1 is the level of its recordings.
 
     Raises:
       TypeError: a field has another type.

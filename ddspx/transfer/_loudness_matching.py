@@ -1,4 +1,4 @@
-"""An instrument that is as loud as it is asked to be."""
+"""Compensates the difference between the requested loudness and an instrument's own."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,10 @@ from ddspx.models.autoencoder import Autoencoder
 from ddspx.transfer._adjust import AdjustedControls
 from ddspx.transfer._rendering import render
 
-# What no music reaches: the rehearsal is not limited, or its level would be the limiter's.
+# A ceiling that no music reaches: the level is measured without the effect of the limiter.
 _NO_CEILING_DB = 80.0
-# A correction beyond it would be of something that this instrument cannot do there.
+# A larger difference than this is not fully compensated: the instrument cannot play that loudness
+# at that pitch.
 _MOST_DB = 12.0
 _SMOOTHING_S = 0.06
 
@@ -29,25 +30,26 @@ def match_loudness(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> AdjustedControls:
-    """What to ask of an instrument so that its notes are as loud as `played` asks.
+    """Changes the gain so that the instrument's notes are as loud as `played` requests.
 
-    A decoder answers a loudness with about that loudness: some dB off, more for a pitch or a
-    dynamic that its recordings lack, and the room adds what was played before. So the instrument
-    plays once, its loudness is measured on the notes, and the gain makes up for what is missing,
-    by at most 12 dB, averaged over 60 ms and led in a straight line from note to note.
+    A decoder does not play the requested loudness exactly. It is off by a few dB, by more at a
+    pitch or a dynamic that its recordings lack, and the reverb adds the sound of earlier notes.
+    The instrument is therefore rendered once, and its loudness is measured on the notes. The gain
+    compensates the difference by at most 12 dB, smoothed over 60 ms and interpolated linearly
+    between notes.
 
     Args:
       model: the instrument.
-      played: from :func:`adjust`.
+      played: the controls, from :func:`adjust`.
       n_samples: as in :func:`render`.
       z: as in :func:`render`.
       reverb: as in :func:`render`.
-      amount: how much is made up for, from 0 to 1.
-      seed: of the noise.
-      progress: told "rehearsing", the seconds that have been played, and of how many.
+      amount: the share of the difference that is compensated, from 0 to 1.
+      seed: seed of the noise.
+      progress: called with "rehearsing", the seconds that have been rendered, and all seconds.
 
     Returns:
-      `played` with another gain.
+      `played` with a new gain.
 
     Raises:
       ValueError: as :func:`render`.
@@ -72,10 +74,10 @@ def match_loudness(
             progress("rehearsing", done / sample_rate, n_samples / sample_rate)
 
     loudness = SpectralConfig("loudness", sample_rate=sample_rate, hop_length=hop_length, n_fft=1)
-    heard_db = np.concatenate(list(stream_spectral_features(rehearsal(), loudness)))
+    measured_db = np.concatenate(list(stream_spectral_features(rehearsal(), loudness)))
     notes = np.flatnonzero(played.notes)
-    missing_db = np.clip((played.asked_db - heard_db)[notes], -_MOST_DB, _MOST_DB)
-    everywhere_db = np.interp(np.arange(played.notes.size), notes, missing_db)
+    difference_db = np.clip((played.asked_db - measured_db)[notes], -_MOST_DB, _MOST_DB)
+    everywhere_db = np.interp(np.arange(played.notes.size), notes, difference_db)
     reach = round(_SMOOTHING_S / 2 * sample_rate / hop_length)
     window = np.hanning(2 * reach + 3)[1:-1]
     padded_db = np.pad(everywhere_db, reach, mode="edge")

@@ -1,4 +1,4 @@
-"""Which frames of a sound are notes, and what happens at their edges."""
+"""Detects the notes of a sound, fades at their ends, and fills in the pitch between them."""
 
 from typing import NamedTuple
 
@@ -10,27 +10,27 @@ from ddspx.metrics import VOICED
 
 # The floor of `core.loudness_db`.
 SILENCE_DB = -80.0
-# Frames this far under the loudest are pauses: the pitch of a room is not a note.
+# Frames this far below the loudest are pauses. The hum of a room may have a pitch there.
 _PAUSE_DB = 60.0
-# DDSP's numbers: how sure a note is at the threshold, and over how long that is averaged on
-# either side.
-_SURE, _SMOOTHING_S = 0.7, 0.08
+# DDSP's numbers: the confidence at the threshold of a note, and the time over which the confidence
+# is averaged on either side.
+_CONFIDENCE, _SMOOTHING_S = 0.7, 0.08
 
-# A consonant does not end a note, a pitched instant in a noise does not begin one, and a note
-# fades over a time in which no click is heard.
+# A shorter gap does not end a note: it is a consonant. A shorter run of pitched frames is not a
+# note: noise has such moments. The fade is long enough to make no audible click.
 _LONGEST_GAP_S = 0.06
 _SHORTEST_NOTE_S = 0.05
 _FADE_S = 0.03
-# Within so many semitones a gap is slid over; further, the pitch leaps.
+# Semitones up to which the pitch slides over a gap between two notes; with more it jumps.
 _SLIDE = 2.0
 
 
 class NoteDetection(NamedTuple):
-    """Which frames are notes.
+    """The frames that are notes.
 
     Attributes:
-      mask: the frames that are.
-      ratio: how loud and sure each frame is; 1 at a threshold of 1.
+      mask: True for frames of notes.
+      ratio: how loud and confident each frame is; notes are the frames that reach the threshold.
     """
 
     mask: Bool[np.ndarray, " frames"]
@@ -44,25 +44,25 @@ def detect_notes(
     frame_rate: float,
     threshold: float = 1.0,
 ) -> NoteDetection:
-    r"""Frames that are loud and whose pitch is sure.
+    r"""Detects the frames that are loud and have a confident pitch.
 
-    With the loudness over silence :math:`l = L + 80` dB, its mean :math:`\bar l` over the frames
-    within 60 dB of the loudest, the confidence c, and the larger of the averages of its square over
-    the 80 ms before and the 80 ms after,
+    A frame is a note if the ratio r is at least `threshold`:
 
     .. math:: r = \frac{\max(\langle c^2 \rangle_-, \langle c^2 \rangle_+)\; l}{0.7^2\; \bar l}
 
-    and a frame is a note where r is at least `threshold`. A frame with a number that is not finite
-    is no note, has r = 0, and counts in no mean.
+    Here :math:`l = L + 80` dB is the loudness above silence, :math:`\bar l` its mean over the
+    frames within 60 dB of the loudest, and c the confidence, whose square is averaged over the
+    80 ms before (:math:`-`) and the 80 ms after (:math:`+`) the frame. A frame whose loudness or
+    confidence is not finite has r = 0, is not a note, and is left out of all means.
 
     Args:
-      loudness_db: as `core.loudness_db` measures it.
-      f0_confidence: from 0 to 1, how sure the pitch is.
+      loudness_db: A-weighted loudness as `core.loudness_db` computes it.
+      f0_confidence: confidence in the pitch, from 0 to 1.
       frame_rate: frames per second.
-      threshold: at 0 everything is a note, at 2 only what is louder than the mean.
+      threshold: at 0 every frame is a note, at 2 only frames that are louder than the mean.
 
     Returns:
-      The notes, and the ratio r; of no frames, none.
+      The mask of the notes and the ratio r; both are empty if there are no frames.
 
     Raises:
       ValueError: the tracks differ in length.
@@ -76,29 +76,32 @@ def detect_notes(
       array([ True,  True, False, False])
 
     References:
-      DDSP's ``detect_notes``. There the mean is over all frames, so that silence around a sound
-      makes more of it a note; the average fades the beginning and the end of the sound, and the
-      first and last tenth of a second of every note; and its window is 40 frames at any rate.
+      DDSP's ``detect_notes``. There the mean is over all frames, so that more frames become notes
+      if there is silence around the sound. The confidence is averaged with zeros beyond both ends
+      of the sound and across both ends of a note, which lowers it for a tenth of a second there.
+      The window is 40 frames at any frame rate.
     """
     same_size("`loudness_db` and `f0_confidence`", len(loudness_db), len(f0_confidence), "frames")
     finite = np.isfinite(loudness_db) & np.isfinite(f0_confidence)
     above = np.where(finite, np.maximum(loudness_db.astype(np.float64) - SILENCE_DB, 0.0), 0.0)
     audible = finite & audible_frames(loudness_db)
     mean = above.sum(where=audible) / max(1, audible.sum())
-    sure = np.where(finite, f0_confidence.astype(np.float64) ** 2, 0.0)
+    squares = np.where(finite, f0_confidence.astype(np.float64) ** 2, 0.0)
     reach = max(1, round(_SMOOTHING_S * frame_rate))
-    here = np.arange(len(sure))
-    since, until = np.maximum(here + 1 - reach, 0), np.minimum(here + reach, len(sure))
-    sums, counts = (np.concatenate([[0.0], np.cumsum(x)]) for x in (sure, finite))
-    # A finite frame is on both sides of itself; the others are no notes whatever the mean.
-    before = (sums[here + 1] - sums[since]) / np.maximum(counts[here + 1] - counts[since], 1)
-    after = (sums[until] - sums[here]) / np.maximum(counts[until] - counts[here], 1)
-    ratio = np.maximum(before, after) * above / max(_SURE**2 * mean, np.finfo(np.float64).tiny)
+    frame = np.arange(len(squares))
+    start, end = np.maximum(frame + 1 - reach, 0), np.minimum(frame + reach, len(squares))
+    sums, counts = (np.concatenate([[0.0], np.cumsum(x)]) for x in (squares, finite))
+    # Both averages include the frame itself, so a finite frame has a count of at least 1. For the
+    # other frames the count is only kept from being 0.
+    before = (sums[frame + 1] - sums[start]) / np.maximum(counts[frame + 1] - counts[start], 1)
+    after = (sums[end] - sums[frame]) / np.maximum(counts[end] - counts[frame], 1)
+    least = np.finfo(np.float64).tiny
+    ratio = np.maximum(before, after) * above / max(_CONFIDENCE**2 * mean, least)
     return NoteDetection(finite & (ratio >= threshold), ratio)
 
 
 def audible_frames(loudness_db: Float[np.ndarray, " frames"]) -> Bool[np.ndarray, " frames"]:
-    """Frames that are no pause: within 60 dB of the loudest. What is not finite is one."""
+    """Returns the frames within 60 dB of the loudest; frames that are not finite are not."""
     finite = np.isfinite(loudness_db)
     loudest_db = np.max(loudness_db, where=finite, initial=-np.inf)
     return finite & (loudness_db > loudest_db - _PAUSE_DB)
@@ -111,7 +114,7 @@ def confident_frames(
     *,
     confidence: float = VOICED,
 ) -> Bool[np.ndarray, " frames"]:
-    """Frames that sound and whose pitch is sure."""
+    """Returns the frames that are audible and have a pitch of at least this confidence."""
     pitched = (f0_confidence >= confidence) & (f0_hz > 0) & np.isfinite(f0_hz)
     return pitched & audible_frames(loudness_db)
 
@@ -119,32 +122,33 @@ def confident_frames(
 def note_frames(
     confident: Bool[np.ndarray, " frames"], *, frame_rate: float
 ) -> Bool[np.ndarray, " frames"]:
-    """The confident frames with gaps of up to 60 ms closed and notes under 50 ms dropped."""
+    """Returns the confident frames with gaps of up to 60 ms closed and runs up to 50 ms dropped."""
     closed = _without_short_runs(confident, False, _LONGEST_GAP_S * frame_rate)
     return _without_short_runs(closed, True, _SHORTEST_NOTE_S * frame_rate)
 
 
 def fade(notes: Bool[np.ndarray, " frames"], *, frame_rate: float) -> Float[np.ndarray, " frames"]:
-    """Gain of 1 in a note, 0 away from it, and a raised cosine over 30 ms on either side."""
-    away = _frames_to_nearest(notes) / max(1.0, _FADE_S * frame_rate)
-    return 0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))
+    """Returns a gain of 1 in notes that falls to 0 within 30 ms on either side, as a cosine."""
+    distance = _frames_to_nearest(notes) / max(1.0, _FADE_S * frame_rate)
+    return 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1.0))
 
 
 def pitch_between_notes(
     f0_hz: Float[np.ndarray, " frames"],
-    sure: Bool[np.ndarray, " frames"],
+    tonal: Bool[np.ndarray, " frames"],
     loudness_db: Float[np.ndarray, " frames"],
     *,
     frame_rate: float,
 ) -> Float[np.ndarray, " frames"]:
-    """Pitch with what is not sure replaced, so that no pitch is heard that nobody sang.
+    """Replaces the pitch of frames that are not tonal, where the tracker's pitch is arbitrary.
 
-    Between two notes it slides, straight in log-frequency, where they are at most two semitones
-    apart. Else it stays, and leaps where the sound between them is softest; while one fades and the
-    other has not begun, in a gap long enough for that. It is held at both ends; without any sure
-    frame it stays as it is.
+    Between two notes that are at most two semitones apart the pitch slides, linearly in
+    log-frequency. Between notes further apart it jumps at the softest frame. If the gap is long
+    enough, that frame is chosen after the first note has faded out and before the second one fades
+    in. The pitch is held before the first tonal frame and after the last. If there is no tonal
+    frame, the pitch is not changed.
     """
-    frames = np.flatnonzero(sure)
+    frames = np.flatnonzero(tonal)
     if frames.size == 0:
         return f0_hz
     octaves = np.log2(f0_hz[frames])
@@ -162,7 +166,7 @@ def pitch_between_notes(
 
 
 def _without_short_runs(mask: np.ndarray, value: bool, n_frames: float) -> np.ndarray:
-    """`mask` with its runs of `value` up to `n_frames` long flipped."""
+    """Flips the runs of `value` in a mask that are at most `n_frames` long."""
     starts = np.flatnonzero(np.diff(mask, prepend=~mask[:1]))
     lengths = np.diff(starts, append=mask.size)
     flip = (mask[starts] == value) & (lengths <= n_frames)
@@ -170,7 +174,7 @@ def _without_short_runs(mask: np.ndarray, value: bool, n_frames: float) -> np.nd
 
 
 def _frames_to_nearest(mask: np.ndarray) -> np.ndarray:
-    """Distance of each frame to the nearest true one, infinite without any."""
+    """Returns the distance of each frame to the nearest true one; infinite if there is none."""
     index = np.arange(mask.size, dtype=np.float64)
     before = np.maximum.accumulate(np.where(mask, index, -np.inf))
     after = np.minimum.accumulate(np.where(mask, index, np.inf)[::-1])[::-1]

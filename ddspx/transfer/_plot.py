@@ -1,4 +1,4 @@
-"""A recording and what an instrument made of it, side by side."""
+"""Plots a recording and the output of a transfer, side by side."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def plot_transfer(recording: str | Path, output: str | Path, report: TransferReport) -> "Figure":
-    """Draws the spectrograms of both sounds, with the pitch and loudness that belong to them.
+    """Draws the spectrograms of recording and output, with their pitch and loudness.
 
-    Their axis of frequency is in notes.
-
-    Of the recording these are what was heard, of the output what the instrument was asked for.
-    What was found to be a note is shaded. Nothing is measured again; the files are read in blocks.
+    The frequency axis is labelled with notes. Pitch and loudness of the recording are those that
+    were measured in it, and those of the output are the ones requested of the instrument; they
+    come from `report`, and are not measured again. Frames that are notes are shaded. The files are
+    read in blocks.
 
     Args:
-      recording: what was given to :func:`transfer`.
-      output: what it wrote.
-      report: what it returned.
+      recording: the recording that was given to :func:`transfer`.
+      output: the file that it wrote.
+      report: the report that it returned.
 
     Returns:
       A matplotlib figure.
 
     Raises:
-      AudioError: one of the files is gone or another one.
+      AudioError: one of the files is missing, or has been replaced by another sound.
       ModuleNotFoundError: matplotlib or librosa is not installed.
 
     Example:
@@ -51,7 +51,7 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
       4
       >>> folder.cleanup()
     """
-    tracks = {recording: report.heard, output: _asked(report.played)}
+    tracks = {recording: report.heard, output: _requested(report.played)}
     sounds = [
         Sound(
             printable(Path(path).name),
@@ -68,6 +68,6 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
     return plot_sounds(sounds, **rates, y_axis="fft_note")
 
 
-def _asked(played: AdjustedControls) -> tuple[Float[np.ndarray, " frames"], ...]:
-    """Pitch, whether there is a note, and loudness, frame by frame."""
+def _requested(played: AdjustedControls) -> tuple[Float[np.ndarray, " frames"], ...]:
+    """Returns the requested pitch, a confidence that is 1 where it sounds, and loudness."""
     return played.f0_hz, (played.gain > 0).astype(np.float32), played.asked_db

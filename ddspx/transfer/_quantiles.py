@@ -1,4 +1,4 @@
-"""Loudness that takes another distribution."""
+"""Maps loudness so that it gets a given distribution."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import numpy as np
 from ddspx._checks import number, same_size
 from ddspx._typing import Bool, Float
 
-# How much dynamics may be widened: a tone held steady within 0.1 dB stays within 0.3 dB.
+# How much the dynamics may be widened: a tone that is steady within 0.1 dB stays within 0.3 dB.
 _MAX_SLOPE = 3.0
 
 
@@ -15,8 +15,8 @@ class QuantileTransform(NamedTuple):
     """A monotone, piecewise linear map of loudness, continued with slope 1 at both ends.
 
     Attributes:
-      source_db: levels that are mapped, increasing.
-      target_db: what they become, not decreasing. Both are empty where nothing is changed.
+      source_db: levels before the map, increasing.
+      target_db: the same levels after it, not decreasing. Both are empty for the identity.
     """
 
     source_db: Float[np.ndarray, " levels"]
@@ -30,19 +30,19 @@ def fit_quantile_transform(
     *,
     tails: float = 0.1,
 ) -> QuantileTransform:
-    """The map after which the masked frames have a given distribution.
+    """Fits a map of loudness after which the masked frames have a given distribution.
 
-    Their own quantiles go to the given ones. The map is nowhere steeper than 3, built up from
-    the median where that holds it: matching would make the unevenness of a steady tone into
-    dynamics. The softest and loudest tenth, attacks and releases above all, are not fitted: a
-    decibel stays a decibel there.
+    The map takes the frames' own quantiles to the given ones. Its slope is at most 3, as an exact
+    match would enlarge the slight unevenness of a steady tone to the instrument's full dynamics.
+    Where the slope is limited, the median is still matched. The softest and the loudest tenth of
+    the frames, mostly attacks and releases, are not fitted; the slope is 1 there.
 
     Args:
-      loudness_db: of all frames; one that is not finite does not count.
-      mask: the frames whose distribution counts: notes. Without any, nothing is changed.
-      quantiles_db: what to reach, at equally spaced quantiles from 0 to 1, not decreasing, for
-        example `InstrumentStatistics.loudness_quantiles`.
-      tails: the share at either end that is not fitted, below a half.
+      loudness_db: of all frames; frames that are not finite are ignored.
+      mask: the frames to fit, usually the notes. If there is none, the map is the identity.
+      quantiles_db: the levels to reach, at equally spaced quantiles from 0 to 1, not decreasing,
+        for example `InstrumentStatistics.loudness_quantiles`.
+      tails: the share of frames at either end that is not fitted, below a half.
 
     Returns:
       A map for :func:`apply_quantile_transform`.
@@ -62,9 +62,9 @@ def fit_quantile_transform(
       [-30.0, -20.0, -10.0, -5.0]
 
     References:
-      DDSP's ``fit_quantile_transform`` maps to all of the other distribution, a steady tone to all
-      its dynamics too, and leaves frames that are no notes where they were, with a step at
-      the edge of every note.
+      DDSP's ``fit_quantile_transform`` always maps to the whole distribution, so that even a
+      steady tone gets the full dynamics. It does not map the frames between notes, which makes the
+      loudness jump at both ends of every note.
     """
     number("tails", tails, least=0, below=0.5)
     same_size("`loudness_db` and `mask`", len(loudness_db), len(mask), "frames")
@@ -78,11 +78,11 @@ def fit_quantile_transform(
         return QuantileTransform(np.zeros(0), np.zeros(0))
     levels = np.linspace(tails, 1 - tails, len(quantiles_db))
     own = np.quantile(loudness_db[counted].astype(np.float64), levels)
-    wanted = np.interp(levels, np.linspace(0, 1, len(quantiles_db)), quantiles_db)
-    rises = np.minimum(np.diff(wanted), _MAX_SLOPE * np.diff(own))
+    target = np.interp(levels, np.linspace(0, 1, len(quantiles_db)), quantiles_db)
+    rises = np.minimum(np.diff(target), _MAX_SLOPE * np.diff(own))
     matched = np.concatenate([[0.0], np.cumsum(rises)])
-    matched += np.median(wanted) - np.median(matched)
-    # interp wants its points increasing; where the sound's quantiles coincide one will do.
+    matched += np.median(target) - np.median(matched)
+    # `np.interp` needs increasing points, so one of several equal quantiles is used.
     own, first = np.unique(own, return_index=True)
     return QuantileTransform(own, matched[first])
 
@@ -90,9 +90,9 @@ def fit_quantile_transform(
 def apply_quantile_transform(
     transform: QuantileTransform, loudness_db: Float[np.ndarray, " frames"]
 ) -> Float[np.ndarray, " frames"]:
-    """Loudness after a map of :func:`fit_quantile_transform`; a dB stays a dB beyond its ends.
+    """Applies a map of :func:`fit_quantile_transform` to loudness.
 
-    What is not finite stays what it is.
+    Beyond both ends of the map the slope is 1. Values that are not finite are not changed.
     """
     source_db, target_db = transform
     if not source_db.size:

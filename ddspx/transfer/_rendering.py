@@ -1,4 +1,4 @@
-"""An instrument plays what it is asked to, block by block."""
+"""Rendering: an instrument plays adjusted controls, block by block."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -17,10 +17,12 @@ from ddspx.models.autoencoder import Autoencoder
 from ddspx.models.autoencoder.model import require_autoencoder
 from ddspx.transfer._adjust import AdjustedControls
 
-# Peaks come down to here, smoothly: Vorbis and a player's resampling add to them.
+# The limiter's threshold. It is below full scale because Vorbis coding and the resampling of a
+# player can raise peaks.
 CEILING_DB = -0.5
 _RELEASE_S, _LOOKAHEAD_S = 0.1, 0.005
-# 4 s at 250 frames per second: long enough for the reverb's FFT to pay, short to hold.
+# Hops of a block, 4 s at 250 frames per second: long enough for an efficient FFT in the reverb,
+# short enough to need little memory.
 _BLOCK_HOPS = 1000
 
 
@@ -37,73 +39,75 @@ def render(
     seed: int = 0,
     block_hops: int = _BLOCK_HOPS,
 ) -> Iterator[Float[np.ndarray, " samples"]]:
-    """Plays an adjusted sound, block by block.
+    """Plays adjusted controls on an instrument, block by block.
 
-    The blocks, joined, do not depend on `block_hops` (to rounding): phase, recurrent state, noise,
-    the tail of the reverb and the limiter are carried from each to the next. The gain is applied
-    before the reverb, so a faded note still rings in the room.
+    The joined blocks do not depend on `block_hops`, up to rounding: phase, recurrent state, noise,
+    the tail of the reverb and the state of the limiter are carried from block to block. The gain
+    is applied before the reverb, so that the reverb of a note that fades out is still heard.
 
     Args:
       model: the instrument.
-      played: from :func:`adjust`.
-      n_samples: length of the whole, with as many frames as `played` has.
-      z: from `features.blockwise_z`, as many frames; None where the model has no encoder.
-      recording: the sound itself at the model's rate, in blocks of any sizes, to be mixed in;
-        None for the instrument alone.
-      wet: the instrument's part, from 0 to 1; the rest is the recording's, at constant power.
-      reverb: factor of the room.
-      ceiling_db: highest peak, in dB re full scale; a limiter keeps to it.
-      seed: of the noise.
+      played: the controls, from :func:`adjust`.
+      n_samples: length of the output; it must have as many frames as `played`.
+      z: from `features.blockwise_z`, with as many frames; None for a model without an encoder.
+      recording: a sound at the model's rate to mix in, in blocks of any sizes; None for the
+        instrument alone.
+      wet: the instrument's share of the power, from 0 to 1; the recording has the rest.
+      reverb: factor of the reverb's level.
+      ceiling_db: highest peak, in dB relative to full scale; a limiter enforces it.
+      seed: seed of the noise.
       block_hops: hops of a block.
 
     Yields:
-      Audio in linear amplitude, some `block_hops` hops at a time, then the rest.
+      Blocks of audio in linear amplitude, of about `block_hops` hops each.
 
     Raises:
-      TypeError: `model` is of a class of your own.
-      ValueError: `n_samples` samples or `z` do not have this number of frames, or `z` is not what
-        the model wants.
+      TypeError: `model` is of a subclass of `Autoencoder`.
+      ValueError: `n_samples` or `z` do not have the number of frames of `played`, or `z` does not
+        fit the model.
     """
     require_autoencoder(model, "whose own __call__ would not be played")
     size = positive_int("block_hops", block_hops) * model.config.hop_length
     frames = played.f0_hz.size
     if core.n_frames(n_samples, hop_length=model.config.hop_length) != frames:
         raise ValueError(
-            f"`n_samples` must have the {frames} frames of `played`, got {n_samples}; frames "
-            "= 1 + n_samples // hop_length."
+            f"`n_samples` must give the {frames} frames of `played`, got {n_samples}; the number "
+            "of frames is 1 + n_samples // hop_length."
         )
     if z is not None:
         same_size("`z` and `played`", len(z), frames, "frames")
     graph, weights = nnx.split(model)
     levels = _Levels(*(jnp.float32(x) for x in (wet, reverb, ceiling_db)))
-    state = _studio(model, key=jax.random.key(seed)).init()
+    state = _signal_chain(model, key=jax.random.key(seed)).init()
     dry = repeat(None) if recording is None else _rechunked(recording, size)
-    # The limiter is late by its look-ahead: so many samples more are played, and cut in front.
-    late = round(_LOOKAHEAD_S * model.config.sample_rate)
-    for start, beside in zip(range(0, n_samples + late, size), dry, strict=False):
-        # All blocks have one size, so that one is compiled. Beyond the last frame the tracks are
-        # held, and the audio is silenced. One frame more says where the sound goes.
+    # The limiter delays the sound by its look-ahead. So many samples more are played, and as many
+    # cut off in front.
+    delay = round(_LOOKAHEAD_S * model.config.sample_rate)
+    for start, dry_block in zip(range(0, n_samples + delay, size), dry, strict=False):
+        # All blocks have one size, so that one program fits all. Beyond the last frame the controls
+        # are held, and the audio is silenced. A block gets the first frame of the next block too,
+        # because its controls are interpolated towards that frame.
         first = start // model.config.hop_length
-        chosen = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
-        f0_hz, loudness_db, gain = (jnp.asarray(track[chosen]) for track in played[:3])
-        told = None if z is None else jnp.asarray(z[chosen])
-        block = _Block(f0_hz, loudness_db, gain, told, beside, max(0, n_samples - start))
+        indices = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
+        f0_hz, loudness_db, gain = (jnp.asarray(track[indices]) for track in played[:3])
+        block_z = None if z is None else jnp.asarray(z[indices])
+        block = _Block(f0_hz, loudness_db, gain, block_z, dry_block, max(0, n_samples - start))
         state, audio = _play_block(graph, weights, state, block, levels)
-        samples = np.asarray(audio)[max(0, late - start) : n_samples + late - start]
+        samples = np.asarray(audio)[max(0, delay - start) : n_samples + delay - start]
         if samples.size:
             yield samples
 
 
 class _Block(NamedTuple):
-    """What is played in a block.
+    """The controls of a block.
 
     Attributes:
-      f0_hz: pitch of its frames, and of the one after them.
+      f0_hz: pitch of its frames, and of the frame after them.
       loudness_db: loudness of the same frames.
-      gain: factor of the sound before the room, at the same frames.
-      z: of the same frames, or None.
-      recording: what is mixed in, or None.
-      left: how many samples from here on belong to the sound.
+      gain: gain of the sound before the reverb, at the same frames.
+      z: z of the same frames, or None.
+      recording: the samples to mix in, or None.
+      left: how many samples there are from the start of the block to the end of the sound.
     """
 
     f0_hz: Array
@@ -115,17 +119,20 @@ class _Block(NamedTuple):
 
 
 class _Levels(NamedTuple):
-    """Arguments of :func:`render` that are the same in all blocks, and not compiled in."""
+    """Arguments of :func:`render` that are the same in all blocks.
+
+    They are traced, so that other values do not need another compilation.
+    """
 
     wet: Array
     reverb: Array
     ceiling_db: Array
 
 
-def _studio(model: Autoencoder, *, key: Array) -> core.Stream:
-    """From a `_Block` to its audio: instrument, gain, room, recording, limiter.
+def _signal_chain(model: Autoencoder, *, key: Array) -> core.Stream:
+    """Returns the stream from a `_Block` to its audio: instrument, gain, reverb, mix, limiter.
 
-    The step is ``step(state, block, block, levels)``. The key of the noise goes into the state.
+    The step is ``step(state, block, block, levels)``. The key of the noise is in the state.
     """
     rate, hop_length = model.config.sample_rate, model.config.hop_length
 
@@ -156,7 +163,7 @@ def _studio(model: Autoencoder, *, key: Array) -> core.Stream:
 
 
 def _room(model: Autoencoder) -> list[core.Stream]:
-    """The reverb of an instrument that has one."""
+    """Returns the reverb of an instrument as a stream in a list, which is empty if it has none."""
     if model.reverb is None:
         return []
     response = model.reverb.impulse_response
@@ -169,18 +176,18 @@ def _room(model: Autoencoder) -> list[core.Stream]:
 
 @partial(jax.jit, static_argnums=0)
 def _play_block(graph, weights, state, block, levels):
-    """One block of :func:`_studio`."""
-    stream = _studio(nnx.merge(graph, weights), key=jax.random.key(0))
+    """Computes one block of :func:`_signal_chain`."""
+    stream = _signal_chain(nnx.merge(graph, weights), key=jax.random.key(0))
     return stream.step(state, block, block, levels)
 
 
 def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of one size, with silence after them for ever."""
-    held = np.zeros(0, np.float32)
+    """Yields the same samples in blocks of one size, then blocks of silence without end."""
+    pending = np.zeros(0, np.float32)
     for block in blocks:
-        held = np.concatenate([held, block])
-        while held.size >= size:
-            yield held[:size]
-            held = held[size:]
-    yield np.pad(held, (0, size - held.size))
+        pending = np.concatenate([pending, block])
+        while pending.size >= size:
+            yield pending[:size]
+            pending = pending[size:]
+    yield np.pad(pending, (0, size - pending.size))
     yield from repeat(np.zeros(size, np.float32))

@@ -21,9 +21,9 @@ from ddspx.transfer._loudness_matching import match_loudness
 from ddspx.transfer._notes import audible_frames, confident_frames
 from ddspx.transfer._rendering import render
 
-# A note of 50 ms and a little around it: in less there is nothing to play.
+# The shortest recording: the shortest note, 50 ms, with a little around it.
 _SHORTEST_S = 0.064
-# Under this share of the sounding frames, what has a pitch is not what the sound is about.
+# With a smaller share of pitched frames among the audible ones, the recording is hardly a melody.
 _MOSTLY_UNPITCHED = 0.25
 _DEFAULT = TransferConfig()
 
@@ -31,7 +31,7 @@ _DEFAULT = TransferConfig()
 class Percentiles(NamedTuple):
     """The 5th, 50th and 95th percentile of a track over the confident frames.
 
-    All three are NaN where there is no such frame.
+    All three are NaN if there is no such frame.
     """
 
     low: float
@@ -40,25 +40,26 @@ class Percentiles(NamedTuple):
 
 
 class TransferReport(NamedTuple):
-    """What a transfer heard and did.
+    """The measurements and the settings of a transfer.
 
     Attributes:
-      n_samples: length of the output, which is the input's at the output's rate.
-      sample_rate: the model's, and so the output's.
-      hop_length: the model's; what was heard and played is counted on its frames.
-      confident_share: share of the sounding frames (within 60 dB of the loudest) with a pitch as
-        sure as `config.confidence` wants.
+      n_samples: length of the output, which is the input's length at the output's rate.
+      sample_rate: of the model, and therefore of the output.
+      hop_length: samples between the frames of `heard` and `played`, the model's.
+      confident_share: share of the audible frames (within 60 dB of the loudest) whose pitch has at
+        least the confidence `config.confidence`.
       octaves: by how many octaves the pitch was moved.
       source_f0_hz: pitch of the recording.
       source_loudness_db: loudness of the recording.
-      played_f0_hz: pitch asked of the instrument.
-      played_loudness_db: loudness asked of the instrument, its gain counted in.
-      peak: largest absolute sample of the output; a limiter holds it below full scale.
-      method: the pitch tracker that listened, the instrument's.
-      config: what was wanted.
+      played_f0_hz: pitch requested of the instrument.
+      played_loudness_db: loudness requested of the instrument, including the gain.
+      peak: largest absolute sample of the output; a limiter keeps it below full scale.
+      method: the pitch tracker, which is the one the instrument was trained with.
+      config: the settings of the transfer.
       heard: features of the recording.
-      played: what the instrument was asked for.
-      performance: how it is played again, for :func:`evaluate_transfer`.
+      played: the controls requested of the instrument.
+      performance: all that is needed to render the instrument again, for
+        :func:`evaluate_transfer`.
     """
 
     n_samples: int
@@ -79,13 +80,13 @@ class TransferReport(NamedTuple):
 
 
 class Performance(NamedTuple):
-    """What an instrument played, before the recording was mixed in.
+    """The inputs of the rendering of an instrument, before the recording was mixed in.
 
     Attributes:
       to: the instrument.
-      played: what it was asked for, with the gain that follows the loudness.
+      played: its controls, with the gain of :func:`match_loudness`.
       z: as in :func:`render`.
-      seed: of the noise.
+      seed: seed of the noise.
     """
 
     to: str | Path | Instrument
@@ -94,7 +95,7 @@ class Performance(NamedTuple):
     seed: int
 
     def again(self, report: TransferReport) -> Iterator[Float[np.ndarray, " samples"]]:
-        """The instrument alone, in blocks."""
+        """Renders the instrument alone, in blocks."""
         model = as_instrument(self.to).model
         return render(
             model,
@@ -115,33 +116,33 @@ def transfer(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> TransferReport:
-    """Plays a recording on an instrument.
+    """Plays the melody of a recording on an instrument.
 
-    The recording is read in small pieces, of which the features stay, and what is made of them
-    (24 bytes per frame, 22 MB for an hour, and where the instrument has an encoder, its z). They
-    are adjusted as :func:`adjust` says, but for z, which is the recording's; and the instrument
-    plays them block by block with its state carried over, into a file that appears
-    when it is complete. A limiter with 5 ms of look-ahead keeps peaks below full scale.
+    The recording is read in blocks. Only its features and the adjusted controls are kept in
+    memory (24 bytes per frame, 22 MB for an hour), and its z if the instrument has an encoder.
+    :func:`adjust` makes the controls from the features; z is not adjusted. The instrument plays
+    them block by block, carrying its state from block to block. A limiter with a look-ahead of
+    5 ms keeps peaks below full scale. The file appears under its name when it is complete.
 
     Args:
       recording: any sound, in a format that libsndfile reads.
-      output: the file to write, ``.wav``, ``.flac`` or ``.ogg``; at the model's sample rate, as
-        long as the recording is at that rate.
-      to: a model folder, the name of an instrument, shipped or installed, or one that
-        `instruments.load_instrument` returned.
-      config: what a musician decides.
-      seed: of the instrument's noise.
-      progress: called as the work goes on, with "listening", "encoding", "rehearsing" or "playing",
-        the seconds of sound that are done, and of how many.
+      output: the file to write, ``.wav``, ``.flac`` or ``.ogg``. It has the model's sample rate
+        and the duration of the recording.
+      to: a model folder, the name of a shipped or installed instrument, or the result of
+        `instruments.load_instrument`.
+      config: the musician's settings.
+      seed: seed of the instrument's noise.
+      progress: called with the name of the stage ("listening", "encoding", "rehearsing" or
+        "playing"), the seconds of sound that are done, and all seconds, or None if not known.
 
     Returns:
-      What was heard and done.
+      The measurements and the settings of the transfer.
 
     Raises:
       AudioError: the recording is missing, not audio, empty, shorter than 64 ms, silent, or
-        holds NaN.
-      FileNotFoundError: there is no such model, or a file of it is missing.
-      ValueError: a file of the model is corrupt or of another version, its encoder needs the
+        contains NaN.
+      FileNotFoundError: there is no such model, or one of its files is missing.
+      ValueError: a file of the model is damaged or of another version, its encoder needs the
         whole sound at once, an argument is out of range, or `output` is the recording.
       OSError: the output cannot be written.
 
@@ -165,70 +166,70 @@ def transfer(
       (0, 16000, 16000)
       >>> folder.cleanup()
     """
-    # What can be refused without listening is refused first.
+    # All checks that do not need the sound are made before it is read.
     if os.path.realpath(output) == os.path.realpath(recording):
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
     model, statistics, _ = as_instrument(to)
     try:
-        # An instrument listens with the tracker that it was trained with.
+        # The pitch has to come from the tracker that the instrument was trained with.
         method = method_of(statistics.feature_version)
     except ValueError as error:
         raise ValueError(f"The model {to} cannot be used: its {error}") from None
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
     z = _encode(recording, model, progress)
-    heard, n_samples = _listen(recording, model, method, progress)
+    heard, n_samples = _features(recording, model, method, progress)
     played = adjust(
         *heard,
         statistics=statistics,
         frame_rate=model.config.sample_rate / model.config.hop_length,
         config=config,
     )
-    rate, playing = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
-    playing["reverb"] = config.reverb
-    performed = _rehearsed(model, played, playing, config.follow, progress)
+    rate, options = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
+    options["reverb"] = config.reverb
+    matched = _matched(model, played, options, config.follow, progress)
     dry = None
     if config.wet < 1:
         dry = _blocks(recording, model.config)
     with writer:
         done = 0
-        for block in render(model, performed, **playing, recording=dry, wet=config.wet):
+        for block in render(model, matched, **options, recording=dry, wet=config.wet):
             writer.write(block)
             done += block.size
             progress("playing", done / rate, n_samples / rate)
-    performance = Performance(to, performed, z, seed)
+    performance = Performance(to, matched, z, seed)
     report = _report(
         heard, played, n_samples, model.config, writer.peak, method, config, performance
     )
     if report.confident_share < _MOSTLY_UNPITCHED:
         warnings.warn(
             f"{recording} is mostly unpitched: only {report.confident_share:.0%} of its "
-            "sounding frames have a sure pitch, and the instrument plays those alone; use a "
+            "audible frames have a confident pitch, and the instrument plays only those; use a "
             "recording of one voice or instrument.",
             stacklevel=2,
         )
     return report
 
 
-def _rehearsed(
-    model: Autoencoder, played: AdjustedControls, playing: dict, amount: float, progress: Progress
+def _matched(
+    model: Autoencoder, played: AdjustedControls, options: dict, amount: float, progress: Progress
 ) -> AdjustedControls:
-    """What is to be played for the instrument to be as loud as what is asked for."""
+    """Calls :func:`match_loudness`, unless `amount` is 0."""
     if amount == 0:
         return played
     return match_loudness(
         model,
         played,
-        **playing,
+        **options,
         amount=amount,
         progress=progress,
     )
 
 
-def _listen(
+def _features(
     recording: str | Path, model: Autoencoder, method: StreamingMethod, progress: Progress
 ) -> tuple[Features, int]:
-    """The features of a recording on the model's frames, and its length at the model's rate."""
+    """Computes a recording's features on the model's frames, and its length at the model's rate."""
     config, n_samples = model.config, 0
 
     def counted() -> Iterator[np.ndarray]:
@@ -246,7 +247,7 @@ def _listen(
 def _encode(
     recording: str | Path, model: Autoencoder, progress: Progress
 ) -> Float[np.ndarray, "frames z"] | None:
-    """The z of a recording, if the model has an encoder."""
+    """Computes the z of a recording; None if the model has no encoder."""
     if model.encoder is None:
         return None
     config = model.config
@@ -255,18 +256,18 @@ def _encode(
 
 
 def _reported(
-    blocks: Iterator[np.ndarray], what: str, config: AutoencoderConfig, progress: Progress
+    blocks: Iterator[np.ndarray], stage: str, config: AutoencoderConfig, progress: Progress
 ) -> Iterator[np.ndarray]:
-    """The same blocks; how many seconds have been read is told as they are."""
+    """Yields the same blocks, and reports how many seconds have been read."""
     done = 0
     for block in blocks:
         done += block.size
-        progress(what, done / config.sample_rate, None)
+        progress(stage, done / config.sample_rate, None)
         yield block
 
 
 def _blocks(recording: str | Path, config: AutoencoderConfig) -> Iterator[np.ndarray]:
-    """A recording at the model's rate."""
+    """Reads a recording in blocks at the model's rate."""
     return stream_audio(
         recording,
         sample_rate=config.sample_rate,

@@ -1,4 +1,4 @@
-"""How a sound is tuned, and pitch drawn to the notes of a scale."""
+"""The tuning of a sound, and autotune to the notes of a scale."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ddspx._typing import Bool, Float
 from ddspx.transfer._config import Scale
 
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
-# DDSP's grid: cents.
+# DDSP's grid of offsets, in steps of one cent.
 _OFFSETS = np.linspace(-0.5, 0.5, 101)
 
 
@@ -16,25 +16,25 @@ def tuning_offset(
     f0_confidence: Float[np.ndarray, " frames"],
     mask: Bool[np.ndarray, " frames"],
 ) -> float:
-    r"""How much higher than equal temperament at A4 = 440 Hz a sound is tuned.
+    r"""Estimates how much higher than equal temperament at A4 = 440 Hz a sound is tuned.
 
-    Of offsets o from -0.5 to 0.5 in steps of a cent, the one with the least
+    The result is the offset o, from -0.5 to 0.5 semitones in steps of a cent, that minimizes
 
     .. math::
         \overline{c\, |m - n_o|} + \tfrac{1}{2}\, \overline{c\, [n_o \ne n_o']}, \qquad
         n_o = \mathrm{round}(m - o) + o
 
-    over the frames of `mask`: the distance of the pitch m to the nearest note, and how often that
-    note changes from a frame to the next, which costs what being between two notes does; both
-    weighted by the confidence c.
+    over the frames of `mask`. The first term is the distance of the pitch m to the nearest note.
+    The second counts how often that note changes from one frame to the next; a change costs as
+    much as a frame halfway between two notes. Both are weighted by the confidence c.
 
     Args:
       f0_midi: pitch as MIDI note numbers, with fractions.
-      f0_confidence: from 0 to 1, how sure it is.
-      mask: the frames that count: notes. What is not finite does not.
+      f0_confidence: confidence in the pitch, from 0 to 1.
+      mask: the frames to use, usually the notes; frames that are not finite are ignored.
 
     Returns:
-      The offset in semitones, from -0.5 to 0.5; 0.0 without any frame.
+      The offset in semitones, from -0.5 to 0.5; 0.0 if there is no frame.
 
     Example:
       >>> import numpy as np
@@ -44,23 +44,23 @@ def tuning_offset(
       0.2
 
     References:
-      DDSP's ``get_tuning_factor`` divides either cost by its own deviation over the offsets, so
-      that one change more in a whole melody can outweigh a quarter of a semitone, and that
-      deviation is 0 where nothing changes.
+      DDSP's ``get_tuning_factor`` divides each cost by its standard deviation over the offsets.
+      One more change in a whole melody can then outweigh a quarter of a semitone, and the
+      deviation is 0 if the number of changes is the same for all offsets.
     """
     mask = mask & np.isfinite(f0_midi) & np.isfinite(f0_confidence)
     if not mask.any():
         return 0.0
-    pitch, sure = f0_midi[mask], f0_confidence[mask]
-    # Frames that follow each other in the sound.
+    pitch, confidence = f0_midi[mask], f0_confidence[mask]
+    # Indices of frames whose successor in the sound is also in the mask.
     follows = np.flatnonzero(np.diff(np.flatnonzero(mask)) == 1)
 
     def cost(offset: float) -> float:
         nearest = np.round(pitch - offset) + offset
-        changes = sure[follows] * (nearest[follows] != nearest[follows + 1])
-        return np.mean(sure * np.abs(pitch - nearest)) + 0.5 * changes.sum() / pitch.size
+        changes = confidence[follows] * (nearest[follows] != nearest[follows + 1])
+        return np.mean(confidence * np.abs(pitch - nearest)) + 0.5 * changes.sum() / pitch.size
 
-    # Of equals the smallest offset.
+    # Sorted, because `min` takes the first of equals, which is the smallest offset then.
     return float(min(sorted(_OFFSETS, key=abs), key=cost))
 
 
@@ -72,19 +72,20 @@ def autotune(
     tuning: float = 0.0,
     scale: Scale = "major",
 ) -> Float[np.ndarray, " frames"]:
-    """Pitch drawn to the nearest notes of a scale.
+    """Moves the pitch towards the nearest notes of a scale.
 
     Args:
       f0_midi: pitch as MIDI note numbers, with fractions.
-      mask: the frames that decide the key: notes. What is not finite does not.
-      amount: from 0, nothing, to 1, onto the notes.
+      mask: the frames that decide the key, usually the notes; frames that are not finite are
+        ignored.
+      amount: how far the pitch is moved, from 0 (not at all) to 1 (onto the note).
       tuning: how much higher than equal temperament all notes are, in semitones; from
         :func:`tuning_offset`.
       scale: "chromatic", all semitones; "major", the one of twelve major keys whose notes are
         nearest to the frames of `mask` (a minor key is found as its relative major).
 
     Returns:
-      The pitch of all frames.
+      The new pitch of all frames.
 
     Raises:
       ValueError: `scale` is unknown.
@@ -103,18 +104,18 @@ def autotune(
     mask = mask & np.isfinite(f0_midi)
     untuned = f0_midi - tuning
     if scale == "chromatic" or not mask.any():
-        away = untuned - np.round(untuned)
+        distance = untuned - np.round(untuned)
     else:
-        keys = [_from_scale(untuned[mask], key) for key in range(12)]
-        key = int(np.argmin([np.mean(np.abs(found)) for found in keys]))
-        away = _from_scale(untuned, key)
-    return f0_midi - amount * away
+        distances = [_from_scale(untuned[mask], key) for key in range(12)]
+        key = int(np.argmin([np.mean(np.abs(x)) for x in distances]))
+        distance = _from_scale(untuned, key)
+    return f0_midi - amount * distance
 
 
 def _from_scale(midi: np.ndarray, key: int) -> np.ndarray:
-    """Signed distance of each pitch to the nearest note of a major key, in semitones."""
+    """Returns each pitch's signed distance to the nearest note of a major key, in semitones."""
+    # The notes of one octave, with the key note again at its upper end.
     notes = np.array([*_MAJOR, 12]) + key
-    # Between two notes of an octave; the last one is the key note again.
     octave = np.floor((midi - key) / 12) * 12
     above = midi - octave
     nearest = notes[np.argmin(np.abs(above[..., None] - notes), axis=-1)]

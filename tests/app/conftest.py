@@ -4,7 +4,7 @@ import pytest
 from toy_instrument import SAMPLE_RATE, save_toy_instrument, tone
 
 from ddspx import io
-from ddspx.app._handlers import Desk
+from ddspx.app._handlers import Sessions
 from ddspx.app._session_files import Files
 
 
@@ -25,8 +25,8 @@ def files(folder):
 
 
 @pytest.fixture
-def desk(files, instrument):
-    return Desk(files, [instrument, "toy", "kazoo"])
+def sessions(files, instrument):
+    return Sessions(files, [instrument, "toy", "kazoo"])
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_a_recording_comes_back_on_the_instrument_as_the_controls_say(page, serv
     assert page.locator("#report img").evaluate("image => image.naturalWidth") > 1000
     assert server.files() == sorted([RECORDING.name, first.name])
 
-    # Numbers that are half typed are nobody's fault.
+    # A half-typed number must not show an error.
     set_control(page, "pitch_shift", 99)
     set_control(page, "pitch_shift", 1)
     page.wait_for_selector("#mark .remark")
@@ -213,7 +213,7 @@ def test_the_sound_comes_first_and_stop_stops(page, server):
     assert page.inner_text("#message") == "Stopped."
     page.wait_for_selector("#play:enabled")
     page.wait_for_selector("#stop:disabled")
-    # The host has stopped too, and what was there before is there still.
+    # The work on the host has stopped too, and the previous result is still there.
     page.wait_for_timeout(1500)
     assert server.files() == there
     assert page.locator("#result a[download], #result [aria-label=Download]").count() > 0
@@ -232,7 +232,7 @@ def test_an_instrument_of_ones_own_is_played(page, tmp_path, server):
         "document.querySelector('#instrument input').value === 'Harp (yours)'", timeout=PATIENCE_MS
     )
     assert page.inner_text("#message").strip() == ""
-    page.wait_for_function("document.querySelector('#story').innerText.includes('learnt from')")
+    page.wait_for_function("document.querySelector('#story').innerText.includes('trained on')")
     page.click("#example")
     page.wait_for_selector("#recording #waveform")
     path = played(page, tmp_path)
@@ -265,7 +265,7 @@ def test_what_is_no_sound_is_said_in_a_sentence(page, tmp_path, server):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 420])
 def test_the_page_fits(page, width, scheme):
-    """Nothing sticks out; two columns where there is room, one where there is none."""
+    """All components fit the window: in two columns if it is wide enough, otherwise in one."""
     unfold(page)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})

@@ -1,4 +1,4 @@
-"""What the page's buttons do, without a page."""
+"""The handlers of the page's events, called without a page."""
 
 import base64
 import dataclasses
@@ -32,20 +32,20 @@ def values_with(**changes):
 
 
 def result_of(
-    desk, recording, instrument="toy", values=DEFAULTS, *, session="page", progress=no_progress
+    sessions, recording, instrument="toy", values=DEFAULTS, *, session="page", progress=no_progress
 ):
     """All that a recording and a click on Play lead to: the message, the result and the report."""
-    desk.receive(None if recording is None else str(recording), session=session)
-    desk.begin(session=session)
-    outcome = desk.play(
+    sessions.receive(None if recording is None else str(recording), session=session)
+    sessions.begin(session=session)
+    outcome = sessions.play(
         None if recording is None else str(recording),
         str(instrument),
         values,
         session=session,
         progress=progress,
     )
-    judged = desk.report(session=session, progress=progress)
-    assert desk.state(session=session) == "idle"
+    judged = sessions.report(session=session, progress=progress)
+    assert sessions.state(session=session) == "idle"
     return [late or early for late, early in zip(judged, outcome, strict=True)]
 
 
@@ -53,10 +53,10 @@ def names(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_recording_is_played_reported_and_drawn(desk, recording, instrument, folder):
+def test_a_recording_is_played_reported_and_drawn(sessions, recording, instrument, folder):
     told = []
     message, result, report = result_of(
-        desk,
+        sessions,
         recording,
         instrument,
         progress=lambda what, done, total: told.append((done / total, what)),
@@ -79,7 +79,7 @@ def test_a_recording_is_played_reported_and_drawn(desk, recording, instrument, f
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.field)
-def test_every_control_reaches_the_transfer(control, desk, recording, monkeypatch):
+def test_every_control_reaches_the_transfer(control, sessions, recording, monkeypatch):
     """The real config of a call, of which only this field is changed."""
     seen = []
 
@@ -92,18 +92,18 @@ def test_every_control_reaches_the_transfer(control, desk, recording, monkeypatc
     another = {bool: not default, str: "chromatic"}.get(
         type(default), type(default)(1 if default != 1 else 0)
     )
-    result_of(desk, recording, values=values_with(**{control.field: another}))
+    result_of(sessions, recording, values=values_with(**{control.field: another}))
     (config,) = seen
     assert config == dataclasses.replace(TransferConfig(), **{control.field: another})
 
 
-def test_the_controls_are_heard(desk, recording, instrument):
+def test_the_controls_are_heard(sessions, recording, instrument):
     """With nothing of the instrument it is the recording, else something else."""
     original = soundfile.read(recording)[0]
     differences = []
     for wet in (0, 1):
         values = values_with(wet=wet)
-        _, result, _ = result_of(desk, recording, instrument, values)
+        _, result, _ = result_of(sessions, recording, instrument, values)
         differences.append(np.abs(soundfile.read(result)[0] - original).max())
     assert differences[0] < 1e-3 and differences[1] > 0.05
 
@@ -122,21 +122,21 @@ def test_the_controls_are_heard(desk, recording, instrument):
     ],
     ids=["missing", "text", "cut-short", "no-samples", "too-short", "nan", "silence", "too-long"],
 )
-def test_what_cannot_be_played_is_a_sentence_on_the_page(make, complaint, desk, files, folder):
-    """At once, and again if it is played all the same; no path, no trace, no file stays."""
+def test_what_cannot_be_played_is_a_sentence_on_the_page(make, complaint, sessions, files, folder):
+    """The error appears at once and again on Play, without a path or a trace; no file is left."""
     path = files.place("<b>mine.wav")
     make(path)
-    said = desk.receive(str(path), session="page")
-    again, result, report = result_of(desk, path)
+    said = sessions.receive(str(path), session="page")
+    again, result, report = result_of(sessions, path)
     assert said == again and (result, report) == ("", "")
     assert complaint in said and said.count('role="alert"') == 1
     assert "&lt;b&gt;mine.wav" in said and "<b>" not in said
     assert str(folder) not in said and "Traceback" not in said
-    desk.receive(None, session="page")
+    sessions.receive(None, session="page")
     assert names(folder) == []
 
 
-def test_a_length_limit_does_not_trust_the_header(desk, files):
+def test_a_length_limit_does_not_trust_the_header(sessions, files):
     """A stream that declares nothing of its length."""
     path = files.place("long.wav")
     soundfile.write(path, np.tile(tone(1.0), round(LONGEST_S) + 1), SAMPLE_RATE, "PCM_16")
@@ -145,21 +145,21 @@ def test_a_length_limit_does_not_trust_the_header(desk, files):
     content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
     with pytest.warns(UserWarning, match="does not say how long it is"):
-        said = desk.receive(str(path), session="page")
+        said = sessions.receive(str(path), session="page")
     assert "longer than 5 minutes" in said
 
 
-def test_nothing_to_play_is_said(desk):
-    message, result, _ = result_of(desk, None)
+def test_nothing_to_play_is_said(sessions):
+    message, result, _ = result_of(sessions, None)
     assert "Record or upload something first." in message and result == ""
 
 
-def test_noise_is_remarked_on_by_its_name(desk, files, instrument, folder, rng):
+def test_noise_is_remarked_on_by_its_name(sessions, files, instrument, folder, rng):
     path = files.place("noise.wav")
     soundfile.write(path, 0.1 * rng.standard_normal(16_000), SAMPLE_RATE)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        message, result, report = result_of(desk, path, instrument)
+        message, result, report = result_of(sessions, path, instrument)
     assert message.startswith('<p class="remark" role="status">noise.wav is mostly unpitched')
     assert "does not sound like a tune: it holds a note for 0%" in message
     assert str(folder) not in message
@@ -167,66 +167,72 @@ def test_noise_is_remarked_on_by_its_name(desk, files, instrument, folder, rng):
 
 
 def test_what_is_not_the_users_fault_is_said_without_a_trace(
-    desk, recording, monkeypatch, capsys, folder
+    sessions, recording, monkeypatch, capsys, folder
 ):
     def broken(*arguments, **options):
         raise KeyError(f"{folder}/secret")
 
     monkeypatch.setattr(_job, "transfer", broken)
-    message, result, report = result_of(desk, recording)
+    message, result, report = result_of(sessions, recording)
     assert "Something went wrong (KeyError)" in message and "secret" not in message
     assert (result, report) == ("", "")
     assert "secret" in capsys.readouterr().err, "the terminal does not say where"
 
 
-def test_a_failure_takes_the_result_before_it_away(desk, recording, instrument, folder):
+def test_a_failure_takes_the_result_before_it_away(sessions, recording, instrument, folder):
     for asked in (instrument, "kazoo"):
-        message, *_ = result_of(desk, recording, asked)
+        message, *_ = result_of(sessions, recording, asked)
     assert "kazoo" in message
     assert names(folder) == ["tone.wav"]
 
 
-def test_closing_the_page_stops_the_work_and_leaves_nothing(desk, recording, instrument, folder):
+def test_closing_the_page_stops_the_work_and_leaves_nothing(
+    sessions, recording, instrument, folder
+):
     told = []
 
     def close_when_playing(what, done, total):
         told.append(what)
         if len(told) == 2:
-            desk.close(session="page")
+            sessions.close(session="page")
 
-    outcome = result_of(desk, recording, instrument, progress=close_when_playing)
+    outcome = result_of(sessions, recording, instrument, progress=close_when_playing)
     assert outcome == [None, None, None]
     assert "Playing" not in told and "Drawing" not in told
     assert not any(folder.iterdir())
 
 
-def test_a_page_that_is_heard_of_again_is_served(desk, recording, instrument, files):
-    desk.receive(str(recording), session="page")
-    desk.close(session="page")
+def test_a_page_that_is_heard_of_again_is_served(sessions, recording, instrument, files):
+    sessions.receive(str(recording), session="page")
+    sessions.close(session="page")
     assert not recording.exists()
-    desk.receive(None, session="page")
-    assert "does not exist" in result_of(desk, recording, instrument)[0]
+    sessions.receive(None, session="page")
+    assert "does not exist" in result_of(sessions, recording, instrument)[0]
 
 
-def test_the_sound_is_there_before_its_report(desk, recording, instrument):
-    desk.begin(session="page")
-    assert desk.state(session="page") == "playing"
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=no_progress)
+def test_the_sound_is_there_before_its_report(sessions, recording, instrument):
+    sessions.begin(session="page")
+    assert sessions.state(session="page") == "playing"
+    outcome = sessions.play(
+        str(recording), instrument, DEFAULTS, session="page", progress=no_progress
+    )
     assert soundfile.info(outcome.result).frames == SAMPLE_RATE
-    assert "<table>" not in outcome.report and desk.state(session="page") == "reporting"
-    # It is of what was played, whatever is on the page by now.
-    desk.receive(None, session="page")
-    report = desk.report(session="page", progress=no_progress)
+    assert "<table>" not in outcome.report and sessions.state(session="page") == "reporting"
+    # The report is of the recording that was played, even if the page has another one by now.
+    sessions.receive(None, session="page")
+    report = sessions.report(session="page", progress=no_progress)
     assert report[:2] == (None, None) and "<table>" in report.report
     assert not recording.exists()
 
 
 @pytest.mark.parametrize("doing", ["Listening to the recording", "Rehearsing", "Playing"])
-def test_stop_ends_the_work_at_the_next_block(doing, desk, files, instrument, folder, monkeypatch):
-    """Nothing is told of any work after it, and what was there before is there still."""
+def test_stop_ends_the_work_at_the_next_block(
+    doing, sessions, files, instrument, folder, monkeypatch
+):
+    """After Stop no progress is reported, and the previous result is still there."""
     path = files.place("long.wav")
     soundfile.write(path, tone(10.0), SAMPLE_RATE)
-    desk.receive(str(path), session="page")
+    sessions.receive(str(path), session="page")
     earlier = files.place("earlier.wav")
     earlier.touch()
     files.hold("page", "result", earlier)
@@ -235,87 +241,91 @@ def test_stop_ends_the_work_at_the_next_block(doing, desk, files, instrument, fo
     def stop_then(what, done, total):
         told.append(what)
         if what == doing and len(told) > 1:
-            said = desk.stop(session="page")
+            said = sessions.stop(session="page")
             assert "Stopped." in said.message and said.result is said.report is None
 
-    assert result_of(desk, path, instrument, progress=stop_then) == [None, None, None]
+    assert result_of(sessions, path, instrument, progress=stop_then) == [None, None, None]
     assert told[-1] == doing and told.count(doing) == (2 if doing.startswith("Listen") else 1)
     assert names(folder) == ["earlier.wav", "long.wav"]
 
 
-def test_stop_ends_the_report_and_leaves_the_sound(desk, recording, instrument, folder):
+def test_stop_ends_the_report_and_leaves_the_sound(sessions, recording, instrument, folder):
     told = []
 
     def stop_when_judged(what, done, total):
         told.append(what)
         if what == "Listening to the result":
-            said = desk.stop(session="page")
+            said = sessions.stop(session="page")
             assert said.result is None and said.report == ""
 
-    message, result, _ = result_of(desk, recording, instrument, progress=stop_when_judged)
+    message, result, _ = result_of(sessions, recording, instrument, progress=stop_when_judged)
     assert told.count("Listening to the result") == 1 and "Drawing" not in told
     assert message == "" and names(folder) == ["tone on toy.wav", "tone.wav"]
     assert result.endswith("tone on toy.wav")
 
 
-def test_stop_is_for_one_page_and_for_nothing_that_is_not_there(desk):
-    desk.begin(session="other")
-    assert desk.stop(session="page") == (None, None, None)
-    assert desk.state(session="other") == "playing"
+def test_stop_is_for_one_page_and_for_nothing_that_is_not_there(sessions):
+    sessions.begin(session="other")
+    assert sessions.stop(session="page") == (None, None, None)
+    assert sessions.state(session="other") == "playing"
 
 
-def test_playing_again_ends_what_was_played_before(desk, recording, instrument):
+def test_playing_again_ends_what_was_played_before(sessions, recording, instrument):
     told = []
 
     def play_again(what, done, total):
         told.append(what)
         if len(told) == 2:
-            desk.begin(session="page")
+            sessions.begin(session="page")
 
-    desk.begin(session="page")
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=play_again)
+    sessions.begin(session="page")
+    outcome = sessions.play(
+        str(recording), instrument, DEFAULTS, session="page", progress=play_again
+    )
     assert outcome == (None, None, None) and len(told) == 2
-    assert desk.state(session="page") == "playing", "the second is still waited for"
-    outcome = desk.play(str(recording), instrument, DEFAULTS, session="page", progress=no_progress)
+    assert sessions.state(session="page") == "playing", "the second is still waited for"
+    outcome = sessions.play(
+        str(recording), instrument, DEFAULTS, session="page", progress=no_progress
+    )
     assert outcome.result
 
 
-def test_a_result_is_marked_while_the_page_says_something_else(desk, recording, instrument):
+def test_a_result_is_marked_while_the_page_says_something_else(sessions, recording, instrument):
     path = str(recording)
 
     def mark(recording=path, instrument=instrument, **changes):
-        return desk.mark(recording, instrument, values_with(**changes), session="page")
+        return sessions.mark(recording, instrument, values_with(**changes), session="page")
 
     assert mark() == mark(recording=None) == ""
-    result_of(desk, path, instrument)
+    result_of(sessions, path, instrument)
     assert mark() == ""
     for changed in (mark(recording=None), mark(recording="b.wav"), mark(instrument="toy")):
         assert "before your last change" in changed
     assert "before your last change" in mark(wet=0.5) and mark(wet=1) == ""
-    assert desk.mark(None, instrument, DEFAULTS, session="another page") == ""
+    assert sessions.mark(None, instrument, DEFAULTS, session="another page") == ""
     # Without a result there is nothing to mark.
-    result_of(desk, path, "kazoo")
+    result_of(sessions, path, "kazoo")
     assert mark(wet=0.5) == ""
 
 
-def test_only_what_is_offered_is_played_or_described(desk, recording, folder, instrument):
+def test_only_what_is_offered_is_played_or_described(sessions, recording, folder, instrument):
     for name in ("violin", str(folder), "../toy", "", "None", "x" * 5000):
-        message, result, _ = result_of(desk, recording, name)
+        message, result, _ = result_of(sessions, recording, name)
         assert "There is no instrument" in message and result == ""
-        assert "There is no instrument" in desk.describe(name, session="page")
-    assert desk.describe(instrument, session="page").startswith("Plays from ")
+        assert "There is no instrument" in sessions.describe(name, session="page")
+    assert sessions.describe(instrument, session="page").startswith("Plays from ")
 
 
-def test_the_name_of_a_recording_is_shown_harmlessly(desk, recording, files, instrument):
-    """Markup, escape codes, what turns a line around, and formulas."""
+def test_the_name_of_a_recording_is_shown_harmlessly(sessions, recording, files, instrument):
+    """Names with markup, escape codes, changes of the writing direction, and formulas."""
     name = "<img src=x onerror=a()>\x1b[31m\u202e$x^{$.wav"
     path = files.place(name)
     write_text(path)
-    said = desk.receive(str(path), session="page")
+    said = sessions.receive(str(path), session="page")
     assert "cannot be read as audio" in said and "<img" not in said
     assert said.isprintable() and said.isascii()
     recording.rename(path)
-    _, result, report = result_of(desk, path, instrument)
+    _, result, report = result_of(sessions, path, instrument)
     assert "<table>" in report
     assert Path(result).name == "<img src=x onerror=a()>_[31m_$x^{$ on toy.wav"
 
@@ -337,24 +347,24 @@ def archive(files, instrument):
     return path
 
 
-def test_an_instrument_of_ones_own_is_played(desk, recording, archive, folder):
-    message, own = desk.add(str(archive), session="page")
+def test_an_instrument_of_ones_own_is_played(sessions, recording, archive, folder):
+    message, own = sessions.add(str(archive), session="page")
     assert message == "" and own.name == "My_harp_1" and not archive.exists()
-    assert desk.describe(str(own), session="page").startswith("Plays from ")
-    message, result, _ = result_of(desk, recording, own)
+    assert sessions.describe(str(own), session="page").startswith("Plays from ")
+    message, result, _ = result_of(sessions, recording, own)
     assert message == "" and result.endswith("tone on My_harp_1.wav")
     # It is this page's alone, and goes with it.
-    assert "There is no instrument" in result_of(desk, recording, own, session="other")[0]
-    desk.close(session="page")
+    assert "There is no instrument" in result_of(sessions, recording, own, session="other")[0]
+    sessions.close(session="page")
     assert not own.exists()
 
 
-def test_an_instrument_takes_the_place_of_the_one_before(desk, archive, files, instrument):
-    _, first = desk.add(str(archive), session="page")
+def test_an_instrument_takes_the_place_of_the_one_before(sessions, archive, files, instrument):
+    _, first = sessions.add(str(archive), session="page")
     again = pack_instrument(instrument, files.place("violin.zip"))
-    message, second = desk.add(str(again), session="page")
+    message, second = sessions.add(str(again), session="page")
     assert message == "" and second.name == "violin" and second.exists()
-    assert not first.exists() and "no instrument" in desk.describe(str(first), session="page")
+    assert not first.exists() and "no instrument" in sessions.describe(str(first), session="page")
 
 
 def spoil(path, **changes):
@@ -383,21 +393,21 @@ def spoil(path, **changes):
     ],
     ids="text cut gone stranger outside no-config deep no-weights large".split(),
 )
-def test_an_archive_that_is_none_is_a_sentence(make, complaint, desk, archive, folder):
+def test_an_archive_that_is_none_is_a_sentence(make, complaint, sessions, archive, folder):
     make(archive)
-    message, own = desk.add(str(archive), session="page")
+    message, own = sessions.add(str(archive), session="page")
     assert own is None and complaint in message and message.count('role="alert"') == 1
     assert str(folder) not in message and "Traceback" not in message
     assert not any(folder.rglob("*")), "something of it stayed"
 
 
-def test_no_archive_is_nothing(desk):
-    assert desk.add(None, session="page") == ("", None)
+def test_no_archive_is_nothing(sessions):
+    assert sessions.add(None, session="page") == ("", None)
 
 
-def test_the_example_is_what_it_is_called(desk):
+def test_the_example_is_what_it_is_called(sessions):
     """A hummed phrase, with its highest note in the middle."""
-    audio, sample_rate = soundfile.read(desk.example(), dtype="float32")
+    audio, sample_rate = soundfile.read(sessions.example(), dtype="float32")
     assert 5 < audio.size / sample_rate < 7 and 0.1 < np.abs(audio).max() < 0.9
     f0_hz, confidence = track_pitch(audio, sample_rate=sample_rate, hop_length=160)
     sure = confidence > 0.5
@@ -406,10 +416,10 @@ def test_the_example_is_what_it_is_called(desk):
     assert abs(np.percentile(midi, 5) - 57) < 0.5 and abs(midi.max() - 66) < 1
 
 
-def test_the_report_of_a_file_is_readable_as_a_picture(desk, recording, instrument):
+def test_the_report_of_a_file_is_readable_as_a_picture(sessions, recording, instrument):
     from matplotlib.image import imread
 
-    *_, report = result_of(desk, recording, instrument)
+    *_, report = result_of(sessions, recording, instrument)
     png = base64.b64decode(report.partition("base64,")[2].partition('"')[0])
     height, width, _ = imread(byte_io.BytesIO(png)).shape
     assert width > 1000 and 0.5 < height / width < 0.7

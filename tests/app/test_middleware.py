@@ -1,4 +1,4 @@
-"""What the page's server answers, and what it does not, on the wire."""
+"""The requests that the page's server answers and refuses, and the exact answers."""
 
 import asyncio
 import json
@@ -6,11 +6,11 @@ import json
 import pytest
 
 from ddspx.app import _middleware
-from ddspx.app._middleware import Guard
+from ddspx.app._middleware import RequestFilter
 
 PORT = 7860
 JOIN = "/gradio_api/queue/join"
-# What can happen: nothing comes with the first, a file and two values with the second.
+# Two events: the first sends no value, the second sends a file and two values.
 EVENTS = {1: [], 2: [True, False, False]}
 
 
@@ -26,7 +26,7 @@ async def echo(scope, receive, send):
 
 @pytest.fixture
 def ask(folder):
-    """Sends a request through the guard: status, headers and body of the answer."""
+    """Sends a request through the filter: status, headers and body of the answer."""
 
     def request(
         path="/", *, method="GET", body=(b"",), host=f"127.0.0.1:{PORT}", app=echo, **headers
@@ -52,8 +52,8 @@ def ask(folder):
         async def send(message):
             sent.append(message)
 
-        guard = Guard(app, folder=folder, port=PORT, events=EVENTS)
-        asyncio.run(guard(scope, receive, send))
+        filtered = RequestFilter(app, folder=folder, port=PORT, events=EVENTS)
+        asyncio.run(filtered(scope, receive, send))
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
     return request
@@ -69,7 +69,7 @@ def file_at(path, **fields):
 
 
 def click(*values, **fields):
-    """What the page sends for the second of its events."""
+    """Returns the body that the page sends for its second event."""
     return {"data": list(values), "fn_index": 2, "trigger_id": 4, "session_hash": "x"} | fields
 
 
@@ -248,7 +248,7 @@ def test_what_the_application_fails_at_is_a_line(ask, answer, capsys):
 
 
 def test_who_goes_away_is_not_spoken_of(folder, capsys):
-    """In the middle of a body that the guard reads, and of one that the application does."""
+    """In the middle of a body that the filter reads, and of one that the application does."""
     sent = []
 
     async def app(scope, receive, send):
@@ -261,12 +261,12 @@ def test_who_goes_away_is_not_spoken_of(folder, capsys):
     async def send(message):
         sent.append(message)
 
-    guard = Guard(app, folder=folder, port=PORT, events=EVENTS)
+    filtered = RequestFilter(app, folder=folder, port=PORT, events=EVENTS)
     form = (b"content-type", b"multipart/form-data; boundary=a")
     for path in (JOIN, "/gradio_api/upload"):
         headers = [(b"host", f"localhost:{PORT}".encode()), form]
         scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-        asyncio.run(guard(scope, receive, send))
+        asyncio.run(filtered(scope, receive, send))
     assert sent == [] and capsys.readouterr().err == ""
 
 
@@ -332,7 +332,7 @@ def test_a_page_is_sent_without_its_links_elsewhere(folder):
 
     headers = [(b"host", f"localhost:{PORT}".encode()), (b"accept-encoding", b"gzip")]
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
-    asyncio.run(Guard(app, folder=folder, port=PORT, events=EVENTS)(scope, receive, send))
+    asyncio.run(RequestFilter(app, folder=folder, port=PORT, events=EVENTS)(scope, receive, send))
     start, body = sent
     assert body["body"] == wanted
     sizes = [value for name, value in start["headers"] if name == b"content-length"]

@@ -11,7 +11,7 @@ NAN = Percentiles(*3 * (math.nan,))
 
 
 def rows_of(**changes):
-    """The rows for a report that has only what is shown."""
+    """Returns the rows of a report that has only the fields shown."""
 
     shown = {
         "n_samples": 131_072,

@@ -1,4 +1,4 @@
-"""The server of the page, asked without a browser, by what is no page of its own too."""
+"""The page's server, tested without a browser, with requests of other pages too."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ from ddspx import io
 from ddspx.app import _serve, serve
 from ddspx.cli import main
 
-# What other gradio apps may have set: none of it opens this one.
+# Settings for other gradio apps, which must not open this one to other machines.
 OPEN = {
     "GRADIO_ALLOWED_PATHS": "/etc",
     "GRADIO_SERVER_NAME": "0.0.0.0",
@@ -37,7 +37,7 @@ def server(tmp_path_factory):
 
 
 def ask(server, method, path, body=None, **headers):
-    """The answer to a request whose path nobody tidies up: status and body."""
+    """Returns status and body of the answer to a request whose path is not normalized."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -59,14 +59,14 @@ def upload(server, content, name="a.wav", **headers):
 
 
 def join(server, data, **fields):
-    """The answer to what the page sends when something happens on it."""
+    """Returns the answer to an event of the page."""
     request = {"data": data, "fn_index": 0, "session_hash": "x"} | fields
     kind = {"Content-Type": "application/json"}
     return ask(server, "POST", "/gradio_api/queue/join", json.dumps(request), **kind)
 
 
 def raw(server, request):
-    """The first line of the answer to bytes of which nobody makes a request."""
+    """Returns the first line of the answer to bytes that are not a valid request."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(request.replace(b"HOST", b"Host: 127.0.0.1:%d" % server.port))
         return connection.recv(1 << 16).partition(b"\r\n")[0]
@@ -251,7 +251,7 @@ def test_what_is_no_upload_is_refused(server, name, rest):
 
 @pytest.mark.slow
 def test_whatever_happens_is_taken_or_refused(server):
-    """Values of every kind for every event: none is more than refused, or a sentence later."""
+    """Sends values of every kind for every event: each is refused, or answered by a sentence."""
     known = 0
     for number in range(40):
         for data in ([], [None], ["x"], [None] * 14, [None, "x", *["x"] * 12], [1e308] * 14):

@@ -1,4 +1,4 @@
-"""Files go when nobody needs them, and nothing else does."""
+"""Files are deleted when no page needs them, and no other file is."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whether a sound is a tune, by what was heard of it."""
+"""Whether a sound is a tune, decided from its features."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ FRAME_RATE = 250.0
 
 
 def heard(midi, *, confidence=1.0, loudness_db=-20.0):
-    """What a tracker would have heard, from the note in each frame."""
+    """Makes the features that a tracker would return, from the note in each frame."""
     midi = np.asarray(midi, float)
     shape = midi.shape
     return Features(
@@ -48,7 +48,7 @@ def test_a_note_has_to_last(frames, expected):
 
 
 def test_only_what_sounds_counts():
-    """An echo under -40 dB does not, held or not; what has no sure pitch is never held."""
+    """An echo below -40 dB does not count, and a frame without a confident pitch is never held."""
     notes = np.full(300, 60.0)
     loudness_db = np.where(np.arange(300) < 100, -20.0, -61.0)
     unsure = np.where(np.arange(300) < 50, 0.4, 1.0)
@@ -70,7 +70,7 @@ def test_the_hint_says_how_much_was_held():
     assert "does not sound like a tune" in hint(300) and "30%" in hint(300) and "0%" in hint(0)
 
 
-# Real sounds: what others recorded, as tunes and as none.
+# Real recordings of tunes and of other sounds.
 
 TUNES = (
     "sources/sms_sax-phrase.flac sources/sms_soprano-E4.flac sources/vocadito_1.flac "

@@ -1,4 +1,4 @@
-"""Classification from the command line: what is printed and written, and what is refused."""
+"""Classification from the command line: its output, its files and its errors."""
 
 import csv
 import importlib
@@ -72,7 +72,7 @@ def test_training_writes_a_model_of_the_sizes_asked_for(trained):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What a training is called with, in place of the training."""
+    """Replaces the training, and returns the arguments that it is called with."""
     called = {}
 
     def train(recordings, output, **options):
@@ -88,7 +88,7 @@ def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path,
     assert call("train", sounds, "-o", output, "--steps 3 --smoothing 0.2 --frontend-rate 0") == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
-    assert log.endswith(f"; to see it: tensorboard --logdir {output}.run/logs")
+    assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     config = asked["config"]
     assert (config.steps, config.smoothing, config.frontend_rate) == (3, 0.2, 0.0)
     assert asked["output"] == output
@@ -97,7 +97,7 @@ def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path,
     assert asked["model"].frontend.compression == PcenCompression(1e-6, trainable=True)
     assert 0.4 < asked["model"].segment_length / RATE < 0.5
     assert call("train", sounds, "-o", output, "--steps 9") == 0
-    assert "step 2; the same command goes on from here." in capsys.readouterr().out
+    assert "step 2; the same command resumes the training." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, mon
     assert said.err == "" and max(map(len, said.out.splitlines())) <= 80
     scores = json.loads((output / "scores.json").read_text())
     assert scores["labels"] == list(LABELS)
-    # What neither trained nor chose: a fifth of each class.
+    # The recordings that neither trained the model nor selected weights: a fifth of each class.
     decided = scores["all"]["mean_probability"]
     assert decided["n_examples"] == 6 and decided["accuracy"]["value"] == 1.0
     assert 0.5 < decided["accuracy"]["low"] < decided["accuracy"]["high"] == 1.0
@@ -296,7 +296,7 @@ def test_what_was_heard_is_no_test(trained, sounds, tmp_path, capsys):
     table.write_text("\n".join(["file,label,split", *lines]) + "\n")
     assert "There is no unheard recording" in refused(capsys, "evaluate", trained, table)
     line = refused(capsys, "evaluate", trained, table, "--part test")
-    assert "is in the test split, and the model has heard it in training" in line
+    assert "is in the test split, but the model was trained on it" in line
     assert call("evaluate", trained, table, "--part all") == 0
 
 
@@ -304,7 +304,7 @@ def test_labels_that_the_model_does_not_know(trained, tmp_path, capsys):
     table = tmp_path / "table.csv"
     table.write_text("file,label\na.wav,dog\n")
     line = refused(capsys, "evaluate", trained, table)
-    assert "has the label 'dog', which the model does not know; it knows high, low, noise." in line
+    assert "has the label 'dog', which is not one of the model's labels high, low, noise." in line
 
 
 # predict

@@ -1,4 +1,4 @@
-"""The command as its users meet it: usage, wrong arguments, and one line for what stops it."""
+"""The command for its users: usage, wrong arguments, and one line for each error."""
 
 import json
 import re
@@ -89,7 +89,7 @@ def test_the_version_is_the_packages(capsys):
 
 @pytest.fixture
 def fail(monkeypatch, capsys):
-    """Runs a command that raises an exception, and returns its status and what it says."""
+    """Runs a command that raises an exception, and returns its status and its message."""
 
     def run(error):
         def instruments() -> None:

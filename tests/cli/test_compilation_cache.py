@@ -1,4 +1,4 @@
-"""What one command compiles, the next one finds."""
+"""A command uses the programs that an earlier command has compiled."""
 
 import os
 import subprocess

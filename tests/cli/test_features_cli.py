@@ -1,4 +1,4 @@
-"""Features from the command line: what is written, what is said, and what is left alone."""
+"""Features from the command line: the files, the messages, and the files that must not change."""
 
 import importlib
 import io as text

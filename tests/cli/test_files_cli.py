@@ -1,4 +1,4 @@
-"""Files with odd names, and files that are none, through the commands that take many."""
+"""Files with unusual names, and paths that are not files, in commands that take many files."""
 
 import importlib
 import io

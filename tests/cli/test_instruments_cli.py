@@ -1,4 +1,4 @@
-"""`ddspx instruments`: the list, and what is added, packed and removed."""
+"""`ddspx instruments`: the list, and adding, packing and removing instruments."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def library(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command line; its status, what it prints, and what it says on stderr."""
+    """Runs a command line, and returns its status, its stdout and its stderr."""
 
     def run(*arguments):
         status = main([str(argument) for argument in arguments])

@@ -1,4 +1,4 @@
-"""Pitch from the command line: what is written, what is said, and what is left alone."""
+"""Pitch from the command line: the files, the messages, and the files that must not change."""
 
 import importlib
 import io as text
@@ -68,26 +68,29 @@ def test_tones_read_their_pitch_in_the_csv(here, tmp_path, capsys):
 
 
 @pytest.fixture
-def heard(monkeypatch):
-    """Trackers that hear 100 Hz, just unsure and just sure in turns; what they were given."""
-    given = []
+def tracker_calls(monkeypatch):
+    """Replaces the tracker by one that finds 100 Hz in every frame, voiced in every second frame.
 
-    def listen(blocks, **options):
+    Returns the list of its calls: the number of samples and the options.
+    """
+    calls = []
+
+    def track(blocks, **options):
         audio = np.concatenate(list(blocks))
-        given.append((audio.size, options))
+        calls.append((audio.size, options))
         frames = 1 + audio.size // options["hop_length"]
         confidence = np.where(np.arange(frames) % 2, 0.5, 0.49999).astype(np.float32)
         return np.full(frames, 100, np.float32), confidence
 
-    monkeypatch.setattr("ddspx.features.blockwise_pitch", listen)
-    return given
+    monkeypatch.setattr("ddspx.features.blockwise_pitch", track)
+    return calls
 
 
 @pytest.mark.parametrize("method", ["ddspx", "yin", "pyin", "crepe", "crepe-tiny"])
-def test_the_options_reach_the_tracker(method, here, tmp_path, heard):
+def test_the_options_reach_the_tracker(method, here, tmp_path, tracker_calls):
     options = f"--method {method} --hop-ms 5 --fmin 50 --fmax 400 -o {tmp_path / 'made' / 'out'}"
     assert main(["pitch", str(here / "tone.wav"), *options.split()]) == 0
-    (given,) = heard
+    (given,) = tracker_calls
     rates = {"sample_rate": RATE, "hop_length": 80, "fmin": 50.0, "fmax": 400.0}
     assert given == (RATE // 2, {**rates, "method": method})
     assert names(tmp_path / "made" / "out") == ["tone.csv"]
@@ -97,7 +100,7 @@ def test_the_options_reach_the_tracker(method, here, tmp_path, heard):
     ("hop_ms", "second"),
     [("10", "0.010"), ("0.5", "0.0005"), ("0.0625", "0.0000625"), ("5.8", "0.0058125")],
 )
-def test_times_are_exact_and_rounding_voices_nothing(hop_ms, second, here, heard, tmp_path):
+def test_times_are_exact_and_rounding_voices_nothing(hop_ms, second, here, tracker_calls, tmp_path):
     assert main(["pitch", str(here / "tone.wav"), "--hop-ms", hop_ms]) == 0
     lines = (tmp_path / "here" / "tone.csv").read_text().splitlines()
     zero = "0." + "0" * len(second.partition(".")[2])
@@ -113,14 +116,14 @@ def test_the_blocks_it_is_read_in_make_no_difference(here, tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
-def test_a_picture_is_drawn_beside_the_table(here, heard, tmp_path):
+def test_a_picture_is_drawn_beside_the_table(here, tracker_calls, tmp_path):
     pytest.importorskip("matplotlib")
     assert main(["pitch", str(here / "tone.wav"), "--plot"]) == 0
     assert names(tmp_path / "here") == ["tone.csv", "tone.png"]
     assert (tmp_path / "here" / "tone.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def test_bad_files_are_reported_and_the_others_tracked(here, heard, tmp_path, capsys):
+def test_bad_files_are_reported_and_the_others_tracked(here, tracker_calls, tmp_path, capsys):
     arguments = [here / "gone.wav", here / "tone.wav", here / "text.wav", here, here / "high.flac"]
     assert main(["pitch", *map(str, arguments)]) == 1
     said = capsys.readouterr()
@@ -137,7 +140,7 @@ def test_bad_files_are_reported_and_the_others_tracked(here, heard, tmp_path, ca
     assert names(tmp_path / "here") == ["high.csv", "tone.csv"]
 
 
-def test_bad_files_alone_make_no_folder(here, heard, tmp_path, capsys):
+def test_bad_files_alone_make_no_folder(here, tracker_calls, tmp_path, capsys):
     cut = (here / "high.flac").read_bytes()
     (here / "cut.flac").write_bytes(cut[: len(cut) // 2])
     arguments = [here / "text.wav", here / "gone.wav", here / "cut.flac"]
@@ -146,14 +149,18 @@ def test_bad_files_alone_make_no_folder(here, heard, tmp_path, capsys):
     assert names(tmp_path) == ["here", "recordings"]
 
 
-def test_a_folder_that_cannot_be_made_is_found_before_the_work(here, heard, tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_found_before_the_work(
+    here, tracker_calls, tmp_path, capsys
+):
     (tmp_path / "file").write_text("")
     line = refused([here / "tone.wav", "-o", tmp_path / "file" / "out"], capsys)
     assert "`output` must be a folder that can be written to" in line and "out (" in line
-    assert not heard and names(tmp_path / "here") == []
+    assert not tracker_calls and names(tmp_path / "here") == []
 
 
-def test_what_fails_half_way_leaves_the_earlier_files(here, heard, tmp_path, monkeypatch, capsys):
+def test_what_fails_half_way_leaves_the_earlier_files(
+    here, tracker_calls, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "here"
     for name in ("tone.csv", "tone.png"):
         (folder / name).write_text("earlier")
@@ -167,15 +174,15 @@ def test_what_fails_half_way_leaves_the_earlier_files(here, heard, tmp_path, mon
     assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
 
 
-def test_two_recordings_never_become_one_file(here, heard, tmp_path, capsys):
+def test_two_recordings_never_become_one_file(here, tracker_calls, tmp_path, capsys):
     other = here / "tone.flac"
     line = refused([here / "tone.wav", other], capsys)
     assert f"{here / 'tone.wav'} and {other} would both become tone.csv" in line
     assert "would both become" in refused([here / "tone.wav", here / "tone.wav"], capsys)
-    assert not heard and not names(tmp_path / "here")
+    assert not tracker_calls and not names(tmp_path / "here")
 
 
-def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsys):
+def test_a_recording_is_never_replaced(here, tracker_calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ddspx.plot.require_plotting", lambda: None)
     # Sound under the name of a table, reached by a link.
     sound = tmp_path / "here" / "tone.csv"
@@ -191,7 +198,7 @@ def test_a_recording_is_never_replaced(here, heard, tmp_path, monkeypatch, capsy
         assert "tone.csv is one of the recordings" in refused(arguments, capsys)
     sound.rename(sound.with_suffix(".png"))
     assert "tone.png is one of" in refused([here / "tone.wav", "tone.png", "--plot"], capsys)
-    assert sound.with_suffix(".png").read_bytes() == before and not heard
+    assert sound.with_suffix(".png").read_bytes() == before and not tracker_calls
 
 
 @pytest.mark.parametrize(
@@ -227,13 +234,13 @@ def test_missing_weights_stop_at_once(here, tmp_path, monkeypatch, capsys):
     assert not names(tmp_path / "here")
 
 
-def test_a_missing_matplotlib_is_said_before_the_work(here, heard, monkeypatch, capsys):
+def test_a_missing_matplotlib_is_said_before_the_work(here, tracker_calls, monkeypatch, capsys):
     monkeypatch.setattr("ddspx.plot.find_spec", lambda name: None)
     assert "pip install 'ddspx[plot]'" in refused([here / "tone.wav", "--plot"], capsys)
-    assert not heard
+    assert not tracker_calls
 
 
-def test_the_bar_counts_recordings_and_seconds(here, heard, monkeypatch, capsys):
+def test_the_bar_counts_recordings_and_seconds(here, tracker_calls, monkeypatch, capsys):
     shown = text.StringIO()
     monkeypatch.setattr(
         "rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
@@ -248,4 +255,4 @@ def test_help_says_what_the_columns_mean(capsys):
     assert main(["pitch", "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ddspx pitch RECORDING... [-o DIR] [OPTIONS]\n\nWrites the pitch")
-    assert "From a confidence of 0.5 on the frame is voiced" in " ".join(said.split())
+    assert "A frame is voiced if its confidence is at least 0.5" in " ".join(said.split())

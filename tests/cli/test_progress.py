@@ -1,4 +1,4 @@
-"""The bar is for terminals, and says what it is told."""
+"""The progress bar appears on terminals only, and shows the stage and the time."""
 
 import io
 

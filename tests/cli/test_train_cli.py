@@ -88,7 +88,7 @@ def test_evaluation_prints_a_table_and_writes_the_same_numbers(
     assert model.config.sample_rate == TRAINED_RATE and path == dataset
     assert options.pop("statistics").sample_rate == TRAINED_RATE
     assert options == {"split": "valid", "baselines": True, "seed": 3}
-    # Only what neither trained the model nor chose its weights counts as its scores.
+    # Only the results of the test split are stored as the model's scores.
     assert describe_instrument(trained_rates).scores is None
     before = read_provenance(trained_rates)
     evaluated(trained_rates, dataset)
@@ -135,18 +135,18 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     assert main([*map(str, arguments), "--steps", "3"]) == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
-    assert log.endswith(f"; to see it: tensorboard --logdir {output}.run/logs")
+    assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     assert called["dataset"] == dataset and called["output"] == output
     config = called["config"]
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
-    # The rates are the dataset's where none are asked for.
+    # The rates are the dataset's unless they are given.
     model = called["model"]
     assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
     tiny = AutoencoderConfig.tiny(sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
     tables = WavetableNoiseConfig(n_magnitudes=tiny.synthesizer.n_magnitudes)
     assert model == dataclasses.replace(tiny, synthesizer=tables)
     assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
-    assert "step 2; the same command goes on from here." in capsys.readouterr().out
+    assert "step 2; the same command resumes the training." in capsys.readouterr().out
     assert called["model"].sample_rate == 16_000
 
 

@@ -85,7 +85,7 @@ def test_unpitched_noise_is_played_with_a_warning(instrument, tmp_path, capsys, 
     assert status == 0
     assert said.err.startswith(f"ddspx transfer: warning: {path} is mostly unpitched")
     assert len(said.err.splitlines()) == 1
-    assert "% of the sounding frames" in said.out
+    assert "% of the audible frames" in said.out
     assert soundfile.info(output).frames == 16_000
 
 

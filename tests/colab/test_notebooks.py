@@ -275,7 +275,7 @@ def test_forms_offer_the_instruments_that_ship(monkeypatch, tmp_path):
 def test_a_lesson_runs_and_its_claims_hold(name, tmp_path):
     printed = executed(name, tmp_path)
     # The notebooks assert what they say; here, that they came to their ends.
-    last = {"audio_features": "every note of the score was heard", "synthesis": "semitones; 1.50"}
+    last = {"audio_features": "every note of the score was tracked", "synthesis": "semitones; 1.50"}
     assert last[name] in printed
 
 
@@ -360,9 +360,9 @@ def test_training_ends_in_a_zip_that_transfer_takes(tmp_path):
 BROWSER = """
 const track = {stopped: false, stop() { this.stopped = true; }};
 const stream = {getTracks: () => [track]};
-let wanted;
+let received;
 Object.defineProperty(globalThis, "navigator", {value: {mediaDevices: {
-  getUserMedia: async constraints => { wanted = constraints; return stream; }}}});
+  getUserMedia: async constraints => { received = constraints; return stream; }}}});
 globalThis.MediaRecorder = class {
   constructor(from) { if (from !== stream) throw new Error("another stream"); }
   start() { this.ondataavailable({data: new Uint8Array([1, 2, 3])}); }
@@ -376,9 +376,9 @@ globalThis.AudioContext = class {
         {length: 50000}, (_, i) => i === 1 ? 3 : i === 2 ? -0.5 : 0)};
   }
 };
-RECORDER(0.01).then(heard => {
+RECORDER(0.01).then(recorded => {
   if (!track.stopped) throw new Error("the microphone is still on");
-  console.log(JSON.stringify({...heard, wanted}));
+  console.log(JSON.stringify({...recorded, received}));
 });
 """
 
@@ -393,9 +393,9 @@ def test_the_recorder_sends_16_bits_and_lets_go_of_the_microphone(tmp_path):
     program.write_text(BROWSER.replace("RECORDER", f"({script})"))
     run = subprocess.run([node, str(program)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    heard = json.loads(run.stdout)
-    samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2")
-    assert samples.size == 50_000 and heard["rate"] == 44_100
+    recorded = json.loads(run.stdout)
+    samples = np.frombuffer(base64.b64decode(recorded["samples"]), "<i2")
+    assert samples.size == 50_000 and recorded["rate"] == 44_100
     # Too loud is held at full scale, not wrapped.
     assert samples[:4].tolist() == [0, 32767, -16383, 0]
-    assert heard["wanted"]["audio"]["noiseSuppression"] is False
+    assert recorded["received"]["audio"]["noiseSuppression"] is False

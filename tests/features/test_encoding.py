@@ -1,4 +1,4 @@
-"""What an encoder hears in blocks is what it hears at once."""
+"""The z of audio in blocks equals the z of the whole sound."""
 
 from functools import cache
 

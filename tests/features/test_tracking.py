@@ -1,4 +1,4 @@
-"""The trackers that hear a sound as a whole, and what none of them takes."""
+"""pYIN and CREPE, which look at the whole sound, and the errors that all trackers share."""
 
 from functools import partial
 
@@ -30,9 +30,9 @@ def tiny_crepe(network, monkeypatch):
     """Random weights where CREPE's would be, and small chunks of 16 frames."""
     monkeypatch.setattr(_crepe, "_network", lambda *_: network)
     monkeypatch.setattr(_crepe, "_CHUNK", 16)
-    _crepe._listen.clear_cache()
+    _crepe._activate.clear_cache()
     yield network
-    _crepe._listen.clear_cache()
+    _crepe._activate.clear_cache()
 
 
 def test_crepe_is_compiled_once_and_keeps_to_the_frame_rule_and_the_range(tiny_crepe):
@@ -42,7 +42,7 @@ def test_crepe_is_compiled_once_and_keeps_to_the_frame_rule_and_the_range(tiny_c
         assert f0_hz.shape == confidence.shape == (2, 1 + samples // 441)
         assert f0_hz.dtype == confidence.dtype == np.float32
         assert np.all((f0_hz > 195) & (f0_hz < 925))
-    assert _crepe._listen._cache_size() == 1
+    assert _crepe._activate._cache_size() == 1
 
 
 @pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 150), (8000, 77)])
@@ -67,7 +67,7 @@ def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, 
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     expected = decode(jnp.asarray(activation), decoder="viterbi")
     assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunk
-    # Resampled with what follows it, a sound rings on beyond its ends.
+    # The resampling filter rings beyond both ends of the sound.
     edge = 1 if sample_rate == 16_000 else 8
     np.testing.assert_allclose(f0_hz, expected[0], rtol=1e-4 if edge == 1 else 1e-2)
     inside = np.s_[..., edge:-edge]
@@ -99,7 +99,7 @@ def test_crepe_decides_what_later_sound_cannot_change(tiny_crepe):
 
 def test_a_range_that_crepe_does_not_hear_is_refused(tiny_crepe):
     for fmin, fmax in ((2100.0, 4000.0), (20.0, 25.0)):
-        with pytest.raises(ValueError, match="some of 32 to 2005 Hz, which is what CREPE hears"):
+        with pytest.raises(ValueError, match="overlap the 32 to 2005 Hz that CREPE detects"):
             track(noise(1000), method="crepe-tiny", fmin=fmin, fmax=fmax)
 
 
@@ -133,7 +133,7 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
     assert scores_after._cache_size() == path_through._cache_size() == 1
 
 
-# What lies outside of the range
+# Sounds whose pitch lies outside the range
 
 
 def tones(*sounds, n=RATE // 2):
@@ -148,7 +148,7 @@ def tones(*sounds, n=RATE // 2):
     ["ddspx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("yin", "pyin"))],
 )
 def test_what_lies_outside_of_the_range_is_never_sure(method):
-    """Sines and tones above what is looked for or below, beside two that lie within."""
+    """Sines and tones above and below the range of pitch, and two tones within it."""
     sounds = [(3000, 1), (2190, 1), (2300, 3), (4000, 2), (6000, 1), (7000, 1), (440, 6)]
     _, confidence = track(tones(*sounds), hop_length=160, method=method)
     inside = np.s_[:, 10:-10]
@@ -178,9 +178,9 @@ def test_a_pitch_under_a_loud_whistle_is_kept():
 
 @pytest.mark.parametrize("method", ["ddspx", "yin", "pyin", "crepe-tiny"])
 def test_a_hop_of_more_than_a_second_is_refused(method):
-    with pytest.raises(ValueError, match="at most a second, 16000 samples, got 16001; take a"):
+    with pytest.raises(ValueError, match="at most one second, 16000 samples, got 16001; use a"):
         track(np.zeros(100), hop_length=16_001, method=method)
-    with pytest.raises(ValueError, match="`hop_length` must be at most a second"):
+    with pytest.raises(ValueError, match="`hop_length` must be at most one second"):
         features.blockwise_features([np.zeros(100)], sample_rate=RATE, hop_length=16_001)
 
 
@@ -211,7 +211,7 @@ def test_channels_that_come_last_are_refused(listen, channels):
 def test_what_is_not_finite_is_refused(method):
     audio = np.zeros((2, 3000))
     audio[1, 1234] = np.nan
-    with pytest.raises(ValueError, match="`audio` must be finite, got nan at sample 1234; put 0"):
+    with pytest.raises(ValueError, match="`audio` must be finite, got nan at sample 1234; replace"):
         track(audio, method=method)
 
 
@@ -223,7 +223,7 @@ def test_a_batch_is_heard_one_by_one_in_any_number(tiny_crepe):
         np.testing.assert_array_equal((f0_hz[2, 0], confidence[2, 0]), alone)
         none = track(np.zeros((0, 3000), np.float32), method=method)
         assert none[0].shape == none[1].shape == (0, 1 + 3000 // HOP)
-    assert _crepe._listen._cache_size() == 1
+    assert _crepe._activate._cache_size() == 1
 
 
 @pytest.mark.parametrize("method", ["ddspx", "crepe-tiny"])

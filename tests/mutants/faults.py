@@ -187,14 +187,14 @@ FAULTS = (
     ),
     Fault(
         "training/_autoencoder.py",
-        "json.dumps(dataclasses.asdict(manifest) | begun, sort_keys=True)",
+        "json.dumps(dataclasses.asdict(manifest) | origin, sort_keys=True)",
         "json.dumps(dataclasses.asdict(manifest), sort_keys=True)",
         "training/test_loop.py -k begins_with_the_weights",
     ),
     Fault(
         "training/_autoencoder_evaluation.py",
-        "np.where(ours.f0_confidence >= metrics.VOICED, ours.f0_hz, np.nan)",
-        "ours.f0_hz",
+        "np.where(rendered.f0_confidence >= metrics.VOICED, rendered.f0_hz, np.nan)",
+        "rendered.f0_hz",
         "training/test_autoencoder_evaluation.py",
     ),
     Fault(
@@ -206,14 +206,14 @@ FAULTS = (
     # transfer
     Fault(
         "transfer/_adjust.py",
-        "wanted - config.quiet_db * missing",
-        "wanted + config.quiet_db * missing",
+        "target_db - config.quiet_db * missing",
+        "target_db + config.quiet_db * missing",
         "transfer/test_adjust.py",
     ),
     Fault(
         "transfer/_quantiles.py",
-        "np.minimum(np.diff(wanted), _MAX_SLOPE * np.diff(own))",
-        "np.diff(wanted)",
+        "np.minimum(np.diff(target), _MAX_SLOPE * np.diff(own))",
+        "np.diff(target)",
         "transfer/test_quantiles.py",
     ),
     Fault(

@@ -1,4 +1,4 @@
-"""What is measured is the sound that comes out, and the baseline is as loud as it is told."""
+"""The evaluation measures the rendered sound, and the baseline has the given loudness."""
 
 import dataclasses
 

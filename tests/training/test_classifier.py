@@ -71,7 +71,7 @@ def test_a_classifier_needs_no_extra(recordings, tmp_path, monkeypatch):
     said = Console(record=True, quiet=False, file=StringIO())
     settings = numbers(max_minutes=1e-9)
     train_classifier(recordings, tmp_path / "out", model=MODEL, config=settings, console=said)
-    assert "logging to metrics.jsonl alone; for TensorBoard too: pip" in said.export_text()
+    assert "logging to metrics.jsonl only; to log for TensorBoard: pip" in said.export_text()
     logs = tmp_path / "out.run" / "logs"
     with RunLog(logs) as log:
         log.scalars(1, {"train/loss": 0.5})
@@ -136,7 +136,7 @@ def test_the_test_split_is_never_read(recordings, tmp_path, monkeypatch):
     assert len(read) == sum(recording.split != "test" for recording in recordings)
 
 
-def test_the_folder_says_what_was_heard(recordings, straight):
+def test_the_folder_holds_the_hashes_of_the_training_recordings(recordings, straight):
     output, result = straight
     model, provenance = load_spectnet(output)
     assert model.config == MODEL
@@ -151,7 +151,7 @@ def test_the_folder_says_what_was_heard(recordings, straight):
     assert all(0 <= accuracy <= 1 for accuracy in accuracies)
 
 
-def test_the_folder_names_the_groups_that_were_heard(recordings, tmp_path):
+def test_the_folder_holds_the_groups_of_the_training_recordings(recordings, tmp_path):
     spoken = [r._replace(group=f"voice of the {r.split}") for r in recordings]
     run(spoken, tmp_path / "out", steps=1, evaluate_every=6)
     _, provenance = load_spectnet(tmp_path / "out")
@@ -257,7 +257,7 @@ def test_the_logits_of_a_recording_do_not_depend_on_its_neighbours():
     assert list(segment_logits(model, [])) == []
 
 
-# what is refused, before anything is made
+# errors, before any file is written
 
 
 def test_other_labels_than_the_recordings(recordings, tmp_path):
@@ -288,7 +288,7 @@ def test_a_run_goes_on_only_with_its_own_recordings_and_numbers(recordings, stra
     output, _ = straight
     with pytest.raises(ValueError, match="the dataset is another one"):
         run(recordings[1:], output, steps=12, evaluate_every=6)
-    with pytest.raises(ValueError, match=r"`smoothing` is 0\.2, there it is 0\.1"):
+    with pytest.raises(ValueError, match=r"`smoothing` is 0\.2, in the saved run it is 0\.1"):
         run(recordings, output, steps=12, evaluate_every=6, smoothing=0.2)
     saved = json.loads((output.with_name("straight.run") / "run.json").read_text())
     assert saved["training"]["seed"] == 0

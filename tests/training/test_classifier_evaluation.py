@@ -1,4 +1,4 @@
-"""What decides in an evaluation, and which recordings it may be about."""
+"""The scores of each way of deciding, and the recordings that a classifier may be tested on."""
 
 from pathlib import Path
 
@@ -79,11 +79,12 @@ def test_the_parts_of_what_there_is():
     def names(part):
         return "".join(r.name for r in recordings_to_test(recordings, provenance, part=part))
 
-    # By contents, whatever the split is called; a new file of a speaker that was heard is heard.
+    # Recordings are recognized by their contents. A new file of a speaker in the training counts as
+    # used in training, too.
     assert names("unheard") == "cde"
     provenance["data"]["groups"] = ["d"]
     assert names("unheard") == "ce"
-    with pytest.raises(io.DatasetError, match="and the model has heard its group 'd' in training"):
+    with pytest.raises(io.DatasetError, match="but the model was trained on its group 'd'"):
         names("test")
     provenance["data"]["groups"] = ["other"]
     assert (names("train"), names("test"), names("all")) == ("ac", "d", "abcde")
@@ -91,12 +92,14 @@ def test_the_parts_of_what_there_is():
         names("valid")
     with pytest.raises(io.DatasetError, match="There is no unheard recording"):
         recordings_to_test(recordings[:2], provenance)
-    with pytest.raises(io.DatasetError, match="f is in the test split, and the model has heard it"):
+    with pytest.raises(
+        io.DatasetError, match="f is in the test split, but the model was trained on it"
+    ):
         recordings_to_test([named("f", "test", "2")], provenance, part="test")
     assert len(recordings_to_test(recordings, {})) == 5
     for damaged in (None, {"sha256": []}, {"sha256": {"train": 3}}, {"groups": [{}]}):
         with pytest.raises(ValueError, match=r"model's provenance must .* Copy the whole"):
             recordings_to_test(recordings, {"data": damaged})
-    # What no digest is known of is not another that none is known of.
+    # Two recordings without a hash are not taken for the same recording.
     provenance["data"]["sha256"]["train"] = [""]
     assert names("unheard") == "acde"

@@ -1,4 +1,4 @@
-"""A run learns, goes on bit for bit where it stopped, and says what it cannot do."""
+"""A run reduces the loss, is resumed bit for bit, and reports errors in its input."""
 
 import dataclasses
 import json
@@ -81,7 +81,7 @@ def ctrl_c(monkeypatch):
 
     def interrupt(self, step, values):
         scalars(self, step, values)
-        # What is logged is the step before the one that is being taken.
+        # The log holds the step before the one that is running.
         if "train/loss" in values and step == at[0] - 1:
             signal.raise_signal(signal.SIGINT)
 

@@ -200,7 +200,7 @@ def test_sounding_stretches_by_their_definition(rng):
             covered[first : last + 1] = True
             end = last
         assert covered[loud].all()
-        # Nothing that is kept is far from sound, but for what the example length needs.
+        # All kept frames are near a sound, except those that fill an example up to its length.
         distance = np.abs(np.arange(n_frames)[:, None] - np.flatnonzero(loud)).min(axis=1)
         assert distance[covered].max() <= max(9, example)
 
@@ -315,8 +315,8 @@ def test_one_short_recording_is_all_for_training(tmp_path, quick):
     manifest, lines = prepared(tmp_path, recorded(tmp_path / "a.wav", tone(1.9)))
     assert manifest.splits["train"].duration_s == pytest.approx(1.9)
     assert [line for line in lines if "warning" in line] == [
-        f"warning: the {split} split is empty; there is too little sound to hold out "
-        "examples of 0.5 s."
+        f"warning: the {split} split is empty; there is too little sound for "
+        "examples of 0.5 s in it."
         for split in ("valid", "test")
     ]
 

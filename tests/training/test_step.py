@@ -172,7 +172,7 @@ def test_two_devices_take_the_step_of_one():
         ({"learning_rate": 0.0}, "`learning_rate` must be finite and above 0, got 0.0"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be finite and above 0, got nan"),
         ({"learning_rate": float("inf")}, "`learning_rate` must be finite and above 0, got inf"),
-        ({"decay_rate": 2.0}, "`decay_rate` must be at most 1, which keeps the rate, got 2.0"),
+        ({"decay_rate": 2.0}, "`decay_rate` must be at most 1, got 2.0"),
         ({"clip_norm": float("inf")}, "`clip_norm` must be finite"),
         ({"max_minutes": -1.0}, "`max_minutes` must be finite and above 0"),
         ({"seed": -1}, "`seed` must be at least 0"),

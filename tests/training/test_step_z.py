@@ -1,4 +1,4 @@
-"""The autoencoder with an encoder is trained on what it hears of the batch."""
+"""The autoencoder with an encoder is trained with the z of the batch's recordings."""
 
 import dataclasses
 
@@ -60,7 +60,7 @@ def test_a_step_lowers_the_loss_and_moves_front_end_gru_and_decoder(training):
     measure, key = autoencoder_evaluation(graphdef), jax.random.key(1)
     first, audio = measure(params, rest, key, batch)
     assert audio.shape == batch.audio.shape
-    # The recording is heard: another one, of the same pitch and loudness, is played otherwise.
+    # The encoder uses the recording: one with the same pitch and loudness gives another rendering.
     _, other = measure(params, rest, key, batch._replace(audio=batch.audio[:, ::-1].copy()))
     assert np.abs(other - audio).max() > 1e-4
     state, report = step(begin(), batch)
@@ -84,7 +84,8 @@ def test_z_tells_sounds_apart_that_pitch_and_loudness_do_not():
     )
     batch = Batch(np.asarray(audio), f0_hz, frames, -10 * frames)
     config = dataclasses.replace(with_encoder(), loss_n_ffts=(256, 64))
-    # What sounds the same for both is this far from them on average, by the triangle inequality.
+    # A single sound for both recordings has at least this mean distance from them, by the triangle
+    # inequality.
     distance = compiled(core.multi_scale_spectral_loss)
     without_z = distance(audio[0], audio[1], n_ffts=(256, 64)) / 2
     graphdef, params, rest = nnx.split(Autoencoder(config, rngs=nnx.Rngs(0)), nnx.Param, ...)

@@ -82,7 +82,7 @@ def glide(seconds: int) -> Segment:
     f0_hz = np.geomspace(200, 300, n_frames)
     phase = 2 * np.pi * np.cumsum(np.repeat(f0_hz[:-1], HOP) / SAMPLE_RATE)
     audio = (0.2 * np.sin(phase) + 0.1 * np.sin(2 * phase)).astype(np.float32)
-    # All are as long to the compiler; silence is what is outside a sound anyway.
+    # All sounds are padded with silence to one length, so that one program serves all of them.
     padded = jnp.asarray(np.pad(audio, (0, LONGEST_S * SAMPLE_RATE - audio.size)))
     loudness = np.array(loudness_of(padded, sample_rate=SAMPLE_RATE, hop_length=HOP)[:n_frames])
     confidence = np.ones(n_frames, np.float32)

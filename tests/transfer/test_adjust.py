@@ -1,4 +1,4 @@
-"""Octaves, loudness, notes and tuning: what an instrument is asked to play."""
+"""Octaves, loudness, notes and tuning of the controls that an instrument gets."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every control changes what is heard, as it says."""
+"""Every setting of a transfer has its documented effect on the sound."""
 
 import dataclasses
 import importlib
@@ -52,7 +52,7 @@ def instrument(tmp_path_factory):
 
 
 class Played:
-    """What is played with some controls: the report, the audio and, if asked for, its features."""
+    """Returns the report, the audio and optionally the features of a transfer with settings."""
 
     def __init__(self, report, audio):
         self.report, self.audio = report, audio
@@ -71,7 +71,7 @@ def played(instrument, tmp_path_factory):
     listen = module.blockwise_features
 
     def listen_once(blocks, **options):
-        # All blocks are taken all the same: their lengths are added up.
+        # The blocks must still be consumed, because their lengths are added up.
         blocks = list(blocks)
         if not listened:
             listened.append(listen(blocks, **options))
@@ -106,7 +106,7 @@ def level_db(heard, number):
 
 
 def report_tracks(report):
-    """What notes are found by."""
+    """Returns the loudness and the confidence, by which notes are detected."""
     return report.heard.loudness_db, report.heard.f0_confidence
 
 
@@ -223,7 +223,7 @@ def test_what_is_mixed_in_is_not_what_is_measured(instrument, tmp_path):
 
 
 def test_control_reverb(played):
-    # In the pause the room alone is heard, from 60 ms after the last note.
+    # From 60 ms after the last note on, there is only the reverb in the pause.
     silence = slice(round(3.15 * NOTE_S * SAMPLE_RATE), round(3.9 * NOTE_S * SAMPLE_RATE))
     none, once, twice = (played(reverb=x, follow=0.0).audio[silence] for x in (0.0, 1.0, 2.0))
     assert np.abs(none).max() < 1e-4
@@ -242,7 +242,7 @@ def test_nothing_is_above_full_scale_however_loud(played, instrument):
     assert metrics.click_times(limited, sample_rate=SAMPLE_RATE).size == 0
 
 
-# What is measured of the result
+# Measures of the result
 
 
 def test_the_measures_find_what_was_asked_for(played, tmp_path):
@@ -265,7 +265,7 @@ def test_the_measures_find_what_is_wrong(played, tmp_path):
     wrong[4000] += 0.4
     io.write_audio(tmp_path / "out.wav", wrong, sample_rate=SAMPLE_RATE)
     quality = evaluate_transfer(tmp_path / "out.wav", report)
-    # The recording itself is an octave below what was asked for, and as loud as itself.
+    # The recording itself is an octave below the requested pitch, and has its own loudness.
     assert quality.octave_error_share > 0.95
     assert quality.f0_cents > 1190.0
     assert quality.loudness_correlation > 0.99

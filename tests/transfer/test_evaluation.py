@@ -1,4 +1,4 @@
-"""What ships follows real phrases: in pitch, in loudness, without clicks, below full scale."""
+"""The shipped instruments follow real phrases in pitch and loudness, without clicks or clipping."""
 
 import pytest
 

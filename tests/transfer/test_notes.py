@@ -129,7 +129,7 @@ def test_over_a_gap_to_another_note_no_pitch_is_heard_that_nobody_sang(gap_ms):
     np.testing.assert_allclose(found[(found > 300)], 523.3)
     leap = int(np.flatnonzero(np.diff(found) > 100)[0]) + 1
     gain = fade(note_frames(sure, frame_rate=FRAME_RATE), frame_rate=FRAME_RATE)
-    # Where nothing is heard, or where the sound is softest.
+    # The pitch jumps where the instrument is silent, or where the sound is softest.
     assert gain[leap] < 0.01 or leap == softest
 
 

@@ -167,7 +167,7 @@ def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):
 
 def test_noise_is_said_to_be_noise(instrument, tmp_path, rng):
     io.write_audio(tmp_path / "in.wav", 0.1 * rng.standard_normal(20_000), sample_rate=SAMPLE_RATE)
-    with pytest.warns(UserWarning, match="mostly unpitched: only .*% of its sounding frames"):
+    with pytest.warns(UserWarning, match="mostly unpitched: only .*% of its audible frames"):
         report = transfer(tmp_path / "in.wav", tmp_path / "out.wav", to=instrument)
     assert report.confident_share < 0.25
     assert (tmp_path / "out.wav").is_file()

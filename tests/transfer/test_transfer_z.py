@@ -70,7 +70,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
     parts = list(render(model, played, z=z, n_samples=audio.size, block_hops=50))
     blocks, last = np.concatenate(parts), 130 * HOP
     np.testing.assert_allclose(blocks[:last], whole[:last], atol=2e-5)
-    # After the last frame the model holds its controls, a stream what it makes them of.
+    # After the last frame the model holds its controls, and a stream holds their inputs.
     np.testing.assert_allclose(blocks[last:], whole[last:], atol=1e-4)
 
 

@@ -1,24 +1,25 @@
-"""HTTP that waits for nobody without end."""
+"""HTTP connections with time limits, so that a slow client cannot occupy the server."""
 
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# A request of this machine is there in no time; so long it may take, and a second more for each
-# so many bytes, which an upload from a slow disk has.
-PATIENCE_S = 10.0
+# A request must arrive within this time, and one more second for each `_SLOWEST` bytes of it: an
+# upload from a slow disk. Requests from the same machine usually arrive at once.
+TIMEOUT_S = 10.0
 _SLOWEST = 1 << 16
 _LOOK_S = 1.0
-# A browser has six, and a page of them keeps two; a system may give a process 256 files.
+# A browser opens up to six connections, of which a page keeps two. Some systems allow a process
+# only 256 open files.
 _MOST_CONNECTIONS = 128
 
 
-class Wire(H11Protocol):
-    """One connection, which is closed when a request on it does not come to its end.
+class TimedConnection(H11Protocol):
+    """A connection that is closed if a request on it does not arrive completely in time.
 
-    uvicorn closes a connection that rests between two requests, but waits for ever for the rest of
-    one that has begun, or for the first.
+    uvicorn closes a connection that is idle between two requests, but waits without limit for the
+    first request, and for the rest of a request that has begun.
     """
 
     def connection_made(self, transport: Any) -> None:
@@ -27,17 +28,17 @@ class Wire(H11Protocol):
         self._wait_anew()
         self._looking = self.loop.call_later(_LOOK_S, self._look)
         if len(self.connections) > _MOST_CONNECTIONS:
-            # Whoever is waited for longest makes room.
-            waiting = [wire for wire in self.connections if isinstance(wire, Wire) and wire._owes()]
-            min(waiting, key=lambda wire: wire._since).transport.abort()
+            # The connection that the server has waited for longest is closed.
+            waiting = [c for c in self.connections if isinstance(c, TimedConnection) and c._owes()]
+            min(waiting, key=lambda connection: connection._since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits no more."""
+        """Stops the timer."""
         self._looking.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Takes what has come; what is no HTTP in the middle of an answer ends it."""
+        """Takes the data; closes the connection if it is not HTTP in the middle of an answer."""
         self._received += len(data)
         try:
             super().data_received(data)
@@ -53,16 +54,16 @@ class Wire(H11Protocol):
         self._received, self._since = 0, self.loop.time()
 
     def _owes(self) -> bool:
-        """Whether a request, or the rest of it, has still to come."""
+        """Tells whether a request, or the rest of it, has not arrived yet."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def _look(self) -> None:
-        """Closes the connection if its peer owes something for too long."""
+        """Closes the connection if its client has taken too long to send a request."""
         waited = self.loop.time() - self._since
         if not self._owes():
-            # The request is there, and the answer may take what it takes.
+            # The request has arrived, and the answer has no time limit.
             self._wait_anew()
-        elif waited > PATIENCE_S + self._received / _SLOWEST:
+        elif waited > TIMEOUT_S + self._received / _SLOWEST:
             self.transport.abort()
             return
         self._looking = self.loop.call_later(_LOOK_S, self._look)

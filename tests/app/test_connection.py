@@ -1,4 +1,4 @@
-"""Connections that are not used as they should be, on the wire of a server of our own."""
+"""Slow and malformed connections to a server: they are closed in time."""
 
 import socket
 import threading
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import pytest
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn (the extra app) is not installed")
-from ddspx.app import _wire  # noqa: E402
+from ddspx.app import _connection  # noqa: E402
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
-PATIENCE_S = 0.3
+TIMEOUT_S = 0.3
 
 
 async def echo(scope, receive, send):
@@ -29,7 +29,7 @@ async def echo(scope, receive, send):
             return
         body, more = body + message.get("body", b""), message.get("more_body", False)
     if scope["path"] == "/long":
-        await asyncio.sleep(4 * PATIENCE_S)
+        await asyncio.sleep(4 * TIMEOUT_S)
     if scope["path"] != "/stream":
         size = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [size]})
@@ -39,13 +39,13 @@ async def echo(scope, receive, send):
 @pytest.fixture(scope="module")
 def port():
     patch = pytest.MonkeyPatch()
-    patch.setattr(_wire, "PATIENCE_S", PATIENCE_S)
-    patch.setattr(_wire, "_LOOK_S", 0.05)
-    patch.setattr(_wire, "_SLOWEST", 1000)
-    patch.setattr(_wire, "_MOST_CONNECTIONS", 8)
+    patch.setattr(_connection, "TIMEOUT_S", TIMEOUT_S)
+    patch.setattr(_connection, "_LOOK_S", 0.05)
+    patch.setattr(_connection, "_SLOWEST", 1000)
+    patch.setattr(_connection, "_MOST_CONNECTIONS", 8)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            echo, http=_wire.Wire, ws="none", lifespan="off", log_level="critical"
+            echo, http=_connection.TimedConnection, ws="none", lifespan="off", log_level="critical"
         )
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None
@@ -92,7 +92,7 @@ def until_closed(connection):
 def test_what_does_not_come_is_not_waited_for(port, half):
     with connected(port, half) as connection:
         _, seconds = until_closed(connection)
-    assert PATIENCE_S < seconds < 20 * PATIENCE_S
+    assert TIMEOUT_S < seconds < 20 * TIMEOUT_S
 
 
 def test_what_comes_in_drops_is_not_waited_for(port):
@@ -117,7 +117,7 @@ def test_an_answer_may_take_its_time(port):
         port, HEAD.replace(b"/ ", b"/long ") + b"Connection: close\r\n\r\n"
     ) as connection:
         received, seconds = until_closed(connection)
-    assert received.startswith(b"HTTP/1.1 200") and seconds > 3 * PATIENCE_S
+    assert received.startswith(b"HTTP/1.1 200") and seconds > 3 * TIMEOUT_S
 
 
 def test_a_connection_that_is_used_again_and_again_stays(port):
@@ -125,7 +125,7 @@ def test_a_connection_that_is_used_again_and_again_stays(port):
         for _ in range(8):
             connection.sendall(HEAD + b"\r\n")
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
-            time.sleep(PATIENCE_S / 3)
+            time.sleep(TIMEOUT_S / 3)
 
 
 def test_those_that_only_wait_make_room(port):
