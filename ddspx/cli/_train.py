@@ -14,7 +14,6 @@ from ddspx.nn import HarmonicNoiseConfig, SinusoidalNoiseConfig, WavetableNoiseC
 from ddspx.training import AutoencoderTrainConfig
 
 _DEFAULTS = AutoencoderTrainConfig()
-_SYNTHESIZERS = {"sinusoidal": SinusoidalNoiseConfig, "wavetable": WavetableNoiseConfig}
 
 
 def train(
@@ -53,7 +52,12 @@ def train(
     )
     harmonic = model.synthesizer
     if synthesizer != "harmonic" and isinstance(harmonic, HarmonicNoiseConfig):
-        chosen = _SYNTHESIZERS[synthesizer](n_magnitudes=harmonic.n_magnitudes)
+        count, n_magnitudes = harmonic.n_harmonics, harmonic.n_magnitudes
+        chosen = (
+            SinusoidalNoiseConfig(count, n_magnitudes)
+            if synthesizer == "sinusoidal"
+            else WavetableNoiseConfig(n_harmonics=count, n_magnitudes=n_magnitudes)
+        )
         model = dataclasses.replace(model, synthesizer=chosen)
     result = training.train_autoencoder(dataset, output, model=model, config=config, start=start)
     print_ending(result, output)

@@ -46,6 +46,6 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
     return Instrument(*load_autoencoder(find_instrument(source), parts=parts))
 
 
-def as_instrument(source: str | Path | Instrument) -> Instrument:
+def as_instrument(source: str | Path | Instrument, *, parts: Sequence[type] = ()) -> Instrument:
     """Returns `source` if it is an instrument, and loads its name or folder otherwise."""
-    return source if isinstance(source, Instrument) else load_instrument(source)
+    return source if isinstance(source, Instrument) else load_instrument(source, parts=parts)

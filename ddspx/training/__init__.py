@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         RunConfig as RunConfig,
     )
     from ddspx.training._data import instrument_statistics as instrument_statistics
+    from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
         Batches as Batches,
         Best as Best,
         Measured as Measured,
         Task as Task,
         TrainResult as TrainResult,
+        placements as placements,
         run_task as run_task,
     )
     from ddspx.training._prepare import prepare as prepare
@@ -66,7 +68,8 @@ else:
         _config="AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart RunConfig",
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",
-        _loop="Batches Best Measured Task TrainResult run_task",
+        _logging="RunLog",
+        _loop="Batches Best Measured Task TrainResult placements run_task",
         _prepare="prepare",
         _state="TrainState initial_state",
         _step="StepReport adam autoencoder_loss train_step",

@@ -25,6 +25,7 @@ from ddspx.models.autoencoder import (
     InstrumentStatistics,
     save_autoencoder,
 )
+from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._logging import RunLog
@@ -129,7 +130,7 @@ def train_autoencoder(
     """
     config = config or AutoencoderTrainConfig()
     begin = partial(_task, Path(dataset), model, config, start)
-    return run_task(begin, Path(output), config=config, console=console or Console())
+    return run_task(begin, output, config=config, console=console)
 
 
 def _task(
@@ -153,6 +154,8 @@ def _task(
     module, origin = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
     if start is not None:
         module, origin = _started(module, start, manifest)
+    # A model that could not be saved is found before it is trained.
+    check_loads_back(module)
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
     return Task(
         model=model.to_json(),
@@ -178,7 +181,9 @@ def _started(
     Returns:
       The model, and the entry of its provenance that describes `start`.
     """
-    module, statistics, provenance = as_instrument(start)
+    config = fresh.config
+    parts = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
+    module, statistics, provenance = as_instrument(start, parts=parts)
     name = "the given model" if isinstance(start, Instrument) else start
     if statistics.feature_version != manifest.feature_version:
         raise ValueError(

@@ -108,7 +108,11 @@ class TrainResult(NamedTuple):
 
 
 def run_task(
-    begin: Callable[[], Task], output: Path, *, config: RunConfig, console: Console
+    begin: Callable[[], Task],
+    output: str | Path,
+    *,
+    config: RunConfig,
+    console: Console | None = None,
 ) -> TrainResult:
     """Runs a task from its first step, or resumes it where it was interrupted.
 
@@ -116,7 +120,7 @@ def run_task(
       begin: makes the task; called after `output` has been found to be unused, or of a run.
       output: the model folder to make.
       config: the settings of the training.
-      console: where the progress bar and a line per evaluation are printed.
+      console: where the progress bar and a line per evaluation are printed; by default the screen.
 
     Returns:
       The step at which the run ended, and the weights that are in `output`.
@@ -128,6 +132,7 @@ def run_task(
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
     """
+    output, console = Path(output), console or Console()
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
     folder = output.with_name(f"{output.name}.run")

@@ -15,6 +15,7 @@ from ddspx.features import Features, StreamingMethod, blockwise_features, blockw
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.models.autoencoder.model import require_autoencoder
 from ddspx.transfer._adjust import AdjustedControls, adjust
 from ddspx.transfer._config import TransferConfig
 from ddspx.transfer._loudness_matching import match_loudness
@@ -171,11 +172,13 @@ def transfer(
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
     model, statistics, _ = as_instrument(to)
+    require_autoencoder(model, "whose own __call__ would not be played")
     try:
         # The pitch has to come from the tracker that the instrument was trained with.
         method = method_of(statistics.feature_version)
     except ValueError as error:
-        raise ValueError(f"The model {to} cannot be used: its {error}") from None
+        name = "given as `to`" if isinstance(to, Instrument) else to
+        raise ValueError(f"The model {name} cannot be used: its {error}") from None
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
     z = _encode(recording, model, progress)
     heard, n_samples = _features(recording, model, method, progress)

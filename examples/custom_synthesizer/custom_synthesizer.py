@@ -109,7 +109,7 @@ def load(paths):
 def draw(key, data):
     """A batch of random excerpts, cut on the device."""
     audio, f0_hz, loudness_db = data
-    starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES)
+    starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES + 1)
 
     def cut(start):
         excerpt = jax.lax.dynamic_slice_in_dim
@@ -144,25 +144,27 @@ def main():
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     data, statistics = load(options.recordings)
+    if data[1].size < N_FRAMES:
+        parser.error(f"the recordings must have at least {N_FRAMES * HOP / RATE:.1f} s together")
     model = Autoencoder(CONFIG, rngs=nnx.Rngs(0))
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     optimizer = optax.chain(optax.clip_by_global_norm(3.0), optax.adam(2e-3))
 
-    def loss(params, key):
+    def loss(params, key, data):
         model, (drawing, noise) = nnx.merge(graph, params, rest), jax.random.split(key)
         audio, f0_hz, loudness_db = draw(drawing, data)
         played = model(noise, f0_hz, loudness_db, z=model.encode(audio))
         return core.multi_scale_spectral_loss(audio, played, n_ffts=CONFIG.loss_n_ffts)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(params, state, key):
-        value, gradient = jax.value_and_grad(loss)(params, key)
+    def step(params, state, key, data):
+        value, gradient = jax.value_and_grad(loss)(params, key, data)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 
     state, values = optimizer.init(params), []
     for key in jax.random.split(jax.random.key(0), options.steps):
-        params, state, value = step(params, state, key)
+        params, state, value = step(params, state, key, data)
         values.append(value)
     first, last = (float(np.mean(v)) for v in (values[:20], values[-20:]))
     print(f"loss of the first 20 steps {first:.2f}, of the last 20 {last:.2f}")

@@ -143,7 +143,9 @@ def test_training_passes_its_options_on_and_says_where_it_ended(
     model = called["model"]
     assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
     tiny = AutoencoderConfig.tiny(sample_rate=TRAINED_RATE, hop_length=TRAINED_HOP)
-    tables = WavetableNoiseConfig(n_magnitudes=tiny.synthesizer.n_magnitudes)
+    tables = WavetableNoiseConfig(
+        n_harmonics=tiny.synthesizer.n_harmonics, n_magnitudes=tiny.synthesizer.n_magnitudes
+    )
     assert model == dataclasses.replace(tiny, synthesizer=tables)
     assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
     assert "step 2; the same command resumes the training." in capsys.readouterr().out
