@@ -1,4 +1,4 @@
-"""Pitch of monophonic sound: trackers, and what decodes their posteriors."""
+"""Pitch of monophonic sound: trackers, and decoding of their posteriors."""
 
 from ddspx._exports import public_names as _public_names
 from ddspx.core.pitch._posterior import (
