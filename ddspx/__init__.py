@@ -1,10 +1,11 @@
 """ddspx: differentiable audio synthesis and analysis in JAX.
 
-``core`` holds the pure functions, ``nn`` the Flax modules, ``models`` what is built of them and
-``metrics`` the measures; ``features`` are what a model listens to, ``io`` is files,
-``instruments`` are those with names, ``training``
-and ``transfer`` are the two uses, ``plot`` draws, ``app`` is the local page and ``cli`` the
-command. Each is imported when it is first used: ``import ddspx`` alone loads neither jax nor NumPy.
+``core`` holds pure functions, ``nn`` Flax modules, ``models`` the complete models built from them,
+and ``metrics`` the evaluation measures. ``features`` extracts what the models take as input, ``io``
+reads and writes files, and ``instruments`` finds, installs and describes trained instruments.
+``training`` and ``transfer`` train and apply the models. ``plot`` draws figures, ``app`` is the
+local web page and ``cli`` the command. Each is imported at its first use: ``import ddspx`` alone
+loads neither jax nor NumPy.
 """
 
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ else:
         "plot",
         "training",
         "transfer",
-        # What DDSP calls its modules.
+        # Names of DDSP's modules, and where their contents are in ddspx.
         elsewhere={
             "synths": "the synthesizers are functions, `core.harmonic_synthesis`, "
             "`core.filtered_noise`, `core.wavetable_synthesis` and `core.sinusoidal_synthesis`",

@@ -2,8 +2,8 @@
 
 Static facts (Python ints, shapes, choices) are checked before first use and reported as one
 sentence that names the argument, the value, what is allowed and the fix. Traced values are
-never checked here: data is validated once, on the host, in :mod:`ddspx.io`. Arrays need jax, which
-is imported where they are; checks of numbers and words are also a command's, which answers without.
+never checked here: data is validated once, on the host, in :mod:`ddspx.io`. The checks of arrays
+import jax when they are called, so that commands can check numbers and choices without loading it.
 """
 
 import math
@@ -17,9 +17,11 @@ from ddspx._choices import FrequencyScale
 if TYPE_CHECKING:
     import jax
 
-# An axis of 1 after one of this many or more is DDSP's trailing 1, and no batch of single samples.
+# If the last axis has size 1 and the one before it at least this size, the 1 is taken for DDSP's
+# trailing axis, not for a batch of signals of one sample.
 _LEAST_TIME = 4
-# So many samples of so many examples or more are the channels of a file.
+# If the last axis has one of these sizes and the one before it at least _LEAST_SAMPLES, the last
+# axis is taken for the channels of a file: (samples, channels).
 _CHANNELS, _LEAST_SAMPLES = (2, 3, 4, 5, 6, 8), 1024
 _FRAMES_HINT = (
     "; one number a frame is (*batch, frames), without a trailing 1 (remove it with `[..., 0]`), "
@@ -32,8 +34,8 @@ def positive_int(name: str, value: object) -> int:
     return _int_from(1, name, value)
 
 
-# What sizes have at most: more than anybody was seen to need, and less than what takes all of a
-# machine's memory or days, as a slip of the hand or a stranger's file would have it.
+# Upper limits of sizes. They are above every known use, and low enough that a typing error or a
+# size in somebody else's file cannot fill the memory or keep the machine busy for days.
 LARGEST = {
     "sample_rate": 1_000_000,
     "hop_length": 1_000_000,
@@ -61,14 +63,14 @@ LARGEST = {
     "z_size": 4096,
     "reverb_length": 2**20,
     "batch_size": 65_536,
-    # Whose differences are 32-bit integers.
+    # The optimizer counts steps in 32-bit integers.
     "steps": 10**9,
     "decay_steps": 10**9,
 }
 
 
 def size(name: str, value: object) -> int:
-    """Like :func:`positive_int`, and at most the LARGEST of that name."""
+    """Like :func:`positive_int`, and at most the entry of that name in `LARGEST`."""
     number = positive_int(name, value)
     if number > LARGEST[name]:
         raise ValueError(f"`{name}` must be at most {LARGEST[name]}, got {number}.")
@@ -76,7 +78,7 @@ def size(name: str, value: object) -> int:
 
 
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:
-    """Samples from one frame to the next: as many as are nearest to that time."""
+    """Converts a hop in milliseconds to the nearest number of samples, at least one."""
     samples = hop_ms * size("sample_rate", sample_rate) / 1000
     if not samples >= 0.5:
         raise ValueError(
@@ -94,7 +96,7 @@ def non_negative_int(name: str, value: object) -> int:
 
 
 def checked_seed(value: object) -> int:
-    """A `seed` as an int: from 0 to what all generators take."""
+    """Returns a `seed` as an int from 0 to 2**32 - 1, the range that every generator accepts."""
     number = non_negative_int("seed", value)
     if number >= 2**32:
         raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {number}.")
@@ -102,8 +104,8 @@ def checked_seed(value: object) -> int:
 
 
 def sizes(name: str, value: Any) -> tuple[int, ...]:
-    """Positive ints as a tuple: of one int, or of a list, a tuple or an array of them."""
-    values = value.tolist() if hasattr(value, "tolist") else value  # of an array
+    """Returns positive ints as a tuple, from one int or from a list, tuple or array of ints."""
+    values = value.tolist() if hasattr(value, "tolist") else value  # NumPy and JAX arrays
     values = values if isinstance(values, list | tuple) else (values,)
     if not values:
         raise ValueError(f"`{name}` must be one size or more, got {value!r}.")
@@ -121,14 +123,14 @@ def number(
 ) -> float:
     """Returns a finite number as a float, or raises a TypeError or ValueError that names it.
 
-    `above` and `below` are bounds that it must not reach, in place of `least` and `most`.
+    `least` and `most` are inclusive bounds; `above` and `below` replace them by exclusive ones.
     """
     found = _plain(value)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
     is_low = found < least if above is None else found <= above
     is_high = found > most if below is None else found >= below
-    # Not math.isfinite, which raises for ints that no float reaches.
+    # Not by math.isfinite, which raises an error for ints that exceed the range of floats.
     if is_low or is_high or not abs(found) <= sys.float_info.max:
         raise ValueError(f"`{name}` must be {_range(least, most, above, below)}, got {value}.")
     return float(found)
@@ -137,7 +139,7 @@ def number(
 def _range(
     least: float | int, most: float | int, above: float | int | None, below: float | int | None
 ) -> str:
-    """What is allowed, in words."""
+    """Describes the range of allowed values, for an error message."""
     has_end = below is not None or most < math.inf
     end = f"at most {most:g}" if below is None else f"below {below:g}"
     if above is not None:
@@ -149,7 +151,7 @@ def _range(
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy as one of Python, anything else as it is."""
+    """Converts a NumPy scalar to a Python number; returns any other value unchanged."""
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return value.item() if is_scalar else value
 
@@ -168,7 +170,7 @@ def _int_from(least: int, name: str, value: object) -> int:
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:
-    """Raises a ValueError unless `value` is one of `allowed`, of its type (True is not 1)."""
+    """Raises a ValueError unless `value` equals an option, in type too (True is not 1)."""
     kinds = ((option, type(option)) for option in allowed)
     if not any(_is_kind(value, kind) and value == option for option, kind in kinds):
         options = ", ".join(repr(option) for option in allowed)
@@ -184,8 +186,8 @@ def at_least_ndim(
 ) -> None:
     """Raises a ValueError unless `shape` has at least `ndim` axes, described by `axes`.
 
-    Where the last is samples or frames it must look like time, unless it is a block of a stream,
-    which may be of one.
+    If the last of `axes` is samples or frames, the last axis must also look like time. Blocks of a
+    stream (`is_block`) are exempt, because a block may hold a single sample or frame.
     """
     if len(shape) < ndim:
         raise ValueError(
@@ -198,7 +200,7 @@ def at_least_ndim(
 
 
 def _check_time_is_last(name: str, shape: tuple[int, ...], axis: str) -> None:
-    """Raises a ValueError if time seems to come before the last axis; symbolic sizes pass."""
+    """Raises a ValueError if time seems not to be the last axis; symbolic sizes are not checked."""
     if len(shape) < 2 or not all(isinstance(size, int) for size in shape[-2:]):
         return
     time, last = shape[-2:]
@@ -225,9 +227,9 @@ def same_size(names: str, left: int, right: int, axis: str) -> None:
 
 
 def same_shape(**shapes: tuple[int, ...]) -> None:
-    """Raises a ValueError unless all arguments have the same shape: nothing broadcasts here."""
-    first, *others = shapes.values()
-    if all(shape == first for shape in others):
+    """Raises a ValueError unless all arguments have the same shape; they are not broadcast."""
+    first, *other_shapes = shapes.values()
+    if all(shape == first for shape in other_shapes):
         return
     names = " and ".join(f"`{name}`" for name in shapes)
     found = " and ".join(str(shape) for shape in shapes.values())
@@ -238,7 +240,7 @@ def same_shape(**shapes: tuple[int, ...]) -> None:
 
 
 def not_empty(**shapes: tuple[int, ...]) -> None:
-    """Raises a ValueError if an array holds no number: there is no mean of nothing."""
+    """Raises a ValueError if an array has no elements, because their mean would be undefined."""
     for name, shape in shapes.items():
         if any(size == 0 for size in shape):
             raise ValueError(
@@ -248,7 +250,7 @@ def not_empty(**shapes: tuple[int, ...]) -> None:
 
 
 def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:
-    """Raises a ValueError unless a scale of hearing is known and the range lies on it."""
+    """Raises a ValueError unless the frequency scale is known and defined from `fmin` to `fmax`."""
     one_of("scale", scale, get_args(FrequencyScale))
     if not 0 <= fmin < fmax < math.inf or (scale == "log" and fmin == 0):
         least = "above 0" if scale == "log" else "at least 0"
@@ -259,9 +261,9 @@ def frequency_range(fmin: float, fmax: float, scale: FrequencyScale) -> None:
 
 
 def floats(**arrays: Any) -> "list[jax.Array]":
-    """Arguments as arrays of their common dtype, which must be float32 or float64.
+    """Converts the arguments to arrays of their common dtype, which must be float32 or float64.
 
-    A number, as opposed to an array, may be an int, and does not decide the dtype.
+    A Python number, unlike an array, may be an int, and does not influence the common dtype.
     """
     import jax.numpy as jnp
 
@@ -278,9 +280,9 @@ def floats(**arrays: Any) -> "list[jax.Array]":
 
 
 def quantities(**arrays: Any) -> "list[jax.Array]":
-    """Like :func:`floats`, but integers are quantities too, and become JAX's default float.
+    """Like :func:`floats`, but accepts arrays of integers, which become JAX's default float.
 
-    A number stays one, in that what it is combined with decides the dtype.
+    A Python number stays weakly typed: the array that it is combined with decides the dtype.
     """
     import jax.numpy as jnp
 
@@ -294,7 +296,7 @@ def quantities(**arrays: Any) -> "list[jax.Array]":
 
 
 def _array(name: str, value: Any) -> "jax.Array":
-    """`value` as an array, a Python int as a Python float; or a TypeError that names it."""
+    """Converts `value` to an array, or raises a TypeError that names it; ints become floats."""
     import jax.numpy as jnp
 
     if isinstance(value, Integral) and not isinstance(value, bool):
@@ -303,9 +305,9 @@ def _array(name: str, value: Any) -> "jax.Array":
         return jnp.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
-            f"`{name}` must be an array of float32 or float64, and of "
-            f"{type(value).__module__}.{type(value).__name__} none can be made; give a NumPy or "
-            "JAX array (of a torch tensor `.detach().cpu().numpy()`)."
+            f"`{name}` must be an array of float32 or float64, and a "
+            f"{type(value).__module__}.{type(value).__name__} cannot be converted to one; give a "
+            "NumPy or JAX array (for a torch tensor, `.detach().cpu().numpy()`)."
         ) from error
 
 
@@ -321,13 +323,13 @@ def random_key(key: Any) -> None:
         return
     found = f"an array of {dtype}" if dtype is not None else f"{key!r} ({type(key).__name__})"
     raise TypeError(
-        f"`key` must be a JAX random key, got {found}; make one of a seed with jax.random.key(0), "
-        "and give it first."
+        f"`key` must be a JAX random key, got {found}; make one from a seed with "
+        "jax.random.key(0), and pass it as the first argument."
     )
 
 
 def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that the batch axes of several arguments broadcast to, or a ValueError."""
+    """Returns the shape that the arguments' batch axes broadcast to, or raises a ValueError."""
     import jax.numpy as jnp
 
     try:
@@ -335,6 +337,6 @@ def broadcast_batch(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     except ValueError:
         listed = ", ".join(f"{shape} of `{name}`" for name, shape in shapes.items())
         raise ValueError(
-            f"the batch axes must be equal or broadcast, got {listed}; every array has its batch "
-            "axes first."
+            f"the batch axes must be equal or broadcast, got {listed}; the batch axes come first "
+            "in every array."
         ) from None

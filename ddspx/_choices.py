@@ -1,4 +1,4 @@
-"""What can be chosen by a word in core and in the configs of models."""
+"""String options that `core` and the configs of models share."""
 
 from typing import Literal
 

@@ -1,9 +1,9 @@
-"""What a public function answers to a call that does not fit, and a package to a name it lacks.
+"""Error messages for calls with wrong arguments and for names that a package does not have.
 
-Most users come from DDSP, librosa or torch: who writes `sr=` is told `sample_rate`, and who looks
-for `compute_loudness` is told `loudness_db`. Nothing is renamed on the way: there is one name for
-each thing. A call that fits costs a look at the types of its arguments, by which NumPy's integers
-become Python's before anything computes with them.
+Most users come from DDSP, librosa or torch. If they write `sr=`, the error says `sample_rate`; if
+they look for `compute_loudness`, it says `loudness_db`. The foreign names are only explained, never
+accepted: there is one name for each thing. A correct call costs one pass over its arguments, which
+converts NumPy's integers to Python's so that they do not influence dtypes.
 """
 
 import difflib
@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-# What others call an argument, and what it may be here: the first that the function has.
+# Names of arguments in other libraries, and candidates for the name in ddspx. The first candidate
+# that the called function has is suggested.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("sr", "fs", "rate", "sampling_rate", "samplerate", "sample_rate_hz", "Fs"),
@@ -83,13 +84,14 @@ def answer(
     names: Mapping[str, str] | None = None,
     hints: Mapping[str, str] | None = None,
 ) -> None:
-    """Makes the public functions and classes of a package answer to calls that do not fit.
+    """Makes a package's public functions and classes explain calls with wrong arguments.
 
     Args:
       namespace: ``globals()`` of the package, at its end.
-      names: what other libraries call something, and what it is here. An attribute that the
-        package lacks raises an AttributeError that says it.
-      hints: of functions whose name means something else in another library, what to look for.
+      names: names from other libraries, and what replaces each here. Access to an attribute that
+        the package does not have raises an AttributeError, which mentions the replacement.
+      hints: for functions whose name means something else in another library, a sentence that is
+        added to the error.
     """
     package = namespace["__name__"]
     for name, value in list(namespace.items()):
@@ -108,7 +110,7 @@ def answer(
 
 
 def answering(value: Any, package: str, name: str, *, hint: str = "") -> Any:
-    """What a package gives under a name: its own functions and classes, made to answer."""
+    """Returns `value` with explained errors if the package defines it, else unchanged."""
     if not str(getattr(value, "__module__", "")).startswith(f"{package}."):
         return value
     if inspect.isfunction(inspect.unwrap(value)):
@@ -119,7 +121,7 @@ def answering(value: Any, package: str, name: str, *, hint: str = "") -> Any:
 
 
 def _answering(function: Callable, package: str, name: str, hint: str = "") -> Callable:
-    """The function, under its public name, with an explanation of what does not fit."""
+    """Wraps a function so that wrong arguments are explained under its public name."""
     is_init = function.__name__ == "__init__"
 
     @functools.wraps(function)
@@ -128,8 +130,8 @@ def _answering(function: Callable, package: str, name: str, hint: str = "") -> C
         kwargs = {key: _plain_option(value) for key, value in kwargs.items()}
         if "rngs" in kwargs and not hasattr(kwargs["rngs"], "params"):
             raise TypeError(
-                f"`rngs` must be flax.nnx.Rngs, got {kwargs['rngs']!r}; of a seed "
-                "flax.nnx.Rngs(0) makes them."
+                f"`rngs` must be flax.nnx.Rngs, got {kwargs['rngs']!r}; make them from a seed "
+                "with flax.nnx.Rngs(0)."
             )
         try:
             return function(*args, **kwargs)
@@ -144,30 +146,30 @@ def _answering(function: Callable, package: str, name: str, hint: str = "") -> C
                 raise
         raise TypeError(f"{reason} {hint}".rstrip())
 
-    # What it wraps is the function itself, whatever a checker of types has put around it.
+    # Skip the wrapper that a runtime type checker may have put around the function.
     call.__wrapped__ = inspect.unwrap(function)
     if not is_init:
-        # Pickled by name, and found under the name that the documentation has.
+        # The wrapper is pickled by its name, and documentation shows it under the public one.
         call.__module__, call.__qualname__ = package, name
     return call
 
 
 def _plain(value: Any) -> Any:
-    """NumPy integers as Python's, which do not decide the dtype of what is computed with them."""
+    """Converts NumPy integers to Python's, which do not influence the dtype of a result."""
     if _is_numpy(value, "iub"):
         return value.item()
     return tuple(map(_plain, value)) if type(value) is tuple else value
 
 
 def _plain_option(value: Any) -> Any:
-    """Likewise for what is passed by name, where NumPy's floats are plain numbers too."""
+    """Like `_plain`, for keyword arguments, whose NumPy floats and 0-d arrays are converted too."""
     if _is_numpy(value, "f") or _is_numpy(value, "iub", or_array=True):
         return value.item()
     return _plain(value)
 
 
 def _is_numpy(value: Any, kinds: str, *, or_array: bool = False) -> bool:
-    """Whether this is a number of NumPy's, or an array of one; told without importing it."""
+    """Whether this is a NumPy scalar (or a 0-d array); decided without importing NumPy."""
     if type(value).__module__ != "numpy" or getattr(value, "ndim", 1):
         return False
     return value.dtype.kind in kinds and (or_array or type(value).__name__ != "ndarray")
@@ -176,59 +178,59 @@ def _is_numpy(value: Any, kinds: str, *, or_array: bool = False) -> bool:
 def _misfit(
     shown: str, signature: inspect.Signature, args: list, kwargs: dict, is_init: bool
 ) -> str:
-    """One sentence on why the arguments do not fit."""
+    """One sentence that says why the arguments do not match the signature."""
     parameters = list(signature.parameters.values())[is_init:]
     by_name = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
     unknown = [name for name in kwargs if name not in by_name]
-    places = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     if unknown:
-        meant = {name: _meant(name, by_name, kwargs) for name in unknown}
-        given = {*places[: len(args)], *kwargs, *meant.values()}
-        missing = _missing(parameters, given)
-        told = " and ".join(
-            f"`{name}`" + (f" (here it is `{here}`)" if here else "")
-            for name, here in meant.items()
+        suggestions = {name: _suggestion(name, by_name, kwargs) for name in unknown}
+        passed = {*positional[: len(args)], *kwargs, *suggestions.values()}
+        missing = _missing(parameters, passed)
+        explained = " and ".join(
+            f"`{name}`" + (f" (here it is `{suggestion}`)" if suggestion else "")
+            for name, suggestion in suggestions.items()
         )
-        hint = "" if all(meant.values()) else f"; its arguments are {_listed(by_name)}"
+        hint = "" if all(suggestions.values()) else f"; its arguments are {_listed(by_name)}"
         more = f"; it needs {_listed(missing)} too" if missing else ""
-        return f"{shown} has no argument {told}{hint}{more}."
-    if len(args) > len(places):
-        needed = _missing(parameters, {*places, *kwargs})
-        rest = needed or [name for name in by_name if name not in {*places, *kwargs}]
+        return f"{shown} has no argument {explained}{hint}{more}."
+    if len(args) > len(positional):
+        needed = _missing(parameters, {*positional, *kwargs})
+        rest = needed or [name for name in by_name if name not in {*positional, *kwargs}]
         names = f": {', '.join(f'{name}=...' for name in rest)}" if rest else ""
         return (
-            f"{shown} takes {_listed(places) or 'nothing'} by position and the rest by name, got "
-            f"{len(args)} by position; pass the others by name{names}."
+            f"{shown} takes {_listed(positional) or 'nothing'} by position and the rest by name, "
+            f"got {len(args)} by position; pass the others by name{names}."
         )
-    twice = [name for name in places[: len(args)] if name in kwargs]
+    twice = [name for name in positional[: len(args)] if name in kwargs]
     if twice:
         return f"{shown} got {_listed(twice)} twice, by position and by name; give it once."
-    missing = _missing(parameters, {*places[: len(args)], *kwargs})
-    if places[:1] == ["key"] and set(missing) & set(places):
+    missing = _missing(parameters, {*positional[: len(args)], *kwargs})
+    if positional[:1] == ["key"] and set(missing) & set(positional):
         return (
             f"{shown} needs {_listed(missing)}, and its first argument is `key`, a JAX random "
-            "key: jax.random.key(0), say."
+            "key, for example jax.random.key(0)."
         )
-    names = [name for name in missing if name not in places]
+    names = [name for name in missing if name not in positional]
     how = f"; pass {', '.join(f'{name}=...' for name in names)} by name" if names else ""
     return f"{shown} needs {_listed(missing)}{how}."
 
 
-def _meant(name: str, parameters: list[str], given: Mapping[str, Any]) -> str | None:
-    """The parameter that a name of another library stands for, or one that is spelt alike."""
-    free = [parameter for parameter in parameters if parameter not in given]
-    for here in SYNONYMS.get(name, ()):
-        if here in free:
-            return here
+def _suggestion(name: str, parameters: list[str], passed: Mapping[str, Any]) -> str | None:
+    """The parameter that another library's name stands for, or one with a similar spelling."""
+    free = [parameter for parameter in parameters if parameter not in passed]
+    for candidate in SYNONYMS.get(name, ()):
+        if candidate in free:
+            return candidate
     return next(iter(difflib.get_close_matches(name, free, 1, 0.7)), None)
 
 
-def _missing(parameters: list[inspect.Parameter], given: set) -> list[str]:
+def _missing(parameters: list[inspect.Parameter], passed: set) -> list[str]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [
         p.name
         for p in parameters
-        if p.default is p.empty and p.kind not in variadic and p.name not in given
+        if p.default is p.empty and p.kind not in variadic and p.name not in passed
     ]
 
 

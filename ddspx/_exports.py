@@ -1,6 +1,6 @@
-"""What packages give: names that are imported at their first use (PEP 562), and lists of names.
+"""Public names of packages: imported at their first use (PEP 562), and listed in `__all__`.
 
-What needs no jax, such as a wrong option or the list of instruments, is answered without it.
+So a command that needs no arrays, such as the list of instruments, starts without loading jax.
 """
 
 import sys
@@ -15,33 +15,34 @@ from ddspx._explain import answering
 def lazy(
     package: str, *parts: str, elsewhere: Mapping[str, str] | None = None, **names: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a package whose names are imported at their use.
+    """`__getattr__`, `__dir__` and `__all__` of a package that imports its names on first use.
 
     Args:
-      package: its name.
-      parts: modules of it that it gives as they are.
-      elsewhere: names that others give to what ddspx has, and what to say of each.
-      names: for each module of it, the names from there that it gives, with spaces between them.
+      package: name of the package.
+      parts: submodules that are public themselves.
+      elsewhere: names that other libraries use, and for each what the error says.
+      names: for each private module, the public names that it defines, separated by spaces.
 
     Returns:
-      The three, to be assigned where no type checker looks, which reads imports in place of them.
+      `__getattr__`, `__dir__` and `__all__`. Assign them in the ``else`` of ``if TYPE_CHECKING``,
+      whose other branch holds plain imports for type checkers.
     """
-    home = {name: module for module, given in names.items() for name in given.split()}
-    public = sorted({*home, *parts})
+    module_of = {name: module for module, listed in names.items() for name in listed.split()}
+    public = sorted({*module_of, *parts})
 
     def get(name: str) -> Any:
         if name in parts:
             return import_module(f"{package}.{name}")
         module = sys.modules[package]
-        if name in home:
-            value = getattr(import_module(f"{package}.{home[name]}"), name)
+        if name in module_of:
+            value = getattr(import_module(f"{package}.{module_of[name]}"), name)
             value = answering(value, package, name)
             setattr(module, name, value)
             return value
-        said = (elsewhere or {}).get(name)
+        explanation = (elsewhere or {}).get(name)
         raise AttributeError(
-            f"{package} has no {name!r}: {said}."
-            if said
+            f"{package} has no {name!r}: {explanation}."
+            if explanation
             else f"{package} has no {name!r}; it has {', '.join(public)}.",
             name=name,
             obj=module,
@@ -53,8 +54,8 @@ def lazy(
     return get, names_of, public
 
 
-def given(namespace: Mapping[str, Any]) -> list[str]:
-    """`__all__` of a package that imports what it gives at once: its names but those of modules."""
+def public_names(namespace: Mapping[str, Any]) -> list[str]:
+    """`__all__` of a package that imports its contents at once: public names except of modules."""
     return sorted(
         name
         for name, value in namespace.items()

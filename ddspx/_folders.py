@@ -1,4 +1,4 @@
-"""Folders of the user, in the platform's places for them."""
+"""Folders for the user's data and for caches, at the platform's standard places."""
 
 from pathlib import Path
 
@@ -6,31 +6,31 @@ import platformdirs
 
 
 def data_folder() -> Path:
-    """Where what belongs to the user is kept, which need not exist.
+    """The folder for data that belongs to the user; it may not exist yet.
 
-    ``XDG_DATA_HOME`` or ``~/.local/share`` on Linux, ``~/Library/Application Support`` on macOS,
-    ``LOCALAPPDATA`` on Windows; there ``ddspx``.
+    It is ``ddspx`` in ``XDG_DATA_HOME`` or ``~/.local/share`` on Linux, in ``~/Library/Application
+    Support`` on macOS, and in ``LOCALAPPDATA`` on Windows.
 
     Raises:
-      RuntimeError: it depends on a home folder, and the user has none.
+      RuntimeError: the folder depends on the user's home folder, and there is none.
     """
     return _absolute(platformdirs.user_data_path("ddspx", appauthor=False))
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept, which need not exist.
+    """The folder for files that can be created again; it may not exist yet.
 
-    ``ddspx`` in ``XDG_CACHE_HOME`` or ``~/.cache`` on Linux, in ``~/Library/Caches`` on macOS; in
-    ``LOCALAPPDATA`` on Windows it is the folder ``Cache`` in ``ddspx``.
+    It is ``ddspx`` in ``XDG_CACHE_HOME`` or ``~/.cache`` on Linux and in ``~/Library/Caches`` on
+    macOS, and the folder ``Cache`` in ``ddspx`` in ``LOCALAPPDATA`` on Windows.
 
     Raises:
-      RuntimeError: it depends on a home folder, and the user has none.
+      RuntimeError: the folder depends on the user's home folder, and there is none.
     """
     return _absolute(platformdirs.user_cache_path("ddspx", appauthor=False))
 
 
 def _absolute(folder: Path) -> Path:
-    # Older releases of platformdirs leave a `~` that cannot be resolved as it is.
+    # Older releases of platformdirs return a path that begins with `~` if it cannot be resolved.
     if not folder.is_absolute():
         raise RuntimeError(f"There is no home folder for {folder}.")
     return folder

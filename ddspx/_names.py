@@ -1,7 +1,7 @@
-"""What DDSP, librosa, SciPy, torchaudio and kapre call something, and what it is here.
+"""Names in DDSP, librosa, SciPy, torchaudio and kapre, and what replaces each of them in ddspx.
 
-Where the names agree there is no row. The table in ``CONVENTIONS.md`` says how results of DDSP
-differ; the pages on coming from librosa and from torchaudio and kapre show the others.
+Names that are the same in ddspx are not listed. The table in ``CONVENTIONS.md`` says where results
+differ from DDSP's; the pages on coming from librosa and from torchaudio and kapre show the others.
 """
 
 DDSP_NAMES: dict[str, str] = {

@@ -1,6 +1,6 @@
-"""Pitch in notes for what needs no JAX: numbers, and arrays of NumPy.
+"""Conversions between Hz and MIDI notes without JAX, for numbers and NumPy arrays.
 
-With gradients, and for frequencies of 0, these are `core.hz_to_midi` and `core.midi_to_hz`.
+`core.hz_to_midi` and `core.midi_to_hz` are differentiable, and also accept a frequency of 0.
 """
 
 from typing import Any
@@ -9,13 +9,13 @@ _A4_HZ, _A4_MIDI = 440.0, 69.0
 
 
 def midi_to_hz(midi: Any) -> Any:
-    """The frequency of MIDI note numbers, with fractions."""
+    """Converts MIDI note numbers, which may be fractional, to Hz."""
     return _A4_HZ * 2.0 ** ((midi - _A4_MIDI) / 12.0)
 
 
 def hz_to_midi(frequency_hz: Any) -> Any:
-    """MIDI note numbers, with fractions, of frequencies above 0."""
-    # A list of instruments is answered without NumPy, and asks for the inverse alone.
+    """Converts frequencies above 0, in Hz, to fractional MIDI note numbers."""
+    # Imported here, because the list of instruments uses only the inverse and starts without NumPy.
     import numpy as np
 
     return _A4_MIDI + 12.0 * np.log2(frequency_hz / _A4_HZ)

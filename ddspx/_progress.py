@@ -1,14 +1,14 @@
-"""How work that takes long says how far it is."""
+"""The interface of progress reports."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, float, float | None], object]
-"""Told what is being done, how far it is, and how far it goes: ``progress(what, done, total)``.
+"""A function that long work calls to report its progress: ``progress(what, done, total)``.
 
-`done` and `total` have one unit, seconds of sound or a number of recordings; `total` is None where
-it is not known yet.
+`what` names the work. `done` and `total` have the same unit, seconds of sound or a number of
+recordings; `total` is None if it is not known yet.
 """
 
 
 def no_progress(what: str, done: float, total: float | None) -> None:
-    """A `Progress` that tells nobody."""
+    """A `Progress` that ignores the reports."""

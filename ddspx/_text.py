@@ -1,16 +1,17 @@
-"""Text that others wrote, made fit to be shown; nothing is imported, so that any part may."""
+"""Makes text from files safe to print. It imports nothing, so that every module may import it."""
 
 
 def printable(text: object) -> str:
-    """What a file holds, or is called, on one line in which nothing can steer a terminal.
+    """Text from a file, or a file's name, on one line and without control characters.
 
-    What cannot be shown is escaped; a byte of a name that is no UTF-8 is shown as its number.
+    Unprintable characters are escaped, so that they cannot send commands to a terminal. A byte of a
+    file name that is not valid UTF-8 is shown as a hexadecimal escape.
     """
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
 
 
 def _escaped(character: str) -> str:
-    # Python's stand-in for such a byte.
+    # Python represents an undecodable byte of a file name by a code point in this range.
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()

@@ -3,8 +3,8 @@
 Axes are written as in :mod:`jaxtyping`: ``*batch`` is any number of leading axes, ``samples``
 is audio time, ``frames`` is control time, and a last axis says what one frame holds
 (``harmonics``, ``magnitudes``, ``bins``, ``features``). Annotations are documentation at run
-time and are checked under pytest only. What is taken is a `Float[ArrayLike, ...]`, NumPy's arrays
-included; what is returned a `Float[Array, ...]`.
+time and are checked under pytest only. Parameters are `Float[ArrayLike, ...]`, which includes
+NumPy's arrays; results are `Float[Array, ...]`.
 """
 
 from jax.typing import ArrayLike as ArrayLike

@@ -34,23 +34,24 @@ _FREQUENCY_AXES = ("linear", "log", "mel", "fft_note")
 _FRAME_SECONDS = 0.1
 _MAX_COLUMNS = 600
 _RANGE_DB = 80.0
-# What is darker than this is drawn as silence, even where there is nothing louder.
+# Lowest level of the top of the colour range, so that a very quiet sound is drawn dark.
 _QUIETEST_TOP_DB = -30.0
-# How far below the highest peak of a bank its filters are drawn.
+# Filters are drawn down to this level below the highest peak of their bank.
 _BANK_RANGE_DB = 40.0
 
 
 class Sound(NamedTuple):
-    """What there is to draw of one sound.
+    """A sound to be drawn, with its features.
 
     Attributes:
-      title: written above it.
-      audio: its samples, or consecutive blocks of them, for what is too long to be held.
-      f0_hz: its pitch, on the frame rule.
-      f0_confidence: how sure the pitch is; only frames from `metrics.VOICED` on are drawn.
-      loudness_db: its loudness, on the same frames; of no use to :func:`plot_pitch`.
-      n_samples: how many samples the blocks hold; of no use with an array.
-      notes: the frames that are notes, which are shaded under the loudness; None for none.
+      title: title of the panel.
+      audio: the samples, or an iterable over consecutive blocks of a sound too long for memory.
+      f0_hz: pitch, on the frame rule.
+      f0_confidence: confidence of the pitch; only frames with `metrics.VOICED` or more are drawn.
+      loudness_db: loudness, on the same frames; :func:`plot_pitch` does not use it.
+      n_samples: number of samples in all blocks; not needed if `audio` is an array.
+      notes: whether each frame is in a note; notes are shaded in the panel of the loudness. None
+        shades nothing.
     """
 
     title: str
@@ -71,13 +72,13 @@ def plot_sounds(
 ) -> "Figure":
     """Draws sounds side by side: the spectrogram with the pitch on it, and the loudness.
 
-    A column of the spectrogram is the mean power over its span. Memory does not grow with the
-    sound if it comes in blocks.
+    A column of the spectrogram is the mean power over its time span. If a sound comes in blocks,
+    the memory that is needed does not grow with its duration.
 
     Args:
-      sounds: one or more, for example a recording and what an instrument made of it.
-      sample_rate: samples per second of all.
-      hop_length: samples from one frame of pitch and loudness to the next, of all.
+      sounds: one sound or more, for example a recording and an instrument's version of it.
+      sample_rate: samples per second of all sounds.
+      hop_length: samples from one frame of pitch and loudness to the next, in all sounds.
       y_axis: the axis of frequency.
 
     Returns:
@@ -85,16 +86,16 @@ def plot_sounds(
 
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
-      ValueError: there is no sound, or one has no loudness, or comes in blocks without
-        `n_samples`; or `y_axis` is unknown.
+      ValueError: `sounds` is empty, a sound has no loudness, a sound in blocks has no `n_samples`,
+        or `y_axis` is unknown.
 
     Example:
       >>> import numpy as np
       >>> from ddspx import features, plot
       >>> grid = {"sample_rate": 16000, "hop_length": 160}
       >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-      >>> heard = features.conditioning_features(tone, **grid)
-      >>> figure = plot.plot_sounds([plot.Sound("A4", tone, *heard)], **grid)
+      >>> tracks = features.conditioning_features(tone, **grid)
+      >>> figure = plot.plot_sounds([plot.Sound("A4", tone, *tracks)], **grid)
       >>> [axes.get_title() for axes in figure.axes]
       ['A4', '']
     """
@@ -113,7 +114,7 @@ def plot_sounds(
         time_s = np.arange(sound.f0_hz.size) * frame_s
         below.plot(time_s, sound.loudness_db, linewidth=1)
         if sound.notes is not None:
-            # From the bottom to the top of the panel, whatever its range.
+            # In this transform, y goes from 0 to 1 over the height of the panel.
             whole = below.get_xaxis_transform()
             below.fill_between(
                 time_s, 0, 1, where=sound.notes, transform=whole, color="gray", alpha=0.2, lw=0
@@ -127,10 +128,10 @@ def plot_sounds(
 def plot_pitch(
     sound: Sound, *, sample_rate: int, hop_length: int, y_axis: FrequencyAxis = "log"
 ) -> "Figure":
-    """Draws the pitch of a sound on its spectrogram, and how sure it is below.
+    """Draws the pitch of a sound on its spectrogram, and the confidence below.
 
     Args:
-      sound: what was tracked.
+      sound: the sound, with its pitch.
       sample_rate: samples per second.
       hop_length: samples from one frame of the pitch to the next.
       y_axis: the axis of frequency.
@@ -168,18 +169,18 @@ def plot_pitch(
 
 
 def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
-    """Draws what a run logged: one curve for each number over the steps.
+    """Draws the log of a training run: one curve over the steps for each logged number.
 
     Args:
       records: the lines of a run's `metrics.jsonl`, parsed; each has a `step` and some numbers.
 
     Returns:
-      A matplotlib figure with one panel for each kind of number, as named after the last
-      slash: `train/loss` and `valid/loss` share a panel.
+      A matplotlib figure. Numbers whose names are equal after the last slash share a panel, for
+      example `train/loss` and `valid/loss`.
 
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
-      ValueError: there is nothing to draw.
+      ValueError: the records hold no numbers.
 
     Example:
       >>> from ddspx import plot
@@ -209,10 +210,10 @@ def plot_training(records: Sequence[Mapping[str, float | int]]) -> "Figure":
     return figure
 
 
-def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[str]) -> "Figure":
-    """Draws how many examples of each class are called what.
+def plot_confusion(confusion: Int[np.ndarray, "true predicted"], labels: Sequence[str]) -> "Figure":
+    """Draws a confusion matrix: counts of examples by true and predicted class.
 
-    The colour is the share of the true class, so that rare classes show as well as frequent ones.
+    The colour is the share of the true class, so that rare classes are as visible as frequent ones.
 
     Args:
       confusion: counts, as `metrics.confusion_matrix` gives them: true classes are rows.
@@ -223,13 +224,13 @@ def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[s
 
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
-      ValueError: there is not one row and one column for each label.
+      ValueError: `confusion` does not have one row and one column for each label.
 
     Example:
       >>> import numpy as np
       >>> from ddspx import metrics, plot
-      >>> true, called = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
-      >>> confusion = metrics.confusion_matrix(true, called, n_classes=2)
+      >>> true, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+      >>> confusion = metrics.confusion_matrix(true, predicted, n_classes=2)
       >>> figure = plot.plot_confusion(confusion, ["rain", "wind"])
       >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
       ['rain', 'wind']
@@ -259,12 +260,12 @@ def plot_confusion(confusion: Int[np.ndarray, "true called"], labels: Sequence[s
 
 
 class Filterbank(NamedTuple):
-    """What there is to draw of a bank of filters.
+    """A filterbank to be drawn.
 
     Attributes:
-      title: written above it.
-      power: what each filter passes of the power at the bins from 0 Hz to Nyquist.
-      centers_hz: its centres, in Hz.
+      title: title of the panel.
+      power: power gain of each filter, at equally spaced frequencies from 0 Hz to Nyquist.
+      centers_hz: centre of each filter, in Hz.
     """
 
     title: str
@@ -273,21 +274,21 @@ class Filterbank(NamedTuple):
 
 
 def plot_filterbanks(banks: Sequence[Filterbank], *, sample_rate: int) -> "Figure":
-    """Draws banks of filters one above the other, and how far filters moved from the first.
+    """Draws filterbanks one above the other, and how far the centres moved from the first bank.
 
     Args:
-      banks: one or more, of as many filters; before and after training, say, as
+      banks: one bank or more, with equal numbers of filters, for example before and after training:
         ``Filterbank("before", np.asarray(frontend.power_response(n_fft=4096)),
         np.asarray(frontend.centers_hz()))``.
-      sample_rate: samples per second of all.
+      sample_rate: samples per second of all banks.
 
     Returns:
-      A matplotlib figure: the responses in dB and, of several banks, the movement of each centre
-      in ERB at the frequency where it was.
+      A matplotlib figure: the responses in dB and, for several banks, the distance in ERB by which
+      each centre moved, drawn at its frequency in the first bank.
 
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
-      ValueError: there is no bank, or they differ in their number of filters.
+      ValueError: `banks` is empty, or their numbers of filters differ.
 
     Example:
       >>> import jax.numpy as jnp
@@ -306,16 +307,16 @@ def plot_filterbanks(banks: Sequence[Filterbank], *, sample_rate: int) -> "Figur
     if not banks:
         raise ValueError("`banks` must hold at least one bank, got none.")
     if len(sizes := sorted({len(bank.centers_hz) for bank in banks})) > 1:
-        raise ValueError(f"`banks` must have as many filters each, got {sizes}.")
+        raise ValueError(f"`banks` must have equal numbers of filters, got {sizes}.")
     n_rows = len(banks) + (len(banks) > 1)
     figure = _figure(width=9.0, height=2.4 * n_rows)
     axes = figure.subplots(n_rows, 1, squeeze=False, sharex=True)[:, 0]
     for above, bank in zip(axes, banks, strict=False):
         _draw_bank(above, bank, sample_rate)
     if len(banks) > 1:
-        # A filter at a negative frequency is that at the positive.
-        before_hz, *others_hz = (np.abs(np.asarray(b.centers_hz, np.float64)) for b in banks)
-        for bank, after_hz in zip(banks[1:], others_hz, strict=True):
+        # A filter at a negative frequency is the same as that at the positive one.
+        before_hz, *later_hz = (np.abs(np.asarray(b.centers_hz, np.float64)) for b in banks)
+        for bank, after_hz in zip(banks[1:], later_hz, strict=True):
             ratio = (ERB_HZ + ERB_SLOPE * after_hz) / (ERB_HZ + ERB_SLOPE * before_hz)
             axes[-1].plot(before_hz, np.log(ratio) / ERB_SLOPE, ".-", lw=0.6, label=bank.title)
         axes[-1].axhline(0, color="gray", linewidth=0.5)
@@ -326,7 +327,7 @@ def plot_filterbanks(banks: Sequence[Filterbank], *, sample_rate: int) -> "Figur
 
 
 def _draw_bank(axes: "Axes", bank: Filterbank, sample_rate: int) -> None:
-    """Each filter in dB, in colours that rise with the frequency."""
+    """Draws each filter in dB, with colours in the order of the frequencies."""
     from librosa.display import LogHzFormatter
     from matplotlib import colormaps
 
@@ -336,7 +337,7 @@ def _draw_bank(axes: "Axes", bank: Filterbank, sample_rate: int) -> None:
     for color, i in zip(
         colormaps["turbo"](np.linspace(0.05, 0.95, len(order))), order, strict=True
     ):
-        # 0 Hz has no place on a logarithmic axis.
+        # A logarithmic axis cannot show 0 Hz.
         axes.plot(bins_hz[1:], level_db[i, 1:], color=color, linewidth=0.8)
     top_db = level_db.max()
     axes.set_ylim(top_db - _BANK_RANGE_DB, top_db + 3)
@@ -358,20 +359,21 @@ def plot_features(
     level_of: Literal["amplitude", "power"] | None = None,
     y_axis: FrequencyAxis | None = None,
 ) -> "Figure":
-    """Draws features over time: vectors as a picture, numbers as a curve.
+    """Draws features over time: vectors as an image, numbers as a curve.
 
-    A column of the picture is the mean over its span. The colours of coefficients are those of
-    the first on; the zeroth, which is the level, may lie beyond.
+    A column of the image is the mean over its time span. The colour range of coefficients ignores
+    the zeroth coefficient, which is the level and may exceed the range.
 
     Args:
       values: ``(frames, features)`` or ``(frames,)``, on the frame rule.
-      title: written above.
-      label: what the values are, with their unit.
+      title: title of the figure.
+      label: name of the values, with their unit.
       sample_rate: samples per second.
       hop_length: samples between frames.
-      frequencies_hz: of each feature, bins from 0 Hz or bands; None for coefficients.
-      level_of: whether the values are amplitudes or powers, of which to draw the level, down to
-        80 dB below the highest; None to draw what they are.
+      frequencies_hz: frequency of each feature, for bins (from 0 Hz) or bands; None for
+        coefficients.
+      level_of: ``amplitude`` or ``power`` draws the level in dB of values of this kind, down to
+        80 dB below the highest; None draws the values themselves.
       y_axis: the axis of frequency; by default `log` for bins and `mel` for bands.
 
     Returns:
@@ -379,7 +381,7 @@ def plot_features(
 
     Raises:
       ModuleNotFoundError: matplotlib or librosa is not installed.
-      ValueError: there are neither one nor two axes, or no frames, or `y_axis` is unknown.
+      ValueError: `values` has neither one nor two axes, or no frames, or `y_axis` is unknown.
 
     Example:
       >>> import jax.numpy as jnp
@@ -411,7 +413,7 @@ def plot_features(
     n_frames = len(values)
     columns = min(n_frames, _MAX_COLUMNS)
     edges = -(-np.arange(columns + 1) * n_frames // columns)
-    # One column after the other: the whole may be that of a file, and larger than the memory.
+    # One column at a time, because `values` may be mapped from a file that is larger than memory.
     means = np.array([values[a:b].mean(axis=0, dtype=np.float64) for a, b in pairwise(edges)])
     if is_curve:
         from librosa.display import TimeFormatter
@@ -425,7 +427,7 @@ def plot_features(
             means = (10 if level_of == "power" else 20) * np.log10(np.maximum(means, 1e-12))
             label = f"level of the {label} (dB)"
         colors = _color_range(means, frequencies_hz, level_of)
-        # Frames are centred.
+        # Frames are centred, so a column begins half a frame before its first frame.
         edges_s = (edges - 0.5) * frame_s
         if frequencies_hz is None:
             image = _draw_coefficients(axes, means, edges_s, colors)
@@ -448,7 +450,7 @@ def require_plotting() -> None:
     for name in ("matplotlib", "librosa"):
         if find_spec(name) is None:
             raise ModuleNotFoundError(
-                f"Pictures need {name}; install it with `pip install 'ddspx[plot]'`.", name=name
+                f"Plotting needs {name}; install it with `pip install 'ddspx[plot]'`.", name=name
             )
 
 
@@ -462,11 +464,11 @@ def _figure(*, width: float, height: float) -> "Figure":
 def _draw_pitch(
     axes: "Axes", sound: Sound, sample_rate: int, frame_s: float, y_axis: FrequencyAxis
 ) -> None:
-    """The spectrogram, with the pitch on it where it is sure."""
+    """Draws the spectrogram, and on it the pitch of the voiced frames."""
     _draw_spectrogram(axes, sound, sample_rate, y_axis)
-    sure = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
-    # Points, because a line would draw leaps that are not there, and no single frames.
-    axes.plot(np.arange(sure.size) * frame_s, sure, ".", color="cyan", markersize=1.5)
+    voiced_hz = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
+    # Points, because a line would connect separate notes and would not show single frames.
+    axes.plot(np.arange(voiced_hz.size) * frame_s, voiced_hz, ".", color="cyan", markersize=1.5)
     axes.set_title(sound.title, parse_math=False)
     axes.set_xlim(0, _n_samples(sound) / sample_rate)
 
@@ -477,7 +479,7 @@ def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int, y_axis: Freq
     level_db = 10 * np.log10(np.maximum(_mean_power(sound, n_fft, hop_length), 1e-24))
     top_db = max(level_db[:, 1:].max(), _QUIETEST_TOP_DB)
     frames = core.n_frames(_n_samples(sound), hop_length=hop_length)
-    # Frames are centred.
+    # Frames are centred, so a column begins half a frame before its first frame.
     starts = np.linspace(0, frames, len(level_db) + 1) - 0.5
     _draw_spectrum(
         axes,
@@ -490,7 +492,7 @@ def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int, y_axis: Freq
 
 
 def _specshow(values: np.ndarray, **options: Any) -> "QuadMesh":
-    """librosa's, which loads a package that warns notebooks of widgets that it would like."""
+    """Calls `librosa.display.specshow`, and hides its warning of a missing notebook widget."""
     from librosa.display import specshow
 
     with warnings.catch_warnings():
@@ -506,11 +508,11 @@ def _draw_spectrum(
     y_axis: FrequencyAxis,
     colors: tuple[float, float],
 ) -> "QuadMesh":
-    """A picture of bins or bands by time, whose rows end halfway between their frequencies."""
+    """Draws bins or bands over time; rows end halfway between their frequencies."""
     half_hz = np.diff(frequencies_hz) / 2 if len(frequencies_hz) > 1 else frequencies_hz / 2
     upper_hz = frequencies_hz + np.append(half_hz, half_hz[-1])[: len(frequencies_hz)]
     edges_hz = np.append(frequencies_hz[0] - half_hz[0], upper_hz)
-    # The bin at 0 Hz is a constant offset, which is not heard.
+    # The bin at 0 Hz is left out: it is a constant offset, which is inaudible.
     first = int(frequencies_hz[0] == 0)
     image = _specshow(
         columns[:, first:].T,
@@ -530,7 +532,7 @@ def _draw_spectrum(
 def _draw_coefficients(
     axes: "Axes", columns: np.ndarray, edges_s: np.ndarray, colors: tuple[float, float]
 ) -> "QuadMesh":
-    """A picture of numbered coefficients by time."""
+    """Draws numbered coefficients over time."""
     image = _specshow(
         columns.T,
         x_coords=edges_s,
@@ -558,7 +560,7 @@ def _color_range(
 
 
 def _mean_power(sound: Sound, n_fft: int, hop_length: int) -> Float[np.ndarray, "columns bins"]:
-    """Power of the frames, averaged to at most one column per pixel, however long the sound."""
+    """Power of the frames, averaged over time to at most `_MAX_COLUMNS` columns."""
     frames = core.n_frames(_n_samples(sound), hop_length=hop_length)
     columns = min(frames, _MAX_COLUMNS)
     column = np.arange(frames) * columns // frames
@@ -573,7 +575,7 @@ def _mean_power(sound: Sound, n_fft: int, hop_length: int) -> Float[np.ndarray, 
 def _powers(
     blocks: Iterable[np.ndarray], n_fft: int, hop_length: int
 ) -> Iterator[Float[np.ndarray, "frames bins"]]:
-    """Power spectra of the centred frames, some at a time."""
+    """Yields power spectra of the centred frames, some frames at a time."""
     window = np.hanning(n_fft + 1)[:-1]
     ends = np.zeros(n_fft // 2)
     rest = ends

@@ -180,7 +180,7 @@ def test_nothing_to_draw_is_said():
 @pytest.mark.parametrize("missing", ["matplotlib", "librosa"])
 def test_what_is_missing_is_explained(missing, monkeypatch):
     monkeypatch.setattr(plot, "find_spec", lambda name: None if name == missing else "there")
-    match = rf"^Pictures need {missing}; install it with `pip install 'ddspx\[plot\]'`\.$"
+    match = rf"^Plotting needs {missing}; install it with `pip install 'ddspx\[plot\]'`\.$"
     with pytest.raises(ModuleNotFoundError, match=match):
         plot.plot_sounds([sound(440)], **RATES)
 
@@ -210,7 +210,7 @@ def test_filterbanks_that_cannot_be_compared_are_refused():
     with pytest.raises(ValueError, match="`banks` must hold at least one bank"):
         plot.plot_filterbanks([], sample_rate=8000)
     banks = [bank("a", [300.0]), bank("b", [300.0, 900.0])]
-    with pytest.raises(ValueError, match=r"as many filters each, got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"equal numbers of filters, got \[1, 2\]"):
         plot.plot_filterbanks(banks, sample_rate=8000)
 
 

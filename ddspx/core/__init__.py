@@ -44,7 +44,7 @@ Dynamics:
 Sample rates:
   resample.
 
-Spectra and features of them:
+Spectra and their features:
   textbook_log_mel, textbook_mfcc, cepstral_coefficients, delta, mel_spectrogram, mfcc, istft,
   spectrogram, stft.
 
@@ -83,11 +83,11 @@ Units:
   hz_to_midi, hz_to_unit, mel_to_hz, midi_to_hz, midi_to_unit, power_to_db, unit_to_hz,
   unit_to_midi.
 
-Scaling of what networks put out and take in:
+Scaling of the inputs and outputs of networks:
   exp_sigmoid, frequencies_critical_bands, frequencies_sigmoid, frequencies_softmax,
   mu_law_decode, mu_law_encode, soft_limit, sym_exp_sigmoid.
 
-Streams one after the other:
+Composition of streams:
   Stream, chain.
 
 Frames and windows:
@@ -99,17 +99,17 @@ Frame rate to sample rate:
 Numerics without NaN:
   safe_divide, safe_log, safe_sqrt.
 
-Choices, as types:
+Types of string options:
   FrequencyScale, UpsamplingMethod.
 """
 
-# What is chosen by a word
+# Types of string options
 from ddspx._choices import (
     FrequencyScale as FrequencyScale,
     UpsamplingMethod as UpsamplingMethod,
 )
 from ddspx._explain import answer as _answer
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx._names import CORE_HINTS as _HINTS, CORE_NAMES as _NAMES
 
 # Augmentation of features
@@ -392,5 +392,5 @@ from ddspx.core.synthesis._wavetable import (
     wavetable_synthesis_step as wavetable_synthesis_step,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())
 _answer(globals(), names=_NAMES, hints=_HINTS)

@@ -27,7 +27,7 @@ def spec_augment(
     frequency_width: int = 15,
     mask_value: float | Literal["mean"] = 0.0,
 ) -> Float[Array, "*batch frames bands"]:
-    r"""Masks random stretches of time and of frequency, other ones in each example.
+    r"""Masks random stretches of time and of frequency, drawn separately for each example.
 
     A mask hides w consecutive frames (or bands) from f on, in all bands (or frames):
 
@@ -40,22 +40,22 @@ def spec_augment(
       time_width: greatest width W of one, in frames; at most all are hidden. Static.
       n_frequency_masks: number of masks in frequency. Static.
       frequency_width: greatest width of one, in bands. Static.
-      mask_value: what is put in: a number in the unit of `features`, or each example's ``mean``.
-        Zero is the mean of normalized features, and the loudest of levels that end at 0 dB.
-        Static.
+      mask_value: value of the masked features: a number in their unit, or ``mean`` for the mean of
+        each example. Zero is the mean of normalized features; but for levels in dB whose maximum
+        is 0 dB, zero is the loudest. Static.
 
     Returns:
       The features with masks, of the same shape and dtype.
 
     Raises:
-      TypeError: a size is not an int, or `features` neither float32 nor float64.
+      TypeError: a size is not an int, or `features` is neither float32 nor float64.
       ValueError: a size is negative, or an axis is missing.
 
     Properties:
-      Width and position of each mask are drawn from keys of their own; a width of zero leaves an
-      example as it is, and every frame and band can be hidden. Differentiable in `features`:
-      nothing flows through what is hidden, but to the ``mean``. Static: all but `key` and
-      `features`.
+      Width and position of each mask are drawn from separate keys; a width of zero leaves an
+      example unchanged, and every frame and band can be hidden. Differentiable in `features`: the
+      gradient through masked features is zero, except through the ``mean``. Static: all but `key`
+      and `features`.
 
     Example:
       >>> import jax
@@ -69,8 +69,8 @@ def spec_augment(
 
     References:
       Park et al., `SpecAugment <https://arxiv.org/abs/1904.08779>`_, Interspeech 2019, without
-      time warping. audax draws width and position from one key, so that one gives the other away;
-      kapre never draws a width of zero, and dm_aux never hides the first bin.
+      time warping. audax draws width and position from one key, so they are correlated; kapre never
+      draws a width of zero, and dm_aux never hides the first bin.
     """
     (features,) = floats(features=features)
     at_least_ndim("features", features.shape, 2, "(*batch, frames, bands)")
@@ -99,7 +99,7 @@ def time_shift(
     max_shift: int,
     fill: Literal["zeros", "wrap"] = "zeros",
 ) -> Float[Array, "*batch samples"]:
-    r"""Moves each example earlier or later, by another number of samples each.
+    r"""Moves each example earlier or later, by a number of samples drawn for each.
 
     .. math:: y[n] = x[n - d], \qquad d \sim U\{-D, \dots, D\}
 
@@ -107,14 +107,14 @@ def time_shift(
       key: JAX key.
       audio: examples.
       max_shift: greatest shift D, in samples; at most all of them. Static.
-      fill: what comes in at the end that opens: ``zeros``, or with ``wrap`` what has left at the
-        other. Static.
+      fill: content of the samples that become free at one end: ``zeros``, or with ``wrap`` the
+        samples that were moved out at the other end. Static.
 
     Returns:
       The examples, moved; the same shape and dtype.
 
     Raises:
-      TypeError: `max_shift` is not an int, or `audio` neither float32 nor float64.
+      TypeError: `max_shift` is not an int, or `audio` is neither float32 nor float64.
       ValueError: `max_shift` is negative or more than the samples, `fill` is unknown, or the axis
         is missing.
 
@@ -131,8 +131,8 @@ def time_shift(
       [0.0, 1.0, 2.0, 3.0, 4.0]
 
     References:
-      SpectNet shifts by a tenth of a segment, and its PyTorch code along the axis of channels,
-      of which there is one: nothing moves there.
+      SpectNet shifts by a tenth of a segment. Its PyTorch code shifts along the axis of channels,
+      which has size one, so it has no effect.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -181,7 +181,7 @@ def mixup(
       ValueError: the sizes of the batch differ, or `alpha` is not positive.
 
     Properties:
-      Each example has a weight of its own. Linear in `examples` and in `labels`. Static: `alpha`.
+      Each example has its own weight. Linear in `examples` and in `labels`. Static: `alpha`.
 
     Example:
       >>> import jax
@@ -204,7 +204,7 @@ def mixup(
         raise ValueError(f"`alpha` must be above 0, got {alpha}.")
     random_key(key)
     weight_key, partner_key = jax.random.split(key)
-    # In float32 whatever the dtype, so that a key means the same mixture in each.
+    # Always drawn in float32, so that a key gives the same mixture for every dtype.
     weights = jax.random.beta(weight_key, alpha, alpha, (len(examples),), jnp.float32)
     partners = jax.random.permutation(partner_key, len(examples))
 
@@ -216,7 +216,7 @@ def mixup(
 
 
 def _masks(key: Key, shape: tuple[int, ...], size: int, width: int) -> Bool[Array, "*batch size"]:
-    """Where any of the masks, counted by the last of `shape`, lies on an axis of `size`."""
+    """Whether any mask covers an index; the last axis of `shape` counts the masks of an example."""
     width_key, start_key = jax.random.split(key)
     widths = jax.random.randint(width_key, shape, 0, min(width, size) + 1)
     starts = jax.random.randint(start_key, shape, 0, size + 1 - widths)

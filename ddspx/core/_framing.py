@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike
 from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 
-# Hops in a frame whose sum is written out; of more it is a loop, which does not compile longer.
+# Up to this many hops in a frame, the sum over hops is unrolled. For more it is a loop, whose
+# compile time does not grow with their number.
 _UNROLLED = 32
 
 
@@ -52,7 +53,7 @@ def n_frames(n_samples: int, *, hop_length: int) -> int:
 
 
 def n_samples_of(frames: int, *, hop_length: int, n_samples: int | None = None) -> int:
-    """Length that `frames` frames synthesize: `n_samples` if it has that many, or the least."""
+    """Length of the audio of `frames` frames: `n_samples` if it has that many, or the shortest."""
     hop_length = positive_int("hop_length", hop_length)
     if frames < 1:
         raise ValueError("the controls must have at least one frame, got an empty axis of frames.")
@@ -86,7 +87,7 @@ def frame(
       index ``frame_length // 2`` of frame ``i``.
 
     Raises:
-      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `audio` is neither float32 nor float64.
       ValueError: a size is not positive, or `audio` has no axis.
 
     Properties:
@@ -117,11 +118,11 @@ def overlapping_blocks(
     length: int,
     hop_length: int,
 ) -> Float[Array, "*batch count length"]:
-    """Blocks of a signal, the first from `before` samples ahead of it; zero outside.
+    """Blocks of a signal; the first begins `before` samples before it, and outside it is zero.
 
-    A block is `per_block` consecutive hops, the last one cut short, so hop j of all blocks is one
-    contiguous slice: neither gather nor scatter, whatever the lengths.
-    Stacked and then reshaped they cost a tenth of what concatenation along time does.
+    A block consists of `per_block` consecutive hops, the last one cut short. So hop j of all blocks
+    is one contiguous slice, and no gather or scatter is needed for any length. Stacking the hops
+    and reshaping takes a tenth of the time of concatenation along time.
     """
     *batch, samples = audio.shape
     per_block = -(-length // hop_length)
@@ -149,10 +150,10 @@ def overlap_add(
         default is the least, ``(frames - 1) * hop_length``. Static.
 
     Returns:
-      The signal, in the dtype of `frames`; what lies outside it is dropped.
+      The signal, in the dtype of `frames`; parts of frames outside of it are dropped.
 
     Raises:
-      TypeError: a size is not a Python int, or `frames` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `frames` is neither float32 nor float64.
       ValueError: `n_samples` samples do not have this number of frames, or an axis is missing.
 
     Properties:
@@ -181,7 +182,7 @@ def overlap_add(
         parts = jnp.moveaxis(grid, -2, 0).reshape(per_frame, *batch, count * hop_length)
         added = _added_in_a_loop(parts, hop_length)
     else:
-        # A split, because the gradient of slices is a sum of as many padded arrays.
+        # The grid is split, because the gradient of slices would be a sum of as many padded arrays.
         parts = [
             _pad_last(
                 part.reshape(*batch, count * hop_length),
@@ -239,8 +240,8 @@ def _added_in_a_loop(
 
     def add(total: Array, item: tuple[Array, Array]) -> tuple[Array, None]:
         part, start = item
-        heard = jax.lax.dynamic_slice_in_dim(total, start, samples, axis=-1)
-        return jax.lax.dynamic_update_slice_in_dim(total, heard + part, start, axis=-1), None
+        overlap = jax.lax.dynamic_slice_in_dim(total, start, samples, axis=-1)
+        return jax.lax.dynamic_update_slice_in_dim(total, overlap + part, start, axis=-1), None
 
     silence = _pad_last(jnp.zeros_like(parts[0]), 0, (count - 1) * hop_length)
     starts = jnp.arange(count, dtype=jnp.int32) * hop_length

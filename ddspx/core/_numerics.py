@@ -1,4 +1,4 @@
-"""Logarithm, square root and quotient that stay finite, and what JAX's transformations need."""
+"""Logarithm, square root and quotient that stay finite, and helpers for JAX's transformations."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,8 +56,8 @@ def safe_sqrt(x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
 
     .. math:: y = \sqrt{\max(x, 0)}, \qquad \left.\frac{dy}{dx}\right|_{x \le 0} = 0
 
-    Prevents the NaN that the infinite slope of the root at zero makes of a zero cotangent
-    (the magnitude of a silent bin, the level of a silent frame).
+    It prevents NaN: the slope of the root at zero is infinite, and its product with a cotangent of
+    zero is NaN (for the magnitude of a silent bin or the level of a silent frame).
 
     Args:
       x: values; negative ones count as zero.
@@ -96,8 +96,7 @@ def safe_divide(
     .. math:: y = \frac{n}{s \max(|d|, \varepsilon)}, \qquad s = -1 \text{ if } d < 0
         \text{ else } 1
 
-    Prevents 0/0 (normalizing what is silent) and the overflow of :math:`n / d^2` in the
-    gradient.
+    Prevents 0/0 (when silence is normalized) and the overflow of :math:`n / d^2` in the gradient.
 
     Args:
       numerator: any values.
@@ -132,9 +131,10 @@ def safe_divide(
 
 
 def sinc(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    r""":math:`\sin(\pi x) / \pi x`, by its series near 0, which has the derivatives too.
+    r""":math:`\sin(\pi x) / \pi x`, by its series near 0, where its derivatives are correct too.
 
-    The derivative of ``jnp.sinc`` does not pass the check of ``jax.shard_map`` in jax 0.12.
+    ``jnp.sinc`` is not used, because its derivative fails the type check of ``jax.shard_map`` in
+    jax 0.12.
     """
     angle = jnp.pi * x
     square = angle * angle
@@ -144,21 +144,22 @@ def sinc(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def with_ndim(array: A, ndim: int) -> A:
-    """The array with more leading axes, of size one, up to `ndim`: a list becomes a row."""
+    """Adds leading axes of size one, so that the array has `ndim` axes."""
     return array.reshape((1,) * (ndim - array.ndim) + array.shape)
 
 
 def varying_alike(*trees: T) -> tuple[T, ...]:
-    """The same values, all of which may differ between the devices where one of them may.
+    """The same values, whose types all vary over the mesh axes of any of them.
 
-    Under ``jax.shard_map`` each array has the mesh axes along which it may differ in its type.
-    JAX lets them meet in a sum or a product, but not where a loop or a rule of differentiation
-    compares types: there a state of zeros and the data that it meets must have the same.
+    Under ``jax.shard_map`` the type of an array holds the mesh axes along which it varies between
+    devices. JAX combines arrays that vary over different axes in a sum or a product. But where a
+    loop or a rule of differentiation compares types, for example of a state of zeros and the data,
+    they must vary over the same axes.
     """
     leaves = jax.tree.leaves(trees)
 
     def alike(x: Array) -> Array:
-        # The zeros have the axes of their array, and nothing is computed of its values.
+        # Zeros made from an array vary over its axes, but are not computed from its values.
         for other in leaves:
             x = x + jnp.zeros_like(other, shape=(), dtype=x.dtype)
         return x
@@ -179,16 +180,17 @@ def linear_map(
         \begin{pmatrix} I & 0 \\ -L & I \end{pmatrix} \begin{pmatrix} x \\ y \end{pmatrix}
         = \begin{pmatrix} x \\ 0 \end{pmatrix}
 
-    JAX lets the solution of a linear system, and nothing else that batches, have its own
-    transpose. (A ``custom_vjp`` has no forward mode, a ``custom_jvp`` no transpose, and
-    ``linear_call`` no batches.)
+    The solution of a linear system is the only function under ``vmap`` for which JAX accepts a
+    transpose written by hand. (A ``custom_vjp`` has no forward mode, a ``custom_jvp`` no transpose,
+    and ``linear_call`` no batching rule.)
 
     Args:
-      definition: L in operations that JAX derives, where L itself depends on what is derived.
-      forward: the same, fast.
-      backward: its transpose.
-      along: x.
-      like: an array of the shape of y.
+      definition: L, in operations that JAX can differentiate, because L may depend on the
+        variables of a further derivative.
+      forward: a fast implementation of L.
+      backward: a fast implementation of the transpose of L.
+      along: x, the input of the map.
+      like: an array with the shape and dtype of y.
     """
 
     def plus(tree: Any, number: Array) -> Any:
@@ -196,13 +198,13 @@ def linear_map(
 
     def equation(pair: Any) -> Any:
         x, y = pair
-        moved = definition(plus(x, nothing(y)))
-        return plus(x, nothing(moved)), y - moved
+        mapped = definition(plus(x, linear_zero(y)))
+        return plus(x, linear_zero(mapped)), y - mapped
 
-    def nothing(tree: Any) -> Array:
-        """Zero, linear in the arrays. JAX transposes no system of which a part is constant."""
-        none = (jax.lax.slice_in_dim(jnp.ravel(x), 0, 0) for x in jax.tree.leaves(tree))
-        return sum(map(jnp.sum, none), jnp.zeros((), like.dtype))
+    def linear_zero(tree: Any) -> Array:
+        """Zero, but linear in the arrays: JAX cannot transpose a system with a constant part."""
+        empty = (jax.lax.slice_in_dim(jnp.ravel(x), 0, 0) for x in jax.tree.leaves(tree))
+        return sum(map(jnp.sum, empty), jnp.zeros((), like.dtype))
 
     def solve(_: Any, pair: Any) -> Any:
         return pair[0], pair[1] + forward(pair[0])
@@ -210,5 +212,5 @@ def linear_map(
     def transposed(_: Any, pair: Any) -> Any:
         return jax.tree.map(jnp.add, pair[0], backward(pair[1])), pair[1]
 
-    right = plus((along, jnp.zeros_like(like)), nothing(along))
+    right = plus((along, jnp.zeros_like(like)), linear_zero(along))
     return jax.lax.custom_linear_solve(equation, right, solve, transposed)[1]

@@ -1,4 +1,4 @@
-"""Maps between what networks give and take and physical ranges."""
+"""Maps between the inputs and outputs of networks and physical ranges."""
 
 import math
 from typing import Literal
@@ -141,7 +141,8 @@ def soft_limit(
         raise ValueError(f"`width` must be positive, got {width}.")
     (x,) = floats(x=x)
     above, below = (x - minimum) / width, (x - maximum) / width
-    # s(t) = t + s(-t): the difference of two large numbers is not taken on either side.
+    # By s(t) = t + s(-t) there are two forms. Each is used where it takes no difference of large
+    # numbers.
     left = minimum + width * (jax.nn.softplus(above) - jax.nn.softplus(below))
     right = maximum + width * (jax.nn.softplus(-above) - jax.nn.softplus(-below))
     return jnp.where(x < (minimum + maximum) / 2, left, right)
@@ -165,7 +166,7 @@ def frequencies_softmax(
       Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
 
     Raises:
-      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      TypeError: `depth` is not an int, or `x` is neither float32 nor float64.
       ValueError: `depth` is below 2 or does not divide the outputs, or not ``0 < fmin < fmax``.
 
     Properties:
@@ -208,13 +209,14 @@ def frequencies_sigmoid(
       fmin: lowest frequency, in Hz; above 0. Static.
       fmax: highest frequency, in Hz. Static.
       depth: :math:`D`, outputs for each sinusoid. Static.
-      depth_scale: :math:`s`, by which each is finer than the one before; positive. Static.
+      depth_scale: :math:`s`, the factor by which each output is finer than the one before;
+        positive. Static.
 
     Returns:
       Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
 
     Raises:
-      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      TypeError: `depth` is not an int, or `x` is neither float32 nor float64.
       ValueError: `depth` is not positive or does not divide the outputs, `depth_scale` is not
         positive, or not ``0 < fmin < fmax``.
 
@@ -229,8 +231,8 @@ def frequencies_sigmoid(
       [20.0, 400.0, 8000.0]
 
     References:
-      DDSP's function of this name adds frequencies and not pitches, from a lower end of 0 Hz that
-      it maps to 8.18 Hz, once for each of `depth`: its range is not what it says.
+      DDSP's function of this name adds frequencies instead of pitches, and for each of the `depth`
+      outputs adds 8.18 Hz in place of a lower end of 0 Hz, so its range is not the documented one.
     """
     outputs = _by_sinusoid(x, depth)
     weights = _depth_weights(depth, depth_scale)
@@ -249,7 +251,7 @@ def frequencies_critical_bands(
     bandwidth_scale: float = 1.0,
     scale: Literal["bark", "mel"] = "bark",
 ) -> Float[Array, "*batch sinusoids"]:
-    r"""Frequencies within a band each, the bands equally spaced as they are heard.
+    r"""Frequencies, each within its own band; the bands are equally spaced on a scale of hearing.
 
     .. math:: f_k = \mathrm{limit}\Bigl(c_k + b\, B(c_k) \sum_{d=0}^{D-1} s^{-d} \tanh x_{kd}\Bigr)
 
@@ -269,7 +271,7 @@ def frequencies_critical_bands(
       Frequencies in Hz, ``outputs / depth`` of them, in the dtype of `x`.
 
     Raises:
-      TypeError: `depth` is not an int, or `x` neither float32 nor float64.
+      TypeError: `depth` is not an int, or `x` is neither float32 nor float64.
       ValueError: `depth` is not positive or does not divide the outputs, `depth_scale` is not
         positive, `scale` is unknown, or not ``0 <= fmin < fmax``.
 
@@ -317,7 +319,7 @@ def mu_law_encode(
       Companded amplitude in [-1, 1], in the dtype of the input; with `quantize` levels, int32.
 
     Raises:
-      TypeError: `mu` is not an int, or `audio` neither float32 nor float64.
+      TypeError: `mu` is not an int, or `audio` is neither float32 nor float64.
       ValueError: `mu` is not positive, or even with `quantize`.
 
     Properties:
@@ -340,7 +342,7 @@ def mu_law_encode(
     (audio,) = floats(audio=audio)
     mu = positive_int("mu", mu)
     negative = audio < 0
-    # Not sign and abs, whose gradients at zero are zero.
+    # Not by sign and abs, because their gradients at zero are zero.
     size = jnp.log1p(mu * jnp.where(negative, -audio, audio)) / math.log1p(mu)
     companded = jnp.where(negative, -size, size)
     if not quantize:
@@ -348,8 +350,8 @@ def mu_law_encode(
     if mu % 2 == 0:
         raise ValueError(f"`mu` must be odd for an even number of levels, got {mu}; take 255.")
     half = (mu + 1) // 2
-    # Level k holds the steps of 2 / mu from (2 k - 1) / mu, excluded, to (2 k + 1) / mu; full scale
-    # is put on its step, which the rounded logarithms may miss.
+    # Level k stands for companded values from (2 k - 1) / mu, excluded, to (2 k + 1) / mu. Full
+    # scale is set exactly, because the rounded logarithms may miss it.
     companded = jnp.where(jnp.abs(audio) >= 1, jnp.sign(audio), companded)
     level = jnp.ceil((companded + 1) * (mu / 2)) - half
     return jnp.clip(level, -half, half - 1).astype(jnp.int32)
@@ -358,7 +360,7 @@ def mu_law_encode(
 def mu_law_decode(
     encoded: Float[ArrayLike, "*shape"] | Int[ArrayLike, "*shape"], *, mu: int = 255
 ) -> Float[Array, "*shape"]:
-    r"""Amplitude that :func:`mu_law_encode` made this of.
+    r"""The inverse of :func:`mu_law_encode`.
 
     .. math:: x = \operatorname{sgn}(y) \frac{(1 + \mu)^{|y|} - 1}{\mu}
 
@@ -368,7 +370,7 @@ def mu_law_decode(
       mu: as in :func:`mu_law_encode`. Static.
 
     Returns:
-      Linear amplitude, in the dtype of the input; of levels in JAX's default float.
+      Linear amplitude, in the dtype of the input, or for levels in JAX's default float.
 
     Raises:
       TypeError: `mu` is not an int, or `encoded` is neither floats nor integers.
@@ -402,8 +404,8 @@ def _by_sinusoid(x: ArrayLike, depth: int) -> Array:
     depth = positive_int("depth", depth)
     if x.shape[-1] % depth:
         raise ValueError(
-            f"`depth` must divide the number of outputs, {x.shape[-1]}, got {depth}; a sinusoid "
-            "has that many each."
+            f"`depth` must divide the number of outputs, {x.shape[-1]}, got {depth}; each sinusoid "
+            "needs `depth` outputs."
         )
     return x.reshape(*x.shape[:-1], x.shape[-1] // depth, depth)
 

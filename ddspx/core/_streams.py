@@ -1,11 +1,11 @@
-"""Streams: a state and a step, and several of them one after the other."""
+"""Streams, which are a state and a step function, and chains of streams."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
 class Stream(NamedTuple):
-    """What takes a signal block by block: the two functions of a stream, in one value.
+    """A process that takes a signal block by block, as a pair of functions.
 
     Attributes:
       init: ``init() -> state``, before the first block.
@@ -17,7 +17,7 @@ class Stream(NamedTuple):
 
 
 def chain(*streams: Stream | Callable[..., Any]) -> Stream:
-    r"""Streams one after the other, as one.
+    r"""Connects streams in series: each takes the output of the one before.
 
     .. math::
         (s_1', y_1) = f_1(s_1, x, c), \qquad (s_i', y_i) = f_i(s_i, y_{i-1}, c), \qquad
@@ -25,22 +25,23 @@ def chain(*streams: Stream | Callable[..., Any]) -> Stream:
 
     Args:
       streams: the parts, from the first to the last. Each is a :class:`Stream`, or a function
-        ``f(x, *shared) -> y`` in which no block depends on another; its state is ``()``. What a
-        part gives is what the next takes, of any kind: controls, audio, a tuple of both.
+        ``f(x, *shared) -> y`` whose result for a block does not depend on other blocks; its state
+        is ``()``. The output of a part is the input of the next, and may be anything: controls,
+        audio, a tuple of both.
 
     Returns:
       A Stream, which may be a part of another chain. Its state is the tuple of the parts' states.
-      What its step is given beside the state and the block (:math:`c`, `shared`) goes to every
-      part, for controls of a block that concern several; one NamedTuple of them reads best.
+      Further arguments of its step (:math:`c`, `shared`) are passed to every part, for controls
+      that several parts need; it is clearest to pass one NamedTuple of controls.
 
     Raises:
       TypeError: a part is neither a Stream nor a function.
       ValueError: no part is given.
 
     Properties:
-      Blocks of any sizes give what one block of all would, if this holds for every part. It runs
-      wherever its parts do: under ``jit``, ``vmap``, ``grad`` and ``scan``. The state can be
-      donated if the state of each part can, and each `init` makes arrays of its own.
+      Concatenated blocks of any sizes equal the output for one long block if this holds for every
+      part. The chain works under ``jit``, ``vmap``, ``grad`` and ``scan`` if its parts do. Its
+      state can be donated if the state of each part can and each `init` creates new arrays.
 
     Example:
       >>> from functools import partial
@@ -88,7 +89,7 @@ def _part(position: int, stream: Any) -> Stream:
     if not callable(stream):
         raise TypeError(
             f"`streams[{position}]` must be a core.Stream or a function, got {stream!r} "
-            f"({type(stream).__name__}); of an init and a step make core.Stream(init, step)."
+            f"({type(stream).__name__}); combine an init and a step as core.Stream(init, step)."
         )
 
     def step(state: Any, x: Any, *shared: Any) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """Conversions between frequency scales, and between linear values and decibels.
 
-All are elementwise (but for a range below the maximum, `top_db`) and take arrays or Python numbers,
-integers too, which count as JAX's default float; values and gradients are finite at 0 Hz and at
-zero amplitude.
+All are elementwise, except for `top_db`, a range below the maximum. They take arrays or Python
+numbers; integers are converted to JAX's default float. Values and gradients are finite at 0 Hz and
+at zero amplitude.
 """
 
 import math
@@ -18,7 +18,7 @@ _A4_HZ = 440.0
 _A4_MIDI = 69.0
 _LEAST_HZ = 1e-3
 _MEL_PER_NEPER = 2595.0 / math.log(10.0)
-# Glasberg and Moore's bandwidth of hearing at 0 Hz, and what it gains with each hertz.
+# Glasberg and Moore's bandwidth of the auditory filter at 0 Hz, and its slope in Hz per Hz.
 ERB_HZ, ERB_SLOPE = 24.7, 0.108
 
 
@@ -28,7 +28,7 @@ def hz_to_midi(frequency_hz: Values) -> Float[Array, "*shape"]:
     .. math:: m = 69 + 12 \log_2(f / 440), \qquad m = 0 \text{ for } f < 10^{-3}
 
     Args:
-      frequency_hz: frequency in Hz; less than a thousandth stands for "no pitch".
+      frequency_hz: frequency in Hz; values below a thousandth mean "no pitch".
 
     Returns:
       Note number in semitones, 69 at 440 Hz.
@@ -89,10 +89,11 @@ def power_to_db(
     Args:
       power: power, linear; zero or less gives the floor.
       ref_db: level that becomes 0 dB; one number, or an array that broadcasts against `power`
-        (the peak of each example, say).
+        (for example the peak of each example).
       range_db: distance of the floor below that, in dB. Static.
-      top_db: distance of a second floor below the highest level of each example, in dB, an
-        example being the last two axes (frames and bands); None, the default, for none. Static.
+      top_db: distance of a second floor below the highest level of each example, in dB, where an
+        example is the last two axes (frames and bands); None, the default, means no such floor.
+        Static.
 
     Returns:
       Level in dB, at least exactly ``-range_db``, unbounded above.
@@ -102,7 +103,7 @@ def power_to_db(
       ValueError: `range_db` or `top_db` is negative.
 
     Properties:
-      Differentiable; zero gradient at and below the floor. What `top_db` cuts off has the
+      Differentiable; zero gradient at and below the floor. Levels that `top_db` raises have the
       gradient of the highest level. Static: `range_db`, `top_db`.
 
     Example:
@@ -115,7 +116,7 @@ def power_to_db(
       ``librosa.power_to_db(p)`` is ``range_db=100, top_db=80``: its `amin` is the power of the
       floor, here ``10 ** ((ref_db - range_db) / 10)``. Before 1.0 librosa took `top_db` below the
       maximum of the whole array, a batch included. ``ref=np.max`` is a `ref_db` of
-      ``power_to_db(p.max((-2, -1), keepdims=True))``, but that silence stays the quietest.
+      ``power_to_db(p.max((-2, -1), keepdims=True))``, except that silence keeps the lowest level.
     """
     (power,) = quantities(power=power)
     return _level_db(power, 10, ref_db, range_db, top_db)
@@ -182,7 +183,7 @@ def amplitude_to_db(
       dB of a magnitude the factor is 20; kapre's ``MagnitudeToDecibel`` takes 10.
     """
     (amplitude,) = quantities(amplitude=amplitude)
-    # Not by its square, which leaves the range of float32 at 1e-23 and 1e19.
+    # Not by the square of the amplitude, which leaves the range of float32 at 1e-23 and 1e19.
     return _level_db(jnp.abs(amplitude), 20, ref_db, range_db, top_db)
 
 
@@ -444,7 +445,7 @@ def hz_to_unit(
     .. math:: u = \frac{\log_2(f / f_\mathrm{min})}{\log_2(f_\mathrm{max} / f_\mathrm{min})}
 
     Args:
-      frequency_hz: frequency in Hz; less than a thousandth counts as that.
+      frequency_hz: frequency in Hz; values below a thousandth count as a thousandth.
       fmin: frequency at 0, in Hz; above 0. Static.
       fmax: frequency at 1, in Hz; above `fmin`. Static.
       clip: frequencies outside the range get its ends. Static.
@@ -472,7 +473,7 @@ def hz_to_unit(
 def _level_db(
     size: Array, factor: int, ref_db: ArrayLike, range_db: float, top_db: float | None
 ) -> Array:
-    """Level of what is not negative: 10 for a power, 20 for an amplitude."""
+    """Level of a power (`factor` 10) or of an absolute amplitude (`factor` 20)."""
     if not range_db >= 0:
         raise ValueError(f"`range_db` must be at least 0, got {range_db}.")
     if top_db is not None and not top_db >= 0:
@@ -492,7 +493,7 @@ def _check_range(low_name: str, low: float, high_name: str, high: float) -> None
 
 
 def _octaves(fmin: float, fmax: float) -> float:
-    """Width of a range of frequencies, or the error that says why it is none."""
+    """Width of a range of frequencies in octaves, or a ValueError if the range is not valid."""
     if not fmin > 0:
         raise ValueError(f"`fmin` must be above 0 Hz, which has no pitch, got {fmin}.")
     _check_range("fmin", fmin, "fmax", fmax)

@@ -1,4 +1,4 @@
-"""Frame-rate controls to sample rate, by the frame rule."""
+"""Interpolation of frame-rate controls to the sample rate, by the frame rule."""
 
 import math
 import operator
@@ -66,7 +66,7 @@ def _interpolation_weights(hop_length: int, method: str) -> tuple[tuple[int, ...
 
 
 def _weights_at(u: np.ndarray, method: str) -> tuple[tuple[int, ...], np.ndarray]:
-    """Offsets and weights of the frames around points between two, from 0 to below 1."""
+    """Offsets and weights of the frames around points at `u` between two frames, ``0 <= u < 1``."""
     if method == "cubic":
         offsets = (-1, 0, 1, 2)
         weights = np.stack(
@@ -100,8 +100,8 @@ def upsample(
 
     .. math:: y[i h + j] = \sum_t w_t[j]\, x[i + o_t], \qquad 0 \le j < h
 
-    with the weights of :func:`interpolation_weights`, the edge frames repeated outward. Frame i
-    is heard exactly at sample ``i * hop_length``; the last one is held from its sample on.
+    with the weights of :func:`interpolation_weights`, the edge frames repeated outward. The value
+    at sample ``i * hop_length`` is exactly that of frame i; the last value is held.
 
     Args:
       controls: ``(*batch, frames)`` with ``axis=-1`` or ``(*batch, frames, features)`` with
@@ -117,7 +117,7 @@ def upsample(
       ``(*batch, samples)`` or ``(*batch, samples, features)``, in the dtype of `controls`.
 
     Raises:
-      TypeError: a size is not a Python int, or `controls` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `controls` is neither float32 nor float64.
       ValueError: `method` or `axis` is unknown, an axis is missing, or `n_samples` samples do
         not have this number of frames.
 
@@ -143,9 +143,9 @@ def upsample(
     n_samples = n_samples_of(controls.shape[axis], hop_length=hop_length, n_samples=n_samples)
     features = controls[..., None] if axis == -1 else controls
     samples = _interpolate(features, offsets, weights.astype(controls.dtype))
-    held = n_samples - samples.shape[-2]
-    if held:
-        shape = (*samples.shape[:-2], held, samples.shape[-1])
+    tail_length = n_samples - samples.shape[-2]
+    if tail_length:
+        shape = (*samples.shape[:-2], tail_length, samples.shape[-1])
         tail = jnp.broadcast_to(features[..., -1:, :], shape)
         samples = jnp.concatenate([samples, tail], axis=-2)
     return samples[..., 0] if axis == -1 else samples
@@ -163,8 +163,8 @@ def resample_controls(
 
     .. math:: y[m] = \sum_t w_t(u)\, x[i + o_t], \qquad i + u = m s, \quad 0 \le u < 1
 
-    with the weights of :func:`interpolation_weights` at u, the edge frames repeated outward: from
-    the last frame on it is held. So ``step=1 / hop_length`` is :func:`upsample`.
+    with the weights of :func:`interpolation_weights` at u, the edge frames repeated outward: after
+    the last frame its value is held. So ``step=1 / hop_length`` is :func:`upsample`.
 
     Args:
       controls: ``(*batch, frames)`` with ``axis=-1`` or ``(*batch, frames, features)`` with
@@ -182,14 +182,14 @@ def resample_controls(
       ``(*batch, n_frames)`` or ``(*batch, n_frames, features)``, in the dtype of `controls`.
 
     Raises:
-      TypeError: `n_frames` is not an int, `step` no number, or `controls` neither float32 nor
-        float64.
+      TypeError: `n_frames` is not an int, `step` is not a number, or `controls` is neither float32
+        nor float64.
       ValueError: `method` or `axis` is unknown, an axis is missing or empty, or a size or `step`
         is not positive.
 
     Properties:
-      Linear, and differentiable in `controls`. Nothing is averaged: where there are fewer frames
-      after it than before, those between are not read. Static: all but `controls`.
+      Linear, and differentiable in `controls`. Frames are not averaged: if the result has fewer
+      frames, those between the read positions have no influence. Static: all but `controls`.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Files in and out, on the host, in NumPy: audio, datasets, batches, checkpoints."""
+"""Reading and writing files, on the host and in NumPy: audio, datasets, batches, checkpoints."""
 
 from typing import TYPE_CHECKING
 

@@ -21,15 +21,18 @@ from ddspx.io._mixing import AVERAGE, Mix, choose_mix
 from ddspx.io._parts import Part, Source
 
 _DECODE_FRAMES = 1 << 16
-# Half the peak-to-peak range under which a recording is silence: -80 dB, above the two lowest
-# bits of dithered 16-bit silence. Peak to peak, so that a constant offset is silence too.
+# A recording is silence if half its peak-to-peak range is below this: -80 dB, which is above the
+# two lowest bits of dithered 16-bit silence. The range is used, not the peak, so that a constant
+# offset is silence too.
 _SILENCE_PEAK = 1e-4
-# Peak above which samples are no audio of full scale 1.0: +60 dB, more than any mix runs over.
+# Samples above this peak cannot be audio of full scale 1.0: +60 dB is more than any mix exceeds it.
 _LOUDEST_PEAK = 1e3
 
-# Beyond these rates a header is wrong: whales and quakes are above, no converter is.
+# A rate outside this range means that the header is wrong. Recordings of whales and earthquakes are
+# inside it, and no converter is faster.
 _LOWEST_RATE, _HIGHEST_RATE = 100, LARGEST["sample_rate"]
-# What the decoder of MPEG needs to begin and to end, in samples; others are exact.
+# How much shorter than declared the decoded sound may be without a warning. MPEG decoders lose
+# samples at the start and the end; other decoders are exact.
 _MPEG_SLACK, _SLACK_S = 4096, 0.01
 
 
@@ -40,34 +43,35 @@ class AudioError(ValueError):
 def read_audio(
     path: str | Path, *, sample_rate: int, min_samples: int = 1
 ) -> Float[np.ndarray, " samples"]:
-    """Reads a whole recording as mono float32 at the rate asked for.
+    """Reads a whole recording as mono float32 at a given sample rate.
 
-    Every format that libsndfile reads, and files that were joined (Ogg, MP3, FLAC, WAV and
-    others, of any rates and channels) from the first to the last. Resampling is band-limited
-    (soxr HQ), so nothing above the new Nyquist folds back. ``n`` samples at ``r`` become
-    ``n * sample_rate / r``, rounded half up.
+    It reads every format that libsndfile reads. Of a file that was joined from several (Ogg, MP3,
+    FLAC, WAV and others, of any rates and channels), it reads all, which libsndfile does not.
+    Resampling is band-limited (soxr HQ), so nothing above the new Nyquist frequency is aliased.
+    ``n`` samples at the rate ``r`` become ``n * sample_rate / r``, rounded half up.
 
-    Channels are averaged. Where they cancel each other in a second of sound (the average is 12 dB
-    under the loudest channel, and 6 dB under what unlike channels come to), the average, the
-    average with those channels inverted that are against the loudest, and each channel alone are
-    compared, and what loses the fewest seconds is taken for all of the recording, with a warning.
+    Channels are averaged, unless they cancel each other in some second of sound: there the average
+    is 12 dB below the loudest channel, and 6 dB below the average of uncorrelated channels. Then
+    the average, the average after inverting the channels that correlate negatively with the
+    loudest, and each channel alone are compared. The one that loses the fewest seconds is used for
+    the whole recording, with a warning.
 
-    A warning (`UserWarning`) says, too, where a header does not know how long the sound is, and
-    where less can be decoded than it promises, with both lengths.
+    A `UserWarning` is also given if the header does not declare the length of the sound, and if
+    less can be decoded than it declares, with both lengths.
 
     Args:
       path: the recording.
       sample_rate: samples per second of the result.
-      min_samples: fewest samples of the result that are of use, for example one frame.
+      min_samples: smallest length of the result that is accepted, for example one frame.
 
     Returns:
       Samples in linear amplitude, full scale 1.0 (float and lossy files may exceed it).
 
     Raises:
-      AudioError: no such file, a folder, a pipe or a device, not audio, cut short (of Ogg and MP3
-        what is there is read, with a warning), a rate below 100 Hz or above 1 MHz, empty or
-        shorter than `min_samples`, NaN, Inf or a peak over 1000, or silence from end to end (peak
-        under -80 dB), a constant included.
+      AudioError: the file does not exist, is a folder, a pipe or a device, is not audio, or is cut
+        short (Ogg and MP3 are read as far as they go, with a warning); its rate is below 100 Hz or
+        above 1 MHz; it is empty or shorter than `min_samples`; it holds NaN, Inf or a peak over
+        1000; or it is silent from end to end (peak under -80 dB) or constant.
       ValueError: `sample_rate` is above 1 MHz.
 
     Example:
@@ -103,15 +107,15 @@ def stream_audio(
       sample_rate: samples per second of the blocks.
       block_length: samples per block; the last may be shorter, none is empty.
       min_samples: as in :func:`read_audio`.
-      allow_silence: whether silence from end to end is read like any other sound.
+      allow_silence: whether a recording that is silent from end to end is accepted.
 
     Returns:
       An iterator of mono float32 blocks.
 
     Raises:
-      AudioError: as in :func:`read_audio`. A missing file is reported by the call itself;
-        what only the samples show while iterating, shortness and silence after the last
-        block.
+      AudioError: as in :func:`read_audio`. The call itself raises the errors that the headers show,
+        for example of a missing file. The iterator raises the others: those of samples at the
+        block that holds them, and those of shortness and silence after the last block.
 
     Example:
       >>> import numpy as np, tempfile
@@ -138,12 +142,12 @@ def stream_audio(
 
 
 def declared_duration_s(path: str | Path) -> float | None:
-    """How long a recording says it is, in seconds, or None if it says nothing readable.
+    """The duration that a recording's header declares, in seconds, or None if it cannot be read.
 
-    Told without decoding it, so it is good enough for a progress bar only.
+    Nothing is decoded, so the duration may be wrong; it is meant for progress bars.
 
     Args:
-      path: the recording; it need not be one.
+      path: the recording; any other file or folder gives None.
 
     Example:
       >>> import numpy as np, tempfile
@@ -160,10 +164,10 @@ def declared_duration_s(path: str | Path) -> float | None:
 
 
 def declared_sample_rate(path: str | Path) -> int | None:
-    """The samples per second that a recording says it has, or None if it says nothing readable.
+    """The sample rate that a recording's header declares, or None if it cannot be read.
 
     Args:
-      path: the recording; it need not be one.
+      path: the recording; any other file or folder gives None.
 
     Example:
       >>> import numpy as np, tempfile
@@ -178,10 +182,10 @@ def declared_sample_rate(path: str | Path) -> int | None:
 
 
 def _parts(path: Path) -> list[Part]:
-    """What a file is made of, after a look at whether it is one."""
+    """The parts of an audio file, or an AudioError if it cannot be read."""
     if objection := objection_to_reading(path):
         raise AudioError(f"{path} {objection}.")
-    with _unreadable_said(path):
+    with _readable_errors(path):
         try:
             with path.open("rb") as file:
                 return parts_of(Source(file))
@@ -191,38 +195,38 @@ def _parts(path: Path) -> list[Part]:
 
 
 def _headers(path: str | Path) -> list[tuple[int | None, int]]:
-    """Samples of each channel and their rate, of each part; none of what is no audio."""
+    """Declared samples per channel and sample rate of each part; empty if it is not audio."""
     from ddspx.io._decoding import decoder
 
     path, found = Path(path), []
     try:
         for part in _parts(path):
-            with _unreadable_said(path), decoder(path, part, []) as file:
-                found.append((file.promised, file.samplerate))
+            with _readable_errors(path), decoder(path, part, []) as file:
+                found.append((file.declared_samples, file.samplerate))
     except AudioError:
         return []
     return found
 
 
 @contextmanager
-def _unreadable_said(path: Path) -> Iterator[None]:
-    """Turns what soundfile raises into an AudioError in a sentence."""
+def _readable_errors(path: Path) -> Iterator[None]:
+    """Turns errors of soundfile into an AudioError with an explanation."""
     try:
         yield
     except AudioError:
         raise
-    # Anything: TypeError is soundfile's demand for parameters when the suffix is .raw, and what
-    # strangers wrote finds other ways.
+    # Every exception is caught: soundfile raises a TypeError for a .raw file, because it requires
+    # the format as arguments, and damaged files cause exceptions of other types.
     except Exception as error:
         reason = getattr(error, "error_string", str(error)).rstrip(".") or "its sound is damaged"
         if not path.stat().st_size:
             reason = "it has no bytes"
         elif "not a regular file" in reason:
-            # libsndfile's word for what it has no beginning of.
+            # libsndfile says this of files that end before their first block of sound.
             reason = "it has no whole block of sound"
         elif "internal error" in reason.lower():
-            # Of a rate of 0, among others.
-            reason = "its header is damaged, or says what cannot be"
+            # libsndfile says this of a sample rate of 0, for example.
+            reason = "its header is damaged, or holds impossible values"
         raise AudioError(
             f"{path} cannot be read as audio ({reason}); "
             "convert it to WAV or FLAC, or check that it is complete."
@@ -232,76 +236,77 @@ def _unreadable_said(path: Path) -> Iterator[None]:
 def _decoded(
     path: Path, parts: list[Part], *, allow_silence: bool
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields (mono float32 block, file's sample rate)."""
-    low, high, lengths, complaints, said = np.inf, -np.inf, [], [], {""}
+    """Yields (mono float32 block, sample rate of its part)."""
+    low, high, lengths, complaints, warned_notes = np.inf, -np.inf, [], [], {""}
     for part in parts:
         mix, length = _mix(path, part), _Length()
         for block, file in _blocks(path, part, complaints):
-            # Only now, as of what cannot be read nothing is read.
-            if part.note not in said:
-                said.add(part.note)
+            # The warning waits for the first block: it would be wrong of a part that cannot be
+            # decoded at all.
+            if part.note not in warned_notes:
+                warned_notes.add(part.note)
                 warnings.warn(f"{path} {part.note}.", stacklevel=2)
             mono = mix.of(block)
             low, high = min(low, mono.min()), max(high, mono.max())
-            length.count(len(mono), part, file.promised, file.samplerate)
+            length.count(len(mono), part, file.declared_samples, file.samplerate)
             yield mono, file.samplerate
         lengths.append(length)
     if low == np.inf:
         raise AudioError(f"{path} holds no samples; use a recording that is not empty.")
     _warn_of_loss(path, lengths, complaints)
-    # Before resampling, which turns the ends of a constant offset into sound.
+    # Silence is checked before resampling, because that turns the ends of a constant offset into
+    # sound.
     if not allow_silence and high < low + 2 * _SILENCE_PEAK:
-        what = "silent from end to end (mixed to mono, its peak is under -80 dB)"
+        fault = "silent from end to end (mixed to mono, its peak is under -80 dB)"
         if max(high, -low) > 2 * _SILENCE_PEAK:
-            what = f"a constant of {(high + low) / 2:.3g} from end to end, which is no sound"
-        raise AudioError(f"{path} is {what}; use a recording with sound in it.")
+            fault = f"a constant of {(high + low) / 2:.3g} from end to end, which is no sound"
+        raise AudioError(f"{path} is {fault}; use a recording with sound in it.")
 
 
 @dataclasses.dataclass
 class _Length:
-    """How much of a part there is, and how much it promises, in seconds."""
+    """Decoded and declared length of a part, and the tolerated difference, in seconds."""
 
-    found_s: float = 0.0
-    promised_s: float = 0.0
+    decoded_s: float = 0.0
+    declared_s: float = 0.0
     slack_s: float = 0.0
 
-    def count(self, n_samples: int, part: Part, promised: int | None, sample_rate: int) -> None:
-        self.found_s += n_samples / sample_rate
-        self.promised_s = (promised or 0) / sample_rate
+    def count(self, n_samples: int, part: Part, declared: int | None, sample_rate: int) -> None:
+        self.decoded_s += n_samples / sample_rate
+        self.declared_s = (declared or 0) / sample_rate
         self.slack_s = _MPEG_SLACK / sample_rate if part.is_mpeg else _SLACK_S
 
 
 def _warn_of_loss(path: Path, lengths: list[_Length], complaints: list[str]) -> None:
-    """Says what was lost in decoding, if anything was."""
-    found_s = sum(length.found_s for length in lengths)
-    lost_s = sum(max(0.0, length.promised_s - length.found_s) for length in lengths)
+    """Warns if less was decoded than declared, or if the decoder reported errors."""
+    decoded_s = sum(length.decoded_s for length in lengths)
+    lost_s = sum(max(0.0, length.declared_s - length.decoded_s) for length in lengths)
     faults = [complaint for complaint in complaints if "error" in complaint.lower()]
     if lost_s > sum(length.slack_s for length in lengths):
         warnings.warn(
-            f"{path} decodes to {found_s:.2f} s of the {found_s + lost_s:.2f} s that it promises; "
-            "copy or export the recording again if the rest matters.",
+            f"{path} decodes to {decoded_s:.2f} s of the {decoded_s + lost_s:.2f} s that it "
+            "promises; copy or export the recording again if the rest matters.",
             stacklevel=2,
         )
     elif faults:
         warnings.warn(
-            f"{path} is damaged in {len(faults)} place{'s'[: len(faults) - 1]}, in which something "
-            "else is heard; "
-            "copy or export the recording again.",
+            f"{path} is damaged in {len(faults)} place{'s'[: len(faults) - 1]}, where the sound is "
+            "wrong; copy or export the recording again.",
             stacklevel=2,
         )
 
 
 def _mix(path: Path, part: Part) -> Mix:
-    """How the channels of a part become one; with a warning where the average would not do."""
+    """Chooses the mix of a part's channels to one, and warns if the average would lose sound."""
     from ddspx.io._decoding import decoder
 
-    with _unreadable_said(path), decoder(path, part, []) as file:
+    with _readable_errors(path), decoder(path, part, []) as file:
         if file.channels == 1:
             return AVERAGE
     mix, lost, still_lost = choose_mix(lambda: (b for b, _ in _blocks(path, part, [], None)))
     if lost:
         instead = "" if mix is AVERAGE else f", so {mix.name}"
-        rest = f", of which {still_lost:.0%} is lost all the same" if still_lost else ""
+        rest = f"; {still_lost:.0%} is still lost" if still_lost else ""
         warnings.warn(
             f"{path} has channels that cancel each other: averaged, {lost:.0%} of its sound would "
             f"be lost{instead}{rest}.",
@@ -313,10 +318,10 @@ def _mix(path: Path, part: Part) -> Mix:
 def _blocks(
     path: Path, part: Part, complaints: list[str], n_samples: int | None = _DECODE_FRAMES
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    """Blocks (samples, channels) of a part, each with its decoder, after a look at the numbers."""
+    """Yields blocks (samples, channels) of a part, each with its decoder, and checks them."""
     from ddspx.io._decoding import decoded
 
-    with _unreadable_said(path):
+    with _readable_errors(path):
         for block, file in decoded(path, part, complaints, n_samples):
             if not _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE:
                 raise AudioError(
@@ -336,20 +341,20 @@ def _blocks(
 
 
 def _resampled(decoded: Iterator[tuple[np.ndarray, int]], sample_rate: int) -> Iterator[np.ndarray]:
-    """All at one rate; where the rate changes, a new stream begins."""
+    """Resamples blocks to one rate; at a change of the input rate a new resampler begins."""
     import soxr
 
-    none, stream, rate = np.zeros(0, np.float32), None, sample_rate
+    empty, stream, rate = np.zeros(0, np.float32), None, sample_rate
     for block, file_rate in decoded:
         if file_rate != rate:
             if stream is not None:
-                yield stream.resample_chunk(none, last=True)
+                yield stream.resample_chunk(empty, last=True)
             stream, rate = None, file_rate
             if rate != sample_rate:
                 stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
         yield block if stream is None else stream.resample_chunk(block)
     if stream is not None:
-        yield stream.resample_chunk(none, last=True)
+        yield stream.resample_chunk(empty, last=True)
 
 
 def _checked(

@@ -32,9 +32,9 @@ class Batch(NamedTuple):
 
 
 class BatchIterator:
-    """An endless iterator of training batches whose place can be saved and restored.
+    """An endless iterator of training batches whose position can be saved and restored.
 
-    Made by :func:`training_batches`. Reading and cropping run ahead in threads.
+    :func:`training_batches` returns it. Threads read and crop the next batches ahead of time.
     """
 
     def __init__(self, batches: Any, facts: dict[str, Any]) -> None:
@@ -48,11 +48,11 @@ class BatchIterator:
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
-        """Where the iterator is, as a dict that JSON can hold."""
+        """The position of the iterator, as a dict that can be stored as JSON."""
         return {**self._facts, "position": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a saved place: the batches that follow are those that followed then.
+        """Continues from a saved position, with the batches that followed it then.
 
         Raises:
           ValueError: `state` was saved with another dataset, split, batch size or seed.
@@ -63,12 +63,12 @@ class BatchIterator:
 def training_batches(
     dataset: str | Path, *, batch_size: int, seed: int, split: str = "train"
 ) -> BatchIterator:
-    """Endless random batches: crops of one example, drawn in proportion to sound.
+    """Endless random batches of crops, drawn from each recording in proportion to its duration.
 
-    Each epoch divides the split's seconds into as many equal parts as it holds examples, takes
-    the parts in a new random order and draws one crop at random from each, aligned to the hop.
-    So an epoch visits all of the sound, no two epochs are the same, and batch ``i`` depends
-    on the dataset, `batch_size`, `seed` and ``i`` alone.
+    Each epoch divides the duration of the split into as many equal parts as it holds examples. It
+    visits the parts in a new random order and draws one crop at random from each, aligned to the
+    hop. So every epoch visits all of the sound, no two epochs are the same, and batch ``i`` depends
+    only on the dataset, `batch_size`, `seed` and ``i``.
 
     Args:
       dataset: folder written by :func:`ddspx.training.prepare`.
@@ -99,7 +99,7 @@ def training_batches(
     ends = np.cumsum(info.weights_s)
     n_parts = info.n_examples
 
-    # Not grain's shuffle: it walks the 2**16 numbers around a small index, 1 ms an example.
+    # Not grain's shuffle, which for a small index walks through 2**16 numbers: 1 ms an example.
     @lru_cache(maxsize=4)
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, 0, epoch)).permutation(n_parts)
@@ -131,16 +131,16 @@ def training_batches(
 
 
 def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> Iterator[Batch]:
-    """Every example of a split once, side by side without overlap, in the order of the data.
+    """Every example of a split once, without overlap, in the order of the data.
 
     Args:
       dataset: folder written by :func:`ddspx.training.prepare`.
       split: train, valid or test.
-      batch_size: examples in a batch; the last batch holds what is left.
+      batch_size: examples in a batch; the last batch may hold fewer.
 
     Returns:
-      An iterator of batches. What is left of a stretch of sound after its last whole example
-      is in none of them.
+      An iterator of batches. The end of a recording that is too short for a whole example is left
+      out.
 
     Raises:
       DatasetError: the dataset is missing, damaged or empty in that split.

@@ -1,9 +1,9 @@
-"""Checkpoints of a running training: a pytree of arrays and a little JSON, through orbax.
+"""Checkpoints of a training run: a pytree of arrays and a JSON object, stored by orbax.
 
-A checkpoint is written beside its final name and renamed, so a killed run leaves whole
-checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON. The SHA-256 of
-every file is beside them, and is compared before orbax reads one: on a damaged file orbax leaves
-reads behind that print their own failures whenever they end.
+A checkpoint is written under a temporary name and then renamed, so a run that is killed leaves
+complete checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON. The
+SHA-256 digests of all files are stored with them and compared before orbax reads any file, because
+orbax reads a damaged file in background tasks, which print their errors at arbitrary times.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _DIGESTS = "sha256.json"
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint gives back."""
+    """The contents of a checkpoint."""
 
     step: int
     arrays: Any
@@ -46,15 +46,16 @@ def save_checkpoint(
     """Writes one checkpoint and deletes the oldest, so that `keep` of them remain.
 
     Args:
-      folder: where the checkpoints of one run live; made if absent.
-      step: number of steps taken, at least 0; names the checkpoint.
-      arrays: pytree of arrays. Typed random keys go in as `jax.random.key_data`.
-      facts: what JSON can hold.
+      folder: folder of the checkpoints of one run; it is created if it does not exist.
+      step: number of steps taken, at least 0; it names the checkpoint.
+      arrays: pytree of arrays. Convert typed random keys by `jax.random.key_data`.
+      facts: a mapping that can be stored as JSON.
       keep: how many checkpoints stay on disk.
 
     Raises:
-      TypeError: `step` or `keep` is not an int, or a leaf of `arrays` no array.
-      ValueError: `facts` is not JSON, `step` is negative or there already, or `keep` is below 1.
+      TypeError: `step` or `keep` is not an int, or a leaf of `arrays` is not an array.
+      ValueError: `facts` cannot be stored as JSON, `step` is negative or exists already, or `keep`
+        is below 1.
 
     Example:
       >>> import tempfile
@@ -91,7 +92,7 @@ def save_checkpoint(
 
 
 def latest_checkpoint(folder: str | Path) -> int | None:
-    """The step of the newest whole checkpoint in `folder`, or None where there is none."""
+    """The step of the newest complete checkpoint in `folder`, or None if there is none."""
     import orbax.checkpoint as ocp
 
     if not Path(folder).is_dir():
@@ -100,21 +101,22 @@ def latest_checkpoint(folder: str | Path) -> int | None:
 
 
 def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None) -> Checkpoint:
-    """Reads a checkpoint back, bit for bit.
+    """Restores a checkpoint exactly as it was saved.
 
     Args:
-      folder: as given to `save_checkpoint`.
-      like: pytree of arrays with the structure, shapes, dtypes and placement to restore to;
-        its values are not read.
-      step: which checkpoint; the newest by default.
+      folder: the folder that was given to `save_checkpoint`.
+      like: pytree of arrays with the structure, shapes, dtypes and device placement to restore to;
+        its values are not used.
+      step: step of the checkpoint; by default the newest.
 
     Returns:
       The checkpoint, with `arrays` in the structure of `like`.
 
     Raises:
-      TypeError: `step` is not an int, or a leaf of `like` no array.
-      ValueError: there is none, a file of it is not as it was written, or it holds other arrays
-        than `like`, of other shapes or of other dtypes: nothing is cast, cut or filled.
+      TypeError: `step` is not an int, or a leaf of `like` is not an array.
+      ValueError: the checkpoint does not exist, one of its files was changed since it was written,
+        or its arrays differ from those of `like` in name, shape or dtype. Arrays are never cast,
+        cropped or padded to fit.
     """
     import orbax.checkpoint as ocp
 
@@ -135,7 +137,7 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=getattr(a, "sharding", None)),
         like,
     )
-    # Orbax casts to the dtype that it is asked for.
+    # Checked here, because orbax would cast the arrays to the dtypes of the template.
     if misfit := _by_orbax(checkpoint, lambda: _misfit(checkpoint, template)):
         raise ValueError(
             f"The checkpoint {checkpoint} cannot be restored into `like`: {misfit}; give `like` "
@@ -152,7 +154,7 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
 
 
 def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
-    """What `read` gives, or the sentence that the checkpoint cannot be restored."""
+    """Calls `read`, and turns any error into a ValueError about the checkpoint."""
     try:
         return read()
     except Exception as error:  # orbax raises anything, down to a bare Exception
@@ -161,7 +163,7 @@ def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
 
 
 def _check_arrays(name: str, tree: Any) -> None:
-    """Raises a TypeError for a leaf that is no array, as numbers of Python are none."""
+    """Raises a TypeError if a leaf is not an array; Python numbers are not arrays."""
     for path, leaf in _leaves(tree):
         if not hasattr(leaf, "dtype"):
             raise TypeError(
@@ -171,25 +173,25 @@ def _check_arrays(name: str, tree: Any) -> None:
 
 
 def _misfit(checkpoint: Path, template: Any) -> str | None:
-    """What differs first in names, shapes and dtypes from `template`, if anything does."""
+    """Describes the first difference from `template` in names, shapes and dtypes, or None."""
     import orbax.checkpoint as ocp
     from etils import epath
 
     with _in_utf8(checkpoint / "arrays") as arrays:
         metadata = ocp.StandardCheckpointHandler().metadata(epath.Path(arrays))
-    stored, wanted = (
+    stored, expected = (
         {name: f"{np.dtype(a.dtype)} {a.shape}" for name, a in _leaves(tree) if hasattr(a, "shape")}
         for tree in (getattr(metadata, "tree", metadata), template)
     )
-    for name in wanted | stored:
-        found, asked = (kinds.get(name, "nothing") for kinds in (stored, wanted))
-        if found != asked:
-            return f"it holds `{name}` as {found}, and `like` as {asked}"
+    for name in expected | stored:
+        stored_kind, expected_kind = (kinds.get(name, "nothing") for kinds in (stored, expected))
+        if stored_kind != expected_kind:
+            return f"it holds `{name}` as {stored_kind}, and `like` as {expected_kind}"
     return None
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
-    """The leaves with their paths, whatever the containers are."""
+    """The leaves of a pytree, with paths that do not depend on the types of the containers."""
     return [
         (".".join(jax.tree_util.keystr((key,)).strip("[].'\"") for key in path), leaf)
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -198,7 +200,7 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
 
 @contextmanager
 def _manager(folder: str | Path, *, keep: int | None = None) -> Iterator["CheckpointManager"]:
-    """Orbax's manager of `folder`, writing before it returns (a checkpoint is a promise)."""
+    """Orbax's manager of `folder`; it writes synchronously, so a saved checkpoint is on disk."""
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(
@@ -210,7 +212,7 @@ def _manager(folder: str | Path, *, keep: int | None = None) -> Iterator["Checkp
 
 @contextmanager
 def _in_utf8(folder: str | Path) -> Iterator[Path]:
-    """`folder` by a name that orbax takes, which are those in UTF-8: else by a link to it."""
+    """`folder`, or a link to it if its path is not UTF-8, which orbax does not accept."""
     folder = Path(folder).resolve()
     if is_utf8(str(folder)):
         yield folder
@@ -223,7 +225,7 @@ def _in_utf8(folder: str | Path) -> Iterator[Path]:
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a checkpoint, by its path in there."""
+    """The SHA-256 of every file of a checkpoint, by its path relative to the checkpoint."""
     digests = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != _DIGESTS:
@@ -234,9 +236,9 @@ def _digests(checkpoint: Path) -> dict[str, str]:
 
 
 def _damaged_file(checkpoint: Path) -> str | None:
-    """The first file that is gone or changed since the checkpoint was written, if there is one."""
+    """The first file that is missing or was changed since the checkpoint was written, or None."""
     path = checkpoint / _DIGESTS
-    # A run that was killed just after orbax's rename has a whole checkpoint without digests.
+    # A run that was killed just after orbax's rename leaves a complete checkpoint without digests.
     if not path.is_file():
         return None
     try:

@@ -1,21 +1,22 @@
-"""The parts that a file of audio has: found by its headers, without decoding."""
+"""The parts of an audio file, found from its headers without decoding."""
 
 from collections.abc import Iterator
 
 from ddspx.io._headers import HEADERS
 from ddspx.io._parts import Part, Reader, Source
-from ddspx.io._streams import STREAMS, behind_id3, is_mpeg, mpeg_parts
+from ddspx.io._streams import STREAMS, is_mpeg, mpeg_parts, skip_id3
 
 _READERS = HEADERS | STREAMS
-# More than anybody joins, and less than a file of headers alone could keep us busy with.
+# More parts than any real file has. Without a limit, a file that consists of headers only would
+# keep the reader busy for a long time.
 _MOST_PARTS = 10_000
 
 
 def parts_of(source: Source) -> list[Part]:
-    """What a file is made of: one part, or several where files were joined.
+    """The parts of a file: one, or several if files were joined to it.
 
-    A file that does not begin like one that is known here is one part without pieces: it is for
-    libsndfile to recognize, which has other ways, such as its name.
+    A file whose first bytes match no format here is returned as one part without pieces. libsndfile
+    then opens it by itself, because it may recognize the file in other ways, such as by its name.
     """
     parts: list[Part] = []
     for part in _parts(source):
@@ -26,14 +27,14 @@ def parts_of(source: Source) -> list[Part]:
 
 
 def _parts(source: Source) -> Iterator[Part]:
-    place, end = behind_id3(source, 0), 0
+    place, end = skip_id3(source, 0), 0
     while (reader := _reader(source, place)) is not None:
         for part in reader(source, place):
             yield part
             end = part.end
         if end <= place or end >= source.size:
             return
-        place = behind_id3(source, end)
+        place = skip_id3(source, end)
 
 
 def _reader(source: Source, start: int) -> Reader | None:

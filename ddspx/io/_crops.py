@@ -1,4 +1,4 @@
-"""The sound of labelled recordings, and batches of crops in which every class is as frequent."""
+"""The audio of labelled recordings, and batches of crops with equally frequent classes."""
 
 import copy
 import math
@@ -19,27 +19,27 @@ _MEMORY_BYTES = 4 << 30
 
 
 class LabelledBatch(NamedTuple):
-    """Crops, and the number of the class of each."""
+    """Crops of recordings, and the class number of each crop."""
 
     audio: Float[np.ndarray, "batch samples"]
     label: Int[np.ndarray, " batch"]
 
 
 class LabelledAudio(Sequence[np.ndarray]):
-    """The sound of recordings: in memory as float32 if it fits, else decoded whenever asked for.
+    """The audio of recordings: kept in memory if it fits, else decoded at each access.
 
     Args:
-      recordings: what to read.
-      sample_rate: samples per second of the result; all is mono.
-      report: told of every recording that cannot be used; it is left out.
-      transform: what is done to each sound, for example to bring it to a level.
-      progress: told how many recordings are read, and of how many.
-      memory_bytes: what may stay in memory; 4 GiB by default.
+      recordings: the recordings to read.
+      sample_rate: samples per second of the audio, which is mono float32.
+      report: called with the error of each recording that cannot be read, which is left out.
+      transform: function applied to each recording, for example to normalize its level.
+      progress: called with the number of recordings read so far, and of all.
+      memory_bytes: largest size of the audio that is kept in memory; 4 GiB by default.
 
     Attributes:
-      recordings: those that can be used.
-      n_samples: how long each is, in samples.
-      in_memory: whether they fit.
+      recordings: the recordings that could be read.
+      n_samples: length of each, in samples.
+      in_memory: whether the audio fits into memory and is kept there.
 
     Example:
       >>> import tempfile
@@ -66,7 +66,7 @@ class LabelledAudio(Sequence[np.ndarray]):
         memory_bytes: int = _MEMORY_BYTES,
     ) -> None:
         self._sample_rate, self._transform = sample_rate, transform
-        self._held: list[np.ndarray] | None = []
+        self._loaded: list[np.ndarray] | None = []
         usable, lengths, n_bytes = [], [], 0
         for done, recording in enumerate(recordings):
             progress("reading", float(done), float(len(recordings)))
@@ -79,32 +79,32 @@ class LabelledAudio(Sequence[np.ndarray]):
             lengths.append(len(audio))
             n_bytes += audio.nbytes
             if n_bytes > memory_bytes:
-                self._held = None
-            if self._held is not None:
-                self._held.append(audio)
+                self._loaded = None
+            if self._loaded is not None:
+                self._loaded.append(audio)
         self.recordings = tuple(usable)
         self.n_samples = tuple(lengths)
 
     @property
     def in_memory(self) -> bool:
-        """Whether the sounds are kept."""
-        return self._held is not None
+        """Whether the audio is kept in memory."""
+        return self._loaded is not None
 
     def __len__(self) -> int:
         return len(self.recordings)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        if self._held is not None:
-            return self._held[index]
+        if self._loaded is not None:
+            return self._loaded[index]
         return self._read(self.recordings[index])
 
     def chosen(self, indices: Sequence[int]) -> "LabelledAudio":
-        """Some of the recordings; nothing is read again."""
+        """A subset of the recordings, without reading any file again."""
         part = copy.copy(self)
         part.recordings = tuple(self.recordings[i] for i in indices)
         part.n_samples = tuple(self.n_samples[i] for i in indices)
-        if self._held is not None:
-            part._held = [self._held[i] for i in indices]
+        if self._loaded is not None:
+            part._loaded = [self._loaded[i] for i in indices]
         return part
 
     def _read(self, recording: Recording) -> np.ndarray:
@@ -113,24 +113,25 @@ class LabelledAudio(Sequence[np.ndarray]):
 
 
 class BalancedBatches:
-    """Endless random crops, each class as often as every other, whose place can be saved.
+    """Endless batches of random crops with equally frequent classes; its position can be saved.
 
-    The examples come in rounds, each with one example of every class in a random order. The
-    examples of a class visit all of its sound in a random order before any comes again: a
-    recording that is as long as several crops counts as so many parts, and the crop starts at
-    random in its part. A crop that reaches over an end of its recording goes on at the other
-    end; a recording that is shorter than a crop lies anywhere in it, between silences. Batch i
-    depends on the sounds, the arguments and i alone.
+    Examples come in rounds; each round holds one example of every class, in a random order. A
+    recording is divided into parts of about one crop each, and the examples of a class visit all
+    parts of its recordings, in a random order, before any part comes again. The start of a crop is
+    drawn at random within its part. A crop that extends beyond one end of its recording continues
+    at the other end. A recording shorter than a crop is placed at random in the crop, with silence
+    around it. Batch i depends only on the audio, the arguments and i.
 
     Args:
       audio: the recordings.
-      labels: the number of the class of each, from 0; every class up to the last has some.
+      labels: class number of each recording, from 0; every class up to the largest number must
+        have recordings.
       batch_size: crops in a batch.
-      crop_length: samples of a crop.
-      shift: how far a crop may reach over an end of its recording, as a part of itself.
-      speed: how much faster or slower a crop may be played, higher or lower as it is: 0.2 is by
-        factors from 1 / 1.2 to 1.2, all of their logarithms as likely.
-      seed: of everything drawn, from 0.
+      crop_length: length of a crop, in samples.
+      shift: how far a crop may extend beyond the ends of its recording, as a fraction of the crop.
+      speed: how much the playback speed may vary; pitch varies with it. With 0.2 the factor is
+        between 1 / 1.2 and 1.2, its logarithm uniformly distributed.
+      seed: seed of everything that is drawn, from 0.
 
     Raises:
       TypeError: a size is not an int.
@@ -164,7 +165,7 @@ class BalancedBatches:
         self._slack, self._seed = round(shift * crop_length), seed
         self._octaves = np.log2(1 + speed)
         lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
-        # For each class the parts of its sound: which recording, and where in it from 0 to 1.
+        # For each class its parts: index of the recording, start and length from 0 to 1.
         self._parts: list[list[tuple[int, float, float]]] = [[] for _ in range(max(labels) + 1)]
         for i, (label, length) in enumerate(zip(labels, lengths, strict=True)):
             n_parts = max(1, round(length / crop_length))
@@ -191,11 +192,11 @@ class BalancedBatches:
         return LabelledBatch(np.stack(audio), np.array(labels, np.int32))
 
     def get_state(self) -> dict[str, Any]:
-        """Where the batches are, as a dict that JSON can hold."""
+        """The position of the batches, as a dict that can be stored as JSON."""
         return {**self._facts, "position": self._taken}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved place: the batches that follow are those that followed then.
+        """Continues from a saved position, with the batches that followed it then.
 
         Raises:
           ValueError: `state` was saved with other sounds, sizes or another seed.
@@ -203,7 +204,7 @@ class BalancedBatches:
         self._taken = position_of(state, self._facts)
 
     def _example(self, index: int) -> tuple[np.ndarray, int]:
-        """A crop, and the number of its class."""
+        """The crop of an index, and its class number."""
         turn, place = divmod(index, len(self._parts))
         label = int(self._order(-1, turn)[place])
         epoch, place = divmod(turn, len(self._parts[label]))
@@ -214,12 +215,12 @@ class BalancedBatches:
         return self._crop(self._audio[recording], where, factor), label
 
     def _drawn_order(self, label: int, epoch: int) -> np.ndarray:
-        """The order of a class's parts in an epoch, or with -1 that of the classes in a round."""
+        """The order of a class's parts in an epoch; with label -1, of the classes in a round."""
         size = len(self._parts) if label < 0 else len(self._parts[label])
         return np.random.default_rng((self._seed, 1, label + 1, epoch)).permutation(size)
 
     def _crop(self, audio: np.ndarray, where: float, factor: float) -> np.ndarray:
-        """A crop from the first possible (0) to the last possible (1), `factor` times as fast."""
+        """The crop at a position from 0 (first) to 1 (last), played `factor` times as fast."""
         length = math.ceil(factor * self._length)
         if len(audio) < length:
             before = int(where * (length - len(audio) + 1))
@@ -232,5 +233,6 @@ class BalancedBatches:
             return crop
         import soxr
 
-        # The best quality takes twice as long, for what nobody hears in a crop that is bent anyway.
+        # Medium quality: the best takes twice as long, and the difference does not matter in a
+        # crop whose pitch is changed on purpose.
         return soxr.resample(crop, factor, 1.0, quality="MQ")[: self._length]

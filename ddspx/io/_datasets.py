@@ -1,13 +1,13 @@
-"""A prepared dataset on disk: ArrayRecord shards of sound with features, and one manifest.
+"""A prepared dataset on disk: ArrayRecord shards of audio with features, and one manifest.
 
-A dataset is a folder. ``manifest.json`` says how it was made, what each split holds and where;
-``<split>-00000.array_record`` ... hold the records. A record is a stretch of continuous sound
+A dataset is a folder. ``manifest.json`` says how it was made, and which records each split has;
+``<split>-00000.array_record`` and so on hold the records. A record is a stretch of continuous audio
 with the features of its frames, as safetensors bytes (arrays only, nothing is unpickled).
 
-Records are built for random crops. A stretch of ``T`` hops has ``T - E + 1`` places where an
-example of ``E`` hops can start. The stretch is cut so that every record owns a run of those
-places and holds all that examples starting there need, so neighbouring records overlap by one
-example and every crop of the recording can be drawn, from one record of bounded size.
+Records are built for random crops. In a stretch of ``T`` hops an example of ``E`` hops can start at
+``T - E + 1`` positions. The stretch is divided so that each record owns a range of those positions
+and holds all audio that examples starting there need. So neighbouring records overlap by one
+example, and every possible crop can be read from a single record of bounded size.
 """
 
 import json
@@ -44,16 +44,16 @@ SPLITS = ("train", "valid", "test")
 
 _MANIFEST = "manifest.json"
 _SHARD_BYTES = 256 * 2**20
-# A record owns about this much of a recording: long enough that the overlap of one example
-# costs little disk, short enough that reading a record to crop it costs little time.
+# Duration of the start positions that a record owns: long enough that the overlap of one example
+# needs little disk space, short enough that reading a record for one crop takes little time.
 _RECORD_SECONDS = 16.0
 # Examples are drawn in random order: every record is its own group, and noise-like float data
 # does not compress.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
 _READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
-# Reading a record takes milliseconds and examples come back every epoch: so many bytes of
-# records, two hours of sound at 16 kHz, stay in memory once read.
-_KEPT_BYTES = 512 * 2**20
+# Reading a record takes milliseconds, and examples return every epoch. Up to this many bytes of
+# records, two hours of audio at 16 kHz, are therefore kept in memory.
+_CACHE_BYTES = 512 * 2**20
 
 
 class DatasetError(ValueError):
@@ -61,7 +61,7 @@ class DatasetError(ValueError):
 
 
 class Segment(NamedTuple):
-    """Sound and its features on the frame rule: frame i describes sample ``i * hop_length``."""
+    """Audio and its features, on the frame rule: frame i describes sample ``i * hop_length``."""
 
     audio: Float[np.ndarray, " samples"]
     f0_hz: Float[np.ndarray, " frames"]
@@ -69,7 +69,7 @@ class Segment(NamedTuple):
     loudness_db: Float[np.ndarray, " frames"]
 
     def crop(self, start: int, n_hops: int, *, hop_length: int) -> "Segment":
-        """The `n_hops` hops from frame `start` on, with both frames at the ends."""
+        """The `n_hops` hops that start at frame `start`, with ``n_hops + 1`` frames."""
         first, last = start * hop_length, (start + n_hops) * hop_length
         frames = slice(start, start + n_hops + 1)
         return Segment(self.audio[first:last], *(feature[frames] for feature in self[1:]))
@@ -77,7 +77,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """One recording that went into a dataset, and what was kept of it."""
+    """A recording from which a dataset was made, with its duration and how much of it was used."""
 
     name: str
     sha256: str
@@ -91,11 +91,11 @@ class Split:
 
     Args:
       shards: file names, in order.
-      shard_records: number of records in each.
-      starts: for each record, how many places it offers for an example to start, in hops.
-      weights_s: for each record, the seconds of sound it stands for when examples are drawn.
-      n_examples: how many examples that do not overlap the split holds.
-      duration_s: seconds of sound, each counted once.
+      shard_records: number of records in each shard.
+      starts: for each record, the number of frames at which an example can start.
+      weights_s: for each record, its weight when examples are drawn, in seconds of sound.
+      n_examples: number of examples without overlap that the split holds.
+      duration_s: duration of the sound in seconds, without the overlaps of records.
     """
 
     shards: tuple[str, ...] = ()
@@ -108,18 +108,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset says about itself.
+    """The contents of a dataset's manifest.
 
     Args:
       sample_rate: samples per second of the audio.
       hop_length: samples between frames.
       example_length: samples in one example, a multiple of `hop_length`.
       feature_version: version of the feature extraction.
-      licence: what the recordings may be used for, in the words of whoever prepared them.
-      attribution: whom to credit for them.
+      licence: licence of the recordings, as given when the dataset was prepared.
+      attribution: whom to credit for the recordings.
       sources: the recordings.
-      splits: what each of train, valid and test holds.
-      statistics: what training and transfer need to know of the train split.
+      splits: the records of train, valid and test.
+      statistics: statistics of the train split, which training and transfer use.
     """
 
     sample_rate: int
@@ -134,7 +134,7 @@ class Manifest:
 
     @property
     def example_hops(self) -> int:
-        """Hops in one example; it has one frame more."""
+        """Number of hops in one example, which is one less than its number of frames."""
         return self.example_length // self.hop_length
 
 
@@ -218,7 +218,8 @@ class DatasetWriter:
                 f"{self._example_length} of one example."
             )
         seconds = len(segment.audio) / self._sample_rate
-        # Whole examples per record, so that examples side by side never straddle two records.
+        # A record owns a whole number of examples, so that consecutive examples without overlap
+        # never extend over two records.
         examples_per_record = round(_RECORD_SECONDS * self._sample_rate / self._example_length)
         step = max(1, examples_per_record) * example
         for first in range(0, n_starts, step):
@@ -253,7 +254,7 @@ class DatasetWriter:
         )
         fields = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(manifest)}
         text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-        # A name that is not UTF-8 has lone surrogates, which JSON itself has escapes for.
+        # A file name that is not UTF-8 holds lone surrogates, which are written as JSON escapes.
         with (self._folder / _MANIFEST).open(
             "w", encoding="utf-8", errors="backslashreplace"
         ) as file:
@@ -262,7 +263,7 @@ class DatasetWriter:
 
 
 class _SplitWriter:
-    """Shards of one split, a new one whenever the last is full."""
+    """Writes the shards of one split, and begins a new shard when the last one is full."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._array_record = array_record_module()
@@ -324,9 +325,10 @@ def array_record_module() -> Any:
         system = sys.platform, platform.machine()
         if system[0] == "win32" or system == ("darwin", "x86_64"):
             raise ModuleNotFoundError(
-                f"{needs} there is not for {platform.system()} on this processor; do that on Linux "
-                "(on Windows in WSL), on a Mac of Apple's own processors or in Colab, and use the "
-                "trained model here: playing instruments and all of classifiers needs none of it"
+                f"{needs} does not exist for {platform.system()} on this processor; prepare and "
+                "train on Linux (on Windows in WSL), on a Mac with an Apple processor or in Colab, "
+                "and use the trained model here: playing instruments, and everything about "
+                "classifiers, works without it"
             ) from error
         raise ModuleNotFoundError(
             f'{needs} is not installed; run: pip install "ddspx[train]"'
@@ -334,7 +336,7 @@ def array_record_module() -> Any:
 
 
 def is_dataset(folder: str | Path) -> bool:
-    """Whether a folder holds a dataset, of any version and in any state."""
+    """Whether a folder holds a dataset, even if it is damaged or of another version."""
     path = Path(folder) / _MANIFEST
     return path.is_file() and FORMAT in path.read_text(encoding="utf-8", errors="replace")
 
@@ -343,8 +345,8 @@ def read_manifest(folder: str | Path) -> Manifest:
     """Reads and checks the manifest of a prepared dataset.
 
     Raises:
-      DatasetError: no such folder, no manifest in it, or one that is damaged or of a version
-        that this release does not read.
+      DatasetError: the folder or its manifest does not exist, or the manifest is damaged or has a
+        version that this release does not read.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -384,7 +386,7 @@ def _manifest(fields: dict[str, Any]) -> Manifest:
 
 
 def _split(name: str, split: Any) -> Split:
-    """A split that `DatasetWriter` could have written, or a ValueError."""
+    """The split, or a ValueError if `DatasetWriter` could not have written it."""
     _check(f"the {name} split", split, _SPLIT_FIELDS)
     n_records = sum(split["shard_records"])
     if len(split["shards"]) != len(split["shard_records"]):
@@ -398,13 +400,13 @@ def _split(name: str, split: Any) -> Split:
 
 
 def _check(owner: str, fields: Any, kinds: Mapping[str, Kind]) -> None:
-    """Raises a ValueError unless every named field holds what it should."""
+    """Raises a ValueError unless every field in `kinds` has a value of its kind."""
     for name, kind in kinds.items():
         json_field(fields, name, kind, owner=owner)
 
 
 def _is_file_name(value: Any) -> bool:
-    # Of the dataset's own folder: no path that leads out of it.
+    # A plain name, not a path, so that a manifest cannot refer to files outside of its folder.
     return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
 
 
@@ -432,7 +434,7 @@ class Records:
 
     Args:
       folder: the dataset.
-      manifest: what :func:`read_manifest` said of it.
+      manifest: its manifest, from :func:`read_manifest`.
       split: train, valid or test.
 
     Raises:
@@ -457,8 +459,8 @@ class Records:
                 raise _damaged(path)
             self._readers.append(reader)
         self._first = np.concatenate([[0], np.cumsum(info.shard_records)])
-        self._kept: dict[int, Segment] = {}
-        self._kept_bytes = 0
+        self._cache: dict[int, Segment] = {}
+        self._cache_bytes = 0
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -466,13 +468,13 @@ class Records:
     def __getitem__(self, index: int) -> Segment:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        if index in self._kept:
-            return self._kept[index]
+        if index in self._cache:
+            return self._cache[index]
         shard = int(np.searchsorted(self._first, index, side="right")) - 1
         record = self._read(shard, int(index - self._first[shard]))
-        if self._kept_bytes < _KEPT_BYTES:
-            self._kept[index] = record
-            self._kept_bytes += sum(array.nbytes for array in record)
+        if self._cache_bytes < _CACHE_BYTES:
+            self._cache[index] = record
+            self._cache_bytes += sum(array.nbytes for array in record)
         return record
 
     def _read(self, shard: int, position: int) -> Segment:

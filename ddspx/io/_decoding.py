@@ -1,7 +1,7 @@
-"""Parts of audio files, decoded by libsndfile; imported where something is decoded.
+"""Decoding parts of audio files by libsndfile; imported only when something is decoded.
 
-What is decoded is only ever read on: soundfile else seeks after each block, which some decoders
-cannot, and others do in a wrong place.
+Parts are only read forward. By default soundfile seeks after each block, which some decoders cannot
+do and others do inexactly.
 """
 
 import math
@@ -21,23 +21,23 @@ import soundfile
 from ddspx.io._files import native_name
 from ddspx.io._parts import Part, View
 
-# soundfile's number for a length that is not known.
-_NOT_KNOWN = 1 << 62
-# What libmpg123 prints.
-_OF_MPG123 = re.compile(rb"^(\[\S*libmpg123|(Warning|Note|warning|note): )")
+# soundfile reports an unknown length as a number this large or larger.
+_UNKNOWN_LENGTH = 1 << 62
+# Beginnings of the lines that libmpg123 prints.
+_MPG123_LINE = re.compile(rb"^(\[\S*libmpg123|(Warning|Note|warning|note): )")
 
 
 class Decoder(soundfile.SoundFile):
-    """A part of a file that is read from its start to its end, once."""
+    """A part of a file that is read once, from its start to its end."""
 
     def seekable(self) -> bool:
-        """No."""
+        """False, so that soundfile does not seek after each block."""
         return False
 
     @property
-    def promised(self) -> int | None:
-        """Samples of each channel that the part says it has, or None."""
-        return self.frames if self.frames < _NOT_KNOWN else None
+    def declared_samples(self) -> int | None:
+        """Number of samples per channel that the part's header declares, or None if unknown."""
+        return self.frames if self.frames < _UNKNOWN_LENGTH else None
 
 
 @contextmanager
@@ -46,15 +46,16 @@ def decoder(path: Path, part: Part, complaints: list[str]) -> Iterator[Decoder]:
 
     Args:
       path: the file.
-      part: of it.
-      complaints: gets what libmpg123 says of it on the process's stderr, where it does not appear.
+      part: the part to open.
+      complaints: list to which the messages of libmpg123 are appended. They do not appear on
+        stderr, where libmpg123 prints them.
 
     Yields:
-      What reads it, in a ``with`` block.
+      The decoder of the part, open within the ``with`` block.
 
     Raises:
-      soundfile.SoundFileError: it is no audio that libsndfile knows.
-      TypeError: the suffix is .raw, and soundfile needs to be told what it holds.
+      soundfile.SoundFileError: libsndfile does not recognize the part as audio.
+      TypeError: the suffix is .raw, for which soundfile requires the format as arguments.
     """
     with ExitStack() as stack:
         source: Any = native_name(path)
@@ -68,62 +69,64 @@ def decoder(path: Path, part: Part, complaints: list[str]) -> Iterator[Decoder]:
 def decoded(
     path: Path, part: Part, complaints: list[str], n_samples: int | None = None
 ) -> Iterator[tuple[np.ndarray, Decoder]]:
-    """Blocks (samples, channels) of float32, each with what read it.
+    """Yields blocks (samples, channels) of float32, each with its decoder.
 
     Args:
       path: the file.
-      part: of it.
-      complaints: as of `decoder`.
-      n_samples: of a block; by default those of a second.
+      part: the part to decode.
+      complaints: as in `decoder`.
+      n_samples: samples in a block; by default as many as one second has.
     """
     with decoder(path, part, complaints) as file:
-        # Behind what is promised are tags, at which a decoder of FLAC stumbles.
-        left = math.inf if part.is_mpeg or file.promised is None else file.promised
+        # Reading stops at the declared length: tags may follow, at which the FLAC decoder fails.
+        declared = None if part.is_mpeg else file.declared_samples
+        left = math.inf if declared is None else declared
         while left > 0:
-            wanted = min(n_samples or file.samplerate, left)
+            count = min(n_samples or file.samplerate, left)
             with _quiet(part.is_mpeg, complaints):
-                block = file.read(int(wanted), dtype="float32", always_2d=True)
+                block = file.read(int(count), dtype="float32", always_2d=True)
             if not len(block):
                 return
             left -= len(block)
             yield block, file
 
 
-_QUIET = threading.Lock()
+_STDERR_LOCK = threading.Lock()
 
 
 @contextmanager
 def _quiet(is_mpeg: bool, complaints: list[str]) -> Iterator[None]:
-    """Keeps what libmpg123 prints off stderr, for which libsndfile has no option.
+    """Collects the messages that libmpg123 prints to stderr; libsndfile has no option for that.
 
-    It writes to descriptor 2, which is the whole process's: what others write meanwhile comes
-    right after, and no two threads decode MPEG at once.
+    libmpg123 writes to file descriptor 2, which belongs to the whole process. It is redirected to a
+    temporary file meanwhile. Lines that other code wrote to it are printed afterwards, and a lock
+    keeps two threads from redirecting at the same time.
     """
     if not is_mpeg:
         yield
         return
-    with _QUIET, tempfile.TemporaryFile() as held:
-        kept = _lead_stderr_to(held.fileno())
+    with _STDERR_LOCK, tempfile.TemporaryFile() as captured:
+        stderr = _redirect_stderr(captured.fileno())
         try:
             yield
         finally:
-            if kept is not None:
+            if stderr is not None:
                 _flush()
-                os.dup2(kept, 2)
-                os.close(kept)
-                held.seek(0)
-                complaints += _told_apart(held.read())
+                os.dup2(stderr, 2)
+                os.close(stderr)
+                captured.seek(0)
+                complaints += _mpg123_lines(captured.read())
 
 
-def _lead_stderr_to(descriptor: int) -> int | None:
-    """Descriptor 2 as it was, or None where there is none."""
+def _redirect_stderr(descriptor: int) -> int | None:
+    """Redirects descriptor 2; returns a duplicate of the original, or None if it is closed."""
     _flush()
     try:
-        kept = os.dup(2)
+        stderr = os.dup(2)
     except OSError:
         return None
     os.dup2(descriptor, 2)
-    return kept
+    return stderr
 
 
 def _flush() -> None:
@@ -131,10 +134,10 @@ def _flush() -> None:
         sys.stderr.flush()
 
 
-def _told_apart(written: bytes) -> list[str]:
-    """What libmpg123 said; the rest goes on to stderr."""
-    lines = [line for line in written.splitlines(keepends=True) if line.strip()]
-    others = [line for line in lines if not _OF_MPG123.match(line)]
-    if others:
-        os.write(2, b"".join(others))
-    return [line.decode("utf-8", "replace").strip() for line in lines if line not in others]
+def _mpg123_lines(output: bytes) -> list[str]:
+    """The lines that libmpg123 printed; all other lines are passed on to stderr."""
+    lines = [line for line in output.splitlines(keepends=True) if line.strip()]
+    foreign = [line for line in lines if not _MPG123_LINE.match(line)]
+    if foreign:
+        os.write(2, b"".join(foreign))
+    return [line.decode("utf-8", "replace").strip() for line in lines if line not in foreign]

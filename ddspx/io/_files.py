@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all: written under a temporary name, then renamed."""
+"""File names, listing of folders, and atomic output: a temporary file or folder is renamed."""
 
 import os
 import secrets
@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What file systems take, in bytes.
+# The longest name that common file systems allow, in bytes.
 _LONGEST_NAME = 255
 
 
 def native_name(path: Path) -> Any:
-    """A path as C libraries take it, text or bytes: where names are bytes, not all are UTF-8."""
+    """A path for C libraries: text on Windows, else bytes, because a name need not be UTF-8."""
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def fitting_name(stem: str, suffix: str) -> str:
-    """A file's name, with as much of `stem` as file systems have room for.
+    """A file name from a stem and a suffix; the stem is cut if the name would be too long.
 
     Args:
-      stem: what the name begins with.
-      suffix: what it ends with, whole.
+      stem: beginning of the name.
+      suffix: end of the name, which is kept whole.
 
     Example:
       >>> from ddspx import io
@@ -34,7 +34,8 @@ def fitting_name(stem: str, suffix: str) -> str:
     room = _LONGEST_NAME - len(os.fsencode(suffix))
     whole = os.fsencode(stem)
     if len(whole) > room:
-        # A letter may be cut apart, and some file systems take nothing but whole ones.
+        # The cut may fall inside a multi-byte character, and some file systems allow only complete
+        # characters.
         stem = whole[:room].decode(errors="ignore")
     return stem + suffix
 
@@ -45,9 +46,9 @@ def is_utf8(text: str) -> bool:
 
 
 def objection_to_reading(path: Path) -> str | None:
-    """What speaks against opening a file to read it, as the end of a sentence; None if nothing.
+    """Why a file should not be opened for reading, as the end of a sentence, or None.
 
-    A pipe or a device would be waited for, or never end.
+    Pipes and devices are refused, because reading them may block or never end.
     """
     try:
         mode = path.stat().st_mode
@@ -68,16 +69,16 @@ def objection_to_reading(path: Path) -> str | None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """What is in a folder and its sub-folders but for folders, in the order of the names.
+    """All files in a folder and its sub-folders, sorted by name.
 
-    Hidden ones are left out. Links to folders are followed, unless they lead to a folder that is
-    listed already, as those do that go round in circles.
+    Hidden files and folders are left out. Links to folders are followed, unless the folder has been
+    listed already, so that circular links end.
 
     Args:
-      folder: where to search.
+      folder: the folder to search.
 
     Returns:
-      Files, and what only looks like one: links to nothing, pipes, devices.
+      Paths of everything that is not a folder. This includes broken links, pipes and devices.
 
     Example:
       >>> import tempfile
@@ -117,17 +118,18 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    # In the target's own folder, because a rename is atomic only within one file system.
+    # The temporary path is in the same folder as the target, because a rename is atomic only within
+    # one file system.
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(fitting_name(f".{path.name}", f".{secrets.token_hex(4)}.partial"))
 
 
 @contextmanager
 def replacing_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write, which becomes `path` when the ``with`` block succeeds.
+    """A temporary path to write to, which is renamed to `path` when the ``with`` block succeeds.
 
-    An earlier file of that name is replaced in one step; after an error it is untouched and
-    the temporary file is gone. Missing parent folders are made.
+    An existing file at `path` is replaced in one step. After an error it is unchanged, and the
+    temporary file is deleted. Missing parent folders are created.
 
     Args:
       path: the file to be written.
@@ -161,15 +163,15 @@ def replacing_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder to fill, which becomes `path` when the ``with`` block succeeds.
+    """A temporary folder to fill, which is renamed to `path` when the ``with`` block succeeds.
 
     Args:
-      path: the folder to be written. Missing parents are made.
-      overwrite: whether an existing `path` may be replaced, with all that is in it. It stays
-        as it was until the new folder is complete, and where that cannot take its place.
+      path: the folder to be written. Missing parent folders are created.
+      overwrite: whether an existing `path` may be replaced with all its contents. It is unchanged
+        until the new folder is complete, and stays if the new folder cannot replace it.
 
     Yields:
-      The folder to write into, beside `path`.
+      The temporary folder to write into; it is in the same parent folder as `path`.
 
     Raises:
       FileExistsError: `path` exists and `overwrite` is false.

@@ -1,7 +1,7 @@
-"""What the headers of audio files promise: where the sound is, and how long it is.
+"""Headers of audio files: where the sound is, and how long the header declares it to be.
 
-libsndfile reads a file that was cut short as if it had been meant to be shorter, and takes a
-length of zero at its word.
+libsndfile does not report a file that was cut short: it reads it as a shorter sound. If a header
+declares a length of zero, because it was never completed, libsndfile reads no sound at all.
 """
 
 import struct
@@ -10,25 +10,26 @@ from typing import NamedTuple
 
 from ddspx.io._parts import Part, Pieces, Reader, Source
 
-# From here on the length in a WAV header means "not known" (SoX, FFmpeg and arecord into a pipe).
+# A length in a WAV header from this value on means "unknown": SoX, FFmpeg and arecord write such
+# values when they write into a pipe.
 _UNKNOWN_LENGTH = 0x7FFFF000
-_NOT_SAID = (
-    "does not say how long it is, as where a recorder was stopped or wrote into a pipe; "
+_NO_LENGTH = (
+    "does not say how long it is, which happens if a recorder was stopped or wrote into a pipe; "
     "it is read to its end"
 )
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 
 class _Chunks(NamedTuple):
-    """How a format of chunks is laid out.
+    """The layout of a file format that consists of chunks.
 
     Attributes:
-      first: where the first chunk is.
-      length: the length of a chunk, as `struct` unpacks it.
-      sounds: the chunks of sound, and how many bytes they hold beside it.
-      id_bytes: of a chunk's name.
-      counts_itself: whether a length counts the name and the length.
-      align: chunks begin at multiples of it.
+      first: position of the first chunk.
+      length: format of a chunk's length, for `struct`.
+      sounds: names of the chunks that hold sound, and how many other bytes they hold.
+      id_bytes: size of a chunk's name, in bytes.
+      counts_itself: whether a chunk's length includes its name and length fields.
+      align: chunks begin at multiples of this number of bytes.
     """
 
     first: int
@@ -43,7 +44,7 @@ class _Chunks(NamedTuple):
         return self.id_bytes + struct.calcsize(self.length)
 
     def after(self, body: int, length: int) -> int:
-        """Where the next chunk begins."""
+        """Position of the next chunk, after a body at `body` of `length` bytes."""
         end = body + max(length, 0)
         return end + -end % self.align
 
@@ -58,7 +59,7 @@ _CHUNKS = {
 
 
 class _Length(NamedTuple):
-    """A length that is written in a file."""
+    """A length field in a file: its position, `struct` format and value."""
 
     at: int
     form: str
@@ -72,17 +73,17 @@ def _chunked(source: Source, start: int) -> Iterator[Part]:
         if name == b"ds64":
             wide = _Length(body + 8, "<Q", *source.numbers("<Q", body + 8))
         elif name in layout.sounds:
-            said = _Length(body - struct.calcsize(layout.length), layout.length, length)
+            declared = _Length(body - struct.calcsize(layout.length), layout.length, length)
             if wide is not None and length == 0xFFFFFFFF:
-                said = wide
-            yield _sounding(source, start, body, said, layout.sounds[name])
+                declared = wide
+            yield _sound_part(source, start, body, declared, layout.sounds[name])
             return
-    # Cut before its sound, which libsndfile says.
+    # The file is cut before its sound. libsndfile raises an error for it.
     yield _whole(source, start)
 
 
 def _chunks(source: Source, start: int, first: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of the body of one chunk after the other, until there is none."""
+    """Yields the name of each chunk, and the position and length of its body."""
     magic = source.at(start, 4)
     layout = _CHUNKS[magic]
     while first + layout.header <= source.size:
@@ -101,43 +102,46 @@ def _end_of_chunks(source: Source, start: int, first: int) -> int:
     return first
 
 
-def _sounding(source: Source, start: int, body: int, said: _Length, beside: int) -> Part:
-    """The part whose chunk of sound has its body at a place."""
+def _sound_part(source: Source, start: int, body: int, declared: _Length, other_bytes: int) -> Part:
+    """The part whose chunk of sound has its body at `body`."""
     magic = source.at(start, 4)
-    layout, there, length = _CHUNKS[magic], source.size - body, said.value
+    layout, available, length = _CHUNKS[magic], source.size - body, declared.value
     is_unknown = length < 0 or length > 2**63
-    if said.form[1] == "I":
-        is_unknown |= length >= _UNKNOWN_LENGTH and length > there
+    if declared.form[1] == "I":
+        is_unknown |= length >= _UNKNOWN_LENGTH and length > available
     end = _end_of_chunks(source, start, layout.after(body, length))
-    if length <= beside < there:
-        # Empty, unless what comes behind is neither a chunk nor another file.
+    if length <= other_bytes < available:
+        # The declared sound is empty. If neither a chunk nor another file follows it, the bytes
+        # that follow are sound, and the length was never filled in.
         is_unknown |= end < source.size and source.at(end, 4) != magic
     if is_unknown:
-        return Part(_mended(source, start, said, there), source.size, note=_NOT_SAID)
-    # A length of 32 bits that was counted on beyond them: a WAV file itself has no more.
-    if magic == b"RIFF" and there - length >= 2**32:
-        length += (there - length) >> 32 << 32
+        pieces = _with_length(source, start, declared, available)
+        return Part(pieces, source.size, note=_NO_LENGTH)
+    # The length field of a WAV file has 32 bits. If at least 2**32 more bytes follow, the writer's
+    # count has overflowed.
+    if magic == b"RIFF" and available - length >= 2**32:
+        length += (available - length) >> 32 << 32
         note = "is longer than the header of a WAV file can say; it is read to its end"
-        return Part(_mended(source, start, said, length), source.size, note=note)
+        return Part(_with_length(source, start, declared, length), source.size, note=note)
     end = min(end, source.size)
-    return Part((range(start, end),), end, missing=max(0, length - there))
+    return Part((range(start, end),), end, missing=max(0, length - available))
 
 
-def _mended(source: Source, start: int, said: _Length, length: int) -> Pieces:
-    """The file from `start` on, with the right length of its sound."""
+def _with_length(source: Source, start: int, declared: _Length, length: int) -> Pieces:
+    """The file from `start` on, with the length field of its sound replaced."""
     magic = source.at(start, 4)
-    layout, n_bytes = _CHUNKS[magic], struct.calcsize(said.form)
-    before, behind = range(start, said.at), range(said.at + n_bytes, source.size)
+    layout, n_bytes = _CHUNKS[magic], struct.calcsize(declared.form)
+    before, behind = range(start, declared.at), range(declared.at + n_bytes, source.size)
     length += layout.header if layout.counts_itself else 0
     if length < 2 ** (8 * n_bytes):
-        return before, struct.pack(said.form, length), behind
+        return before, struct.pack(declared.form, length), behind
     if magic != b"RIFF":
         return before, b"\xff" * n_bytes, behind
-    # As RF64, which has room for it.
+    # The length needs 64 bits: present the file as RF64.
     wide = struct.pack("<4sIQQQI", b"ds64", 28, source.size - start + 28, length, 0, 0)
     return (
         b"RF64\xff\xff\xff\xffWAVE" + wide,
-        range(start + layout.first, said.at),
+        range(start + layout.first, declared.at),
         b"\xff\xff\xff\xff",
         behind,
     )
@@ -146,14 +150,14 @@ def _mended(source: Source, start: int, said: _Length, length: int) -> Pieces:
 def _au(source: Source, start: int) -> Iterator[Part]:
     form = ">II" if source.at(start, 4) == b".snd" else "<II"
     offset, length = source.numbers(form, start + 4)
-    there = source.size - start - offset
-    if length == 0xFFFFFFFF or length == 0 < there:
-        # Which libsndfile understands, the zero not.
+    available = source.size - start - offset
+    if length == 0xFFFFFFFF or length == 0 < available:
+        # libsndfile reads to the end for a length of 0xFFFFFFFF, but not for one of 0.
         pieces = range(start, start + 8), b"\xff\xff\xff\xff", range(start + 12, source.size)
-        yield Part(pieces, source.size, note=_NOT_SAID)
+        yield Part(pieces, source.size, note=_NO_LENGTH)
     else:
         end = min(start + offset + length, source.size)
-        yield Part((range(start, end),), end, missing=max(0, length - there))
+        yield Part((range(start, end),), end, missing=max(0, length - available))
 
 
 def _voc(source: Source, start: int) -> Iterator[Part]:
@@ -165,10 +169,10 @@ def _voc(source: Source, start: int) -> Iterator[Part]:
             head += 1
             break
         if kind in (1, 2, 9) and not length:
-            yield _whole(source, start)._replace(note=_NOT_SAID)
+            yield _whole(source, start)._replace(note=_NO_LENGTH)
             return
         head += 4 + length
-    # The byte of 0 that ends it is not missed.
+    # The terminating block is a single byte of 0; a file without it counts as complete.
     yield _of_length(source, start, head - start)
 
 
@@ -183,7 +187,7 @@ def _nist(source: Source, start: int) -> Iterator[Part]:
     if n_bytes and head.isdigit():
         yield _of_length(source, start, int(head) + n_bytes)
     else:
-        yield _whole(source, start)._replace(note=_NOT_SAID)
+        yield _whole(source, start)._replace(note=_NO_LENGTH)
 
 
 def _avr(source: Source, start: int) -> Iterator[Part]:
@@ -204,13 +208,13 @@ def _wve(source: Source, start: int) -> Iterator[Part]:
 def _xi(source: Source, start: int) -> Iterator[Part]:
     (count,) = source.numbers("<H", start + 296)
     length = sum(source.numbers("<I", start + 298 + 40 * i)[0] for i in range(min(count, 16)))
-    # libsndfile writes instruments without it.
+    # libsndfile itself writes these files without a length.
     part = _of_length(source, start, 298 + 40 * count + length)
-    yield part if length else _whole(source, start)._replace(note=_NOT_SAID)
+    yield part if length else _whole(source, start)._replace(note=_NO_LENGTH)
 
 
 def _sds(source: Source, start: int) -> Iterator[Part]:
-    """Packets of 120 bytes, and seven around them, with seven bits in a byte."""
+    """MIDI sample dump: packets of 120 data bytes with 7 other bytes; each byte holds 7 bits."""
     (bits,), (low, middle, high) = source.numbers("B", start + 6), source.numbers("3B", start + 10)
     count, in_packet = low | middle << 7 | high << 14, 120 // max(2, -(-bits // 7))
     yield _of_length(source, start, 21 + 127 * -(-count // in_packet))
@@ -229,12 +233,12 @@ def _mat5(source: Source, start: int) -> Iterator[Part]:
     body = head = start + 128
     while head + 8 <= source.size:
         body, head = head + 8, head + 8 + source.numbers(form, head)[1]
-    # libsndfile itself writes a last length that counts its own eight bytes.
+    # libsndfile itself writes a last length that includes its own header of eight bytes.
     yield _of_length(source, start, max(body, head - 8) - start)
 
 
 def _endless(source: Source, start: int) -> Iterator[Part]:
-    note = "is of a format that does not say how long it is, so that nothing shows if it is whole"
+    note = "has a format without a length, so it cannot be checked whether the file is complete"
     yield _whole(source, start)._replace(note=note)
 
 
@@ -247,7 +251,7 @@ def _of_length(source: Source, start: int, length: int) -> Part:
     return Part((range(start, end),), end, missing=start + length - end)
 
 
-# By what a file begins with.
+# The reader of each format, by the first bytes of a file.
 HEADERS: dict[bytes, Reader] = {
     **dict.fromkeys(_CHUNKS, _chunked),
     **dict.fromkeys((b".snd", b"dns."), _au),

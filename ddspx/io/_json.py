@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written."""
+"""Reading and checking JSON that may come from other people."""
 
 import json
 import math
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Ten times what anything of ours has.
+# Ten times the depth of any file that ddspx writes.
 _DEEPEST = 64
-# An hour at the highest rate, and more than anything else is counted to.
+# Largest count in a file: an hour of samples at the highest rate, more than any other count needs.
 _LARGEST_COUNT = 2**32
 
 
 class Kind(NamedTuple):
-    """What a field may hold, in words, and whether a value is such."""
+    """A kind of value that a field may hold: a description, and a function that checks a value."""
 
     words: str
     allows: Callable[[Any], bool]
@@ -25,7 +25,7 @@ def _is_int(value: Any) -> bool:
 
 
 def number_below(limit: float) -> Kind:
-    """Numbers from 0 to below a limit."""
+    """The kind of numbers from 0 to below a limit."""
     words = "a number from 0" + ("" if limit == math.inf else f" to below {limit:g}")
     return Kind(
         words, lambda value: (_is_int(value) or isinstance(value, float)) and 0 <= value < limit
@@ -33,7 +33,7 @@ def number_below(limit: float) -> Kind:
 
 
 def list_of(kind: Kind) -> Kind:
-    """Lists, each value of which is of a kind."""
+    """The kind of lists whose values are all of the given kind."""
     words = f"a list, each value of which is {kind.words}"
     return Kind(words, lambda value: isinstance(value, list) and all(map(kind.allows, value)))
 
@@ -47,24 +47,24 @@ DURATION = number_below(math.inf)
 
 
 def json_object(value: Any, owner: str = "it") -> dict[str, Any]:
-    """What JSON says, if it is an object; a ValueError else."""
+    """Returns a parsed JSON value if it is an object, else raises a ValueError."""
     if not isinstance(value, dict):
         raise ValueError(f"{owner} must hold a JSON object, got {reprlib.repr(value)}.")
     return value
 
 
 def json_field(fields: Any, name: str, kind: Kind, *, owner: str = "it", default: Any = ...) -> Any:
-    """A field of a JSON object.
+    """Returns a checked field of a JSON object.
 
     Args:
-      fields: the object, which may be none.
-      name: of the field.
-      kind: what it may hold.
-      owner: what the object is, for the error.
-      default: what it is where it is missing; where there is no default it must be there.
+      fields: the parsed JSON, which should be an object.
+      name: name of the field.
+      kind: kind of its value.
+      owner: name of the object, for error messages.
+      default: value of a missing field; without a default the field is required.
 
     Raises:
-      ValueError: `fields` is no object, the field is missing, or it holds something else.
+      ValueError: `fields` is not an object, the field is missing, or its value is of another kind.
     """
     value = json_object(fields, owner).get(name, default)
     if value is ...:
@@ -75,13 +75,13 @@ def json_field(fields: Any, name: str, kind: Kind, *, owner: str = "it", default
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says, after a look at how deep it is nested.
+    """Parses JSON, and refuses JSON that is nested too deep.
 
     Args:
-      text: the JSON, in UTF-8 where it is bytes.
+      text: the JSON; bytes must be UTF-8.
 
     Raises:
-      ValueError: it is no JSON, or nested too deep to be looked through safely.
+      ValueError: `text` is not JSON, or it is nested so deep that recursive code could fail on it.
 
     Example:
       >>> from ddspx import io
@@ -101,7 +101,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _inside(value: Any) -> list[Any]:
-    """The objects and lists in one."""
+    """The objects and lists directly inside an object or a list; none inside anything else."""
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):
@@ -110,7 +110,7 @@ def _inside(value: Any) -> list[Any]:
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file says; :func:`parse_json` of it.
+    """Reads a JSON file, by :func:`parse_json`.
 
     Raises:
       OSError: there is no such file.

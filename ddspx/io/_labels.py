@@ -1,4 +1,4 @@
-"""Labelled recordings: which file is of which class, and which are held out."""
+"""Labelled recordings: the class and the split (train, valid or test) of each file."""
 
 import csv
 import hashlib
@@ -22,12 +22,13 @@ class Recording(NamedTuple):
     """One file of a labelled set.
 
     Attributes:
-      path: where it is.
-      name: as its folder or table names it.
-      label: its class.
-      split: train, valid or test; empty where that is not known.
-      group: what is never divided between splits: a speaker, a patient; by default the file.
-      sha256: of its bytes; empty where they cannot be read.
+      path: path of the file.
+      name: name of the file in its folder or table.
+      label: class of the recording.
+      split: train, valid or test; empty if it is not known.
+      group: recordings of one group, for example of a speaker or a patient, are always in the same
+        split; by default every file is its own group.
+      sha256: digest of the file's bytes; empty if they cannot be read.
     """
 
     path: Path
@@ -39,7 +40,7 @@ class Recording(NamedTuple):
 
     @property
     def named_group(self) -> str:
-        """The group, or nothing where the recording stands for itself."""
+        """The group, or an empty string if the recording is its own group."""
         return "" if self.group == self.name else self.group
 
 
@@ -57,32 +58,32 @@ def labelled_recordings(
 ) -> tuple[Recording, ...]:
     """The recordings of a folder or a table, each with its class and its split.
 
-    A folder has one sub-folder per class, and every file in there that is not hidden is a
+    A folder has one sub-folder for each class, and every file in it that is not hidden is a
     recording of that class. A table is a CSV file in UTF-8 with the columns ``file`` and
-    ``label``, and where they are known ``split`` (train, valid or test), ``fold`` and
-    ``group``; other columns are left alone. A relative path starts at the table's folder and
-    stays in there; an absolute one is taken as it is.
+    ``label``, and optionally ``split`` (train, valid or test), ``fold`` and ``group``; other
+    columns are ignored. A relative path is relative to the table's folder and must not leave it.
+    Absolute paths are allowed.
 
-    With `fold`, the recordings of that fold are the test split. Without, the column ``split``
-    says which they are; where there is none, a fifth is drawn. What is left is the train split,
-    of which 15 % become the valid split unless the table names one. Whatever is drawn is drawn
-    by group, in the same proportion of every class as far as the groups allow, and depends on
-    the names, the contents and `seed` alone. Files with the same bytes stay in one split; no
-    sound is decoded.
+    With `fold`, the recordings of that fold are the test split. Without it, the column ``split``
+    names the test split; without that column, a fifth of the recordings is drawn. The other
+    recordings are the train split, of which 15 % become the valid split unless the table names
+    one. Splits are drawn by whole groups, with the same share of every class as far as the groups
+    allow. They depend only on the names and contents of the files and on `seed`. Files with the
+    same bytes are kept in one split. No sound is decoded.
 
     Args:
       data: the folder, or the CSV file.
-      seed: of what is drawn, from 0.
-      fold: which fold is the test split.
-      draw: whether to draw the splits that the table does not name; else they are left empty.
+      seed: seed of the drawn splits, from 0.
+      fold: name of the fold that is the test split.
+      draw: whether to draw the splits that the table does not name; if not, they are left empty.
 
     Returns:
-      The recordings, in the order of the table, or of their names.
+      The recordings, in the order of the table or, for a folder, of their names.
 
     Raises:
-      DatasetError: there is no such folder or table, or it is damaged; a class is empty; splits
-        divide a group, or there are too few to draw a test split; `fold` is needed and not
-        given, or given and unknown.
+      DatasetError: the folder or table does not exist or is damaged; a class is empty; the splits
+        divide a group, or there are too few groups to draw a test split; `fold` is required but
+        not given, or unknown.
 
     Example:
       >>> import tempfile
@@ -115,18 +116,18 @@ def labelled_recordings(
 def training_labels(
     recordings: Sequence[Recording], *, usable: Sequence[Recording] | None = None
 ) -> tuple[str, ...]:
-    """The classes of recordings, sorted, after a look at whether they can be learned.
+    """The classes of recordings, sorted, after checks that a classifier can be trained on them.
 
     Args:
-      recordings: all that are listed.
-      usable: those of them that could be read; all by default.
+      recordings: all recordings of the data set.
+      usable: the recordings that could be read; by default all.
 
     Returns:
       The names of the classes.
 
     Raises:
-      DatasetError: there is one class, or one of them has nothing to train on; or the same
-        recording, as far as it could be read, is of two.
+      DatasetError: there is only one class; a class has no usable recording in the train split; or
+        two classes hold the same recording.
 
     Example:
       >>> from pathlib import Path
@@ -138,8 +139,8 @@ def training_labels(
     labels = sorted({recording.label for recording in recordings})
     if len(labels) < 2:
         raise DatasetError(
-            f"There is the one class {', '.join(map(repr, labels))}, and telling apart needs two; "
-            "add recordings of another."
+            f"There is only one class, {', '.join(map(repr, labels))}, and a classifier needs at "
+            "least two; add recordings of another class."
         )
     listed = {recording.label for recording in recordings if recording.split == "train"}
     trained = {
@@ -174,7 +175,7 @@ def _check_copies(recordings: Sequence[Recording]) -> None:
 
 
 def recordings_digest(recordings: Sequence[Recording]) -> str:
-    """What two lists of recordings share if a run on one can go on with the other."""
+    """Digest of a list of recordings; a training run can be resumed on lists with the same one."""
     digest = hashlib.sha256()
     for recording in recordings:
         digest.update(repr(recording[1:]).encode())
@@ -233,13 +234,13 @@ def _table(data: Path) -> list[_Row]:
 
 
 def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a table, and its lines with their numbers, none with more cells."""
+    """The columns of a table, and its lines with their numbers."""
     lines: list[tuple[int, dict[str, str]]] = []
-    # A name need not be UTF-8, see _row.
+    # The name of a file need not be UTF-8; `_row` checks which lines may be undecodable.
     with data.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
-            # Programs of tables leave lines without a word, of commas alone.
+            # Spreadsheet programs write empty rows as lines that hold only commas.
             written = (cells for cells in reader if any(map(str.strip, cells)))
             columns = [name.strip() for name in next(written, [])]
             for cells in written:
@@ -248,7 +249,7 @@ def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
                 if len(cells) > len(columns):
                     raise DatasetError(
                         f"{data} has {len(cells)} cells in line {reader.line_num}, and its first "
-                        f"line names {len(columns)} columns; put a text that holds a comma between "
+                        f"line names {len(columns)} columns; put text that contains a comma in "
                         "double quotes."
                     )
                 lines.append((reader.line_num, dict(zip(columns, cells, strict=False))))
@@ -261,7 +262,7 @@ def _lines(data: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
 
 
 def _row(data: Path, number: int, line: Mapping[str, str]) -> _Row:
-    """A line of a table, after everything that can be wrong with it alone."""
+    """Checks a line of a table by itself and returns its recording."""
     name, label, split, fold, group = (
         line.get(column, "").strip() for column in ("file", "label", "split", "fold", "group")
     )
@@ -283,14 +284,15 @@ def _row(data: Path, number: int, line: Mapping[str, str]) -> _Row:
                 f"{data} leads out of its folder in line {number} ({name}); use a path inside "
                 "it, or an absolute one."
             )
-    # As one class, however its accents are written.
+    # Unicode can write an accented letter in two ways; both must give the same class.
     return _Row(path, name, normalize("NFC", label), split, normalize("NFC", fold), group or name)
 
 
 def _sha256(path: Path) -> str:
-    """The digest of a file; empty where it cannot be read, which its reader will say better.
+    """The digest of a file, or an empty string if it cannot be read.
 
-    Nor is a file without a byte, of which a broken download leaves many, a copy of another.
+    An error is not raised here, because reading the audio later explains it better. Empty files get
+    no digest either: broken downloads leave many of them, and they are not copies of one recording.
     """
     if objection_to_reading(path):
         return ""
@@ -313,8 +315,8 @@ def _joined_copies(rows: Sequence[_Row], digests: Sequence[str]) -> list[str]:
 
     first: dict[str, str] = {}
     for row, digest in zip(rows, digests, strict=True):
-        mine, theirs = root(row.group), root(first.setdefault(digest or row.name, row.group))
-        parents[mine] = theirs
+        first_group = first.setdefault(digest or row.name, row.group)
+        parents[root(row.group)] = root(first_group)
     return [root(row.group) for row in rows]
 
 
@@ -326,7 +328,7 @@ def _splits(
     fold: str | None,
     draw: bool,
 ) -> list[str]:
-    """The split of each row, as it is given or drawn."""
+    """The split of each row, from the table or drawn."""
     folds = sorted({row.fold for row in rows} - {""})
     labels = [row.label for row in rows]
     if fold is not None:
@@ -347,8 +349,8 @@ def _splits(
         splits = _hold_out(["train"] * len(rows), labels, groups, "test", _TEST_SHARE, seed)
         if "test" not in splits:
             raise DatasetError(
-                f"{data} has too few groups of each class to hold a fifth of them out for a "
-                "test; add recordings, or name the splits in a column split."
+                f"{data} has too few groups of each class to hold out a fifth of them as the test "
+                "split; add recordings, or name the splits in a column split."
             )
     if draw and "valid" not in splits:
         splits = _hold_out(splits, labels, groups, "valid", _VALID_SHARE, seed + 1)
@@ -363,10 +365,10 @@ def _hold_out(
     share: float,
     seed: int,
 ) -> list[str]:
-    """Moves groups out of the train split until every class has about its share there.
+    """Moves groups from the train split to another until it has about `share` of every class.
 
-    Groups come in a random order, and one is taken if that brings the classes nearer to their
-    shares; but never the last group of a class.
+    Groups are considered in a random order. A group is moved if that brings the classes closer to
+    their shares, unless a class would lose its last recordings in the train split.
     """
     classes = sorted(set(labels))
     members: defaultdict[str, list[int]] = defaultdict(list)
@@ -378,17 +380,17 @@ def _hold_out(
         for group, rows in members.items()
     }
     left = sum(counts.values(), np.zeros(len(classes), int))
-    wanted = np.maximum(share * left, 1)
-    held, taken = np.zeros(len(classes), int), set()
+    target = np.maximum(share * left, 1)
+    moved, moved_groups = np.zeros(len(classes), int), set()
     names = sorted(counts)
     for i in np.random.default_rng(seed).permutation(len(names)):
         count = counts[names[i]]
-        before, after = (np.abs(wanted - h) / wanted for h in (held, held + count))
+        before, after = (np.abs(target - n) / target for n in (moved, moved + count))
         if after.sum() < before.sum() and ((left - count > 0) | (count == 0)).all():
-            taken.add(names[i])
-            held, left = held + count, left - count
+            moved_groups.add(names[i])
+            moved, left = moved + count, left - count
     return [
-        name if split == "train" and group in taken else split
+        name if split == "train" and group in moved_groups else split
         for split, group in zip(splits, groups, strict=True)
     ]
 
@@ -396,15 +398,16 @@ def _hold_out(
 def _check_groups(
     data: Path, rows: Sequence[_Row], groups: Sequence[str], splits: Sequence[str]
 ) -> None:
-    """Refuses splits (or folds) that divide a group."""
+    """Raises a DatasetError if the splits (or folds) divide a group."""
     first: dict[str, tuple[_Row, str]] = {}
     for row, group, split in zip(rows, groups, splits, strict=True):
-        other, theirs = first.setdefault(group, (row, split))
-        if theirs == split:
+        first_row, first_split = first.setdefault(group, (row, split))
+        if first_split == split:
             continue
-        files = f"{other.name} is in {theirs}, {row.name} in {split}"
-        what = f"divides the group {row.group!r}" if row.group == other.group else "has a copy"
+        files = f"{first_row.name} is in {first_split}, {row.name} in {split}"
+        is_group = row.group == first_row.group
+        fault = f"divides the group {row.group!r} between" if is_group else "has the same file in"
         raise DatasetError(
-            f"{data} {what} between two splits ({files}), so that what is tested was heard in "
-            "training; give all of a group one split."
+            f"{data} {fault} two splits ({files}), so the model would be tested on recordings "
+            "that it was trained on; put the whole group into one split."
         )

@@ -1,24 +1,25 @@
-"""From several channels to one, without losing the sound."""
+"""Mixing several channels to one without losing sound to cancellation."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-# Power ratios: a stretch of sound is lost where it is 12 dB under its loudest channel, and 6 dB
-# under what channels that have nothing in common would come to.
+# Power ratios. A second of sound counts as lost if the mix is 12 dB below its loudest channel, and
+# 6 dB below the power that uncorrelated channels would have in the mix.
 _LOST, _CANCELLED = 10**-1.2, 10**-0.6
-# Stretches further under the loudest are silence, and so is what is under -80 dB.
+# A second counts as silence if its power is below this share of the loudest second's, or below
+# -80 dB.
 _SOUNDING, _SILENCE_POWER = 1e-4, 0.5e-8
 
 
 class Mix(NamedTuple):
-    """How channels become one.
+    """Weights by which channels are mixed to one.
 
     Attributes:
-      name: what is done, as a clause.
-      weights: of each channel; None is the average, in the precision of the samples.
-      is_one: whether one channel is taken alone.
+      name: description for warnings, as a clause.
+      weights: weight of each channel; None is the average, in the precision of the samples.
+      is_one: whether the mix is a single channel.
     """
 
     name: str
@@ -26,11 +27,11 @@ class Mix(NamedTuple):
     is_one: bool = False
 
     def of(self, block: np.ndarray) -> np.ndarray:
-        """One channel of a block (samples, channels)."""
+        """Mixes a block (samples, channels) to one channel."""
         return block.mean(axis=1) if self.weights is None else block @ self.weights
 
     def lost(self, covariance: np.ndarray) -> bool:
-        """Whether what channels with these covariances hold is lost."""
+        """Whether this mix loses the sound of channels with this covariance."""
         n_channels = len(covariance)
         weights = np.full(n_channels, 1 / n_channels) if self.weights is None else self.weights
         power, powers = weights @ covariance @ weights, np.diag(covariance)
@@ -42,18 +43,21 @@ AVERAGE = Mix("it is averaged")
 
 
 def choose_mix(blocks: Callable[[], Iterator[np.ndarray]]) -> tuple[Mix, float, float]:
-    """The average, unless channels would cancel in it; then the mix that loses least.
+    """Chooses the average, unless channels cancel in it; then the mix that loses the least sound.
 
-    Of what is heard in pieces of one second, the candidates are the average, the average with
-    channels inverted that are against the loudest, and each channel alone. The second is never
-    weaker than the loudest channel divided by their number: all its products with that channel
-    are positive.
+    The candidates are the average, the average after the channels that correlate negatively with
+    the loudest are inverted, and each channel alone. The mix that loses the fewest of the blocks
+    that are not silent is chosen. The second candidate never has less amplitude than the loudest
+    channel divided by the number of channels, because all its terms correlate positively with that
+    channel.
 
     Args:
-      blocks: gives the sound (samples, channels) in blocks of one second, each time it is called.
+      blocks: function that returns an iterator over the sound (samples, channels) in blocks of one
+        second; it is called once for each pass.
 
     Returns:
-      The mix, and the shares of what sounds that are lost with the average and with the mix.
+      The mix, and the shares of the sounding blocks that are lost with the average and with the
+      mix.
     """
     total, loudest, powers = 0.0, 0.0, []
     average = []
@@ -75,16 +79,16 @@ def choose_mix(blocks: Callable[[], Iterator[np.ndarray]]) -> tuple[Mix, float, 
 
 
 def _covariances(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Of the channels of each block; what is constant in them is no sound."""
+    """The covariance of the channels in each block, without their constant offsets."""
     for block in blocks:
-        # A channel after the other, which is three times as fast.
+        # Contiguous channels make the product three times as fast.
         channels = np.ascontiguousarray(block.T, np.float64)
         channels -= channels.mean(axis=1, keepdims=True)
         yield channels @ channels.T / len(block)
 
 
 def _candidates(covariance: np.ndarray) -> list[Mix]:
-    """What to choose among, by the covariances of the whole."""
+    """The mixes to choose from, given the covariance of the channels over the whole file."""
     n_channels = len(covariance)
     against = covariance[np.argmax(np.diag(covariance))] < 0
     numbers = [str(i + 1) for i in np.flatnonzero(against)]

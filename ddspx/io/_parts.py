@@ -1,4 +1,4 @@
-"""What a file of audio is made of, before any of it is decoded."""
+"""Parts of audio files, and access to their bytes before decoding."""
 
 import re
 import struct
@@ -11,14 +11,14 @@ Pieces = tuple[bytes | range, ...]
 
 
 class Part(NamedTuple):
-    """A stretch of a file that is decoded like a file of its own.
+    """A section of a file that is decoded as if it were a separate file.
 
     Attributes:
-      pieces: what it is read from, one after the other: bytes, or where they are in the file.
-      end: where it ends in the file.
-      missing: bytes of sound that it promises and that are not there.
-      note: what is to be known of it, as the end of a sentence about the file.
-      is_mpeg: whether it may be for libmpg123 to decode.
+      pieces: contents of the part in order: literal bytes, or ranges of bytes in the file.
+      end: position in the file where the part ends.
+      missing: number of bytes of sound that the header declares but the file does not have.
+      note: warning about the part, as the end of a sentence whose subject is the file; or empty.
+      is_mpeg: whether libmpg123 may be the decoder of the part.
     """
 
     pieces: Pieces
@@ -29,10 +29,10 @@ class Part(NamedTuple):
 
 
 class Source:
-    """A file of which any bytes can be asked for.
+    """Random access to the bytes of a file.
 
     Args:
-      file: opened for reading.
+      file: the file, opened for reading.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -40,68 +40,69 @@ class Source:
         self.size = file.seek(0, 2)
 
     def at(self, start: int, count: int) -> bytes:
-        """The bytes from `start` on; fewer at the end of the file."""
+        """Reads `count` bytes from `start` on; fewer at the end of the file."""
         self._file.seek(start)
         return self._file.read(count)
 
-    def find(self, wanted: re.Pattern[bytes], start: int) -> int:
-        """Where a pattern of up to 16 bytes comes first, from `start` on, or -1."""
+    def find(self, pattern: re.Pattern[bytes], start: int) -> int:
+        """Position of the first match of a pattern of up to 16 bytes from `start` on, or -1."""
         step = 1 << 12
         while start < self.size:
-            if found := wanted.search(self.at(start, step + 15)):
+            if found := pattern.search(self.at(start, step + 15)):
                 return start + found.start()
             start, step = start + step, min(2 * step, 1 << 20)
         return -1
 
     def numbers(self, form: str, start: int) -> tuple[int, ...]:
-        """The integers at a place, as `struct` unpacks them; zeros beyond the end of the file."""
+        """Unpacks the integers at a position by `struct`; bytes beyond the end count as zero."""
         count = struct.calcsize(form)
         return struct.unpack(form, self.at(start, count).ljust(count, b"\0"))
 
 
-# The parts of a file from a place on, as a format has them.
+# A reader of one format: given a file and a position in it, it finds the parts from there on.
 Reader = Callable[[Source, int], Iterator[Part]]
 
 
 class View:
-    """Pieces of a file, one after the other, as a file of their own that libsndfile reads.
+    """A file object that presents pieces of a file as one file, for libsndfile to read.
 
     Args:
-      file: opened for reading.
-      pieces: bytes, or where they are in the file.
+      file: the file, opened for reading.
+      pieces: literal bytes, or ranges of bytes in the file.
     """
 
     def __init__(self, file: BinaryIO, pieces: Pieces) -> None:
-        self._file, self._pieces, self._place = file, pieces, 0
+        self._file, self._pieces, self._position = file, pieces, 0
         self._firsts = list(accumulate(map(len, pieces), initial=0))
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Moves to a place from the start, from here or from the end; never before the start."""
-        self._place = max(0, offset + (0, self._place, self._firsts[-1])[whence])
-        return self._place
+        """Moves by `offset` from the start (0), the current position (1) or the end (2)."""
+        self._position = max(0, offset + (0, self._position, self._firsts[-1])[whence])
+        return self._position
 
     def tell(self) -> int:
-        """The place."""
-        return self._place
+        """The current position."""
+        return self._position
 
     def read(self, count: int) -> bytes:
-        """The next bytes; fewer at the end."""
+        """Reads the next bytes; fewer at the end."""
         blocks = []
-        for i in range(bisect_right(self._firsts, self._place) - 1, len(self._pieces)):
-            skipped = self._place - self._firsts[i]
-            wanted = self._pieces[i][skipped : skipped + count]
-            block = wanted if isinstance(wanted, bytes) else self._of_file(wanted)
+        for i in range(bisect_right(self._firsts, self._position) - 1, len(self._pieces)):
+            skipped = self._position - self._firsts[i]
+            piece = self._pieces[i][skipped : skipped + count]
+            block = piece if isinstance(piece, bytes) else self._read_range(piece)
             blocks.append(block)
-            self._place += len(block)
+            self._position += len(block)
             count -= len(block)
-            if not count or len(block) < len(wanted):
+            if not count or len(block) < len(piece):
                 break
         return b"".join(blocks)
 
-    def _of_file(self, where: range) -> bytes:
-        self._file.seek(where.start)
+    def _read_range(self, byte_range: range) -> bytes:
+        self._file.seek(byte_range.start)
         try:
-            return self._file.read(len(where))
-        # libsndfile cannot be told, and finds that there is less than was promised.
+            return self._file.read(len(byte_range))
+        # An exception cannot pass through libsndfile. Without the bytes it finds less sound than
+        # the header declares, and the caller reports that.
         except OSError:
             return b""

@@ -1,15 +1,15 @@
-"""Where batches go on: their position, and what it is a position in."""
+"""Saved positions of batch iterators, and checks that they belong to the same data and settings."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def position_of(state: Mapping[str, Any], facts: Mapping[str, Any]) -> Any:
-    """The position in a saved state.
+    """The position in a saved state, after a check that the state fits the iterator.
 
     Args:
-      state: what `get_state` of a batch iterator returned.
-      facts: what the iterator was made of, which the state has to agree with.
+      state: result of `get_state` of a batch iterator.
+      facts: data and settings of the iterator, which must be the same in the state.
 
     Raises:
       ValueError: the state was saved with other data or settings.

@@ -1,4 +1,4 @@
-"""Audio files out: mono, with 24 bits, whole or not at all.
+"""Writing audio files: mono, with 24 bits, and never leaving a partial file.
 
 soundfile is imported where it is used, so that ``import ddspx.io`` stays light.
 """
@@ -19,15 +19,16 @@ from ddspx.io._files import native_name, replacing_file
 # everywhere; float files would carry samples beyond full scale that players then clip.
 _SUBTYPES = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 _FULL_SCALE = 2.0**23
-# Slices, because libsndfile's Vorbis encoder needs stack for every sample of a write.
+# Longer audio is written in slices, because libsndfile's Vorbis encoder allocates stack memory in
+# proportion to the samples of one write.
 _SLICE = 1 << 16
-# Of the integers that WAV files hold: what silence is, and full scale.
+# For each integer type that WAV files hold: the value of silence, and full scale.
 _PCM = {
     np.dtype(np.uint8): (128, 2.0**7),
     np.dtype(np.int16): (0, 2.0**15),
     np.dtype(np.int32): (0, 2.0**31),
 }
-# Of one axis; others are refused in a sentence.
+# The annotation allows any number of axes, so that `write` itself can explain that it takes one.
 _Samples = Num[np.ndarray, "..."]
 
 
@@ -36,22 +37,22 @@ class AudioWriter:
 
     The format follows the suffix: ``.wav`` and ``.flac`` with 24 bits, ``.ogg`` as Vorbis.
     Samples beyond full scale are clipped, never wrapped, and a warning says by how much.
-    What 24 bits hold, such as 16-bit recordings, is read back as it was, to the bit, from
-    ``.wav`` and ``.flac``.
+    Samples that 24 bits can represent, such as those of 16-bit recordings, are read back from
+    ``.wav`` and ``.flac`` without any change.
     Used as a context manager: an error inside the ``with`` block leaves no file behind.
 
     Args:
-      path: the file to write. An earlier one is replaced when the new one is complete.
+      path: the file to write. An existing file is replaced when the new one is complete.
       sample_rate: samples per second.
 
     Attributes:
       peak: the largest absolute sample so far, before clipping.
 
     Raises:
-      ValueError: the suffix is not one of the three; from `write`, a NaN or infinite sample, or
-        more than one axis.
-      TypeError: from `write`, numbers that are neither floats nor PCM.
-      OSError: the file cannot be made, written (a full disk) or completed.
+      ValueError: the suffix is not one of the three. From `write`: a sample is NaN or infinite, or
+        the audio has more than one axis.
+      TypeError: from `write`: the samples are neither floats nor PCM.
+      OSError: the file cannot be created, written (for example on a full disk) or completed.
 
     Example:
       >>> import numpy as np, tempfile
@@ -75,7 +76,7 @@ class AudioWriter:
         import soundfile
 
         container, subtype = _SUBTYPES[self._path.suffix.lower()]
-        with self._saying_so(), ExitStack() as stack:
+        with self._readable_errors(), ExitStack() as stack:
             temporary = stack.enter_context(replacing_file(self._path))
             self._file = stack.enter_context(
                 soundfile.SoundFile(
@@ -91,7 +92,7 @@ class AudioWriter:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._saying_so():
+        with self._readable_errors():
             self._stack.__exit__(exc_type, exc, traceback)
         if exc is None and self.peak > 1.0:
             excess_db = 20 * np.log10(self.peak)
@@ -110,19 +111,19 @@ class AudioWriter:
                 f"`audio` for {self._path} holds NaN or infinite samples; nothing was written."
             )
         self.peak = max(self.peak, peak)
-        # In whole numbers, because libsndfile takes 1 - 2**-23 for the full scale of floats.
+        # Converted to integers here, because libsndfile scales floats by 2**23 - 1, not by 2**23.
         steps = np.clip(np.rint(levels * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
         samples = steps.astype(np.int32) << 8
-        with self._saying_so():
+        with self._readable_errors():
             for start in range(0, samples.size, _SLICE):
                 self._file.write(samples[start : start + _SLICE])
 
     def _levels(self, audio: _Samples) -> np.ndarray:
-        """Samples in linear amplitude, float64."""
+        """The samples in linear amplitude, as float64."""
         if audio.ndim != 1:
             raise ValueError(
                 f"`audio` for {self._path} must be mono, of shape (samples,), got {audio.shape}; "
-                "mix its channels first, for example by .mean of that axis."
+                "mix its channels first, for example with `.mean` along their axis."
             )
         if audio.dtype.kind == "f":
             return audio.astype(np.float64)
@@ -135,8 +136,8 @@ class AudioWriter:
         return (audio.astype(np.float64) - offset) / scale
 
     @contextmanager
-    def _saying_so(self) -> Iterator[None]:
-        """Turns soundfile's errors, which are RuntimeErrors, into an OSError in a sentence."""
+    def _readable_errors(self) -> Iterator[None]:
+        """Turns soundfile's RuntimeErrors into an OSError with an explanation."""
         import soundfile
 
         try:
@@ -150,11 +151,11 @@ class AudioWriter:
 
 
 def write_audio(path: str | Path, audio: _Samples, *, sample_rate: int) -> None:
-    """Writes mono audio as one complete file; format and clipping as :class:`AudioWriter`.
+    """Writes mono audio to a file, with the format and clipping of :class:`AudioWriter`.
 
     Args:
       path: the file; its suffix (``.wav``, ``.flac``, ``.ogg``) chooses the format.
-      audio: samples in linear amplitude, full scale 1.0; or PCM as NumPy has it (uint8 around
+      audio: samples in linear amplitude, full scale 1.0; or integer PCM (uint8 with silence at
         128, int16, int32).
       sample_rate: samples per second.
 

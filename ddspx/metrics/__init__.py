@@ -1,4 +1,4 @@
-"""Evaluation measures; NumPy in, numbers out."""
+"""Evaluation measures: they take NumPy arrays and return numbers."""
 
 from typing import TYPE_CHECKING
 

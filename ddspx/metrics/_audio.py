@@ -61,9 +61,9 @@ def spectral_distance(
     *,
     n_ffts: tuple[int, ...] = (2048, 1024, 512, 256, 128, 64),
 ) -> float:
-    """Distance of two recordings: :func:`ddspx.core.multi_scale_spectral_loss` as it stands.
+    """Spectral distance of two recordings, by :func:`ddspx.core.multi_scale_spectral_loss`.
 
-    Magnitudes and log magnitudes at weight 1, on all resolutions.
+    The magnitudes and their logarithms have weight 1 at every resolution.
 
     Args:
       target: audio of shape ``(*batch, samples)``, linear amplitude.
@@ -89,7 +89,7 @@ def spectral_distance(
 
 
 def _same_shape(target: NDArray[np.floating], predicted: NDArray[np.floating]) -> None:
-    """Raises a ValueError unless both recordings have one shape, and a sample."""
+    """Raises a ValueError unless both recordings have the same shape and at least one sample."""
     if np.shape(target) != np.shape(predicted):
         raise ValueError(
             "`target` and `predicted` must have the same shape, got "

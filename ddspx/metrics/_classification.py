@@ -1,4 +1,4 @@
-"""How often a classifier is right, and how sure that is."""
+"""Scores of a classifier, with confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from ddspx._checks import positive_int
 
-# What is outside of an interval of 95 % lies half below and half above it.
+# Upper end of a two-sided 95 % interval: 2.5 % lie above it, and 2.5 % below the lower end.
 _QUANTILE = 0.975
 _RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """What was measured, and the 95 % interval of the true value; NaN where it is not defined."""
+    """A measured value and the 95 % interval of the true value; NaN if it is not defined."""
 
     value: float
     low: float
@@ -23,13 +23,13 @@ class Interval(NamedTuple):
 
 
 class ClassScores(NamedTuple):
-    """How well one class is told from the others.
+    """How well one class is distinguished from the other classes.
 
     Attributes:
-      n_examples: how many there are of it.
-      sensitivity: share of its examples that are called so (recall).
-      specificity: share of the others that are not.
-      precision: share of what is called so that is.
+      n_examples: number of examples of the class.
+      sensitivity: share of the class's examples that are predicted as the class (recall).
+      specificity: share of the other classes' examples that are not predicted as the class.
+      precision: share of the examples predicted as the class that belong to it.
       f1: harmonic mean of sensitivity and precision.
     """
 
@@ -44,16 +44,17 @@ class ClassificationScores(NamedTuple):
     """How well a classifier does on a set of examples.
 
     Attributes:
-      n_examples: how many.
-      accuracy: share that is right.
-      macro_f1: mean F1 of the classes that have examples, as all macro means.
-      macc: mean of macro sensitivity and macro specificity; of two classes, the mean of
+      n_examples: number of examples.
+      accuracy: share of the examples whose class is predicted correctly.
+      macro_f1: mean F1 over the classes. Like every macro mean here, it leaves out classes without
+        examples.
+      macc: mean of macro sensitivity and macro specificity; with two classes, the mean of
         sensitivity and specificity.
-      sensitivity: of the positive class, or the macro mean where none is named.
+      sensitivity: that of the positive class, or the macro mean if no class is named positive.
       specificity: likewise.
       precision: likewise.
-      classes: of each class.
-      confusion: examples by true class (rows) and by what they are called (columns).
+      classes: the scores of each class.
+      confusion: counts of examples by true class (rows) and predicted class (columns).
     """
 
     n_examples: int
@@ -77,15 +78,15 @@ class GroupScores(NamedTuple):
 def confusion_matrix(
     targets: NDArray[np.integer], predictions: NDArray[np.integer], *, n_classes: int
 ) -> NDArray[np.integer]:
-    """How many examples of each class are called what.
+    """Counts of examples by true and predicted class.
 
     Args:
       targets: the true class of each example, from 0.
-      predictions: what each is called.
-      n_classes: how many classes there are.
+      predictions: the predicted class of each example.
+      n_classes: number of classes.
 
     Returns:
-      Counts, (true class, called).
+      Counts of shape (true class, predicted class).
 
     Raises:
       ValueError: the lengths differ, or a class is not from 0 to below `n_classes`.
@@ -103,18 +104,18 @@ def confusion_matrix(
 
 
 def wilson_interval(n_right: int, n_examples: int) -> Interval:
-    r"""The 95 % interval of a share that was counted.
+    r"""The 95 % interval of a share of counted examples.
 
     .. math:: \frac{k + z^2 / 2 \pm z \sqrt{k (n - k) / n + z^2 / 4}}{n + z^2},
         \qquad z = 1.96
 
     Args:
-      n_right: k, of
-      n_examples: n independent examples.
+      n_right: number k of examples that count.
+      n_examples: number n of independent examples in all.
 
     Returns:
-      The share k / n and its interval, which is never empty, not even at 0 and 1; NaN where
-      there is no example.
+      The share k / n and its interval, whose width is never 0, not even if k is 0 or n; NaN if
+      there are no examples.
 
     Example:
       >>> from ddspx import metrics
@@ -139,29 +140,33 @@ def classification_scores(
 ) -> ClassificationScores:
     """All scores of a set of examples, with 95 % intervals.
 
-    All intervals are Wilson's. For a share of counted examples that is :func:`wilson_interval`.
-    The others (F1, macro means, MACC) are given the number of examples with which a share would
-    spread as much as they do when the rows of the matrix are drawn again.
+    All intervals are Wilson's. A share of counted examples has its :func:`wilson_interval`. The
+    other scores (F1, macro means, MACC) are not such shares. For them, the rows of the confusion
+    matrix are resampled, and the interval is that of a share whose number of examples would give
+    the same variance as the resampled scores: an effective number of examples.
 
-    Both take examples for independent. Where several share a group (a speaker, a patient, a
-    recording), they are not. Groups are then drawn again too, with replacement; the interval
-    gets the number of examples that such spread is worth, the quantile of Student's t for that
-    many groups, and the outer ends of both. Where all or nothing is right that quantile is all
-    there is to widen it. What cannot be known is how groups differ that are not there.
+    This assumes independent examples. Examples that share a group (a speaker, a patient, a
+    recording) are not independent. With `groups`, whole groups are therefore resampled too, with
+    replacement. Their variance gives a second effective number of examples, used with the quantile
+    of Student's t for that many groups, and the result spans both intervals. If all or none of the
+    examples are right, resampled groups do not vary, and only that quantile widens the interval.
+    No interval can account for groups that are unlike every group in the data.
 
     Args:
       targets: the true class of each example, from 0.
-      predictions: what each is called.
-      n_classes: how many classes there are.
-      groups: the group of each example; by default each is one of its own. With one group in
-        all there is no interval: how groups differ cannot be seen, and its ends are NaN.
-      positive: the class, of two or more, that overall sensitivity, specificity and precision
-        are those of; None for the mean over the classes that have examples.
-      seed: of what is drawn.
+      predictions: the predicted class of each example.
+      n_classes: number of classes.
+      groups: the group of each example; by default every example is its own group. If there is
+        only one group, the differences between groups cannot be estimated, and the ends of every
+        interval are NaN.
+      positive: the class whose sensitivity, specificity and precision are reported as the overall
+        ones; None for the mean over the classes that have examples.
+      seed: seed of the resampling.
 
     Returns:
-      The scores. What is not defined is NaN: sensitivity without examples, specificity without
-      others. Precision of a class that has examples and is never called is 0.
+      The scores. Undefined scores are NaN: the sensitivity of a class without examples, and the
+      specificity if no other class has examples. The precision of a class that has examples but is
+      never predicted is 0.
 
     Raises:
       ValueError: the lengths differ, there is no example, or a class is out of range.
@@ -176,8 +181,8 @@ def classification_scores(
 
     References:
       Korn and Graubard, Confidence intervals for proportions with small expected number of
-      positive counts, Survey Methodology 24, 1998, for the number of examples that a spread is
-      worth. SpectNet's repository adds 1e-7 to the denominators; its MACC is the one here.
+      positive counts, Survey Methodology 24, 1998, for the effective number of examples.
+      SpectNet's repository adds 1e-7 to the denominators; its MACC is the one here.
     """
     positive_int("n_classes", n_classes)
     targets, predictions = _labels(targets=targets, predictions=predictions, n_classes=n_classes)
@@ -188,14 +193,14 @@ def classification_scores(
     confusion = confusion_matrix(targets, predictions, n_classes=n_classes)
     normal_z, student_z = _normal_z(), math.nan
     rng, values = np.random.default_rng(seed), _measure(confusion[None], positive)
-    redrawn = _measure(_redrawn(rng, confusion), positive)
-    counted, worth_of_all = _counted(confusion, positive), _worth_of_all(confusion)
-    n_groups, regrouped = 0, redrawn
+    resampled = _measure(_resampled(rng, confusion), positive)
+    counted, effective_sizes = _counted(confusion, positive), _effective_sizes(confusion)
+    n_groups, by_group = 0, resampled
     if groups is not None:
         matrices = _group_matrices(targets, predictions, groups, n_classes)
-        # Groups of one example each are none.
+        # If every example is its own group, resampling groups is the same as resampling examples.
         if not 1 < len(matrices) == targets.size:
-            n_groups, regrouped = len(matrices), _measure(_regrouped(rng, matrices), positive)
+            n_groups, by_group = len(matrices), _measure(_resampled_groups(rng, matrices), positive)
             student_z = _student_z(n_groups - 1)
 
     def interval(name: str, index: int | None = None) -> Interval:
@@ -204,15 +209,18 @@ def classification_scores(
             return Interval(value, np.nan, np.nan)
         found = counted.get((name, index))
         if found is None:
-            certain = worth_of_all[name] if index is None else float(confusion[index].sum())
-            found = _wilson(value, _worth(value, _at(redrawn, name, index)) or certain, normal_z)
-        worth = _worth(value, _at(regrouped, name, index)) if n_groups else 0.0
-        if worth:
-            between = _wilson(value, worth * (1 - 1 / n_groups), student_z)
+            # The draws of a score without errors do not vary; its effective size is derived.
+            derived = effective_sizes[name] if index is None else float(confusion[index].sum())
+            effective = _effective_size(value, _at(resampled, name, index)) or derived
+            found = _wilson(value, effective, normal_z)
+        effective = _effective_size(value, _at(by_group, name, index)) if n_groups else 0.0
+        if effective:
+            between = _wilson(value, effective * (1 - 1 / n_groups), student_z)
             found = Interval(value, min(found.low, between.low), max(found.high, between.high))
         elif n_groups and value in (0.0, 1.0):
-            # Nothing spreads where all is right. Of one error, were there one, the spread between
-            # groups would be worth about all the examples, at Student's quantile.
+            # If all or no examples are right, resampled groups do not vary. A single error would
+            # give an effective number close to the number of examples, so that number is used
+            # here too, with Student's quantile.
             open_end = found.high if value == 0 else 1 - found.low
             found = _wilson(value, normal_z**2 * (1 / open_end - 1), student_z)
         return found
@@ -237,18 +245,18 @@ def group_scores(
     positive: int | None = None,
     seed: int = 0,
 ) -> tuple[GroupScores, ...]:
-    """The scores of each group by itself, its examples taken for independent.
+    """The scores of each group by itself, as if its examples were independent.
 
     Args:
       targets: the true class of each example, from 0.
-      predictions: what each is called.
+      predictions: the predicted class of each example.
       groups: the group of each example.
-      n_classes: how many classes there are.
+      n_classes: number of classes.
       positive: as in :func:`classification_scores`.
       seed: likewise.
 
     Returns:
-      The groups by name, each with its scores.
+      The groups in the order of their names, each with its scores.
 
     Raises:
       ValueError: as :func:`classification_scores`.
@@ -293,14 +301,14 @@ class _Measures(NamedTuple):
 
 
 def _measure(confusion: np.ndarray, positive: int | None) -> _Measures:
-    """The scores of matrices (..., true class, called)."""
+    """The scores of confusion matrices (..., true class, predicted class)."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    true, called = confusion.sum(-1), confusion.sum(-2)
+    true, predicted = confusion.sum(-1), confusion.sum(-2)
     total = true.sum(-1, keepdims=True)
     sensitivity = _ratio(right, true)
-    specificity = _ratio(total - true - called + right, total - true)
-    precision = np.where((called == 0) & (true > 0), 0.0, _ratio(right, called))
-    f1 = _ratio(2 * right, true + called)
+    specificity = _ratio(total - true - predicted + right, total - true)
+    precision = np.where((predicted == 0) & (true > 0), 0.0, _ratio(right, predicted))
+    f1 = _ratio(2 * right, true + predicted)
 
     def macro(values: np.ndarray) -> np.ndarray:
         counts = (true > 0) & ~np.isnan(values)
@@ -322,15 +330,16 @@ def _measure(confusion: np.ndarray, positive: int | None) -> _Measures:
 
 
 def _counted(confusion: np.ndarray, positive: int | None) -> dict[tuple[str, int | None], Interval]:
-    """Wilson's intervals of what is a share of examples, by name and class."""
-    right, true, called = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
+    """Wilson's intervals of the scores that are shares of examples, by name and class."""
+    right, true, predicted = np.diagonal(confusion), confusion.sum(1), confusion.sum(0)
     total = int(confusion.sum())
     found: dict[tuple[str, int | None], Interval] = {
         ("accuracy", None): wilson_interval(int(right.sum()), total)
     }
-    for i, (k, n, m) in enumerate(zip(right.tolist(), true.tolist(), called.tolist(), strict=True)):
+    counts = zip(right.tolist(), true.tolist(), predicted.tolist(), strict=True)
+    for i, (k, n, m) in enumerate(counts):
         shares = {"sensitivity": (k, n), "specificity": (total - n - m + k, total - n)}
-        # Never called is as wrong as can be, and no share of anything.
+        # The precision of a class that is never predicted is 0 by definition, not a share.
         if m:
             shares["precision"] = (k, m)
         for name, (n_right, n_examples) in shares.items():
@@ -340,65 +349,70 @@ def _counted(confusion: np.ndarray, positive: int | None) -> dict[tuple[str, int
     return found
 
 
-def _redrawn(rng: np.random.Generator, confusion: np.ndarray) -> np.ndarray:
-    """Matrices whose rows are drawn again from the shares of the counted ones."""
+def _resampled(rng: np.random.Generator, confusion: np.ndarray) -> np.ndarray:
+    """Confusion matrices whose rows are resampled from the row shares of the counted matrix."""
     true = confusion.sum(1)
     shares = confusion / np.maximum(true, 1)[:, None]
-    # What is drawn of an empty row is nothing.
+    # A row without examples needs valid shares too, although nothing is drawn from them.
     shares[true == 0, 0] = 1
     return rng.multinomial(true, shares, size=(_RESAMPLES, len(confusion)))
 
 
-def _regrouped(rng: np.random.Generator, matrices: np.ndarray) -> np.ndarray:
-    """Sums of the matrices of groups that are drawn with replacement."""
+def _resampled_groups(rng: np.random.Generator, matrices: np.ndarray) -> np.ndarray:
+    """Confusion matrices of groups that are drawn with replacement."""
     n_groups = len(matrices)
     times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
     return np.tensordot(times, matrices, axes=1)
 
 
-def _worth(value: float, draws: np.ndarray) -> float:
-    """The examples of which a share spreads as the draws do; 0 where they do not spread."""
+def _effective_size(value: float, draws: np.ndarray) -> float:
+    """The effective number of examples: a share of so many has the variance of the draws.
+
+    It is 0 if the draws do not vary.
+    """
     draws = draws[~np.isnan(draws)]
     variance = float(np.var(draws)) if draws.size else 0.0
     return value * (1 - value) / variance if variance > 1e-12 else 0.0
 
 
-def _worth_of_all(confusion: np.ndarray) -> dict[str, float]:
-    """The same of mean scores where all or nothing is right and nothing spreads, by name.
+def _effective_sizes(confusion: np.ndarray) -> dict[str, float]:
+    """Effective numbers of examples of mean scores whose draws do not vary, by name.
 
-    A mean of shares with one rate is worth the harmonic mean of the examples of its classes,
-    times their number. Each error of sensitivity is shared by the other classes as one of
-    specificity, which has so many times fewer.
+    That is so if all or no examples are right. The mean of the classes' shares, if all have the
+    same rate, has the variance of a share of n examples, where n is the number of classes times the
+    harmonic mean of their numbers of examples. An error that lowers the sensitivity of one class
+    lowers the specificity of only one of the other classes, so specificity has as many times more
+    effective examples as there are other classes.
     """
     true = confusion.sum(1)
     n_classes = int((true > 0).sum())
-    worth = n_classes**2 / float((1 / true[true > 0]).sum())
-    others = max(n_classes - 1, 1)
-    shares = dict.fromkeys(("sensitivity", "precision", "macro_f1"), worth)
-    return shares | {"specificity": others * worth, "macc": 2 * others / (others + 1) * worth}
+    size = n_classes**2 / float((1 / true[true > 0]).sum())
+    n_others = max(n_classes - 1, 1)
+    sizes = dict.fromkeys(("sensitivity", "precision", "macro_f1"), size)
+    return sizes | {"specificity": n_others * size, "macc": 2 * n_others / (n_others + 1) * size}
 
 
 def _normal_z() -> float:
-    """How many standard deviations hold 95 % of a normal distribution."""
+    """The 0.975 quantile of the standard normal distribution."""
     from scipy.special import ndtri
 
     return float(ndtri(_QUANTILE))
 
 
 def _student_z(freedom: int) -> float:
-    """The same of Student's t."""
+    """The 0.975 quantile of Student's t with this number of degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, _QUANTILE))
 
 
 def _wilson(value: float, n: float, z: float) -> Interval:
-    """Wilson's interval of an effective number of examples; SciPy's is of whole numbers."""
+    """Wilson's interval for an effective number of examples; SciPy's needs whole numbers."""
     if n == 0:
         return Interval(value, math.nan, math.nan)
     middle = (value + z**2 / n / 2) / (1 + z**2 / n)
     half = z * math.sqrt(value * (1 - value) / n + (z / n / 2) ** 2) / (1 + z**2 / n)
-    # At 0 and 1 an end is the value itself, but for rounding.
+    # At the values 0 and 1 one end equals the value, up to rounding: clip it there.
     return Interval(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)))
 
 
@@ -415,12 +429,12 @@ def _at(measures: _Measures, name: str, index: int | None) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """A share; NaN of nothing."""
+    """The quotient, or NaN where `whole` is 0."""
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
 
 
 def _labels(*, targets, predictions, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays, after everything that can be wrong with them."""
+    """Checks targets and predictions and returns them as int64 arrays."""
     out = []
     for name, labels in (("targets", targets), ("predictions", predictions)):
         labels = np.asarray(labels)

@@ -1,45 +1,54 @@
-"""Clicks: samples that the sound around them does not explain."""
+"""Clicks: samples that cannot be predicted from the sound around them."""
 
 import numpy as np
 
 from ddspx._checks import positive_int
 from ddspx._typing import Float
 
-# A tone is predicted by two taps for each of its harmonics, fitted to some of its periods.
+# Order of the predictor, as a duration: a tone needs two taps for each of its harmonics. The taps
+# are fitted to frames that hold several periods of the tone.
 _ORDER_S, _LARGEST_ORDER = 0.008, 128
 _FRAME_S = 0.096
-# White noise of this power, under the sound, keeps the prediction of silence and of pure tones
-# from being exact: an error below -80 dB of full scale is not heard.
+# Power of the white noise that the fit assumes under the sound. It keeps the prediction of silence
+# and of pure tones from becoming exact, because errors below -80 dB of full scale are inaudible.
 _FLOOR = 1e-8
-_LEAST, _LEAST_BESIDE = 1e-3, 5e-2
-# What belongs to a click beside the taps that it rings in; how many stretches on either side it
-# stands out of, and how many of them may be as large: another click, not the pulses of a voice.
-_ITSELF_S, _REACH, _OTHERS = 0.001, 6, 2
-# A note that begins at once is not predicted either, but is no sharper than it will be.
-_SHARPER = 1.2
-_AROUND_S = 0.05
+# Smallest audible prediction error: absolute, and relative to the peaks around it.
+_LEAST_ERROR, _LEAST_ERROR_TO_PEAK = 1e-3, 5e-2
+# Duration of a click before it rings in the taps of the predictor.
+_CLICK_S = 0.001
+# A click must stand out from this many stretches on either side. The few largest of them are left
+# out, because they may hold another click; the pulses of a voice are more numerous than that.
+_N_NEIGHBOURS, _N_LARGER_NEIGHBOURS = 6, 2
+# The sudden onset of a note is not predicted either, but it is not sharper than the note that
+# follows. A click must exceed the sharpness of its neighbours by this factor.
+_SHARPNESS_RATIO = 1.2
+_EDGE_S = 0.05
 _BLOCK_S = 20.0
 
 
 def click_times(
     audio: Float[np.ndarray, " samples"], *, sample_rate: int, threshold_db: float = 15.0
 ) -> Float[np.ndarray, " clicks"]:
-    r"""When a sound clicks: where its prediction fails suddenly and for an instant alone.
+    r"""Times of clicks: instants at which linear prediction of the sound suddenly fails.
 
-    Every 48 ms a linear predictor with taps over 8 ms is fitted to 96 ms of sound. Of a sample, e
-    is what is left by the best of three: its own, which a click spoils, and those before and after
-    it, which have not heard it; and this forward and backward in time, because a sound that is cut
-    off is predicted by the silence after it. The sound is divided into stretches as long as a click
-    rings, some 9 ms at most, and a click is the largest e of one that stands out of the six
-    on either side, less the next ones and the two largest, which may be another click:
+    Every 48 ms a linear predictor with taps over 8 ms is fitted to 96 ms of sound. The error e of a
+    sample is the smallest that three predictors leave: that of its own frame, whose fit a click
+    disturbs, and those of the frames before and after, whose fit does not include the sample. The
+    search runs forward and backward in time, because a sound that is cut off is found only
+    backward: forward, the predictor fitted to the silence after the cut leaves no error. The sound
+    is divided into stretches as long as a click rings in the predictor, about 9 ms. The largest e
+    of a stretch is a click if it exceeds, by T decibels, the third largest :math:`e_{(3)}` of the
+    stretches around it (six on either side without the adjacent ones; the two largest may hold
+    another click):
 
     .. math:: e > 10^{T / 20}\, e_{(3)}
 
-    Nor is the second difference of the sound as large in three of them. So the onset of a note is
-    no click, because the note goes on; nor are the pulses of a voice, which return, and neither is
-    what clicks as often, or is softer than such pulses. What is 26 dB below
-    the peaks around it, or 60 dB below full scale, is not heard. The first and last 50 ms are not
-    judged: recordings are cut anywhere.
+    The second difference of the sound must exceed its own third largest value there too. Therefore
+    the onset of a note is not a click, because the note goes on. The pulses of a voice are not
+    clicks, because they return; clicks that return as often, or that are softer than such pulses,
+    are not found either. Errors 26 dB below the peaks around them, or 60 dB below full scale, are
+    ignored as inaudible. The first and last 50 ms are not searched, because recordings are cut
+    anywhere.
 
     Args:
       audio: linear amplitude, full scale 1.0, without NaN or Inf.
@@ -47,7 +56,8 @@ def click_times(
       threshold_db: T, how far a click stands out.
 
     Returns:
-      Seconds, in order, exact to some milliseconds. Memory holds some seconds beside the sound.
+      Times in seconds, ascending, accurate to a few milliseconds. The search works on blocks of
+      20 seconds, so the memory it needs beside the sound does not grow with the duration.
 
     Raises:
       TypeError: `sample_rate` is not an int.
@@ -64,8 +74,8 @@ def click_times(
       [0.5]
 
     References:
-      Godsill and Rayner, *Digital Audio Restoration*, 1998, chapter 5, detect clicks by the
-      prediction error against its own deviation, in which every pulse of a voice is one.
+      Godsill and Rayner, *Digital Audio Restoration*, 1998, chapter 5, compare the prediction error
+      with its own standard deviation; by that rule every pulse of a voice is a click.
     """
     sample_rate = positive_int("sample_rate", sample_rate)
     if np.ndim(audio) != 1:
@@ -75,56 +85,59 @@ def click_times(
     found: list[float] = []
     for start in range(0, audio.size, size):
         first = max(0, start - margin)
-        heard = audio[first : start + size + margin]
-        at = _in_block(heard, sample_rate, threshold_db) + first
-        # Those of the margins are the neighbours'.
+        block = audio[first : start + size + margin]
+        at = _in_block(block, sample_rate, threshold_db) + first
+        # Clicks in the margins belong to the neighbouring blocks.
         found += at[(at >= start) & (at < start + size)].tolist()
-    edge = round(_AROUND_S * sample_rate)
+    edge = round(_EDGE_S * sample_rate)
     inside = [at for at in found if edge <= at < audio.size - edge]
     return np.asarray(inside, np.float64) / sample_rate
 
 
 def _in_block(audio: np.ndarray, sample_rate: int, threshold_db: float) -> np.ndarray:
-    """The samples at which a block clicks, found forward or backward."""
+    """Positions of the clicks in a block, by prediction forward and backward in time."""
     order = min(_LARGEST_ORDER, round(_ORDER_S * sample_rate))
-    stretch = order + round(_ITSELF_S * sample_rate)
+    stretch = order + round(_CLICK_S * sample_rate)
     found = []
-    for turned in (audio, audio[::-1]):
-        error = _prediction_error(turned, sample_rate, order)
-        at = _prominent(turned, error, stretch, threshold_db)
-        found.append(at if turned is audio else audio.size - 1 - at)
+    for oriented in (audio, audio[::-1]):
+        error = _prediction_error(oriented, sample_rate, order)
+        at = _prominent(oriented, error, stretch, threshold_db)
+        found.append(at if oriented is audio else audio.size - 1 - at)
     both = np.sort(np.concatenate(found))
-    # The two directions say the same click a few samples apart.
+    # The two directions find the same click a few samples apart.
     return both[np.diff(both, prepend=-2 * stretch) > stretch] if both.size else both
 
 
 def _prominent(
     audio: np.ndarray, error: np.ndarray, stretch: int, threshold_db: float
 ) -> np.ndarray:
-    """The samples that stand out of what is around them."""
+    """Positions of prediction errors that stand out from the stretches around them."""
     bend = np.abs(np.diff(audio, 2, prepend=audio[:1], append=audio[-1:]))
     loudest, largest, sharpest = (_stretch_maxima(x, stretch) for x in (np.abs(audio), error, bend))
     around, peaks = _neighbours(largest), _neighbours(loudest).max(axis=1)
     is_click = (
         (largest > 10 ** (threshold_db / 20) * _third(around))
-        & (largest > np.maximum(_LEAST, _LEAST_BESIDE * peaks))
-        & (largest >= around[:, _REACH - 1])
-        & (largest >= around[:, _REACH + 1])
-        & (sharpest > _SHARPER * _third(_neighbours(sharpest)))
+        & (largest > np.maximum(_LEAST_ERROR, _LEAST_ERROR_TO_PEAK * peaks))
+        & (largest >= around[:, _N_NEIGHBOURS - 1])
+        & (largest >= around[:, _N_NEIGHBOURS + 1])
+        & (sharpest > _SHARPNESS_RATIO * _third(_neighbours(sharpest)))
     )
     padded = np.pad(error, (0, -error.size % stretch)).reshape(-1, stretch)
     return np.flatnonzero(is_click) * stretch + padded[is_click].argmax(axis=1)
 
 
 def _neighbours(maxima: np.ndarray) -> np.ndarray:
-    """Of each stretch, itself and those around it."""
-    return np.lib.stride_tricks.sliding_window_view(np.pad(maxima, _REACH), 2 * _REACH + 1)
+    """A row for each stretch: its own maximum in the middle, with those of the neighbours."""
+    padded = np.pad(maxima, _N_NEIGHBOURS)
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * _N_NEIGHBOURS + 1)
 
 
 def _third(around: np.ndarray) -> np.ndarray:
-    """The third largest of the neighbours that are not the next ones."""
-    others = np.delete(around, [_REACH - 1, _REACH, _REACH + 1], axis=1)
-    return np.partition(others, -1 - _OTHERS, axis=1)[:, -1 - _OTHERS]
+    """The third largest maximum of the neighbours, without the two adjacent ones."""
+    adjacent = [_N_NEIGHBOURS - 1, _N_NEIGHBOURS, _N_NEIGHBOURS + 1]
+    distant = np.delete(around, adjacent, axis=1)
+    index = -1 - _N_LARGER_NEIGHBOURS
+    return np.partition(distant, index, axis=1)[:, index]
 
 
 def _stretch_maxima(values: np.ndarray, stretch: int) -> np.ndarray:
@@ -132,10 +145,11 @@ def _stretch_maxima(values: np.ndarray, stretch: int) -> np.ndarray:
 
 
 def _prediction_error(audio: np.ndarray, sample_rate: int, order: int) -> np.ndarray:
-    """The least that three linear predictors, fitted frame by frame, leave of every sample."""
+    """The smallest error at each sample of the linear predictors of three frames around it."""
     hop = max(order, round(_FRAME_S * sample_rate / 2))
     n_hops = -(-audio.size // hop)
-    # Frame i is hop i and half a hop on either side, so those of hops i - 2 and i + 2 touch it not.
+    # Frame i covers hop i and half a hop on either side, so frames i - 2 and i + 2 do not overlap
+    # hop i.
     padded = np.pad(audio, (hop, 2 * hop + n_hops * hop - audio.size))
     frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)[hop // 2 :: hop][:n_hops]
     spectrum = np.fft.rfft(frames * np.hanning(2 * hop), 4 * hop)
@@ -145,7 +159,7 @@ def _prediction_error(audio: np.ndarray, sample_rate: int, order: int) -> np.nda
     taps = np.linalg.solve(correlation[:, lags], correlation[:, 1:, None])[..., 0]
     history = np.lib.stride_tricks.sliding_window_view(padded, hop + order)
     history = history[hop - order :: hop][:n_hops]
-    # By FFT: a sample's prediction is the convolution of what came before with the taps.
+    # By FFT: the prediction of a sample is the convolution of earlier samples with the taps.
     n_fft = 1 << (hop + 2 * order).bit_length()
     past = np.fft.rfft(history, n_fft)
     errors = []

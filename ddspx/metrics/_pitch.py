@@ -1,10 +1,10 @@
-"""How far one pitch track is from another."""
+"""Measures of the difference between two pitch tracks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 VOICED = 0.5
-"""Confidence from which a frame is pitched."""
+"""Confidence at or above which a frame counts as pitched."""
 
 
 def f0_l1_semitones(
@@ -21,8 +21,8 @@ def f0_l1_semitones(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape. Frames that are not a positive
-        number are left to :func:`f0_outlier_share`.
+      predicted_hz: predicted frequency, of the same shape. Frames in which it is not a positive
+        number are ignored here; :func:`f0_outlier_share` counts them.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame counts.
 
@@ -60,12 +60,12 @@ def f0_outlier_share(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape; not a positive number means that no
-        pitch was found.
+      predicted_hz: predicted frequency, of the same shape; a value that is not a positive number
+        means that no pitch was found.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
-      predicted_confidence: of the prediction; frames below `threshold` are not trackable.
-        Without it only `predicted_hz` tells.
+      predicted_confidence: of the prediction; frames below `threshold` are not trackable. Without
+        it, only frames whose `predicted_hz` is not a positive number are not trackable.
       semitones: error above which a frame is an outlier.
 
     Returns:
@@ -82,9 +82,9 @@ def f0_outlier_share(
       0.5
 
     References:
-      DDSP's evaluation counts whole examples by their mean error; frames say the same of
-      recordings of any length. Its later versions compare the conditioning pitch with itself,
-      which is always 0: measure `predicted_hz` on the generated audio.
+      DDSP's evaluation counts whole examples by their mean error; a share of frames is comparable
+      between recordings of any length. DDSP's later versions compare the conditioning pitch with
+      itself, which always gives 0: measure `predicted_hz` on the generated audio.
     """
     error = _errors(target_hz, predicted_hz, confidence, threshold)
     is_outlier = ~(np.abs(error) <= semitones)
@@ -107,7 +107,7 @@ def raw_pitch_accuracy(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      predicted_hz: predicted frequency, of the same shape, voiced or not.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
       cents: an error below it is right, in hundredths of a semitone.
@@ -141,11 +141,11 @@ def raw_chroma_accuracy(
     threshold: float = VOICED,
     cents: float = 50.0,
 ) -> float:
-    """Share of the target's pitched frames whose pitch is right but for whole octaves.
+    """Share of the target's pitched frames whose pitch is right if octave errors are ignored.
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      predicted_hz: predicted frequency, of the same shape, voiced or not.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
       cents: an error below it is right, in hundredths of a semitone.
@@ -250,7 +250,7 @@ def overall_accuracy(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape.
+      predicted_hz: predicted frequency, of the same shape.
       confidence: of the target, from 0 to 1, of the same shape.
       predicted_confidence: of the prediction, of the same shape.
       threshold: confidence from which a frame is pitched, in both.
@@ -266,8 +266,9 @@ def overall_accuracy(
       >>> import numpy as np
       >>> from ddspx import metrics
       >>> target, predicted = np.array([440.0, 440.0, 0.0]), np.array([441.0, 880.0, 100.0])
-      >>> sure, heard = np.array([1.0, 1.0, 0.0]), np.array([0.9, 0.9, 0.4])
-      >>> round(metrics.overall_accuracy(target, predicted, sure, heard), 2)
+      >>> confidence, predicted_confidence = np.array([1.0, 1.0, 0.0]), np.array([0.9, 0.9, 0.4])
+      >>> accuracy = metrics.overall_accuracy(target, predicted, confidence, predicted_confidence)
+      >>> round(accuracy, 2)
       0.67
 
     References:
@@ -275,8 +276,11 @@ def overall_accuracy(
     """
     _same_shapes(confidence, predicted_confidence)
     error = _errors(target_hz, predicted_hz, np.ones(np.shape(confidence)), 1.0)
-    pitched, heard = (np.ravel(x) >= threshold for x in (confidence, predicted_confidence))
-    return _mean(np.where(pitched, heard & (100 * np.abs(error) < cents), ~heard))
+    is_pitched, is_predicted = (
+        np.ravel(x) >= threshold for x in (confidence, predicted_confidence)
+    )
+    is_right = is_predicted & (100 * np.abs(error) < cents)
+    return _mean(np.where(is_pitched, is_right, ~is_predicted))
 
 
 def gross_error_share(
@@ -292,7 +296,8 @@ def gross_error_share(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape; not a positive number is an error.
+      predicted_hz: predicted frequency, of the same shape; a value that is not a positive number
+        counts as an error.
       confidence: of the target, from 0 to 1, of the same shape.
       predicted_confidence: of the prediction; with it only the frames that are pitched in both
         count, as in speech research.
@@ -314,16 +319,17 @@ def gross_error_share(
 
     References:
       Rabiner et al., `A comparative performance study of several pitch detection algorithms
-      <https://doi.org/10.1109/TASSP.1976.1162846>`_, 1976, with a limit of 1 ms of period; 20 %
-      of frequency is today's.
+      <https://doi.org/10.1109/TASSP.1976.1162846>`_, 1976, with a limit of 1 ms in the period;
+      today the usual limit is 20 % of the frequency.
     """
     error = _errors(target_hz, predicted_hz, confidence, threshold)
     is_gross = ~(np.abs(2 ** (error / 12) - 1) <= ratio)
     if predicted_confidence is None:
         return _mean(is_gross)
     _same_shapes(confidence, predicted_confidence)
-    heard = np.asarray(predicted_confidence)[np.asarray(confidence) >= threshold] >= threshold
-    return _mean(is_gross[heard])
+    is_pitched = np.asarray(confidence) >= threshold
+    is_predicted = np.asarray(predicted_confidence)[is_pitched] >= threshold
+    return _mean(is_gross[is_predicted])
 
 
 def octave_error_share(
@@ -334,14 +340,14 @@ def octave_error_share(
     threshold: float = VOICED,
     cents: float = 50.0,
 ) -> float:
-    """Share of the target's pitched frames that are right but for one octave or more.
+    """Share of the target's pitched frames whose pitch is off by whole octaves, one or more.
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape, voiced or not.
+      predicted_hz: predicted frequency, of the same shape, voiced or not.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame is pitched.
-      cents: a distance below it from a whole number of octaves counts as none.
+      cents: an error counts as whole octaves if it differs from them by less than this.
 
     Returns:
       A share from 0 to 1; NaN where the target has no pitched frame.
@@ -372,8 +378,8 @@ def median_cents_error(
 
     Args:
       target_hz: true frequency of each frame, in Hz, any shape.
-      predicted_hz: frequency to judge, of the same shape; frames that are not a positive number
-        are left out.
+      predicted_hz: predicted frequency, of the same shape; frames in which it is not a positive
+        number are left out.
       confidence: of the target, from 0 to 1, of the same shape.
       threshold: confidence from which a frame counts.
 
@@ -401,7 +407,7 @@ def _errors(
     confidence: NDArray[np.floating],
     threshold: float,
 ) -> NDArray[np.floating]:
-    """Signed error in semitones of the confident frames; NaN where a frequency is no number."""
+    """Signed error in semitones at the confident frames; NaN where a frequency is not positive."""
     _same_shapes(target_hz, predicted_hz, confidence)
     sure = np.asarray(confidence) >= threshold
     target, predicted = (np.asarray(x, np.float64)[sure] for x in (target_hz, predicted_hz))
@@ -411,12 +417,12 @@ def _errors(
 
 
 def _mean(values: NDArray[np.floating] | NDArray[np.bool_]) -> float:
-    """Mean as a Python float; NaN of nothing, without a warning."""
+    """Mean as a Python float; NaN for an empty array, without a warning."""
     return float(np.mean(values)) if values.size else float("nan")
 
 
 def _same_shapes(*tracks: NDArray[np.floating]) -> None:
-    """Raises a ValueError unless all tracks have one shape."""
+    """Raises a ValueError unless all tracks have the same shape."""
     shapes = [np.shape(track) for track in tracks]
     if len(set(shapes)) > 1:
         raise ValueError(

@@ -194,7 +194,7 @@ def test_data_that_cannot_be_learned_is_refused(sounds, tmp_path, capsys):
     train = f"-o {tmp_path / 'model'}"
     (tmp_path / "one").mkdir()
     shutil.copytree(sounds / "low", tmp_path / "one" / "low")
-    assert "the one class 'low'" in refused(capsys, "train", tmp_path / "one", train)
+    assert "only one class, 'low'" in refused(capsys, "train", tmp_path / "one", train)
     (tmp_path / "one" / "high").mkdir()
     assert "class 'high' is empty" in refused(capsys, "train", tmp_path / "one", train)
     table = tmp_path / "table.csv"

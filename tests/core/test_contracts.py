@@ -1,8 +1,9 @@
-"""What every function of the core keeps, whatever it computes.
+"""Properties that all functions of the core share.
 
-For each: over a batch axis (or two) = `vmap` = a loop, so nothing leaks from one example to the
-next; where it is differentiable, gradients at silence (zeros) are finite; outputs have the dtype of
-the inputs; compiled = eager. The tests of each module hold it to its definition.
+For each function: one or two batch axes, `vmap` and a loop give the same results, so examples do
+not influence each other; if it is differentiable, gradients at silence (zeros) are finite; outputs
+have the dtype of the inputs; compiled and eager results are equal. The tests of each module compare
+its functions with their definitions.
 """
 
 import inspect
@@ -27,9 +28,9 @@ RNG = np.random.default_rng(7)
 
 
 class Case(NamedTuple):
-    """A function of arrays with a leading batch axis of 2, and such arrays.
+    """A function of arrays with a leading batch axis of 2, and arrays to call it with.
 
-    The result may be larger than the arrays, by `growth`, and its rounding with it.
+    If the result is larger than the arguments by a factor of `growth`, so is its rounding error.
     """
 
     function: Callable
@@ -55,7 +56,7 @@ WEIGHTS = {f"{term}_weight": 1.0 for term in TERMS}
 DYNAMICS = {"release_s": 0.002, "sample_rate": RATE}
 THRESHOLDS = uniform(-30, -3)
 STREAMED = {
-    # A step from the start is the whole, and what it leaves is its state: the module tests fold.
+    # The first step computes the whole function. The tests of each module check the later steps.
     "allpole_step": "allpole",
     "compressor_step": "compressor",
     "convolution_reverb_step": "convolution_reverb",
@@ -71,7 +72,7 @@ STREAMED = {
     "wavetable_synthesis_step": "wavetable_synthesis",
 }
 STATIC = {
-    # No arrays go in: tables, sizes, states, functions, and what is drawn from a key.
+    # Functions without array arguments: tables, sizes, states, streams, and draws from a key.
     "chain",
     "exponential_reverb_ir",
     "filtered_noise",
@@ -99,7 +100,7 @@ def waveform(function):
 
 
 def loss(function, signature, *arguments):
-    """A scalar of a whole batch, one of each example."""
+    """The function gives one scalar for a whole batch; call it for each example."""
     each = jnp.vectorize(function, signature=f"{signature}->()")
     return Case(each, arguments)
 

@@ -1,7 +1,7 @@
-"""What JAX may do with every function of the core: both modes, many devices, any batch.
+"""JAX's transformations of every function of the core: both modes, several devices, any batch.
 
-Almost all of it is decided when a program is traced, so nothing is compiled here. That the
-derivatives have the right values is tested beside each function.
+Almost all errors appear when a program is traced, so nothing is compiled here. The tests of each
+module check the values of derivatives.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from ddspx import core, nn
 
 MESH = AbstractMesh((2,), ("device",), axis_types=(AxisType.Auto,))
 EACH, SAME = PartitionSpec("device"), PartitionSpec()
-# The FFT of jax 0.7 has no transpose there, nor has its split.
+# Under `shard_map`, the FFT and the split of jax 0.7 have no transpose.
 TRANSPOSES = jax.__version_info__ >= (0, 8)
 RATES = {"hop_length": 8, "sample_rate": 8000}
 
@@ -142,7 +142,7 @@ def test_programs_with_a_transpose_of_their_own_are_lowered_across_devices():
 
 
 RULES = {
-    # What has a derivative written by hand.
+    # Functions with a hand-written derivative.
     "harmonic_synthesis": None,
     "pulse": None,
     "wavetable_synthesis": None,

@@ -1,4 +1,4 @@
-"""Streams one after the other, as one."""
+"""Chains of streams."""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +19,7 @@ POLE = float(np.exp(-1 / (0.003 * RATE)))
 
 
 class Mix(NamedTuple):
-    """What the parts of a chain share: block by block, a gain for each sample."""
+    """Controls that the parts of a chain share: a gain for each sample of a block."""
 
     gain: jax.Array
 
@@ -44,7 +44,7 @@ def smoothed_and_limited(dtype=DTYPES[-1], batch_shape=()) -> core.Stream:
 
 
 def offline(audio: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """The same in one piece, by SciPy and the limiter of whole sounds, late by its look-ahead."""
+    """The same for the whole sound, by SciPy and `core.limiter`, delayed by the look-ahead."""
     smooth = lfilter([1 - POLE], [1, -POLE], audio)
     limited = core.limiter(jnp.asarray(gain * smooth), **LIMITS)
     return np.concatenate([np.zeros((*audio.shape[:-1], 4)), limited], axis=-1)[..., :-4]

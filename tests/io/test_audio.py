@@ -91,7 +91,7 @@ def test_pcm_is_written_and_read_to_the_bit(tmp_path, rng, suffix, dtype):
     read = io.read_audio(tmp_path / f"a.{suffix}", sample_rate=8000).astype(np.float64)
     offset, scale = (128, 128) if dtype == np.uint8 else (0, -float(info.min))
     np.testing.assert_array_equal(read, (audio.astype(np.float64) - offset) / scale)
-    # What was read is written as it was: floats are rounded to the same steps.
+    # Writing what was read gives the same file, because floats are rounded to the same steps.
     io.write_audio(tmp_path / f"b.{suffix}", read, sample_rate=8000)
     assert (tmp_path / f"b.{suffix}").read_bytes() == (tmp_path / f"a.{suffix}").read_bytes()
 
@@ -226,7 +226,7 @@ def written(path, audio, sample_rate=16000):
 
 
 def bad_recordings(folder):
-    """(file, what the message says) for everything that is no recording."""
+    """(file, expected message) for files that cannot be read as recordings."""
     spoilt = np.full((1000, 2), 0.1)
     spoilt[500] = np.inf, -np.inf
     (folder / "text.wav").write_text("not audio")

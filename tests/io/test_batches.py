@@ -97,7 +97,7 @@ def test_an_epoch_visits_all_parts(dataset):
     for epoch in np.sort(epochs):
         in_long = epoch[epoch < 4000] / HOP
         assert len(in_long) == 50 and np.diff(in_long).max() <= 20
-    # In an order that is random, and another in each.
+    # The order is random, and differs from epoch to epoch.
     for epoch in epochs:
         assert 0.3 < np.mean(np.diff(epoch) > 0) < 0.7
     assert np.mean(np.argsort(epochs[0]) == np.argsort(epochs[1])) < 0.2
@@ -123,7 +123,7 @@ def test_resumes_exactly_from_json(dataset, n_taken):
     state = json.loads(json.dumps(batches.get_state()))
     ahead = list(islice(batches, 9))
     assert equal(drawn(dataset, 9, seed=5, state=state), ahead)
-    # Back in the same iterator, after it has prefetched beyond.
+    # The same iterator can be set back, although it has prefetched later batches.
     batches.set_state(state)
     assert equal(list(islice(batches, 9)), ahead)
 

@@ -1,4 +1,4 @@
-"""Checkpoints give back the bits they were given, and say what is wrong when they cannot."""
+"""Checkpoints restore exactly what was saved, and errors say why they cannot."""
 
 import gc
 import inspect

@@ -1,4 +1,4 @@
-"""What headers promise, and files that were joined; each file is made here, from bytes."""
+"""Lengths that headers declare, and joined files; the tests build every file from bytes."""
 
 import io as memory
 import itertools
@@ -80,14 +80,14 @@ def test_half_of_a_file_is_refused_and_the_whole_is_read(tmp_path, options):
 @pytest.mark.parametrize("kind", ["IRCAM", "PAF", "PVF"])
 def test_a_format_without_a_length_is_read_with_a_warning(tmp_path, kind):
     data = encoded(format=kind, subtype="PCM_16")
-    assert len(warned(tmp_path, data, "of a format that does not say how long it is")) == 8000
+    assert len(warned(tmp_path, data, "has a format without a length")) == 8000
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_an_ogg_without_its_end_is_read_with_a_warning(tmp_path, subtype, rng):
     noise = 0.1 * rng.standard_normal(4 * RATE)
     data = encoded(noise, format="OGG", subtype=subtype)
-    half = warned(tmp_path, data[: len(data) // 2], "lacks the mark of its end")
+    half = warned(tmp_path, data[: len(data) // 2], "has no mark of its end")
     assert 0.2 < len(half) / len(noise) < 0.8
 
 
@@ -95,8 +95,8 @@ def test_an_ogg_without_its_end_is_read_with_a_warning(tmp_path, subtype, rng):
 def test_behind_a_cut_link_of_a_chain_the_next_is_read(tmp_path, subtype, rng):
     noise = 0.1 * rng.standard_normal(4 * RATE)
     first, second = (encoded(x, format="OGG", subtype=subtype) for x in (noise, TONE))
-    alone = warned(tmp_path, first[: len(first) // 2], "lacks the mark of its end")
-    found = warned(tmp_path, first[: len(first) // 2] + second, "lacks the mark of its end")
+    alone = warned(tmp_path, first[: len(first) // 2], "has no mark of its end")
+    found = warned(tmp_path, first[: len(first) // 2] + second, "has no mark of its end")
     assert len(found) == len(alone) + len(TONE)
     np.testing.assert_array_equal(found[len(alone) :], read(tmp_path, second))
 
@@ -177,7 +177,7 @@ def test_a_rate_that_cannot_be_is_refused(tmp_path, rate):
 
 
 def test_a_header_that_contradicts_itself_is_refused_in_words_of_ours(tmp_path):
-    with pytest.raises(io.AudioError, match="its header is damaged, or says what cannot be"):
+    with pytest.raises(io.AudioError, match="its header is damaged, or holds impossible values"):
         read(tmp_path, with_length(encoded(format="WAV", **PCM), b"fmt ", 12, "<I", 0))
 
 
@@ -226,7 +226,7 @@ def test_an_mp3_is_read_through_tags_and_without_the_number_of_its_frames(tmp_pa
         (data + bytes(5000) + data, 1.0),
     ):
         assert len(read(tmp_path, joined)) == seconds * RATE
-    # Its encoder's delay is not known then, and is heard.
+    # Without a header frame the encoder's delay is unknown, so it is part of the sound.
     for joined, seconds in ((bare, 0.5), (bare + bare, 1.0), (data + bare, 1.0)):
         assert 0 <= len(read(tmp_path, joined)) / RATE - seconds < 0.2
 
@@ -256,12 +256,12 @@ def test_of_two_streams_at_once_the_first_is_read_with_a_warning(tmp_path):
         pages.append([data[a:b] for a, b in itertools.pairwise(starts)])
     one, two = pages
     mixed = b"".join(page for pair in zip(one, two, strict=True) for page in pair)
-    found = warned(tmp_path, mixed, "holds 2 streams at once, of which the first is read")
+    found = warned(tmp_path, mixed, "holds 2 simultaneous streams, of which the first is read")
     spectrum = np.abs(np.fft.rfft(found[2000:6000]))
     assert len(found) == 8000 and spectrum.argmax() == 55
 
 
-# --- less than was promised, and what decoders print
+# --- less sound than declared, and messages of decoders
 
 
 def test_an_mp3_without_its_end_is_read_with_a_warning_of_both_lengths(tmp_path, capfd):
@@ -297,7 +297,7 @@ def test_what_others_print_while_mpeg_is_decoded_arrives(tmp_path, capfd):
     while not stop.is_set():
         io.read_audio(tmp_path / "a.mp3", sample_rate=RATE)
     talker.join()
-    # All of it; what was held may come after what was written meanwhile.
+    # No line is lost; captured lines may come after lines that were written directly.
     assert sorted(capfd.readouterr().err.splitlines()) == sorted(f"line {i}" for i in range(200))
 
 

@@ -13,7 +13,7 @@ LENGTH = 10
 
 
 def ramps(*lengths):
-    """Sounds whose samples say which they are and where."""
+    """Sounds whose samples encode the number of the sound and the position in it."""
     return [100 * (i + 1) + np.arange(n, dtype=np.float32) for i, n in enumerate(lengths)]
 
 
@@ -35,7 +35,7 @@ def test_every_class_comes_as_often(rng):
     _, drawn_labels = drawn(sounds, labels, 10)
     rounds = drawn_labels.reshape(-1, 3)
     np.testing.assert_array_equal(np.sort(rounds), np.tile([0, 1, 2], (20, 1)))
-    # In an order of its own in each round.
+    # Each round has its own random order.
     assert len(np.unique(rounds, axis=0)) > 3
 
 
@@ -83,7 +83,7 @@ def test_a_speed_moves_the_pitch_by_as_much_up_as_down():
     assert np.abs(octaves).max() < np.log2(1.25) + 0.01
     quarters, _ = np.histogram(octaves, np.linspace(-1, 1, 5) * np.log2(1.255))
     assert quarters.min() > 30
-    # As loud as it was, without a seam.
+    # The level is unchanged, and there is no discontinuity.
     np.testing.assert_allclose(np.sqrt(2 * (audio[:, 100:-100] ** 2).mean(-1)), 1, atol=0.02)
 
 
@@ -130,7 +130,7 @@ def test_sizes_out_of_range():
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Two tones of other rates, and between them what is none."""
+    """Two tones of different sample rates, and between them a file that is not audio."""
     for name, rate in (("a.wav", 8000), ("c.wav", 16_000)):
         tone = sine(440, rate, sample_rate=rate, amplitude=0.5)
         io.write_audio(tmp_path / name, tone, sample_rate=rate)
@@ -140,11 +140,11 @@ def recordings(tmp_path):
 
 @pytest.mark.parametrize("memory_bytes", [1 << 30, 5000, 0])
 def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes):
-    said, watched = [], []
+    errors, watched = [], []
     audio = io.LabelledAudio(
         recordings,
         sample_rate=8000,
-        report=said.append,
+        report=errors.append,
         transform=lambda sound: 2 * sound,
         progress=lambda *now: watched.append(now),
         memory_bytes=memory_bytes,
@@ -156,5 +156,5 @@ def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes)
         np.testing.assert_allclose(
             sound[1000:-1000], sine(440, 8000, sample_rate=8000)[1000:-1000], atol=1e-3
         )
-    assert "b.wav" in str(said[0]) and len(said) == 1
+    assert "b.wav" in str(errors[0]) and len(errors) == 1
     assert watched == [("reading", done, 3) for done in range(3)]

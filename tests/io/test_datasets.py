@@ -12,7 +12,7 @@ HOP, RATE, EXAMPLE = 4, 80, 40  # an example is 10 hops, half a second
 
 
 def numbered(first_hop, n_hops):
-    """A stretch whose samples are their own positions, and whose features say theirs."""
+    """A stretch whose samples and features are their own positions."""
     samples = np.arange(first_hop * HOP, (first_hop + n_hops) * HOP, dtype=np.float32)
     frames = np.arange(first_hop, first_hop + n_hops + 1, dtype=np.float32) * HOP
     return io.Segment(samples, frames, frames + 0.25, frames + 0.5)
@@ -86,7 +86,7 @@ def test_many_shards_are_one_sequence(tmp_path, monkeypatch):
 
 
 def test_records_beyond_the_memory_kept_are_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("ddspx.io._datasets._KEPT_BYTES", 0)
+    monkeypatch.setattr("ddspx.io._datasets._CACHE_BYTES", 0)
     manifest = written(tmp_path / "data", [("train", 0, 50)])
     records = io.Records(tmp_path / "data", manifest, "train")
     assert records[0] is not records[0]
@@ -252,8 +252,8 @@ def test_the_manifest_is_plain_json(tmp_path):
     [
         ("linux", "aarch64", r'pip install "ddspx\[train\]"'),
         ("darwin", "arm64", r'pip install "ddspx\[train\]"'),
-        ("darwin", "x86_64", "do that on Linux.*Apple's own processors.*classifiers needs none"),
-        ("win32", "AMD64", "do that on Linux.*in WSL"),
+        ("darwin", "x86_64", "train on Linux.*an Apple processor.*classifiers, works without"),
+        ("win32", "AMD64", "train on Linux.*in WSL"),
     ],
 )
 def test_what_is_not_installed_is_said(tmp_path, monkeypatch, system, processor, way_out):

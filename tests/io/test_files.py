@@ -24,7 +24,7 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
     (top / "c.wav").symlink_to(more / "5.wav")
     (top / "gone.wav").symlink_to("nothing")
     assert names(top) == ["a/2.wav", "again/5.wav", "b/1.wav", "c.wav", "gone.wav"]
-    # Under its own name, not a link's, a folder is listed where it is in there itself.
+    # A folder inside the searched one is listed under its own name, not under that of a link.
     assert names(tmp_path)[:2] == ["more/5.wav", "top/a/2.wav"]
 
 

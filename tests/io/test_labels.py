@@ -1,4 +1,4 @@
-"""Labels and splits: what tables and folders say, what is drawn, and what is refused."""
+"""Labels and splits: reading tables and folders, drawing splits, and errors."""
 
 import hashlib
 import os
@@ -134,7 +134,8 @@ def test_a_copy_of_another_class_is_refused(tmp_path):
     message = r"The same recording is 'a' \(a/1\) and 'b' \(b/copy\); leave the wrong one out"
     with pytest.raises(io.DatasetError, match=message):
         io.training_labels(recordings, usable=recordings)
-    # What is no sound, such as a page that was downloaded in its place, is named by its reader.
+    # Copies that cannot be read as audio, such as a downloaded error page, are not compared here;
+    # reading them gives the error.
     readable = [r for r in recordings if r.name not in ("a/1", "b/copy")]
     assert io.training_labels(recordings, usable=readable) == ("a", "b")
 
@@ -206,7 +207,7 @@ def test_an_empty_class(tmp_path):
 
 def test_a_single_class(tmp_path):
     write_files(tmp_path, ["cat/1.wav", "cat/2.wav"])
-    with pytest.raises(io.DatasetError, match="the one class 'cat', and telling apart needs two"):
+    with pytest.raises(io.DatasetError, match="only one class, 'cat', and a classifier needs"):
         io.training_labels(io.labelled_recordings(tmp_path))
 
 
@@ -236,14 +237,14 @@ def test_a_group_that_splits_divide(tmp_path, column):
 def test_a_copy_in_another_split(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
     (tmp_path / "2.wav").write_text("1.wav")
-    assert "has a copy between two splits (1.wav is in train, 2.wav in test)" in refusal(table)
+    assert "has the same file in two splits (1.wav is in train, 2.wav in test)" in refusal(table)
 
 
 def test_classes_of_one_group_each_cannot_be_divided(tmp_path):
     lines = [f"{i}.wav,{'cat' if i < 4 else 'dog'},{'ann' if i < 4 else 'bob'}" for i in range(8)]
     table = write_table(tmp_path, lines, "file,label,group")
-    assert "too few groups of each class to hold a fifth of them out" in refusal(table)
-    # Who measures and does not train draws nothing.
+    assert "too few groups of each class to hold out a fifth of them" in refusal(table)
+    # For an evaluation without training, no splits are drawn.
     assert len(io.labelled_recordings(table, draw=False)) == 8
 
 

@@ -1,4 +1,4 @@
-"""From several channels to one: what would cancel is heard, and what does not is the average."""
+"""Mixing channels to one: the average, unless sound would cancel in it."""
 
 import warnings
 
@@ -34,7 +34,7 @@ def read(folder, channels, match=None):
 
 
 def level_db(audio, sound):
-    """What of the sound is there, in dB of itself; the rest is noise."""
+    """Level of the sound in the mix, in dB relative to the sound itself; the rest is noise."""
     return 20 * np.log10(abs(audio @ sound) / (sound @ sound))
 
 
@@ -76,12 +76,12 @@ def test_all_inverted_channels_are_named(tmp_path, sound):
 
 def test_what_no_mix_keeps_is_said(tmp_path, sound):
     tone, _ = sound
-    # In each second another two of three cancel, and the third is silent.
+    # In each second another pair of the three channels cancels, and the third is silent.
     channels = np.zeros((3, len(tone)))
     for i in range(3):
         second = slice(i * RATE, (i + 1) * RATE)
         channels[i, second], channels[(i + 1) % 3, second] = tone[second], -tone[second]
-    audio = read(tmp_path, channels, "is lost all the same")
+    audio = read(tmp_path, channels, "is still lost")
     assert np.abs(audio).max() > 0.1
 
 
@@ -95,7 +95,7 @@ def test_what_does_not_cancel_is_the_average_to_the_bit(tmp_path, sound, case):
         "apart": [tone, 300 * noise(len(tone))],
         "wide": [tone + 0.6 * other, tone - 0.6 * other],
         "one of six": [quiet, quiet, tone, quiet, quiet, quiet],
-        # A constant is no sound: the tone is the same in both.
+        # Constant offsets do not count as sound: the tone is the same in both channels.
         "offset": [tone + 0.4, tone - 0.4],
         "silent side": [tone, 1e-6 * noise(len(tone))],
     }[case]

@@ -5,7 +5,7 @@ from ddspx import metrics
 
 
 def labels_of(confusion):
-    """Targets and predictions with such a confusion matrix."""
+    """Targets and predictions with the given confusion matrix."""
     confusion = np.asarray(confusion)
     cells = np.repeat(np.arange(confusion.size), confusion.ravel())
     return cells // len(confusion), cells % len(confusion)
@@ -95,7 +95,7 @@ def test_what_is_not_defined_is_nan_and_not_in_the_means():
     assert scores.precision.value == pytest.approx((3 / 5 + 0) / 2)
     assert scores.macro_f1.value == pytest.approx((2 * 3 / (4 + 5) + 0) / 2)
     assert first.sensitivity.value == 0.75
-    # Of one class alone there are no others.
+    # If all examples have the same class, its specificity is undefined.
     alone = scores_of([[4, 1], [0, 0]])
     assert np.isnan(alone.specificity.value) and np.isnan(alone.macc.value)
     assert alone.accuracy.value == alone.sensitivity.value == 0.8
@@ -171,7 +171,7 @@ def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(n
 def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(rng):
     hits = []
     for seed in range(200):
-        # Six speakers, each of which is understood by a rate of its own.
+        # Six speakers, each with its own rate of correct predictions.
         rates = np.repeat(rng.beta(18, 2, 6), 40)
         targets = np.tile(np.arange(4), 60)
         predictions = np.where(rng.random(240) < rates, targets, (targets + 1) % 4)

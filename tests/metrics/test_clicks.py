@@ -12,7 +12,7 @@ PITCHES = (60, 80, 110, 155, 220, 330, 440, 640, 1000, 1760)
 
 
 def tone(f0_hz, slope=2.0):
-    """A tone at full level, as bright as instruments are, whose waveform has pulses."""
+    """A tone at full level, as bright as those of instruments, whose waveform has pulses."""
     partials = [k for k in range(1, 30) if k * f0_hz < 7900]
     return 0.3 * sum(np.sin(2 * np.pi * k * f0_hz * TIME_S) / k**slope for k in partials)
 

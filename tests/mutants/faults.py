@@ -70,8 +70,8 @@ FAULTS = (
     ),
     Fault(
         "core/synthesis/_envelopes.py",
-        "held_s = jnp.minimum(time_s, off) - on",
-        "held_s = time_s - on",
+        "pressed_s = jnp.minimum(time_s, off) - on",
+        "pressed_s = time_s - on",
         "core/synthesis/test_envelopes.py",
     ),
     Fault(
@@ -287,8 +287,8 @@ FAULTS = (
     ),
     Fault(
         "metrics/_clicks.py",
-        "_in_block(heard, sample_rate, threshold_db) + first",
-        "_in_block(heard, sample_rate, threshold_db) + start",
+        "_in_block(block, sample_rate, threshold_db) + first",
+        "_in_block(block, sample_rate, threshold_db) + start",
         "metrics/test_clicks.py",
     ),
     Fault(

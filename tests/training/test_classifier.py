@@ -263,7 +263,7 @@ def test_the_logits_of_a_recording_do_not_depend_on_its_neighbours():
 def test_other_labels_than_the_recordings(recordings, tmp_path):
     with pytest.raises(ValueError, match=r"`model` has the labels a, b and the recordings high, "):
         run(recordings, tmp_path / "out", model=dataclasses.replace(MODEL, labels=("a", "b")))
-    with pytest.raises(io.DatasetError, match="the one class 'low'"):
+    with pytest.raises(io.DatasetError, match="only one class, 'low'"):
         run([r for r in recordings if r.label == "low"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

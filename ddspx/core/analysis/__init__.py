@@ -1,6 +1,6 @@
 """Analysis: audio to spectra and features of them, on the frame rule."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.analysis._loudness import (
     a_weighting_db as a_weighting_db,
     loudness_db as loudness_db,
@@ -31,4 +31,4 @@ from ddspx.core.analysis._textbook_mfcc import (
     textbook_mfcc as textbook_mfcc,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

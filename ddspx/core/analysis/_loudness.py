@@ -121,13 +121,13 @@ def rms(
       sine of amplitude `a` reads ``a / sqrt(2)``.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: a size is below 1.
 
     Properties:
-      Differentiable in `audio`; the root's gradient at zero is defined as zero, so silence gives
-      zeros. Memory is that of the audio where `hop_length` divides `win_length`. Static: the
-      sizes.
+      Differentiable in `audio`; the gradient of the root at zero is defined as zero, so silence
+      gives zeros. If `hop_length` divides `win_length`, it needs no more memory than the audio.
+      Static: the sizes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -136,8 +136,8 @@ def rms(
       [0.7071067690849304, 1.0, 0.7071067690849304]
 
     References:
-      ``librosa.feature.rms(y=..., center=True)``. DDSP's ``compute_rms_energy`` has an infinite
-      gradient at silence, which makes a NaN of it.
+      ``librosa.feature.rms(y=..., center=True)``. The gradient of DDSP's ``compute_rms_energy`` is
+      infinite at silence, and becomes NaN.
     """
     return safe_sqrt(_mean_square(audio, hop_length, win_length))
 
@@ -166,7 +166,7 @@ def power_db(
       for a square wave at full scale, -3 dB for a sine.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: a size is below 1.
 
     Properties:
@@ -189,9 +189,9 @@ def power_db(
 def _mean_square(audio: ArrayLike, hop_length: int, win_length: int) -> Array:
     """Mean of the squares in each frame.
 
-    Windows are sums of blocks as long as the greatest common divisor of hop and window, so what
-    overlaps are the blocks' sums and not the samples. (Differences of one running sum would
-    need less still, but lose quiet passages after loud ones to rounding.)
+    The squares are first summed in blocks, whose length is the greatest common divisor of hop and
+    window, so the overlapping windows add sums of blocks instead of samples. (Differences of one
+    running sum would be cheaper still, but rounding would spoil quiet passages after loud ones.)
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -200,7 +200,7 @@ def _mean_square(audio: ArrayLike, hop_length: int, win_length: int) -> Array:
     samples = audio.shape[-1]
     size = math.gcd(hop_length, win_length)
     per_window = win_length // size
-    # What `frame` does not shift by whole blocks, to start windows on the edge of a block.
+    # Padding so that windows start at the edge of a block; `frame` shifts by whole blocks only.
     left = win_length // 2 - per_window // 2 * size
     n_blocks = -(-(samples + left) // size)
     edges = [(0, 0)] * (audio.ndim - 1) + [(left, n_blocks * size - samples - left)]
@@ -211,9 +211,9 @@ def _mean_square(audio: ArrayLike, hop_length: int, win_length: int) -> Array:
 
 def _a_weighting_db(frequencies_hz, xp: ModuleType):
     """A-weighting in the array library `xp`, so that tables can be made in float64 NumPy."""
-    # The loss is a product of factors of at least 1, without a quotient of large products: those
-    # leave float32, and the squares of their denominators, in the gradient, all the earlier. At the
-    # ends of the range it is over 80 dB.
+    # The loss is computed as a product of factors of at least 1. The quotient in the definition has
+    # products that exceed float32, and its gradient has their squares. At both ends of the clipped
+    # range the loss is over 80 dB.
     f = xp.clip(xp.abs(frequencies_hz), 1.0, 1e7)
     below = [1 + (pole / f) ** 2 for pole in (20.598997, 107.65265, 737.86223)]
     loss = below[0] * xp.sqrt(below[1] * below[2]) * (1 + (f / 12194.217) ** 2)

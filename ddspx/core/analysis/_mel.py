@@ -15,7 +15,7 @@ from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
 from ddspx.core.bands._filterbanks import mel_filterbank
 
-# Filters that lie side by side share a product with the few bins that they cover.
+# Neighbouring filters are multiplied in groups of this size, each only with the bins it covers.
 _FILTERS_PER_PRODUCT = 32
 _PADDING = {"nearest": "edge", "mirror": "reflect", "constant": "constant", "wrap": "wrap"}
 
@@ -57,7 +57,7 @@ def mel_spectrogram(
       Energy in each band of the audio around sample ``i * hop_length``, in the dtype of the input.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: as :func:`spectrogram` and :func:`mel_filterbank`.
 
     Properties:
@@ -122,8 +122,8 @@ def mfcc(
 
     .. math:: c[i] = D\, \max\bigl(10 \log_{10} S[i],\ -100,\ \max_{j, m} L[j, m] - T\bigr)
 
-    The levels :math:`L` of a :func:`mel_spectrogram`, none further below the loudest of the same
-    example than `top_db`, through :func:`cepstral_coefficients`.
+    The levels :math:`L` of a :func:`mel_spectrogram` are limited from below to `top_db` under the
+    loudest of the same example, and transformed by :func:`cepstral_coefficients`.
 
     Args:
       audio: linear amplitude.
@@ -138,8 +138,8 @@ def mfcc(
       fmax: as in :func:`mel_spectrogram`. Static.
       htk: as in :func:`mel_spectrogram`. Static.
       norm: of the mel filters, as in :func:`mel_spectrogram`. Static.
-      top_db: range below the loudest band of the example, in dB; None for no such floor, which
-        streams. Static.
+      top_db: range below the loudest band of the example, in dB; None for no such floor, as a
+        stream requires. Static.
       dct_type: as in :func:`cepstral_coefficients`. Static.
       dct_norm: as in :func:`cepstral_coefficients`. Static.
       lifter: as in :func:`cepstral_coefficients`. Static.
@@ -148,7 +148,7 @@ def mfcc(
       Coefficients of the audio around sample ``i * hop_length``, in the dtype of the input.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: as :func:`mel_spectrogram` and :func:`cepstral_coefficients`.
 
     Properties:
@@ -163,8 +163,8 @@ def mfcc(
 
     References:
       ``librosa.feature.mfcc`` with the last two axes exchanged. Before 1.0 librosa took `top_db`
-      below the loudest of all channels together, so that one example changed its neighbours;
-      librosax 0.1 does so still.
+      below the loudest of all channels together, so that one example influenced others; librosax
+      0.1 still does.
     """
     energies = mel_spectrogram(
         audio,
@@ -217,7 +217,7 @@ def cepstral_coefficients(
       Coefficients, in the dtype and unit of `levels`.
 
     Raises:
-      TypeError: `n_mfcc` is not an int, or `levels` neither float32 nor float64.
+      TypeError: `n_mfcc` is not an int, or `levels` is neither float32 nor float64.
       ValueError: there are fewer than `n_mfcc` bands (for type 1, fewer than 2), a choice is
         unknown, or `lifter` is negative or not finite.
 
@@ -231,8 +231,8 @@ def cepstral_coefficients(
       [2.0]
 
     References:
-      ``scipy.fft.dct`` and the lifter of ``librosa.feature.mfcc(S=...)``, whose weights are HTK's
-      of one coefficient later. TensorFlow's zeroth coefficient is :math:`\sqrt 2` times this one.
+      ``scipy.fft.dct`` and the lifter of ``librosa.feature.mfcc(S=...)``, which weights coefficient
+      n as HTK weights n + 1. TensorFlow's zeroth coefficient is :math:`\sqrt 2` times this one.
     """
     (levels,) = floats(levels=levels)
     at_least_ndim("levels", levels.shape, 1, "(*batch, bands)")
@@ -245,7 +245,7 @@ def cepstral_coefficients(
     if dct_type == 1 and bands < 2:
         raise ValueError("`dct_type` 1 needs at least 2 bands, got 1; take type 2.")
     if not 0 <= lifter < math.inf:
-        raise ValueError(f"`lifter` must be at least 0 and finite, got {lifter}; 0 is none.")
+        raise ValueError(f"`lifter` must be at least 0 and finite, got {lifter}; 0 applies none.")
     matrix = _dct_matrix(bands, dct_type, dct_norm == "ortho")[:n_mfcc]
     if lifter:
         lift = 1 + lifter / 2 * np.sin(np.pi * np.arange(1, n_mfcc + 1) / lifter)
@@ -258,7 +258,7 @@ def _dct_matrix(size: int, dct_type: int, ortho: bool) -> np.ndarray:
     """The transform as a matrix, coefficients by inputs, in float64."""
     n, m = np.arange(size)[:, None], np.arange(size)[None]
     if dct_type == 3:
-        # The transpose of type 2, but that without a scale its first input counts once.
+        # The transpose of type 2; but without `ortho`, type 3 counts its first input only once.
         matrix = _dct_matrix(size, 2, ortho).T.copy()
         matrix[:, 0] /= 1 if ortho else 2
         return matrix
@@ -283,7 +283,7 @@ def delta(
     mode: Literal["interp", "nearest", "mirror", "constant", "wrap"] = "interp",
     axis: int = -2,
 ) -> Float[Array, "*shape"]:
-    r"""Derivative over time, of the polynomial that fits the frames around each best.
+    r"""Derivative over time, of the polynomial that best fits the frames around each frame.
 
     .. math:: \Delta x[i] = \frac{\sum_{k=1}^{K} k\, (x[i + k] - x[i - k])}{2 \sum_{k=1}^K k^2},
         \qquad K = (W - 1) / 2
@@ -295,9 +295,10 @@ def delta(
       features: ``(*batch, frames, features)``, or ``(*batch, frames)`` with ``axis=-1``.
       width: number of frames W that a polynomial fits; odd, 3 or more. Static.
       order: which derivative; 1 or more and less than `width`. Static.
-      mode: what lies beyond the ends. ``interp``: nothing, the frames there are read off the
-        polynomial of the first or the last `width`. Else the edge frame (``nearest``), a
-        reflection about it (``mirror``), zeros (``constant``) or the other end (``wrap``). Static.
+      mode: treatment of the ends. ``interp`` evaluates the polynomial of the first or last `width`
+        frames there. The other modes extend the frames: by the edge frame (``nearest``), by
+        reflection about it (``mirror``), by zeros (``constant``) or by the other end (``wrap``).
+        Static.
       axis: the axis of the frames, -1 or -2. Static.
 
     Returns:
@@ -305,7 +306,7 @@ def delta(
       `features`.
 
     Raises:
-      TypeError: a size is not an int, or `features` neither float32 nor float64.
+      TypeError: a size is not an int, or `features` is neither float32 nor float64.
       ValueError: `width` is even or below 3, `order` is not below it, a choice is unknown, or
         with ``interp`` there are fewer than `width` frames.
 
@@ -344,22 +345,22 @@ def delta(
     edges[axis] = (width // 2, width // 2)
     weights = _derivative_weights(width, order)
     if mode == "interp":
-        # The derivative is that of the highest power, and so the same all over a window.
+        # The derivative of order p of a polynomial of degree p is constant over the window.
         return jnp.pad(_weighted_sums(features, weights, axis), edges, mode="edge")
     return _weighted_sums(jnp.pad(features, edges, mode=_PADDING[mode]), weights, axis)
 
 
 @lru_cache(maxsize=64)
 def _derivative_weights(width: int, order: int) -> np.ndarray:
-    """The derivative of the polynomial that fits best, as weights of its frames, in float64."""
-    # A half-width of 1 keeps the fit well conditioned.
+    """Weights of the frames that give the derivative of the best polynomial, in float64."""
+    # Positions are scaled to -1 to 1, which keeps the fit well conditioned.
     half = width // 2
     powers = (np.arange(-half, half + 1) / half)[:, None] ** np.arange(order + 1)
     return math.factorial(order) * np.linalg.pinv(powers)[order] / half**order
 
 
 def _weighted_sums(x: Array, weights: np.ndarray, axis: int) -> Array:
-    """Weighted sums of consecutive frames, wherever all of them are there."""
+    """Weighted sums of consecutive frames, at all positions where the whole window fits."""
     count = x.shape[axis] - len(weights) + 1
     terms = [
         float(weight) * jax.lax.slice_in_dim(x, k, k + count, axis=axis)

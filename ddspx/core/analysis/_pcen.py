@@ -29,7 +29,7 @@ def pcen_smoothing(
       The coefficient, from 1 (no smoothing) towards 0.
 
     Raises:
-      TypeError: a size is not an int, or the array neither float32 nor float64.
+      TypeError: a size is not an int, or the array is neither float32 nor float64.
       ValueError: a size is not positive, or `time_constant_s` a negative number.
 
     Properties:
@@ -60,7 +60,7 @@ def pcen(
     eps: float = 1e-6,
     initial: Literal["one", "first", "zero"] = "one",
 ) -> Float[Array, "*out_batch frames bands"]:
-    r"""Per-channel energy normalization: each band over its own recent past, compressed.
+    r"""Per-channel energy normalization: each band relative to its recent past, compressed.
 
     .. math:: M_t = (1 - s)\, M_{t-1} + s\, E_t, \qquad
         y_t = \Bigl(\frac{E_t}{(\varepsilon + M_t)^\alpha} + \delta\Bigr)^r - \delta^r
@@ -68,10 +68,10 @@ def pcen(
     Args:
       energies: energy of each band, linear: a mel spectrogram of magnitude or power. Negative
         ones count as 0.
-      smoothing: coefficient :math:`s` of the recent past, from 0 to 1; see
-        :func:`pcen_smoothing`. It and the next three are one number, or ``(*batch, bands)``
-        with axes that broadcast: all may be learnt.
-      gain: :math:`\alpha`, from 0 (off) to 1, where loudness no longer matters.
+      smoothing: smoothing coefficient :math:`s`, from 0 to 1; see :func:`pcen_smoothing`. It and
+        the next three are one number each, or ``(*batch, bands)`` with axes that broadcast, for
+        example to be learned.
+      gain: :math:`\alpha`, from 0 (no normalization) to 1 (independent of loudness).
       bias: :math:`\delta`, above 0.
       power: :math:`r`, above 0: 1 does not compress.
       eps: energy :math:`\varepsilon` that counts as silence. Static.
@@ -82,15 +82,15 @@ def pcen(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: `bias`, `power` or `eps` is a number that is not positive, `smoothing` one
-        outside 0 to 1, `gain` a negative one, `initial` is unknown, or the axes do not broadcast.
+      ValueError: a number is out of range (`bias`, `power` and `eps` above 0, `smoothing` from 0 to
+        1, `gain` at least 0), `initial` is unknown, or the axes do not broadcast.
 
     Properties:
       Differentiable in all arrays, silence included: the power is taken as
       :math:`\delta^r \operatorname{expm1}(r \operatorname{log1p}(\cdot / \delta))`, and the
       quotient as an exponential. The recurrence takes about :math:`2 \sqrt F` steps for F frames,
       without a power of :math:`1 - s` in a denominator, so that nothing overflows in a long
-      recording. :func:`pcen_step` gives the same in pieces. Static: `eps`, `initial`.
+      recording. :func:`pcen_step` gives the same result block by block. Static: `eps`, `initial`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -103,10 +103,10 @@ def pcen(
     References:
       Wang et al., `Trainable frontend for robust and far-field keyword spotting
       <https://arxiv.org/abs/1607.05666>`_, 2017; Lostanlen et al., IEEE Signal Processing
-      Letters 26(1), 2019. ``librosa.pcen`` begins from ones (and has ``power=0`` stand for
-      ``log1p``, which is not its limit); LEAF from the first frame, with ``smoothing=0.04,
-      gain=0.96, eps=1e-12``, and writes 1/r for r. librosa's defaults suit audio scaled to 32-bit
-      integers, :math:`2^{31}`.
+      Letters 26(1), 2019. ``librosa.pcen`` begins from ones (its ``power=0`` means ``log1p``, which
+      is not the limit for small powers). LEAF begins from the first frame, with ``smoothing=0.04,
+      gain=0.96, eps=1e-12``, and its parameter is 1/r. librosa's defaults are meant for audio
+      scaled to 32-bit integers, :math:`2^{31}`.
     """
     state = pcen_init(energies, initial=initial)
     return pcen_step(state, energies, smoothing, gain=gain, bias=bias, power=power, eps=eps)[1]
@@ -121,12 +121,12 @@ def pcen_init(
 
     Args:
       energies: the first block, of one frame or more.
-      initial: the past is a steady energy of 1 (``one``, librosa), that of the first frame
-        (``first``, LEAF), or silence (``zero``). Static.
+      initial: the assumed past: a constant energy of 1 (``one``, librosa), the energy of the first
+        frame (``first``, LEAF), or silence (``zero``). Static.
 
     Returns:
-      Smoothed energy of each band. Any such array will do: that at the end of another recording,
-      say.
+      Smoothed energy of each band. Any other array of this shape is a valid state too, for example
+      the state at the end of another recording.
 
     Example:
       >>> import jax.numpy as jnp
@@ -173,8 +173,8 @@ def pcen_step(
       ValueError: as :func:`pcen`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`pcen` of all (to rounding). Differentiable in
-      all arrays.
+      Concatenated blocks of any sizes equal :func:`pcen` of the whole input (up to rounding).
+      Differentiable in all arrays.
 
     Example:
       >>> import jax.numpy as jnp
@@ -197,7 +197,7 @@ def pcen_step(
         energies=(*batch, bands), **dict(zip(names, shapes, strict=True))
     )
     state = jnp.broadcast_to(state, (*batch, bands))
-    # Rounding may put an energy below 0, where its power is no number.
+    # Rounding may give an energy below 0, whose power would be NaN.
     energies = jnp.where(energies < 0, 0, energies)
     energies = jnp.broadcast_to(energies, (*batch, frames, bands))
     if frames == 0:
@@ -215,11 +215,11 @@ def _check_numbers(
     """Raises a ValueError for a number, as opposed to an array, that is out of range or NaN."""
     for name, value in (("bias", bias), ("power", power), ("eps", eps)):
         if isinstance(value, int | float) and not 0 < value < math.inf:
-            raise ValueError(f"`{name}` must be above 0, got {value}; and finite.")
+            raise ValueError(f"`{name}` must be above 0 and finite, got {value}.")
     if isinstance(smoothing, int | float) and not 0 <= smoothing <= 1:
         raise ValueError(
-            f"`smoothing` must be from 0 to 1, got {smoothing}; of a time constant in seconds "
-            "`pcen_smoothing` makes it."
+            f"`smoothing` must be from 0 to 1, got {smoothing}; compute it from a time constant in "
+            "seconds with `pcen_smoothing`."
         )
     if isinstance(gain, int | float) and not 0 <= gain < math.inf:
         raise ValueError(f"`gain` must be at least 0 and finite, got {gain}.")
@@ -228,10 +228,11 @@ def _check_numbers(
 def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
     r"""States :math:`m_t = d\, m_{t-1} + v_t`, in two loops of :math:`\sqrt F` steps.
 
-    One runs through all blocks at once as if from zero, the other takes the state across the
-    blocks; what that adds has decayed by a power of d, so no maps are composed and stored, as
-    `filters._recurrence` must where they differ. ``jax.lax.associative_scan`` takes as long
-    to run and, with the gradient, up to six seconds to compile, where this takes one.
+    One loop runs through all blocks at once, each from a state of zero. The other computes the
+    state at the start of each block, whose contribution decays by powers of d. Because d is the
+    same for all frames, no maps have to be composed and stored, unlike in `filters._recurrence`.
+    ``jax.lax.associative_scan`` takes as long to run and, with the gradient, up to six seconds to
+    compile, where this takes one.
     """
     decay, inputs, state = varying_alike(decay, inputs, state)
     *batch, frames, bands = inputs.shape

@@ -10,7 +10,8 @@ from ddspx._checks import at_least_ndim, floats, number, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import with_ndim
 
-# A frame whose loudest bin is not above this is silent: float32 could not hold the gradient.
+# A frame whose loudest bin is at or below this counts as silent, because its gradient would exceed
+# the range of float32.
 _SILENCE = 1e-30
 
 
@@ -30,7 +31,7 @@ def spectral_centroid(
       Frequency in Hz; 0 in silence.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or `magnitudes` neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or `magnitudes` is neither float32 nor float64.
       ValueError: `sample_rate` is not positive, or there are fewer than 2 bins.
 
     Properties:
@@ -85,7 +86,7 @@ def spectral_bandwidth(
     if p < 1:
         raise ValueError(f"`p` must be at least 1, got {p}.")
     shares, frequencies_hz = _shares(magnitudes, sample_rate)
-    # In units of Nyquist, or a high power would leave float32's range.
+    # Frequencies are in units of Nyquist, because high powers of Hz would exceed float32's range.
     nyquist_hz = sample_rate / 2
     positions = frequencies_hz / nyquist_hz
     centre = jnp.sum(shares * positions, axis=-1, keepdims=True)
@@ -117,7 +118,7 @@ def spectral_rolloff(
       ValueError: as :func:`spectral_centroid`, or not ``0 < fraction < 1``.
 
     Properties:
-      Continuous, and differentiable but for corners at the borders of bins; zero gradient in
+      Continuous, and differentiable except at the borders of bins; zero gradient in
       silence. Does not depend on the level. Static: `sample_rate`, `fraction`.
 
     Example:
@@ -128,8 +129,8 @@ def spectral_rolloff(
       3000
 
     References:
-      ``librosa.feature.spectral_rolloff(S=...)`` is the bin in which this lies, a step function
-      whose gradient is zero: the nearest one, or ``ceil(r / width - 0.5) * width``.
+      ``librosa.feature.spectral_rolloff(S=...)`` is the frequency of the bin in which this lies,
+      ``ceil(r / width - 0.5) * width``, a step function whose gradient is zero.
     """
     number("fraction", fraction, above=0, below=1)
     shares, frequencies_hz = _shares(magnitudes, sample_rate)
@@ -139,7 +140,7 @@ def spectral_rolloff(
     middle = np.arange(bins).reshape(frequencies_hz.shape)
     here = jnp.argmax(reached >= goal, axis=-1, keepdims=True) == middle
     crossed = here & (shares > 0)
-    # How far into its bin the goal lies, counted back from the bin's upper border.
+    # Position of the goal within its bin, from 0 to 1, computed back from the bin's upper border.
     part = 1 - (reached - goal) / jnp.where(crossed, shares, 1)
     part = jnp.where(crossed, jnp.clip(part, 0, 1), 0)
     low, high = np.maximum(middle - 0.5, 0), np.minimum(middle + 0.5, bins - 1)
@@ -151,14 +152,14 @@ def spectral_rolloff(
 def spectral_flatness(
     magnitudes: Float[ArrayLike, "*batch bins"], *, amin: float = 1e-10
 ) -> Float[Array, "*batch"]:
-    r"""How much a spectrum is like white noise: geometric over arithmetic mean of its power.
+    r"""How similar a spectrum is to white noise: geometric over arithmetic mean of its power.
 
     .. math:: \phi = \frac{\exp \frac1K \sum_k \ln p_k}{\frac1K \sum_k p_k}, \qquad
         p_k = \max(S[k]^2, a)
 
     Args:
       magnitudes: spectrum, linear and not negative, of any bins or bands.
-      amin: least power a, above 0; what is below counts as that. Static.
+      amin: least power a, above 0; lower powers are raised to it. Static.
 
     Returns:
       From 0 (a tone) to 1 (flat); 1 in silence.
@@ -183,14 +184,14 @@ def spectral_flatness(
     at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
     if not amin > 0:
         raise ValueError(f"`amin` must be above 0, got {amin}.")
-    # Relative to the highest: what is flat gives 1 exactly, and nothing leaves the range.
+    # Relative to the highest bin, so that a flat spectrum gives exactly 1 and nothing overflows.
     logarithm = 2 * jnp.log(jnp.maximum(magnitudes, math.sqrt(amin)))
     logarithm -= jax.lax.stop_gradient(jnp.max(logarithm, axis=-1, keepdims=True))
     return jnp.exp(jnp.mean(logarithm, axis=-1)) / jnp.mean(jnp.exp(logarithm), axis=-1)
 
 
 def _shares(magnitudes: ArrayLike, sample_rate: int) -> tuple[Array, np.ndarray]:
-    """Each bin's share of the sum (zeros in silence), and the frequencies that broadcast to it."""
+    """Each bin's share of the sum (0 in silence), and the frequencies, which broadcast to it."""
     (magnitudes,) = floats(magnitudes=magnitudes)
     at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
     nyquist_hz = positive_int("sample_rate", sample_rate) / 2
@@ -199,7 +200,7 @@ def _shares(magnitudes: ArrayLike, sample_rate: int) -> tuple[Array, np.ndarray]
         raise ValueError(f"`magnitudes` must have at least 2 bins, 0 Hz and Nyquist, got {bins}.")
     frequencies_hz = np.linspace(0, nyquist_hz, bins).astype(magnitudes.dtype)
     peak = jax.lax.stop_gradient(jnp.max(magnitudes, axis=-1, keepdims=True))
-    # Shares do not depend on the level: about a peak of 1 no square of a sum leaves the range.
+    # Shares do not depend on the level. With a peak of 1, squares of sums stay in float32's range.
     relative = magnitudes / jnp.where(peak > _SILENCE, peak, 1)
     total = jnp.where(peak > _SILENCE, jnp.sum(relative, axis=-1, keepdims=True), 1)
     shares = jnp.where(peak > _SILENCE, relative / total, 0)

@@ -1,4 +1,4 @@
-"""Short-time Fourier transform and the spectrograms made of it."""
+"""Short-time Fourier transform, its inverse, and spectrograms."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +34,7 @@ def stft(
       Spectrum of ``n_fft // 2 + 1`` bins per frame, complex of the input's precision.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: a size is below 1, or `win_length` exceeds `n_fft`.
 
     Properties:
@@ -50,8 +50,8 @@ def stft(
 
     References:
       Equals ``librosa.stft`` (its defaults: centred, zero padding) with the last two axes
-      exchanged. DDSP's does not centre and pads at the end only, so its frames lead ours by
-      half a window; magenta also rounds `n_fft` up to a power of two, this does not.
+      exchanged. DDSP's frames are not centred, and it pads at the end only, so its frames are half
+      a window later than these; magenta also rounds `n_fft` up to a power of two.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -70,22 +70,22 @@ def istft(
     win_length: int | None = None,
     n_samples: int | None = None,
 ) -> Float[Array, "*batch samples"]:
-    r"""Audio whose short-time Fourier transform is nearest to a spectrum.
+    r"""Inverse transform: the audio whose short-time Fourier transform is nearest to a spectrum.
 
     .. math:: y[n] = \frac{\sum_i w[m_i]\, x_i[m_i]}{\sum_i w[m_i]^2}, \qquad
         m_i = n - iH + N/2
 
     with :math:`x_i` the inverse transform of frame `i` and the window of :func:`stft`. It is the
     minimum of :math:`\lVert \mathrm{stft}(y) - X \rVert` over all audio (every bin counted with
-    its mirror image), so it inverts :func:`stft` and makes the best of a spectrum that is no
-    signal's. Samples that no window covers are zero.
+    its mirror image). So it inverts :func:`stft`, and is the best approximation for a spectrum that
+    is not the transform of any signal. Samples that no window covers are zero.
 
     Args:
       spectrum: ``n_fft // 2 + 1`` bins per frame; the imaginary parts of the bins at 0 Hz and at
         Nyquist are ignored.
       hop_length: distance between frames, in samples. Static.
-      n_fft: length of the Fourier transform; the default is the even one,
-        ``2 * (bins - 1)``. Static.
+      n_fft: length of the Fourier transform; the default is the even length with this number of
+        bins, ``2 * (bins - 1)``. Static.
       win_length: as in :func:`stft`. Static.
       n_samples: length of the result; any length that has this many frames. The default is
         the least, ``(frames - 1) * hop_length``. Static.
@@ -99,8 +99,8 @@ def istft(
         exceeds `n_fft`, or `n_samples` samples do not have this number of frames.
 
     Properties:
-      Linear in `spectrum`, so differentiable everywhere. ``istft(stft(x)) = x`` to rounding
-      where ``hop_length <= win_length / 2``, `n_samples` being that of x. Static: all sizes.
+      Linear in `spectrum`, so differentiable everywhere. ``istft(stft(x)) = x`` up to rounding if
+      ``hop_length <= win_length / 2`` and `n_samples` is the length of x. Static: all sizes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -111,7 +111,7 @@ def istft(
 
     References:
       Griffin and Lim, Signal estimation from modified short-time Fourier transform, IEEE Trans.
-      ASSP 32(2), 1984. Equals ``librosa.istft`` with the last two axes exchanged. DDSP has none.
+      ASSP 32(2), 1984. Equals ``librosa.istft`` with the last two axes exchanged.
     """
     spectrum = jnp.asarray(spectrum)
     if not jnp.issubdtype(spectrum.dtype, jnp.complexfloating):
@@ -165,7 +165,7 @@ def spectrogram(
       ValueError: `power` is neither 1 nor 2, or as in :func:`stft`.
 
     Properties:
-      Differentiable in `audio`. The magnitude has a cone's tip at zero, where its gradient is
+      Differentiable in `audio`. The magnitude has no derivative at zero, where its gradient is
       defined as zero: silence gives zero gradients, not NaN. Static: all but `audio`.
 
     Example:
@@ -198,17 +198,17 @@ def _centred_window(n_fft: int, win_length: int | None) -> np.ndarray:
 
 
 def _overlap_gains(window: np.ndarray, frames: int, hop_length: int) -> Array:
-    """One over the sum of the squared windows at each sample, and zero where that is zero.
+    """The reciprocal of the sum of the squared windows at each sample, or zero if that is zero.
 
-    Away from the ends it repeats from hop to hop, so the graph holds one hop of it as a constant
-    and not an array of the length of the audio.
+    Away from the ends it repeats every hop, so the compiled program holds one hop of it as a
+    constant, not an array of the length of the audio.
     """
     per_frame = -(-len(window) // hop_length)
     few = min(frames, 2 * per_frame + 1)
     squares = np.zeros((few + per_frame) * hop_length)
     for i in range(few):
         squares[i * hop_length : i * hop_length + len(window)] += window**2
-    # As many whole hops as there are frames: the last frame is held for up to a hop.
+    # One hop for each frame, because up to a hop of audio may follow the last frame.
     squares = np.pad(squares[len(window) // 2 :], (0, hop_length))[: few * hop_length]
     covered = squares > np.finfo(np.float32).tiny
     gains = np.where(covered, 1 / np.where(covered, squares, 1), 0).reshape(few, hop_length)

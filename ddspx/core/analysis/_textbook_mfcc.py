@@ -1,4 +1,4 @@
-"""The MFCCs of the textbook recipe in speech, with the numbers that programs of it give."""
+"""MFCCs of the textbook recipe for speech, with the same numbers as common implementations."""
 
 import math
 from functools import lru_cache
@@ -26,21 +26,21 @@ def textbook_log_mel(
     n_mels: int = 40,
     normalize: bool = True,
 ) -> Float[Array, "*batch frames n_mels"]:
-    r"""Filterbank levels of the classic recipe, its oddities included, to match old features.
+    r"""Filterbank levels of the textbook recipe, including its oddities, to match old features.
 
     .. math:: L[i, m] = 20 \log_{10} \sum_k B[m, k]\, \frac{|X[i, k]|^2}{N}
 
     Pre-emphasis :math:`x[n] - 0.97\, x[n - 1]`, symmetric Hamming windows of 25 ms every 10 ms,
     a Fourier transform of `n_fft`, and triangles at equal steps of HTK's mel from 0 Hz to Nyquist.
-    It is for features that must equal those of such a program. What is odd in it:
+    Use it for features that must equal those of such a program. Its oddities are:
 
-    - frames do not keep this library's rule: frame i begins at ``i * hop`` and the last is filled
-      with zeros, ``1 + ceil((samples - window) / hop)`` in all and at least one (of less than a
-      window, such programs add frames of zeros, which are left out here);
-    - the corners of the triangles are rounded down to bins, so low bands are lopsided;
-    - the levels are twice the decibels: 20 log10 of a power; what is zero counts as 2.2e-16, but
-      what is less than that as itself;
-    - the mean of each band over the recording is removed, plus 1e-8.
+    - frames do not follow the frame rule: frame i begins at ``i * hop``, and the last frame is
+      filled with zeros. There are ``1 + ceil((samples - window) / hop)`` frames and at least one
+      (for audio shorter than a window, such programs add frames of zeros, which are left out here);
+    - the corners of the triangles are rounded down to bins, so low bands are asymmetric;
+    - the levels are twice the decibels: 20 log10 of a power. A power of zero is replaced by
+      2.2e-16, but smaller powers than that are not;
+    - the mean of each band over the recording, plus 1e-8, is subtracted.
 
     Args:
       audio: linear amplitude.
@@ -53,7 +53,7 @@ def textbook_log_mel(
       Levels, in the dtype of the input; 10 ms from frame to frame.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: `n_fft` is shorter than the window, or a size is not positive.
 
     Properties:
@@ -66,9 +66,9 @@ def textbook_log_mel(
       (99, 40)
 
     References:
-      Davis and Mermelstein, IEEE Trans. ASSP 28(4), 1980, as tutorials have it. For new work take
-      :func:`power_to_db` of :func:`mel_spectrogram`. ``python_speech_features`` differs:
-      rectangular windows, 26 bands, natural logarithms.
+      Davis and Mermelstein, IEEE Trans. ASSP 28(4), 1980, in the form of widespread tutorials. For
+      new work use :func:`power_to_db` of :func:`mel_spectrogram`. ``python_speech_features``
+      differs: it has rectangular windows, 26 bands and natural logarithms.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -86,7 +86,8 @@ def textbook_log_mel(
     filters = _floored_filterbank(positive_int("n_mels", n_mels), n_fft, sample_rate)
     warn_of_empty_bands(filters, n_fft)
     energies = jnp.matmul(power, filters.T.astype(audio.dtype), precision="highest")
-    # An energy of zero, and nothing else whose logarithm has a slope, is float64's rounding unit.
+    # Energies of zero, and those so small that the slope of the logarithm would overflow, are
+    # replaced by the machine epsilon of float64.
     is_zero = energies < 100 * jnp.finfo(energies.dtype).tiny
     energies = jnp.where(is_zero, float(np.finfo(np.float64).eps), energies)
     return _centred((20 / math.log(10)) * jnp.log(energies), normalize)
@@ -101,16 +102,15 @@ def textbook_mfcc(
     n_mfcc: int = 12,
     normalize: bool = True,
 ) -> Float[Array, "*batch frames n_mfcc"]:
-    r"""MFCCs of the classic recipe, its oddities included, to match old features.
+    r"""MFCCs of the textbook recipe, including its oddities, to match old features.
 
     .. math:: c[n] = \bigl(1 + 11 \sin \tfrac{\pi (n - 1)}{22}\bigr) \sum_m D[n, m]\, L[m],
         \qquad n = 1, 2, \dots
 
     with the orthonormal cosine transform D of :func:`cepstral_coefficients` and the levels
-    :math:`L` of :func:`textbook_log_mel`, whose list of oddities goes on:
+    :math:`L` of :func:`textbook_log_mel`. Further oddities are:
 
-    - the zeroth coefficient is left out, and the lifter's weights are HTK's of one coefficient
-      before.
+    - the zeroth coefficient is left out, and the lifter weights coefficient n as HTK weights n - 1.
 
     Args:
       audio: linear amplitude.
@@ -124,7 +124,7 @@ def textbook_mfcc(
       Coefficients, in the dtype of the input; 10 ms from frame to frame.
 
     Raises:
-      TypeError: a size is not an int, or `audio` neither float32 nor float64.
+      TypeError: a size is not an int, or `audio` is neither float32 nor float64.
       ValueError: as :func:`textbook_log_mel`, or `n_mfcc` is not below `n_mels`.
 
     Properties:
@@ -137,7 +137,7 @@ def textbook_mfcc(
       (99, 12)
 
     References:
-      For new work take :func:`mfcc`.
+      For new work use :func:`mfcc`.
     """
     levels = textbook_log_mel(
         audio, sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, normalize=False
@@ -152,7 +152,7 @@ def textbook_mfcc(
 
 
 def _centred(x: Array, normalize: bool) -> Array:
-    """Without the mean over frames."""
+    """Subtracts the mean over frames (and the recipe's 1e-8) if `normalize` is set."""
     return x - (jnp.mean(x, axis=-2, keepdims=True) + _LEAST_MEAN) if normalize else x
 
 
@@ -166,6 +166,6 @@ def _floored_filterbank(n_mels: int, n_fft: int, sample_rate: int) -> np.ndarray
     low, middle, high = corners[:-2], corners[1:-1], corners[2:]
     rising = (bins - low) / np.maximum(middle - low, 1)
     falling = (high - bins) / np.maximum(high - middle, 1)
-    # A bin on the corner of two counts as on the way down, which matters where a side has no width.
+    # A bin on the middle corner belongs to the falling side, which matters if a side has no width.
     filters = np.where(bins < middle, rising, falling)
     return np.where((bins >= low) & (bins < high), filters, 0)

@@ -1,6 +1,6 @@
 """Bands of an ear or of a network: their centres and bandwidths, and the filters made of them."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.bands._bandpass import (
     gabor_impulse_response as gabor_impulse_response,
     gabor_response as gabor_response,
@@ -24,4 +24,4 @@ from ddspx.core.bands._gammatone import (
     spectnet_impulse_response as spectnet_impulse_response,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

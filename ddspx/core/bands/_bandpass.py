@@ -1,4 +1,4 @@
-"""Families of band filters with differentiable corners: triangles, Gabor, windowed sinc."""
+"""Families of band filters with differentiable parameters: triangles, Gabor, windowed sinc."""
 
 import math
 
@@ -12,7 +12,7 @@ from ddspx._typing import Array, ArrayLike, Complex, Float
 from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core.bands._filterbanks import frequency_scale
 
-# The least side of a triangle.
+# Shortest side of a triangle.
 _NARROWEST_HZ = 1e-3
 
 
@@ -23,20 +23,20 @@ def ordered_frequencies(
     fmax: float,
     scale: FrequencyScale = "erb",
 ) -> Float[Array, "*batch bands"]:
-    r"""Rising frequencies of any real numbers: what a network can learn as centres of bands.
+    r"""Ascending frequencies from any real numbers, for networks to learn as centres of bands.
 
     .. math:: f_i = s^{-1}\Bigl(s(f_0) + (s(f_1) - s(f_0))
         \sum_{k=0}^{i} \mathrm{softmax}(\gamma)_k\Bigr)
 
-    so that they keep their order, and stay off both ends, whatever is learned: to rounding, which
-    puts together what is nearer.
+    So the frequencies stay in ascending order and between both ends, whatever is learned. (Rounding
+    can make frequencies equal that are too close.)
 
     Args:
-      gaps: logits :math:`\gamma` of the distances, one more than there are frequencies; all
-        equal, the frequencies are at equal distances on the scale.
-      fmin: what lies below all, in Hz, at least 0; above 0 for ``log``. Static.
-      fmax: what lies above all, in Hz. Static.
-      scale: of hearing, see :func:`frequency_grid`. Static.
+      gaps: logits :math:`\gamma` of the distances, one more than there are frequencies; equal
+        logits give equal distances on the scale.
+      fmin: lower bound of the frequencies, in Hz, at least 0; above 0 for ``log``. Static.
+      fmax: upper bound of the frequencies, in Hz. Static.
+      scale: a frequency scale, see :func:`frequency_grid`. Static.
 
     Returns:
       The frequencies, in Hz.
@@ -46,7 +46,7 @@ def ordered_frequencies(
       ValueError: there are fewer than two gaps, or as :func:`frequency_grid`.
 
     Properties:
-      Differentiable; a step of the logits moves low and high frequencies by equal parts of
+      Differentiable; a change of the logits moves low and high frequencies by equal distances on
       the scale. Static: the rest.
 
     Example:
@@ -57,8 +57,8 @@ def ordered_frequencies(
       [137.77, 302.66]
 
     References:
-      SpectNet learns hertz without a bound, LEAF radians a sample with a clip: filters cross,
-      and at the bounds they stop.
+      SpectNet learns frequencies in Hz without bounds, LEAF in radians per sample with clipping.
+      Their filters can change places, and LEAF's stop learning at the bounds.
     """
     (gaps,) = floats(gaps=gaps)
     at_least_ndim("gaps", gaps.shape, 1, "(*batch, gaps)")
@@ -79,9 +79,9 @@ def triangular_response(
         \frac{c_{m+1} - f}{c_{m+1} - c_m}\Bigr)\Bigr)
 
     Args:
-      frequencies_hz: where the response is wanted, in Hz.
-      corners_hz: rising frequencies in Hz, two more than there are bands. Sides below 0.001 Hz
-        count as that.
+      frequencies_hz: where the response is evaluated, in Hz.
+      corners_hz: ascending frequencies in Hz, two more than there are bands. Sides shorter than
+        0.001 Hz count as 0.001 Hz.
 
     Returns:
       Weights for a power spectrum.
@@ -91,8 +91,8 @@ def triangular_response(
       ValueError: there are fewer than three corners.
 
     Properties:
-      Differentiable in both arrays but at the corners themselves. A band whose triangle holds
-      none of the frequencies is zero, and so is its gradient.
+      Differentiable in both arrays, except at the corners themselves. If a triangle covers none of
+      the frequencies, its response and gradient are zero.
 
     Example:
       >>> import jax.numpy as jnp
@@ -114,7 +114,7 @@ def triangular_response(
         )
     row = with_ndim(frequencies_hz, corners_hz.ndim + 1)
     corners = corners_hz[..., None]
-    # Corners that rounding has put together are a step, not a division by zero.
+    # Corners that rounding made equal give a step instead of a division by zero.
     sides = jnp.maximum(corners[..., 1:, :] - corners[..., :-1, :], _NARROWEST_HZ)
     rising = (row - corners[..., :-2, :]) / sides[..., :-1, :]
     falling = (corners[..., 2:, :] - row) / sides[..., 1:, :]
@@ -133,13 +133,13 @@ def gabor_response(
     so that B is the equivalent rectangular bandwidth.
 
     Args:
-      frequencies_hz: where the response is wanted, in Hz, of either sign.
+      frequencies_hz: where the response is evaluated, in Hz, of either sign.
       centers_hz: centre of each band, in Hz.
       bandwidths_hz: equivalent rectangular bandwidth of each, in Hz, above 0.
 
     Returns:
-      The response, real: the filters have no delay. Its square is what the band passes of a
-      power spectrum.
+      The response, which is real because the filters have no delay. Its square is the gain of the
+      band for a power spectrum.
 
     Raises:
       TypeError: an array is neither float32 nor float64.
@@ -184,15 +184,15 @@ def gabor_impulse_response(
       centers_hz: centre of each band, in Hz.
       bandwidths_hz: equivalent rectangular bandwidth of each, in Hz, above 0.
       sample_rate: samples per second. Static.
-      win_length: number of taps, odd; from ``3 * sample_rate / bandwidth`` on, the ends that
-        are cut off are below -100 dB. Static.
+      win_length: number of taps, odd; with ``3 * sample_rate / bandwidth`` taps or more, the parts
+        of the response that are cut off are below -100 dB. Static.
 
     Returns:
       Taps, complex of the inputs' precision: ``fft_convolve(audio, taps, mode="same")`` of the
       real and of the imaginary part has no delay.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: `win_length` is even, a size is not positive, or the batch axes do not
         broadcast.
 
@@ -244,7 +244,7 @@ def sinc_bandpass(
       Taps, symmetric around the middle one.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: `win_length` is even, a size is not positive, or the batch axes do not
         broadcast.
 
@@ -286,18 +286,18 @@ def sinc_response(
     .. math:: H(f) = \sum_k h[k] \cos(2 \pi f k / f_s)
 
     Args:
-      frequencies_hz: where the response is wanted, in Hz, of either sign.
+      frequencies_hz: where the response is evaluated, in Hz, of either sign.
       fmin: lower corner of each band, in Hz.
       fmax: upper corner, in Hz, above it and up to half of `sample_rate`.
       sample_rate: samples per second. Static.
       win_length: number of taps, odd. Static.
 
     Returns:
-      The response, real: the filters have no delay. Its square is what the band passes of a
-      power spectrum.
+      The response, which is real because the filters have no delay. Its square is the gain of the
+      band for a power spectrum.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: `win_length` is even, a size is not positive, or the batch axes do not
         broadcast.
 
@@ -323,7 +323,7 @@ def sinc_response(
 
 
 def band_arrays(**arrays: ArrayLike) -> list[Array]:
-    """Float arrays of one dtype; those of the bands, of one shape."""
+    """Converts the arrays to one float dtype, and broadcasts those of the bands to one shape."""
     out = dict(zip(arrays, floats(**arrays), strict=True))
     bands = {name: array for name, array in out.items() if name != "frequencies_hz"}
     for name, array in bands.items():

@@ -1,4 +1,4 @@
-"""Filterbanks as matrices: designed in float64 NumPy, constants under jit."""
+"""Filterbanks as matrices: designed in NumPy with float64, and constants under jit."""
 
 import math
 import warnings
@@ -88,7 +88,7 @@ def mel_filterbank(
 
     Returns:
       A read-only NumPy array of shape ``(n_mels, n_fft // 2 + 1)``. A filter so narrow that it
-      lies between two bins is all zeros, and so is one above Nyquist: both are said by a warning.
+      lies between two bins is all zeros, and so is one above Nyquist; a warning reports both.
 
     Raises:
       TypeError: a size is not a Python int.
@@ -126,7 +126,7 @@ def mel_filterbank(
 
 
 def warn_of_empty_bands(filters: np.ndarray, n_fft: int) -> None:
-    """Warns, by `n_mels`, of filters that lie between two bins of a transform."""
+    """Warns of filters that lie between two bins of a transform; it names `n_mels` as the cause."""
     empty = int(np.sum(~filters.any(axis=-1)))
     if empty:
         warnings.warn(
@@ -159,7 +159,7 @@ def log_frequency_filterbank(
       fmin: centre of the first filter, in Hz; the default is the note C1.
       bins_per_octave: filters for each octave, B.
       spread_octaves: width :math:`\sigma`, in octaves; by default ``0.125 / bins_per_octave``,
-        so narrow that between the bins of a short transform low filters are one bin.
+        which is so narrow that low filters of a short transform consist of a single bin.
       dtype: dtype of the result; the design is in float64 and cast last.
 
     Returns:
@@ -183,7 +183,7 @@ def log_frequency_filterbank(
       kapre's ``init='log'``, whose spread is that default. It divides by
       :math:`f_k^{1 / \ln 2}` (a log2 inside of an exp), which tilts a filter by up to 0.4 % over
       a spread, and underflows to rows of 0/0 where a filter lies between the bins of a short
-      transform; here the nearest bin has the row.
+      transform; here such a filter consists of the nearest bin.
     """
     n_bands, n_fft = positive_int("n_bands", n_bands), positive_int("n_fft", n_fft)
     nyquist = positive_int("sample_rate", sample_rate) / 2

@@ -1,4 +1,4 @@
-"""Gammatone filters: a low-pass of a few equal poles, moved to a band."""
+"""Gammatone filters: a low-pass of a few equal poles, shifted in frequency to a band."""
 
 import math
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def gammatone_response(
     makes B the equivalent rectangular bandwidth; :math:`\beta_4 = 1.019`.
 
     Args:
-      frequencies_hz: where the response is wanted, in Hz, of either sign.
+      frequencies_hz: where the response is evaluated, in Hz, of either sign.
       centers_hz: centre of each band, in Hz.
       bandwidths_hz: equivalent rectangular bandwidth of each, in Hz, above 0 and well below
         `sample_rate`; :func:`hz_to_erb` gives that of hearing.
@@ -39,16 +39,16 @@ def gammatone_response(
       order: number of poles, n. Static.
 
     Returns:
-      The response, complex of the inputs' precision. Its square modulus is what the band passes
-      of a power spectrum; its phase is that of :func:`gammatone_filter`.
+      The response, complex of the inputs' precision. Its squared modulus is the gain of the band
+      for a power spectrum; its phase is that of :func:`gammatone_filter`.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, or the batch axes do not broadcast.
 
     Properties:
-      Differentiable in all arrays, and nowhere zero, so that a centre is drawn to a distant
-      peak. Static: `sample_rate`, `order`.
+      Differentiable in all arrays. The response is nowhere zero, so gradient descent can move a
+      centre to a distant peak. Static: `sample_rate`, `order`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -60,14 +60,14 @@ def gammatone_response(
 
     References:
       Hohmann, Frequency analysis and synthesis using a gammatone filterbank, Acta Acustica 88,
-      2002: the all-pole form, which is exact as a recursion. SpectNet's, and most others, sample
+      2002: the all-pole form, which a recursion computes exactly. SpectNet and most others sample
       :math:`t^{n-1} e^{-2 \pi b t}` instead, see :func:`spectnet_impulse_response`.
     """
     pole, centers_hz = _poles(centers_hz, bandwidths_hz, sample_rate, order)
     (frequencies_hz,) = floats(frequencies_hz=frequencies_hz)
     row = with_ndim(frequencies_hz, centers_hz.ndim + 1).astype(centers_hz.dtype)
     angle = (2 * math.pi / sample_rate) * (centers_hz[..., None] - row)
-    # 1 - cos as a square, or it would be lost near the centre.
+    # 1 - cos is computed as a square, because the difference would lose its digits near the centre.
     near = pole.less[..., None]
     real = near + (1 - near) * 2 * jnp.sin(angle / 2) ** 2
     imaginary = (near - 1) * jnp.sin(angle)
@@ -90,7 +90,7 @@ def gammatone_impulse_response(
       centers_hz: centre of each band, in Hz.
       bandwidths_hz: equivalent rectangular bandwidth of each, in Hz.
       sample_rate: samples per second. Static.
-      n_taps: how much of the response, in samples; it falls by 8.7 dB every
+      n_taps: number of taps; the response falls by 8.7 dB every
         ``sample_rate / (6.4 * bandwidth)`` samples. Static.
       order: number of poles, n. Static.
 
@@ -129,7 +129,7 @@ def gammatone_impulse_response(
 
 
 class GammatoneState(NamedTuple):
-    """What one block leaves to the next.
+    """State of a stream of :func:`gammatone_filter_step`.
 
     Attributes:
       sample: number of samples so far, modulo 2**32.
@@ -175,9 +175,9 @@ def gammatone_filter(
       ValueError: as :func:`gammatone_response`.
 
     Properties:
-      Linear in `audio`, differentiable in all arrays. The response has no end, and costs the
-      same for every bandwidth. :func:`gammatone_filter_step` gives the same in pieces. Static:
-      `sample_rate`, `order`.
+      Linear in `audio`, differentiable in all arrays. The response is infinite, and takes the same
+      time for every bandwidth. :func:`gammatone_filter_step` gives the same result block by block.
+      Static: `sample_rate`, `order`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -209,7 +209,7 @@ def gammatone_filter_init(
     order: int = 4,
     batch_shape: tuple[int, ...] = (),
 ) -> GammatoneState:
-    """Rest, before the first block of :func:`gammatone_filter_step`.
+    """The state at rest, before the first block of :func:`gammatone_filter_step`.
 
     Args:
       centers_hz: of the bands.
@@ -229,7 +229,7 @@ def gammatone_filter_init(
     at_least_ndim("centers_hz", centers_hz.shape, 1, "(*batch, bands)")
     batch = broadcast_batch(batch_shape=tuple(batch_shape), centers_hz=centers_hz.shape[:-1])
     shape = (*batch, centers_hz.shape[-1], positive_int("order", order), 3)
-    # An array for each part: a state that holds one buffer twice cannot be donated.
+    # Two separate arrays, because a state that holds one buffer twice cannot be donated.
     real, imaginary = (jnp.zeros(shape, centers_hz.dtype) for _ in range(2))
     return GammatoneState(jnp.zeros((), jnp.uint32), real, imaginary)
 
@@ -261,8 +261,9 @@ def gammatone_filter_step(
       ValueError: as :func:`gammatone_filter`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`gammatone_filter` of all (to rounding), for
-      any length of stream. Differentiable within the block. Static: `sample_rate`, `order`.
+      Concatenated blocks of any sizes equal :func:`gammatone_filter` of the whole input (up to
+      rounding), for any length of stream. Differentiable within the block. Static: `sample_rate`,
+      `order`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -282,9 +283,10 @@ def gammatone_filter_step(
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
     pole, centers_hz = _poles(centers_hz, bandwidths_hz, sample_rate, order)
     broadcast_batch(audio=audio.shape[:-1], centers_hz=centers_hz.shape[:-1])
-    one, none = jnp.ones_like(pole.less), jnp.zeros_like(pole.less)
-    # A section for each pole: of two in one, float32 would round the distance from 1 off.
-    section = jnp.stack([pole.less, none, none, one, pole.less - 1, none], axis=-1)
+    one, zero = jnp.ones_like(pole.less), jnp.zeros_like(pole.less)
+    # One section for each pole, because float32 coefficients of two poles in one section would
+    # round off their distance from 1.
+    section = jnp.stack([pole.less, zero, zero, one, pole.less - 1, zero], axis=-1)
     sections = jnp.stack([section] * order, axis=-2)
     samples = state.sample + jnp.arange(audio.shape[-1], dtype=jnp.uint32)
     cosine, sine = _carrier(centers_hz, samples, sample_rate)
@@ -309,15 +311,15 @@ def spectnet_impulse_response(
     n_taps: int = 81,
     order: int = 4,
 ) -> Float[Array, "*batch bands taps"]:
-    r"""Gammatone taps as SpectNet has them, for its weights and for comparison.
+    r"""Gammatone taps in SpectNet's parametrization, for its weights and for comparison.
 
     .. math:: g[k] = a\, t^{n-1} e^{-2 \pi \beta t} \cos 2 \pi f t, \qquad t = k / f_s
 
     Args:
       centers_hz: f of each band, in Hz.
-      bandwidths_hz: :math:`\beta` of each, in Hz: not the equivalent rectangular bandwidth, but
-        what multiplies the time; SpectNet starts from 100 in every band.
-      amplitudes: a of each; SpectNet starts from 1e4.
+      bandwidths_hz: :math:`\beta` of each, in Hz: the decay rate in the formula, not the equivalent
+        rectangular bandwidth; SpectNet initializes every band to 100.
+      amplitudes: a of each; SpectNet initializes it to 1e4.
       sample_rate: samples per second; SpectNet's is 1000. Static.
       n_taps: number of taps. Static.
       order: n. Static.
@@ -326,12 +328,12 @@ def spectnet_impulse_response(
       Taps, the first of them zero.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive.
 
     Properties:
-      Differentiable in all arrays; the gradient in f is exactly 0 at 0 Hz and, as the sine of
-      :math:`\pi k` is, at Nyquist, so there these filters do not learn. Static: the sizes.
+      Differentiable in all arrays. The gradient in f is exactly 0 at 0 Hz and, because of
+      :math:`\sin \pi k = 0`, at Nyquist, so filters there do not learn. Static: the sizes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -342,8 +344,8 @@ def spectnet_impulse_response(
       [0.0, 5.33, 22.77]
 
     References:
-      Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_, 2022, as published in code.
-      Its layer correlates, so that a filter runs backward in time.
+      Ansari and Hasan, `SpectNet <https://arxiv.org/abs/2211.09352>`_, 2022, as in its published
+      code. Its layer computes a correlation, so its filters are reversed in time.
     """
     centers_hz, bandwidths_hz, amplitudes = band_arrays(
         centers_hz=centers_hz, bandwidths_hz=bandwidths_hz, amplitudes=amplitudes
@@ -365,8 +367,8 @@ def spectnet_impulse_response(
 class _Pole(NamedTuple):
     r"""The pole :math:`\rho` of each band.
 
-    Its logarithm times -1, and 1 less it: of the pole itself the digits that matter are rounded
-    off where the band is narrow.
+    It is stored as :math:`-\ln \rho` (`rate`) and :math:`1 - \rho` (`less`), because the pole of a
+    narrow band is so close to 1 that rounding would lose the difference.
     """
 
     rate: Array
@@ -386,7 +388,7 @@ def _poles(
 
 
 def _carrier(centers_hz: Array, samples: Array, sample_rate: int) -> tuple[Array, Array]:
-    """Cosine and sine of each centre's phase at each sample, after any number of samples."""
+    """Cosine and sine of each centre's phase at each sample, accurate in streams of any length."""
     shape = (1,) * centers_hz.ndim + (-1,)
     count = samples.reshape(shape)
     step = centers_hz[..., None] / sample_rate
@@ -396,12 +398,12 @@ def _carrier(centers_hz: Array, samples: Array, sample_rate: int) -> tuple[Array
         cycles = step * count
         exact = cycles - jnp.round(cycles)
     else:
-        # As 32 bits, whose multiples wrap exactly; made of halves, as float32 has no room for
-        # them beside the point.
+        # The step is converted to a 32-bit fraction, whose multiples wrap exactly. It is converted
+        # in two halves, because a float32 does not hold 32 bits.
         high = jnp.floor(step * 2.0**16)
         low = (step * 2.0**16 - high) * 2.0**16
         cycles = ((high.astype(jnp.uint32) << 16) + low.astype(jnp.uint32)) * count
         exact = jax.lax.bitcast_convert_type(cycles, jnp.int32).astype(step.dtype) * 2.0**-32
-    # The value of the one, which does not drift, and the derivative of the other.
+    # The value is that of `exact`, which does not drift, and the derivative that of `moving`.
     phase = 2 * math.pi * exact + (moving - jax.lax.stop_gradient(moving))
     return jnp.cos(phase), jnp.sin(phase)

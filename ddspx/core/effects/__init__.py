@@ -1,6 +1,6 @@
 """Effects: audio to audio."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.effects._crossfade import crossfade as crossfade
 from ddspx.core.effects._delay import (
     DelayState as DelayState,
@@ -29,4 +29,4 @@ from ddspx.core.effects._reverb import (
     filtered_noise_reverb_ir as filtered_noise_reverb_ir,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

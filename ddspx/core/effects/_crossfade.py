@@ -29,9 +29,9 @@ def crossfade(
       ValueError: the samples or batch axes of the arrays do not fit.
 
     Properties:
-      Differentiable in all three. The slope of a root is infinite at 0: there, at mix 0 for
-      `second` and at mix 1 for `first`, it counts as zero. Where a mix is learnt, keep it inside
-      (a sigmoid does).
+      Differentiable in all three. The slope of a root is infinite at 0, that is at mix 0 for
+      `second` and at mix 1 for `first`; it is defined as zero there. Keep a mix that is learned
+      between these ends (for example by a sigmoid).
 
     Example:
       >>> import jax.numpy as jnp
@@ -41,8 +41,8 @@ def crossfade(
       [1.0, -0.4, -2.0]
 
     References:
-      DDSP's ``Mix`` means this, and has :math:`1 - \sqrt{1 - m}` for the second weight: silence
-      at mix 0 of what should be heard alone, and both sounds in full at mix 1.
+      DDSP's ``Mix`` intends this, but has :math:`1 - \sqrt{1 - m}` as the second weight. At mix 0
+      the sound that should be heard alone is silent, and at mix 1 both are heard in full.
     """
     first, second, mix = floats(first=first, second=second, mix=mix)
     mix = mix if mix.ndim else mix[None]

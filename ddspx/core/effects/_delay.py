@@ -1,4 +1,4 @@
-"""Delays that move: echoes, chorus, flanger and vibrato."""
+"""Delays that vary in time: echoes, chorus, flanger and vibrato."""
 
 import math
 from typing import Literal, NamedTuple
@@ -18,12 +18,12 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import with_ndim
 
 Interpolation = Literal["linear", "cubic"]
-# A cubic reads one sample further than the two around the delay.
+# Cubic interpolation reads one sample more on each side than the two around the delay.
 _REACH = 2
 
 
 class DelayState(NamedTuple):
-    """What a delay line holds.
+    """State of a delay line.
 
     Attributes:
       past: the latest input, oldest first: ``max_delay + 2`` samples.
@@ -39,18 +39,20 @@ def variable_delay(
     max_delay: int,
     interpolation: Interpolation = "linear",
 ) -> Float[Array, "*out_batch samples"]:
-    r"""Each sample from a while ago, by a delay that has a value for every sample.
+    r"""Delays a signal by a delay that has its own value at every sample.
 
     .. math:: y[n] = x(n - d[n])
 
-    where x is silent before its first sample. Between samples it is linear, or with ``cubic`` the
-    Catmull-Rom spline, which dulls less: at a delay of half a sample, a tone at a quarter of the
-    sample rate loses 3.0 dB by the one and 1.1 dB by the other.
+    where x is silent before its first sample. Between samples x is interpolated linearly, or with
+    ``cubic`` by the Catmull-Rom spline, which attenuates high frequencies less: at a delay of half
+    a sample, a tone at a quarter of the sample rate loses 3.0 dB with ``linear`` and 1.1 dB with
+    ``cubic``.
 
     Args:
       audio: any signal.
-      delay_samples: delay at each sample of the output, in samples, whole or not. What is below
-        0 (with ``cubic``, 1: it needs a sample after) or above `max_delay` counts as that.
+      delay_samples: delay at each sample of the output, in samples, whole or not. Values are
+        clipped to the range from 0 (with ``cubic`` 1, because it needs one sample after) to
+        `max_delay`.
       max_delay: longest delay, in samples, itself included. Static.
       interpolation: ``linear`` or ``cubic``. Static.
 
@@ -58,7 +60,7 @@ def variable_delay(
       Audio of the input's length and dtype.
 
     Raises:
-      TypeError: `max_delay` is not an int, or an array neither float32 nor float64.
+      TypeError: `max_delay` is not an int, or an array is neither float32 nor float64.
       ValueError: `max_delay` is not positive, `interpolation` is unknown, or the samples or
         batch axes of the arrays do not fit.
 
@@ -76,9 +78,9 @@ def variable_delay(
       [0.0, 3.0, 4.0, 6.0]
 
     References:
-      DDSP's ``variable_length_delay`` weighs all `max_length` samples for each one of the
-      output, wraps to no delay at all where the delay reaches its maximum, and has a maximum one
-      sample shorter than it says.
+      DDSP's ``variable_length_delay`` computes weights of all `max_length` samples for each output
+      sample, wraps to a delay of 0 where the delay reaches its maximum, and has a maximum one
+      sample shorter than documented.
     """
     audio, delay_samples = floats(audio=audio, delay_samples=delay_samples)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -140,8 +142,8 @@ def variable_delay_step(
       ValueError: as :func:`variable_delay`, or `state` was made for another `max_delay`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`variable_delay` of all. Differentiable in all
-      arrays. Static: `max_delay`, `interpolation`.
+      Concatenated blocks of any sizes equal :func:`variable_delay` of the whole input.
+      Differentiable in all arrays. Static: `max_delay`, `interpolation`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -186,8 +188,8 @@ def modulated_delay(
     .. math:: y[n] = x[n] + g[n]\, x(n - d[n]), \qquad d[n] = (c + D\, m[n])\, f_s / 1000
 
     Usual settings, with m a slow sine: a chorus has c = 15 and D = 10 ms, a flanger c = 1.5 and
-    D = 1.5 ms, a vibrato c = 3 and D = 3 ms and no dry sound. A sine of f Hz bends the pitch of a
-    vibrato by :math:`2\pi f D / 1000` of it.
+    D = 1.5 ms, a vibrato c = 3 and D = 3 ms and no dry sound. A sine of f Hz changes the pitch of a
+    vibrato by the factor :math:`1 \pm 2\pi f D / 1000`.
 
     Args:
       audio: any signal.
@@ -205,14 +207,14 @@ def modulated_delay(
       Audio of the input's length and dtype.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `depth_ms` is negative or larger than `center_ms`, or the samples or batch
         axes of the arrays do not fit.
 
     Properties:
-      Differentiable in `audio`, `modulation` and `gain`; see :func:`variable_delay`. It has no
-      step of its own: the delay line is all it remembers, so stream d through
-      :func:`variable_delay_step`. Static: the rest.
+      Differentiable in `audio`, `modulation` and `gain`; see :func:`variable_delay`. It has no step
+      function: for a stream, compute d and call :func:`variable_delay_step`, whose delay line is
+      the only state. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -223,8 +225,8 @@ def modulated_delay(
       [1.0, 0.0, 1.0, 1.0]
 
     References:
-      DDSP's ``ModDelay`` says that the delay spans centre plus or minus depth, and lets it span
-      from the centre to centre plus depth, where it wraps to no delay.
+      DDSP's ``ModDelay`` documents a delay of centre plus or minus depth, but its delay goes from
+      the centre to centre plus depth, where it wraps to a delay of 0.
     """
     audio, modulation, gain = floats(audio=audio, modulation=modulation, gain=gain)
     positive_int("sample_rate", sample_rate)
@@ -238,8 +240,9 @@ def modulated_delay(
     samples = audio.shape[-1]
     if gain.ndim and gain.shape[-1] not in (1, samples):
         raise ValueError(
-            f"`gain` must be one number, or have {samples} samples as `audio`, or 1 for all of "
-            f"them, got shape {gain.shape}; write one for each example as `gain[:, None]`."
+            f"`gain` must be one number, or have a last axis of {samples} samples like `audio` or "
+            f"of size 1, got shape {gain.shape}; pass one gain for each example as "
+            "`gain[:, None]`."
         )
     broadcast_batch(audio=audio.shape[:-1], modulation=modulation.shape[:-1], gain=gain.shape[:-1])
     per_ms = sample_rate / 1000
@@ -255,7 +258,7 @@ def modulated_delay(
 
 
 def _read(line: Array, delay: Array, interpolation: Interpolation) -> Array:
-    """The line `delay` samples before each of its last ``delay.shape[-1]`` samples."""
+    """Reads the line, interpolated, `delay` samples before each of its last samples."""
     whole = jnp.floor(delay)
     u = delay - whole
     here = jnp.arange(line.shape[-1] - delay.shape[-1], line.shape[-1], dtype=jnp.int32)

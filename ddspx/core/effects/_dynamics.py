@@ -1,4 +1,4 @@
-"""Dynamics: compressor and limiter, in parallel over time."""
+"""Dynamics: compressor and limiter, computed in parallel over time."""
 
 import math
 from collections.abc import Callable
@@ -19,11 +19,11 @@ _DB = 20 / math.log(10)
 
 
 class CompressorState(NamedTuple):
-    """What a compressor remembers.
+    """State of a compressor.
 
     Attributes:
-      released_db: reduction after the release, in dB, at the last sample.
-      attack: state of the smoothing that the attack is.
+      released_db: gain reduction after the release stage, in dB, at the last sample.
+      attack: state of the smoothing filter of the attack.
     """
 
     released_db: Float[Array, "*batch"]
@@ -41,7 +41,7 @@ def compressor(
     knee_db: Float[ArrayLike, "*knee_batch"] | float = 6.0,
     makeup_db: Float[ArrayLike, "*makeup_batch"] | float = 0.0,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""Compressor: what is louder than a threshold becomes louder more slowly.
+    r"""Compressor: above a threshold, the level of the output rises more slowly than the input's.
 
     With :math:`L[n] = 20 \log_{10} |x[n]|`, :math:`o = L - T` and the knee W, in dB:
 
@@ -54,27 +54,28 @@ def compressor(
 
     Args:
       audio: any signal.
-      threshold_db: level T from which it works, in dB re full scale (a peak of 1.0 is 0 dB).
-      ratio: dB in for each dB out above the threshold, R; 1 does nothing.
-      attack_s: time in which the reduction follows a rise by 63 %, in seconds; 0 is at once.
-      release_s: time in which it follows a fall by 63 %, before the smoothing of the attack.
+      threshold_db: level T above which it compresses, in dB re full scale (a peak of 1.0 is 0 dB).
+      ratio: R, how many dB more input give one dB more output above the threshold; 1 has no effect.
+      attack_s: time in which the reduction reaches 63 % of a rise, in seconds; 0 is immediate.
+      release_s: time in which it completes 63 % of a fall, before the smoothing of the attack.
       sample_rate: samples per second. Static.
-      knee_db: width W of the bend around the threshold, in dB; 0 is a corner.
-      makeup_db: gain of the output M, in dB.
+      knee_db: width W of the bend around the threshold, in dB; with 0 it is a corner.
+      makeup_db: gain M of the output, in dB.
 
     Returns:
       Audio of the input's length, in the common dtype. The parameters are one number for each
       example: their shapes broadcast against the batch axes of `audio`.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive, or the batch axes do not broadcast.
 
     Properties:
-      Differentiable in `audio` and all parameters, in both modes, with corners where the maximum
-      changes sides; levels below -100 dB count as that, with zero gradient. Causal, without
-      delay. Nothing runs sample by sample: the release is a recurrence of maps that compose,
-      the attack a filter. :func:`compressor_step` gives the same in pieces. Static:
+      Differentiable in `audio` and all parameters, in forward and reverse mode, with corners where
+      the maximum switches between its arguments; levels below -100 dB count as -100 dB, with zero
+      gradient. Causal, without delay. Nothing runs sample by sample: the release is a recurrence of
+      maps that compose,
+      the attack a filter. :func:`compressor_step` gives the same result block by block. Static:
       `sample_rate`.
 
     Example:
@@ -89,8 +90,8 @@ def compressor(
 
     References:
       Giannoulis, Massberg and Reiss, Digital dynamic range compressor design, JAES 60(6), 2012:
-      the feed-forward one with the smooth decoupled detector in the log domain. A sine's level
-      is detected at its peaks, with ripple between them where the release is short.
+      the feed-forward design with the smooth decoupled detector in the log domain. The level of a
+      sine is detected at its peaks, with ripple between them if the release is short.
     """
     return compressor_step(
         None,
@@ -108,7 +109,7 @@ def compressor(
 def compressor_init(
     *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
 ) -> CompressorState:
-    """Rest, before the first block of :func:`compressor_step`.
+    """The state at rest, before the first block of :func:`compressor_step`.
 
     Args:
       batch_shape: batch axes of the output, those of the audio and the parameters. Static.
@@ -141,7 +142,7 @@ def compressor_step(
     """Next block of :func:`compressor`, without latency.
 
     Args:
-      state: from :func:`compressor_init` or the step before; None is rest.
+      state: from :func:`compressor_init` or the step before; None means the state at rest.
       audio: the next block, of any size.
       threshold_db: see :func:`compressor`.
       ratio: see :func:`compressor`.
@@ -159,7 +160,7 @@ def compressor_step(
       ValueError: as :func:`compressor`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`compressor` of all (to rounding).
+      Concatenated blocks of any sizes equal :func:`compressor` of the whole input (up to rounding).
       Differentiable in all arrays. Static: `sample_rate`.
 
     Example:
@@ -193,8 +194,8 @@ def compressor_step(
         state = compressor_init(batch_shape=batch, dtype=audio.dtype)
     released = jnp.broadcast_to(state.released_db.astype(audio.dtype), batch)
     over_db = _DB * safe_log(jnp.abs(audio)) - threshold[..., None]
-    wanted_db = (1 - 1 / ratio[..., None]) * _above(over_db, knee[..., None])
-    released_db, end = _release(released, wanted_db, release, sample_rate)
+    target_db = (1 - 1 / ratio[..., None]) * _above(over_db, knee[..., None])
+    released_db, end = _release(released, target_db, release, sample_rate)
     section = one_pole(attack, sample_rate=sample_rate)[..., None, :]
     smooth, reduction_db = sos_filter_step(state.attack, released_db, section)
     gain = jnp.exp((makeup[..., None] - reduction_db) / _DB)
@@ -202,12 +203,12 @@ def compressor_step(
 
 
 class LimiterState(NamedTuple):
-    """What a limiter remembers.
+    """State of a limiter.
 
     Attributes:
-      past: the input that is still to come out, as long as the look-ahead.
-      released: reduction after the release, in units of a factor of e, of twice the look-ahead
-        and the sample before it.
+      past: the input samples that were not output yet, as many as the look-ahead has.
+      released: natural logarithm of the gain reduction after the release stage, for the last
+        ``2 * lookahead + 1`` samples.
     """
 
     past: Float[Array, "*batch lookahead"]
@@ -222,7 +223,7 @@ def limiter(
     sample_rate: int,
     lookahead_s: float = 0.005,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""Limiter: no sample gets louder than a threshold.
+    r"""Limiter: keeps every sample at or below a threshold.
 
     With the look-ahead of A samples and :math:`c[n] = \max(0, \ln |x[n]| - \ln t)`:
 
@@ -232,33 +233,35 @@ def limiter(
         s[n] &= \frac{1}{A + 1} \sum_{i=0}^{A}\ \max_{0 \le j \le A} r[n + A - i - j],
             \qquad y[n] = e^{-s[n]}\, x[n]
 
-    Each of the A + 1 maxima has r[n] in it, so their mean is not below :math:`c[n]`: the gain
-    has come down, in a straight line in dB, when the peak comes. It stays for as long again, and
-    then returns as the release says.
+    Each of the A + 1 maxima includes r[n], so their mean is not below :math:`c[n]`. The gain falls
+    before a peak along a straight line in dB, and has fallen far enough when the peak comes. It
+    stays there for another A samples, and then returns by the release.
 
     Args:
       audio: any signal.
       threshold_db: highest peak of the output, in dB re full scale (1.0 is 0 dB).
-      release_s: time in which the gain returns by 63 %, in seconds; 0 is at once.
+      release_s: time in which the gain returns by 63 %, in seconds; 0 is immediate.
       sample_rate: samples per second. Static.
-      lookahead_s: time the gain takes to come down, in seconds. 0 cuts peaks off one by one,
-        which distorts. Static.
+      lookahead_s: time in which the gain falls before a peak, in seconds. 0 clips every peak
+        by itself, which distorts. Static.
 
     Returns:
-      Audio of the input's length, in the common dtype, without delay: the gain looks ahead.
-      :func:`limiter_step`, which cannot, comes later by as much. The parameters are one number
-      for each example: their shapes broadcast against the batch axes of `audio`.
+      Audio of the input's length, in the common dtype, without delay, because the gain is computed
+      from later samples. :func:`limiter_step` cannot read later samples, so its output is delayed
+      by the look-ahead. The parameters are one number for each example: their shapes broadcast
+      against the batch axes of `audio`.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive, `lookahead_s` is negative, or the batch axes do
         not broadcast.
 
     Properties:
-      No sample of the output is above the threshold; a rounding above it is cut, and counts as
-      not cut in the derivative. Differentiable in `audio`, `threshold_db` and `release_s`, in
-      both modes, with corners where a maximum changes sides. Nothing runs sample by sample.
-      Peaks between the samples can be higher. Static: `sample_rate`, `lookahead_s`.
+      No sample of the output is above the threshold; rounding errors above it are clipped, and the
+      derivative ignores the clipping. Differentiable in `audio`, `threshold_db` and `release_s`, in
+      forward and reverse mode, with corners where a maximum switches between its arguments. Nothing
+      runs sample by sample. Peaks between the samples can be higher. Static: `sample_rate`,
+      `lookahead_s`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -297,7 +300,7 @@ def limiter_init(
     batch_shape: tuple[int, ...] = (),
     dtype: DTypeLike = jnp.float32,
 ) -> LimiterState:
-    """Silence, before the first block of :func:`limiter_step`.
+    """The state after silence, before the first block of :func:`limiter_step`.
 
     Args:
       sample_rate: samples per second. Static.
@@ -333,7 +336,7 @@ def limiter_step(
     sample_rate: int,
     lookahead_s: float = 0.005,
 ) -> tuple[LimiterState, Float[Array, "*out_batch samples"]]:
-    """Next block of :func:`limiter`, later by the look-ahead.
+    """Next block of :func:`limiter`, delayed by the look-ahead.
 
     Args:
       state: from :func:`limiter_init` or the step before.
@@ -344,16 +347,16 @@ def limiter_step(
       lookahead_s: see :func:`limiter`; the same in all steps. Static.
 
     Returns:
-      The state after the block, and a block of the input's length whose first sample is the
-      input's of ``round(lookahead_s * sample_rate)`` samples before.
+      The state after the block, and a block of the input's length, delayed by
+      ``round(lookahead_s * sample_rate)`` samples.
 
     Raises:
       TypeError: as :func:`limiter`.
       ValueError: as :func:`limiter`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`limiter` after as many zeros as samples of
-      look-ahead (to rounding). Differentiable in all arrays. Static: the rest.
+      Concatenated blocks of any sizes equal :func:`limiter` after as many zeros as samples of
+      look-ahead (up to rounding). Differentiable in all arrays. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -376,12 +379,12 @@ def limiter_step(
     audio = jnp.broadcast_to(audio, (*batch, samples))
     threshold, release = (jnp.broadcast_to(value, batch) for value in (threshold, release))
     past, released = (
-        jnp.broadcast_to(held.astype(audio.dtype), (*batch, held.shape[-1])) for held in state
+        jnp.broadcast_to(part.astype(audio.dtype), (*batch, part.shape[-1])) for part in state
     )
     line = jnp.concatenate([past, audio], axis=-1)
     over = safe_log(jnp.abs(audio)) - threshold[..., None] / _DB
-    wanted = jnp.maximum(over, 0)
-    later, _ = _release(released[..., -1], wanted, release, sample_rate)
+    target = jnp.maximum(over, 0)
+    later, _ = _release(released[..., -1], target, release, sample_rate)
     released = jnp.concatenate([released, later], axis=-1)
     highest = _windows(released[..., 1:], lookahead + 1, jnp.maximum)
     reduction = _windows(highest, lookahead + 1, jnp.add) / (lookahead + 1)
@@ -397,23 +400,24 @@ def _samples_ahead(lookahead_s: float, sample_rate: int) -> int:
 
 
 def _above(over_db: Array, knee_db: Array) -> Array:
-    """How far a level is above 0, with a knee: its bend is a parabola."""
+    """``max(over_db, 0)`` with a knee: around 0 the corner is replaced by a parabola."""
     in_knee = jnp.clip(over_db + knee_db / 2, 0, knee_db)
     return safe_divide(in_knee**2, 2 * knee_db) + jnp.maximum(over_db - knee_db / 2, 0)
 
 
 def _release(
-    start: Array, wanted: Array, release_s: Array, sample_rate: int
+    start: Array, target: Array, release_s: Array, sample_rate: int
 ) -> tuple[Array, Array]:
     r""":math:`r[n] = \max(c[n], \alpha r[n-1] + (1 - \alpha) c[n])`, and its last value.
 
-    A step is a map :math:`r \mapsto \max(p, q + a r)`, and so is one after another.
+    Each step is a map :math:`r \mapsto \max(p, q + a r)`, and the composition of such maps has the
+    same form.
     """
-    if wanted.shape[-1] == 0:
-        return wanted, start
+    if target.shape[-1] == 0:
+        return target, start
     section = one_pole(release_s, sample_rate=sample_rate)
     fall, minus_pole = section[..., 0], section[..., 4]
-    fall, rate = (jnp.broadcast_to(x[..., None], wanted.shape) for x in (fall, -minus_pole))
+    fall, rate = (jnp.broadcast_to(x[..., None], target.shape) for x in (fall, -minus_pole))
 
     def compose(earlier, later):
         (p, q, a), (above, offset, slope) = earlier, later
@@ -423,12 +427,12 @@ def _release(
         p, q, a = step
         return jnp.maximum(p, q + a * state)
 
-    released = recurrence(compose, apply, (wanted, fall * wanted, rate), start)
+    released = recurrence(compose, apply, (target, fall * target, rate), start)
     return released, released[..., -1]
 
 
 def _windows(x: Array, length: int, combine: Callable[[Array, Array], Array]) -> Array:
-    """Sum or maximum over each `length` samples, by doubling: no difference that would cancel."""
+    """Sum or maximum over each `length` samples, by doubling, which avoids cancellation."""
     total, offset, power = None, 0, x
     n = x.shape[-1] - length + 1
     for bit in range(length.bit_length()):

@@ -1,4 +1,4 @@
-"""Reverb: causal convolution with the impulse response of a room, and responses to begin with."""
+"""Reverb: causal convolution with a room's impulse response, and synthetic impulse responses."""
 
 import math
 import warnings
@@ -13,15 +13,16 @@ from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
 
-# A response of so many taps or more, and so many times as long as the sound, is one in its place.
+# If the response has at least _LEAST_ROOM taps and is more than _MOST_ROOM times as long as the
+# sound, the two arguments were probably swapped.
 _LEAST_ROOM, _MOST_ROOM = 1024, 4
 
 
 class ReverbState(NamedTuple):
-    """What a room still rings with.
+    """The reverberation of past blocks that is still to come.
 
     Attributes:
-      tail: the ``taps - 1`` wet samples to come if silence followed.
+      tail: the next ``taps - 1`` wet samples if silence followed.
     """
 
     tail: Float[Array, "*batch tail"]
@@ -38,16 +39,16 @@ def convolution_reverb(
     .. math:: y[n] = x[n] + \sum_{k \ge 0} h[k]\, x[n - k]
 
     Args:
-      audio: the dry sound; silence is taken to come before it.
-      impulse_response: the room, all of it used as given: where the dry sound is added and the
-        response holds it too, its first tap should be zero. Its batch axes broadcast against
-        those of `audio`; one without batch axes is shared by all.
+      audio: the dry sound; the sound before it counts as silence.
+      impulse_response: the room, used as given. If `add_dry` is set and the response holds the
+        direct sound too, its first tap should be zero. Its batch axes broadcast against those of
+        `audio`; one without batch axes is shared by all.
       add_dry: adds the dry sound; False for the wet sound alone. Static.
 
     Returns:
-      Audio of the input's length and dtype; what rings on after the end is dropped (append
-      ``taps - 1`` zeros to hear it). A response that is far longer than the audio is warned of: the
-      two may be swapped.
+      Audio of the input's length and dtype; reverberation after the end is dropped (append
+      ``taps - 1`` zeros to hear it). A warning is given if the response is much longer than the
+      audio, because the two arguments may be swapped.
 
     Raises:
       TypeError: an array is neither float32 nor float64.
@@ -66,8 +67,7 @@ def convolution_reverb(
       [1.0, 0.0, 0.5, 2.0]
 
     References:
-      DDSP's ``Reverb`` sets the first tap to zero inside; here that belongs to whoever owns the
-      taps.
+      DDSP's ``Reverb`` sets the first tap to zero; here that is left to the caller.
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -76,10 +76,11 @@ def convolution_reverb(
     if taps >= _LEAST_ROOM and taps > _MOST_ROOM * samples > 0:
         warnings.warn(
             f"`impulse_response` has {taps} taps and `audio` {samples} samples: most of the room "
-            "is never heard; `audio` comes first, and zeros after it let the room ring on.",
+            "is never heard; pass `audio` as the first argument, and append zeros to it to hear "
+            "the whole reverberation.",
             stacklevel=2,
         )
-    # Taps later than the audio is long never sound within it.
+    # Taps beyond the length of the audio do not contribute.
     wet = fft_convolve(audio, impulse_response[..., :samples], mode="full")[..., :samples]
     return _mix(audio, wet, add_dry)
 
@@ -87,7 +88,7 @@ def convolution_reverb(
 def convolution_reverb_init(
     impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
 ) -> ReverbState:
-    """Silence in the room, before the first block of :func:`convolution_reverb_step`.
+    """The state of a silent room, before the first block of :func:`convolution_reverb_step`.
 
     Args:
       impulse_response: the room.
@@ -132,8 +133,8 @@ def convolution_reverb_step(
       ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
 
     Properties:
-      Blocks of any sizes put together equal :func:`convolution_reverb` of all (to rounding).
-      Differentiable in all arrays. Static: `add_dry`.
+      Concatenated blocks of any sizes equal :func:`convolution_reverb` of the whole input (up to
+      rounding). Differentiable in all arrays. Static: `add_dry`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -165,18 +166,18 @@ def exponential_reverb_ir(
     Args:
       key: JAX random key.
       t60_s: reverberation time: after it, in seconds, the level has fallen by 60 dB.
-      n_samples: length of the response, in samples; after `t60_s` little is left. Static.
+      n_samples: length of the response, in samples; after `t60_s` its level is negligible. Static.
       sample_rate: samples per second. Static.
-      gain: amplitude at the start, linear. White sound comes out of the room with a power of
-        nearly :math:`g^2 f_s T_{60} / 41.4` times its own.
+      gain: amplitude at the start, linear. White noise gets through the room with nearly
+        :math:`g^2 f_s T_{60} / 41.4` times its power.
 
     Returns:
       A response for :func:`convolution_reverb`, in the dtype of the arguments. Its first tap is
-      zero, so that the dry sound is what the reverb adds and nothing else. Each element of the
-      batch has noise of its own.
+      zero, so that the dry sound comes only from `add_dry`. Each element of the batch has its own
+      noise.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, or the batch axes do not broadcast.
 
     Properties:
@@ -216,19 +217,19 @@ def decay_to_t60(
 
     .. math:: T_{60} = \frac{\ln 1000}{2 + e^d} \cdot \frac{N - 1}{f_s}
 
-    after which :math:`e^{-(2 + e^d)\, n / (N - 1)}`, the envelope that DDSP makes of it, has fallen
-    by 60 dB.
+    after which DDSP's envelope :math:`e^{-(2 + e^d)\, n / (N - 1)}` has fallen by 60 dB.
 
     Args:
-      decay: DDSP's parameter, any number: the larger, the shorter; it starts from 4.
-      n_samples: length of that response, in samples, which the decay is counted in. Static.
+      decay: DDSP's parameter d, any number; larger values give shorter rooms. DDSP initializes it
+        to 4.
+      n_samples: length of DDSP's response, in samples, to which its decay is relative. Static.
       sample_rate: samples per second. Static.
 
     Returns:
       The reverberation time in seconds, for :func:`exponential_reverb_ir`.
 
     Raises:
-      TypeError: a size is not an int, or `decay` neither float32 nor float64.
+      TypeError: a size is not an int, or `decay` is neither float32 nor float64.
       ValueError: a size is not positive.
 
     Properties:
@@ -261,8 +262,8 @@ def filtered_noise_reverb_ir(
 ) -> Float[Array, "*batch samples"]:
     """Impulse response of a room whose colour changes as it dies away: filtered noise.
 
-    It is :func:`filtered_noise` with the first tap set to zero, so that the dry sound is what
-    :func:`convolution_reverb` adds and nothing else.
+    It is :func:`filtered_noise` with the first tap set to zero, so that the dry sound comes only
+    from `add_dry` of :func:`convolution_reverb`.
 
     Args:
       key: JAX random key.
@@ -274,7 +275,7 @@ def filtered_noise_reverb_ir(
 
     Returns:
       A response for :func:`convolution_reverb`, in the dtype of `magnitudes`. Each element of
-      the batch has noise of its own.
+      the batch has its own noise.
 
     Raises:
       TypeError: as :func:`filtered_noise`.
@@ -302,13 +303,13 @@ def filtered_noise_reverb_ir(
 
 
 def _without_first_tap(impulse_response: Array) -> Array:
-    """The response after its first sample, where the dry sound is."""
+    """Sets the first tap to zero, which is the direct sound."""
     taps = with_ndim(jnp.arange(impulse_response.shape[-1]), impulse_response.ndim)
     return jnp.where(taps == 0, 0, impulse_response)
 
 
 def _mix(audio: Array, wet: Array, add_dry: bool) -> Array:
-    """Adds the dry sound, with as many axes as the wet one."""
+    """Adds the dry sound if `add_dry` is set, after giving it as many axes as the wet sound."""
     if not add_dry:
         return wet
     return with_ndim(audio, wet.ndim) + wet

@@ -1,6 +1,6 @@
 """Filters: by FFT, by recurrence, and from one sample rate to another."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
     fft_convolve_init as fft_convolve_init,
@@ -25,4 +25,4 @@ from ddspx.core.filters._iir import (
 )
 from ddspx.core.filters._resampling import resample as resample
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

@@ -27,18 +27,18 @@ def fft_convolve(
 
     .. math:: y[n] = \sum_k h_{n - k}[k]\, x[n - k]
 
-    where :math:`h_m` is what sample m of the audio goes through: the one filter or, with
-    `hop_length`, the filters of the two frames around it faded into each other,
+    where :math:`h_m` is the filter for sample m of the input: the one filter or, with
+    `hop_length`, a cross-fade of the filters of the two frames around the sample,
     :math:`h_m = (1 - v_m)\, h_i + v_m\, h_{i+1}` with i = ``m // hop_length`` and
-    :math:`v_m = \tfrac12 - \tfrac12 \cos(\pi (m - i h) / h)`; the last one is held. So a sound
-    rings on in the room in which it was made.
+    :math:`v_m = \tfrac12 - \tfrac12 \cos(\pi (m - i h) / h)`; the last filter is held. So the
+    response to a sample is that of its own time, even if it rings on when the filter has changed.
 
     Args:
       audio: any signal.
       impulse_response: the filter, ``(*batch, taps)``, or ``(*batch, frames, taps)`` with
         `hop_length`. Its batch axes broadcast against those of `audio`; one without batch axes is
         shared by all.
-      mode: ``"full"`` is every sample that is not identically zero, ``samples + taps - 1``;
+      mode: ``"full"`` is the whole convolution, ``samples + taps - 1``;
         ``"same"`` is the ``samples`` in the middle of it, from ``(taps - 1) // 2``, so that a
         filter centred on that tap has no delay; ``"valid"`` is where the shorter of the two
         lies wholly inside the longer. Static.
@@ -54,9 +54,10 @@ def fft_convolve(
         differs from that of `audio`, or the batch axes do not broadcast.
 
     Properties:
-      Linear, and differentiable, in both inputs. The FFT has the next size of the form
-      :math:`2^a 3^b 5^c`, so nothing wraps around. With `hop_length` there is one of
-      ``2 * hop_length + taps - 1`` for each frame. Static: `mode`, `hop_length`.
+      Linear, and differentiable, in both inputs. The size of the FFT is the next of the form
+      :math:`2^a 3^b 5^c` that holds the whole convolution, so that it is not circular. With
+      `hop_length` there is one FFT of ``2 * hop_length + taps - 1`` samples for each frame. Static:
+      `mode`, `hop_length`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -75,8 +76,9 @@ def fft_convolve(
       [1.0, 0.5, 0.0]
 
     References:
-      ``scipy.signal.convolve`` has the same three modes. DDSP crops by a negative end index and
-      returns nothing where that index is zero; and it switches filters between two samples.
+      ``scipy.signal.convolve`` has the same three modes. DDSP crops by a negative end index, and
+      returns an empty array if that index is zero; it switches filters abruptly between two
+      samples.
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
     one_of("mode", mode, ("full", "same", "valid"))
@@ -101,16 +103,17 @@ def fft_convolve(
 
 
 def _convolve(audio: Array, impulse_response: Array) -> Array:
-    """The whole convolution, and what the FFT has after it."""
+    """The whole convolution, followed by the zeros that fill the FFT."""
     n_fft = next_fast_length(audio.shape[-1] + impulse_response.shape[-1] - 1)
     audio, impulse_response = _align_batch(audio, impulse_response)
     return jnp.fft.irfft(jnp.fft.rfft(audio, n_fft) * jnp.fft.rfft(impulse_response, n_fft), n_fft)
 
 
 def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> Array:
-    """The whole convolution with a filter for each frame: of the audio faded in and out around it.
+    """The whole convolution with a filter for each frame.
 
-    At its end there are zeros or nothing, as much as the audio lacks to whole hops.
+    The filter of a frame is applied to the two hops around it, faded in and out. The result may be
+    longer than the convolution, by the zeros that fill the audio up to whole hops.
     """
     at_least_ndim("impulse_response", impulse_response.shape, 2, "(*batch, frames, taps)")
     broadcast_batch(audio=audio.shape[:-1], impulse_response=impulse_response.shape[:-2])
@@ -125,7 +128,8 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
     fades = with_ndim(np.concatenate([fade_in, fade_out]), segments.ndim)
     filtered = _convolve(segments * fades.astype(audio.dtype), impulse_response)
     filtered = filtered[..., : 2 * hop_length + taps - 1]
-    # The middle of such a frame is the middle tap's: before and after it others sound too.
+    # `overlap_add` places the middle of each segment, which is the middle tap, at its frame. Empty
+    # frames before and after make room for the parts of the segments outside of the audio.
     middle = (taps - 1) // 2
     around = -(-(taps - 1) // hop_length)
     filtered = jnp.pad(filtered, [(0, 0)] * (filtered.ndim - 2) + [(around, around), (0, 0)])
@@ -135,14 +139,14 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
 def fft_convolve_init(
     impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch tail"]:
-    """Silence in a filter, before the first block of :func:`fft_convolve_step`.
+    """The state of a filter at rest, before the first block of :func:`fft_convolve_step`.
 
     Args:
       impulse_response: the filter.
       batch_shape: batch axes of the audio to come, broadcast with those of the filter. Static.
 
     Returns:
-      The state, in the dtype of the filter: the ``taps - 1`` samples that still ring.
+      The state, in the dtype of the filter: the next ``taps - 1`` outputs if silence followed.
 
     Raises:
       TypeError: `impulse_response` is neither float32 nor float64.
@@ -182,8 +186,8 @@ def fft_convolve_step(
       ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
 
     Properties:
-      Blocks of any sizes put together equal the beginning of :func:`fft_convolve` in ``full``
-      mode (to rounding). Differentiable in all arrays.
+      Concatenated blocks of any sizes equal the beginning of :func:`fft_convolve` in ``full``
+      mode (up to rounding). Differentiable in all arrays.
 
     Example:
       >>> import jax.numpy as jnp
@@ -225,7 +229,7 @@ def sinc_lowpass(
       delay. With a cutoff for each frame, ``(*batch, frames)``, it takes them by `hop_length`.
 
     Raises:
-      TypeError: a size is not an int, or `cutoff_hz` neither float32 nor float64.
+      TypeError: a size is not an int, or `cutoff_hz` is neither float32 nor float64.
       ValueError: `win_length` is even, or a size is not positive.
 
     Properties:
@@ -238,7 +242,7 @@ def sinc_lowpass(
       [0.232, 0.535, 0.232]
 
     References:
-      DDSP's ``sinc_impulse_response``; its ``sinc_filter`` is a sample late.
+      DDSP's ``sinc_impulse_response``; its ``sinc_filter`` delays the audio by one sample.
     """
     positive_int("sample_rate", sample_rate)
     if positive_int("win_length", win_length) % 2 == 0:
@@ -258,7 +262,7 @@ def sinc_lowpass(
 def sinc_highpass(
     cutoff_hz: Float[ArrayLike, "*batch"] | float, *, sample_rate: int, win_length: int = 513
 ) -> Float[Array, "*batch taps"]:
-    r"""High-pass filter with a cutoff in Hz: what :func:`sinc_lowpass` leaves out.
+    r"""High-pass filter with a cutoff in Hz: the complement of :func:`sinc_lowpass`.
 
     .. math:: h[k] = [k = 0] - h_\mathrm{low}[k]
 
@@ -316,8 +320,8 @@ def frequency_impulse_response(
       ValueError: there are fewer than 2 bands, or `win_length` is outside 1 to N.
 
     Properties:
-      Linear, and differentiable, in `magnitudes`. Flat magnitudes give one tap, exactly: the
-      gain at the peak is not touched by the window. Static: `win_length`.
+      Linear, and differentiable, in `magnitudes`. Flat magnitudes give exactly one tap that is not
+      zero, because the window is 1 at the peak. Static: `win_length`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -350,12 +354,12 @@ def frequency_filter(
         v_n = \tfrac12 - \tfrac12 \cos(\pi (n - i h) / h)
 
     where :math:`h_i` is the zero-phase filter of frame i = ``n // hop_length``
-    (:func:`frequency_impulse_response` around its middle). Frame i is heard exactly at sample
-    ``i * hop_length`` and fades into the next one without a switch; the last one is held. With
-    one filter for the whole signal, :math:`y = h * x`.
+    (:func:`frequency_impulse_response` around its middle). At sample ``i * hop_length`` exactly the
+    filter of frame i is active; between frames the filters are cross-faded, and the last one is
+    held. With one filter for the whole signal, :math:`y = h * x`.
 
     Args:
-      audio: any signal; silence is taken to surround it.
+      audio: any signal; outside of it the signal counts as zero.
       magnitudes: gain at ``linspace(0, sample_rate / 2, bands)``: ``(*batch, bands)`` for a
         filter that does not change, ``(*batch, frames, bands)`` with `hop_length`. The batch
         axes broadcast against those of `audio`.
@@ -367,7 +371,7 @@ def frequency_filter(
       Audio of the input's length, dtype and timing.
 
     Raises:
-      TypeError: a size is not a Python int, or an array neither float32 nor float64.
+      TypeError: a size is not a Python int, or an array is neither float32 nor float64.
       ValueError: the number of frames differs from that of `audio`, the batch axes do not
         broadcast, there are fewer than 2 bands, or `win_length` is out of range.
 
@@ -385,8 +389,8 @@ def frequency_filter(
       [0.0, 0.0, 0.0, 0.125, 0.5, 0.125, 0.0, 0.0, 0.0]
 
     References:
-      DDSP's ``frequency_filter`` is two samples late unless the window is cropped, and switches
-      filters at the edges of frames, where this one fades.
+      DDSP's ``frequency_filter`` delays the audio by two samples unless the window is cropped, and
+      switches filters abruptly at the edges of frames, where this one cross-fades.
     """
     audio, magnitudes = floats(audio=audio, magnitudes=magnitudes)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -435,7 +439,7 @@ def filter_reach(shape: tuple[int, ...], win_length: int | None) -> int:
 def hold_last_frame(
     magnitudes: Float[Array, "*batch frames bands"], n_samples: int, hop_length: int
 ) -> Float[Array, "*batch frames_and_end bands"]:
-    """Repeats the last frame where audio of this length ends between two frames."""
+    """Repeats the last frame if audio of this length ends between two frames."""
     if n_samples % hop_length == 0:
         return magnitudes
     return jnp.concatenate([magnitudes, magnitudes[..., -1:, :]], -2)
@@ -454,9 +458,8 @@ def crossfaded_filter(
 ) -> Float[Array, "*out_batch samples"]:
     """Filters the audio around each frame with its own filter and fades from one to the next.
 
-    The product of spectra is a circular convolution; it is wrong within the filter's reach of
-    the ends of the segment, and the two hops in the middle, which are all that is used, lie
-    beyond.
+    The product of spectra is a circular convolution. It is wrong within the filter's reach from the
+    ends of the segment; only the two hops in the middle are used, which that does not affect.
     """
     n_fft = segments.shape[-1]
     segments, magnitudes = _align_batch(segments, magnitudes)
@@ -478,13 +481,14 @@ def crossfaded_filter(
 def _response_design(bands: int, win_length: int | None, n_fft: int) -> np.ndarray:
     """Matrix from magnitudes to the filter's response, which is real, at the bins of an FFT."""
     taps = _zero_phase_taps(np.eye(bands), win_length, xp=np)
-    # The DFT of a real even sequence, and the taps are given from the middle one on.
+    # The filter is a real even sequence of which only one half is given, so that every tap but the
+    # middle one counts twice in the real DFT.
     doubled = taps * np.where(np.arange(taps.shape[-1]) == 0, 1.0, 2.0)
     return np.fft.rfft(doubled, n_fft).real
 
 
 def _zero_phase_taps(magnitudes, win_length: int | None, *, xp=jnp):
-    """The middle tap and those after it, windowed; float64 NumPy for tables, JAX for data."""
+    """The middle tap and the later ones, windowed; `xp` is NumPy for tables and JAX for data."""
     bands = magnitudes.shape[-1]
     length = 2 * (bands - 1)
     later = np.arange(filter_reach(magnitudes.shape, win_length) + 1)
@@ -494,6 +498,6 @@ def _zero_phase_taps(magnitudes, win_length: int | None, *, xp=jnp):
 
 
 def _align_batch(left: Array, right: Array) -> tuple[Array, Array]:
-    """Gives both as many axes, so that their batch axes broadcast."""
+    """Adds leading axes so that both have the same number, and their batch axes broadcast."""
     ndim = max(left.ndim, right.ndim)
     return with_ndim(left, ndim), with_ndim(right, ndim)

@@ -1,9 +1,9 @@
 """Recursive filters: biquad designs, cascades of sections and all-pole filters, in parallel.
 
-A recursive filter is a linear recurrence. With fixed coefficients it is computed in blocks: the
+A recursive filter is a linear recurrence. With fixed coefficients it is computed in blocks. The
 response within a block is a product with one small Toeplitz matrix, and the states at the borders
-of blocks follow by doubling, so a signal takes some ten wide steps instead of one for each sample.
-With coefficients that move see `_moving`.
+of blocks are computed by doubling. So a signal takes about ten wide steps instead of one step for
+each sample. Filters whose coefficients vary in time are in `_time_varying`.
 """
 
 import math
@@ -41,7 +41,8 @@ _KINDS = (
     "low_shelf",
     "high_shelf",
 )
-# Longer blocks cost more products, shorter ones more blocks; both passes are fastest near here.
+# Length of a block, in samples. Longer blocks need more products and shorter ones more blocks;
+# forward and backward pass are fastest near this length.
 _BLOCK = 64
 _BUTTERWORTH = math.sqrt(0.5)
 
@@ -54,7 +55,7 @@ def biquad(
     q: Float[ArrayLike, "*q_batch"] | float = _BUTTERWORTH,
     gain_db: Float[ArrayLike, "*gain_batch"] | float = 0.0,
 ) -> Float[Array, "*out_batch 6"]:
-    r"""Second-order section with a frequency in Hz, a quality and, for some, a gain in dB.
+    r"""Second-order section with a frequency in Hz, a quality and, for some kinds, a gain in dB.
 
     With :math:`\omega = 2 \pi f / f_s`, :math:`\alpha = \sin \omega / 2Q` and
     :math:`A = 10^{g / 40}`, divided by the denominator's first coefficient:
@@ -71,22 +72,22 @@ def biquad(
       frequency_hz: cutoff, centre or corner, in Hz, above 0 and below half of `sample_rate`.
       kind: one of the eight names. Static.
       sample_rate: samples per second. Static.
-      q: quality, above 0: centre over bandwidth; the default is Butterworth's, without a bump.
-      gain_db: of ``peak`` and the shelves; ignored by the others.
+      q: quality, above 0: centre over bandwidth; the default is Butterworth's, which has no peak.
+      gain_db: gain of ``peak`` and the shelves; the other kinds ignore it.
 
     Returns:
       ``(b0, b1, b2, 1, a1, a2)``, SciPy's order of a second-order section; several, stacked
       along the axis before the last, are the `sos` of :func:`sos_filter`.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `kind` is unknown.
 
     Properties:
       Differentiable in `frequency_hz`, `q` and `gain_db`. Poles lie inside the unit circle for
-      every frequency between 0 and Nyquist and every positive q. Five numbers in float32 hold a
-      frequency within 1 % from ``sample_rate / 1500`` on; for lower ones design and filter in
-      float64. The gain of a ``lowpass`` at 0 Hz, of a ``highpass`` at Nyquist and of a
+      every frequency between 0 and Nyquist and every positive q. Coefficients in float32 give a
+      frequency within 1 % if it is at least ``sample_rate / 1500``; for lower ones, design and
+      filter in float64. The gain of a ``lowpass`` at 0 Hz, of a ``highpass`` at Nyquist and of a
       ``bandpass`` at its peak is 1 even there. Static: `kind`, `sample_rate`.
 
     Example:
@@ -114,12 +115,12 @@ def biquad(
         b, a = (1 + up, -2 * cosine, 1 - up), (1 + down, -2 * cosine, 1 - down)
     elif kind in ("low_shelf", "high_shelf"):
         b, a = _shelf(amplitude, cosine, alpha, 1.0 if kind == "low_shelf" else -1.0)
-    # A quotient of equal numbers is not always 1: a compiler may multiply by a rounded reciprocal.
+    # The 1 is not computed as a[0] / a[0], because a compiler may multiply by a rounded reciprocal.
     one, b = jnp.ones_like(alpha), [number / a[0] for number in b]
     a1, a2 = _within_stability(a[1] / a[0], a[2] / a[0])
     if not b:
-        # Of the rounded denominator: its digits are few at low frequencies, and the gain at 0 Hz,
-        # at Nyquist or at the peak would show it.
+        # The numerator is computed from the rounded denominator, which has few exact digits at low
+        # frequencies. So rounding does not change the gain at 0 Hz, at Nyquist or at the peak.
         low, high, band = ((1 + a1) + a2) / 4, ((1 - a1) + a2) / 4, (1 - a2) / 2
         b = {
             "lowpass": (low, 2 * low, low),
@@ -132,9 +133,10 @@ def biquad(
 
 
 def _within_stability(a1: Array, a2: Array) -> tuple[Array, Array]:
-    """Inside the triangle of stable sections, out of which rounding takes those next to its edge.
+    """Clips a1 and a2 to the triangle of stable sections.
 
-    In float32 these are the ones within some hertz of 0 Hz or Nyquist.
+    Rounding can move sections near its edge out of it: in float32, those with a frequency within
+    some hertz of 0 Hz or Nyquist.
     """
     margin = float(jnp.finfo(a2.dtype).eps)
     a2 = jnp.clip(a2, margin - 1, 1 - margin)
@@ -150,16 +152,17 @@ def one_pole(
     .. math:: p = e^{-1 / \tau f_s}
 
     Args:
-      time_constant_s: time :math:`\tau`, in seconds, in which a step is followed by 63 %; 0
-        does not smooth.
+      time_constant_s: time :math:`\tau`, in seconds, in which the output reaches 63 % of a step;
+        0 does not smooth.
       sample_rate: samples per second. Static.
 
     Returns:
-      A section for :func:`sos_filter`, see :func:`biquad`. Its gain at 0 Hz is 1. In float32 a
-      time of 100 000 samples is held within half a percent; beyond 30 million nothing moves.
+      A section for :func:`sos_filter`, see :func:`biquad`. Its gain at 0 Hz is 1. In float32 a time
+      of 100 000 samples is accurate to half a percent; beyond 30 million samples the output stays
+      constant.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or the array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or the array is neither float32 nor float64.
 
     Properties:
       Differentiable in `time_constant_s`, with a gradient of zero at 0. Static: `sample_rate`.
@@ -174,26 +177,27 @@ def one_pole(
     """
     positive_int("sample_rate", sample_rate)
     (time_constant_s,) = floats(time_constant_s=time_constant_s)
-    # In a thousandth of a sample it is 0 in every float type; the slope of 1 / t overflows there.
+    # Below a thousandth of a sample the pole is 0 in every float type, and the slope of 1 / t would
+    # overflow.
     samples = time_constant_s * sample_rate
     moves = samples > 1e-3
     rate = 1 / jnp.where(moves, samples, 1)
     pole = jnp.where(moves, jnp.exp(-rate), 0)
     zero, one = jnp.zeros_like(pole), jnp.ones_like(pole)
-    # 1 minus the rounded pole, so that the gain at 0 Hz is 1 for the longest times.
+    # 1 minus the rounded pole, so that the gain at 0 Hz is 1 even for the longest times.
     return jnp.stack([1 - pole, zero, zero, one, -pole, zero], axis=-1)
 
 
 def stable_biquad(logits: Float[ArrayLike, "*batch 5"]) -> Float[Array, "*batch 6"]:
-    r"""Section of any five real numbers, always stable: what a network can learn directly.
+    r"""A stable section from any five real numbers, for networks to learn directly.
 
     .. math:: a_1 = 2 \tanh u, \qquad a_2 = |a_1| - 1 + (2 - |a_1|)\, \sigma(v)
 
-    which reaches every point inside the triangle :math:`|a_1| < 1 + a_2,\ a_2 < 1` of stable
-    sections, and no other.
+    These are exactly the points inside the triangle :math:`|a_1| < 1 + a_2,\ a_2 < 1` of stable
+    sections.
 
     Args:
-      logits: :math:`b_0, b_1, b_2`, which are kept, then u and v.
+      logits: :math:`b_0, b_1, b_2`, which are used unchanged, then u and v.
 
     Returns:
       A section for :func:`sos_filter`, see :func:`biquad`.
@@ -233,8 +237,8 @@ def reflection_to_allpole(
     .. math:: a^{(m)}_i = a^{(m-1)}_i + k_m a^{(m-1)}_{m-i}, \qquad a^{(m)}_m = k_m
 
     Args:
-      reflection: :math:`k_1, \dots, k_p`. The filter is stable where all are between -1 and 1
-        (take the tanh of what a network says), and only there.
+      reflection: :math:`k_1, \dots, k_p`. The filter is stable if and only if all are between -1
+        and 1 (apply tanh to the outputs of a network).
 
     Returns:
       :math:`a_1, \dots, a_p` for :func:`allpole`.
@@ -268,7 +272,7 @@ def sos_filter(
     *,
     hop_length: int | None = None,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""Cascade of second-order sections, fixed or moving.
+    r"""Cascade of second-order sections, with fixed or time-varying coefficients.
 
     .. math:: y[n] = b_0 x[n] + b_1 x[n-1] + b_2 x[n-2] - a_1 y[n-1] - a_2 y[n-2]
 
@@ -288,7 +292,7 @@ def sos_filter(
       Audio of the input's length and dtype.
 
     Raises:
-      TypeError: `hop_length` is not an int, or an array neither float32 nor float64.
+      TypeError: `hop_length` is not an int, or an array is neither float32 nor float64.
       ValueError: the last axis of `sos` is not 6, the number of frames differs from that of
         `audio`, or the batch axes do not broadcast.
 
@@ -305,9 +309,9 @@ def sos_filter(
       [1.0, 0.5, 0.25, 0.125]
 
     References:
-      ``scipy.signal.sosfilt``. In float32 this is more exact than SciPy by up to two orders, for
-      low and narrow filters: the state is carried in another form. A moving filter keeps its
-      transposed direct form's state, as most hardware does.
+      ``scipy.signal.sosfilt``. In float32 this is up to two orders of magnitude more accurate than
+      SciPy for low and narrow filters, because the state is stored in another form. When
+      coefficients change, the state of the transposed direct form stays, as in most hardware.
     """
     return sos_filter_step(None, audio, sos, hop_length=hop_length)[1]
 
@@ -315,7 +319,7 @@ def sos_filter(
 def sos_filter_init(
     sos: Float[ArrayLike, "*filter_batch sections 6"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch sections 3"]:
-    """Rest, before the first block of :func:`sos_filter_step`.
+    """The state at rest, before the first block of :func:`sos_filter_step`.
 
     Args:
       sos: the sections, without a frames axis.
@@ -323,8 +327,8 @@ def sos_filter_init(
 
     Returns:
       The state: three numbers for each section, in the dtype of `sos`. They are the first of
-      SciPy's ``zi``, the sum of its two, and the first less the second: where a filter is low and
-      narrow the two nearly cancel, and in float32 their sum has to be kept beside them.
+      SciPy's two numbers ``zi``, the sum of the two, and the first minus the second. If a filter is
+      low and narrow, the two nearly cancel, so in float32 their sum has to be stored too.
 
     Example:
       >>> import jax.numpy as jnp
@@ -348,8 +352,9 @@ def sos_filter_step(
     """Next block of :func:`sos_filter`, without latency.
 
     Args:
-      state: from :func:`sos_filter_init` or the step before; None is rest.
-      audio: the next block, of any size. With `hop_length` a multiple of it, unless the last.
+      state: from :func:`sos_filter_init` or the step before; None means the state at rest.
+      audio: the next block, of any size. With `hop_length`, its size must be a multiple of that,
+        except in the last block.
       sos: as in :func:`sos_filter`. With `hop_length`, frames a to b of the block, both
         included; the next block begins with frame b again.
       hop_length: as in :func:`sos_filter`. Static.
@@ -362,7 +367,7 @@ def sos_filter_step(
       ValueError: as :func:`sos_filter`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`sos_filter` of all (to rounding).
+      Concatenated blocks of any sizes equal :func:`sos_filter` of the whole input (up to rounding).
       Differentiable in all arrays. Static: `hop_length`.
 
     Example:
@@ -404,7 +409,7 @@ def sos_filter_step(
 def allpole(
     audio: Float[ArrayLike, "*batch samples"], coefficients: Float[ArrayLike, "*filter_batch order"]
 ) -> Float[Array, "*out_batch samples"]:
-    r"""All-pole filter, from rest: what turns an excitation into a vowel.
+    r"""All-pole filter, from rest, for example from an excitation to a vowel.
 
     .. math:: y[n] = x[n] - \sum_{k=1}^{p} a_k\, y[n - k]
 
@@ -422,10 +427,10 @@ def allpole(
 
     Properties:
       Linear in `audio`; differentiable in both, in forward and reverse mode and to any order.
-      The coefficients of a direct form lose digits where many poles lie close together: in
-      float32, poles all over the band (linear prediction) are safe, a few formants far below
-      Nyquist are not (four below 3.5 kHz: 1 % of the peak at 16 kHz, and no stable filter at
-      44.1 kHz). Take float64 there, or a cascade of sections, see :func:`sos_filter`.
+      The coefficients of a direct form lose digits if many poles lie close together. In float32,
+      poles all over the band (linear prediction) are safe, but a few formants far below Nyquist are
+      not: with four of them below 3.5 kHz the error is 1 % of the peak at 16 kHz, and the filter is
+      unstable at 44.1 kHz. Use float64 there, or a cascade of sections, see :func:`sos_filter`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -443,7 +448,7 @@ def allpole(
 def allpole_init(
     coefficients: Float[ArrayLike, "*filter_batch order"], *, batch_shape: tuple[int, ...] = ()
 ) -> Float[Array, "*out_batch order"]:
-    """Rest, before the first block of :func:`allpole_step`.
+    """The state at rest, before the first block of :func:`allpole_step`.
 
     Args:
       coefficients: of the filter.
@@ -472,7 +477,7 @@ def allpole_step(
     """Next block of :func:`allpole`, without latency.
 
     Args:
-      state: from :func:`allpole_init` or the step before; None is rest.
+      state: from :func:`allpole_init` or the step before; None means the state at rest.
       audio: the next block, of any size.
       coefficients: of the filter.
 
@@ -484,7 +489,7 @@ def allpole_step(
       ValueError: as :func:`allpole`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`allpole` of all (to rounding).
+      Concatenated blocks of any sizes equal :func:`allpole` of the whole input (up to rounding).
       Differentiable in all arrays.
 
     Example:
@@ -548,10 +553,12 @@ def _run_in_blocks(
 ) -> tuple[Array, Array]:
     r"""Runs a linear, time-invariant ``step(state, x) -> (state, y)`` over the audio.
 
-    A block's output is :math:`T x + O s` and its last state :math:`C x + M s`. Running the step
-    for one block from an impulse and from each unit state gives all four matrices. The states
-    at the borders, :math:`s_{i+1} = M s_i + C x_i`, follow by doubling: after step j each is the
-    sum over the last :math:`2^j` blocks, and the next adds :math:`M^{2^j}` times the sum before.
+    The output of a block is :math:`T x + O s` and its last state :math:`C x + M s`, with the input
+    x and the first state s of the block. Running the step for one block from an impulse and from
+    each unit state gives all four matrices. The states at the borders of blocks,
+    :math:`s_{i+1} = M s_i + C x_i`, are computed by doubling: after step j each holds the
+    contributions of the last :math:`2^j` blocks, and the next step adds :math:`M^{2^j}` times the
+    sum that is :math:`2^j` blocks earlier.
     """
     order, samples, batch = state.shape[-1], audio.shape[-1], audio.shape[:-1]
     if samples == 0:
@@ -566,7 +573,8 @@ def _run_in_blocks(
     inside = _matmul(blocks, jnp.swapaxes(toeplitz, -1, -2))
     arrived = _matmul(blocks, states[..., ::-1, 0, :])
     power = states[..., -1, 1:, :]
-    # The state that comes in has decayed by one block when the first block has ended.
+    # The initial state is one more term of the sum; after the first block it has decayed by one
+    # block.
     entering = jnp.concatenate([state[..., None, :], arrived], axis=-2)
     reach = 1
     while reach <= n_blocks:
@@ -579,9 +587,10 @@ def _run_in_blocks(
 
 
 def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], audio: Array):
-    """Outputs ``(*batch, length, 1 + order)`` and states ``(*batch, length, 1 + order, order)``.
+    """Responses of a block to an impulse (index 0) and to each unit state (from index 1).
 
-    From an impulse, first, and from each unit state.
+    Returns outputs ``(*batch, length, 1 + order)`` and states ``(*batch, length, 1 + order,
+    order)``.
     """
     lead = (1 + order, *filter_batch)
     start = np.eye(1 + order, order, -1).reshape(1 + order, *(1,) * len(filter_batch), order)
@@ -600,7 +609,7 @@ def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], aud
 
 
 def _last_state(step, entering: Array, blocks: Array, left: int) -> Array:
-    """The state after `left` samples of the last block."""
+    """The state after the first `left` samples of the last block; the others are padding."""
     if left == blocks.shape[-1]:
         return entering[..., -1, :]
     rest = jnp.moveaxis(blocks[..., -1, :left], -1, 0)

@@ -1,4 +1,4 @@
-"""Recurrences whose steps compose, in about two square roots of their length."""
+"""Recurrences whose steps can be composed, in about twice the square root of their length."""
 
 import math
 from collections.abc import Callable
@@ -17,19 +17,20 @@ def recurrence(
     steps: Any,
     state: Any,
 ) -> Any:
-    r"""All states :math:`s_n = e_n(s_{n-1})` of maps that have a closed form when composed.
+    r"""All states :math:`s_n = e_n(s_{n-1})`, for maps whose composition has a closed form.
 
-    The signal is cut into :math:`\sqrt N` blocks. One loop composes the maps of all blocks at
-    once, sample by sample; another takes the state through the blocks; and every state is that
-    of its block's beginning under its composed map. ``jax.lax.associative_scan`` takes fewer
-    steps, but its program grows with the length: for 16000 samples of a moving section it took
-    33 seconds to compile, and 100 with the gradient, where this takes one or two.
+    The signal is divided into :math:`\sqrt N` blocks. One loop composes the maps of all blocks at
+    once, sample by sample. A second loop computes the state at the start of each block. Each state
+    is then the composed map up to its sample, applied to the state at the start of its block.
+    ``jax.lax.associative_scan`` takes fewer steps, but its program grows with the length: for 16000
+    samples of a moving section it took 33 seconds to compile, and 100 with the gradient, where this
+    takes one or two.
 
     Args:
-      compose: ``compose(earlier, later)``, the map that does both.
+      compose: ``compose(earlier, later)``, the map that applies both in this order.
       apply: ``apply(map, state)``, the state after a map.
       steps: pytree of arrays ``(*batch, samples)``: the map of each sample, 1 sample or more.
-      state: pytree of arrays ``(*batch,)``: the state before the first.
+      state: pytree of arrays ``(*batch,)``: the state before the first sample.
 
     Returns:
       Pytree like `state`, of arrays ``(*batch, samples)``: the state after each sample.

@@ -11,8 +11,8 @@ from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import overlapping_blocks
 
-# A Kaiser window of 110 dB; its transition band of 0.111 of the lower Nyquist frequency, for 64
-# zero crossings on each side, ends there.
+# A Kaiser window with 110 dB of attenuation. With 64 zero crossings on each side its transition
+# band is 0.111 of the lower Nyquist frequency wide, and ends at that frequency.
 _ATTENUATION_DB = 110.0
 _ZERO_CROSSINGS = 64
 _TRANSITION = (_ATTENUATION_DB - 7.95) / (2.285 * 2 * _ZERO_CROSSINGS * np.pi)
@@ -31,7 +31,7 @@ def resample(
     flat to 0.889 of the lower Nyquist frequency, and 110 dB down from that frequency on.
 
     Args:
-      audio: at `orig_rate`; silence is taken to surround it.
+      audio: signal at `orig_rate`; outside of it the signal counts as zero.
       orig_rate: samples per second of `audio`. Static.
       target_rate: samples per second of the result. Their ratio in lowest terms must have
         numbers up to 4096. Static.
@@ -41,13 +41,13 @@ def resample(
       the sound at time ``n / target_rate``.
 
     Raises:
-      TypeError: a rate is not an int, or `audio` neither float32 nor float64.
-      ValueError: a rate is not positive, or their ratio has no small terms.
+      TypeError: a rate is not an int, or `audio` is neither float32 nor float64.
+      ValueError: a rate is not positive, or a term of their ratio exceeds 4096.
 
     Properties:
       Linear, and differentiable, in `audio`. Computed as one product of overlapping sections
-      with a matrix of filters: about twice the audio in memory and, for each sample of the
-      longer side, some 250 multiplications, or as many as the smaller of the ratio's terms where
+      with a matrix of filters. It needs about twice the memory of the audio and, for each sample at
+      the higher rate, about 250 multiplications, or as many as the smaller term of the ratio if
       that is more. Static: the rates.
 
     Example:
@@ -82,19 +82,19 @@ def resample(
     before, down, filters = _filters(down, up)
     per_section = filters.shape[1]
     count = max(1, -(-n_samples // per_section))
-    heard = overlapping_blocks(audio, before, count, len(filters), down)
+    segments = overlapping_blocks(audio, before, count, len(filters), down)
     out = jnp.matmul(
-        heard, jnp.asarray(filters.astype(audio.dtype)), precision=jax.lax.Precision.HIGHEST
+        segments, jnp.asarray(filters.astype(audio.dtype)), precision=jax.lax.Precision.HIGHEST
     )
     return out.reshape(*audio.shape[:-1], count * per_section)[..., :n_samples]
 
 
 @lru_cache(maxsize=16)
 def _filters(down: int, up: int) -> tuple[int, int, np.ndarray]:
-    """What precedes a section, its hop, and ``(length, outputs)``: a filter for each output.
+    """Samples before a section, its hop, and filters ``(length, outputs)``, one for each output.
 
-    A section is as many periods of the ratio as the filters are long, which balances what
-    neighbours share with what each filter does not reach.
+    A section has as many periods of the ratio as the filters are long. Shorter sections would share
+    more samples with their neighbours, and longer ones would hold more zeros in the filters.
     """
     cutoff = min(1, up / down) * (1 - _TRANSITION / 2)
     reach = math.ceil(_ZERO_CROSSINGS / cutoff)

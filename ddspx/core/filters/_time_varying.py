@@ -1,13 +1,13 @@
 r"""A cascade of second-order sections whose coefficients are linear between frames.
 
-Of the two numbers that a section keeps, :math:`s_n = \sigma (I + D_n) s_{n-1} + u_n`, or, as
-:math:`r_n = \sigma^n s_n`, which has no sign to turn, :math:`r_n = (I + D_n) r_{n-1} + v_n`. The
-signal is cut into blocks. One loop over the samples of a block composes the maps of all blocks at
-once, `recurrence` takes the state across them, and a second loop runs all blocks from there.
-Nothing is kept but the result: the coefficients of a sample are a line over its block.
+The state of a section is two numbers with :math:`s_n = \sigma (I + D_n) s_{n-1} + u_n`. In terms of
+:math:`r_n = \sigma^n s_n` the sign drops out: :math:`r_n = (I + D_n) r_{n-1} + v_n`. The signal is
+divided into blocks. One loop over the samples of a block composes the maps of all blocks at once,
+`recurrence` computes the state at the start of each block, and a second loop filters all blocks
+from there. Only the result is stored: the coefficients are computed from their line in each block.
 
-To JAX this is the solution of a linear system, so its derivatives of any order are more solutions,
-of this system and of its transpose, which is the same recurrence backward in time.
+For JAX this is the solution of a linear system. So its derivatives of any order are further
+solutions, of this system and of its transpose, which is the same recurrence backward in time.
 """
 
 from functools import partial
@@ -27,15 +27,16 @@ from ddspx.core.filters._sections import (
     nearest_point,
 )
 
-# A step of the loops costs some microseconds whatever its size: blocks of more samples make
-# more steps, of fewer, longer ones. A hop must be a whole number of them.
+# Longest block, in samples. Each step of the loops has a fixed cost of some microseconds, and the
+# number of steps is the length of a block plus about twice the square root of the number of blocks.
+# A hop must be a whole number of blocks.
 _LONGEST_BLOCK = 128
 
 _Pair = tuple[Array, Array]
 
 
 def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> tuple[Array, Array]:
-    """The state ``(*batch, sections, 3)`` and the audio after ``sos``, a section at a time."""
+    """Applies sections in series; returns the state ``(*batch, sections, 3)`` and the audio."""
     *batch, samples = audio.shape
     if samples == 0:
         return state, audio
@@ -44,23 +45,24 @@ def moving_sections(state: Array, audio: Array, sos: Array, hop_length: int) -> 
     n_blocks = n_hops * (hop_length // length)
     sos = jnp.broadcast_to(sos, (*batch, *sos.shape[-3:]))
     points = nearest_point(jnp.mean(sos[..., 4], axis=-2))
-    # What is interpolated are the small differences: of the coefficients themselves, rounding
-    # would leave as little of them as a direct form does.
+    # The small differences d1 and d2 are interpolated, not the coefficients, which would lose as
+    # many digits to rounding as a direct form does.
     frames = about_a_point(sos, jnp.broadcast_to(points[..., None, :], sos.shape[:-1]))
     glides = [_glide(frame, hop_length, length, n_hops) for frame in frames[1:]]
     fill = [(0, 0)] * len(batch) + [(0, n_hops * hop_length - samples)]
     blocks = jnp.moveaxis(jnp.pad(audio, fill).reshape(*batch, n_blocks, length), -1, 0)
     last = (samples - 1) % length, ..., (samples - 1) // length
 
-    # Coefficients and gains are computed again for a derivative: to read them takes longer. The
-    # barriers of this form stay: without them jaxlib 0.7.2 compiles wrong second derivatives.
+    # With `checkpoint` the derivative computes coefficients and gains again, which is faster than
+    # reading stored ones. Its optimization barriers are needed: without them jaxlib 0.7.2 compiles
+    # wrong second derivatives.
     @jax.checkpoint
     def filter_section(blocks, section):
         state, point, glides = section
         state, blocks = _moving_section(state, blocks, point, glides, last)
         return blocks, state
 
-    # One program for all sections, which compiles in a fourth of the time for four.
+    # A scan over the sections: for four sections it compiles in a fourth of the time.
     sections = jnp.moveaxis(state, -2, 0), *jax.tree.map(_sections_first, (points, glides))
     blocks, states = jax.lax.scan(filter_section, blocks, sections)
     audio = jnp.moveaxis(blocks, 0, -1).reshape(*batch, n_blocks * length)[..., :samples]
@@ -72,23 +74,23 @@ def _sections_first(x: Array) -> Array:
 
 
 class _Glide(NamedTuple):
-    """A line over each block: what it is at its first sample, and by how much it rises in one."""
+    """A coefficient that is linear over each block: its first value, and its slope per sample."""
 
     start: Array
     slope: Array
 
     def at(self, j: Array | int) -> Array:
-        """``(*batch, blocks)``: sample j of each block."""
+        """The value at sample j of each block, ``(*batch, blocks)``."""
         return self.start + self.slope * j
 
     def everywhere(self, length: int) -> Array:
-        """``(length, *batch, blocks)``: all samples."""
+        """The values at all samples, ``(length, *batch, blocks)``."""
         j = np.arange(length).reshape(-1, *(1,) * self.start.ndim)
         return self.start[None] + self.slope[None] * j.astype(self.start.dtype)
 
 
 def _glide(frames: Array, hop_length: int, length: int, n_hops: int) -> _Glide:
-    """``(*batch, frames, sections)`` to lines of ``(*batch, blocks, sections)``."""
+    """Lines over the blocks, ``(*batch, blocks, sections)``, from frames, at axis -2."""
     after = jnp.concatenate([frames[..., 1:, :], frames[..., -1:, :]], axis=-2)
     now, after = frames[..., :n_hops, :], after[..., :n_hops, :]
     slope = ((after - now) / hop_length)[..., None, :]
@@ -110,7 +112,7 @@ def _moving_section(
     section = Section(sign, *(glide.everywhere(length) for glide in glides))
     entering = about_point(state, point)
     d1, d2, *_ = glides
-    # The state that comes in is what the first sample's step makes of it, added to that sample.
+    # The initial state is included by adding its first step to the first sample's input.
     first = _step(d1.start[..., 0], d2.start[..., 0], (entering[..., 0], entering[..., 1]))
     x, y = (turns * gain * blocks for gain in section.gains())
     offset = x.at[0, ..., 0].add(first[0]), y.at[0, ..., 0].add(first[1])
@@ -122,7 +124,7 @@ def _moving_section(
 def _solve(d1: _Glide, d2: _Glide, offset: _Pair) -> Array:
     r""":math:`r_n = (I + D_n) r_{n-1} + v_n` from rest, with the derivatives of that equation.
 
-    As one array of both numbers: transposed, a pair may lack the cotangent of one of them.
+    Both numbers are in one array, because the transpose of a pair may lack a cotangent of one.
     """
     rest = jnp.zeros_like(offset[0][0, ..., 0])
     all_d1, all_d2 = (d.everywhere(len(offset[0])) for d in (d1, d2))
@@ -139,7 +141,7 @@ def _solve(d1: _Glide, d2: _Glide, offset: _Pair) -> Array:
 
 
 def _step(d1: Array, d2: Array, state: _Pair, *, backward: bool = False) -> _Pair:
-    """``(I + D) r``, or of the transpose: D is ``((-d1, 1), (-d2, 0))``."""
+    """``(I + D) r`` with D = ``((-d1, 1), (-d2, 0))``; with `backward`, by the transpose of D."""
     s, t = state
     if backward:
         return s - (d1 * s + d2 * t), t + s
@@ -149,7 +151,7 @@ def _step(d1: Array, d2: Array, state: _Pair, *, backward: bool = False) -> _Pai
 def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
     """Solves `equation` of :func:`_solve`, or its transpose, in blocks."""
     length = len(offset[0])
-    # The transpose of the step from n to n + 1 is a step from n + 1 to n, with D of n + 1.
+    # The transpose of the step from n to n + 1 is a step from n + 1 to n that uses D of n + 1.
     places = (jnp.arange(length) + backward).astype(offset[0].dtype)
     rest = jnp.zeros_like(offset[0][0])
 
@@ -159,7 +161,7 @@ def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
         return s + x, t + y
 
     def extend(block, inputs):
-        """Both columns of the map, less those of 1, and what the block adds."""
+        """Appends a sample to the map of each block: columns of ``M - I``, and offset."""
         (left, right), sum_ = block
         a, c = d1.at(inputs[0]), d2.at(inputs[0])
         left, right = (_step(a, c, column, backward=backward) for column in (left, right))
@@ -175,9 +177,9 @@ def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
         state = add(state, inputs)
         return state, state
 
-    none = (rest, rest)
+    zeros = (rest, rest)
     inputs = (places, offset)
-    blocks, _ = jax.lax.scan(extend, ((none, none), none), inputs, reverse=backward)
+    blocks, _ = jax.lax.scan(extend, ((zeros, zeros), zeros), inputs, reverse=backward)
     turned = (lambda x: x[..., ::-1]) if backward else (lambda x: x)
     blocks = jax.tree.map(turned, blocks)
     after = recurrence(_compose, _apply, blocks, (rest[..., 0], rest[..., 0]))
@@ -188,7 +190,7 @@ def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
 
 
 def _compose(earlier, later):
-    """Two maps ``r -> r + M r + v`` as one; M is given by its columns."""
+    """Composes two maps ``r -> r + M r + v``; M is given by its columns."""
     columns, offset = earlier
     moved = (_times(later[0], column) for column in columns)
     columns = tuple(
@@ -210,6 +212,6 @@ def _times(columns, vector: _Pair) -> _Pair:
 
 
 def _before(blocks: Array, entering: Array) -> Array:
-    """Each sample's predecessor, in ``(length, *batch, blocks)``."""
+    """The value before each sample, of shape ``(length, *batch, blocks)``."""
     ends = jnp.concatenate([entering[..., None], blocks[-1, ..., :-1]], axis=-1)
     return jnp.concatenate([ends[None], blocks[:-1]], axis=0)

@@ -1,6 +1,6 @@
 """Losses: scalar training objectives."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.losses._controls import (
     control_loss as control_loss,
     harmonic_consistency_loss as harmonic_consistency_loss,
@@ -18,4 +18,4 @@ from ddspx.core.losses._stft_losses import (
     spectral_convergence_loss as spectral_convergence_loss,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

@@ -28,10 +28,10 @@ def control_loss(
       predicted: as many values, in the same unit.
       norm: ``l1`` (absolute differences) or ``l2`` (their squares). Static.
       weights: not negative, or a mask; every axis has the size of the controls' or 1, so a mask
-        of frames for controls of features is ``mask[..., None]``. None weighs all alike.
+        of frames for controls of features is ``mask[..., None]``. None gives equal weights.
 
     Returns:
-      The loss, a scalar in the dtype of the controls; 0 where all weights are.
+      The loss, a scalar in the dtype of the controls; 0 if all weights are 0.
 
     Raises:
       TypeError: an array is neither float32 nor float64 (the weights may be bool).
@@ -92,7 +92,7 @@ def harmonic_consistency_loss(
     amplitude_threshold: float = 1e-4,
     norm: Norm = "l1",
 ) -> Float[Array, ""]:
-    r"""Mean difference of harmonic controls, of what can be heard of them.
+    r"""Mean difference of harmonic controls, without the controls of inaudible frames.
 
     .. math:: \ell = w_A \langle |A - \hat A| \rangle
         + w_d \langle |d - \hat d| \rangle_{A > \theta}
@@ -108,7 +108,7 @@ def harmonic_consistency_loss(
       amplitude_weight: weight of the amplitudes. Static, as all weights.
       distribution_weight: weight of the distribution.
       f0_weight: weight of the pitch, in semitones.
-      amplitude_threshold: target amplitude from which a frame is heard, linear. Static.
+      amplitude_threshold: target amplitude above which a frame is audible, linear. Static.
       norm: ``l1`` or ``l2``, of :func:`control_loss`. Static.
 
     Returns:
@@ -119,8 +119,8 @@ def harmonic_consistency_loss(
       ValueError: `norm` is unknown, or the shapes differ or hold nothing.
 
     Properties:
-      Differentiable in all controls; zero gradient where a frame is not heard (to distribution
-      and pitch), and where a pitch is below a thousandth of a Hz. Static: the rest.
+      Differentiable in all controls. The gradient is zero to distribution and pitch of inaudible
+      frames, and to pitches below a thousandth of a Hz. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -142,15 +142,15 @@ def harmonic_consistency_loss(
     at_least_ndim("harmonic_distribution", distribution.shape, 2, "(*batch, frames, harmonics)")
     frames = {"amplitudes": amplitudes.shape, "f0_hz": f0_hz.shape}
     same_shape(**frames, **{"harmonic_distribution[..., 0]": distribution.shape[:-1]})
-    theirs = floats(**{f"predicted[{i}]": control for i, control in enumerate(predicted)})
+    prediction = floats(**{f"predicted[{i}]": control for i, control in enumerate(predicted)})
     for i, (first, second) in enumerate(
-        zip((amplitudes, distribution, f0_hz), theirs, strict=True)
+        zip((amplitudes, distribution, f0_hz), prediction, strict=True)
     ):
         same_shape(**{f"target[{i}]": first.shape, f"predicted[{i}]": second.shape})
-    heard = amplitudes > amplitude_threshold
-    loss = amplitude_weight * control_loss(amplitudes, theirs[0], norm=norm)
+    is_audible = amplitudes > amplitude_threshold
+    loss = amplitude_weight * control_loss(amplitudes, prediction[0], norm=norm)
     loss += distribution_weight * control_loss(
-        distribution, theirs[1], norm=norm, weights=heard[..., None]
+        distribution, prediction[1], norm=norm, weights=is_audible[..., None]
     )
-    semitones = hz_to_midi(f0_hz), hz_to_midi(theirs[2])
-    return loss + f0_weight * control_loss(*semitones, norm=norm, weights=heard)
+    semitones = hz_to_midi(f0_hz), hz_to_midi(prediction[2])
+    return loss + f0_weight * control_loss(*semitones, norm=norm, weights=is_audible)

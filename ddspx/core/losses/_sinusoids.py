@@ -11,7 +11,7 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
 
-# Amplitude that stands for silence, so that every component of a mixture has a logarithm.
+# Amplitudes below this are raised to it, so that every component of a mixture has a logarithm.
 _LEAST_AMPLITUDE = 1e-7
 
 
@@ -29,21 +29,21 @@ def two_way_mismatch_loss(
     n_gaussians: int = 30,
     temperature: float = 1.0,
 ) -> Float[Array, ""]:
-    r"""How badly the best of some pitches explains a set of sinusoids.
+    r"""How badly the best of several candidate pitches explains a set of sinusoids.
 
     .. math::
         \ell = \Bigl\langle \sum_c \sigma_c \ell_c \Bigr\rangle, \qquad
         \sigma = \mathrm{softmax}(-\ell / T), \qquad \ell_c = w_s S_c + w_h H_c
 
-    The two ways are, with G the density of a normal distribution and weights adding up to 1,
+    With G the density of a normal distribution and weights that add up to 1, the two ways are
 
     .. math::
         S = -\sum_s a_s \ln \frac1J \sum_{j=1}^J G(f_s / f_0;\ j, \Delta_s), \qquad
         H = -\sum_k b_k \ln \sum_s a_s\, G(m(k f_0);\ m(f_s), \Delta_h)
 
-    that every sinusoid lies near a harmonic, and every harmonic (:math:`b_k \propto 1/k` below
-    Nyquist) near a sinusoid; m is the pitch in semitones. Either alone is also content with a
-    pitch an octave too low or too high.
+    S is small if every sinusoid lies near a harmonic, and H if every harmonic (with the weight
+    :math:`b_k \propto 1/k` below Nyquist) lies near a sinusoid; m is the pitch in semitones. S
+    alone is also small for a pitch an octave too low, and H alone for one an octave too high.
 
     Args:
       f0_hz: candidates for the pitch of each frame, in Hz; below 1 Hz they count as 1 Hz.
@@ -54,20 +54,20 @@ def two_way_mismatch_loss(
       harmonics_weight: :math:`w_h`.
       sinusoids_scale: :math:`\Delta_s`, in multiples of the pitch.
       harmonics_scale: :math:`\Delta_h`, in semitones.
-      n_harmonics: harmonics that are looked for among the sinusoids.
-      n_gaussians: :math:`J`, harmonics that sinusoids may lie near.
+      n_harmonics: number of harmonics that are expected among the sinusoids.
+      n_gaussians: :math:`J`, number of harmonics that sinusoids may lie near.
       temperature: T of the soft minimum over candidates.
 
     Returns:
       The loss, a scalar in the dtype of the inputs: the mean over frames.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, an array is empty, or the shapes do not agree.
 
     Properties:
-      Differentiable in the three arrays. Frames without sound give 0 for their sinusoids, and
-      candidates without a harmonic below Nyquist 0 for their harmonics. Static: the rest.
+      Differentiable in the three arrays. S is 0 in silent frames, and H is 0 for candidates without
+      a harmonic below Nyquist. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -99,7 +99,7 @@ def two_way_mismatch_loss(
     dtype, lead = f0_hz.dtype, (1,) * f0_hz.ndim
     f0_hz = jnp.maximum(f0_hz, 1)
 
-    # (*batch, candidates, sinusoids), and a logarithm of a mean over Gaussians behind it.
+    # Shape (*batch, candidates, sinusoids): the logarithm of the mean over the Gaussians.
     ratios = frequencies_hz[..., None, :] / f0_hz[..., None]
     integers = jnp.arange(1, n_gaussians + 1, dtype=dtype).reshape(*lead, 1, -1)
     near = _log_mixture(ratios, integers, -math.log(n_gaussians), sinusoids_scale)
@@ -160,8 +160,8 @@ def kde_consistency_loss(
       ValueError: an array has no axis or is empty, or the shapes do not agree.
 
     Properties:
-      Differentiable in all arrays. A silent set costs the other nothing but the mean amplitude
-      and its own place in an even density. Static: the rest.
+      Differentiable in all arrays. If a set is silent, its own N is 0, and its sinusoids have equal
+      weights in the N of the other set. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -179,16 +179,16 @@ def kde_consistency_loss(
         predicted_frequencies_hz=predicted_frequencies_hz,
         predicted_amplitudes=predicted_amplitudes,
     )
-    ours = hz_to_midi(predicted_hz), predicted
-    theirs = hz_to_midi(target_hz), target
+    predicted_set = hz_to_midi(predicted_hz), predicted
+    target_set = hz_to_midi(target_hz), target
 
     def improbability(of: tuple[Array, Array], under: tuple[Array, Array], scale: float) -> Array:
         (midi, amplitudes), (centres, weights) = of, under
         logs = _log_weights(weights)[..., None, :]
         return _weighted_mean(-_log_mixture(midi, centres[..., None, :], logs, scale), amplitudes)
 
-    loss = target_weight * improbability(theirs, ours, predicted_scale)
-    loss += predicted_weight * improbability(ours, theirs, target_scale)
+    loss = target_weight * improbability(target_set, predicted_set, predicted_scale)
+    loss += predicted_weight * improbability(predicted_set, target_set, target_scale)
     level = jnp.abs(jnp.mean(target, axis=-1) - jnp.mean(predicted, axis=-1))
     return jnp.mean(loss + mean_amplitude_weight * level)
 
@@ -201,7 +201,7 @@ def wasserstein_loss(
     *,
     midi: bool = True,
 ) -> Float[Array, ""]:
-    r"""How far amplitude has to be moved in frequency to turn one set of sinusoids into another.
+    r"""How far amplitude has to be moved in frequency to make one set of sinusoids equal another.
 
     .. math:: \ell = \Bigl\langle \int |F_t(x) - F_p(x)|\, dx \Bigr\rangle
 
@@ -236,8 +236,8 @@ def wasserstein_loss(
       6.0
 
     References:
-      Equals ``scipy.stats.wasserstein_distance`` with weights. DDSP's loss of this name throws
-      its normalized amplitudes away, and is 0 for frequencies in Hz.
+      Equals ``scipy.stats.wasserstein_distance`` with weights. DDSP's loss of this name does not
+      use its normalized amplitudes, and is 0 for frequencies in Hz.
     """
     target_hz, target, predicted_hz, predicted = _checked_sets(
         target_frequencies_hz=target_frequencies_hz,
@@ -260,7 +260,7 @@ def wasserstein_loss(
 
 
 def _checked_sets(**arrays: ArrayLike) -> list[Array]:
-    """Frequencies and amplitudes of two sets: each of one shape, and both of one batch."""
+    """Checks that each set has one shape, and that both sets have the same batch axes."""
     out = floats(**arrays)
     shapes = {name: array.shape for name, array in zip(arrays, out, strict=True)}
     names = list(shapes)
@@ -273,7 +273,8 @@ def _checked_sets(**arrays: ArrayLike) -> list[Array]:
     return out
 
 
-# The pairs are summed in the loop that makes them, and made again for the gradient.
+# Under `checkpoint` the differences of all pairs are not stored: the fused loop that computes them
+# sums them, and the gradient computes them again.
 @partial(jax.checkpoint, static_argnums=3)
 def _log_mixture(points: Array, centres: Array, log_weights: Array | float, scale: float) -> Array:
     """Logarithm of a Gaussian mixture's density; its components are the last axis of `centres`."""
@@ -283,7 +284,7 @@ def _log_mixture(points: Array, centres: Array, log_weights: Array | float, scal
 
 
 def _log_weights(amplitudes: Array) -> Array:
-    """Logarithms of the amplitudes' shares, silent ones a ten-millionth of full scale."""
+    """Logarithms of the amplitudes' shares in their sum; silence counts as 1e-7 of full scale."""
     logs = jnp.log(jnp.maximum(amplitudes, _LEAST_AMPLITUDE))
     return logs - jax.nn.logsumexp(logs, axis=-1, keepdims=True)
 

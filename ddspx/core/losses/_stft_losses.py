@@ -1,4 +1,4 @@
-"""More losses over several resolutions: relative, complex, of phase, and on the mel scale."""
+"""Further losses over several resolutions: spectral convergence, complex spectra, phase and mel."""
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
@@ -14,7 +14,7 @@ from ddspx.core.bands._filterbanks import mel_filterbank
 from ddspx.core.losses._spectral import checked_n_ffts, checked_pair
 
 PhaseKind = Literal["phase", "instantaneous_frequency", "group_delay"]
-# Audio quieter than this, -100 dB, has no phase to speak of.
+# The phase of audio below this level, -100 dB, is ignored.
 _LEAST_LEVEL = 1e-5
 _N_FFTS = (2048, 1024, 512, 256, 128, 64)
 
@@ -31,7 +31,7 @@ def spectral_convergence_loss(
 
     with the magnitude :func:`spectrogram` S of the target and Y of the prediction for `n_fft` N at
     a hop of N / 4, the root of the sum of squares over frames and bins, and the mean over batch
-    and resolutions. Loud bins decide it, at any level of the audio.
+    and resolutions. Loud bins dominate the loss. It does not depend on the level of the audio.
 
     Args:
       target: linear amplitude.
@@ -42,7 +42,7 @@ def spectral_convergence_loss(
       The loss, a scalar in the dtype of the inputs; 1 for a silent prediction.
 
     Raises:
-      TypeError: a length is not an int, or an array neither float32 nor float64.
+      TypeError: a length is not an int, or an array is neither float32 nor float64.
       ValueError: the shapes differ, the audio is empty, or an `n_fft` is not a positive multiple
         of 4.
 
@@ -94,7 +94,7 @@ def complex_spectral_loss(
       The loss, a scalar in the dtype of the inputs.
 
     Raises:
-      TypeError: a length is not an int, or an array neither float32 nor float64.
+      TypeError: a length is not an int, or an array is neither float32 nor float64.
       ValueError: the shapes differ, the audio is empty, or an `n_fft` is not a positive multiple
         of 4.
 
@@ -112,8 +112,8 @@ def complex_spectral_loss(
       2.0
 
     References:
-      The modulus makes it the same for every common rotation of phase, where a sum of absolute
-      real and imaginary parts is not.
+      Because of the modulus the loss is invariant to a common rotation of all phases, which a sum
+      of absolute real and imaginary parts is not.
     """
 
     def loss(first: Array, second: Array, n_fft: int) -> Array:
@@ -134,36 +134,36 @@ def phase_loss(
     .. math:: \ell = \Bigl\langle 1 - \frac{\Re \sum_{ik} P_{ik} \bar Q_{ik}}
         {\sum_{ik} |P_{ik}| |Q_{ik}|} \Bigr\rangle
 
-    where P is made of the spectrum X of the target, and Q likewise of the prediction's:
+    where P is computed from the spectrum X of the target, and Q in the same way from that of the
+    prediction:
 
     - ``phase``: :math:`P_{ik} = X[i, k]`;
     - ``instantaneous_frequency``: :math:`P_{ik} = X[i + 1, k] \bar X[i, k]`, whose angle is the
       advance of phase from frame to frame;
-    - ``group_delay``: :math:`P_{ik} = X[i, k + 1] \bar X[i, k]`, whose angle is the advance from
-      bin to bin, and so where in its frame the sound is.
+    - ``group_delay``: :math:`P_{ik} = X[i, k + 1] \bar X[i, k]`, whose angle is the advance of
+      phase from bin to bin, which tells at what time within its frame the sound is.
 
-    The last two do not change when all phases do. The cosine is that of the angle between P and
-    Q, so nothing has to be unwrapped, and the weights leave out bins without a phase.
+    The last two are invariant to a common rotation of all phases. The cosine is that of the angle
+    between P and Q, so no phase has to be unwrapped, and silent bins have no weight.
 
     Args:
       target: linear amplitude.
       predicted: linear amplitude, of the shape of `target`.
       n_ffts: lengths of the Fourier transforms, in samples, each divisible by 4; or one. Static.
-      kind: what is compared. Static.
+      kind: quantity that is compared, one of the three above. Static.
 
     Returns:
       The loss, from 0 to 2, a scalar in the dtype of the inputs: the mean over batch and
       resolutions.
 
     Raises:
-      TypeError: a length is not an int, or an array neither float32 nor float64.
+      TypeError: a length is not an int, or an array is neither float32 nor float64.
       ValueError: the shapes differ, the audio is empty, an `n_fft` is not a positive multiple of
         4, or `kind` is unknown.
 
     Properties:
-      Differentiable in `target` and `predicted`, with finite gradients in silence, which counts
-      as equal to everything. Does not depend on the level of either above -100 dB. Static:
-      `n_ffts`, `kind`.
+      Differentiable in `target` and `predicted`, with finite gradients in silence, where the loss
+      is 0. It does not depend on the level of either sound above -100 dB. Static: `n_ffts`, `kind`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -183,7 +183,7 @@ def phase_loss(
     one_of("kind", kind, ("phase", "instantaneous_frequency", "group_delay"))
 
     def phasors(audio: Array, n_fft: int) -> tuple[Array, Array]:
-        # At the level of 1, because fourth powers of quiet audio would underflow.
+        # Scaled to a level of 1, because fourth powers of quiet audio would underflow.
         level = safe_sqrt(jnp.mean(jnp.square(audio), axis=-1, keepdims=True))
         audio = safe_divide(audio, level, eps=_LEAST_LEVEL)
         spectrum = stft(audio, n_fft=n_fft, hop_length=n_fft // 4)
@@ -238,7 +238,7 @@ def mel_spectral_loss(
       The loss, a scalar in the dtype of the inputs.
 
     Raises:
-      TypeError: a length is not an int, or an array neither float32 nor float64.
+      TypeError: a length is not an int, or an array is neither float32 nor float64.
       ValueError: the shapes differ, the audio is empty, an `n_fft` is not a positive multiple of
         4, there are not as many `n_mels`, or not ``0 <= fmin < fmax``.
 
@@ -308,7 +308,7 @@ def _mean_over(
     predicted: ArrayLike,
     n_ffts: int | Sequence[int],
 ) -> Array:
-    """Mean of a loss of audio (batch, samples) over resolutions."""
+    """Mean over resolutions of a loss between sounds of shape (batch, samples)."""
     target, predicted = checked_pair(target, predicted)
     losses = [loss(target, predicted, n_fft) for n_fft in checked_n_ffts(n_ffts)]
     return jnp.mean(jnp.stack(losses))

@@ -1,6 +1,6 @@
-"""Pitch of monophonic sound: trackers, and what decodes their posteriors."""
+"""Pitch of monophonic sound: trackers, and decoding of their posteriors."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.pitch._posterior import (
     PitchPosterior as PitchPosterior,
     pitch_posterior as pitch_posterior,
@@ -13,4 +13,4 @@ from ddspx.core.pitch._viterbi import (
 )
 from ddspx.core.pitch._yin import yin as yin
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

@@ -1,4 +1,4 @@
-"""A posterior over log-frequency bins, frame by frame, for :func:`viterbi` to go through."""
+"""Posterior probability of pitch in log-frequency bins, frame by frame, for :func:`viterbi`."""
 
 import math
 from typing import NamedTuple
@@ -24,13 +24,14 @@ _NEIGHBOUR_COST = 0.02
 
 
 class PitchPosterior(NamedTuple):
-    """What each frame says about pitch, on a grid of log-frequency bins.
+    """Probability of pitch in each frame, on a grid of log-frequency bins.
 
     Attributes:
-      log_probability: log-probability of each bin and, last, of there being no pitch in the range.
-      f0_hz: frequency of the candidate that each bin stands for, finer than the grid; the
-        bin's centre where there is none.
-      aperiodicity: of that candidate, from 0 (the frame repeats exactly) to 1 (or no candidate).
+      log_probability: log-probability of each bin and, last, of no pitch in the range.
+      f0_hz: frequency of the best candidate of each bin, finer than the grid; the centre of the bin
+        if it has no candidate.
+      aperiodicity: of that candidate, from 0 (the frame repeats exactly) to 1; 1 without a
+        candidate.
     """
 
     log_probability: Float[Array, "*batch frames states"]
@@ -57,17 +58,17 @@ def pitch_posterior(
       d(k) = \frac{1}{L - k} \sum_{m=0}^{L-k-1} (x_m - x_{m+k})^2, \qquad
       p_b \propto \bigl( (1 - d'_b)\, e^{-o \log_2 (f_B / f_b)} \bigr)^{1 / T}
 
-    with :math:`d'` normalized as in :func:`yin`. Each local minimum of :math:`d'` is a
-    candidate of the bin it lies in and, for a little less, of those within 40 cents;
+    with :math:`d'` normalized as in :func:`yin`. Each local minimum of :math:`d'` is a candidate of
+    the bin it lies in and, with a slightly lower score, of the bins within 40 cents.
     :math:`d'_b` and :math:`f_b` are those of the best candidate of bin b, :math:`d'_b` is at
-    most 0.98, and :math:`f_B` is the last bin. No pitch has the probability that the likeliest bin
-    would have if its :math:`d'` were `voicing_threshold`, or that of the likeliest candidate
-    outside the range, if it is higher: with :math:`d'` below `voicing_threshold`, and a period of
-    at most two thirds of the frame. A sound of 3 kHz repeats after two periods too, and is no
-    1.5 kHz where the range ends at 2 kHz.
+    most 0.98, and :math:`f_B` is the last bin. The probability of no pitch is that of the likeliest
+    bin if its :math:`d'` were `voicing_threshold`. It is raised to the probability of the likeliest
+    candidate outside the range, if there is one with :math:`d'` below `voicing_threshold` and a
+    period of at most two thirds of the frame. For example, a sound of 3 kHz also repeats after two
+    periods, but must not be taken for 1.5 kHz if the range ends at 2 kHz.
 
-    A period's multiples are periods too, so the octave cost :math:`o` makes the shortest win.
-    In a reverberant room it also keeps the common period of two notes from winning over both.
+    Multiples of a period are periods too, so the octave cost :math:`o` favours the shortest. In a
+    reverberant room it also keeps the common period of two notes from winning over both of them.
 
     Args:
       audio: linear amplitude, of any level; each frame is scaled by its own peak.
@@ -76,7 +77,7 @@ def pitch_posterior(
       fmin: frequency of the first bin, in Hz, above 0. Static.
       fmax: no bin lies above it, in Hz, at most half of `sample_rate`. Static.
       frame_length: samples in a frame, more than one period of `fmin` (2048 is 128 ms at
-        16 kHz). Longer frames are surer and blur fast notes. Static.
+        16 kHz). Longer frames give more reliable pitches, but blur fast notes. Static.
       bins_per_octave: resolution of the grid; bin b is at ``fmin * 2**(b / bins_per_octave)``.
         Static.
       voicing_threshold: aperiodicity at which pitch and no pitch are equally likely, below 1.
@@ -89,12 +90,12 @@ def pitch_posterior(
       candidate.
 
     Raises:
-      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `audio` is neither float32 nor float64.
       ValueError: the frequency range is empty or exceeds half the sample rate, or a frame does
         not hold one period of `fmin`.
 
     Properties:
-      The set of candidates is not differentiable; the gradient of what they carry is finite
+      The choice of candidates is not differentiable; the gradient of their values is finite
       everywhere. Static: the sizes, the rate and the range.
 
     Example:
@@ -108,9 +109,9 @@ def pitch_posterior(
       (12, 110)
 
     References:
-      Mauch and Dixon, `pYIN <https://doi.org/10.1109/ICASSP.2014.6853678>`_, ICASSP 2014, gives
-      candidates the probability of a distribution of thresholds instead, and the centre of
-      their bin as frequency. The octave cost is that of Boersma, 1993 (Praat).
+      Mauch and Dixon, `pYIN <https://doi.org/10.1109/ICASSP.2014.6853678>`_, ICASSP 2014, take the
+      probability of a candidate from a distribution of thresholds instead, and its frequency from
+      the centre of its bin. The octave cost is that of Boersma, 1993 (Praat).
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -121,7 +122,7 @@ def pitch_posterior(
     longest = max(max_lag, 2 * frame_length // 3)
     difference = mean_difference(frames, longest)
     curve = cumulative_mean_normalized(difference)
-    # The minimum of d' is off that of d by the slope of its denominator.
+    # From the parabola of d, because the slope of its denominator shifts the minimum of d'.
     shift = vertex(difference)
     depth = jnp.clip(parabola(curve, shift), 0, 1)
     lags = jnp.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
@@ -146,7 +147,8 @@ def pitch_posterior(
     score, handicap = scored(depth, f0_hz)
     reach = round(_NEIGHBOUR_CENTS * bins_per_octave / 1200)
     score, depth, f0_hz, handicap = _best_of_neighbours((score, depth, f0_hz, handicap), reach)
-    # The handicap of the likeliest bin falls on both: it decides between pitches only.
+    # No pitch gets the handicap of the likeliest bin, so that the handicap decides between pitches
+    # only.
     likeliest = jnp.argmax(score, axis=-1, keepdims=True)
     no_pitch = jnp.take_along_axis(handicap, likeliest, axis=-1) + jnp.log1p(-voicing_threshold)
     no_pitch = jnp.maximum(no_pitch, outside)
@@ -164,9 +166,9 @@ def _best_of_bins(
 ) -> tuple[Float[Array, " bins"], Float[Array, " bins"]]:
     """Depth and frequency of the deepest candidate of each bin, or 1 and the bin's centre.
 
-    Of depths that rounding could make equal, the shortest lag wins: a compiler may compute a depth
-    once for the minimum and once more, rounded otherwise, for the comparison, and a bin that
-    looked for the very minimum would then be left with no candidate.
+    Among depths that are equal up to rounding, the shortest lag wins. The comparison needs this
+    tolerance, because a compiler may compute a depth twice with different rounding, once for the
+    minimum and once for the comparison. An exact comparison could then find no candidate at all.
     """
     n_bins, n_lags = centres.size, depth.size
     height = jax.lax.stop_gradient(depth)
@@ -183,18 +185,18 @@ def _best_of_bins(
 def _best_of_neighbours(
     bins: tuple[Float[Array, "*batch bins"], ...], reach: int
 ) -> tuple[Float[Array, "*batch bins"], ...]:
-    """What belongs to the best score, the first of `bins`, within `reach` of each bin.
+    """The values with the best score within `reach` of each bin; the first of `bins` is the score.
 
-    A path can then stay in its bin while a candidate wobbles across the edge.
+    So a path can stay in its bin while a candidate moves back and forth across the bin's edge.
     """
     n_bins = bins[0].shape[-1]
     pad = [(0, 0)] * (bins[0].ndim - 1) + [(reach, reach)]
     padded = [jnp.pad(x, pad, mode="edge") for x in bins]
     best = bins
     for start in range(2 * reach + 1):
-        score, *others = (x[..., start : start + n_bins] for x in padded)
+        score, *values = (x[..., start : start + n_bins] for x in padded)
         score = score - _NEIGHBOUR_COST * abs(start - reach) / max(reach, 1)
         better = score > best[0]
-        pairs = zip((score, *others), best, strict=True)
+        pairs = zip((score, *values), best, strict=True)
         best = tuple(jnp.where(better, near, own) for near, own in pairs)
     return best

@@ -1,4 +1,4 @@
-"""pYIN: YIN under a distribution of thresholds, and the path through its candidates."""
+"""pYIN: YIN with a distribution of thresholds, and the best path through its candidates."""
 
 import math
 from collections.abc import Callable
@@ -18,22 +18,22 @@ from ddspx.core.pitch._yin import difference_curve, lag_range, troughs, vertex
 _N_THRESHOLDS = 100
 _BOLTZMANN = 2.0
 _LOG_ZERO = math.log(np.finfo(np.float64).tiny)
-"""Logarithm of the probability that stands for none: nothing is ruled out."""
+"""Logarithm that stands for probability 0. It is finite, so that no path is impossible."""
 _SHORTEST = 2
-"""Lags from which on a minimum competes, in samples: a period at half the sample rate."""
+"""Shortest lag whose minimum is considered, in samples: the period of half the sample rate."""
 _CHUNK = 512
 _CHUNKS_PER_BLOCK = 16
 _MOVES = 32
-"""Moves up and down that are written out; the program does not grow with the hop beyond them."""
+"""Limit of loop unrolling over moves, so that the program does not grow with longer hops."""
 
 
 class PyinTrack(NamedTuple):
     """The pitch of each frame.
 
     Attributes:
-      f0_hz: in Hz; where the frame is not voiced, the pitch that the path passes through.
-      is_voiced: whether the path is voiced.
-      voiced_probability: what the frame alone says of it, from 0 to 1.
+      f0_hz: in Hz; in an unvoiced frame, the pitch of the unvoiced state on the path.
+      is_voiced: whether the state on the path is voiced.
+      voiced_probability: probability of being voiced from this frame alone, from 0 to 1.
     """
 
     f0_hz: Float[Array, "*batch frames"]
@@ -46,9 +46,9 @@ class _Model(NamedTuple):
 
     Attributes:
       log_steps: log-weight of moving up or down by 0, 1, ... bins.
-      log_norm: of each bin, the logarithm of what its weights sum to.
-      log_switch: of turning voiced or unvoiced.
-      log_stay: of not.
+      log_norm: for each bin, the logarithm of the sum of its weights.
+      log_switch: log-probability of a change between voiced and unvoiced.
+      log_stay: log-probability of no such change.
     """
 
     log_steps: np.ndarray
@@ -58,14 +58,15 @@ class _Model(NamedTuple):
 
 
 class PyinTracker(NamedTuple):
-    """All that is static in :func:`pyin`, but the length of the sound.
+    """The static settings of :func:`pyin`, without the length of the sound.
 
     Attributes:
-      frame_length: samples of a frame.
-      hop_length: between frames.
-      centres_hz: of the pitch bins.
-      observe: probability of each pitch bin, of any, and of a pitch outside them, in frames.
-      model: how pitch moves.
+      frame_length: samples in a frame.
+      hop_length: samples between frames.
+      centres_hz: centres of the pitch bins.
+      observe: function from frames to the probabilities of each pitch bin, of any pitch bin, and of
+        a pitch outside of the bins.
+      model: the hidden Markov model of pitch.
     """
 
     frame_length: int
@@ -76,13 +77,13 @@ class PyinTracker(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """Into how many equal parts the frames are cut, so that memory does not grow with them.
+    """Division of the frames into equal parts, which bounds the memory for long sounds.
 
     Attributes:
-      frames: as many as count.
-      chunk: frames whose spectra are held at once.
-      chunks: of a block, whose scores are held at once.
-      blocks: of the whole.
+      frames: number of valid frames.
+      chunk: frames in a chunk, whose spectra are in memory at the same time.
+      chunks: chunks in a block, whose scores are in memory at the same time.
+      blocks: number of blocks.
     """
 
     frames: int
@@ -115,13 +116,15 @@ def pyin(
     with :math:`d'` of :func:`yin`, :math:`\tau_i` the local minima of it, :math:`n_j` how many
     of them lie below :math:`t_j`, :math:`k_{ij}` how many of those are shorter than
     :math:`\tau_i`, and :math:`\beta_j` the probability of a threshold between :math:`t_{j-1}` and
-    :math:`t_j` in a beta distribution with first parameter 2. Where no minimum lies below a
-    threshold, the deepest has `no_trough_probability` of its :math:`\beta_j`. A pitch bin has the
-    sum of what falls into it; what is left to 1 is shared by one unvoiced state for every bin.
-    Minima down to two samples compete, and what those outside the range take, the unvoiced states
-    have in full; where none lies below a threshold, and one outside, of up to half a frame, is
-    twice as deep, none within counts. So no pitch outside the range makes one within.
-    From frame to frame the pitch moves by a triangle of weights, voiced or not.
+    :math:`t_j` in a beta distribution with first parameter 2. If no minimum lies below a threshold,
+    the deepest minimum gets `no_trough_probability` of its :math:`\beta_j`. The probability of a
+    pitch bin is the sum over the minima that fall into it. The rest up to 1 is shared by the
+    unvoiced states, of which there is one for every bin. Minima outside the range, down to a lag of
+    two samples, compete too: each unvoiced state gets their full probability. If no minimum lies
+    below a threshold, and a minimum outside of the range, at up to half a frame, is twice as deep
+    as the deepest within, the latter gets nothing. So a pitch outside the range does not give a
+    false pitch within it. From frame to frame the pitch moves with triangular weights, in voiced
+    and unvoiced states alike.
 
     Args:
       audio: linear amplitude, of any level; each frame is scaled by its own peak.
@@ -132,10 +135,11 @@ def pyin(
       frame_length: samples in a frame, several periods of `fmin` (2048 is 128 ms at 16 kHz).
         Static.
       bins_per_octave: resolution; bin b is at ``fmin * 2**(b / bins_per_octave)``. Static.
-      mean_threshold: mean of the distribution of thresholds, between 0 and 1. Higher finds
+      mean_threshold: mean of the distribution of thresholds, between 0 and 1. Higher values find
         pitch in more frames. Static.
       no_trough_probability: see above, between 0 and 1. Static.
-      switch_probability: of turning voiced or unvoiced within a frame, between 0 and 1. Static.
+      switch_probability: probability of a change between voiced and unvoiced from one frame to the
+        next, between 0 and 1. Static.
       max_octaves_per_s: twice the fastest glide, which is the full width of the triangle, in
         octaves per second. Static.
 
@@ -144,13 +148,14 @@ def pyin(
       bins, finite in every frame.
 
     Raises:
-      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `audio` is neither float32 nor float64.
       ValueError: the frequency range is empty or exceeds half the sample rate, a frame does not
         hold one period of `fmin`, or a probability is out of range.
 
     Properties:
-      Not differentiable: a path is a choice. Spectra of at most 512 frames and scores of 8192 are
-      held at once; what is longer is scored twice. Static: all but `audio`.
+      Not differentiable, because the path is a discrete choice. Spectra of at most 512 frames and
+      scores of at most 8192 are in memory at a time; the scores of longer sounds are computed
+      twice. Static: all but `audio`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -164,9 +169,9 @@ def pyin(
 
     References:
       Mauch and Dixon, `pYIN <https://doi.org/10.1109/ICASSP.2014.6853678>`_, ICASSP 2014. Their
-      software and ``librosa.pyin`` 0.11, whose defaults these are, give a trough the weight of
-      its rank, as here, where the paper gives all weight to the first. librosa keeps the last of
-      the candidates in a bin instead of their sum, and writes NaN where a frame is not voiced.
+      software and ``librosa.pyin`` 0.11, which has the same defaults, weight troughs by their rank,
+      as here; the paper gives all weight to the first. librosa uses the last candidate in a bin
+      instead of their sum, and gives NaN for unvoiced frames.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -193,7 +198,7 @@ def pyin_track(
     path: Int[Array, "*batch frames"],
     voiced_probability: Float[Array, "*batch frames"],
 ) -> PyinTrack:
-    """What a path of states says."""
+    """The pitch track of a path of states."""
     n_bins = tracker.centres_hz.size
     centres = jnp.asarray(tracker.centres_hz, voiced_probability.dtype)
     return PyinTrack(centres[path % n_bins], path < n_bins, voiced_probability)
@@ -212,7 +217,7 @@ def pyin_tracker(
     switch_probability: float = 0.01,
     max_octaves_per_s: float = 35.92,
 ) -> PyinTracker:
-    """What :func:`pyin` makes of its arguments, whose errors it raises."""
+    """Checks the arguments of :func:`pyin` and computes the settings of the tracker."""
     lags = lag_range(sample_rate, fmin, fmax, frame_length)
     hop_length = positive_int("hop_length", hop_length)
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
@@ -245,7 +250,7 @@ def _threshold_prior(mean: float) -> np.ndarray:
 
 
 def _model(n_bins: int, reach: int, switch_probability: float) -> _Model:
-    """Weights that fall along a straight line, to 0 one bin beyond `reach`."""
+    """The Markov model with triangular weights, which reach 0 one bin beyond `reach`."""
     steps = 1 - np.arange(reach + 1) / (reach + 1)
     weights = np.concatenate([steps[:0:-1], steps])
     norm = np.convolve(np.ones(n_bins), weights)[reach : reach + n_bins]
@@ -255,7 +260,7 @@ def _model(n_bins: int, reach: int, switch_probability: float) -> _Model:
 
 
 def _plan(frames: int) -> _Plan:
-    """Chunks and blocks of at most their sizes, with as little padding as that allows."""
+    """Divides the frames into chunks and blocks of limited size, with the least padding."""
     in_all = -(-frames // _CHUNK)
     blocks = -(-in_all // _CHUNKS_PER_BLOCK)
     chunks = -(-in_all // blocks)
@@ -269,7 +274,7 @@ def _observe(
     bins_of_hz: tuple[int, float, int],
     prior: tuple[np.ndarray, float],
 ) -> tuple[Float[Array, "frames bins"], Float[Array, " frames"], Float[Array, " frames"]]:
-    """Probability of each pitch bin, of any, and of a pitch outside them."""
+    """Probabilities of each pitch bin, of any pitch bin, and of a pitch outside of the bins."""
     min_lag, max_lag = lags
     bins_per_octave, fmin, n_bins = bins_of_hz
     whole = difference_curve(frames, max(max_lag, frames.shape[-1] // 2))
@@ -302,9 +307,10 @@ def _trough_probability(
 ) -> Float[Array, "frames lags"]:
     """Probability of every local minimum, summed over the thresholds; other heights are infinite.
 
-    Lag by lag, with all thresholds and frames in a step: a threshold passes a share of its weight
-    to a minimum below it, and what it has for the next one falls by a constant factor. The deepest
-    is looked for from lag `n_short` on, and is none where one outside is twice as deep.
+    The scan goes through the lags, with all thresholds and frames in one step. A threshold gives a
+    share of its weight to each minimum below it, and its share for the next minimum is smaller by a
+    constant factor. The deepest minimum is searched from lag `n_short` on, and gets nothing if one
+    outside is twice as deep.
     """
     heights = heights.T
     shape = (_N_THRESHOLDS, heights.shape[1])
@@ -320,18 +326,18 @@ def _trough_probability(
 
     def share(weight, height):
         is_below = below(height)
-        given = jnp.sum(jnp.where(is_below, weight, 0), axis=0)
-        return jnp.where(is_below, math.exp(-_BOLTZMANN) * weight, weight), given
+        probability = jnp.sum(jnp.where(is_below, weight, 0), axis=0)
+        return jnp.where(is_below, math.exp(-_BOLTZMANN) * weight, weight), probability
 
     counts, _ = lax.scan(count, jnp.zeros_like(heights, shape=shape), heights)
     first = weights * jnp.expm1(-_BOLTZMANN) / jnp.expm1(-_BOLTZMANN * jnp.maximum(counts, 1))
-    _, given = lax.scan(share, first, heights)
+    _, probability = lax.scan(share, first, heights)
     above_all = no_trough_probability * jnp.sum(jnp.where(counts == 0, weights, 0), axis=0)
     deepest = n_short + jnp.argmin(heights[n_short:], axis=0)
     is_deepest = np.arange(heights.shape[0])[:, None] == deepest[None]
     is_deepest = is_deepest & (heights <= 2 * deepest_outside[None]) & jnp.isfinite(heights)
-    given = given + jnp.where(is_deepest, jnp.broadcast_to(above_all, given.shape), 0)
-    return given.T
+    above_all = jnp.broadcast_to(above_all, probability.shape)
+    return (probability + jnp.where(is_deepest, above_all, 0)).T
 
 
 def _track(
@@ -339,8 +345,8 @@ def _track(
 ) -> tuple[Int[Array, " frames"], Float[Array, " frames"]]:
     """Path and voiced probability of one recording.
 
-    Forward through the blocks only the scores at their starts are kept; those within are found
-    again on the way back, but for the only block of a short recording.
+    The forward pass through the blocks stores only the scores at their starts. The backward pass
+    computes the scores within a block again. A short recording has one block and no forward pass.
     """
     per_block = plan.chunk * plan.chunks
     length = block_length(tracker, per_block)
@@ -371,12 +377,12 @@ def _track(
 
 
 def block_length(tracker: PyinTracker, frames: int) -> int:
-    """Samples that a block of so many frames reaches over."""
+    """Number of samples that a block of so many frames covers."""
     return (frames - 1) * tracker.hop_length + tracker.frame_length
 
 
 def first_scores(tracker: PyinTracker, dtype: jnp.dtype) -> Float[Array, "2 bins"]:
-    """The scores before the first frame, which do not count."""
+    """The scores before the first frame; they have no influence."""
     return jnp.zeros((2, tracker.centres_hz.size), dtype)
 
 
@@ -392,11 +398,12 @@ def block_scores(
 
     Args:
       tracker: from `pyin_tracker`.
-      chunks: how many equal parts are observed one by one.
-      piece: samples, of half a frame before the block's first frame and after its last, too.
-      start: scores before it.
-      first: number of its first frame.
-      frames: how many of all frames count.
+      chunks: number of equal parts whose frames are observed one part at a time.
+      piece: samples of the block, from half a frame before its first frame to half a frame after
+        its last.
+      start: scores before the block.
+      first: index of its first frame.
+      frames: number of valid frames in the whole sound.
     """
     steps, _ = _block_steps(tracker, chunks, piece, first, frames)
     return lax.scan(partial(_forward, tracker.model), start, steps)[0]
@@ -411,10 +418,10 @@ def block_path(
     first: Int[Array, ""] | int,
     frames: Int[Array, ""] | int,
 ) -> tuple[Int[Array, ""], tuple[Int[Array, " frames"], Float[Array, " frames"]]]:
-    """The state before a block; the path through it, and voiced probabilities.
+    """The state before a block, the path through it, and its voiced probabilities.
 
-    The arguments are those of `block_scores`, and `state` the one that the path ends in; -1 is
-    the best.
+    The arguments are those of `block_scores`, and `state`, the last state of the path; -1 means the
+    state with the best score.
     """
     steps, voiced = _block_steps(tracker, chunks, piece, first, frames)
     model = tracker.model
@@ -425,7 +432,7 @@ def block_path(
 
 
 def _block_steps(tracker, chunks, piece, first, frames):
-    """What `_forward` takes of each frame of a block, and how likely each is voiced."""
+    """The inputs of `_forward` for each frame of a block, and its voiced probability."""
     hop, length = tracker.hop_length, tracker.frame_length
     count = 1 + (piece.size - length) // hop
     per_chunk, n_bins = count // chunks, tracker.centres_hz.size
@@ -437,14 +444,15 @@ def _block_steps(tracker, chunks, piece, first, frames):
 
     pitch, voiced, outside = lax.map(chunk, jnp.arange(chunks))
     pitch, voiced, outside = pitch.reshape(count, n_bins), voiced.reshape(count), outside.ravel()
-    # No pitch is spread over the bins; of one outside it is known that it is none of them.
+    # The probability of no pitch is divided among the unvoiced states. That of a pitch outside of
+    # the bins goes to each in full, because it excludes every voiced state.
     unvoiced = jnp.maximum(1 - voiced - outside, 0) / n_bins + outside
     index = first + jnp.arange(count)
     return (_log(pitch), _log(unvoiced), index == 0, index < frames), voiced
 
 
 def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Logarithm of a probability, at least that of none."""
+    """Logarithm of a probability; that of 0 is `_LOG_ZERO`."""
     is_positive = probability > 0
     return jnp.where(is_positive, jnp.log(jnp.where(is_positive, probability, 1)), _LOG_ZERO)
 
@@ -452,7 +460,7 @@ def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:
 def _forward(
     model: _Model, score: Float[Array, "2 bins"], step: tuple[Array, ...]
 ) -> tuple[Float[Array, "2 bins"], Float[Array, "2 bins"]]:
-    """Best score of every state of the next frame; emits those before it."""
+    """Best score of every state of the next frame; emits the scores before that frame."""
     pitch, unvoiced, is_first, is_valid = step
     n_bins = pitch.size
     reach = model.log_steps.size - 1
@@ -471,7 +479,8 @@ def _forward(
     best = lax.fori_loop(1, reach + 1, moved, best, unroll=max(1, min(reach, _MOVES)))
     observation = jnp.stack([pitch, jnp.broadcast_to(unvoiced, pitch.shape)])
     after = jnp.where(is_first, 0, best) + observation
-    # Only differences count; keeping the largest at 0 keeps their digits in long audio.
+    # Only differences of scores matter. The largest is kept at 0, so that scores do not grow and
+    # lose digits in long audio.
     return jnp.where(is_valid, after - jnp.max(after), score), score
 
 

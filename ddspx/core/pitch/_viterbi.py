@@ -12,14 +12,14 @@ from ddspx.core._numerics import varying_alike
 
 
 class PitchTransition(NamedTuple):
-    """Log-scores of moving among pitch bins and an unvoiced state, which comes last.
+    """Log-scores of transitions between pitch bins and the unvoiced state, which comes last.
 
     Attributes:
-      log_glide: from bin i to bin i + d - width // 2, in column d; the width is odd.
-      log_leap: from any bin to any bin, where that is better than the glide.
-      log_onset: from the unvoiced state to any bin.
-      log_offset: from any bin to the unvoiced state.
-      log_rest: from the unvoiced state to itself.
+      log_glide: score from bin i to bin i + d - width // 2, in column d; the width is odd.
+      log_leap: score from any bin to any bin, used if it is higher than that of the glide.
+      log_onset: score from the unvoiced state to any bin.
+      log_offset: score from any bin to the unvoiced state.
+      log_rest: score from the unvoiced state to itself.
     """
 
     log_glide: Float[Array, "bins width"]
@@ -36,19 +36,19 @@ def pitch_transition(
     leap_probability: float = 1e-3,
     switch_probability: float = 1e-2,
 ) -> PitchTransition:
-    r"""Transition scores for :func:`viterbi`: glides near by, leaps anywhere, on and off.
+    r"""Transition scores for :func:`viterbi`: glides to near bins, leaps, onsets and offsets.
 
     .. math:: T_{i \to j} = \log \max\Bigl(1 - \frac{|i - j|}{w + 1},\; p_\mathrm{leap}\Bigr)
 
     Args:
       n_bins: number of pitch bins, without the unvoiced state. Static.
       reach: bins by which the pitch can glide within a frame, :math:`w`. Static.
-      leap_probability: odds of moving further, against staying; above 0.
-      switch_probability: odds of turning from voiced to unvoiced, or back, against staying;
-        above 0.
+      leap_probability: probability of a move beyond `reach`, relative to that of staying; above 0.
+      switch_probability: probability of a change from voiced to unvoiced, or back, relative to that
+        of staying; above 0.
 
     Returns:
-      Scores in float32, relative to staying; they need not sum to one.
+      Scores in float32, relative to staying. Their exponentials need not sum to one.
 
     Raises:
       TypeError: a size is not a Python int.
@@ -87,10 +87,10 @@ def viterbi(
     Args:
       log_observation: log-probability of each state in each frame, the unvoiced state last.
       transition: scores of moving between states, see :func:`pitch_transition`.
-      initial: score :math:`a` of each state in the frame before the first, 0 or minus infinity
-        where it is known; all 0 by default.
-      n_valid: how many frames count, from the first; the rest repeat the last that does. For
-        audio that is padded to a fixed length. All by default.
+      initial: score :math:`a` of each state in the frame before the first: if its state is known, 0
+        there and minus infinity elsewhere; all 0 by default.
+      n_valid: number of valid frames, for audio that is padded to a fixed length. The frames after
+        them repeat the last valid state. By default all frames are valid.
 
     Returns:
       The state of each frame; equal scores go to the lowest state.
@@ -101,9 +101,9 @@ def viterbi(
         `transition`.
 
     Properties:
-      Not differentiable. A stream is decided block by block with `initial` set to the state
-      that ended the block before, and as many frames ahead as it takes for the paths to meet:
-      the tracker of `ddspx.features` waits two seconds.
+      Not differentiable. A stream can be decoded block by block, with `initial` set to the last
+      state of the block before. Each block needs enough frames beyond its end for all paths to have
+      the same beginning: the tracker of `ddspx.features` waits two seconds.
 
     Example:
       >>> import jax.numpy as jnp
@@ -139,8 +139,8 @@ def _decode(
 ) -> Int[Array, " frames"]:
     """Viterbi for one sequence: scores forward, then the path backward.
 
-    Only scores are stored. The best predecessor of the one state on the path is cheaper to find
-    again, going back, than those of all states are to remember.
+    Only scores are stored. It is cheaper to compute the best predecessor of each state on the path
+    again, going back, than to store the predecessors of all states.
     """
     log_observation, initial, valid, *moves = varying_alike(
         log_observation, initial, valid, *transition
@@ -159,7 +159,8 @@ def _decode(
             best = jnp.maximum(best, moved[width - 1 - d : width - 1 - d + n_bins, d])
         silent = jnp.maximum(unvoiced + rest, top + offset)
         after = jnp.append(best, silent) + observation
-        # Only differences count; keeping the largest at 0 keeps their digits in long audio.
+        # Only differences of scores matter. The largest is kept at 0, so that scores do not grow
+        # and lose digits in long audio.
         return jnp.where(is_valid, after - jnp.max(after), score), score
 
     def backward(state, step):

@@ -25,22 +25,22 @@ def yin(
     threshold: float = 0.1,
     method: YinMethod = "paper",
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
-    r"""Fundamental frequency of each frame by YIN, and how periodic the frame is.
+    r"""Fundamental frequency of each frame by YIN, with a confidence.
 
     .. math::
       d(k) = \frac{1}{L - k} \sum_{m=0}^{L-k-1} (x_m - x_{m+k})^2, \qquad
       d'(k) = d(k) \Big/ \frac{1}{k} \sum_{j=1}^{k} d(j)
 
-    The period is the first local minimum of :math:`d'` whose parabola reaches below `threshold`,
-    or the lowest point where there is none. It is refined by the parabola of :math:`d` there: the
-    minimum of :math:`d'` is off by the slope of its denominator.
+    The period is the first local minimum of :math:`d'` whose parabola reaches below `threshold`, or
+    the lowest point if there is no such minimum. It is refined by the parabola of :math:`d`,
+    because the slope of its denominator shifts the minimum of :math:`d'`.
 
     Args:
       audio: linear amplitude, of any level; each frame is scaled by its own peak.
       sample_rate: samples per second. Static.
       hop_length: samples between frames. Static.
-      fmin: lowest frequency looked for, in Hz, above 0. Static.
-      fmax: highest frequency looked for, in Hz, at most half of `sample_rate`. Static.
+      fmin: lowest frequency that is searched, in Hz, above 0. Static.
+      fmax: highest frequency that is searched, in Hz, at most half of `sample_rate`. Static.
       frame_length: samples in a frame, several periods of `fmin` (2048 is 128 ms at 16 kHz).
         Static.
       threshold: depth at which a minimum is accepted, from 0 to 1.
@@ -50,18 +50,18 @@ def yin(
 
     Returns:
       Frequency in Hz, finite in every frame, and the confidence ``1 - d'`` at the period, from
-      0 (silence, or the sound's period lies outside the range) to 1; on the frame rule, in the
-      dtype of `audio`. The period is a whole number of samples before it is refined, so the
-      frequency can lie above `fmax` by up to one sample of its period.
+      0 (silence, or a period outside the range) to 1. Both are on the frame rule, in the dtype of
+      `audio`. The period is a whole number of samples before it is refined, so it may be up to one
+      sample shorter than that of `fmax`.
 
     Raises:
-      TypeError: a size is not a Python int, or `audio` neither float32 nor float64.
+      TypeError: a size is not a Python int, or `audio` is neither float32 nor float64.
       ValueError: the frequency range is empty or exceeds half the sample rate, a frame does
         not hold one period of `fmin`, or `method` is unknown.
 
     Properties:
-      Which minimum is chosen is not differentiable; the gradient is that of the chosen one,
-      finite everywhere. Static: all but `audio` and `threshold`.
+      The choice of the minimum is not differentiable; the gradient is that of the chosen minimum,
+      and finite everywhere. Static: all but `audio` and `threshold`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -76,18 +76,19 @@ def yin(
     References:
       de Cheveigné and Kawahara, `YIN, a fundamental frequency estimator for speech and music
       <https://doi.org/10.1121/1.1458024>`_, JASA 111, 2002, steps 1 to 5. The paper's window has
-      a fixed length and reaches beyond the frame with the lag; here a lag has the pairs within the
-      frame, which stay centred on it, and their mean. Step 6, the best estimate nearby, is a matter
-      of tracks, see :func:`pitch_posterior`.
+      a fixed length and extends beyond the frame by the lag; here d is the mean over all pairs
+      within the frame, which are centred on it for every lag. Step 6, the best estimate nearby,
+      belongs to tracking over frames, see :func:`pitch_posterior`.
 
       ``method="librosa"`` is ``librosa.yin`` 0.11 and later, with ``sr``, ``hop_length``, ``fmin``,
       ``fmax`` and ``frame_length`` the same, ``trough_threshold=threshold``, and ``center=True``
-      and ``pad_mode="constant"`` left at that; its hop is ``frame_length // 4`` unless it is told,
-      and it has no confidence. The terms past the end of the frame raise :math:`d'` and pull
-      periods up, that of a 45 Hz sine in 2048 samples at 44.1 kHz by 52 cents. Its :math:`d(1)` is
-      too large by the square of the frame's first sample, which an assignment in place clears
-      before it is subtracted: in a quiet frame with a loud edge that moves the pitch by up to a few
-      cents. In float32 roundings may choose another minimum where none is below the threshold.
+      and ``pad_mode="constant"`` left at their defaults. librosa's default hop is
+      ``frame_length // 4``, and it returns no confidence. The terms past the end of the frame raise
+      :math:`d'` and make periods longer, for a 45 Hz sine in 2048 samples at 44.1 kHz by 52 cents.
+      librosa's :math:`d(1)` is too large by the square of the frame's first sample, because an
+      assignment in place overwrites it before it is subtracted; in a quiet frame with a loud edge
+      that changes the pitch by up to a few cents. If no minimum is below the threshold, rounding in
+      float32 may choose another one.
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
@@ -102,14 +103,14 @@ def yin(
         whole = beyond[..., : max_lag + 2]
         refined, curve = (x[..., min_lag - 1 : max_lag + 2] for x in (difference, whole))
         shift, depth = (x[..., 1:-1] for x in (vertex(refined), parabola(curve, vertex(curve))))
-        curve, looked_at = curve[..., 1:-1], depth
+        curve, compared = curve[..., 1:-1], depth
     else:
         beyond = difference_curve(frames, longest)
         whole = beyond[..., : max_lag + 2]
         curve = whole[..., min_lag:-1]
         shift = vertex(curve)
-        depth, looked_at = parabola(curve, shift), curve
-    accepted = searched_troughs(curve) & (looked_at < threshold)
+        depth, compared = parabola(curve, shift), curve
+    accepted = searched_troughs(curve) & (compared < threshold)
     first, lowest = jnp.argmax(accepted, axis=-1), jnp.argmin(curve, axis=-1)
     pick = jnp.where(jnp.any(accepted, axis=-1), first, lowest)[..., None]
     depth, shift, found = (
@@ -127,11 +128,12 @@ def _repeats_outside(
     threshold: float,
     lags: tuple[int, int],
 ) -> Bool[Array, "*batch"]:
-    """Whether a frame has its period outside the lags searched, where `depth` was found.
+    """Whether the true period lies outside the searched lags, in which the best depth is `depth`.
 
-    A shorter one has nine tenths of the periodicity found, because a multiple of a period may fall
-    on a whole sample where the period does not; a longer one is twice as deep where none is below
-    the threshold: a multiple of what was found is not.
+    A shorter period wins if its periodicity is at least nine tenths of that found. It may be a
+    little lower, because a multiple of a period may fall on a whole sample although the period does
+    not. A longer period wins if no searched one is below the threshold and it is twice as deep;
+    a mere multiple of the period found is not that deep.
     """
     heights = jnp.where(troughs(curve), curve, jnp.inf)
     short, long = heights[..., 2 : max(lags[0], 3)], heights[..., lags[1] + 1 :]
@@ -160,7 +162,7 @@ def lag_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> 
 def difference_curve(
     frames: Float[Array, "*batch length"], max_lag: int
 ) -> Float[Array, "*batch lags"]:
-    """Librosa's normalized difference at the lags 0 to ``max_lag + 1``."""
+    """Librosa's variant of the normalized difference, at the lags 0 to ``max_lag + 1``."""
     correlation, head, _ = lag_sums(frames, max_lag + 2)
     return cumulative_mean_normalized(
         jnp.maximum(2 * (correlation[..., :1] - correlation) - head, 0)
@@ -172,7 +174,7 @@ def mean_difference(
 ) -> Float[Array, "*batch lags"]:
     """Mean squared difference of the pairs within a frame, at the lags 0 to ``max_lag + 1``."""
     length = frames.shape[-1]
-    # The difference does not see a constant, but its terms lose their digits to a large one.
+    # A constant cancels in the difference, but a large one would take most digits of its terms.
     correlation, head, tail = lag_sums(_without_mean(frames), max_lag + 2)
     pairs = np.arange(length, length - max_lag - 2, -1, dtype=frames.dtype)
     difference = jnp.maximum(2 * (correlation[..., :1] - correlation) - head - tail, 0)
@@ -180,7 +182,7 @@ def mean_difference(
 
 
 def _without_mean(frames: Float[Array, "*batch length"]) -> Float[Array, "*batch length"]:
-    """Each frame less its mean; of a constant that is zeros, and not what rounding leaves."""
+    """Subtracts each frame's mean; a constant frame gives exact zeros, without rounding errors."""
     mean = jnp.mean(frames, axis=-1, keepdims=True)
     rest = frames - mean
     rounding = 4 * jnp.finfo(frames.dtype).eps * jnp.abs(mean)
@@ -193,8 +195,8 @@ def lag_sums(
 ) -> tuple[Float[Array, "*batch lags"], Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
     """Autocorrelation, and the energies of the first and last k samples, for k < n_lags.
 
-    Frames are scaled to unit peak first: the sums can then neither under- nor overflow, and
-    ratios of them do not depend on the level.
+    Frames are scaled to unit peak first. So the sums can neither underflow nor overflow, and their
+    ratios do not depend on the level.
     """
     length = frames.shape[-1]
     peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
@@ -212,7 +214,7 @@ def lag_sums(
 def cumulative_mean_normalized(
     difference: Float[Array, "*batch lags"],
 ) -> Float[Array, "*batch lags"]:
-    """The difference over its mean up to that lag; 1 at lag 0 and where all is silent."""
+    """The difference divided by its mean up to that lag; 1 at lag 0 and in silence."""
     later = difference[..., 1:]
     total = jnp.cumsum(later, axis=-1)
     lags = jnp.broadcast_to(jnp.arange(1, total.shape[-1] + 1, dtype=total.dtype), total.shape)
@@ -221,14 +223,14 @@ def cumulative_mean_normalized(
 
 
 def troughs(curve: Float[Array, "*batch lags"]) -> Bool[Array, "*batch lags"]:
-    """Whether a point is a local minimum; the ends are not."""
+    """Whether a point is a local minimum; the two ends never count as one."""
     left, middle, right = curve[..., :-2], curve[..., 1:-1], curve[..., 2:]
     pad = [(0, 0)] * (curve.ndim - 1) + [(1, 1)]
     return jnp.pad((middle < left) & (middle <= right), pad)
 
 
 def searched_troughs(curve: Float[Array, "*batch lags"]) -> Bool[Array, "*batch lags"]:
-    """Whether a point is a local minimum of the lags searched; the ends may be."""
+    """Whether a point is a local minimum within the searched lags; the two ends may count too."""
     ends = jnp.stack([curve[..., 0] < curve[..., 1], curve[..., -1] < curve[..., -2]], axis=-1)
     return troughs(curve).at[..., (0, -1)].set(ends)
 
@@ -243,7 +245,7 @@ def _bend_and_slope(
 
 
 def vertex(curve: Float[Array, "*batch lags"]) -> Float[Array, "*batch lags"]:
-    """Where the parabola through a point and its neighbours has its minimum; 0 if too far."""
+    """Offset of the minimum of the parabola through a point and its neighbours; 0 if over 1."""
     bend, slope = _bend_and_slope(curve)
     inside = jnp.abs(slope) < bend
     return jnp.where(inside, -slope / jnp.where(inside, bend, 1), 0)
@@ -252,6 +254,6 @@ def vertex(curve: Float[Array, "*batch lags"]) -> Float[Array, "*batch lags"]:
 def parabola(
     curve: Float[Array, "*batch lags"], shift: Float[Array, "*batch lags"]
 ) -> Float[Array, "*batch lags"]:
-    """Value of the parabola through a point and its neighbours, `shift` from the point."""
+    """Value of the parabola through a point and its neighbours, at the offset `shift`."""
     bend, slope = _bend_and_slope(curve)
     return curve + shift * (slope + shift * bend / 2)

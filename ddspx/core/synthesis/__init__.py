@@ -1,6 +1,6 @@
 """Synthesis: controls on the frame rule to audio."""
 
-from ddspx._exports import given as _given
+from ddspx._exports import public_names as _public_names
 from ddspx.core.synthesis._envelopes import adsr as adsr
 from ddspx.core.synthesis._exponentials import (
     exponential_bank as exponential_bank,
@@ -53,4 +53,4 @@ from ddspx.core.synthesis._wavetable import (
     wavetable_synthesis_step as wavetable_synthesis_step,
 )
 
-__all__ = _given(globals())
+__all__ = _public_names(globals())

@@ -1,4 +1,4 @@
-"""Envelopes: how a note swells and dies away."""
+"""Envelopes of notes."""
 
 import math
 from typing import Literal
@@ -9,9 +9,9 @@ from ddspx._checks import broadcast_batch, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 
-# A segment shorter than this, in seconds, is a jump.
+# Segments shorter than this, in seconds, are jumps.
 _SHORTEST_S = 1e-6
-# Time constants in an exponential segment.
+# Length of an exponential segment, in time constants.
 _BEND = 5.0
 
 
@@ -36,29 +36,29 @@ def adsr(
           \bigl[1 - (1 - s)\, r\bigl((t - t_{on} - t_A) / t_D\bigr)\bigr]
 
     at :math:`t = i\, h_{hop} / f_s`, where r rises from 0 at 0 and below to 1 at 1 and above:
-    straight (``linear``), or as a capacitor charges,
-    :math:`r(u) = (1 - e^{-5u}) / (1 - e^{-5})` (``exponential``). A note released before it
-    reaches its sustain falls from where it is.
+    along a line (``linear``), or like the charge of a capacitor,
+    :math:`r(u) = (1 - e^{-5u}) / (1 - e^{-5})` (``exponential``). A note that is released before it
+    reaches its sustain level falls from its current level.
 
     Args:
       note_on_s: time of the key going down, in seconds from the first frame.
       note_off_s: time of the key going up; a note that ends before it begins is silent.
-      attack_s: from 0 up to 1, in seconds; not negative. A segment of length 0, here and below,
-        is a jump just after the time it is due.
-      decay_s: from 1 to `sustain`, in seconds.
+      attack_s: time from 0 up to 1, in seconds; not negative. A segment of length 0, here and
+        below, is a jump just after its start.
+      decay_s: time from 1 to `sustain`, in seconds.
       sustain: level that is held, relative to the peak.
-      release_s: from the level at `note_off_s` to 0, in seconds.
+      release_s: time from the level at `note_off_s` to 0, in seconds.
       n_frames: frames of the result. Static.
       hop_length: samples between frames; 1 for an envelope at each sample. Static.
       sample_rate: samples per second. Static.
       shape: ``linear`` or ``exponential``. Static.
 
     Returns:
-      The envelope of each note, in their common dtype: the batch axes of all arguments broadcast.
-      Notes of one voice are an axis of the batch, to sum (or take the maximum of).
+      The envelope of each note, in the common dtype. The batch axes of all arguments broadcast. For
+      several notes of one voice, make them a batch axis and take the sum (or maximum) over it.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, `shape` is unknown, or the batch axes do not broadcast.
 
     Properties:
@@ -95,14 +95,14 @@ def adsr(
     )
     time_s = jnp.arange(frames).astype(on.dtype) * (hop_length / sample_rate)
     time_s = time_s.reshape(*(1,) * len(batch), frames)
-    held_s = jnp.minimum(time_s, off) - on
-    drop = (1 - level) * _rise(held_s - attack, decay, shape)
-    held = _rise(held_s, attack, shape) * (1 - drop)
-    return held * (1 - _rise(time_s - off, release, shape))
+    pressed_s = jnp.minimum(time_s, off) - on
+    drop = (1 - level) * _rise(pressed_s - attack, decay, shape)
+    pressed = _rise(pressed_s, attack, shape) * (1 - drop)
+    return pressed * (1 - _rise(time_s - off, release, shape))
 
 
 def _rise(elapsed_s: Array, length_s: Array, shape: str) -> Array:
-    """From 0 to 1 within the length."""
+    """Rises from 0 to 1 within `length_s`."""
     u = jnp.clip(safe_divide(elapsed_s, length_s, eps=_SHORTEST_S), 0, 1)
     if shape == "linear":
         return u

@@ -1,9 +1,10 @@
-"""A surrogate for sinusoids whose gradient points towards the right frequency.
+"""Decaying exponentials in place of sinusoids, whose frequency can be found by gradient descent.
 
 The loss of a sinusoid as a function of its frequency has a local minimum at every side lobe of the
-target's spectrum, so gradient descent seldom finds it. A complex pole z in place of the angle
-removes them: within the unit circle ``z**n`` decays, its spectrum is as broad as its decay is
-fast, and the energy it captures of a sinusoid rises along every path that gradient ascent takes.
+target's spectrum, so gradient descent seldom finds the right frequency. A complex pole z in place
+of the angle removes these minima. Within the unit circle ``z**n`` decays, and the faster it decays,
+the broader is its spectrum. So gradient ascent on the energy that it shares with a sinusoid leads
+to the right frequency.
 """
 
 import math
@@ -23,13 +24,13 @@ def exponential_basis(
     .. math:: B[n, k] = \hat z_k^n, \qquad
         \hat z = z \text{ if } |z| \le 1 \text{ else } 1 / \bar z
 
-    A pole outside the unit circle stands for the one mirrored at it, of the same frequency, so
-    nothing grows and poles can be moved without bounds.
+    A pole outside the unit circle is replaced by its mirror image at the circle, which has the same
+    frequency. So no sinusoid grows, and poles need no bounds during optimization.
 
     Args:
-      poles: complex numbers; the angle is the frequency in radians per sample, the distance from
-        the unit circle the decay.
-      n_samples: how many powers. Static.
+      poles: complex numbers; the angle is the frequency in radians per sample, and the distance
+        from the unit circle gives the decay.
+      n_samples: number of powers. Static.
 
     Returns:
       The powers 0, 1, ..., in the precision of `poles`.
@@ -39,11 +40,11 @@ def exponential_basis(
       ValueError: `n_samples` is not positive, or `poles` has no axis.
 
     Properties:
-      Differentiable in `poles`, zero included (powers by squaring: no logarithm, no angle), in
-      both modes and to any order; on the unit circle the mirror makes a corner. The relative
-      error of power n is that of n roundings. JAX's gradient of a real number in a complex one is
-      the conjugate of the direction of ascent: descend along ``jnp.conj(jax.grad(...)(poles))``.
-      Static: `n_samples`.
+      Differentiable in `poles`, at zero too (powers are computed by squaring, without logarithm or
+      angle), in forward and reverse mode and to any order; on the unit circle mirroring makes a
+      corner. The relative error of power n is that of n roundings. JAX's gradient of a real
+      function of a complex number is the conjugate of the direction of ascent: subtract multiples
+      of ``jnp.conj(jax.grad(...)(poles))``. Static: `n_samples`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -53,8 +54,8 @@ def exponential_basis(
 
     References:
       Hayes, Saitis and Fazekas, `Sinusoidal Frequency Estimation by Gradient Descent
-      <https://arxiv.org/abs/2210.14476>`_, ICASSP 2023. There nothing mirrors the poles, and the
-      powers of one at 1.1 overflow float32 after 900 samples.
+      <https://arxiv.org/abs/2210.14476>`_, ICASSP 2023. There poles are not mirrored, and the
+      powers of a pole at 1.1 overflow float32 after 900 samples.
     """
     n_samples = positive_int("n_samples", n_samples)
     poles = _complex("poles", poles)
@@ -76,7 +77,7 @@ def exponential_bank(
 
     Args:
       poles: complex numbers, as in :func:`exponential_basis`.
-      gains: complex numbers; amplitude and phase of each sinusoid at sample 0.
+      gains: complex numbers: amplitude and phase of each sinusoid at sample 0.
       n_samples: length of the result. Static.
 
     Returns:
@@ -88,9 +89,9 @@ def exponential_bank(
         do not broadcast.
 
     Properties:
-      Differentiable in `poles` and `gains` as :func:`exponential_basis` is. A product of two
-      matrices with about the root of `n_samples` rows each, so memory is that of the audio.
-      Static: `n_samples`.
+      Differentiable in `poles` and `gains` like :func:`exponential_basis`. It is computed as a
+      product of two matrices with about the square root of `n_samples` rows each, so it needs only
+      the memory of the audio. Static: `n_samples`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -100,8 +101,8 @@ def exponential_bank(
       [8.0, 0.0, -2.0, 0.0, 0.5]
 
     References:
-      As :func:`exponential_basis`; the paper's surrogate has gain 1 and leaves the amplitude to
-      the decay.
+      As :func:`exponential_basis`. The paper's exponentials have gain 1, so that only the decay
+      determines their level.
     """
     n_samples = positive_int("n_samples", n_samples)
     poles = _complex("poles", poles)
@@ -126,7 +127,7 @@ def exponential_bank(
 
 
 def poles_to_hz(poles: Complex[ArrayLike, "*shape"], *, sample_rate: int) -> Float[Array, "*shape"]:
-    r"""Frequency of the real sinusoid that a complex pole makes.
+    r"""Frequency of the real sinusoid that a complex pole gives.
 
     .. math:: f = \frac{f_s}{2\pi} |\arg z|
 
@@ -154,9 +155,9 @@ def poles_to_hz(poles: Complex[ArrayLike, "*shape"], *, sample_rate: int) -> Flo
     """
     positive_int("sample_rate", sample_rate)
     poles = _complex("poles", poles)
-    somewhere = poles != 0
-    angle = jnp.angle(jnp.where(somewhere, poles, 1))
-    return jnp.where(somewhere, jnp.abs(angle), 0) * (sample_rate / (2 * math.pi))
+    has_angle = poles != 0
+    angle = jnp.angle(jnp.where(has_angle, poles, 1))
+    return jnp.where(has_angle, jnp.abs(angle), 0) * (sample_rate / (2 * math.pi))
 
 
 def _complex(name: str, value: ArrayLike) -> Array:
@@ -164,14 +165,14 @@ def _complex(name: str, value: ArrayLike) -> Array:
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(
-            f"`{name}` must be complex, got {array.dtype}; make it of two real arrays "
-            "with jax.lax.complex."
+            f"`{name}` must be complex, got {array.dtype}; combine two real arrays with "
+            "jax.lax.complex."
         )
     return array
 
 
 def _mirrored(poles: Array) -> Array:
-    """Poles within the unit circle: ``1 / conj(z)`` in place of a z outside."""
+    """Mirrors poles outside the unit circle into it: ``1 / conj(z)`` replaces z."""
     return poles / jnp.maximum(jnp.square(poles.real) + jnp.square(poles.imag), 1)
 
 

@@ -1,4 +1,4 @@
-"""Phase at every sample of one pitch that glides from frame to frame."""
+"""Phase at every sample of a pitch that glides from frame to frame."""
 
 from functools import partial
 
@@ -38,15 +38,18 @@ def gliding_cycles(
     sample_rate: int,
     inclusive: bool,
 ) -> UInt[Array, "*batch hops hop_length"]:
-    r"""Cycles at every sample in fixed point, as wide as the float type; f is linear in a hop.
+    r"""Phase at every sample, in cycles in fixed point as wide as the float type.
 
-    The sum of ``f / sample_rate`` over all samples before this one, and it too if `inclusive`:
-    at sample j of hop i, with e = 1 if inclusive and 0 if not, the sum before the hop plus
-    :math:`(j + e) a + (b - a)\, j (j - 1 + 2e) / 2h`, from its start a to its end b. What is
-    before the hop and the first product are exact. What is left is a few cycles at most unless the
-    pitch jumps over a long hop, and one float holds it: random jumps of up to 4 kHz at 16 kHz leave
-    the second harmonic at -122 dB for a hop of 64 in float32, at -91 dB for one of 2048. Nothing of
-    this error reaches the next hop.
+    f is linear within a hop. The phase is the sum of ``f / sample_rate`` over all samples before
+    this one, and with `inclusive` over this one too. Let a be the frequency at the start of the
+    hop, b at its end, h its length, and e = 1 if inclusive and 0 if not. At sample j of the hop,
+    the phase is the sum before the hop plus :math:`(j + e) a + (b - a)\, j (j - 1 + 2e) / 2h` (with
+    frequencies in cycles per sample).
+
+    The sum before the hop and the first product are exact. The second product is computed as one
+    float. It is a few cycles at most unless the pitch jumps within a long hop. Random jumps of up
+    to 4 kHz at 16 kHz cause errors of -122 dB in the second harmonic for a hop of 64 in float32,
+    and of -91 dB for a hop of 2048. The error does not propagate to the next hop.
     """
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
     before = running_sum(hop_increments(start_hz, end_hz, **rates), start)
@@ -72,10 +75,10 @@ def gliding_phase(
     *,
     initial_phase: Phase | Float[ArrayLike, "*batch"] | None = None,
 ) -> Float[Array, "*batch samples"]:
-    """Cycles in [-1/2, 1/2) at each sample, see :func:`gliding_cycles`.
+    """Phase at each sample, in cycles in [-1/2, 1/2), see :func:`gliding_cycles`.
 
-    Differentiable in `f0_hz` and in radians, as the unwrapped sum is, in both modes and to any
-    order.
+    Differentiable in `f0_hz` and in an initial phase in radians, like the unwrapped sum, in forward
+    and reverse mode and to any order.
     """
     batch = f0_hz.shape[:-1]
     ends = hops_of(f0_hz, -(-n_samples // hop_length))
@@ -83,7 +86,7 @@ def gliding_phase(
     exact = _gliding_phase(
         *varying_alike(*ends, start), hop_length, sample_rate, n_samples, inclusive
     )
-    # The value is in `start`, and the derivative here.
+    # The value of the initial phase is in `start`; its derivative is added here.
     moving = radians_of(initial_phase, batch, f0_hz.dtype) / (2 * jnp.pi)
     return exact + (moving - jax.lax.stop_gradient(moving))[..., None]
 
@@ -118,7 +121,7 @@ def linear_cycles(
     n_samples: int,
     inclusive: bool,
 ) -> Float[Array, "*batch samples"]:
-    """The sum that :func:`gliding_phase` wraps, in floats: linear, and so its derivative."""
+    """The unwrapped sum of :func:`gliding_phase`, in floats; linear, so its own derivative."""
     in_hop = ((hop_length + 1) * start_hz + (hop_length - 1) * end_hz) / 2
     pad = [(0, 0)] * (start_hz.ndim - 1)
     before = jnp.pad(jnp.cumsum(in_hop[..., :-1], axis=-1), [*pad, (1, 0)])
@@ -139,7 +142,7 @@ def gliding_hz(
 
 
 def _within_hop(f0_hz: Array, hop_length: int, inclusive: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the frequency and of its glide at each sample of a hop."""
+    """Weights, at each sample of a hop, of the start frequency and of its change over the hop."""
     j = with_ndim(np.arange(hop_length, dtype=np.float64), f0_hz.ndim + 1)
     count = j + inclusive
     return count.astype(f0_hz.dtype), (j * (j - 1 + 2 * inclusive) / (2 * hop_length)).astype(

@@ -1,4 +1,4 @@
-"""Harmonics of one pitch, by a recurrence with a derivative written by hand."""
+"""Synthesis of the harmonics of one pitch, by a recurrence with a hand-written derivative."""
 
 import math
 import operator
@@ -31,10 +31,12 @@ from ddspx.core.synthesis._phase import (
     to_float_cycles,
 )
 
-# The backward pass goes through the hops in at least 16 blocks, so that its temporaries stay below
-# a few times the audio, and in blocks of about 256 at most, so that they stay in a core's cache.
+# The backward pass processes the hops in blocks. There are at least 16, so that temporary arrays
+# stay below a few times the audio, and they have at most about 256 rows, so that these arrays stay
+# in a core's cache.
 _MIN_BLOCKS, _MAX_BLOCK_ROWS = 16, 256
-# Harmonics times taps in one fused loop: more would compile faster in two, and run slower.
+# Largest number of harmonics times taps in one fused loop. Two smaller loops would compile faster
+# but run slower.
 _MAX_UNROLLED = 256
 
 
@@ -56,14 +58,14 @@ def harmonic_synthesis(
         \phi[n] = \phi_0 + 2\pi \sum_{m \le n} f_0[m] / f_s
 
     :math:`f_0` is linear between frames and :math:`A_k` interpolates the product
-    ``amplitudes * harmonic_distribution[..., k - 1]``, as given: nothing is normalized here.
-    A harmonic is silent at and above Nyquist: every frame whose amplitude reaches a stretch
-    in which :math:`k |f_0|` does is silenced, so it fades over the hop below instead of clicking.
+    ``amplitudes * harmonic_distribution[..., k - 1]`` as given, without normalization. A harmonic
+    is silent at and above Nyquist: its amplitude is set to 0 in every frame that influences a hop
+    in which :math:`k |f_0|` reaches Nyquist, so it fades out in the hop before instead of clicking.
     A frame without a pitch (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch
     of their other frame: a note begins and ends at its own pitch.
 
-    All harmonics share :math:`\phi`, so none needs a sine of its own: :math:`\sin (k+4)\phi =
-    2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`.
+    All harmonics share :math:`\phi`, so they are computed by a recurrence instead of a sine for
+    each: :math:`\sin (k+4)\phi = 2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`.
 
     Args:
       f0_hz: fundamental at each frame, in Hz; the phase of a negative one runs backwards.
@@ -81,17 +83,17 @@ def harmonic_synthesis(
       Audio in linear amplitude, in the dtype of the inputs.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, `n_samples` samples do not have this number of frames,
         the frames of the three arrays differ, or their batch axes do not broadcast.
 
     Properties:
       Differentiable in the three arrays and in an `initial_phase` in radians, in forward and
-      reverse mode and to any order: the first derivative is written by hand. Neither it nor the
-      value holds more than a few arrays of the size of the audio; a second derivative holds as
-      many as there are harmonics. The batch axes broadcast. The phase is summed in fixed point
-      and does not drift. :func:`harmonic_synthesis_step` gives the same in pieces. Static: the
-      rest.
+      reverse mode and to any order: the first derivative is written by hand. Value and first
+      derivative need memory for a few arrays of the size of the audio; a second derivative needs
+      one for each harmonic. The batch axes broadcast. The phase is summed in fixed point
+      and does not drift. :func:`harmonic_synthesis_step` gives the same result block by block.
+      Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -119,11 +121,11 @@ def harmonic_synthesis(
 
 
 class HarmonicState(NamedTuple):
-    """What one block of harmonics leaves to the next.
+    """State of a stream of :func:`harmonic_synthesis_step`.
 
     Attributes:
-      phase: of the fundamental, at the frame that the blocks share.
-      previous_f0_hz: pitch of the frame before that one, in Hz; 0 where there is none.
+      phase: phase of the fundamental at the frame that the blocks share.
+      previous_f0_hz: pitch of the frame before that one, in Hz; 0 if there is none.
     """
 
     phase: Phase
@@ -174,8 +176,8 @@ def harmonic_synthesis_step(
       harmonic_distribution: weight of harmonics 1, 2, ... at each.
       hop_length: samples between frames, the same in all steps. Static.
       sample_rate: samples per second, the same in all steps. Static.
-      next_f0_hz: pitch of frame b + 1, where it is known: a harmonic that reaches Nyquist
-        there is silent at frame b. Without it, such a harmonic is cut at the seam. None for
+      next_f0_hz: pitch of frame b + 1, if it is known: a harmonic that reaches Nyquist there is
+        silent at frame b. Without it, such a harmonic stops abruptly between the blocks. None for
         the last block.
       n_samples: see :func:`harmonic_synthesis`; only the last block may hold its last frame.
         Static.
@@ -190,8 +192,8 @@ def harmonic_synthesis_step(
       ValueError: as :func:`harmonic_synthesis`, or `amplitude_upsampling` is ``cubic``.
 
     Properties:
-      Blocks of any sizes put together equal :func:`harmonic_synthesis` of all frames, to
-      rounding; the phase is the same to the bit. Differentiable as that is, within the block.
+      Concatenated blocks of any sizes equal :func:`harmonic_synthesis` of all frames,
+      up to rounding; the phase is the same to the bit. Differentiable as that is, within the block.
       Static: the sizes and the method.
 
     Example:
@@ -237,10 +239,10 @@ def _synthesize(
     sample_rate: int,
     method: UpsamplingMethod,
 ) -> Array:
-    """Audio of the pitch and the product of amplitudes and distribution.
+    """Audio from the pitch and the product of amplitudes and distribution.
 
-    The neighbours are the pitch before the first frame and after the last, where these frames
-    are a block of a longer sound (0 where there is none).
+    `neighbours_hz` are the pitches before the first frame and after the last if these frames are a
+    block of a longer sound (0 if there is no such frame).
     """
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     one_of("amplitude_upsampling", method, METHODS)
@@ -263,7 +265,7 @@ def _synthesize(
 
 
 class _Size(NamedTuple):
-    """The static facts of one synthesis."""
+    """The static parameters of a synthesis."""
 
     hop_length: int
     sample_rate: int
@@ -277,7 +279,7 @@ def _checked_controls(
     *,
     is_block: bool = False,
 ) -> tuple[Array, Array]:
-    """The pitch, and the amplitude of every harmonic, of one batch shape and dtype."""
+    """Checks the controls; returns the pitch and the amplitudes of all harmonics."""
     f0_hz, amplitudes, distribution = floats(
         f0_hz=f0_hz, amplitudes=amplitudes, harmonic_distribution=harmonic_distribution
     )
@@ -298,12 +300,13 @@ def _checked_controls(
 
 
 def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Array) -> Array:
-    """``(taps, blocks, *batch, harmonics)``: what each hop interpolates between.
+    """The frames between which each hop interpolates, ``(taps, blocks, *batch, harmonics)``.
 
     The edge frames are repeated outward, and a hop that starts at the last frame holds it. A hop
-    without a pitch lies between silent frames, but a cubic reads further than those. The loop is
-    there for its result, which XLA stores: fused into the sum of harmonics, products and masks
-    would be computed again for each sample, at ten times the cost of the sum.
+    without a pitch lies between silent frames, but cubic interpolation also reads the frames beyond
+    those, so its taps are masked. The loop makes XLA store its result. Fused into the sum of
+    harmonics, products and masks would be computed again for each sample, at ten times the cost of
+    the sum.
     """
     frames = products.shape[-2]
     products = jnp.moveaxis(products, -2, 0)
@@ -322,21 +325,23 @@ def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Arr
 def _harmonics(
     ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
 ) -> Array:
-    """``(blocks, *batch, hop)``: the sum of harmonics, `radians` being part of `start`.
+    """The sum of harmonics, ``(blocks, *batch, hop)``.
 
-    The hops come first, so that what goes through them in parts cuts an axis of known size
-    whatever the batch.
+    `start` holds the initial phase with `radians` included; `radians` is passed for its derivative.
+    The axis of hops comes first, so that loops over parts of the hops split an axis of known size,
+    even if the size of the batch is unknown.
     """
     return _sum_of_harmonics(_phase_blocks(ends, start, size), taps, _weights(taps, size))
 
 
 @_harmonics.defjvp
 def _harmonics_jvp(size, primals, tangents):
-    """Left to JAX, the transpose of the recurrence would keep every harmonic of every sample."""
+    """Written by hand, because JAX's transpose of the recurrence would store all harmonics."""
     ends, taps, radians, start = primals
     cycles, weights = _phase_blocks(ends, start, size), _weights(taps, size)
     phase = 2 * jnp.pi * to_float_cycles(cycles, taps.dtype)
-    # The value of the one, which does not drift, and the derivative of the other.
+    # The value is that of the fixed point, which does not drift, and the derivative that of
+    # `moving`.
     moving = _linear_radians(ends, radians, size)
     phase = phase + (moving - jax.lax.stop_gradient(moving))
 
@@ -351,27 +356,27 @@ def _harmonics_jvp(size, primals, tangents):
         slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
         return cotangent * slope, _taps_adjoint(cycles, cotangent, taps.shape[-1], weights)
 
-    # The value has this derivative too, wherever the derivative is derived.
+    # The value is computed by `_harmonics`, so that it has this rule in higher derivatives too.
     audio = _harmonics(ends, taps, radians, start, size)
     along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
     return audio, linear_map(definition, forward, backward, along, audio)
 
 
 def _harmonics_by_definition(phase: Array, taps: Array, *, weights: Array) -> Array:
-    """A sine for each harmonic and sample: derivatives beyond the first are of this."""
+    """The sum with a sine for each harmonic and sample; JAX derives higher derivatives from it."""
     k = jnp.arange(1, taps.shape[-1] + 1, dtype=phase.dtype)
     sines = jnp.sin(with_ndim(k, phase.ndim + 1) * phase[..., None])
     return jnp.einsum("tj,t...k,...jk->...j", weights, taps, sines)
 
 
 def _phase_blocks(ends: tuple[Array, Array], start: Phase, size: _Size) -> Array:
-    """``(blocks, *batch, hop)`` cycles in fixed point."""
+    """Phase in cycles in fixed point, ``(blocks, *batch, hop)``."""
     cycles = gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
     return jnp.moveaxis(cycles, -2, 0)
 
 
 def _linear_radians(ends: tuple[Array, Array], radians: Array, size: _Size) -> Array:
-    """``(blocks, *batch, hop)``: the phase in floats, linear in both."""
+    """Phase in floats, ``(blocks, *batch, hop)``, which is linear in `ends` and `radians`."""
     n_samples = ends[0].shape[-1] * size.hop_length
     cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
     cycles = cycles.reshape(*ends[0].shape, size.hop_length)
@@ -379,28 +384,32 @@ def _linear_radians(ends: tuple[Array, Array], radians: Array, size: _Size) -> A
 
 
 def _weights(taps: Array, size: _Size) -> Array:
-    """``(taps, hop)``: of the frames that a hop interpolates between."""
+    """Weights ``(taps, hop)`` of the frames that a hop interpolates between."""
     weights = interpolation_weights(size.hop_length, size.method)[1]
     return varying_alike(jnp.asarray(weights, taps.dtype), taps)[0]
 
 
 class _Fold(NamedTuple):
-    r"""A phase :math:`x = r + \pi q / 4`: eighths of a turn taken off in fixed point.
+    r"""A phase :math:`x = r + \pi q / 4`, divided in fixed point into q eighths of a turn and r.
 
-    So :math:`|r| \le \pi / 8` is exact, and so are :math:`\sin 4x` and :math:`\cos 4x` as those
-    of :math:`4r` times a sign. Angles are pairs of a sine and a cosine.
+    So :math:`|r| \le \pi / 8` is accurate, and :math:`\sin 4x` and :math:`\cos 4x` are those of
+    :math:`4r` times the sign :math:`(-1)^q`. Angles are stored as pairs of a sine and a cosine.
+
+    Attributes:
+      rest: angle :math:`r`.
+      once: angle :math:`\pi q / 4`.
+      twice: angle :math:`\pi q / 2`.
+      sign: :math:`(-1)^q`.
     """
 
     rest: tuple[Array, Array]
     once: tuple[Array, Array]
-    r"""Of :math:`\pi q / 4`."""
     twice: tuple[Array, Array]
     sign: Array
-    """:math:`(-1)^q`"""
 
 
 def _fold(cycles: Array, dtype: jnp.dtype) -> _Fold:
-    """The phase in fixed point, folded."""
+    """Splits a phase in fixed point into eighths of a turn and a rest."""
     bits = jnp.iinfo(cycles.dtype).bits
     eighth = (cycles + (1 << (bits - 4))) >> (bits - 3)
     rest = to_float_cycles(cycles - (eighth << (bits - 3)), dtype) * (2 * np.pi)
@@ -423,10 +432,10 @@ def _quarter_turns(quarter: Array, dtype: jnp.dtype) -> tuple[Array, Array]:
 def _sum_of_harmonics(cycles: Array, taps: Array, weights: Array, *, slope: bool = False) -> Array:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`.
 
-    The hops are computed in two halves by a loop, again for its stored result: XLA otherwise
-    moves the reshape that follows into the fused loop over samples, which then divides to find
-    its hop and does not vectorize, at five times the cost. The same loop goes through chunks of
-    harmonics, so that more of them do not take longer to compile.
+    A loop computes the hops in two halves, to make XLA store its result. Otherwise XLA moves the
+    reshape that follows into the fused loop over samples, which then has to divide to find its hop
+    and is not vectorized, at five times the cost. The same loop goes through chunks of harmonics,
+    so that the compile time does not grow with their number.
     """
     (n_taps, hop_length), n_harmonics = weights.shape, taps.shape[-1]
     n_blocks, *batch, _ = cycles.shape
@@ -461,17 +470,17 @@ def _padded(array: Array, size: int, *, axis: int) -> Array:
 def _sum_of_rows(
     cycles: Array, taps: Array, below: Array | None, weights: Array, slope: bool
 ) -> Array:
-    r"""``(rows, hop)`` of `_sum_of_harmonics`, one fused loop over the samples.
+    r"""Rows ``(rows, hop)`` of `_sum_of_harmonics`, by one fused loop over the samples.
 
-    The taps are those of the harmonics above the number `below`, None being zero.
+    The taps are those of the harmonics from ``below + 1`` on; None means a `below` of 0.
 
-    Harmonics k, k + 4, k + 8, ... are a recurrence of stride 4x, and there are four of them, so
-    that the processor works on three while the fourth's sum is under way. With
-    :math:`x = r + \pi q / 4` the stride is :math:`4r` and a sign :math:`(-1)^q`. Reinsch's form,
-    :math:`\delta \leftarrow \delta - \kappa v` and :math:`v \leftarrow v + \delta` with
-    :math:`\kappa = 4 \sin^2 2r`, is stable as :math:`|4r| \le \pi/2`, and the sign belongs to
-    every other step. Each tap has an accumulator of those steps and one of the others, so a
-    harmonic costs one multiply-add for each tap and two for the recurrence.
+    Harmonics k, k + 4, k + 8, ... are a recurrence with the stride 4x. There are four such
+    recurrences, so that the processor can work on three while the sum of the fourth is in progress.
+    With :math:`x = r + \pi q / 4` the stride is :math:`4r` and a sign :math:`(-1)^q`. Reinsch's
+    form, :math:`\delta \leftarrow \delta - \kappa v` and :math:`v \leftarrow v + \delta` with
+    :math:`\kappa = 4 \sin^2 2r`, is stable because :math:`|4r| \le \pi/2`. The sign applies to
+    every second step. Each tap has one accumulator for the steps with the sign and one for the
+    others, so a harmonic costs one multiply-add for each tap and two for the recurrence.
     """
     fold = _fold(cycles, taps.dtype)
     angle = None
@@ -497,35 +506,36 @@ def _sum_of_rows(
 def _first_harmonics(
     fold: _Fold, below: tuple[Array, Array] | None, slope: bool
 ) -> tuple[list[Array], list[Array], Array]:
-    r"""The first four harmonics, the steps that led there from those four lower, and kappa.
+    r"""The first four harmonics, their differences from the harmonics four lower, and kappa.
 
-    Halfway, at :math:`a_k = k x - 2r = (k - 2) r + k \pi q / 4`, the step is the chord
-    :math:`2 \cos a_k \sin 2r`, without a difference of near numbers, and the harmonic is
-    :math:`\sin(a_k + 2r)`; with `slope` the same of the cosine. All are above the angle `below`.
+    At half of the stride, :math:`a_k = k x - 2r = (k - 2) r + k \pi q / 4`, the difference is
+    :math:`2 \cos a_k \sin 2r`, without cancellation, and the harmonic is :math:`\sin(a_k + 2r)`;
+    with `slope`, the same holds with the cosine. The angle `below` is added to all of them.
     """
     (s, c), (turn_s, turn_c), sign = fold.rest, fold.once, fold.sign
-    none, whole = jnp.zeros_like(s), jnp.ones_like(s)
+    zero, one = jnp.zeros_like(s), jnp.ones_like(s)
     double = 2 * s * c, 1 - 2 * s * s
-    # The sine of three times pi q / 4 is that of once, but for a sign; so is the cosine.
-    turns = fold.once, fold.twice, (-sign * turn_s, sign * turn_c), (none, sign)
-    rests = (-s, c), (none, whole), (s, c), double
+    # Sine and cosine of 3 pi q / 4 are those of pi q / 4, except for a sign.
+    turns = fold.once, fold.twice, (-sign * turn_s, sign * turn_c), (zero, sign)
+    rests = (-s, c), (zero, one), (s, c), double
     halfway = [_turned(rest, turn) for rest, turn in zip(rests, turns, strict=True)]
     if below is not None:
         halfway = [_turned(angle, below) for angle in halfway]
-    there = [_turned(angle, double)[slope] for angle in halfway]
+    values = [_turned(angle, double)[slope] for angle in halfway]
     steps = [-2 * s * double[0] if slope else 2 * c * double[0] for s, c in halfway]
-    return there, steps, 4 * double[0] * double[0]
+    return values, steps, 4 * double[0] * double[0]
 
 
 def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, weights: Array) -> Array:
     r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k.
 
-    With :math:`k = p + q` the angle addition :math:`\sin p\phi \cos q\phi + \cos p\phi \sin q\phi`
-    makes the K sums over a hop a product of two small matrices, about :math:`\sqrt K` rows each:
-    2 sqrt(K) sinusoids are computed instead of K, and matrix units do the rest.
+    With :math:`k = p + q` and the angle addition
+    :math:`\sin p\phi \cos q\phi + \cos p\phi \sin q\phi`, the K sums over a hop are a product of
+    two small matrices of about :math:`\sqrt K` rows each. So 2 sqrt(K) sinusoids are computed
+    instead of K, and matrix units compute the product.
     """
     (n_taps, hop_length), (n_blocks, *batch, _) = weights.shape, cycles.shape
-    # An example counts one row of a block for each of its hops; a batch of unknown size, as one.
+    # Each example adds a row to a block for each hop. A batch of unknown size counts as one.
     examples = math.prod(n for n in batch if isinstance(n, int))
     longest = max(1, _MAX_BLOCK_ROWS // max(1, examples))
     block = max(1, min(n_blocks // _MIN_BLOCKS, longest))
@@ -539,7 +549,7 @@ def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, weights: Ar
 
 
 def _correlate(cycles: Array, cotangent: Array, weights: Array, n_harmonics: int) -> Array:
-    """``(taps, harmonics)`` of one hop: see `_taps_adjoint`."""
+    """The adjoint ``(taps, harmonics)`` of one hop, see `_taps_adjoint`."""
     n_fine = max(2, math.ceil(math.sqrt(n_harmonics * len(weights))))
     n_coarse = -(-n_harmonics // n_fine)
     fold = _fold(cycles, cotangent.dtype)

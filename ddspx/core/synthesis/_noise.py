@@ -17,7 +17,7 @@ from ddspx.core.filters._fir import (
 
 
 class NoiseState(NamedTuple):
-    """Where a stream of filtered noise stands.
+    """State of a stream of filtered noise.
 
     Attributes:
       key: the key of the whole stream.
@@ -33,7 +33,7 @@ def white_noise(
 ) -> Float[Array, "..."]:
     r"""Independent samples, uniform in (-1, 1).
 
-    Mean 0, variance 1/3, and so a flat spectrum.
+    They have mean 0, variance 1/3 and a flat spectrum.
 
     Args:
       key: JAX random key.
@@ -41,8 +41,8 @@ def white_noise(
       dtype: float32 or float64. Static.
 
     Returns:
-      The noise: the same values in either dtype, multiples of :math:`2^{-24}` and symmetric
-      around 0, neither -1 nor 1 among them.
+      The noise. Its values are the same in either dtype: multiples of :math:`2^{-24}`, symmetric
+      around 0, excluding -1 and 1.
 
     Raises:
       TypeError: `shape` is not a tuple of ints.
@@ -57,7 +57,7 @@ def white_noise(
       >>> round(float((noise**2).mean()), 2)
       0.33
     """
-    # Signed 24-bit integers moved by a half: exact in float32, which holds halves below 2**23.
+    # Signed 24-bit integers plus one half: exact in float32, which represents halves below 2**23.
     random_key(key)
     steps = jax.lax.bitcast_convert_type(jax.random.bits(key, shape, jnp.uint32), jnp.int32) >> 8
     return (steps.astype(dtype) + 0.5) * 2.0**-23
@@ -77,21 +77,20 @@ def filtered_noise(
 
     with :math:`h_n` the zero-phase filters of the two frames around sample n, faded into each
     other as in :func:`frequency_filter`: magnitudes that are flat over frequency give
-    ``upsample(m, method="hann") * x``. The noise has no beginning and no end; this is a section
-    of it, without an edge at either side.
+    ``upsample(m, method="hann") * x``. The noise :math:`x` has no beginning and no end, so the
+    result has no edges: it is a section of an endless sound.
 
     Args:
       key: JAX random key.
       magnitudes: gain at ``linspace(0, sample_rate / 2, bands)``; 2 bands or more. Each batch
-        element has noise of its own.
+        element has its own noise.
       hop_length: samples between frames. Static.
       n_samples: length of the result, in samples; any length that has this many frames. The
         default is the least, ``(frames - 1) * hop_length``. Static.
       win_length: see :func:`frequency_impulse_response`. Static.
 
     Returns:
-      Audio, in the dtype of `magnitudes`. Where the magnitudes are m at all frequencies, its
-      power is :math:`m^2 / 3`.
+      Audio, in the dtype of `magnitudes`. If all magnitudes are m, its power is :math:`m^2 / 3`.
 
     Raises:
       TypeError: a size is not a Python int.
@@ -101,9 +100,9 @@ def filtered_noise(
     Properties:
       Linear, and differentiable, in `magnitudes`. Deterministic given `key`: the white noise of
       hop i comes from ``fold_in(key, i)`` whatever the length, so a longer signal begins with
-      the shorter one, and :func:`filtered_noise_step` gives the same in pieces. (For keys of
-      JAX's default implementation, threefry; draws of ``rbg`` keys depend on their neighbours
-      under vmap.) Static: `hop_length`, `n_samples`, `win_length`.
+      the shorter one, and :func:`filtered_noise_step` gives the same result block by block. (For
+      keys of JAX's default implementation, threefry; draws of ``rbg`` keys depend on their
+      neighbours under vmap.) Static: `hop_length`, `n_samples`, `win_length`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -132,7 +131,7 @@ def filtered_noise_init(key: Key) -> NoiseState:
     """Start of a stream of :func:`filtered_noise_step`.
 
     Args:
-      key: JAX random key, the one that :func:`filtered_noise` would get.
+      key: JAX random key, as for :func:`filtered_noise`.
 
     Returns:
       The state before frame 0.
@@ -144,7 +143,7 @@ def filtered_noise_init(key: Key) -> NoiseState:
       0
     """
     random_key(key)
-    # A copy, so that donating the state leaves the caller's key.
+    # The key is copied, so that donating the state does not invalidate the caller's key.
     return NoiseState(jnp.copy(key), jnp.zeros((), jnp.uint32))
 
 
@@ -160,8 +159,7 @@ def filtered_noise_step(
 
     Given frames a to b, both included, it returns samples ``a * hop_length`` up to, not
     including, ``b * hop_length``. The next block begins with frame b again. There is no latency
-    and no tail: what the filters reach before and after the block is noise that the key gives
-    at any time.
+    and no tail: the noise that the filters read before and after the block is drawn from the key.
 
     Args:
       state: from :func:`filtered_noise_init` or the step before.
@@ -179,8 +177,8 @@ def filtered_noise_step(
       ValueError: as :func:`filtered_noise`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`filtered_noise` of all frames (to rounding).
-      Differentiable in `magnitudes`. Static: all but `state` and `magnitudes`.
+      Concatenated blocks of any sizes equal :func:`filtered_noise` of all frames (up to
+      rounding). Differentiable in `magnitudes`. Static: all but `state` and `magnitudes`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -200,7 +198,7 @@ def filtered_noise_step(
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
     magnitudes = hold_last_frame(magnitudes, n_samples, hop_length)
     hops = magnitudes.shape[-2] - 1
-    # Hops of noise before the first frame and after the last, for the filters to reach.
+    # Number of hops of noise that the filters read before the first frame and after the last.
     around = 1 + -(-filter_reach(magnitudes.shape, win_length) // hop_length)
     n_fft = crossfade_fft_length(magnitudes.shape, hop_length, win_length)
     # Modulo 2**32, so that hops before frame 0 have indices too.

@@ -22,21 +22,21 @@ def remove_above_nyquist(
     *,
     sample_rate: int,
 ) -> Float[Array, "*batch sinusoids"]:
-    r"""Amplitudes with every sinusoid at or above Nyquist silenced, and those without a pitch.
+    r"""Silences sinusoids at or above Nyquist, and those without a pitch.
 
     .. math:: a'_k = a_k \text{ if } 0 < |f_k| < f_s / 2 \text{ else } 0
 
     Args:
       amplitudes: linear peak amplitudes, at any rate.
-      frequencies_hz: the frequency of each, in Hz, of the same shape; of either sign. 0, NaN and
-        infinity stand for "no pitch".
+      frequencies_hz: the frequency of each, in Hz, of the same shape and of either sign. 0, NaN and
+        infinity mean "no pitch".
       sample_rate: samples per second. Static.
 
     Returns:
       Amplitudes in their dtype.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive.
 
     Properties:
@@ -51,7 +51,7 @@ def remove_above_nyquist(
       [1.0, 0.0, 0.0]
 
     References:
-      DDSP's function of this name keeps what is at 0 Hz, where a sine is an offset.
+      DDSP's function of this name keeps sinusoids at 0 Hz, which are a constant offset.
     """
     positive_int("sample_rate", sample_rate)
     amplitudes, frequencies_hz = floats(amplitudes=amplitudes, frequencies_hz=frequencies_hz)
@@ -69,9 +69,9 @@ def normalize_harmonics(
 
     .. math:: d'_k = m_k d_k \Big/ \sum_j m_j d_j, \qquad m_k = [0 < k |f_0| < f_s / 2]
 
-    A frame without a pitch (0 Hz, NaN, infinite) has no harmonic. One whose audible weights add up
-    to less than 1e-7 is as good as silent: it is divided by 1e-7 instead, so that it fades to zeros
-    without a jump.
+    In a frame without a pitch (0 Hz, NaN, infinite) all weights become 0. If the weights below
+    Nyquist add up to less than 1e-7, they are divided by 1e-7 instead, so that the distribution
+    fades to zeros without a jump.
 
     Args:
       harmonic_distribution: non-negative weights of harmonics 1, 2, ... of each frame.
@@ -82,7 +82,7 @@ def normalize_harmonics(
       The distribution in its dtype; all zeros where nothing lies below Nyquist.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive, or the shapes do not agree.
 
     Properties:
@@ -117,26 +117,27 @@ def oscillator_bank(
     .. math:: y[n] = \sum_k a_k[n] \sin\Bigl(2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
 
     Sinusoids are silent while at or above Nyquist, so the output never aliases. At samples without
-    a pitch (0 Hz, NaN, infinite) they are silent too, and their phase stands.
+    a pitch (0 Hz, NaN, infinite) they are silent too, and their phase does not advance.
 
     Args:
       frequencies_hz: instantaneous frequency of each sinusoid, in Hz, of either sign.
       amplitudes: linear peak amplitude of each sinusoid (1.0 is full scale).
       sample_rate: samples per second. Static.
-      sum_sinusoids: False for each sinusoid by itself, to mix them in another way. Static.
+      sum_sinusoids: False returns each sinusoid by itself, to be mixed in another way. Static.
 
     Returns:
       Audio in linear amplitude, in the dtype of the inputs: ``(*batch, samples)``, or
-      ``(*batch, samples, sinusoids)`` where they are not summed.
+      ``(*batch, samples, sinusoids)`` if they are not summed.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive, or an axis is missing or differs.
 
     Properties:
       Differentiable in both arrays. The phase does not drift: it is summed in fixed point.
-      Memory is that of the inputs; for harmonics of one pitch :func:`harmonic_synthesis` needs
-      hundreds of times less. Static: `sample_rate`, `sum_sinusoids`.
+      It needs as much memory as the inputs; for the harmonics of one pitch,
+      :func:`harmonic_synthesis` needs hundreds of times less. Static: `sample_rate`,
+      `sum_sinusoids`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -169,10 +170,10 @@ def highest_within_reach(
     *,
     neighbours_hz: tuple[Array, Array] | None = None,
 ) -> Float[Array, "*batch frames"]:
-    """Bound of the frequency in all hops that interpolate from each frame, see :func:`bound_hz`.
+    """Upper bound of the frequency in all hops that read each frame, see :func:`bound_hz`.
 
-    It is infinite for a frame without a pitch, so :func:`remove_above_nyquist` silences by it the
-    frames whose amplitude would be heard where it must not be.
+    It is infinite for a frame without a pitch. With this bound :func:`remove_above_nyquist`
+    silences every frame whose amplitude would reach a part of the sound at or above Nyquist.
     """
     bound = bound_hz(f0_hz, offsets, neighbours_hz=neighbours_hz)
     return jnp.where(has_pitch(f0_hz), bound, jnp.inf)
@@ -184,12 +185,12 @@ def bound_hz(
     *,
     neighbours_hz: tuple[Array, Array] | None = None,
 ) -> Float[Array, "*batch frames"]:
-    """Bound of the frequency, without its sign, in all hops that interpolate from each frame.
+    """Upper bound of the absolute frequency in all hops whose interpolation reads each frame.
 
-    Hop i glides between the frames i and i + 1 and reads the frames i + offset, so frame m is read
-    by the hops m - offset, whose pitch is bounded by that of the frames from m - max to
-    m - min + 1. The neighbours are the pitch before the first frame and after the last, where
-    these frames are a block of a longer sound.
+    The pitch of hop i glides between the frames i and i + 1, and its amplitude reads the frames
+    i + offset. So frame m is read by the hops m - offset, whose pitch is bounded by the pitches of
+    the frames from m - max(offsets) to m - min(offsets) + 1. `neighbours_hz` are the pitches before
+    the first frame and after the last, if these frames are a block of a longer sound.
     """
     before, after = offsets[-1], 1 - offsets[0]
     if neighbours_hz is not None:
@@ -208,6 +209,6 @@ def bound_hz(
 
 
 def harmonic_frequencies(f0_hz: Array, n_harmonics: int) -> Array:
-    """``(..., harmonics)``: the integer multiples of ``f0_hz``."""
+    """The integer multiples of ``f0_hz``, along a new last axis."""
     harmonics = jnp.arange(1, n_harmonics + 1, dtype=f0_hz.dtype)
     return f0_hz[..., None] * with_ndim(harmonics, f0_hz.ndim + 1)

@@ -1,9 +1,9 @@
 """Phase that does not drift: cycles as 64-bit fixed point, in two uint32 limbs.
 
-A float32 running sum of f / sample_rate loses its fraction as it grows; an integer one wraps by
-itself and is exact. One cycle is 2**64 units, the upper 32 bits in one limb (what a numerically
-controlled oscillator calls its accumulator) and the lower 32 in another, so that the rounding of
-one increment, at most 2**-65 cycles, needs centuries to be heard. Two limbs of 32 bits work alike
+A running sum of f / sample_rate in float32 loses its fraction as it grows. A sum in integers wraps
+by itself and is exact. One cycle is 2**64 units. The upper 32 bits are in one limb (the accumulator
+of a numerically controlled oscillator), the lower 32 in another. An increment is rounded by at most
+2**-65 cycles, which becomes audible only after centuries. Two limbs of 32 bits work in the same way
 with and without x64, on CPU, GPU and TPU.
 """
 
@@ -17,12 +17,12 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float, UInt
 
-# From here on a frequency in Hz is no longer counted in 32 bits, and stands for infinity.
+# Frequencies in Hz from here on do not fit into 32 bits and count as infinite.
 _UNBOUNDED_HZ = 2.0**31
 
 
 class Phase(NamedTuple):
-    """A phase in cycles: ``(cycles + remainder / 2**32) / 2**32`` of a turn, exactly.
+    """A phase in fixed point: exactly ``(cycles + remainder / 2**32) / 2**32`` of a cycle.
 
     Attributes:
       cycles: upper 32 bits of the fraction of a cycle.
@@ -36,9 +36,9 @@ class Phase(NamedTuple):
 def initial_phase_of(
     initial_phase: Phase | Float[ArrayLike, "*batch"] | None, shape: tuple[int, ...]
 ) -> Phase:
-    """`initial_phase`, in radians or as a state or None for zero, as a Phase of this shape."""
+    """Converts an initial phase (radians, a Phase, or None for zero) to a Phase of this shape."""
     if initial_phase is None:
-        # An array for each limb: a state that holds one buffer twice cannot be donated.
+        # Two separate arrays, because a state that holds one buffer twice cannot be donated.
         return Phase(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
     if not isinstance(initial_phase, Phase):
         cycles = jax.lax.stop_gradient(jnp.asarray(initial_phase)) / (2 * jnp.pi)
@@ -51,14 +51,14 @@ def radians_of(
     shape: tuple[int, ...],
     dtype: DTypeLike,
 ) -> Float[Array, "..."]:
-    """What of `initial_phase` has a derivative: its radians, in this shape; zero of a Phase."""
+    """The differentiable part of an initial phase: its radians, or zeros if it is a Phase."""
     if initial_phase is None or isinstance(initial_phase, Phase):
         return jnp.zeros(shape, dtype)
     return jnp.broadcast_to(jnp.asarray(initial_phase, dtype), shape)
 
 
 def has_pitch(f0_hz: Float[Array, "*shape"]) -> Bool[Array, "*shape"]:
-    """Whether a frequency is one: 0 Hz, NaN and what is not finite stand for "no pitch"."""
+    """Whether a frequency is a pitch: 0 Hz, NaN and infinity mean "no pitch"."""
     return (f0_hz != 0) & (jnp.abs(f0_hz) < _UNBOUNDED_HZ)
 
 
@@ -67,16 +67,16 @@ def hop_ends(
 ) -> tuple[Float[Array, "*batch frames"], Float[Array, "*batch frames"]]:
     """Frequency at the start and at the end of the hop after each frame; the last frame is held.
 
-    Where one of its two frames has no pitch, a hop keeps that of the other: nothing glides to or
-    from 0 Hz, and a note begins at its own pitch. Both are 0 where neither has one. It depends on
-    these two frames alone, so blocks of a stream have the hops of the whole.
+    If one of its two frames has no pitch, a hop keeps the pitch of the other frame. So no pitch
+    glides to or from 0 Hz, and a note begins at its own pitch. If neither frame has a pitch, both
+    ends are 0. A hop depends on its two frames only, so it is the same in a stream of blocks.
     """
 
     def after(x: Array) -> Array:
         return jnp.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
 
     pitched = has_pitch(f0_hz)
-    # Zeros in the place of NaN, whose derivative would be NaN too.
+    # NaN is replaced by zero, because its derivative would be NaN too.
     here = jnp.where(pitched, f0_hz, 0)
     return jnp.where(pitched, here, after(here)), jnp.where(after(pitched), after(here), here)
 
@@ -88,9 +88,9 @@ def hop_increments(
     hop_length: int,
     sample_rate: int,
 ) -> Phase:
-    r"""Cycles that the samples of each hop advance, that of its own frame first.
+    r"""Advance of the phase over each hop, from its first frame to just before its second.
 
-    f is linear from the start a to the end b, so they add up to
+    f is linear from a at the start to b at the end, so the samples add up to
     :math:`\sum_{j=0}^{h-1} [a + (b - a) j / h] = [(h+1) a + (h-1) b] / 2`.
     """
     if start_hz.dtype == jnp.float64:
@@ -105,18 +105,18 @@ def hop_increments(
 
 
 def sample_increments(f0_hz: Float[Array, "..."], *, sample_rate: int) -> Phase:
-    """Cycles that one sample at this frequency advances."""
+    """Advance of the phase over one sample at this frequency."""
     if f0_hz.dtype == jnp.float64:
         return _fraction_limbs(f0_hz / sample_rate)
     return _long_division(*_fixed_product(f0_hz, 1, sample_rate), sample_rate)
 
 
 def running_sum(increments: Phase, start: Phase, *, axis: int = -1) -> Phase:
-    """The phases before each increment and, last, after all of them: one more along `axis`."""
+    """The phases before each increment along `axis`, and after the last of them."""
     low = jnp.concatenate([jnp.expand_dims(start.remainder, axis), increments.remainder], axis)
     high = jnp.concatenate([jnp.expand_dims(start.cycles, axis), increments.cycles], axis)
     low_sum = jnp.cumsum(low, axis, dtype=jnp.uint32)
-    # The low limb wrapped at a step exactly where its sum came out below what was added.
+    # The low limb wrapped at a step if and only if its sum is below what was added.
     carry = (low_sum < low).astype(jnp.uint32)
     return Phase(jnp.cumsum(high + carry, axis, dtype=jnp.uint32), low_sum)
 
@@ -132,26 +132,27 @@ def advance_phase(
 
     .. math:: \phi = \phi_0 + \sum_{n=0}^{(F-1)h-1} f[n] / f_s \pmod 1
 
-    with f linear between frames; where one of two frames has no pitch (0 Hz, NaN, infinite) the
-    hop between them keeps that of the other, and where neither has one the phase stands. It is
-    what :func:`harmonic_synthesis` needs as `initial_phase` to continue with a block whose first
-    frame is this block's last.
+    with f linear between frames. If one of two frames has no pitch (0 Hz, NaN, infinite), the hop
+    between them keeps the pitch of the other; if neither has one, the phase does not advance. The
+    result is the `initial_phase` with which :func:`harmonic_synthesis` continues in a block whose
+    first frame is the last of this block.
 
     Args:
-      f0_hz: frequency at each frame, in Hz, of either sign; two frames or more to advance at all.
+      f0_hz: frequency at each frame, in Hz, of either sign; with a single frame the phase does not
+        advance.
       hop_length: samples between frames, below 2**16. Static.
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       initial_phase: phase before the first sample: a Phase, or radians, or None for zero.
 
     Returns:
-      The phase as exact fixed point.
+      The phase in fixed point.
 
     Raises:
-      TypeError: a size is not an int, or `f0_hz` neither float32 nor float64.
+      TypeError: a size is not an int, or `f0_hz` is neither float32 nor float64.
       ValueError: a size is not positive or too large, or `f0_hz` has no frame axis.
 
     Properties:
-      Exact for float32 frequencies: blocks of any size give the bits of one long block. Not
+      Exact for float32 frequencies: blocks of any sizes give the same bits as one long block. Not
       differentiable (the gradient of a synthesized block does not reach earlier blocks).
 
     Example:
@@ -162,8 +163,8 @@ def advance_phase(
       0.25
 
     References:
-      DDSP's streaming bank returns the wrapped phase plus the incoming one, never wrapped again,
-      so it grows and loses precision over a stream.
+      DDSP's streaming bank adds the wrapped phase of a block to the initial one without wrapping
+      the sum, so it grows and loses precision over a stream.
     """
     (f0_hz,) = floats(f0_hz=f0_hz)
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
@@ -182,7 +183,7 @@ def cumulative_phase(
 
     .. math:: \phi[n] = 2 \pi \sum_{m \le n} f[m] / f_s \pmod{2\pi}
 
-    The phase stands at a sample whose frequency is 0, NaN or infinite.
+    The phase does not advance at a sample whose frequency is 0, NaN or infinite.
 
     Args:
       frequencies_hz: ``(*batch, samples)``, or ``(*batch, samples, sinusoids)`` with ``axis=-2``.
@@ -193,13 +194,12 @@ def cumulative_phase(
       Radians in [-pi, pi), of the shape and dtype of `frequencies_hz`.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or the array neither float32 nor float64.
-      ValueError: `sample_rate` is not positive, or 2**23 and more, or `axis` is neither -1 nor
-        -2.
+      TypeError: `sample_rate` is not an int, or the array is neither float32 nor float64.
+      ValueError: `sample_rate` is not positive or not below 2**23, or `axis` is neither -1 nor -2.
 
     Properties:
-      Differentiable in `frequencies_hz` (forward and reverse), as the unwrapped sum is. The
-      sum is exact in fixed point: the error is that of one float at any length.
+      Differentiable in `frequencies_hz` (in forward and reverse mode), like the unwrapped sum. The
+      sum is exact in fixed point: at any length the error is that of rounding one float.
 
     Example:
       >>> import jax.numpy as jnp
@@ -275,7 +275,7 @@ def _cumulative_phase_jvp(sample_rate: int, axis: int, primals, tangents):
 def _fixed_product(f_hz: Array, factor: int, modulus: int) -> tuple[Array, Array]:
     """``f_hz * factor`` as an integer modulo `modulus` and a fraction of 32 bits, exactly.
 
-    A float32 of 2**-8 or more has no bits below 2**-32, so splitting it loses nothing.
+    A float32 of at least 2**-8 has no bits below 2**-32, so the split is exact.
     """
     whole_hz = jnp.floor(f_hz)
     fraction = ((f_hz - whole_hz) * 2.0**32).astype(jnp.uint32)
@@ -288,7 +288,7 @@ def _fixed_product(f_hz: Array, factor: int, modulus: int) -> tuple[Array, Array
 def _long_division(rest: Array, fraction: Array, denominator: int) -> Phase:
     """``(rest + fraction / 2**32) / denominator`` for ``rest < denominator``, to 2**-64.
 
-    Digits are as wide as 32 bits leave room for beside the rest: four or five of them.
+    A digit of the quotient has as many bits as fit beside the rest into 32: four or five digits.
     """
     width = 32 - denominator.bit_length()
     high = low = jnp.zeros_like(fraction)
@@ -311,7 +311,7 @@ def _shift(digit: Array, left: int) -> Array:
 
 
 def _fraction_limbs(cycles: Array) -> Phase:
-    """The fraction of a float number of cycles."""
+    """The fractional part of a float number of cycles, as a Phase."""
     scaled = (cycles - jnp.floor(cycles)) * 2.0**32
     high = jnp.floor(scaled)
     low = (scaled - high) * 2.0**32

@@ -1,4 +1,4 @@
-"""Free sinusoids from frame-rate controls, and their exchange with the harmonics of a pitch."""
+"""Free sinusoids from frame-rate controls, and conversions to and from harmonics of a pitch."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from ddspx.core.synthesis._phase import (
     initial_phase_of,
 )
 
-# Pitches below this, in Hz, stand for "no pitch".
+# Pitches below this, in Hz, mean "no pitch".
 _LEAST_HZ = 1e-3
 
 
@@ -53,11 +53,11 @@ def sinusoidal_synthesis(
 
     .. math:: y[n] = \sum_k A_k[n] \sin\Bigl(\phi_k + 2\pi \sum_{m \le n} f_k[m] / f_s\Bigr)
 
-    :math:`f_k` is linear between frames, :math:`A_k` as `amplitude_upsampling` says. A sinusoid
-    is silent at and above Nyquist: every frame whose amplitude reaches a stretch in which its
-    frequency does is silenced, so it fades over the hop below instead of clicking. One without a
-    pitch in a frame (0 Hz, NaN, infinite) is silent there, and keeps that of the other frame in
-    the hops beside it.
+    :math:`f_k` is linear between frames, and :math:`A_k` interpolated by `amplitude_upsampling`. A
+    sinusoid is silent at and above Nyquist: its amplitude is set to 0 in every frame that
+    influences a hop in which its frequency reaches Nyquist, so it fades out in the hop before
+    instead of clicking. In a frame without a pitch (0 Hz, NaN, infinite) it is silent, and the hops
+    beside that frame keep the pitch of their other frame.
 
     Args:
       frequencies_hz: frequency of each sinusoid at each frame, in Hz; of either sign.
@@ -74,17 +74,17 @@ def sinusoidal_synthesis(
       Audio in linear amplitude, in the dtype of the inputs.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, `n_samples` samples do not have this number of frames,
         the two arrays differ in frames or sinusoids, or their batch axes do not broadcast.
 
     Properties:
-      Differentiable in `frequencies_hz`, `amplitudes` and an `initial_phase` in radians, in both
-      modes and to any order. Memory is a few arrays of the size of the audio however many sinusoids
-      there are, in the gradient too: they are added up one after the other, and computed again on
-      the way back. The phase is summed in fixed point and does not drift.
-      :func:`sinusoidal_synthesis_step` gives the same in pieces. For the harmonics of one pitch
-      :func:`harmonic_synthesis` is several times faster. Static: the rest.
+      Differentiable in `frequencies_hz`, `amplitudes` and an `initial_phase` in radians, in forward
+      and reverse mode and to any order. It needs memory for a few arrays of the size of the audio
+      for any number of sinusoids, also in the gradient: they are added one after the other, and the
+      backward pass computes them again. The phase is summed in fixed point and does not drift.
+      :func:`sinusoidal_synthesis_step` gives the same result block by block. For the harmonics of
+      one pitch :func:`harmonic_synthesis` is several times faster. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -95,8 +95,8 @@ def sinusoidal_synthesis(
       [1.707, 1.0, -0.293]
 
     References:
-      DDSP's ``synths.Sinusoidal`` without its scaling, which is the caller's. DDSP sums the phase
-      in float32, holds every sinusoid at every sample, and switches them off between two samples.
+      DDSP's ``synths.Sinusoidal`` without its scaling, which is left to the caller. DDSP sums the
+      phase in float32, stores every sinusoid at every sample, and switches them off abruptly.
     """
     return _synthesize(
         *_checked_controls(frequencies_hz, amplitudes),
@@ -110,12 +110,11 @@ def sinusoidal_synthesis(
 
 
 class SinusoidalState(NamedTuple):
-    """What one block of sinusoids leaves to the next.
+    """State of a stream of :func:`sinusoidal_synthesis_step`.
 
     Attributes:
-      phase: of each sinusoid, at the frame that the blocks share.
-      previous_frequencies_hz: frequencies of the frame before that one, in Hz; 0 where there is
-        none.
+      phase: phase of each sinusoid at the frame that the blocks share.
+      previous_frequencies_hz: frequencies of the frame before that one, in Hz; 0 if there is none.
     """
 
     phase: Phase
@@ -128,7 +127,7 @@ def sinusoidal_synthesis_init(
     """Start of a stream of :func:`sinusoidal_synthesis_step`, at phase zero.
 
     Args:
-      n_sinusoids: how many there are. Static.
+      n_sinusoids: number of sinusoids. Static.
       batch_shape: batch axes of the controls. Static.
       dtype: of the controls. Static.
 
@@ -170,9 +169,9 @@ def sinusoidal_synthesis_step(
       amplitudes: linear amplitude of each at each.
       hop_length: samples between frames, the same in all steps. Static.
       sample_rate: samples per second, the same in all steps. Static.
-      next_frequencies_hz: frequencies of frame b + 1, where they are known: a sinusoid that reaches
-        Nyquist there is silent at frame b. Without them, such a sinusoid is cut at the seam. None
-        for the last block.
+      next_frequencies_hz: frequencies of frame b + 1, if they are known: a sinusoid that reaches
+        Nyquist there is silent at frame b. Without them, such a sinusoid stops abruptly between the
+        blocks. None for the last block.
       n_samples: see :func:`sinusoidal_synthesis`; only the last block may hold its last frame.
         Static.
       amplitude_upsampling: ``nearest``, ``linear`` or ``hann``; ``cubic`` would need frames of
@@ -186,8 +185,8 @@ def sinusoidal_synthesis_step(
       ValueError: as :func:`sinusoidal_synthesis`, or `amplitude_upsampling` is ``cubic``.
 
     Properties:
-      Blocks of any sizes put together equal :func:`sinusoidal_synthesis` of all frames, to
-      rounding; the phase is the same to the bit. Differentiable as that is, within the block.
+      Concatenated blocks of any sizes equal :func:`sinusoidal_synthesis` of all frames,
+      up to rounding; the phase is the same to the bit. Differentiable as that is, within the block.
       Static: the sizes and the method.
 
     Example:
@@ -225,7 +224,7 @@ def sinusoidal_synthesis_step(
 
 
 def _checked_controls(frequencies_hz: ArrayLike, amplitudes: ArrayLike) -> tuple[Array, Array]:
-    """The two arrays, of one shape and dtype."""
+    """Checks the two arrays and broadcasts them to one shape and dtype."""
     frequencies_hz, amplitudes = floats(frequencies_hz=frequencies_hz, amplitudes=amplitudes)
     axes = "(*batch, frames, sinusoids)"
     at_least_ndim("frequencies_hz", frequencies_hz.shape, 2, axes)
@@ -251,10 +250,10 @@ def _synthesize(
     sample_rate: int,
     method: UpsamplingMethod,
 ) -> Array:
-    """Audio of the two controls, whose axes agree.
+    """Audio from the two controls, whose axes agree.
 
-    The neighbours are the frequencies before the first frame and after the last, where these
-    frames are a block of a longer sound (0 where there is none).
+    `neighbours_hz` are the frequencies before the first frame and after the last if these frames
+    are a block of a longer sound (0 if there is no such frame).
     """
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     one_of("amplitude_upsampling", method, METHODS)
@@ -274,11 +273,12 @@ def _synthesize(
         envelope = upsample(amplitude, hop_length=hop_length, method=method, n_samples=samples)
         ends = hops_of(f_hz, -(-samples // hop_length))
         if len(offsets) > 2:
-            # A hop without a pitch lies between silent frames, but a cubic reads beyond those.
+            # A hop without a pitch lies between silent frames, but cubic interpolation also reads
+            # the frames beyond those.
             pitched = jnp.repeat(ends[0] != 0, hop_length, axis=-1)[..., :samples]
             envelope = jnp.where(pitched, envelope, 0)
-        # The value of the one, which does not drift, and the derivative of the other: within a
-        # scan JAX loses second derivatives of a rule written by hand.
+        # The value is that of `exact`, which does not drift, and the derivative that of `moving`:
+        # within a scan JAX loses second derivatives of hand-written rules.
         sizes = (hop_length, sample_rate, samples, True)
         exact = gliding_phase(jax.lax.stop_gradient(f_hz), *sizes, initial_phase=start)
         moving = linear_cycles(*ends, *sizes)
@@ -308,7 +308,7 @@ def harmonic_to_sinusoidal(
     *,
     sample_rate: int,
 ) -> tuple[Float[Array, "*batch harmonics"], Float[Array, "*batch harmonics"]]:
-    r"""Sinusoids that the harmonics of a pitch are.
+    r"""Converts the harmonics of a pitch to sinusoids.
 
     .. math:: f_k = k f_0, \qquad a_k = A\, d'_k
 
@@ -321,12 +321,12 @@ def harmonic_to_sinusoidal(
       sample_rate: samples per second. Static.
 
     Returns:
-      First the frequencies in Hz, then the amplitudes, as :func:`sinusoidal_synthesis` takes them;
-      sinusoids at and above Nyquist have amplitude 0, and so have all of a frame without a pitch
-      (0 Hz, NaN, infinite), whose frequencies are 0.
+      First the frequencies in Hz, then the amplitudes, in the order of
+      :func:`sinusoidal_synthesis`. Sinusoids at and above Nyquist have amplitude 0. In a frame
+      without a pitch (0 Hz, NaN, infinite) all amplitudes and frequencies are 0.
 
     Raises:
-      TypeError: `sample_rate` is not an int, or an array neither float32 nor float64.
+      TypeError: `sample_rate` is not an int, or an array is neither float32 nor float64.
       ValueError: `sample_rate` is not positive.
 
     Properties:
@@ -365,21 +365,21 @@ def sinusoidal_to_harmonic(
     harmonic_width: float = 0.1,
     normalize: bool = False,
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch harmonics"]]:
-    r"""Harmonics of a pitch that are nearest to free sinusoids.
+    r"""Converts free sinusoids to the nearest harmonics of a pitch.
 
     .. math:: w_{ks} = \exp -\Bigl(\frac{f_s / f_0 - k}{\Delta}\Bigr)^2, \qquad
         h_k = \sum_s w_{ks} a_s, \qquad A = \sum_k h_k, \qquad d_k = h_k / A
 
-    so a sinusoid counts for a harmonic in so far as it lies within about :math:`\Delta f_0`.
+    so a sinusoid contributes to a harmonic if it lies within about :math:`\Delta f_0` of it.
 
     Args:
-      frequencies_hz: frequency of each sinusoid of each frame, in Hz; without one (0 Hz, NaN,
-        infinite) it counts for no harmonic.
+      frequencies_hz: frequency of each sinusoid of each frame, in Hz; sinusoids without a frequency
+        (0 Hz, NaN, infinite) are ignored.
       amplitudes: linear amplitude of each.
-      f0_hz: fundamental of each frame, in Hz; less than a thousandth, NaN and infinity stand for
-        "no pitch", to which no sinusoid belongs.
-      sample_rate: samples per second; harmonics at and above Nyquist get nothing. Static.
-      n_harmonics: how many harmonics to make. Static.
+      f0_hz: fundamental of each frame, in Hz; values below a thousandth, NaN and infinity mean "no
+        pitch", and give an amplitude of 0.
+      sample_rate: samples per second; harmonics at and above Nyquist get weight 0. Static.
+      n_harmonics: number of harmonics of the result. Static.
       harmonic_width: :math:`\Delta`, as a share of the fundamental. Static.
       normalize: divide by :math:`\sum_s w_{ks}` where that exceeds 1, so that many sinusoids on
         one harmonic give their weighted mean and not their sum. Static.
@@ -389,12 +389,12 @@ def sinusoidal_to_harmonic(
       all zeros in silence.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size or `harmonic_width` is not positive.
 
     Properties:
-      Differentiable in all arrays, memory not being that of all pairs. The inverse of
-      :func:`harmonic_to_sinusoidal` where `harmonic_width` is at most 0.2. Static: the rest.
+      Differentiable in all arrays, without storing the weights of all pairs. The inverse of
+      :func:`harmonic_to_sinusoidal` if `harmonic_width` is at most 0.2. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -420,7 +420,8 @@ def sinusoidal_to_harmonic(
     if not harmonic_width > 0:
         raise ValueError(f"`harmonic_width` must be positive, got {harmonic_width}.")
 
-    # The pairs are summed in the loop that makes them, and made again for the gradient.
+    # Under `checkpoint` the weights of all pairs are not stored: the fused loop that computes them
+    # sums them, and the gradient computes them again.
     @jax.checkpoint
     def sums(ratios: Array, amplitudes: Array) -> tuple[Array, Array]:
         harmonics = jnp.arange(1, n_harmonics + 1, dtype=ratios.dtype)
@@ -430,7 +431,7 @@ def sinusoidal_to_harmonic(
 
     voiced = has_pitch(f0_hz) & (jnp.abs(f0_hz) >= _LEAST_HZ)
     present = has_pitch(frequencies_hz)
-    # Ratio 0 is no harmonic's.
+    # A ratio of 0 is far from every harmonic.
     ratios = (
         jnp.where(voiced[..., None] & present, frequencies_hz, 0)
         / jnp.where(voiced, f0_hz, 1)[..., None]

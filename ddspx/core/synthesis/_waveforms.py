@@ -1,7 +1,7 @@
 """The classic waveforms, band-limited: sawtooth, square, triangle, pulse.
 
-Each is the sum of its harmonics below Nyquist, so nothing is left to alias. The sum runs over the
-harmonics with arrays of the size of the audio, and stops at the last one that the lowest pitch has.
+Each is the sum of its harmonics below Nyquist, so it has no aliases. A loop adds one harmonic after
+the other, in arrays of the size of the audio, up to the last harmonic of the lowest pitch.
 """
 
 import math
@@ -19,9 +19,9 @@ from ddspx.core._upsampling import upsample
 from ddspx.core.synthesis._frame_phase import gliding_hz, gliding_phase, hops_of
 from ddspx.core.synthesis._phase import check_rates, has_pitch
 
-# Part of the band in which harmonics fade out before they reach Nyquist.
+# Width of the range below Nyquist in which harmonics fade out, relative to Nyquist.
 _FADE = 0.05
-# Harmonics in one turn of the loop, which is one pass through memory; even.
+# Harmonics in one iteration of the loop, which is one pass through memory; an even number.
 _UNROLL = 16
 
 _Series = Literal["all", "odd", "alternating"]
@@ -53,24 +53,24 @@ def sawtooth(
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       n_samples: length of the result; any length that has this many frames. The default is
         ``(frames - 1) * hop_length``. Static.
-      n_harmonics: the most harmonics; the default, all of a pitch of 20 Hz. Lower pitches sound
-        duller. Static.
+      n_harmonics: largest number of harmonics; by default as many as a pitch of 20 Hz has. Lower
+        pitches lack their highest harmonics. Static.
 
     Returns:
       Audio in linear amplitude, in the dtype of the inputs; without an offset.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, `n_samples` samples do not have this number of frames,
         or the frames or batch axes of the arrays do not fit.
 
     Properties:
-      All that is not a harmonic lies together below -130 dB of the tone in float32 (rounding:
-      there are no aliases), at pitches up to 4 kHz at 16 and 44.1 kHz. Overshoot at the edges,
-      up to 18 %, is that of every band-limited edge. Differentiable in the arrays, in both modes
-      and to any order; the gain :math:`g_k` counts as a constant. Memory is a few arrays of the
-      size of the audio; time grows as the number of harmonics of the lowest pitch in the batch.
-      Static: the rest.
+      Everything except the harmonics adds up to less than -130 dB of the tone in float32 (rounding
+      errors; there are no aliases), at pitches up to 4 kHz at 16 and 44.1 kHz. The waveform
+      overshoots at the edges by up to 18 %, like every band-limited edge. Differentiable in the
+      arrays, in forward and reverse mode and to any order; the gain :math:`g_k` counts as a
+      constant. It needs memory for a few arrays of the size of the audio; the time is proportional
+      to the number of harmonics of the lowest pitch in the batch. Static: the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -123,7 +123,7 @@ def square(
       ValueError: as :func:`sawtooth`.
 
     Properties:
-      As :func:`sawtooth`: nothing beside the harmonics above -130 dB in float32.
+      As :func:`sawtooth`: everything except the harmonics is below -130 dB in float32.
 
     Example:
       >>> import jax.numpy as jnp
@@ -171,8 +171,8 @@ def triangle(
       ValueError: as :func:`sawtooth`.
 
     Properties:
-      As :func:`sawtooth`: nothing beside the harmonics above -130 dB in float32. It
-      never overshoots.
+      As :func:`sawtooth`: everything except the harmonics is below -130 dB in float32. It never
+      overshoots.
 
     Example:
       >>> import jax.numpy as jnp
@@ -198,14 +198,14 @@ def pulse(
     n_samples: int | None = None,
     n_harmonics: int | None = None,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""Pulse wave without aliasing: high for a part of each period, then low by 2.
+    r"""Pulse wave without aliasing: high for a part of each period, then lower by 2.
 
     .. math:: y[n] = \frac{2}{\pi} A[n] \sum_{k=1}^{K} \frac{g_k}{k}
         \bigl[\sin 2 \pi k \phi[n] - \sin 2 \pi k (\phi[n] - w[n])\bigr]
 
-    with the phase, gains and interpolation of :func:`sawtooth`, and w linear between frames. It
-    has no offset: its levels are :math:`2 - 2w` and :math:`-2w` (times A), so that moving the
-    width moves no direct current; at w = 1/2 it is :func:`square`, at 0 and 1 it is silent.
+    with the phase, gains and interpolation of :func:`sawtooth`, and w linear between frames. Its
+    levels are :math:`2 - 2w` and :math:`-2w` (times A), so that its mean is 0 for every width. At
+    w = 1/2 it is :func:`square`; at 0 and 1 it is silent.
 
     Args:
       f0_hz: fundamental at each frame, in Hz.
@@ -224,7 +224,7 @@ def pulse(
       ValueError: as :func:`sawtooth`.
 
     Properties:
-      As :func:`sawtooth`: nothing beside the harmonics above -130 dB, at a constant width.
+      As :func:`sawtooth`: at a constant width, everything except the harmonics is below -130 dB.
       Differentiable in `width` too.
 
     Example:
@@ -258,7 +258,7 @@ def _controls(
     n_harmonics: int | None,
     width: Array | None = None,
 ) -> tuple[Array, Array, Array, int]:
-    """At each sample: cycles, amplitude, harmonics up to Nyquist; and the most harmonics."""
+    """Cycles, amplitude and number of harmonics up to Nyquist at each sample, and `n_harmonics`."""
     f0_hz, amplitudes = floats(f0_hz=f0_hz, amplitudes=amplitudes)
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     most = max(1, sample_rate // 40) if n_harmonics is None else n_harmonics
@@ -276,7 +276,8 @@ def _controls(
     cycles = gliding_phase(f0_hz, hop_length, sample_rate, n_samples, True)
     n_hops = -(-n_samples // hop_length)
     ends = hops_of(jax.lax.stop_gradient(f0_hz), n_hops)
-    # Without a pitch no harmonic is below Nyquist, so that silence does not prolong the loop.
+    # Without a pitch, the frequency is set to the sample rate: no harmonic is below Nyquist, so
+    # silence does not prolong the loop.
     speed = jnp.where(ends[0][..., None] != 0, jnp.abs(gliding_hz(*ends, hop_length)), sample_rate)
     speed = speed.reshape(*f0_hz.shape[:-1], n_hops * hop_length)[..., :n_samples]
     limit = sample_rate / (2 * jnp.maximum(speed, sample_rate / (4 * most)))
@@ -296,9 +297,9 @@ def _series(
 ) -> Array:
     r"""The sum :math:`\sum_k \pm g_k k^{d - p} \sin(2\pi k x + \pi d / 2)`, p power, d order.
 
-    It is the d-th derivative by the angle of the sum with d = 0. A turn of the loop starts from a
-    sine and a cosine of its own, so that errors do not add up and the sum alone is carried along,
-    and turns them by one fixed angle from harmonic to harmonic.
+    It is the d-th derivative, with respect to the angle, of the sum with d = 0. Each iteration of
+    the loop computes one sine and cosine, and rotates them by a fixed angle from harmonic to
+    harmonic. So errors do not accumulate over iterations, and the loop carries only the sum.
     """
     stride = 1 if series == "all" else 2
     dtype = cycles.dtype
@@ -335,6 +336,6 @@ def _series_jvp(most, series, power, order, primals, tangents):
 
 
 def _sine_and_cosine(cycles: Array) -> tuple[Array, Array]:
-    """Of an angle in cycles, whose whole turns are dropped first."""
+    """Sine and cosine of an angle in cycles; whole cycles are removed first, for accuracy."""
     angle = 2 * jnp.pi * (cycles - jnp.round(cycles))
     return jnp.sin(angle), jnp.cos(angle)

@@ -1,4 +1,4 @@
-"""Wavetable synthesis: one period, read at the pitch."""
+"""Wavetable synthesis: a table of one period, read repeatedly at a given pitch."""
 
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ from ddspx.core.synthesis._oscillators import (
 )
 from ddspx.core.synthesis._phase import Phase, advance_phase, check_rates, initial_phase_of
 
-# How much longer a band-limited table is than what it was made of: its highest harmonics have eight
-# entries a period then, and images at -34 dB where they would have two.
+# How many times longer a band-limited table is than the given one. So even its highest harmonics
+# have eight entries in a period instead of two, and their images are at -34 dB.
 _OVERSAMPLING = 4
 
 
@@ -36,7 +36,7 @@ def wavetable_synthesis(
     band_limited: bool = False,
     initial_phase: Phase | Float[ArrayLike, "*phase_batch"] | None = None,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""One period of sound, read over and over at a gliding pitch.
+    r"""A table of one period of sound, read repeatedly at a gliding pitch.
 
     .. math::
         y[n] = A[n]\, T_n(\phi[n]), \qquad \phi[n] = \phi_0 + \sum_{m < n} f_0[m] / f_s \pmod 1
@@ -48,23 +48,24 @@ def wavetable_synthesis(
     (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch of their other frame: a
     note begins and ends at its own pitch. A pitch at or above Nyquist is silent too.
 
-    As it is, a table whose harmonics reach Nyquist at the pitch it is read with aliases. With
-    `band_limited` it does not: the Fourier series of each frame's table is cut where a harmonic
-    reaches Nyquist in the hops beside the frame, as in :func:`harmonic_synthesis`, and read from a
+    If harmonics of the table reach Nyquist at the pitch at which it is read, they alias. With
+    `band_limited` they do not: harmonics of each frame's table that reach Nyquist in the hops
+    beside the frame are removed, as in :func:`harmonic_synthesis`, and the rest is read from a
     table four times as long.
 
-    Linear reading of L entries makes harmonic k quieter by :math:`(\pi k / L)^2 / 3` and adds
-    images around :math:`L f_0` that are quieter than it by :math:`(k / L)^2`: at L = 2048, -84 dB
-    and less up to k = 16, -60 dB at k = 64. With `band_limited` L counts four times, and no
-    harmonic is quieter: of a sawtooth of 256 entries no image or alias is above -72 dB at any
-    pitch.
+    Linear interpolation between L entries reduces harmonic k by the factor
+    :math:`1 - (\pi k / L)^2 / 3`, and adds images around :math:`L f_0` whose amplitude relative to
+    it is :math:`(k / L)^2`: at L = 2048, at most -84 dB up to k = 16, and -60 dB at k = 64. With
+    `band_limited` the table is four times as long, and the reduction is compensated: in a sawtooth
+    of 256 entries all images and aliases are below -72 dB at any pitch.
 
     Args:
       f0_hz: fundamental at each frame, in Hz; a negative one reads the table backwards.
       amplitudes: linear gain at each frame.
-      wavetables: one period, as it is heard: ``(*batch, table)``, or ``(*batch, frames, table)``
-        where it changes, which it does if it has one axis more than ``(*batch, frames)`` of the
-        two above. ``(table,)`` serves a whole batch, ``(1, frames, table)`` too.
+      wavetables: samples of one period: ``(*batch, table)`` for a constant table, or
+        ``(*batch, frames, table)`` for one at each frame. An array with more axes than both
+        arguments above counts as the latter. ``(table,)`` and ``(1, frames, table)`` serve a whole
+        batch.
       hop_length: samples between frames, below 2**16. Static.
       sample_rate: samples per second; ``(hop_length + 1) * sample_rate`` below 2**31. Static.
       n_samples: length of the result; any length that has this many frames. The default is
@@ -77,16 +78,17 @@ def wavetable_synthesis(
       Audio in linear amplitude, in the dtype of the inputs.
 
     Raises:
-      TypeError: a size is not an int, or an array neither float32 nor float64.
+      TypeError: a size is not an int, or an array is neither float32 nor float64.
       ValueError: a size is not positive, `n_samples` samples do not have this number of frames,
         the frames of the arrays differ, or their batch axes do not broadcast.
 
     Properties:
-      Differentiable in the three arrays and in an `initial_phase` in radians, in both modes; linear
-      in `amplitudes` and `wavetables`. The slope in the phase is that between two entries. Memory
-      is a few arrays of the size of the audio, and with `band_limited` of four tables for each
-      frame. The phase is summed in fixed point and does not
-      drift. :func:`wavetable_synthesis_step` gives the same in pieces. Static: the rest.
+      Differentiable in the three arrays and in an `initial_phase` in radians, in forward and
+      reverse mode; linear in `amplitudes` and `wavetables`. The slope in the phase is that between
+      two entries. It needs memory for a few arrays of the size of the audio, and with
+      `band_limited` for four times the tables of all frames. The phase is summed in fixed point and
+      does not drift. :func:`wavetable_synthesis_step` gives the same result block by block. Static:
+      the rest.
 
     Example:
       >>> import jax.numpy as jnp
@@ -100,9 +102,9 @@ def wavetable_synthesis(
       [0.0, 0.5, 1.0, 0.5, 0.0, -0.5, -1.0, -0.5]
 
     References:
-      DDSP's function of this name weighs all entries of the table for each sample (0.5 GB for
-      four seconds), and its ``Wavetable`` puts the table through a sigmoid, which leaves it
-      positive.
+      DDSP's function of this name computes weights of all entries of the table for each sample
+      (0.5 GB for four seconds), and its ``Wavetable`` applies a sigmoid to the table, which makes
+      it positive.
     """
     return _synthesize(
         _checked_controls(f0_hz, amplitudes, wavetables, is_shared=initial_phase is None),
@@ -116,11 +118,11 @@ def wavetable_synthesis(
 
 
 class WavetableState(NamedTuple):
-    """What one block of a wavetable leaves to the next.
+    """State of a stream of :func:`wavetable_synthesis_step`.
 
     Attributes:
-      phase: in the table, at the frame that the blocks share.
-      previous_f0_hz: pitch of the frame before that one, in Hz; 0 where there is none.
+      phase: phase in the table at the frame that the blocks share.
+      previous_f0_hz: pitch of the frame before that one, in Hz; 0 if there is none.
     """
 
     phase: Phase
@@ -171,8 +173,8 @@ def wavetable_synthesis_step(
       wavetables: one period, or one at each of these frames, see :func:`wavetable_synthesis`.
       hop_length: samples between frames, the same in all steps. Static.
       sample_rate: samples per second, the same in all steps. Static.
-      next_f0_hz: pitch of frame b + 1, where it is known: a pitch that reaches Nyquist there is
-        silent at frame b. Without it, such a sound is cut at the seam. None for the last block.
+      next_f0_hz: pitch of frame b + 1, if it is known: if that reaches Nyquist, frame b is silent.
+        Without it, such a sound stops abruptly between the blocks. None for the last block.
       n_samples: see :func:`wavetable_synthesis`; only the last block may hold its last frame.
         Static.
       band_limited: see :func:`wavetable_synthesis`; the same in all steps. Static.
@@ -185,8 +187,8 @@ def wavetable_synthesis_step(
       ValueError: as :func:`wavetable_synthesis`.
 
     Properties:
-      Blocks of any sizes put together equal :func:`wavetable_synthesis` of all frames, to
-      rounding; the phase is the same to the bit. Differentiable as that is, within the block.
+      Concatenated blocks of any sizes equal :func:`wavetable_synthesis` of all frames,
+      up to rounding; the phase is the same to the bit. Differentiable as that is, within the block.
       Static: the sizes.
 
     Example:
@@ -217,7 +219,7 @@ def wavetable_synthesis_step(
 
 
 class _Controls(NamedTuple):
-    """What a wavetable is played with, of one dtype."""
+    """The checked controls of wavetable synthesis, of one dtype."""
 
     f0_hz: Array
     amplitudes: Array
@@ -234,7 +236,7 @@ def _checked_controls(
     is_shared: bool,
     is_block: bool = False,
 ) -> _Controls:
-    """The controls; the pitch has the batch axes of all of them unless its phase may be shared."""
+    """Checks the controls. Unless `is_shared`, `f0_hz` is broadcast to the common batch."""
     f0_hz, amplitudes, wavetables = floats(
         f0_hz=f0_hz, amplitudes=amplitudes, wavetables=wavetables
     )
@@ -267,10 +269,10 @@ def _synthesize(
     sample_rate: int,
     band_limited: bool,
 ) -> Array:
-    """Audio of the controls.
+    """Audio from the controls.
 
-    The neighbours are the pitch before the first frame and after the last, where these frames are a
-    block of a longer sound (0 where there is none).
+    `neighbours_hz` are the pitches before the first frame and after the last if these frames are a
+    block of a longer sound (0 if there is no such frame).
     """
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     f0_hz, amplitudes, wavetables, is_changing = controls
@@ -299,19 +301,19 @@ def linear_lookup(
     *,
     hop_length: int | None = None,
 ) -> Float[Array, "*out_batch samples"]:
-    r"""A table of one period, read at a phase that is given: phase distortion, FM, any oscillator.
+    r"""A table of one period, read at a given phase, for phase distortion, FM or any oscillator.
 
     .. math:: y[n] = T_n(\phi[n] \bmod 1)
 
     :math:`T_n(\phi)` is linear between the two entries around :math:`L \phi` of a table of length
-    :math:`L`, the first entry following the last. :func:`wavetable_synthesis` reads at the phase
-    of a pitch, and keeps it exact however long the sound is.
+    :math:`L`, the first entry following the last. :func:`wavetable_synthesis` computes the phase
+    from a pitch, exactly in sounds of any length.
 
     Args:
-      cycles: phase at each sample, in cycles of the table; what exceeds one wraps, of either sign.
-        (:func:`cumulative_phase` has radians: ``2 * pi`` of them are a cycle.)
-      wavetables: one period, as it is heard: ``(*batch, table)``, or ``(*batch, frames, table)``
-        with `hop_length`. The batch axes broadcast against those of `cycles`.
+      cycles: phase at each sample, in cycles of the table; whole cycles of either sign are ignored.
+        (:func:`cumulative_phase` gives radians; a cycle is ``2 * pi`` of them.)
+      wavetables: samples of one period: ``(*batch, table)``, or ``(*batch, frames, table)`` with
+        `hop_length`. The batch axes broadcast against those of `cycles`.
       hop_length: samples between frames, which are cross-faded linearly; there must be
         ``n_frames(samples)`` of them. None, the default, for a table that does not change. Static.
 
@@ -319,13 +321,13 @@ def linear_lookup(
       The table at each sample, in the dtype of the inputs.
 
     Raises:
-      TypeError: `hop_length` is not an int, or an array neither float32 nor float64.
+      TypeError: `hop_length` is not an int, or an array is neither float32 nor float64.
       ValueError: an axis is missing, the table is empty, the number of frames differs from that of
         the samples, or the batch axes do not broadcast.
 
     Properties:
-      Differentiable in both arrays, in both modes; linear in `wavetables`. The slope in the phase
-      is that between two entries. Two entries are read for each sample, four where the table
+      Differentiable in both arrays, in forward and reverse mode; linear in `wavetables`. The slope
+      in the phase is that between two entries. Each sample reads two entries, or four if the table
       changes. Static: `hop_length`.
 
     Example:
@@ -336,8 +338,8 @@ def linear_lookup(
       [0.0, 0.5, 1.0, -0.5, -1.0]
 
     References:
-      DDSP's function of this name weighs all entries of the table for each sample, and takes a
-      phase from 0 to 1.
+      DDSP's function of this name computes weights of all entries of the table for each sample, and
+      requires a phase from 0 to 1.
     """
     cycles, wavetables = floats(cycles=cycles, wavetables=wavetables)
     at_least_ndim("cycles", cycles.shape, 1, "(*batch, samples)")
@@ -352,7 +354,7 @@ def linear_lookup(
         broadcast_batch(cycles=cycles.shape[:-1], wavetables=wavetables.shape[:-2])
         frames = n_frames(cycles.shape[-1], hop_length=hop_length)
         same_size("`cycles` and `wavetables`", frames, wavetables.shape[-2], "frames")
-    # Whole turns dropped, however many: what is read is within half a table of the entry 0.
+    # Whole cycles are removed, so that the position is within half a table of entry 0.
     return _look_up(cycles - jnp.round(cycles), wavetables, hop_length)
 
 
@@ -364,9 +366,9 @@ def harmonic_distribution_to_wavetable(
     .. math:: T[m] = \sum_{k=1}^{K} d_k \sin(2 \pi k m / L)
 
     Args:
-      harmonic_distribution: amplitude of harmonics 1, 2, ...; fewer than half of
-        `table_length`. All of them are in the table whatever the pitch it is read with: silence
-        those that would reach Nyquist first, see :func:`normalize_harmonics`.
+      harmonic_distribution: amplitude of harmonics 1, 2, ...; fewer than half of `table_length`.
+        The table holds all of them, even those that reach Nyquist at the pitch at which it is read:
+        remove these first, see :func:`normalize_harmonics`.
       table_length: number of entries, :math:`L`. Static.
 
     Returns:
@@ -374,7 +376,7 @@ def harmonic_distribution_to_wavetable(
       with this distribution, in the dtype of the distribution.
 
     Raises:
-      TypeError: `table_length` is not an int, or the array neither float32 nor float64.
+      TypeError: `table_length` is not an int, or the array is neither float32 nor float64.
       ValueError: there are `table_length` / 2 harmonics or more.
 
     Properties:
@@ -407,33 +409,34 @@ def harmonic_distribution_to_wavetable(
 
 
 def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Array:
-    """The harmonics of each frame's table that its bound of the pitch leaves below Nyquist.
+    """Removes the harmonics of each frame's table that reach Nyquist at its highest frequency.
 
-    The tables have a frames axis, of one entry where all frames share a table. They become
-    `_OVERSAMPLING` times as long, and what linear reading takes from a harmonic is given first.
+    The tables have a frames axis, of size one if all frames share a table. The result is
+    `_OVERSAMPLING` times as long, and its harmonics are raised by as much as linear interpolation
+    will reduce them.
     """
     length = wavetables.shape[-1]
-    # At half of an even length only the cosine is known: it is no harmonic.
+    # The bin at half of an even length is left out: only its cosine is known.
     spectrum = jnp.fft.rfft(wavetables, axis=-1)[..., : (length + 1) // 2]
     audible = harmonic_frequencies(highest_hz, spectrum.shape[-1] - 1) < sample_rate / 2
     audible = jnp.pad(audible, [(0, 0)] * highest_hz.ndim + [(1, 0)], constant_values=True)
     ndim = max(audible.ndim, spectrum.ndim)
-    heard = jnp.where(with_ndim(audible, ndim), with_ndim(spectrum, ndim), 0)
+    limited = jnp.where(with_ndim(audible, ndim), with_ndim(spectrum, ndim), 0)
     longer = _OVERSAMPLING * length
     gain = _OVERSAMPLING / np.sinc(np.arange(spectrum.shape[-1]) / longer) ** 2
-    heard = heard * with_ndim(gain, ndim).astype(wavetables.dtype)
-    return jnp.fft.irfft(heard, longer, axis=-1).astype(wavetables.dtype)
+    limited = limited * with_ndim(gain, ndim).astype(wavetables.dtype)
+    return jnp.fft.irfft(limited, longer, axis=-1).astype(wavetables.dtype)
 
 
 def _look_up(cycles: Array, wavetables: Array, hop_length: int | None) -> Array:
-    """The table, or with `hop_length` those of the frames, at a phase of half a turn at most."""
+    """Reads the table, or with `hop_length` those of the frames, at phases within half a cycle."""
     if hop_length is None:
         return _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
     return _read_changing(wavetables, cycles, hop_length)
 
 
 def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
-    """The tables of the two frames around each sample, cross-faded."""
+    """Reads the tables of the two frames around each sample, and cross-fades them."""
     frames, length = wavetables.shape[-2:]
     flat = wavetables.reshape(*wavetables.shape[:-2], frames * length)
     hop, sample = jnp.divmod(jnp.arange(cycles.shape[-1], dtype=jnp.int32), hop_length)
@@ -445,7 +448,7 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
 
 
 def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
-    """Table of `length` that starts at `offset` for each sample, linear between entries."""
+    """Reads, for each sample, the table of `length` entries at `offset`, linear between entries."""
     position = cycles * length
     whole = jnp.floor(position)
     rest = position - whole

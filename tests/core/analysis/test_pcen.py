@@ -168,7 +168,7 @@ def test_gradients_of_one_number_for_all_bands():
 
 @pytest.mark.parametrize("initial", ["one", "first", "zero"])
 def test_gradients_are_finite_for_all_parameters(initial):
-    """In float32, whose range is the narrower."""
+    """In float32, whose range is narrower."""
 
     def total(x, smoothing, gain, bias, power):
         y = core.pcen(x, smoothing, gain=gain, bias=bias, power=power, eps=1e-12, initial=initial)
@@ -198,7 +198,7 @@ def test_vmap_of_a_batch_of_parameters():
 
 @pytest.mark.parametrize("name", ["bias", "power", "eps"])
 def test_what_must_be_positive_is(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be above 0, got 0"):
+    with pytest.raises(ValueError, match=f"`{name}` must be above 0 and finite, got 0"):
         core.pcen(jnp.ones((3, 2)), 0.1, **{name: 0.0})
 
 
@@ -215,7 +215,7 @@ def test_axes_that_do_not_fit_are_refused():
         ("`smoothing` must be from 0 to 1, got 1.5", {"smoothing": 1.5}),
         ("`smoothing` must be from 0 to 1, got nan", {"smoothing": float("nan")}),
         ("`gain` must be at least 0 and finite, got -0.1", {"gain": -0.1}),
-        ("`eps` must be above 0, got inf; and finite", {"eps": float("inf")}),
+        ("`eps` must be above 0 and finite, got inf", {"eps": float("inf")}),
     ],
 )
 def test_numbers_out_of_range_are_refused(message, options):

@@ -54,7 +54,7 @@ def test_gradients_are_finite_at_the_ends():
     ends = np.array([0.0, 1.0, 1e-30, 1 - 1e-7])
     assert_finite_grads(core.crossfade, noise(4), noise(4, seed=1), ends)
     slope = jax.grad(lambda m: core.crossfade(jnp.ones(2), jnp.ones(2), m).sum())
-    # What still has a slope: the other root's, one half.
+    # The slope of the root that is not at 0: one half.
     np.testing.assert_allclose(slope(jnp.array([0.0, 1.0])), [-0.5, 0.5])
 
 

@@ -231,7 +231,7 @@ def test_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="`depth_ms` must be from 0 to `center_ms`"):
         core.modulated_delay(ones, ones, sample_rate=8000, center_ms=1.0, depth_ms=2.0)
     with pytest.raises(
-        ValueError, match=r"`gain` must be one number, or have 8 .*`gain\[:, None\]`"
+        ValueError, match=r"`gain` must be one number, or have a last axis of 8 .*`gain\[:, None\]`"
     ):
         core.modulated_delay(jnp.ones((2, 8)), ones, sample_rate=8000, gain=jnp.ones(2))
     with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):

@@ -39,16 +39,16 @@ def pole(time_constant_s):
     return np.exp(-1 / (time_constant_s * SAMPLE_RATE)) if time_constant_s else 0.0
 
 
-def released(wanted, release_s):
+def released(target, release_s):
     output, last, a = [], 0.0, pole(release_s)
-    for c in wanted:
+    for c in target:
         last = max(c, a * last + (1 - a) * c)
         output.append(last)
     return np.array(output)
 
 
 def compress_by_loop(audio, threshold_db, ratio, attack_s, release_s, knee_db, makeup_db):
-    wanted = []
+    target = []
     for x in audio:
         over = 20 * np.log10(max(abs(x), 1e-5)) - threshold_db
         if 2 * over <= -knee_db:
@@ -57,9 +57,9 @@ def compress_by_loop(audio, threshold_db, ratio, attack_s, release_s, knee_db, m
             bent = (over + knee_db / 2) ** 2 / (2 * knee_db)
         else:
             bent = over
-        wanted.append((1 - 1 / ratio) * bent)
+        target.append((1 - 1 / ratio) * bent)
     smooth, a, output = 0.0, pole(attack_s), []
-    for x, r in zip(audio, released(wanted, release_s), strict=True):
+    for x, r in zip(audio, released(target, release_s), strict=True):
         smooth = a * smooth + (1 - a) * r
         output.append(10 ** ((makeup_db - smooth) / 20) * x)
     return np.array(output)
@@ -68,8 +68,8 @@ def compress_by_loop(audio, threshold_db, ratio, attack_s, release_s, knee_db, m
 def limit_by_loop(audio, threshold_db, release_s, ahead):
     limit = 10 ** (threshold_db / 20)
     padded = np.concatenate([audio, np.zeros(2 * ahead)])
-    wanted = [max(0.0, np.log(max(abs(x), 1e-5) / limit)) for x in padded]
-    r = released(wanted, release_s)
+    target = [max(0.0, np.log(max(abs(x), 1e-5) / limit)) for x in padded]
+    r = released(target, release_s)
     highest = [r[max(m - ahead, 0) : m + 1].max() for m in range(len(r))]
     output = []
     for n, x in enumerate(audio):

@@ -142,7 +142,7 @@ def test_a_decay_is_noise_that_falls_by_60_db_in_its_time(key):
     expected = np.asarray(gain)[:, None] * 10 ** (-3 * n / np.asarray(t60_s)[:, None] / 1000) * dry
     expected[:, 0] = 0
     assert_close(room, expected)
-    # Of one key always the same, of another another.
+    # The same key gives the same response, and another key gives another.
     again = exponential_reverb_ir(key, t60_s, gain=gain, n_samples=400, sample_rate=1000)
     np.testing.assert_array_equal(again, room)
     other = exponential_reverb_ir(
@@ -155,9 +155,9 @@ def test_the_decay_of_ddsp_has_this_reverberation_time():
     """Its envelope is exp(-(2 + e^decay) t), t from 0 to 1 over the response."""
     decay, n = np.array([-30.0, 0.0, 4.0, 7.0]), np.arange(1000)
     t60_s = core.decay_to_t60(jnp.asarray(decay), n_samples=1000, sample_rate=500)
-    theirs = np.exp(-(2 + np.exp(decay))[:, None] * np.linspace(0, 1, 1000))
-    ours = 10 ** (-3 * n / np.asarray(t60_s)[:, None] / 500)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3 if t60_s.dtype == np.float32 else 1e-9)
+    expected = np.exp(-(2 + np.exp(decay))[:, None] * np.linspace(0, 1, 1000))
+    envelope = 10 ** (-3 * n / np.asarray(t60_s)[:, None] / 500)
+    np.testing.assert_allclose(envelope, expected, rtol=1e-3 if t60_s.dtype == np.float32 else 1e-9)
     run = partial(core.decay_to_t60, n_samples=1000, sample_rate=500)
     check_grads(run, decay)
     assert_finite_grads(run, np.array([-1e30, -100.0, 100.0, 1e30]))

@@ -233,7 +233,7 @@ def test_gains_are_exact_where_frequencies_are_few_digits(frequency_hz):
 
 @pytest.mark.parametrize("frequency_hz", [40.0, 23990.0])
 def test_blocks_of_a_narrow_filter_keep_its_digits(frequency_hz):
-    """A sample at a time, in float32: what passes from block to block must not cancel."""
+    """One sample at a time in float32: the state between blocks must not lose digits."""
     section = core.biquad(frequency_hz, kind="lowpass", sample_rate=48000, q=10.0)
     sos, audio = section.astype(jnp.float32)[None], jnp.asarray(noise(3000), jnp.float32)
     state = core.sos_filter_init(sos)
@@ -321,7 +321,7 @@ def test_gradients_are_finite_at_the_bad_points():
 
 
 def test_transformations(rng):
-    # Those that do not move are among the contracts of the core.
+    # Filters with fixed coefficients are checked in tests/core/test_contracts.py.
     moving = partial(core.sos_filter, hop_length=HOP)
     check_transformations(moving, noise(2, 2 * HOP), moving_sections(rng, 2, 3, 1), scale=9)
     check_dtypes(moving, noise(HOP), moving_sections(rng, 2, 1))
@@ -349,5 +349,5 @@ def test_the_coefficient_that_is_one_is_exactly_one(kind, program, rng):
     sections = np.asarray(program(lambda f, q, g: design(f, q=q, gain_db=g))(*numbers))
     assert sections.dtype == np.float32
     np.testing.assert_array_equal(sections[:, 3], 1)
-    # SciPy refuses any other.
+    # SciPy refuses sections whose fourth coefficient is not exactly 1.
     assert np.all(np.isfinite(scipy.signal.sosfilt(sections[:2], np.ones(4))))

@@ -41,12 +41,12 @@ def test_harmonics_are_compared_where_they_are_heard():
     loudness = np.array([1.0, 0.0, 1.0, 5e-5])
     target, predicted = harmonic(loudness), harmonic(np.ones(4), seed=1)
     (a, d, f), (b, e, g) = ([np.asarray(x) for x in xs] for xs in (target, predicted))
-    heard = [0, 2]
+    audible = [0, 2]
     semitones = 12 * np.log2(f / g)
     expected = (
         2.0 * np.abs(a - b).mean()
-        + 3.0 * np.abs(d - e)[heard].mean()
-        + 0.5 * np.abs(semitones)[heard].mean()
+        + 3.0 * np.abs(d - e)[audible].mean()
+        + 0.5 * np.abs(semitones)[audible].mean()
     )
     actual = core.harmonic_consistency_loss(
         target, predicted, amplitude_weight=2.0, distribution_weight=3.0, f0_weight=0.5

@@ -17,7 +17,7 @@ from helpers import (
 
 from ddspx import core
 
-# Run as it stands, one call is a hundred small programs: what only needs values compiles it whole.
+# Without jit a call runs a hundred small programs, so tests that need only values compile it whole.
 mismatch = partial(core.two_way_mismatch_loss, sample_rate=16000, n_harmonics=4, n_gaussians=6)
 PAIRS = {"kde": core.kde_consistency_loss, "wasserstein": core.wasserstein_loss}
 

@@ -147,12 +147,12 @@ def test_what_each_phase_hears():
         for f_hz, phase in [(1000, 0), (1000, 2.0), (1040, 0)]
     )
     loss = partial(phase_loss, n_ffts=(256,))
-    # The phase hears a turn by 2 radians, the advance of phase does not (but at the ends).
+    # A rotation by 2 radians changes the phase but not its advance (except at the ends).
     assert float(loss(tone, turned, kind="phase")) == pytest.approx(1 - np.cos(2), rel=0.05)
     assert float(loss(tone, turned)) < 0.01
     # 40 Hz are 1.005 radians from frame to frame, 64 samples later.
     assert float(loss(tone, other)) == pytest.approx(1 - np.cos(1.005), rel=0.1)
-    # A click two samples later turns the group delay by as many bins' worth of phase.
+    # A click two samples later rotates the advance from bin to bin by two samples' worth of phase.
     clicks = jnp.zeros((2, 1024)).at[0, 512].set(1.0).at[1, 514].set(1.0)
     delay = loss(*clicks, kind="group_delay")
     np.testing.assert_allclose(delay, 1 - np.cos(2 * np.pi * 2 / 256), rtol=1e-4)
@@ -172,7 +172,7 @@ def test_gradients_are_finite_at_the_bad_points(name):
     audio = np.stack(
         [np.zeros(60), np.ones(60), (-1.0) ** np.arange(60), np.eye(1, 60, 30)[0], noise(60)]
     )
-    # Each against silence, against half of it, and against itself; either way round.
+    # Each sound is compared with silence, with half of itself and with itself, in both orders.
     ones, others = np.concatenate([audio] * 3), np.concatenate([0 * audio, 0.5 * audio, audio])
     pairs = np.concatenate([ones, others]), np.concatenate([others, ones])
     assert_finite_grads(LOSSES[name], *pairs)

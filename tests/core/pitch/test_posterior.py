@@ -122,7 +122,7 @@ def test_the_fundamental_may_be_missing():
 
 
 def test_the_octave_cost_decides_between_a_period_and_its_multiples():
-    # Every other period differs a little: 220 Hz, or 110 Hz for who takes it exactly.
+    # Every other period differs a little: the pitch is 220 Hz, but the exact period is of 110 Hz.
     audio = sine(220.0, 8000, sample_rate=RATE) + 0.12 * sine(110.0, 8000, sample_rate=RATE)
     np.testing.assert_allclose(posterior_hz(audio), 220.0, rtol=2e-2)
     np.testing.assert_allclose(posterior_hz(audio, octave_cost=0.005), 110.0, rtol=2e-2)

@@ -146,8 +146,8 @@ def test_pyin_is_librosas_on_recordings(shared_data, name):
     assert np.mean(same | ends) >= 0.999
     both = is_voiced & np.asarray(track.is_voiced)
     assert np.mean(np.isclose(track.f0_hz[both], f0_hz[both], rtol=1e-6)) >= 0.999
-    # It keeps the last candidate of a bin, its difference has a fault at the first lag, and its
-    # thresholds above every minimum give 0.01 to one even where a pitch below fmin fits better.
+    # librosa keeps the last candidate of a bin, its difference has a fault at the first lag, and if
+    # no minimum is below a threshold, one gets 0.01 even where a pitch below fmin fits better.
     off = np.abs(track.voiced_probability - probability)
     assert np.mean(off <= 1e-4) >= 0.97
     assert np.mean(off <= 0.0101) >= 0.99
@@ -234,9 +234,9 @@ def test_blocks_do_not_change_the_track(monkeypatch, chunk, chunks):
 @pytest.mark.parametrize("frames", [1, 512, 513, 8192, 8193, 36001])
 def test_a_plan_holds_all_frames_with_little_padding(frames):
     plan = _pyin._plan(frames)
-    held = plan.blocks * plan.chunks * plan.chunk
+    capacity = plan.blocks * plan.chunks * plan.chunk
     assert plan.chunk <= 512 and plan.chunks <= 16
-    assert 0 <= held - frames < plan.blocks * plan.chunks + 512
+    assert 0 <= capacity - frames < plan.blocks * plan.chunks + 512
 
 
 def test_the_program_does_not_grow_with_the_hop():

@@ -87,7 +87,7 @@ def test_yin_is_its_definition(threshold, method):
 
 
 def difference_of_librosa(frames, min_period, max_period):
-    """What librosa 0.11 calls its normalized difference, without its fault at the first lag.
+    """The normalized difference of librosa 0.11, without its fault at the first lag.
 
     It subtracts from d(1) a sum of squares that it has just set to zero in place.
     """

@@ -26,7 +26,7 @@ def decibels(error: np.ndarray, signal: np.ndarray) -> float:
 
 
 def glide(rng, frames: int, low=60.0, high=900.0) -> np.ndarray:
-    """A pitch that wanders, and goes over the whole range."""
+    """A pitch that varies randomly over the whole range."""
     sweep = 0.5 - 0.5 * np.cos(np.linspace(0, 2 * np.pi, frames) + rng.uniform(0, 2 * np.pi))
     wander = rng.normal(0, 0.03, frames)
     return np.clip(low * (high / low) ** sweep * np.exp(wander), low, high)

@@ -1,4 +1,4 @@
-"""What a frequency of 0, NaN or infinity, below 0 or beyond Nyquist means to every oscillator."""
+"""Every oscillator treats frequencies of 0, NaN, infinity, below 0 and beyond Nyquist alike."""
 
 from functools import partial
 
@@ -13,8 +13,8 @@ from ddspx import core
 RATE, HOP = 16000, 8
 RATES = {"hop_length": HOP, "sample_rate": RATE}
 NAN, INF = np.nan, np.inf
-# Notes that begin, end and follow one another by way of each kind of frame without a pitch; glides
-# from one sign to the other; and a last frame that is held.
+# Notes that begin, end and follow one another across each kind of frame without a pitch, and glides
+# from one sign to the other.
 TRACKS_HZ = np.array(
     [
         [440, NAN, NAN, 300, 320, 0, 0, -500, -510, 200, INF, 700, -INF, 650, NAN, 820, 1e12, 500],
@@ -28,13 +28,13 @@ FRAMES = TRACKS_HZ.shape[-1]
 N_SAMPLES = (FRAMES - 1) * HOP + 5
 AMPLITUDES = np.random.default_rng(0).uniform(0.3, 1, TRACKS_HZ.shape)
 SOUND = RATES | {"n_samples": N_SAMPLES}
-# Of one harmonic each is a sine of this height.
+# Each waveform with a single harmonic is a sine of this height.
 WAVEFORMS = {"sawtooth": -2 / np.pi, "square": 4 / np.pi, "triangle": 8 / np.pi**2}
 METHODS = ("nearest", "linear", "cubic", "hann")
 
 
 def each_as_a_sine(f0_hz, amplitudes):
-    """What plays each oscillator as one sine of the amplitude, but for a height."""
+    """Functions by which each oscillator gives a sine, of the amplitude times its `HEIGHTS`."""
     one = f0_hz[..., None], amplitudes[..., None]
     half = jnp.full_like(f0_hz, 0.5)
     sine = core.harmonic_distribution_to_wavetable(jnp.ones(1, f0_hz.dtype), table_length=4096)
@@ -53,7 +53,7 @@ def each_as_a_sine(f0_hz, amplitudes):
 
 
 HEIGHTS = WAVEFORMS | {"pulse": 4 / np.pi}
-# A waveform, and the ways that differ.
+# One waveform, and the oscillators whose code differs.
 DERIVED = ("square", "wavetable", "harmonic hann", "harmonic cubic", "sinusoidal cubic")
 
 
@@ -167,7 +167,7 @@ def test_gradients_equal_differences():
 
 ONES = jnp.ones((*TRACKS_HZ.shape, 9))
 STREAMS = {
-    # A start, a step, the whole, and what they are given beside the pitch and its amplitude.
+    # The init, the step, the whole, and their further arguments.
     "harmonic": (
         core.harmonic_synthesis_init,
         core.harmonic_synthesis_step,
@@ -245,7 +245,7 @@ def test_a_sample_without_a_pitch_is_silent_and_its_phase_stands(dtype):
     assert_close(bank, expected, scale=4)
 
 
-# what exchanges harmonics and sinusoids
+# conversions between harmonics and sinusoids
 
 
 def test_without_a_pitch_there_is_no_harmonic_and_no_sinusoid():
@@ -266,7 +266,7 @@ def test_without_a_pitch_there_is_no_harmonic_and_no_sinusoid():
 
 def test_a_sinusoid_without_a_frequency_is_nobodys_harmonic():
     f_hz = jnp.array([400.0, NAN, 0.0, INF])
-    # With a width at which a frequency of 0 would count.
+    # The width is so large that a frequency of 0 would otherwise count.
     exchange = partial(core.sinusoidal_to_harmonic, sample_rate=RATE, n_harmonics=2)
 
     @quick_jit

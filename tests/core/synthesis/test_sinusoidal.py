@@ -187,7 +187,7 @@ def test_blocks_equal_the_whole(method, rng):
     @quick_jit
     def everything(f_hz, amplitudes):
         def last_block(play):
-            """What it has of the amplitudes."""
+            """The part of the amplitudes for this block."""
             return jax.grad(lambda a: jnp.sum(jnp.sin(play(f_hz, a)[:, 48:])))(amplitudes)
 
         play = partial(synthesize, n_samples=93, amplitude_upsampling=method)

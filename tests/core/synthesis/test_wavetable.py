@@ -199,7 +199,7 @@ def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
 
 
 def fourier(table):
-    """Complex amplitude of each harmonic: half of the length has none."""
+    """Complex amplitude of each harmonic, without the bin at half of the length."""
     return np.fft.rfft(table)[1 : (len(table) + 1) // 2] * 2 / len(table)
 
 
@@ -289,7 +289,7 @@ def test_blocks_equal_the_whole(changing, band_limited, rng):
     @quick_jit
     def everything(f0_hz, amplitudes, tables):
         def last_block(play):
-            """What it has of the tables."""
+            """The part of the tables for this block."""
             last = slice(6 * HOP, None)
             return jax.grad(lambda t: jnp.sum(jnp.sin(play(f0_hz, amplitudes, t)[:, last])))(tables)
 
