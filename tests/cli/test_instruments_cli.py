@@ -115,7 +115,7 @@ def test_a_packed_instrument_is_added_played_and_removed(run, library, model, re
     [
         (["add", "absent"], "no folder or zip archive absent"),
         (["add", "MODEL", "--name", "violin"], "ships with ddspx"),
-        (["add", "MODEL", "--name", "../x"], "no name for an instrument"),
+        (["add", "MODEL", "--name", "../x"], "cannot be the name of an instrument"),
         (["add", "MODEL", "--name", "kalimba"], "'kalimba' already"),
         (["add", "MODEL/config.json", "--name", "oboe"], "not a readable zip archive"),
         (["pack", "absent", "-o", "x.zip"], "no model folder or instrument 'absent'"),
