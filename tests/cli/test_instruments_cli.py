@@ -121,7 +121,7 @@ def test_a_packed_instrument_is_added_played_and_removed(run, library, model, re
         (["pack", "absent", "-o", "x.zip"], "no model folder or instrument 'absent'"),
         (["pack", "MODEL", "-o", "x.tar"], "must end in .zip"),
         (["pack", "MODEL"], "-o"),
-        (["remove", "violin"], "only your own can be removed"),
+        (["remove", "violin"], "cannot be removed; only your own instruments can"),
         (["remove", "oboe"], "no instrument 'oboe'"),
         (["add"], "FOLDER-OR-ZIP"),
     ],
