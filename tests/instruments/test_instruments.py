@@ -108,7 +108,7 @@ def test_a_shipped_instrument_hides_ones_own(library, toy):
 )
 def test_such_names_are_not_for_instruments(name, toy, library):
     assert not is_name(name)
-    with pytest.raises(ValueError, match="no name for an instrument"):
+    with pytest.raises(ValueError, match="cannot be the name of an instrument"):
         install_instrument(toy, name=name)
     with pytest.raises(FileNotFoundError):
         remove_instrument(name)
@@ -180,7 +180,7 @@ def test_elsewhere_than_on_the_shelf_any_name_is_free(model, library, tmp_path):
     archive.write_bytes(b"no zip")
     with pytest.raises(ValueError, match="not a readable zip"):
         install_instrument(archive, folder=tmp_path / "other")
-    with pytest.raises(ValueError, match="is no name"):
+    with pytest.raises(ValueError, match="cannot be the name"):
         install_instrument(model, name="a b", folder=tmp_path / "other")
     assert not any((tmp_path / "other").rglob("*"))
 
@@ -365,7 +365,8 @@ def test_a_broken_model_is_not_packed(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("archive", "sentence"), [("kalimba.tar", "end in .zip"), ("my kalimba.zip", "no name")]
+    ("archive", "sentence"),
+    [("kalimba.tar", "end in .zip"), ("my kalimba.zip", "cannot be the name of an instrument")],
 )
 def test_an_archive_is_called_as_an_instrument(archive, sentence, model, tmp_path):
     with pytest.raises(ValueError, match=sentence):
