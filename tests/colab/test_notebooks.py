@@ -183,7 +183,7 @@ def test_then_an_address_then_the_index(install):
 
 def test_where_the_index_has_none_a_wheel_is_asked_for(install, tmp_path):
     error = install(refusal=NOT_THERE)["error"]
-    assert "Put a clone or a wheel of it beside" in error and "`pip wheel --no-deps .`" in error
+    assert "Put a clone or a wheel of it next to" in error and "`pip wheel --no-deps .`" in error
     colab = tmp_path / "modules" / "google" / "colab"
     colab.mkdir(parents=True)
     (colab / "__init__.py").touch()

@@ -317,7 +317,7 @@ def test_what_cannot_be_tracked():
         features.blockwise_features([], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"`audio` must have shape \(\*batch, samples\)"):
         features.blockwise_features([np.zeros(())], sample_rate=RATE, hop_length=HOP)
-    with pytest.raises(ValueError, match=r"up to half of `sample_rate`, 2000.0 Hz, got .* 2093"):
+    with pytest.raises(ValueError, match=r"at most half of `sample_rate`, 2000.0 Hz, got .* 2093"):
         track(np.zeros(100), sample_rate=4000, fmax=features.FMAX)
     with pytest.raises(ValueError, match=r"must be above 0 and below .* got -1.0"):
         track(np.zeros(100), fmin=-1.0)

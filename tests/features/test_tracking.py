@@ -229,6 +229,6 @@ def test_a_batch_is_heard_one_by_one_in_any_number(tiny_crepe):
 @pytest.mark.parametrize("method", ["ddspx", "crepe-tiny"])
 def test_a_rate_that_cannot_be_converted_is_refused_by_its_name(method, tiny_crepe):
     with pytest.raises(
-        ValueError, match=r"`sample_rate` must be .* got 44101; .* the method 'yin'"
+        ValueError, match=r"`sample_rate` must have .* got 44101; .* the method 'yin'"
     ):
         track(np.zeros(100), sample_rate=44101, method=method)
