@@ -92,7 +92,8 @@ def until_closed(connection):
 def test_what_does_not_come_is_not_waited_for(port, half):
     with connected(port, half) as connection:
         _, seconds = until_closed(connection)
-    assert TIMEOUT_S < seconds < 20 * TIMEOUT_S
+    # The two clocks begin a little apart.
+    assert 0.9 * TIMEOUT_S < seconds < 20 * TIMEOUT_S
 
 
 def test_what_comes_in_drops_is_not_waited_for(port):

@@ -43,13 +43,12 @@ def test_one_compilation_serves_every_length():
     assert _encoding._chunk_z._cache_size() == before
 
 
-def test_what_needs_the_whole_sound_is_refused_before_it_is_heard():
-    def unheard():
-        raise AssertionError("a block was asked for")
-        yield
-
-    with pytest.raises(ValueError, match="cannot encode a sound in blocks: `normalize`"):
-        blockwise_z(encoder(normalize=True), unheard())
+def test_an_encoder_that_needs_the_whole_sound_is_given_all_of_it():
+    model, audio = encoder(normalize=True), noise(2, 4000).astype(np.float32)
+    z = blockwise_z(model, np.split(audio, [100, 2500], axis=-1))
+    np.testing.assert_allclose(z, model(jnp.asarray(audio)), atol=1e-5)
+    with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
+        blockwise_z(model, [])
 
 
 def test_no_block_is_refused():

@@ -19,7 +19,6 @@ from ddspx.models.autoencoder import (
     save_autoencoder,
 )
 from ddspx.nn import (
-    HarmonicNoise,
     HarmonicNoiseConfig,
     RnnFcDecoderConfig,
     SinusoidalNoiseConfig,
@@ -164,10 +163,20 @@ def test_a_subclass_is_refused_by_save_and_by_render(tmp_path):
         next(render(model, played, n_samples=2 * HOP))
 
 
+def build(config, sample_rate=SAMPLE_RATE):
+    return config.build(sample_rate=sample_rate, hop_length=HOP, rngs=nnx.Rngs(0))
+
+
 def other_class(model):
-    model.synthesizer = SinusoidalNoiseConfig(6, 5).build(
-        sample_rate=SAMPLE_RATE, hop_length=HOP, rngs=nnx.Rngs(0)
-    )
+    model.synthesizer = build(SinusoidalNoiseConfig(6, 5))
+
+
+def other_rate(model):
+    model.synthesizer = build(model.config.synthesizer, 2 * SAMPLE_RATE)
+
+
+def other_attribute(model):
+    model.synthesizer.boost = 3.0
 
 
 def other_sizes(model):
@@ -175,19 +184,42 @@ def other_sizes(model):
 
 
 def other_config(model):
-    config = HarmonicNoiseConfig(6, 15)
-    model.synthesizer = HarmonicNoise(config, sample_rate=SAMPLE_RATE, hop_length=HOP)
+    model.config = dataclasses.replace(model.config, sample_rate=2 * SAMPLE_RATE)
+
+
+def another_variable(model):
+    model.extra = nnx.Param(jnp.ones(1, jnp.float32))
+
+
+def other_type(model):
+    model.reverb.taps = nnx.Param(jnp.zeros(1200, jnp.bfloat16))
 
 
 @pytest.mark.parametrize(
     ("change", "part"),
-    [(other_class, "synthesizer"), (other_sizes, "decoder"), (other_config, "synthesizer")],
+    [
+        (other_class, "model.synthesizer"),
+        (other_rate, "model.synthesizer"),
+        (other_attribute, "model.synthesizer"),
+        (other_sizes, "model.decoder"),
+        (other_config, "model.synthesizer"),
+        (another_variable, "model"),
+        (other_type, "model.reverb"),
+    ],
 )
-def test_a_part_that_the_config_does_not_build_is_refused(change, part, tmp_path):
+def test_a_model_that_its_config_does_not_build_is_refused(change, part, tmp_path):
     model = toy_model(toy_config())
     change(model)
-    with pytest.raises(ValueError, match=f"`model.{part}` is not what `model.config` builds"):
+    with pytest.raises(ValueError, match=f"`{part}` is not what `model.config` builds"):
         save(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_statistics_of_another_rate_are_refused(tmp_path):
+    model, statistics, provenance = load_autoencoder(save_toy_instrument(tmp_path / "toy"))
+    other = dataclasses.replace(statistics, hop_length=2 * HOP)
+    with pytest.raises(ValueError, match="`statistics` must have the model's `hop_length`, 64"):
+        save_autoencoder(tmp_path / "m", model, statistics=other, provenance=provenance)
 
 
 def test_a_config_that_json_cannot_hold_is_refused(tmp_path):
@@ -197,18 +229,56 @@ def test_a_config_that_json_cannot_hold_is_refused(tmp_path):
 
 
 @dataclasses.dataclass(frozen=True)
-class ListedConfig(OrganConfig):
+class BuildsConfig(OrganConfig):
+    """A config of whatever it is told to build."""
+
+    build_other: object = None
+
     def build(self, **sizes):
-        return ["no", "hash"]
+        return self.build_other(**sizes)
 
 
-def test_a_part_for_which_nothing_can_be_compiled_is_refused():
-    with pytest.raises(TypeError, match="The synthesizer list must be hashable"):
-        Autoencoder(with_synthesizer(ListedConfig()), rngs=nnx.Rngs(0))
+class Counting(Organ):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.norm = nnx.BatchNorm(3, rngs=nnx.Rngs(0))
 
 
-def test_what_is_no_config_of_a_part_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda **_: ["x"], TypeError, "must have controls, __call__, init, step .* got \\['x'\\]"),
+        (
+            lambda **_: Counting(OWN, 1, 1),
+            ValueError,
+            "has a BatchStat, `norm.mean`, which",
+        ),
+    ],
+    ids=["list", "batch statistics"],
+)
+def test_a_part_that_could_not_be_trained_or_streamed_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        Autoencoder(with_synthesizer(BuildsConfig(build_other=make)), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("synthesizer", "harmonic"),
+        ("synthesizer", HarmonicNoiseConfig),
+        ("synthesizer", RnnFcDecoderConfig()),
+        ("decoder", OWN),
+        ("encoder", OWN),
+        ("synthesizer", dataclasses.replace(OWN, harmonics=[1, 2])),
+    ],
+)
+def test_what_is_no_config_of_a_part_is_refused(name, value, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
-    for name, example in (("synthesizer", "nn.HarmonicNoiseConfig"), ("encoder", "nn.ZEncoder")):
-        with pytest.raises(TypeError, match=f"`{name}` must be a config .* such as {example}"):
-            dataclasses.replace(toy_config(), **{name: "harmonic"})
+    with pytest.raises(TypeError, match=f"`{name}` must be the config of one, such as nn"):
+        dataclasses.replace(toy_config(), **{name: value})
+
+
+def test_tuples_in_tuples_come_back(tmp_path):
+    config = with_synthesizer(dataclasses.replace(OWN, harmonics=((1, 2), (3,))))
+    save(toy_model(config), tmp_path / "m")
+    assert load_autoencoder(tmp_path / "m", parts=[OrganConfig])[0].config == config

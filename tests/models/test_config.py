@@ -138,7 +138,7 @@ def test_a_field_of_several_kinds_of_config_is_saved_with_its_kind():
         (
             {"ear": {"kind": "Ear"}, "source": {"kind": "Drum"}},
             (),
-            "`source` has the `kind` 'Drum', which is not one of Bell; give its class as `parts=`",
+            "`source` has the `kind` 'Drum', which is not one of Bell; load the folder ",
         ),
         (
             {"ear": {"kind": "Ear"}, "source": {"kind": "Drum"}},

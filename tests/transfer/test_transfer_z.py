@@ -101,16 +101,19 @@ def test_the_blocks_a_recording_is_read_in_change_nothing(
     assert whole == blocks
 
 
-def test_an_encoder_that_needs_the_whole_sound_is_refused_before_listening(recording, tmp_path):
+@pytest.mark.slow
+def test_an_encoder_that_needs_the_whole_sound_is_given_all_of_it(recording, tmp_path):
+    """tests/features/test_encoding.py has a quick test of it."""
     config = z_config()
-    listening = dataclasses.replace(config.encoder.frontend, normalize=True)
-    encoder = dataclasses.replace(config.encoder, frontend=listening)
+    frontend = dataclasses.replace(config.encoder.frontend, normalize=True)
+    encoder = dataclasses.replace(config.encoder, frontend=frontend)
     folder = save_toy_instrument(
         tmp_path / "toy", config=dataclasses.replace(config, encoder=encoder)
     )
-    with pytest.raises(ValueError, match="cannot encode a sound in blocks: `normalize`"):
-        transfer(recording, tmp_path / "out.wav", to=folder, progress=lambda *now: 1 / 0)
-    assert not (tmp_path / "out.wav").exists()
+    report = transfer(recording, tmp_path / "out.wav", to=folder)
+    model, _, _ = load_autoencoder(folder)
+    audio = io.read_audio(recording, sample_rate=SAMPLE_RATE)
+    np.testing.assert_allclose(report.performance.z, model.encode(audio), atol=1e-4)
 
 
 def test_z_of_other_frames_is_refused(instrument):

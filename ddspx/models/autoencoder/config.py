@@ -92,7 +92,7 @@ class AutoencoderConfig:
             if not (_is_config(part, protocol) or (name == "encoder" and part is None)):
                 members = sorted(m for m in vars(protocol) if not m.startswith("_"))
                 raise TypeError(
-                    f"`{name}` must be a config of a {name}, such as nn.{_SHIPPED[name]}(): an "
+                    f"`{name}` must be the config of one, such as nn.{_SHIPPED[name]}(): an "
                     f"instance of a frozen, hashable dataclass that has {', '.join(members)}; got "
                     f"{part!r}."
                 )
