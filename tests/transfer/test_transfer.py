@@ -257,12 +257,14 @@ def test_features_of_another_version_are_refused(instrument, recording, tmp_path
     fields = json.loads((folder / "statistics.json").read_text())
     fields["feature_version"] = "before"
     (folder / "statistics.json").write_text(json.dumps(fields))
-    with pytest.raises(ValueError, match=r"features of version 'before' are not.*train again"):
+    with pytest.raises(
+        ValueError, match=r"features of version 'before' cannot be computed.*train again"
+    ):
         transfer(recording, tmp_path / "out.wav", to=folder)
     assert not (tmp_path / "out.wav").exists()
 
 
 def test_frames_that_do_not_fit_the_length_are_refused(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
-    with pytest.raises(ValueError, match="`n_samples` must have the 11 frames"):
+    with pytest.raises(ValueError, match="`n_samples` must give the 11 frames"):
         next(render(model, played_tracks(rng, 11), n_samples=9 * HOP))

@@ -255,7 +255,7 @@ def test_cubic_amplitudes_do_not_stream():
 # gradients
 
 
-@pytest.mark.parametrize("method", ["linear", "cubic"])
+@pytest.mark.parametrize("method", ["linear", pytest.param("cubic", marks=pytest.mark.slow)])
 def test_gradients_equal_differences(method, rng):
     args = controls(rng, frames=4, n_harmonics=5, batch=(3,), low=100, high=300)
     run = partial(core.harmonic_synthesis, **RATES, amplitude_upsampling=method)
