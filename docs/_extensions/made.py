@@ -47,7 +47,8 @@ def _state() -> str:
 def _execute() -> None:
     """Makes the gallery and runs the notebooks; the first error of one is that of the build."""
     shutil.rmtree(SOUNDS, ignore_errors=True)
-    SOUNDS.mkdir(parents=True)
+    for folder in (SOUNDS, PAGES):
+        folder.mkdir(parents=True, exist_ok=True)
 
     def notebook(name: str) -> None:
         with tempfile.TemporaryDirectory() as work:
