@@ -10,6 +10,8 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim
 
+_NO_BLOCK = "`blocks` must hold at least one block of audio, got none."
+
 
 def float32(audio: object, *, is_block: bool = False) -> np.ndarray:
     """Returns audio as float32 in NumPy; refuses integers, whose full scale is not 1, and NaN."""
@@ -51,6 +53,14 @@ def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> An
     return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *results)
 
 
+def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Joins blocks into the whole signal."""
+    whole = [float32(block, is_block=True) for block in blocks]
+    if not whole:
+        raise ValueError(_NO_BLOCK)
+    return np.concatenate(whole, axis=-1)
+
+
 def windows(
     blocks: Iterable[np.ndarray],
     *,
@@ -89,7 +99,7 @@ def windows(
                 rest, first_frame = rest[..., step:], first_frame + chunk
             pending, n_pending = [rest], rest.shape[-1]
     if not pending:
-        raise ValueError("`blocks` must hold at least one block of audio, got none.")
+        raise ValueError(_NO_BLOCK)
     rest = np.concatenate(pending, axis=-1)
     for left in range(n_frames(samples) - first_frame, 0, -chunk):
         pad = [(0, 0)] * (rest.ndim - 1) + [(0, max(0, length - rest.shape[-1]))]

@@ -10,7 +10,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Float
-from ddspx.features._blocks import float32, windows
+from ddspx.features._blocks import joined, windows
 from ddspx.nn import Encoder
 
 _CHUNK_SECONDS = 2.0
@@ -53,7 +53,7 @@ def blockwise_z(
     config, margin = encoder.config, encoder.margin_frames()
     graph, weights = nnx.split(encoder)
     if margin is None:
-        return np.asarray(_whole_z(graph, weights, _joined(blocks)))
+        return np.asarray(_whole_z(graph, weights, joined(blocks)))
     hop_length = config.hop_length
     chunk = max(16, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
     n_frames = partial(core.n_frames, hop_length=hop_length)
@@ -64,14 +64,6 @@ def blockwise_z(
         state, z = _chunk_z(graph, weights, state, window)
         parts.append(np.asarray(z)[..., :n, :])
     return np.concatenate(parts, axis=-2)
-
-
-def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """All blocks as one array."""
-    blocks = [float32(block, is_block=True) for block in blocks]
-    if not blocks:
-        raise ValueError("`blocks` must hold at least one block of audio, got none.")
-    return np.concatenate(blocks, axis=-1)
 
 
 @partial(jax.jit, static_argnums=0)

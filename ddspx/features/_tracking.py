@@ -9,7 +9,7 @@ import numpy as np
 from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
-from ddspx.features._blocks import float32
+from ddspx.features._blocks import float32, joined
 from ddspx.features._choices import FMIN, PitchMethod
 from ddspx.features._conditioning import blockwise_features, interpolated_pitch
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
@@ -143,19 +143,11 @@ def blockwise_pitch(
     fmin, fmax = pitch_range(fmin, fmax, sample_rate)
     options = {**grid, "fmin": fmin, "fmax": fmax}
     if method == "pyin":
-        f0_hz, confidence = track_pyin(_joined(blocks), **options)
+        f0_hz, confidence = track_pyin(joined(blocks), **options)
     else:
         f0_hz, confidence = _crepe(blocks, method, options)
     voiced_hz = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
     return interpolated_pitch(voiced_hz, math.sqrt(fmin * fmax)), confidence
-
-
-def _joined(blocks):
-    """Joins blocks into the whole signal."""
-    whole = [float32(block, is_block=True) for block in blocks]
-    if not whole:
-        raise ValueError("`blocks` must hold at least one block of audio, got none.")
-    return np.concatenate(whole, axis=-1)
 
 
 def _crepe(blocks, method, options):

@@ -181,9 +181,7 @@ def _started(
     Returns:
       The model, and the entry of its provenance that describes `start`.
     """
-    config = fresh.config
-    parts = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
-    module, statistics, provenance = as_instrument(start, parts=parts)
+    module, statistics, provenance = as_instrument(start, parts=fresh.config.part_classes)
     name = "the given model" if isinstance(start, Instrument) else start
     if statistics.feature_version != manifest.feature_version:
         raise ValueError(

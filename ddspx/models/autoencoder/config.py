@@ -184,6 +184,12 @@ class AutoencoderConfig:
             loss_n_ffts=_scaled_n_ffts(sample_rate),
         )
 
+    @property
+    def part_classes(self) -> tuple[type, ...]:
+        """The classes of the parts' configs, for `from_json` and `load_autoencoder`."""
+        parts = (self.synthesizer, self.decoder, self.encoder)
+        return tuple(type(part) for part in parts if part is not None)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as a dict that `json.dumps` takes."""
         return to_json(self)

@@ -115,9 +115,9 @@ def check_loads_back(model: Autoencoder) -> None:
     """Raises an error if loading the saved model would not give the same model."""
     require_autoencoder(model, "which would be loaded as an Autoencoder")
     config = model.config
-    own = [type(part) for part in (config.synthesizer, config.decoder, config.encoder) if part]
     try:
-        again = AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json())), parts=own)
+        fields = json.loads(json.dumps(config.to_json()))
+        again = AutoencoderConfig.from_json(fields, parts=config.part_classes)
     # A class whose annotations cannot be read raises a NameError.
     except (TypeError, ValueError, NameError, AttributeError) as error:
         raise ValueError(f"`model.config` cannot be saved: {error}") from error
