@@ -3,45 +3,90 @@
 import math
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array
-from ddspx.features._blocks import by_rows, windows
+from ddspx.features._blocks import RESAMPLER_REACH, by_rows, chunk_sizes, windows
 from ddspx.metrics import VOICED
 from ddspx.models.pitch import PitchTracker, load_pitch_tracker
+from ddspx.models.pitch.limits import is_within
 
-# Least frames of a chunk, and of a margin, which covers the network's context and the resampler's
-# filter.
-_CHUNK, _MARGIN = 480, 40
+# Frames of the longest chunk.
+_LONGEST = 480
 _SEMITONE = 1 / 12
+
+
+class _Grid(NamedTuple):
+    """How a sound is cut, counted in the network's frames; all but the rates are of whole units.
+
+    Attributes:
+      sample_rate: of the audio.
+      unit: the smallest number of frames that spans a whole number of samples at both rates.
+      hop: samples of the audio in a unit.
+      chunks: sizes of chunks.
+      before: frames before a chunk, which cover the network's context and the resampler's filter.
+      after: frames after a chunk, which cover the look-ahead and the filter.
+    """
+
+    sample_rate: int
+    unit: int
+    hop: int
+    chunks: tuple[int, ...]
+    before: int
+    after: int
+
+    @classmethod
+    def of(cls, sample_rate: int) -> "_Grid":
+        """Makes the grid from the audio's rate."""
+        model = _shipped()[0]
+        config = model.config
+        divisor = math.gcd(sample_rate, config.sample_rate)
+        down, up = sample_rate // divisor, config.sample_rate // divisor
+        unit = up // math.gcd(up, config.hop_length)
+        reach = math.ceil(RESAMPLER_REACH * max(1, up / down) / config.hop_length)
+        before, after = (
+            unit * -(-(frames + reach) // unit)
+            for frames in (model.context - model.delay, model.delay)
+        )
+        hop = config.hop_length * down * unit // up
+        return cls(sample_rate, unit, hop, chunk_sizes(_LONGEST, unit), before, after)
+
+    def n_units(self, samples: int) -> int:
+        """Returns the number of units of `samples` samples of the audio.
+
+        It counts one frame more than the signal has, so that the caller's last frames lie between
+        two.
+        """
+        config = _shipped()[0].config
+        at_rate = samples * config.sample_rate // self.sample_rate
+        return -(-(2 + at_rate // config.hop_length) // self.unit)
 
 
 def stream_network(
     blocks: Iterable[np.ndarray], *, sample_rate: int, fmin: float, fmax: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields pitch and confidence at the network's own frames, one chunk after the other."""
-    config = _shipped()[0].config
-    divisor = math.gcd(sample_rate, config.sample_rate)
-    down, up = sample_rate // divisor, config.sample_rate // divisor
-    # The smallest number of frames that spans a whole number of samples at both rates.
-    unit = up // math.gcd(up, config.hop_length)
-    chunk, margin = (unit * -(-n // unit) for n in (_CHUNK, _MARGIN))
-    hop = config.hop_length * down * unit // up
-
-    def n_units(samples):
-        # One frame more than the signal has, so that the caller's last frames lie between two.
-        return -(-(2 + samples * up // down // config.hop_length) // unit)
-
-    run = _run_of(sample_rate, chunk, margin, fmin, fmax)
-    grid = {"hop": hop, "chunk": chunk // unit, "margin": margin // unit}
-    for window, n in windows(blocks, **grid, n_frames=n_units):
-        run_row = partial(run, _shipped()[1])
+    grid = _Grid.of(sample_rate)
+    unit, (model, weights) = grid.unit, _shipped()
+    cut = windows(
+        blocks,
+        hop=grid.hop,
+        chunks=[size // unit for size in grid.chunks],
+        margins=(grid.before // unit, grid.after // unit),
+        n_frames=grid.n_units,
+    )
+    run_row = partial(_run_of(grid), weights)
+    for window, n in cut:
         f0_hz, confidence = by_rows(run_row, window, batch=window.shape[:-1])
+        # Not in the compiled function, so that a range needs no program of its own.
+        inside = is_within(jnp.asarray(f0_hz), model.config, fmin=fmin, fmax=fmax)
+        confidence = np.where(inside, confidence, np.float32(0))
         yield f0_hz[..., : n * unit], confidence[..., : n * unit]
 
 
@@ -72,14 +117,10 @@ def between(
     return np.exp2(octave), confidence[..., before] * (1 - weight) + confidence[..., after] * weight
 
 
-def check_range(fmin: float, fmax: float) -> None:
-    """Raises a ValueError if a range of pitch exceeds that of the network."""
+def network_range() -> tuple[float, float]:
+    """Returns the lowest and the highest pitch that the network hears, in Hz."""
     config = _shipped()[0].config
-    if fmin < config.fmin or fmax > config.fmax:
-        raise ValueError(
-            f"`fmin` and `fmax` must be within {config.fmin:.0f} to {config.fmax:.0f} Hz, the "
-            f"range of the tracker 'ddspx', got {fmin} and {fmax}; use the method 'yin'."
-        )
+    return config.fmin, config.fmax
 
 
 def resampled(audio: Array, sample_rate: int, target_rate: int) -> Array:
@@ -101,15 +142,17 @@ def _shipped() -> tuple[PitchTracker, Any]:
 
 
 @cache
-def _run_of(sample_rate: int, chunk: int, margin: int, fmin: float, fmax: float):
+def _run_of(grid: _Grid):
+    """Returns the compiled network."""
     model, _ = _shipped()
     graph, config = nnx.graphdef(model), model.config
-    first = margin - (model.context - model.delay)
+    first = grid.before - (model.context - model.delay)
 
     @jax.jit
     def run(state, window):
-        audio = resampled(window, sample_rate, config.sample_rate)
-        track = nnx.merge(graph, state).track_section(audio, fmin=fmin, fmax=fmax)
+        chunk = window.shape[-1] // grid.hop * grid.unit - grid.before - grid.after
+        audio = resampled(window, grid.sample_rate, config.sample_rate)
+        track = nnx.merge(graph, state).track_section(audio)
         return tuple(x[..., first : first + chunk] for x in track)
 
     return run

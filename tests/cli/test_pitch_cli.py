@@ -9,7 +9,7 @@ import pytest
 from helpers import sine
 from rich.console import Console
 
-from ddspx import io
+from ddspx import features, io
 from ddspx.cli import main
 
 # The module; in the package its name is the function's.
@@ -258,4 +258,8 @@ def test_help_says_what_the_columns_mean(capsys):
     assert main(["pitch", "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ddspx pitch RECORDING... [-o DIR] [OPTIONS]\n\nWrites the pitch")
-    assert "A frame is voiced if its confidence is at least 0.5" in " ".join(said.split())
+    words = " ".join(said.split())
+    assert "A frame is voiced if its confidence is at least 0.5" in words
+    low, high = (words[words.index(f"the {end} pitch") :][:200] for end in ("lowest", "highest"))
+    for fmin, fmax in features.DEFAULT_RANGES_HZ.values():
+        assert f"{fmin:.1f}" in low and f"{fmax:.6g}".removesuffix(".01") in high

@@ -9,7 +9,7 @@ import soundfile
 from helpers import compiled, noise
 
 from ddspx import core, features, metrics
-from ddspx.features import _yin
+from ddspx.features import _range, _yin
 from ddspx.models.pitch import load_pitch_tracker
 
 RATE, HOP = 16000, 64
@@ -151,11 +151,20 @@ def test_a_stream_gives_the_very_numbers_of_the_whole(method):
     audio = melody(6 * RATE + 33)
     options = {"sample_rate": RATE, "hop_length": HOP, "method": method}
     whole = features.conditioning_features(audio, **options)
-    for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90):
-        blocks = np.split(audio, np.cumsum(sizes))
-        streamed = features.blockwise_features(iter(blocks), **options)
-        for a, b in zip(streamed, whole, strict=True):
-            np.testing.assert_array_equal(a, b)
+    # A sound of this length is computed in a shorter chunk.
+    short = features.conditioning_features(audio[:5000], **options)
+    for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90, [4999]):
+        for sound, expected in ((audio, whole), (audio[:5000], short)):
+            blocks = np.split(sound, np.cumsum(sizes))
+            streamed = features.blockwise_features(iter(blocks), **options)
+            for a, b in zip(streamed, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+            tracked = features.blockwise_pitch(iter(blocks), **options)
+            np.testing.assert_array_equal(tracked, expected[:2])
+    # The size of the chunks changes no more than the rounding.
+    longer = features.conditioning_features(np.append(audio[:5000], np.zeros(30_000)), **options)
+    for a, b in zip(short, longer, strict=True):
+        np.testing.assert_allclose(a[:60], b[:60], rtol=1e-4, atol=1e-4)
 
 
 @METHODS
@@ -188,7 +197,8 @@ def test_the_networks_frames_lie_where_they_were_heard(sample_rate, hop_length):
     heard, confidence = track(audio, sample_rate, hop_length, method="ddspx")
     tracker = load_pitch_tracker()
     at_16k = core.resample(jnp.asarray(audio, jnp.float32), orig_rate=sample_rate, target_rate=RATE)
-    listen = jax.jit(lambda audio: tracker.track(audio, fmin=features.FMIN, fmax=features.FMAX))
+    fmin, fmax = features.pitch_range("ddspx", sample_rate=RATE)
+    listen = jax.jit(lambda audio: tracker.track(audio, fmin=fmin, fmax=fmax))
     expected, certainty = listen(at_16k)
     time = np.arange(len(heard)) * hop_length / sample_rate
     own_time = np.arange(len(expected)) * tracker.config.hop_length / RATE
@@ -318,15 +328,63 @@ def test_what_cannot_be_tracked():
     with pytest.raises(ValueError, match=r"`audio` must have shape \(\*batch, samples\)"):
         features.blockwise_features([np.zeros(())], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"at most half of `sample_rate`, 2000.0 Hz, got .* 2093"):
-        track(np.zeros(100), sample_rate=4000, fmax=features.FMAX)
+        track(np.zeros(100), sample_rate=4000, fmax=2093.0)
     with pytest.raises(ValueError, match=r"must be above 0 and below .* got -1.0"):
         track(np.zeros(100), fmin=-1.0)
-    with pytest.raises(ValueError, match=r"within 30 to 2[0-9]* Hz.*use the method 'yin'"):
+    with pytest.raises(ValueError, match=r"within 30 to [0-9]+ Hz.*use the method 'yin'"):
         track(np.zeros(100), fmin=20.0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         track(np.zeros(100), hop_length=0)
 
 
-def test_the_default_range_ends_at_nyquist():
-    assert features.default_fmax(16000) == features.FMAX
-    assert features.default_fmax(3000) == 1500
+# Ranges and versions
+
+
+@pytest.mark.parametrize(
+    ("method", "fmin", "fmax"),
+    [
+        ("ddspx", "C1", "C8"),
+        ("yin", "C1", "C7"),
+        ("pyin", "C2", "C7"),
+        ("crepe", "C1", None),
+        ("crepe-tiny", "C1", None),
+    ],
+)
+def test_each_tracker_has_its_range(method, fmin, fmax):
+    """The notes; of CREPE, up to its highest bin; of a network, no more than it hears."""
+    low, high = features.DEFAULT_RANGES_HZ[method]
+    assert low == pytest.approx(librosa.note_to_hz(fmin), rel=1e-4)
+    assert high == pytest.approx(librosa.note_to_hz(fmax) if fmax else 2005.5, rel=1e-4)
+    heard = load_pitch_tracker().config
+    if method == "ddspx":
+        assert heard.fmin <= low
+        high = min(high, heard.fmax)
+    assert features.pitch_range(method, sample_rate=RATE) == (low, high)
+    assert features.pitch_range(method, sample_rate=3000) == (low, 1500)
+    given = {"fmin": 100.0, "fmax": 900.0}
+    assert features.pitch_range(method, sample_rate=RATE, **given) == (100, 900)
+    with pytest.raises(ValueError, match="`fmin` must be above 0 and below `fmax`"):
+        features.pitch_range(method, sample_rate=RATE, fmin=900.0, fmax=100.0)
+
+
+def test_a_network_lowers_the_default_range_to_its_own(monkeypatch):
+    monkeypatch.setattr(_range, "network_range", lambda: (60.0, 2000.0))
+    assert features.pitch_range("ddspx", sample_rate=RATE) == (60, 2000)
+    assert features.pitch_range("yin", sample_rate=RATE) == (32.703, 2093)
+    with pytest.raises(ValueError, match=r"within 60 to 2000 Hz, the range of the tracker 'ddspx'"):
+        features.pitch_range("ddspx", sample_rate=RATE, fmax=2100.0)
+
+
+def test_features_that_mean_the_same_follow_each_other():
+    assert features.method_of(features.feature_version("yin")) == "yin"
+    assert features.feature_version("ddspx") == "ddspx-pitch-3/loudness-a-512-1"
+    for version in (3, 2):
+        assert features.method_of(f"ddspx-pitch-{version}/loudness-a-512-1") == "ddspx"
+    for version in (
+        "ddspx-pitch-1/loudness-a-512-1",
+        "ddspx-pitch-4/loudness-a-512-1",
+        "",
+        "ddspx",
+    ):
+        with pytest.raises(ValueError, match=r"features of version '.*' cannot be computed.*again"):
+            features.method_of(version)

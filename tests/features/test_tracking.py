@@ -3,8 +3,11 @@
 from functools import partial
 
 import jax.numpy as jnp
+import librosa
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from flax import nnx
 from helpers import noise, quick_jit, sine
 
@@ -35,14 +38,17 @@ def tiny_crepe(network, monkeypatch):
     _crepe._activate.clear_cache()
 
 
-def test_crepe_is_compiled_once_and_keeps_to_the_frame_rule_and_the_range(tiny_crepe):
+def test_crepe_is_compiled_for_each_size_of_chunk_and_keeps_to_the_frame_rule_and_the_range(
+    tiny_crepe,
+):
     for samples in (9000, 1, 14_000):
         audio = noise(2, samples)
         f0_hz, confidence = track(audio, 44100, 441, method="crepe-tiny", fmin=200.0, fmax=900.0)
         assert f0_hz.shape == confidence.shape == (2, 1 + samples // 441)
         assert f0_hz.dtype == confidence.dtype == np.float32
         assert np.all((f0_hz > 195) & (f0_hz < 925))
-    assert _crepe._activate._cache_size() == 1
+    # A program for the longest chunks, and one for the shortest.
+    assert _crepe._activate._cache_size() == 2
 
 
 @pytest.mark.parametrize(("sample_rate", "hop_length"), [(16000, 150), (8000, 77)])
@@ -66,7 +72,7 @@ def test_crepe_in_blocks_is_the_path_through_the_whole(sample_rate, hop_length, 
     activation = np.array(activate(tiny_crepe, heard, hop_length=plan.hop_length))
     decode = quick_jit(decode_crepe, static_argnames="decoder")
     expected = decode(jnp.asarray(activation), decoder="viterbi")
-    assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunk
+    assert f0_hz.shape == expected[0].shape and f0_hz.shape[-1] > 8 * plan.chunks[-1]
     # The resampling filter rings beyond both ends of the sound.
     edge = 1 if sample_rate == 16_000 else 8
     np.testing.assert_allclose(f0_hz, expected[0], rtol=1e-4 if edge == 1 else 1e-2)
@@ -114,7 +120,7 @@ def small_blocks(monkeypatch):
     _pyin._programs.cache_clear()
 
 
-def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
+def test_pyin_in_blocks_is_pyin_and_compiled_for_each_size(small_blocks):
     options = {"sample_rate": 8000, "hop_length": 100, "fmin": 100.0, "fmax": 900.0}
     glide = np.sin(2 * np.pi * np.cumsum(np.geomspace(150, 600, 9000)) / 8000)
     audio = np.stack([glide, glide[::-1]]) * (np.arange(9000) % 3000 > 600) + 0.1 * noise(2, 9000)
@@ -130,7 +136,25 @@ def test_pyin_in_blocks_is_pyin_and_compiled_once(small_blocks):
         np.testing.assert_allclose(confidence, sure, atol=1e-4)
     assert samples == 50 or 0.2 < is_voiced.mean() < 0.9
     _, scores_after, path_through = _pyin._programs(8000, 100, 100.0, 900.0)
-    assert scores_after._cache_size() == path_through._cache_size() == 1
+    # A program for the longest chunks, and one for the shortest.
+    assert (scores_after._cache_size(), path_through._cache_size()) == (1, 2)
+
+
+@pytest.mark.parametrize(("sample_rate", "samples"), [(16000, 24_000), (22050, 11_025)])
+def test_pyin_at_its_defaults_is_librosas(sample_rate, samples, shared_data):
+    """From C2 to C7; at 22.05 kHz in frames of 2048 samples, which is librosa's default."""
+    audio, rate = soundfile.read(shared_data / "sources/vocadito_1.flac", stop=3 * 16000)
+    audio = soxr.resample(audio, rate, sample_rate)[-samples:]
+    frame_length, hop_length = 1024 if sample_rate == 16000 else 2048, sample_rate // 100
+    limits = {"fmin": librosa.note_to_hz("C2"), "fmax": librosa.note_to_hz("C7")}
+    grid = {"frame_length": frame_length, "hop_length": hop_length}
+    expected, is_voiced, _ = librosa.pyin(audio, sr=sample_rate, **limits, **grid, fill_na=None)
+    f0_hz, confidence = track(audio, sample_rate, hop_length, method="pyin")
+    same = (confidence >= VOICED) == is_voiced
+    assert np.mean(same) >= 0.98 and 0.2 < np.mean(is_voiced) < 0.95
+    both = same & is_voiced
+    # C2 is rounded to 65.406 Hz.
+    np.testing.assert_allclose(f0_hz[both], expected[both], rtol=1e-4)
 
 
 # Sounds whose pitch lies outside the range
@@ -150,7 +174,7 @@ def tones(*sounds, n=RATE // 2):
 def test_what_lies_outside_of_the_range_is_never_sure(method):
     """Sines and tones above and below the range of pitch, and two tones within it."""
     sounds = [(3000, 1), (2190, 1), (2300, 3), (4000, 2), (6000, 1), (7000, 1), (440, 6)]
-    _, confidence = track(tones(*sounds), hop_length=160, method=method)
+    _, confidence = track(tones(*sounds), hop_length=160, method=method, fmax=2093.0)
     inside = np.s_[:, 10:-10]
     assert np.max(confidence[:-1][inside]) < VOICED
     assert np.min(confidence[-1:][inside]) > 0.9
