@@ -140,18 +140,21 @@ def test_pyin_in_blocks_is_pyin_and_compiled_for_each_size(small_blocks):
     assert (scores_after._cache_size(), path_through._cache_size()) == (1, 2)
 
 
-@pytest.mark.parametrize(("sample_rate", "samples"), [(16000, 24_000), (22050, 11_025)])
-def test_pyin_at_its_defaults_is_librosas(sample_rate, samples, shared_data):
+@pytest.mark.parametrize(
+    ("sample_rate", "frame_length", "start_s"),
+    [(16000, 1024, 3), pytest.param(22050, 2048, 8, marks=pytest.mark.slow)],
+)
+def test_pyin_at_its_defaults_is_librosas(sample_rate, frame_length, start_s, shared_data):
     """From C2 to C7; at 22.05 kHz in frames of 2048 samples, which is librosa's default."""
-    audio, rate = soundfile.read(shared_data / "sources/vocadito_1.flac", stop=3 * 16000)
-    audio = soxr.resample(audio, rate, sample_rate)[-samples:]
-    frame_length, hop_length = 1024 if sample_rate == 16000 else 2048, sample_rate // 100
+    cut = {"start": start_s * RATE, "stop": (start_s + 2) * RATE}
+    audio, rate = soundfile.read(shared_data / "sources/vocadito_1.flac", **cut)
+    audio, hop_length = soxr.resample(audio, rate, sample_rate), sample_rate // 100
     limits = {"fmin": librosa.note_to_hz("C2"), "fmax": librosa.note_to_hz("C7")}
     grid = {"frame_length": frame_length, "hop_length": hop_length}
     expected, is_voiced, _ = librosa.pyin(audio, sr=sample_rate, **limits, **grid, fill_na=None)
     f0_hz, confidence = track(audio, sample_rate, hop_length, method="pyin")
     same = (confidence >= VOICED) == is_voiced
-    assert np.mean(same) >= 0.98 and 0.2 < np.mean(is_voiced) < 0.95
+    assert np.mean(same) >= 0.995 and 0.2 < np.mean(is_voiced) < 0.95
     both = same & is_voiced
     # C2 is rounded to 65.406 Hz.
     np.testing.assert_allclose(f0_hz[both], expected[both], rtol=1e-4)
@@ -187,14 +190,14 @@ def test_what_lies_outside_of_the_range_is_never_sure(method):
 
 
 def test_a_pitch_under_a_loud_whistle_is_kept():
-    """At -18 dB beside a line of 3 kHz the fundamental counts, at -22 dB it does not."""
-    whistle = sine(3000, RATE // 2, sample_rate=RATE)
+    """At -18 dB beside a line above the tracker's range a pitch counts, at -22 dB it does not."""
+    whistle = sine(6000, RATE // 2, sample_rate=RATE)
     audio = np.stack(
         [whistle + 10 ** (db / 20) * sine(600, RATE // 2, sample_rate=RATE) for db in (-18, -22)]
     )
-    f0_hz, confidence = track(0.2 * audio, hop_length=160)
+    f0_hz, confidence = track(0.2 * audio, hop_length=160, fmax=2093.0)
     assert np.min(confidence[0, 10:-10]) > VOICED and np.max(confidence[1, 10:-10]) == 0
-    np.testing.assert_allclose(f0_hz[0, 10:-10], 600, rtol=1e-3)
+    np.testing.assert_allclose(f0_hz[0, 10:-10], 600, rtol=1e-2)
 
 
 # Boundary
