@@ -163,9 +163,10 @@ def crepe_at_hops(
     sample_rate: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Joins the chunks of :func:`stream_crepe`, interpolated at the caller's frames."""
-    track = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
+    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
     hop = CrepePlan.hop_of(sample_rate, hop_length)
-    return between(*track, np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop))
+    position = np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop)
+    return between(f0_hz, confidence, position)
 
 
 def _common_origin(pending: list[_Chunk]) -> tuple[int, np.ndarray]:
