@@ -10,7 +10,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Float
-from ddspx.features._blocks import chunk_sizes, joined, windows
+from ddspx.features._blocks import joined, windows
 from ddspx.nn import Encoder
 
 _CHUNK_SECONDS = 2.0
@@ -58,7 +58,7 @@ def blockwise_z(
     chunk = max(16, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
     n_frames = partial(core.n_frames, hop_length=hop_length)
     state, parts = None, []
-    cut = {"hop": hop_length, "chunks": chunk_sizes(chunk), "margins": (margin, margin)}
+    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
     for window, n in windows(blocks, **cut, n_frames=n_frames):
         if state is None:
             state = encoder.init(batch_shape=window.shape[:-1])

@@ -13,7 +13,7 @@ import numpy as np
 from ddspx import core
 from ddspx._checks import one_of, size
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.features._blocks import chunk_sizes, windows
+from ddspx.features._blocks import windows
 from ddspx.features._choices import SpectralKind
 from ddspx.features._conditioning import LOUDNESS_FFT
 
@@ -205,7 +205,7 @@ def stream_spectral_features(
     margin = math.ceil(max(config.n_fft, LOUDNESS_FFT) / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)
     state = None
-    cut = {"hop": hop_length, "chunks": chunk_sizes(chunk), "margins": (margin, margin)}
+    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
     for window, n in windows(blocks, **cut, n_frames=n_frames):
         if state is None:
             state = jnp.ones((*window.shape[:-1], config.n_bands), jnp.float32)
