@@ -1,5 +1,6 @@
 """What every stream keeps: its state can be donated, from the first step on."""
 
+import dataclasses
 import inspect
 from functools import partial
 
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from helpers import noise, quick_jit
+from helpers import DTYPES, noise, quick_jit
 from toy_tracker import toy_tracker
 
 from ddspx import core
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.nn import FrontendConfig, SinusoidalNoiseConfig, WavetableNoiseConfig, ZEncoderConfig
 
 RATES = {"hop_length": 16, "sample_rate": 16000}
 AUDIO = jnp.asarray(noise(2, 48), jnp.float32)
@@ -153,6 +155,53 @@ def test_a_state_can_be_donated_from_the_first_step_on(name):
     for out, again in zip(stream(state), list(stream(init(*made_of, **options))), strict=True):
         jax.tree.map(np.testing.assert_array_equal, out, again)
     assert not any(x.is_deleted() for x in jax.tree.leaves(made_of) if isinstance(x, jax.Array))
+
+
+def autoencoder_of(synthesizer):
+    config = dataclasses.replace(AutoencoderConfig.tiny(), synthesizer=synthesizer)
+    model = Autoencoder(config, rngs=nnx.Rngs(0))
+    return model.init, (jax.random.key(0),), model.step, (F0, -30 * ONES), BATCH
+
+
+def encoder():
+    config = ZEncoderConfig(FrontendConfig.mfcc(), rnn_channels=8, z_size=4)
+    model = config.build(rngs=nnx.Rngs(0))
+    frames = 1 + 2 * (model.margin_frames() or 0)
+    window = jnp.zeros((2, frames * config.hop_length), jnp.float32)
+    return model.init, (), model.step, (window,), BATCH
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(pytest.param(lambda stream=stream: stream, id=name) for name, stream in STREAMS.items()),
+        autoencoder,
+        partial(autoencoder_of, SinusoidalNoiseConfig()),
+        partial(autoencoder_of, WavetableNoiseConfig()),
+        encoder,
+        pitch_model,
+    ],
+)
+def test_a_step_keeps_the_shapes_and_dtypes_of_its_state(make, dtype):
+    """So a scan can carry the state, in every dtype. Traced only."""
+
+    def before_and_after():
+        init, made_of, step, given, options = make()
+        made_of, given = (
+            jax.tree.map(
+                lambda x: x.astype(dtype) if getattr(x, "dtype", None) == jnp.float32 else x, arrays
+            )
+            for arrays in (made_of, given)
+        )
+        if "dtype" in inspect.signature(init).parameters:
+            options = {**options, "dtype": dtype}
+        state = init(*made_of, **options)
+        return state, *step(state, *given)
+
+    before, after, out = jax.eval_shape(before_and_after)
+    assert before == after
+    assert all(x.dtype == jnp.result_type(dtype, x) for x in jax.tree.leaves(out))
 
 
 @pytest.mark.parametrize("name", STREAMS)

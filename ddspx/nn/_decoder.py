@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
@@ -26,8 +27,8 @@ class Decoder(Protocol):
         """The unbounded outputs of all frames."""
         ...
 
-    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Any:
-        """The state before the first frame."""
+    def init(self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """The state before the first frame, for inputs of these batch axes and this dtype."""
         ...
 
     def step(
@@ -101,9 +102,11 @@ class RnnFcDecoder(nnx.Module):
         """The outputs of all frames, from a state of zeros."""
         return self._decode(inputs, None)[1]
 
-    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Float[Array, "*batch state"]:
+    def init(
+        self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> Float[Array, "*batch state"]:
         """The state of the GRU before the first frame: zeros."""
-        return jnp.zeros((*batch_shape, self.gru.features), jnp.float32)
+        return jnp.zeros((*batch_shape, self.gru.features), dtype)
 
     def step(
         self,

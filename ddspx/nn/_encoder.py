@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._encoder_config import EncoderConfig, ZEncoderConfig
@@ -44,8 +45,8 @@ class Encoder(Protocol):
         """The z of a whole sound, on the frame rule."""
         ...
 
-    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Any:
-        """The state before the first frame."""
+    def init(self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32) -> Any:
+        """The state before the first frame, for audio of these batch axes and this dtype."""
         ...
 
     def step(
@@ -112,9 +113,11 @@ class ZEncoder(nnx.Module):
         """The z of a whole sound at the front-end's sample rate, on the frame rule."""
         return self._encode(self.frontend(audio), None)[1]
 
-    def init(self, *, batch_shape: tuple[int, ...] = ()) -> Float[Array, "*batch state"]:
+    def init(
+        self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> Float[Array, "*batch state"]:
         """The state of the GRU before the first frame: zeros."""
-        return jnp.zeros((*batch_shape, self.config.rnn_channels), jnp.float32)
+        return jnp.zeros((*batch_shape, self.config.rnn_channels), dtype)
 
     def step(
         self,

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
@@ -109,10 +110,12 @@ class SinusoidalNoise(nnx.Module):
             key, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
         )
 
-    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> SinusoidalNoiseState:
+    def init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> SinusoidalNoiseState:
         """The state with which a stream of `step` begins, for the `key` of `__call__`."""
         sinusoidal = core.sinusoidal_synthesis_init(
-            n_sinusoids=self.config.n_sinusoids, batch_shape=batch_shape
+            n_sinusoids=self.config.n_sinusoids, batch_shape=batch_shape, dtype=dtype
         )
         return SinusoidalNoiseState(sinusoidal, core.filtered_noise_init(key))
 

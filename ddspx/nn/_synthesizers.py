@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
@@ -44,8 +45,16 @@ class Synthesizer(Protocol):
         """The audio of all frames: `n_samples`, by default ``(frames - 1) * hop_length``."""
         ...
 
-    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> Any:
-        """The initial state of a stream, which draws the same noise from `key` as `__call__`."""
+    def init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> Any:
+        """The initial state of a stream, which draws the same noise from `key` as `__call__`.
+
+        Args:
+          key: draws the noise.
+          batch_shape: batch axes of the controls. Static.
+          dtype: of the controls. Static.
+        """
         ...
 
     def step(
@@ -166,11 +175,12 @@ class HarmonicNoise(nnx.Module):
             key, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
         )
 
-    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> HarmonicNoiseState:
+    def init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> HarmonicNoiseState:
         """The state with which a stream of `step` begins, for the `key` of `__call__`."""
-        return HarmonicNoiseState(
-            core.harmonic_synthesis_init(batch_shape=batch_shape), core.filtered_noise_init(key)
-        )
+        harmonic = core.harmonic_synthesis_init(batch_shape=batch_shape, dtype=dtype)
+        return HarmonicNoiseState(harmonic, core.filtered_noise_init(key))
 
     def step(
         self,

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
@@ -110,9 +111,11 @@ class WavetableNoise(nnx.Module):
         """The audio of all frames: tables plus noise."""
         return self.player(key, controls, n_samples=n_samples)
 
-    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> HarmonicNoiseState:
+    def init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> HarmonicNoiseState:
         """The state with which a stream of `step` begins, for the `key` of `__call__`."""
-        return self.player.init(key, batch_shape=batch_shape)
+        return self.player.init(key, batch_shape=batch_shape, dtype=dtype)
 
     def step(
         self,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx import core
 from ddspx._checks import positive_int, same_size
@@ -78,7 +79,8 @@ def render(
         same_size("`z` and `played`", len(z), frames, "frames")
     graph, weights = nnx.split(model)
     levels = _Levels(*(jnp.float32(x) for x in (wet, reverb, ceiling_db)))
-    state = _signal_chain(model, key=jax.random.key(seed)).init()
+    dtype = jnp.result_type(played.f0_hz)
+    state = _signal_chain(model, key=jax.random.key(seed), dtype=dtype).init()
     dry = repeat(None) if recording is None else _rechunked(recording, size)
     # The limiter delays the sound by its look-ahead. So many samples more are played, and as many
     # cut off in front.
@@ -129,10 +131,11 @@ class _Levels(NamedTuple):
     ceiling_db: Array
 
 
-def _signal_chain(model: Autoencoder, *, key: Array) -> core.Stream:
+def _signal_chain(model: Autoencoder, *, key: Array, dtype: DTypeLike = jnp.float32) -> core.Stream:
     """Returns the stream from a `_Block` to its audio: instrument, gain, reverb, mix, limiter.
 
-    The step is ``step(state, block, block, levels)``. The key of the noise is in the state.
+    The step is ``step(state, block, block, levels)``. The key of the noise is in the state, whose
+    dtype is that of the controls.
     """
     rate, hop_length = model.config.sample_rate, model.config.hop_length
 
@@ -152,17 +155,19 @@ def _signal_chain(model: Autoencoder, *, key: Array) -> core.Stream:
         options = {"release_s": _RELEASE_S, "sample_rate": rate, "lookahead_s": _LOOKAHEAD_S}
         return core.limiter_step(state, audio, threshold_db=levels.ceiling_db, **options)
 
-    limiter_init = partial(core.limiter_init, sample_rate=rate, lookahead_s=_LOOKAHEAD_S)
+    limiter_init = partial(
+        core.limiter_init, sample_rate=rate, lookahead_s=_LOOKAHEAD_S, dtype=dtype
+    )
     return core.chain(
-        core.Stream(partial(model.dry_init, key), play),
+        core.Stream(partial(model.dry_init, key, dtype=dtype), play),
         with_gain,
-        *_room(model),
+        *_room(model, dtype),
         mixed,
         core.Stream(limiter_init, limit),
     )
 
 
-def _room(model: Autoencoder) -> list[core.Stream]:
+def _room(model: Autoencoder, dtype: DTypeLike) -> list[core.Stream]:
     """Returns the reverb of an instrument as a stream in a list, which is empty if it has none."""
     if model.reverb is None:
         return []
@@ -171,7 +176,7 @@ def _room(model: Autoencoder) -> list[core.Stream]:
     def ring(state, audio, _, levels):
         return core.convolution_reverb_step(state, audio, levels.reverb * response)
 
-    return [core.Stream(partial(core.convolution_reverb_init, response), ring)]
+    return [core.Stream(partial(core.convolution_reverb_init, response.astype(dtype)), ring)]
 
 
 @partial(jax.jit, static_argnums=0)

@@ -58,8 +58,8 @@ class Organ(nnx.Module):
     def __call__(self, key, controls, *, n_samples=None):
         return core.harmonic_synthesis(*controls, **self.sizes(n_samples))
 
-    def init(self, key, *, batch_shape=()):
-        return core.harmonic_synthesis_init(batch_shape=batch_shape)
+    def init(self, key, *, batch_shape=(), dtype=jnp.float32):
+        return core.harmonic_synthesis_init(batch_shape=batch_shape, dtype=dtype)
 
     def step(self, state, controls, *, next_controls=None, n_samples=None):
         following = None if next_controls is None else next_controls[0][..., 0]
@@ -104,6 +104,33 @@ def test_a_model_comes_back_and_plays_in_blocks_as_at_once(synthesizer, tmp_path
     blocks = np.concatenate(list(render(instrument.model, played, **sizes)))
     assert np.abs(blocks).max() > 1e-3
     np.testing.assert_allclose(blocks, whole, atol=2e-5)
+
+
+def test_a_stream_in_float64_equals_the_whole_to_its_precision(rng, key):
+    """A scan, whose carry must keep its dtypes, over blocks of two hops."""
+    if not jax.config.jax_enable_x64:
+        pytest.skip("1e-11 needs float64")
+    graph, weights = nnx.split(toy_model(with_synthesizer(OWN)))
+    f0_hz, loudness_db = rng.uniform(200, 1500, 13), rng.uniform(-50, 0, 13)
+
+    @jax.jit
+    def both(weights):
+        model = nnx.merge(graph, weights)
+        # A block ends with the first frame of the next one, and has the frame after it too.
+        starts = 2 * np.arange(5)[:, None] + np.arange(4)
+        blocks = jnp.asarray(f0_hz)[starts], jnp.asarray(loudness_db)[starts]
+        state, audio = jax.lax.scan(
+            lambda state, block: model.step(state, *block, lookahead=True),
+            model.init(key, dtype=jnp.float64),
+            blocks,
+        )
+        _, last = model.step(state, f0_hz[10:], loudness_db[10:])
+        return jnp.append(audio.ravel(), last), model(key, f0_hz, loudness_db)
+
+    streamed, whole = both(weights)
+    assert streamed.dtype == whole.dtype == np.float64
+    assert np.abs(whole).max() > 1e-3
+    np.testing.assert_allclose(streamed, whole, atol=1e-11 * np.abs(whole).max())
 
 
 def test_a_class_of_ones_own_is_given_and_not_imported_by_its_name(tmp_path):

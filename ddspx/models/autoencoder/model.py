@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
@@ -149,14 +150,24 @@ class Autoencoder(nnx.Module):
         dry = self.synthesizer(key, controls, n_samples=n_samples)
         return dry if self.reverb is None else self.reverb(dry)
 
-    def init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> AutoencoderState:
-        """The state with which a stream of `step` begins, for the `key` of `__call__`."""
+    def init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> AutoencoderState:
+        """The state with which a stream of `step` begins.
+
+        Args:
+          key: draws the noise, as in `__call__`.
+          batch_shape: batch axes of pitch and loudness. Static.
+          dtype: of pitch and loudness. Static.
+
+        Returns:
+          The state before frame 0.
+        """
         room = None
         if self.reverb is not None:
-            room = core.convolution_reverb_init(
-                self.reverb.impulse_response, batch_shape=batch_shape
-            )
-        return AutoencoderState(self.dry_init(key, batch_shape=batch_shape), room)
+            response = self.reverb.impulse_response.astype(dtype)
+            room = core.convolution_reverb_init(response, batch_shape=batch_shape)
+        return AutoencoderState(self.dry_init(key, batch_shape=batch_shape, dtype=dtype), room)
 
     def step(
         self,
@@ -201,11 +212,13 @@ class Autoencoder(nnx.Module):
             room, audio = core.convolution_reverb_step(room, audio, self.reverb.impulse_response)
         return AutoencoderState(dry, room), audio
 
-    def dry_init(self, key: Key, *, batch_shape: tuple[int, ...] = ()) -> DryState:
-        """The state with which a stream of `dry_step` begins, for the `key` of `__call__`."""
+    def dry_init(
+        self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> DryState:
+        """The state with which a stream of `dry_step` begins; the arguments are those of `init`."""
         return DryState(
-            self.decoder.init(batch_shape=batch_shape),
-            self.synthesizer.init(key, batch_shape=batch_shape),
+            self.decoder.init(batch_shape=batch_shape, dtype=dtype),
+            self.synthesizer.init(key, batch_shape=batch_shape, dtype=dtype),
         )
 
     def dry_step(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, same_size
 from ddspx._typing import Array, ArrayLike, Float
@@ -152,11 +153,11 @@ class PitchTracker(nnx.Module):
         track = self.track_section(self._whole(audio), fmin=fmin, fmax=fmax)
         return PitchTrack(*(x[..., self.delay :] for x in track))
 
-    def init(self, *, batch_shape: tuple[int, ...] = ()) -> PitchState:
-        """The state of a stream before its first sample."""
-        return PitchState(
-            jnp.zeros((*batch_shape, self.context * self.config.hop_length), jnp.float32)
-        )
+    def init(
+        self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
+    ) -> PitchState:
+        """The state of a stream before its first sample, for audio of these axes and this dtype."""
+        return PitchState(jnp.zeros((*batch_shape, self.context * self.config.hop_length), dtype))
 
     def step(
         self,
