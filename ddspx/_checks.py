@@ -125,7 +125,7 @@ def number(
 
     `least` and `most` are inclusive bounds; `above` and `below` replace them by exclusive ones.
     """
-    found = _plain(value)
+    found = python_number(value)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
     is_low = found < least if above is None else found <= above
@@ -150,14 +150,14 @@ def _range(
     return f"from {least:g} to {end}" if has_end else f"finite and at least {least:g}"
 
 
-def _plain(value: Any) -> Any:
+def python_number(value: Any) -> Any:
     """Converts a NumPy scalar to a Python number; returns any other value unchanged."""
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return value.item() if is_scalar else value
 
 
 def _int_from(least: int, name: str, value: object) -> int:
-    value = _plain(value)
+    value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
             f"`{name}` must be a Python int, got {value!r} ({type(value).__name__}); sizes and "

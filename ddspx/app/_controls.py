@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from ddspx.io._json import FINITE
 from ddspx.transfer import RANGES, TransferConfig
 
 
@@ -104,34 +105,23 @@ def default_of(control: Control) -> Any:
 def config_of(values: Sequence[Any]) -> TransferConfig:
     """Makes the config from the values of the controls, in the order of `CONTROLS`.
 
-    For a field of whole numbers 1.0 is accepted as well, because JSON does not distinguish the two.
+    A number takes the type of its field, because JSON does not distinguish 1 and 1.0.
 
     Raises:
-      ValueError: a value is missing, out of its range, or not a whole number in such a field.
+      ValueError: a value is missing, or `TransferConfig` does not allow it.
     """
     named = {}
     for control, value in zip(CONTROLS, values, strict=True):
         if value is None:
             raise ValueError(f"Give a value for “{control.label}”.")
-        if isinstance(control, Slider):
-            value = _number(control, value)
-        elif isinstance(control, Switch) and not isinstance(value, bool):
-            raise ValueError(f"“{control.label}” must be on or off, got {value!r}.")
-        elif isinstance(control, Choice) and value not in [option for _, option in control.options]:
-            raise ValueError(f"“{control.label}” has no option {value!r}.")
+        kind = type(default_of(control))
+        if kind in (int, float) and FINITE.allows(value) and kind(value) == value:
+            value = kind(value)
         named[control.field] = value
-    return TransferConfig(**named)
-
-
-def _number(control: Slider, value: Any) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"“{control.label}” takes a number, got {value!r}.")
-    if not control.low <= value <= control.high:
-        raise ValueError(
-            f"“{control.label}” goes from {control.low:g} to {control.high:g}, got {value:g}."
-        )
-    if not isinstance(default_of(control), int):
-        return float(value)
-    if value != round(value):
-        raise ValueError(f"“{control.label}” takes whole numbers, got {value:g}.")
-    return round(value)
+    try:
+        return TransferConfig(**named)
+    except (TypeError, ValueError) as error:
+        sentence = str(error)
+        for control in CONTROLS:
+            sentence = sentence.replace(f"`{control.field}`", f"“{control.label}”")
+        raise ValueError(sentence) from error

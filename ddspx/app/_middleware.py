@@ -5,13 +5,13 @@ browser on it shows. gradio alone would fetch URLs and read files that a request
 its API, and print a stack trace for a malformed request.
 """
 
-import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from ddspx import io
 from ddspx._text import printable
 from ddspx.app._requests import UPLOAD, Events, is_of_the_page, status_of
 
@@ -122,11 +122,10 @@ class RequestFilter:
         if len(body) > _LARGEST_BODY:
             return "The request is too large."
         try:
-            value = json.loads(body)
-            named = list(_paths(value))
-        except (ValueError, RecursionError):
+            value = io.parse_json(body)
+        except ValueError:
             return "The request cannot be read."
-        if not all(map(self._is_inside, named)):
+        if not all(map(self._is_inside, _paths(value))):
             return "There is no such file."
         if not is_of_the_page(path, value, self._events):
             return "This page makes no such request."

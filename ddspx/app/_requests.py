@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ddspx.io._json import COUNT_OR_0, FINITE, FLAG, OBJECT, TEXT
+
 _API = "/gradio_api"
 # The page, its assets, its stream of events, and files; `RequestFilter` checks the names of files.
 _READ = re.compile(
@@ -23,7 +25,14 @@ _FIELDS = {
     CANCEL: {"event_id", "session_hash", "fn_index"},
     RESET: {"event_id"},
 }
-# The largest value of a control or a counter, and the longest text.
+# The fields of a file, as gradio describes it.
+_FILE = {
+    **dict.fromkeys(("path", "url", "orig_name", "mime_type"), TEXT),
+    "size": COUNT_OR_0,
+    "meta": OBJECT,
+    "is_stream": FLAG,
+}
+# The largest number of a control, and the longest text.
 _LARGEST_NUMBER = 1e9
 _LONGEST_TEXT = 4096
 
@@ -42,15 +51,15 @@ def status_of(method: str, path: str) -> int:
 
 def is_of_the_page(path: str, body: Any, events: Events) -> bool:
     """Tells whether the page can send a parsed JSON body to a path."""
-    if not isinstance(body, dict) or body.keys() - _FIELDS[path]:
+    if not OBJECT.allows(body) or body.keys() - _FIELDS[path]:
         return False
     texts = [body.get(name) for name in _FIELDS[path] & {"session_hash", "event_id"}]
-    if not all(isinstance(text, str) and _is_plain(text) for text in texts):
+    if not all(TEXT.allows(text) and _is_plain(text) for text in texts):
         return False
     if path == RESET:
         return True
     number = body.get("fn_index")
-    if isinstance(number, bool) or not isinstance(number, int) or number not in events:
+    if not COUNT_OR_0.allows(number) or number not in events:
         return False
     return path == CANCEL or _holds(body, events[number])
 
@@ -64,7 +73,7 @@ def _holds(body: Mapping[str, Any], takes_file: Sequence[bool]) -> bool:
         _is_file(value) if is_file else _is_plain(value)
         for value, is_file in zip(values, takes_file, strict=True)
     )
-    is_clicked = trigger is None or (isinstance(trigger, int) and _is_plain(trigger))
+    is_clicked = trigger is None or COUNT_OR_0.allows(trigger)
     return is_clicked and body.get("event_data") is None and all(fits)
 
 
@@ -75,13 +84,10 @@ def _is_file(value: Any) -> bool:
     """
     if value is None:
         return True
-    if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
+    if not OBJECT.allows(value) or value.get("meta") != {"_type": "gradio.FileData"}:
         return False
-    kinds = {"path": str, "url": str, "orig_name": str, "mime_type": str, "size": int, "meta": dict}
-    kinds["is_stream"] = bool
-    if any(
-        name not in kinds or not (item is None or isinstance(item, kinds[name]))
-        for name, item in value.items()
+    if not all(
+        name in _FILE and (item is None or _FILE[name].allows(item)) for name, item in value.items()
     ):
         return False
     try:
@@ -92,6 +98,8 @@ def _is_file(value: Any) -> bool:
 
 def _is_plain(value: Any) -> bool:
     """Tells whether a value is one that a control can have."""
-    if isinstance(value, str):
+    if TEXT.allows(value):
         return len(value) <= _LONGEST_TEXT
-    return value is None or (isinstance(value, (int, float)) and abs(value) <= _LARGEST_NUMBER)
+    if FINITE.allows(value):
+        return abs(value) <= _LARGEST_NUMBER
+    return value is None or FLAG.allows(value)

@@ -3,6 +3,7 @@
 import json
 import math
 import reprlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,12 +25,15 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_finite(value: Any) -> bool:
+    # Not by math.isfinite, which raises an error for ints that exceed the range of floats.
+    return (_is_int(value) or isinstance(value, float)) and abs(value) <= sys.float_info.max
+
+
 def number_below(limit: float) -> Kind:
-    """The kind of numbers from 0 to below a limit."""
+    """The kind of finite numbers from 0 to below a limit."""
     words = "a number from 0" + ("" if limit == math.inf else f" to below {limit:g}")
-    return Kind(
-        words, lambda value: (_is_int(value) or isinstance(value, float)) and 0 <= value < limit
-    )
+    return Kind(words, lambda value: _is_finite(value) and 0 <= value < limit)
 
 
 def list_of(kind: Kind) -> Kind:
@@ -38,6 +42,8 @@ def list_of(kind: Kind) -> Kind:
     return Kind(words, lambda value: isinstance(value, list) and all(map(kind.allows, value)))
 
 
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+FINITE = Kind("a finite number", _is_finite)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 LIST = Kind("a list", lambda value: isinstance(value, list))

@@ -2,13 +2,14 @@
 
 import dataclasses
 import reprlib
-import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ddspx import io
+from ddspx._checks import python_number
+from ddspx.io._json import FINITE
 
 Config = TypeVar("Config")
 
@@ -100,7 +101,8 @@ def require_file(path: Path) -> None:
 
 def _plain(value: Any, hint: Any) -> Any:
     if not dataclasses.is_dataclass(value):
-        return [_plain(item, None) for item in value] if isinstance(value, tuple) else value
+        is_tuple = isinstance(value, tuple)
+        return [_plain(item, None) for item in value] if is_tuple else python_number(value)
     fields, name = to_json(value), type(value).__name__
     if not _is_tagged(hint):
         return fields
@@ -125,8 +127,8 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
     is_list = typing.get_origin(hint) is tuple
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
-    if float in hints and not all(map(_is_finite, value if is_list else (value,))):
-        expected = "a list of finite numbers" if is_list else "a finite number"
+    if float in hints and not all(map(FINITE.allows, value if is_list else (value,))):
+        expected = "a list of finite numbers" if is_list else FINITE.words
         raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
     return value
 
@@ -180,9 +182,3 @@ def _dataclasses_of(hint: Any) -> list[type]:
 
 def _has_protocol(hint: Any) -> bool:
     return any(getattr(h, "_is_protocol", False) for h in typing.get_args(hint) or (hint,))
-
-
-def _is_finite(value: Any) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Integers too: those of JSON have no upper limit.
-    return is_number and abs(value) <= sys.float_info.max

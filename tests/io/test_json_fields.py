@@ -8,6 +8,8 @@ from ddspx.io._json import (
     COUNT,
     COUNT_OR_0,
     DURATION,
+    FINITE,
+    FLAG,
     LIST,
     OBJECT,
     TEXT,
@@ -20,6 +22,8 @@ from ddspx.io._json import (
 @pytest.mark.parametrize(
     ("kind", "good", "bad", "words"),
     [
+        (FLAG, [True, False], [0, 1.0, "true", None], "true or false"),
+        (FINITE, [0, -2.5, 10**300], [math.nan, -math.inf, 10**400, True, "1"], "a finite number"),
         (TEXT, ["", "a"], [1, None, ["a"]], "text"),
         (OBJECT, [{}, {"a": 1}], [[], "{}"], "an object"),
         (LIST, [[], [1]], [{}, "[]"], "a list"),

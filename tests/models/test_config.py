@@ -48,6 +48,11 @@ def test_a_config_and_those_within_it_come_back_from_json_equal_and_hashable():
         assert hash(restored) == hash(config)
 
 
+def test_numbers_of_numpy_are_saved_as_those_of_python():
+    text = json.dumps(to_json(Ear(np.int64(5), gains=(np.float32(0.5),), limit=np.float64(2))))
+    assert from_json(Ear, json.loads(text)) == Ear(5, gains=(0.5,), limit=2.0)
+
+
 def test_what_has_a_default_may_be_left_out():
     assert from_json(Listener, {"ear": {}, "labels": []}) == Listener(Ear(), ())
 

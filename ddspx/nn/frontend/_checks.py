@@ -1,21 +1,14 @@
 """Checks that several configs of the front-end share."""
 
-import math
 from collections.abc import Collection
 from typing import Any, get_args
 
-from ddspx._checks import one_of, size
+from ddspx._checks import number, one_of, size
 
 
 def check_flag(name: str, value: object) -> None:
     """Raises a ValueError unless `value` is True or False."""
     one_of(name, value, (True, False))
-
-
-def check_number(name: str, value: object) -> None:
-    """Raises a TypeError unless `value` is an int or a float."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
 
 
 def check_class(name: str, value: object, union: Any) -> None:
@@ -48,6 +41,4 @@ def check_n_taps(value: object) -> None:
 
 def check_floor(value: object) -> None:
     """Raises an error unless the floor, its reciprocal and their gradients fit float32."""
-    check_number("floor", value)
-    if not (math.isfinite(value) and value >= 1e-30):  # type: ignore[operator, arg-type]
-        raise ValueError(f"`floor` must be finite and at least 1e-30, got {value}.")
+    number("floor", value, least=1e-30)

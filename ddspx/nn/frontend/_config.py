@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ddspx._checks import frequency_range, size
+from ddspx._checks import frequency_range, number, size
 from ddspx._choices import FrequencyScale
-from ddspx.nn.frontend._checks import check_class, check_flag, check_number
+from ddspx.nn.frontend._checks import check_class, check_flag
 from ddspx.nn.frontend._compressions import (
     Compression,
     LeafPcenCompression,
@@ -95,7 +95,7 @@ class FrontendConfig:
         for name in (*_SIZES, *(["n_mfcc"] if self.n_mfcc is not None else [])):
             size(name, getattr(self, name))
         for name in ("fmin", *(["fmax"] if self.fmax is not None else [])):
-            check_number(name, getattr(self, name))
+            number(name, getattr(self, name))
         check_class("filters", self.filters, Filters)
         check_class("compression", self.compression, Compression)
         check_flag("normalize", self.normalize)
