@@ -9,7 +9,12 @@ from jax.typing import DTypeLike
 from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.nn._synthesizer_config import SinusoidalNoiseConfig
-from ddspx.nn._synthesizers import NoiseControls, noise_controls
+from ddspx.nn._synthesizers import (
+    NoiseControls,
+    noise_controls,
+    plus_noise,
+    plus_noise_step,
+)
 
 
 class SinusoidalControls(NamedTuple):
@@ -99,16 +104,14 @@ class SinusoidalNoise(nnx.Module):
         self, key: Key, controls: SinusoidalNoiseControls, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
         """The audio of all frames: partials plus noise."""
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
         partials = core.sinusoidal_synthesis(
             *controls.sinusoidal,
-            hop_length=self.hop_length,
             sample_rate=self.sample_rate,
-            n_samples=n_samples,
             amplitude_upsampling=self.config.amplitude_upsampling,
+            **sizes,
         )
-        return partials + core.filtered_noise(
-            key, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
-        )
+        return plus_noise(partials, key, controls.noise, **sizes)
 
     def init(
         self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
@@ -131,16 +134,14 @@ class SinusoidalNoise(nnx.Module):
         following = None
         if next_controls is not None:
             following = next_controls.sinusoidal.frequencies_hz[..., 0, :]
-        sinusoidal, tones = core.sinusoidal_synthesis_step(
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
+        sinusoidal, partials = core.sinusoidal_synthesis_step(
             state.sinusoidal,
             *controls.sinusoidal,
-            hop_length=self.hop_length,
             sample_rate=self.sample_rate,
             next_frequencies_hz=following,
-            n_samples=n_samples,
             amplitude_upsampling=self.config.amplitude_upsampling,
+            **sizes,
         )
-        noise, breath = core.filtered_noise_step(
-            state.noise, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
-        )
-        return SinusoidalNoiseState(sinusoidal, noise), tones + breath
+        noise, audio = plus_noise_step(partials, state.noise, controls.noise, **sizes)
+        return SinusoidalNoiseState(sinusoidal, noise), audio

@@ -164,16 +164,14 @@ class HarmonicNoise(nnx.Module):
         self, key: Key, controls: HarmonicNoiseControls, *, n_samples: int | None = None
     ) -> Float[Array, "*batch samples"]:
         """The audio of all frames: harmonics plus noise."""
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
         harmonics = core.harmonic_synthesis(
             *controls.harmonic,
-            hop_length=self.hop_length,
             sample_rate=self.sample_rate,
-            n_samples=n_samples,
             amplitude_upsampling=self.config.amplitude_upsampling,
+            **sizes,
         )
-        return harmonics + core.filtered_noise(
-            key, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
-        )
+        return plus_noise(harmonics, key, controls.noise, **sizes)
 
     def init(
         self, key: Key, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
@@ -192,21 +190,37 @@ class HarmonicNoise(nnx.Module):
     ) -> tuple[HarmonicNoiseState, Float[Array, "*batch samples"]]:
         """Plays the next block; a harmonic fades out before the frame where it reaches Nyquist."""
         following = None if next_controls is None else next_controls.harmonic.f0_hz[..., 0]
-        harmonic, tones = core.harmonic_synthesis_step(
+        sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
+        harmonic, harmonics = core.harmonic_synthesis_step(
             state.harmonic,
             *controls.harmonic,
-            hop_length=self.hop_length,
             sample_rate=self.sample_rate,
             next_f0_hz=following,
-            n_samples=n_samples,
             amplitude_upsampling=self.config.amplitude_upsampling,
+            **sizes,
         )
-        noise, breath = core.filtered_noise_step(
-            state.noise, *controls.noise, hop_length=self.hop_length, n_samples=n_samples
-        )
-        return HarmonicNoiseState(harmonic, noise), tones + breath
+        noise, audio = plus_noise_step(harmonics, state.noise, controls.noise, **sizes)
+        return HarmonicNoiseState(harmonic, noise), audio
 
 
 def noise_controls(outputs: Float[Array, "*batch frames bands"]) -> NoiseControls:
     """The magnitudes of the noise bands, from the outputs of a decoder."""
     return NoiseControls(core.exp_sigmoid(outputs + _NOISE_BIAS))
+
+
+def plus_noise(
+    tones: Float[Array, "*batch samples"], key: Key, controls: NoiseControls, **sizes: Any
+) -> Float[Array, "*batch samples"]:
+    """The tones of a whole sound plus its noise."""
+    return tones + core.filtered_noise(key, *controls, **sizes)
+
+
+def plus_noise_step(
+    tones: Float[Array, "*batch samples"],
+    state: core.NoiseState,
+    controls: NoiseControls,
+    **sizes: Any,
+) -> tuple[core.NoiseState, Float[Array, "*batch samples"]]:
+    """The tones of a block plus its noise, after the new state of the noise."""
+    state, noise = core.filtered_noise_step(state, *controls, **sizes)
+    return state, tones + noise

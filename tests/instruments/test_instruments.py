@@ -276,7 +276,7 @@ BROKEN = [
         lambda path: edit(path, reverb_length=10**12),
         "`reverb_length` must be at most",
     ),
-    ("config.json", lambda path: edit(path, sample_rate=8000), "belong to different models"),
+    ("config.json", lambda path: edit(path, sample_rate=8000), "`sample_rate`, 8000, got 16000"),
     ("config.json", lambda path: edit(path, code="import os"), "unknown `code`"),
     ("statistics.json", lambda path: edit(path, duration_s=10**400), "is not usable"),
     ("statistics.json", lambda path: edit(path, duration_s=1e300), "`duration_s` must be from 0"),

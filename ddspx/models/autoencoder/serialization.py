@@ -43,12 +43,8 @@ def save_autoencoder(
         that its config builds, so that it could not be loaded.
     """
     check_loads_back(model)
-    for name in ("sample_rate", "hop_length"):
-        config_value, value = getattr(model.config, name), getattr(statistics, name)
-        if config_value != value:
-            raise ValueError(
-                f"`statistics` must have the model's `{name}`, {config_value}, got {value}."
-            )
+    fix = "compute them from recordings at the model's rates"
+    _check_rates(model.config, statistics, owner="`statistics`", fix=fix)
     save_model(
         folder,
         model,
@@ -100,15 +96,22 @@ def load_autoencoder(
     config = read_json(folder / CONFIG, partial(AutoencoderConfig.from_json, parts=parts))
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
     provenance = read_json(folder / PROVENANCE, json_object)
-    for name in ("sample_rate", "hop_length"):
-        if getattr(config, name) != getattr(statistics, name):
-            raise ValueError(
-                f"{folder / STATISTICS} has `{name}` {getattr(statistics, name)}, but "
-                f"{CONFIG} has {getattr(config, name)}; they belong to different models, so "
-                "copy the whole model folder again."
-            )
+    fix = "the files are of different models, so copy the whole model folder again"
+    _check_rates(config, statistics, owner=str(folder / STATISTICS), fix=fix)
     model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, statistics, provenance
+
+
+def _check_rates(
+    config: AutoencoderConfig, statistics: InstrumentStatistics, *, owner: str, fix: str
+) -> None:
+    """Raises a ValueError unless the statistics have the rates of the model."""
+    for name in ("sample_rate", "hop_length"):
+        expected, found = getattr(config, name), getattr(statistics, name)
+        if found != expected:
+            raise ValueError(
+                f"{owner} must have the model's `{name}`, {expected}, got {found}; {fix}."
+            )
 
 
 def check_loads_back(model: Autoencoder) -> None:
