@@ -191,7 +191,6 @@ def classification_scores(
     if positive is not None and not 0 <= positive < n_classes:
         raise ValueError(f"`positive` must be from 0 to {n_classes - 1}, got {positive}.")
     confusion = confusion_matrix(targets, predictions, n_classes=n_classes)
-    normal_z, student_z = _normal_z(), math.nan
     rng, values = np.random.default_rng(seed), _measure(confusion[None], positive)
     resampled = _measure(_resampled(rng, confusion), positive)
     counted, effective_sizes = _counted(confusion, positive), _effective_sizes(confusion)
@@ -201,7 +200,6 @@ def classification_scores(
         # If every example is its own group, resampling groups is the same as resampling examples.
         if not 1 < len(matrices) == targets.size:
             n_groups, by_group = len(matrices), _measure(_resampled_groups(rng, matrices), positive)
-            student_z = _student_z(n_groups - 1)
 
     def interval(name: str, index: int | None = None) -> Interval:
         value = float(_at(values, name, index)[0])
@@ -212,18 +210,8 @@ def classification_scores(
             # The draws of a score without errors do not vary; its effective size is derived.
             derived = effective_sizes[name] if index is None else float(confusion[index].sum())
             effective = _effective_size(value, _at(resampled, name, index)) or derived
-            found = _wilson(value, effective, normal_z)
-        effective = _effective_size(value, _at(by_group, name, index)) if n_groups else 0.0
-        if effective:
-            between = _wilson(value, effective * (1 - 1 / n_groups), student_z)
-            found = Interval(value, min(found.low, between.low), max(found.high, between.high))
-        elif n_groups and value in (0.0, 1.0):
-            # If all or no examples are right, resampled groups do not vary. A single error would
-            # give an effective number close to the number of examples, so that number is used
-            # here too, with Student's quantile.
-            open_end = found.high if value == 0 else 1 - found.low
-            found = _wilson(value, normal_z**2 * (1 / open_end - 1), student_z)
-        return found
+            found = _wilson(value, effective, _normal_z())
+        return _widened(found, _at(by_group, name, index), n_groups) if n_groups else found
 
     names = ("sensitivity", "specificity", "precision", "f1")
     classes = tuple(
@@ -363,6 +351,21 @@ def _resampled_groups(rng: np.random.Generator, matrices: np.ndarray) -> np.ndar
     n_groups = len(matrices)
     times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
     return np.tensordot(times, matrices, axes=1)
+
+
+def _widened(found: Interval, draws: np.ndarray, n_groups: int) -> Interval:
+    """The interval widened by the variation between groups, whose resampled scores are `draws`."""
+    value, student_z = found.value, _student_z(n_groups - 1)
+    if effective := _effective_size(value, draws):
+        between = _wilson(value, effective * (1 - 1 / n_groups), student_z)
+        return Interval(value, min(found.low, between.low), max(found.high, between.high))
+    if value in (0.0, 1.0):
+        # If all or no examples are right, resampled groups do not vary. A single error would give
+        # an effective number close to the number of examples, so that number is used here too,
+        # with Student's quantile.
+        open_end = found.high if value == 0 else 1 - found.low
+        return _wilson(value, _normal_z() ** 2 * (1 / open_end - 1), student_z)
+    return found
 
 
 def _effective_size(value: float, draws: np.ndarray) -> float:

@@ -149,13 +149,7 @@ def prepare(
       >>> folder.cleanup()
     """
     fmax = default_fmax(sample_rate) if fmax is None else fmax
-    hops = example_s * size("sample_rate", sample_rate) / size("hop_length", hop_length)
-    if not 0.5 < hops < _LONGEST_EXAMPLE_S * sample_rate / hop_length:
-        raise ValueError(
-            f"`example_s` must be at least one hop long, and at most {_LONGEST_EXAMPLE_S} seconds, "
-            f"got {example_s}."
-        )
-    example = round(hops)
+    example = _example_hops(example_s, sample_rate, hop_length)
     _refuse_other_folder(output, overwrite)
     with (
         replacing_folder(output, overwrite=overwrite) as folder,
@@ -192,6 +186,17 @@ def prepare(
         )
     _report_empty(manifest, example_s, report)
     return manifest
+
+
+def _example_hops(example_s: float, sample_rate: int, hop_length: int) -> int:
+    """The length of an example in hops."""
+    hops = example_s * size("sample_rate", sample_rate) / size("hop_length", hop_length)
+    if not 0.5 < hops < _LONGEST_EXAMPLE_S * sample_rate / hop_length:
+        raise ValueError(
+            f"`example_s` must be at least one hop long, and at most {_LONGEST_EXAMPLE_S} seconds, "
+            f"got {example_s}."
+        )
+    return round(hops)
 
 
 def _refuse_other_folder(output: str | Path, overwrite: bool) -> None:

@@ -293,8 +293,8 @@ FAULTS = (
     ),
     Fault(
         "metrics/_classification.py",
-        "student_z = _student_z(n_groups - 1)",
-        "student_z = _student_z(n_groups)",
+        "found.value, _student_z(n_groups - 1)",
+        "found.value, _student_z(n_groups)",
         "metrics/test_classification.py",
     ),
     Fault(

@@ -261,16 +261,7 @@ def mel_spectral_loss(
     """
     sample_rate = positive_int("sample_rate", sample_rate)
     n_ffts = checked_n_ffts(n_ffts)
-    if n_mels is None:
-        n_mels = [max(1, 5 * n_fft // 32) for n_fft in n_ffts]
-    of_each = not isinstance(n_mels, Integral)
-    n_mels = sizes("n_mels", n_mels)
-    n_mels = n_mels if of_each else n_mels * len(n_ffts)
-    if len(n_mels) != len(n_ffts):
-        raise ValueError(
-            f"`n_mels` must have one number for each of {len(n_ffts)} `n_ffts`, or be one int for "
-            f"all, got {n_mels}."
-        )
+    n_mels = _checked_n_mels(n_mels, n_ffts)
     first, second = checked_pair(target, predicted)
 
     def loss(n_fft: int, count: int) -> Array:
@@ -300,6 +291,21 @@ def mel_spectral_loss(
         return total
 
     return jnp.mean(jnp.stack([loss(*pair) for pair in zip(n_ffts, n_mels, strict=True)]))
+
+
+def _checked_n_mels(n_mels: int | Sequence[int] | None, n_ffts: tuple[int, ...]) -> tuple[int, ...]:
+    """The number of filters for each of `n_ffts`; see :func:`mel_spectral_loss`."""
+    if n_mels is None:
+        return tuple(max(1, 5 * n_fft // 32) for n_fft in n_ffts)
+    counts = sizes("n_mels", n_mels)
+    if isinstance(n_mels, Integral):
+        return counts * len(n_ffts)
+    if len(counts) != len(n_ffts):
+        raise ValueError(
+            f"`n_mels` must have one number for each of {len(n_ffts)} `n_ffts`, or be one int for "
+            f"all, got {counts}."
+        )
+    return counts
 
 
 def _mean_over(

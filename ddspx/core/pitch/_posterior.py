@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
-from ddspx._typing import Array, ArrayLike, Float, Int
+from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import frame
 from ddspx.core.pitch._yin import (
     cumulative_mean_normalized,
@@ -119,14 +119,7 @@ def pitch_posterior(
     bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
-    longest = max(max_lag, 2 * frame_length // 3)
-    difference = mean_difference(frames, longest)
-    curve = cumulative_mean_normalized(difference)
-    # From the parabola of d, because the slope of its denominator shifts the minimum of d'.
-    shift = vertex(difference)
-    depth = jnp.clip(parabola(curve, shift), 0, 1)
-    lags = jnp.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
-    f0_hz = sample_rate / jnp.maximum(lags + shift, 1)
+    is_minimum, depth, f0_hz = _minima(frames, max(max_lag, 2 * frame_length // 3), sample_rate)
     position = bins_per_octave * jnp.log2(f0_hz / fmin)
     bins = jnp.round(position).astype(jnp.int32)
     octaves = np.arange(n_bins) / bins_per_octave
@@ -135,7 +128,7 @@ def pitch_posterior(
         handicap = octave_cost * (jnp.log2(f0_hz / fmin) - float(octaves[-1]))
         return jnp.log(jnp.maximum(1 - depth, 0.02)) + handicap, handicap
 
-    is_candidate, is_inside = troughs(curve) & (depth < 1), (bins >= 0) & (bins < n_bins)
+    is_candidate, is_inside = is_minimum & (depth < 1), (bins >= 0) & (bins < n_bins)
     is_outside = is_candidate & ~is_inside & (depth < voicing_threshold)
     outside = jnp.where(is_outside, scored(depth, f0_hz)[0], -jnp.inf)
     outside = jnp.max(outside, axis=-1, keepdims=True)
@@ -156,6 +149,19 @@ def pitch_posterior(
         jnp.concatenate([score, no_pitch], axis=-1) / temperature, axis=-1
     )
     return PitchPosterior(log_probability, f0_hz, depth)
+
+
+def _minima(
+    frames: Float[Array, "*batch samples"], longest: int, sample_rate: int
+) -> tuple[Bool[Array, "*batch lags"], Float[Array, "*batch lags"], Float[Array, "*batch lags"]]:
+    """Whether d' has a minimum at each lag, and the height and frequency of such a minimum."""
+    difference = mean_difference(frames, longest)
+    curve = cumulative_mean_normalized(difference)
+    # From the parabola of d, because the slope of its denominator shifts the minimum of d'.
+    shift = vertex(difference)
+    depth = jnp.clip(parabola(curve, shift), 0, 1)
+    lags = jnp.broadcast_to(np.arange(longest + 2, dtype=frames.dtype), depth.shape)
+    return troughs(curve), depth, sample_rate / jnp.maximum(lags + shift, 1)
 
 
 def _best_of_bins(
