@@ -13,6 +13,7 @@ from ddspx._checks import at_least_ndim, floats, number, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import n_frames, overlapping_blocks
 from ddspx.core._numerics import varying_alike
+from ddspx.core.pitch._viterbi import backtrack, best_scores
 from ddspx.core.pitch._yin import difference_curve, lag_range, troughs, vertex
 
 _N_THRESHOLDS = 100
@@ -405,8 +406,8 @@ def block_scores(
       first: index of its first frame.
       frames: number of valid frames in the whole sound.
     """
-    steps, _ = _block_steps(tracker, chunks, piece, first, frames)
-    return lax.scan(partial(_forward, tracker.model), start, steps)[0]
+    observations, valid, _ = _observations(tracker, chunks, piece, first, frames)
+    return best_scores(partial(_arrive, tracker.model), start, observations, valid)[0]
 
 
 def block_path(
@@ -423,16 +424,16 @@ def block_path(
     The arguments are those of `block_scores`, and `state`, the last state of the path; -1 means the
     state with the best score.
     """
-    steps, voiced = _block_steps(tracker, chunks, piece, first, frames)
+    observations, valid, voiced = _observations(tracker, chunks, piece, first, frames)
     model = tracker.model
-    last, scores = lax.scan(partial(_forward, model), start, steps)
+    last, scores = best_scores(partial(_arrive, model), start, observations, valid)
     state = jnp.where(state < 0, jnp.argmax(last).astype(jnp.int32), state)
-    state, path = lax.scan(partial(_backward, model), state, (scores, steps[-1]), reverse=True)
+    state, path = backtrack(partial(_depart, model), state, scores, valid)
     return state, (path, voiced)
 
 
-def _block_steps(tracker, chunks, piece, first, frames):
-    """The inputs of `_forward` for each frame of a block, and its voiced probability."""
+def _observations(tracker, chunks, piece, first, frames):
+    """What `_arrive` needs of each frame of a block, which are valid, and voiced probabilities."""
     hop, length = tracker.hop_length, tracker.frame_length
     count = 1 + (piece.size - length) // hop
     per_chunk, n_bins = count // chunks, tracker.centres_hz.size
@@ -448,7 +449,7 @@ def _block_steps(tracker, chunks, piece, first, frames):
     # the bins goes to each in full, because it excludes every voiced state.
     unvoiced = jnp.maximum(1 - voiced - outside, 0) / n_bins + outside
     index = first + jnp.arange(count)
-    return (_log(pitch), _log(unvoiced), index == 0, index < frames), voiced
+    return (_log(pitch), _log(unvoiced), index == 0), index < frames, voiced
 
 
 def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -457,11 +458,14 @@ def _log(probability: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(is_positive, jnp.log(jnp.where(is_positive, probability, 1)), _LOG_ZERO)
 
 
-def _forward(
-    model: _Model, score: Float[Array, "2 bins"], step: tuple[Array, ...]
-) -> tuple[Float[Array, "2 bins"], Float[Array, "2 bins"]]:
-    """Best score of every state of the next frame; emits the scores before that frame."""
-    pitch, unvoiced, is_first, is_valid = step
+def _arrive(
+    model: _Model,
+    score: Float[Array, "2 bins"],
+    pitch: Float[Array, " bins"],
+    unvoiced: Float[Array, ""],
+    is_first: Bool[Array, ""],
+) -> Float[Array, "2 bins"]:
+    """Best score of every state of the next frame."""
     n_bins = pitch.size
     reach = model.log_steps.size - 1
     leaving = score - jnp.asarray(np.broadcast_to(model.log_norm, score.shape), score.dtype)
@@ -478,17 +482,13 @@ def _forward(
 
     best = lax.fori_loop(1, reach + 1, moved, best, unroll=max(1, min(reach, _MOVES)))
     observation = jnp.stack([pitch, jnp.broadcast_to(unvoiced, pitch.shape)])
-    after = jnp.where(is_first, 0, best) + observation
-    # Only differences of scores matter. The largest is kept at 0, so that scores do not grow and
-    # lose digits in long audio.
-    return jnp.where(is_valid, after - jnp.max(after), score), score
+    return jnp.where(is_first, 0, best) + observation
 
 
-def _backward(
-    model: _Model, state: Int[Array, ""], step: tuple[Array, ...]
-) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """Best predecessor of a state, from the scores before it; emits the state."""
-    score, is_valid = step
+def _depart(
+    model: _Model, score: Float[Array, "2 bins"], state: Int[Array, ""]
+) -> Float[Array, "2 bins"]:
+    """Score of each path to a state, by the state before."""
     n_bins = score.shape[-1]
     beyond = np.full(n_bins - model.log_steps.size, -np.inf)
     half = np.concatenate([model.log_steps, beyond])
@@ -497,6 +497,4 @@ def _backward(
     move = lax.dynamic_slice(moves, (n_bins - 1 - state % n_bins,), (n_bins,))
     move = move - jnp.asarray(model.log_norm, score.dtype)
     switch = jnp.where(is_unvoiced == np.arange(2), model.log_stay, model.log_switch)
-    into = score + jnp.maximum(switch[:, None] + move[None], _LOG_ZERO)
-    before = jnp.argmax(into).astype(jnp.int32)
-    return jnp.where(is_valid, before, state), state
+    return score + jnp.maximum(switch[:, None] + move[None], _LOG_ZERO)

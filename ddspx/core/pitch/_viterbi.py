@@ -1,5 +1,6 @@
 """The most likely path through pitch bins and an unvoiced state."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -137,11 +138,7 @@ def _decode(
     valid: Bool[Array, " frames"],
     transition: PitchTransition,
 ) -> Int[Array, " frames"]:
-    """Viterbi for one sequence: scores forward, then the path backward.
-
-    Only scores are stored. It is cheaper to compute the best predecessor of each state on the path
-    again, going back, than to store the predecessors of all states.
-    """
+    """Viterbi for one sequence."""
     log_observation, initial, valid, *moves = varying_alike(
         log_observation, initial, valid, *transition
     )
@@ -149,8 +146,7 @@ def _decode(
     n_bins, width = glide.shape
     reach = width // 2
 
-    def forward(score, step):
-        observation, is_valid = step
+    def arrive(score, observation):
         bins, unvoiced = score[:-1], score[-1]
         top = jnp.max(bins)
         best = jnp.full(n_bins, jnp.maximum(top + leap, unvoiced + onset))
@@ -158,23 +154,68 @@ def _decode(
         for d in range(width):
             best = jnp.maximum(best, moved[width - 1 - d : width - 1 - d + n_bins, d])
         silent = jnp.maximum(unvoiced + rest, top + offset)
-        after = jnp.append(best, silent) + observation
-        # Only differences of scores matter. The largest is kept at 0, so that scores do not grow
-        # and lose digits in long audio.
-        return jnp.where(is_valid, after - jnp.max(after), score), score
+        return jnp.append(best, silent) + observation
 
-    def backward(state, step):
-        score, is_valid = step
+    def depart(score, state):
         d = state - np.arange(n_bins) + reach
         near = jnp.take_along_axis(glide, jnp.clip(d, 0, width - 1)[:, None], axis=1)[:, 0]
         near = jnp.where((d >= 0) & (d < width), near, -jnp.inf)
         to_bin = jnp.append(jnp.maximum(near, leap), onset)
         to_unvoiced = jnp.append(jnp.full(n_bins, offset), rest)
-        before = jnp.argmax(score + jnp.where(state < n_bins, to_bin, to_unvoiced))
-        return jnp.where(is_valid, before.astype(jnp.int32), state), state
+        return score + jnp.where(state < n_bins, to_bin, to_unvoiced)
 
-    last, scores = lax.scan(
-        forward, initial.astype(log_observation.dtype), (log_observation, valid)
-    )
-    final = jnp.argmax(last).astype(jnp.int32)
-    return lax.scan(backward, final, (scores, valid), reverse=True)[1]
+    start = initial.astype(log_observation.dtype)
+    last, scores = best_scores(arrive, start, (log_observation,), valid)
+    return backtrack(depart, jnp.argmax(last).astype(jnp.int32), scores, valid)[1]
+
+
+def best_scores(
+    arrive: Callable[..., Array], start: Array, observations: tuple[Array, ...], valid: Array
+) -> tuple[Array, Array]:
+    """The forward pass of the Viterbi algorithm: the score of the best path to each state.
+
+    Args:
+      arrive: ``arrive(scores, *observation) -> scores``, over one frame.
+      start: the scores before the first frame.
+      observations: what `arrive` needs of each frame, in arrays whose first axis is the frames.
+      valid: whether each frame is valid; the others change nothing.
+
+    Returns:
+      The scores after the last frame, and those before each frame.
+    """
+
+    def step(score, frame):
+        observation, is_valid = frame
+        after = arrive(score, *observation)
+        # Only differences of scores matter. The largest is kept at 0, so that scores do not grow
+        # and lose digits in long audio.
+        return jnp.where(is_valid, after - jnp.max(after), score), score
+
+    return lax.scan(step, start, (observations, valid))
+
+
+def backtrack(
+    depart: Callable[[Array, Array], Array], last: Array, scores: Array, valid: Array
+) -> tuple[Array, Array]:
+    """The backward pass of the Viterbi algorithm: the path that ends in the state `last`.
+
+    It is cheaper to compute the best predecessor of each state on the path again, going back, than
+    to store the predecessors of all states.
+
+    Args:
+      depart: ``depart(scores, state) -> scores``, the score of each path that goes to a state from
+        the states before it.
+      last: index of the last state.
+      scores: the scores before each frame, from `best_scores`.
+      valid: as there.
+
+    Returns:
+      The state before the first frame, and the state in each frame.
+    """
+
+    def step(state, frame):
+        score, is_valid = frame
+        before = jnp.argmax(depart(score, state)).astype(jnp.int32)
+        return jnp.where(is_valid, before, state), state
+
+    return lax.scan(step, last, (scores, valid), reverse=True)
