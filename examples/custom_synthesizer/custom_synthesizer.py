@@ -22,7 +22,7 @@ from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
 from ddspx.transfer import evaluate_transfer, transfer
 
-RATE, HOP, N_FRAMES, BATCH = 16_000, 64, 251, 4  # a batch is 4 seconds of sound
+RATE, HOP, N_FRAMES, BATCH = 16_000, 64, 251, 4  # a batch is 4 excerpts of a second
 
 
 # 1. The synthesizer: its sizes, its controls, the whole sound, the sound in blocks.
@@ -64,8 +64,7 @@ class StiffString:
         weights = core.exp_sigmoid(outputs[..., 2 : 2 + count])
         k = jnp.broadcast_to(jnp.arange(1.0, count + 1), weights.shape)
         frequencies_hz = pitch_hz * k * jnp.sqrt(1 + 1e-3 * stiffness * k**2)
-        rate = {"sample_rate": self.sample_rate}
-        weights = core.remove_above_nyquist(weights, frequencies_hz, **rate)
+        weights = core.remove_above_nyquist(weights, frequencies_hz, sample_rate=self.sample_rate)
         shares = core.safe_divide(weights, jnp.sum(weights, -1, keepdims=True))
         noise = core.exp_sigmoid(outputs[..., 2 + count :] - 5.0)
         return Controls(frequencies_hz, level * shares, noise)
@@ -75,52 +74,42 @@ class StiffString:
         tones = core.sinusoidal_synthesis(*controls[:2], sample_rate=self.sample_rate, **sizes)
         return tones + core.filtered_noise(key, controls.magnitudes, **sizes)
 
-    def init(self, key, *, batch_shape=()):
+    def init(self, key, *, batch_shape=(), dtype=jnp.float32):
         sizes = {"n_sinusoids": self.config.n_sinusoids, "batch_shape": batch_shape}
-        return core.sinusoidal_synthesis_init(**sizes), core.filtered_noise_init(key)
+        return core.sinusoidal_synthesis_init(**sizes, dtype=dtype), core.filtered_noise_init(key)
 
     def step(self, state, controls, *, next_controls=None, n_samples=None):
         after = None if next_controls is None else next_controls.frequencies_hz[..., 0, :]
         sizes = {"hop_length": self.hop_length, "n_samples": n_samples}
-        string, tones = core.sinusoidal_synthesis_step(
-            state[0],
-            *controls[:2],
-            next_frequencies_hz=after,
-            sample_rate=self.sample_rate,
-            **sizes,
-        )
+        options = {"sample_rate": self.sample_rate, "next_frequencies_hz": after}
+        string, tones = core.sinusoidal_synthesis_step(state[0], *controls[:2], **sizes, **options)
         noise, breath = core.filtered_noise_step(state[1], controls.magnitudes, **sizes)
         return (string, noise), tones + breath
 
 
-# 2. The data: the audio, and its pitch and loudness, which are inputs of the decoder.
+# 2. The data: excerpts of all recordings, with pitch and loudness, the inputs of the decoder.
 
 
 def load(paths):
-    """The audio of all recordings, cut to whole hops, its pitch and loudness, and statistics."""
-    sounds = [io.read_audio(path, sample_rate=RATE) for path in paths]
-    audio = np.concatenate([sound[: len(sound) // HOP * HOP] for sound in sounds])
-    tracks = features.conditioning_features(audio, sample_rate=RATE, hop_length=HOP)
-    f0_hz = np.where(tracks.f0_confidence >= VOICED, tracks.f0_hz, 0).astype(np.float32)
-    statistics = training.instrument_statistics(tracks, sample_rate=RATE, hop_length=HOP)
-    return tuple(map(jnp.asarray, (audio, f0_hz, tracks.loudness_db))), statistics
-
-
-def draw(key, data):
-    """A batch of random excerpts, cut on the device."""
-    audio, f0_hz, loudness_db = data
-    starts = jax.random.randint(key, (BATCH,), 0, f0_hz.size - N_FRAMES + 1)
-
-    def cut(start):
-        excerpt = jax.lax.dynamic_slice_in_dim
-        tracks = (excerpt(track, start, N_FRAMES) for track in (f0_hz, loudness_db))
-        return excerpt(audio, start * HOP, (N_FRAMES - 1) * HOP), *tracks
-
-    return jax.vmap(cut)(starts)
+    """Excerpts of a second, one every quarter of a second, and the statistics of the tracks."""
+    tracks, excerpts = [], []
+    for path in paths:
+        audio = io.read_audio(path, sample_rate=RATE)
+        track = features.conditioning_features(audio, sample_rate=RATE, hop_length=HOP)
+        f0_hz = np.where(track.f0_confidence >= VOICED, track.f0_hz, 0)
+        for first in range(0, f0_hz.size - N_FRAMES + 1, N_FRAMES // 4):
+            frames = slice(first, first + N_FRAMES)
+            sound = audio[first * HOP : (first + N_FRAMES - 1) * HOP]
+            excerpts.append((sound, f0_hz[frames], track.loudness_db[frames]))
+        tracks.append(track)
+    joined = features.Features(*map(np.concatenate, zip(*tracks, strict=True)))
+    statistics = training.instrument_statistics(joined, sample_rate=RATE, hop_length=HOP)
+    return [jnp.stack(arrays) for arrays in zip(*excerpts, strict=True)], statistics
 
 
 # 3. The model, its loss and a training step.
 
+LISTENING = nn.FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=64, n_mfcc=20)
 CONFIG = AutoencoderConfig(
     sample_rate=RATE,
     hop_length=HOP,
@@ -128,11 +117,7 @@ CONFIG = AutoencoderConfig(
     decoder=nn.RnnFcDecoderConfig(rnn_channels=128, fc_channels=128, fc_layers=2),
     reverb_length=4000,
     loss_n_ffts=(2048, 512, 128),
-    encoder=nn.ZEncoderConfig(
-        nn.FrontendConfig.mfcc(sample_rate=RATE, hop_length=HOP, n_bands=64, n_mfcc=20),
-        rnn_channels=32,
-        z_size=8,
-    ),
+    encoder=nn.ZEncoderConfig(LISTENING, rnn_channels=32, z_size=8),
 )
 
 
@@ -144,15 +129,15 @@ def main():
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     data, statistics = load(options.recordings)
-    if data[1].size < N_FRAMES:
-        parser.error(f"the recordings must have at least {N_FRAMES * HOP / RATE:.1f} s together")
-    model = Autoencoder(CONFIG, rngs=nnx.Rngs(0))
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    if not data:
+        parser.error("at least one recording must be longer than a second")
+    graph, params, rest = nnx.split(Autoencoder(CONFIG, rngs=nnx.Rngs(0)), nnx.Param, ...)
     optimizer = optax.chain(optax.clip_by_global_norm(3.0), optax.adam(2e-3))
 
     def loss(params, key, data):
         model, (drawing, noise) = nnx.merge(graph, params, rest), jax.random.split(key)
-        audio, f0_hz, loudness_db = draw(drawing, data)
+        drawn = jax.random.randint(drawing, (BATCH,), 0, len(data[0]))
+        audio, f0_hz, loudness_db = (excerpts[drawn] for excerpts in data)
         played = model(noise, f0_hz, loudness_db, z=model.encode(audio))
         return core.multi_scale_spectral_loss(audio, played, n_ffts=CONFIG.loss_n_ffts)
 
@@ -175,8 +160,7 @@ def main():
     instrument = load_instrument(options.output, parts=[StiffStringConfig])
     sound = options.output.with_suffix(".wav")
     report = transfer(options.recordings[0], sound, to=instrument)
-    quality = evaluate_transfer(sound, report)
-    print(f"{sound}: {report.n_samples / RATE:.1f} s, {quality}")
+    print(f"{sound}: {report.n_samples / RATE:.1f} s, {evaluate_transfer(sound, report)}")
 
 
 if __name__ == "__main__":
