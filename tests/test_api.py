@@ -62,7 +62,7 @@ def parameters(function):
     return list(inspect.signature(function).parameters.values())
 
 
-def test_there_is_something_to_check():
+def test_public_functions_are_found():
     assert {"harmonic_synthesis", "filtered_noise", "loudness_db", "yin"} <= set(CORE)
     assert len(EVERYTHING) > len(CORE)
 
@@ -72,7 +72,7 @@ def broken(functions, rule):
     return [f"{name}: {wrong}" for name in sorted(functions) if (wrong := rule(functions[name]))]
 
 
-def test_what_streams_yields():
+def test_only_functions_named_stream_return_iterators():
     """And what joins the blocks together is not called so."""
 
     def rule(function):
@@ -108,7 +108,7 @@ def test_no_synonyms_in_parameters():
     assert not broken(EVERYTHING, rule)
 
 
-def test_what_is_random_takes_its_key_first():
+def test_random_functions_take_the_key_first():
     def rule(function):
         names = [parameter.name for parameter in parameters(function)]
         return "`key` is not the first parameter" if "key" in names[1:] else None
@@ -133,7 +133,7 @@ def arrays_of(annotation):
     return kinds.union(*map(arrays_of, get_args(annotation))) - {None}
 
 
-def test_where_jax_arrays_are_taken_numpys_are_too():
+def test_numpy_arrays_are_accepted_wherever_jax_arrays_are():
     def rule(function):
         return [
             parameter.name
@@ -144,7 +144,7 @@ def test_where_jax_arrays_are_taken_numpys_are_too():
     assert not broken(EVERYTHING, rule)
 
 
-def test_core_never_assumes_a_rate():
+def test_core_functions_have_no_default_sample_rate():
     def rule(function):
         return [
             parameter.name
@@ -156,7 +156,7 @@ def test_core_never_assumes_a_rate():
     assert not broken(CORE, rule)
 
 
-def test_core_functions_say_what_they_compute_and_show_it():
+def test_core_functions_document_a_formula_and_an_example():
     def rule(function):
         text = inspect.getdoc(function) or ""
         if not re.match(r"\S[^\n]*\.(\n\n|\Z)", text):
@@ -171,7 +171,7 @@ def test_core_functions_say_what_they_compute_and_show_it():
     assert not broken(CORE, rule)
 
 
-def test_nothing_is_left_open_and_nothing_executes_data():
+def test_sources_have_no_todo_pickle_eval_or_exec():
     for path in SOURCES:
         found = re.findall(
             r"TODO|FIXME|NotImplementedError|import pickle|\b(?:eval|exec)\(", path.read_text()

@@ -20,7 +20,7 @@ from ddspx._checks import (
 
 
 @pytest.mark.parametrize("dtype", [jnp.int16, jnp.bool_, jnp.float16, jnp.complex64])
-def test_what_is_no_full_float_is_refused(dtype):
+def test_dtypes_other_than_float32_and_float64_are_refused(dtype):
     # The annotations' checker, on in tests only, would see it before an operation does.
     name = jnp.dtype(dtype).name
     with pytest.raises(
@@ -29,7 +29,7 @@ def test_what_is_no_full_float_is_refused(dtype):
         floats(pitch=jnp.ones(2), audio=jnp.ones(2, dtype))
 
 
-def test_floats_have_one_dtype():
+def test_floats_are_converted_to_one_dtype():
     out = floats(a=jnp.ones(2, jnp.float32), b=jnp.ones(3, DTYPES[-1]), c=2.0)
     assert [x.dtype for x in out] == [DTYPES[-1]] * 3
 
@@ -62,12 +62,12 @@ class Tensor:
 
 
 @pytest.mark.parametrize("value", ["words", Tensor(), [[1.0], [1.0, 2.0]], None])
-def test_what_is_no_array_is_named(value):
+def test_values_that_are_not_arrays_are_refused_by_name(value):
     with pytest.raises(TypeError, match=r"`audio` must be an array .*detach\(\).cpu\(\).numpy"):
         floats(audio=value)
 
 
-def test_sizes_are_one_or_several():
+def test_sizes_accept_one_int_or_several():
     assert sizes("n_ffts", 512) == sizes("n_ffts", np.int64(512)) == (512,)
     assert sizes("n_ffts", [512, 64]) == sizes("n_ffts", np.array([512, 64])) == (512, 64)
     for wrong in ("512", 512.0, (512, 64.0), None, {512}):
@@ -87,7 +87,7 @@ def test_sizes_are_one_or_several():
         ((44100, 8), "samples", r"looks like \(samples, channels\); put time last"),
     ],
 )
-def test_time_comes_last(shape, axis, message):
+def test_an_axis_of_time_that_is_not_last_is_refused(shape, axis, message):
     axes = f"(*batch, {axis})"
     with pytest.raises(ValueError, match=message):
         at_least_ndim("x", shape, 1, axes)
@@ -95,31 +95,31 @@ def test_time_comes_last(shape, axis, message):
     at_least_ndim("x", shape, 1, "(*batch, features)")
 
 
-def test_short_batches_are_no_channels():
+def test_short_batches_are_not_taken_for_channels():
     for shape in [(3, 1), (2, 8), (16, 2), (1, 1), (0, 1), (2000, 64), (2, 44100)]:
         at_least_ndim("audio", shape, 1, "(*batch, samples)")
     at_least_ndim("f0_hz", (2000, 2), 1, "(*batch, frames)")
 
 
-def test_shapes_that_would_be_broadcast_are_told():
+def test_shapes_that_would_be_broadcast_are_refused():
     same_shape(a=(2, 3), b=(2, 3))
     with pytest.raises(ValueError, match=r"`a` and `b` .* got \(5, 1\) and \(5,\); nothing is br"):
         same_shape(a=(5, 1), b=(5,))
 
 
 @pytest.mark.parametrize("key", [0, np.int64(0), jnp.ones((3, 2)), None])
-def test_a_seed_is_no_key(key):
+def test_a_seed_in_place_of_a_key_is_refused(key):
     with pytest.raises(TypeError, match=r"`key` must be a JAX random key, got .*random.key\(0\)"):
         random_key(key)
 
 
-def test_both_kinds_of_keys_are_keys():
+def test_typed_and_raw_keys_are_accepted():
     random_key(jax.random.key(0))
     random_key(jax.random.PRNGKey(0))
     jax.vmap(random_key)(jax.random.split(jax.random.key(0), 3))
 
 
-def test_choices_are_of_their_type():
+def test_a_choice_of_another_type_is_refused():
     one_of("axis", -1, (-1, -2))
     one_of("norm", None, ("ortho", None))
     one_of("method", np.str_("hann"), ("hann", "linear"))
@@ -149,7 +149,7 @@ def test_a_number_outside_its_range_is_named(value, bounds, words):
         number("share", value, **bounds)
 
 
-def test_numbers_of_python_and_numpy_are_numbers():
+def test_numbers_of_python_and_numpy_are_accepted():
     for value in (1, 1.0, np.float32(1), np.int64(1), np.array(1.0)):
         found = number("share", value, least=0, most=1)
         assert found == 1.0 and type(found) is float

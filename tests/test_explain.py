@@ -53,25 +53,25 @@ KEY = jax.random.key(0)
         (lambda: SpectNetConfig(sr=8000), r"models.spectnet.SpectNetConfig .*`sr`"),
     ],
 )
-def test_a_call_that_does_not_fit(call, message):
+def test_a_call_with_wrong_arguments_is_explained(call, message):
     with pytest.raises(TypeError, match=message) as caught:
         call()
     assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
-def test_an_error_of_the_function_itself_stays():
+def test_an_error_inside_the_function_is_not_changed():
     with pytest.raises(TypeError, match=r"`hop_length` must be a Python int, got 4.0"):
         inspect.unwrap(core.n_frames)(8, hop_length=4.0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1, got 0"):
         core.n_frames(8, hop_length=0)
 
 
-def test_a_traced_size_is_told_of_static_argnames():
+def test_the_error_for_a_traced_size_names_static_argnames():
     with pytest.raises(TypeError, match=r"`frames` .*static_argnames"):
         jax.jit(lambda n: ddspx._checks.positive_int("frames", n))(4)
 
 
-def test_the_functions_are_what_they_were():
+def test_wrapped_functions_keep_their_names_and_signatures():
     for f in (core.harmonic_synthesis, core.hann_window, features.track_pitch):
         inner = inspect.unwrap(f)
         assert f is not inner and f.__doc__ == inner.__doc__ and f.__name__ == inner.__name__
@@ -105,7 +105,7 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(core, "anything")
 
 
-def test_the_names_lead_somewhere():
+def test_the_suggested_names_exist():
     tables = {"core": _names.CORE_NAMES, "nn": _names.NN_NAMES, "io": _names.IO_NAMES}
     for package, table in tables.items():
         for name, text in table.items():
@@ -135,7 +135,7 @@ def test_every_name_of_ddsp_in_the_conventions_is_found():
 
 
 @pytest.mark.parametrize("size", [np.int64, np.int32, np.uint16, np.array])
-def test_numpy_sizes_are_sizes(size):
+def test_numpy_integers_are_accepted_as_sizes(size):
     hop, rate = size(16), size(8000)
     outputs = [
         core.harmonic_synthesis(F0, AMPLITUDES, HARMONICS, hop_length=hop, sample_rate=rate),
@@ -165,18 +165,18 @@ def test_numpy_sizes_in_tuples():
     assert loss == 0 and loss.dtype == jnp.float32
 
 
-def test_numpy_numbers_do_not_widen():
+def test_numpy_numbers_do_not_widen_the_dtype():
     low, high = np.float64(20), np.float64(8000)
     assert core.unit_to_hz(AUDIO, fmin=low, fmax=high).dtype == jnp.float32
     assert core.pcen(HARMONICS, 0.5, gain=np.float64(0.9)).dtype == jnp.float32
     assert core.soft_limit(AUDIO, width=np.float64(2)).dtype == jnp.float32
 
 
-def test_modules_take_a_seedless_rngs():
+def test_modules_accept_numpy_sizes():
     assert nn.Reverb(np.int64(4), rngs=nnx.Rngs(0)).taps.shape == (4,)
 
 
-def test_the_last_frame_of_many_voices_is_no_trailing_axis():
+def test_the_last_frame_of_many_voices_is_not_taken_for_a_trailing_axis():
     """A stream may end in a block of one frame, which is held."""
     f0_hz, amplitudes = jnp.full((6, 1), 220.0, jnp.float32), jnp.ones((6, 1), jnp.float32)
     rates = {"hop_length": 16, "sample_rate": 8000}

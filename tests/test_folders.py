@@ -27,7 +27,7 @@ from ddspx._folders import cache_folder, data_folder
         (Windows, {}, "/local/ddspx", "/local/ddspx/Cache"),
     ],
 )
-def test_each_platform_has_its_place(platform, variables, data, cache, tmp_path, monkeypatch):
+def test_the_folders_follow_the_platform(platform, variables, data, cache, tmp_path, monkeypatch):
     # What Windows answers when it is asked for LOCALAPPDATA.
     monkeypatch.setattr("platformdirs.windows.get_win_folder", lambda name: "/local")
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
@@ -41,7 +41,7 @@ def test_each_platform_has_its_place(platform, variables, data, cache, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_home_there_is_none(homeless):
+def test_there_is_no_folder_without_a_home(homeless):
     for folder in (data_folder, cache_folder):
         with pytest.raises(RuntimeError, match="home"):
             folder()

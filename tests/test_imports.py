@@ -78,20 +78,20 @@ def test_importing_the_package_loads_nothing_yet():
         "import ddspx.app, ddspx.cli; ddspx.app.serve",
     ],
 )
-def test_importing_is_light(statement):
+def test_importing_does_not_load_heavy_packages(statement):
     loaded = loaded_by(f"import flax.nnx; before = set(sys.modules); {statement}")
     brought = loaded_by("import flax.nnx")
     assert not (loaded - brought).intersection(HEAVY)
 
 
-def test_the_library_does_not_load_what_builds_on_it():
+def test_lower_layers_do_not_load_higher_ones():
     loaded = loaded_by("from ddspx import core, nn, metrics; core.stft, nn.Gru, metrics.VOICED")
     assert {"ddspx.core", "ddspx.nn", "ddspx.metrics"} <= loaded
     for name in ("io", "features", "models", "training", "transfer", "app", "cli", "plot"):
         assert f"ddspx.{name}" not in loaded
 
 
-def test_what_needs_no_jax_is_answered_without_it(tmp_path):
+def test_help_and_option_errors_do_not_load_jax(tmp_path):
     """Each in its turn, so that the first to load jax is the one that fails."""
     program = """
 import contextlib, io, json, sys
@@ -106,7 +106,7 @@ for line, status in json.loads(sys.argv[1]).items():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
 @pytest.mark.parametrize("line", ["--help", "instruments", "classify train --bogus"])
-def test_what_needs_no_jax_takes_little_time(line, tmp_path):
+def test_help_and_option_errors_appear_quickly(line, tmp_path):
     program = """
 import resource, sys
 from ddspx.cli import main
@@ -134,7 +134,7 @@ PACKAGES = [
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_every_name_is_listed_and_there(package):
+def test_every_listed_name_exists(package):
     """In `__all__`, in `dir()`, and for type checkers, which read the imports alone."""
     tree = ast.parse(inspect.getsource(package))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -157,7 +157,7 @@ def test_every_folder_of_the_package_is_reachable():
         assert value is package
 
 
-def test_the_core_lists_its_names_by_theme():
+def test_the_core_lists_its_names_by_topic():
     themes = re.findall(r"^(\w[\w ,-]+):\n((?:  .*\n?)+)", core.__doc__, re.M)
     names = [name for _, listed in themes for name in re.findall(r"\w+", listed)]
     assert sorted(names) == core.__all__
@@ -180,7 +180,7 @@ def test_the_core_lists_its_names_by_theme():
         ("ddspx.models", "ddsp", "it has autoencoder, crepe, pitch, spectnet."),
     ],
 )
-def test_a_name_of_ddsp_is_answered_with_the_name_here(package, name, answer):
+def test_the_error_for_a_name_of_ddsp_gives_the_name_in_ddspx(package, name, answer):
     with pytest.raises(AttributeError, match=re.escape(answer)) as error:
         getattr(importlib.import_module(package), name)
     assert str(error.value).startswith(f"{package} has no {name!r}")

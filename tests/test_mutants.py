@@ -10,7 +10,7 @@ import ddspx
 TESTS = Path(__file__).parent
 
 
-def test_every_fault_has_its_place_and_its_tests():
+def test_every_fault_changes_one_line_and_names_existing_tests():
     package = Path(ddspx.__file__).parent
     for fault in FAULTS:
         compile(fault.faulty(package), fault.file, "exec")

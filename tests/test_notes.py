@@ -7,7 +7,7 @@ from ddspx import core
 from ddspx._notes import hz_to_midi, midi_to_hz
 
 
-def test_they_are_the_cores_and_librosas():
+def test_note_conversions_equal_those_of_core_and_librosa():
     librosa = pytest.importorskip("librosa")
     midi = np.linspace(-20.0, 150.0, 41)
     np.testing.assert_allclose(midi_to_hz(midi), librosa.midi_to_hz(midi), rtol=1e-12)

@@ -61,7 +61,7 @@ def test_every_extra_installs_wherever_jaxlib_does(extra, platform):
     assert not wanted(extra, platform) & (ABSENT.get(platform, set()) | NOWHERE)
 
 
-def test_nothing_is_left_out_where_it_is_there():
+def test_no_package_is_left_out_on_a_platform_that_has_it():
     assert wanted("train", "Linux") == {"grain", "array-record", "tensorboardX"}
     assert wanted("train", "Linux on ARM") == wanted("train", "macOS") == wanted("train", "Linux")
     assert wanted("train", "Windows") == {"grain", "tensorboardX"}
@@ -91,7 +91,7 @@ def test_the_base_is_what_the_package_imports():
     assert imported - base <= extras
 
 
-def test_every_extra_that_a_document_or_a_message_names_is_there():
+def test_every_extra_that_a_document_or_a_message_names_exists():
     root = Path(__file__).parents[1]
     texts = [*root.rglob("*.md"), *(root / "ddspx").rglob("*.py"), *root.glob("colab/*.py")]
     named = {

@@ -30,7 +30,7 @@ def sound(f0_hz, seconds=1.0, sample_rate=8000):
     )
 
 
-def test_a_tone_is_a_line_at_its_frequency_with_the_sure_half_of_the_pitch_on_it():
+def test_a_tone_is_drawn_at_its_frequency_with_the_confident_half_of_its_pitch():
     figure = plot.plot_sounds([sound(1000), sound(3000)], **RATES)
     above = figure.axes[:2]
     for axes, f0_hz in zip(above, (1000, 3000), strict=True):
@@ -61,7 +61,7 @@ def test_a_column_is_the_mean_power_of_its_span():
     assert np.ptp(levels[1:-1]) < 3
 
 
-def test_blocks_are_drawn_as_the_whole_would_be():
+def test_blocks_and_whole_sounds_are_drawn_alike():
     whole = sound(440, seconds=3.3)
     blocks = plot.Sound(
         whole.title,
@@ -95,7 +95,7 @@ def test_pitch_is_drawn_on_the_spectrogram_and_its_confidence_below():
         plot.plot_sounds([tracked], **RATES)
 
 
-def test_a_frame_is_drawn_where_it_was_heard():
+def test_a_frame_is_drawn_at_its_time():
     """Of a sound that ends between two frames too."""
     audio, still = sine(440, 11_999, sample_rate=8000), np.full(2, 440.0)
     for figure in (
@@ -146,7 +146,7 @@ def test_an_unknown_axis_is_refused():
         plot.plot_sounds.__wrapped__([sound(440)], **RATES, y_axis="bark")
 
 
-def test_a_title_is_no_formula(tmp_path):
+def test_dollar_signs_in_a_title_are_not_a_formula(tmp_path):
     figure = plot.plot_pitch(sound(440)._replace(title="$x^{$.wav"), **RATES)
     figure.savefig(tmp_path / "picture.png")
 
@@ -170,7 +170,7 @@ def test_training_curves_of_one_name_share_a_panel():
     np.testing.assert_array_equal(norm.lines[0].get_data(), [[1, 2], [2.0, 1.0]])
 
 
-def test_nothing_to_draw_is_said():
+def test_an_empty_input_is_refused():
     with pytest.raises(ValueError, match="`sounds` must hold at least one"):
         plot.plot_sounds([], **RATES)
     with pytest.raises(ValueError, match="`records` must hold numbers"):
@@ -178,7 +178,7 @@ def test_nothing_to_draw_is_said():
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "librosa"])
-def test_what_is_missing_is_explained(missing, monkeypatch):
+def test_a_missing_package_is_named(missing, monkeypatch):
     monkeypatch.setattr(plot, "find_spec", lambda name: None if name == missing else "there")
     match = rf"^Plotting needs {missing}; install it with `pip install 'ddspx\[plot\]'`\.$"
     with pytest.raises(ModuleNotFoundError, match=match):

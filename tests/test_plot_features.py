@@ -25,7 +25,7 @@ def corners(figure):
     return grid[0, :, 0], grid[:, 0, 1]
 
 
-def test_a_frame_and_a_band_are_where_their_time_and_frequency_are():
+def test_frames_and_bands_are_drawn_at_their_time_and_frequency():
     values = np.zeros((101, 40), np.float32)
     values[30, 25] = 1.0
     centres_hz = np.geomspace(60, 3900, 40)
@@ -62,7 +62,7 @@ def test_bins_lie_on_a_logarithmic_axis_and_are_drawn_in_decibels():
         assert figure.axes[1].get_ylabel() == "level of the a label (dB)"
 
 
-def test_the_colours_of_coefficients_are_not_those_of_the_level():
+def test_coefficients_and_levels_have_different_colours():
     values = np.random.default_rng(0).standard_normal((50, 13))
     values[:, 0] = -500
     low, high = image_of(plot.plot_features(values, **GRID)).get_clim()
@@ -85,7 +85,7 @@ def test_a_column_is_the_mean_of_its_span(n_frames):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (0,), (0, 4), (4, 0)])
-def test_what_is_no_feature_is_refused(shape):
+def test_arrays_that_are_not_features_are_refused(shape):
     with pytest.raises(ValueError, match=r"`values` must be \(frames, features\) or \(frames,\)"):
         plot.plot_features(np.zeros(shape), **GRID)
 

@@ -130,7 +130,7 @@ def buffers(tree):
     return [x.unsafe_buffer_pointer() for x in raw if x.size]
 
 
-def test_every_stream_of_the_core_is_here():
+def test_every_stream_of_the_core_is_tested():
     starts = {name for name in dir(core) if name.endswith("_init")}
     assert {f"{name}_init" for name in STREAMS} == starts
     assert all(inspect.isfunction(getattr(core, name)) for name in starts)
@@ -205,7 +205,7 @@ def test_a_step_keeps_the_shapes_and_dtypes_of_its_state(make, dtype):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_blocks_of_numpy_are_taken(name):
+def test_steps_accept_numpy_arrays(name):
     """Traced only."""
     init, made_of, step, given, options = STREAMS[name]
     arrays = [np.asarray(x) if isinstance(x, jax.Array) else x for x in given]

@@ -133,7 +133,7 @@ def pitch_of(path):
     return np.where(confidence > 0.5, 69 + 12 * np.log2(f0_hz / 440), np.nan)
 
 
-def test_a_recording_comes_back_on_the_instrument_as_the_controls_say(page, server, tmp_path):
+def test_a_recording_is_played_with_the_settings_of_the_controls(page, server, tmp_path):
     unfold(page)
     for control in CONTROLS:
         assert page.is_visible(f"#control-{control.field}"), control.field
@@ -192,7 +192,7 @@ def test_the_example_shows_its_progress(page):
     assert re.search(r"(Listening|Tuning|Playing|Drawing)[^-]* - \d+(\.\d+)?%", said), said
 
 
-def test_the_sound_comes_first_and_stop_stops(page, server):
+def test_the_sound_appears_before_the_report_and_stop_ends_the_work(page, server):
     assert buttons(page) == (True, False)
     upload(page, RECORDING)
     page.click("#play")
@@ -219,7 +219,7 @@ def test_the_sound_comes_first_and_stop_stops(page, server):
     assert page.locator("#result a[download], #result [aria-label=Download]").count() > 0
 
 
-def test_an_instrument_of_ones_own_is_played(page, tmp_path, server):
+def test_an_uploaded_instrument_is_played(page, tmp_path, server):
     write_text(tmp_path / "text.zip")
     page.set_input_files("input[type=file][accept*=zip]", tmp_path / "text.zip")
     page.wait_for_selector("#message [role=alert]")
@@ -250,7 +250,7 @@ def test_a_sung_note_is_recorded(page, tmp_path):
     assert np.mean(np.isfinite(pitch_of(path))) > 0.5
 
 
-def test_what_is_no_sound_is_said_in_a_sentence(page, tmp_path, server):
+def test_a_file_without_sound_gives_an_error_sentence(page, tmp_path, server):
     write_text(tmp_path / "text.wav")
     upload(page, tmp_path / "text.wav")
     page.wait_for_selector("#message [role=alert]")
@@ -264,7 +264,7 @@ def test_what_is_no_sound_is_said_in_a_sentence(page, tmp_path, server):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 420])
-def test_the_page_fits(page, width, scheme):
+def test_the_page_fits_the_window(page, width, scheme):
     """All components fit the window: in two columns if it is wide enough, otherwise in one."""
     unfold(page)
     page.emulate_media(color_scheme=scheme)

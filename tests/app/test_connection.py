@@ -89,21 +89,21 @@ def until_closed(connection):
     ],
     ids="nothing line head body chunk second answered".split(),
 )
-def test_what_does_not_come_is_not_waited_for(port, half):
+def test_a_connection_that_sends_nothing_is_closed(port, half):
     with connected(port, half) as connection:
         _, seconds = until_closed(connection)
     # The two clocks begin a little apart.
     assert 0.9 * TIMEOUT_S < seconds < 20 * TIMEOUT_S
 
 
-def test_what_comes_in_drops_is_not_waited_for(port):
+def test_a_request_that_arrives_too_slowly_is_closed(port):
     with connected(port, HEAD) as connection, pytest.raises(ConnectionError):
         for _ in range(200):
             connection.sendall(b"a")
             time.sleep(0.05)
 
 
-def test_a_steady_upload_may_take_its_time(port):
+def test_a_steady_upload_is_not_closed(port):
     """A thousand bytes are a second: 3,000 in 1.2 s are in time, after the 0.3 s of patience."""
     with connected(port, POST + b"Connection: close\r\nContent-Length: 3000\r\n\r\n") as connection:
         for _ in range(12):
@@ -113,7 +113,7 @@ def test_a_steady_upload_may_take_its_time(port):
     assert received.startswith(b"HTTP/1.1 200") and received.endswith(bytes(3000))
 
 
-def test_an_answer_may_take_its_time(port):
+def test_a_slow_answer_is_not_closed(port):
     with connected(
         port, HEAD.replace(b"/ ", b"/long ") + b"Connection: close\r\n\r\n"
     ) as connection:
@@ -121,7 +121,7 @@ def test_an_answer_may_take_its_time(port):
     assert received.startswith(b"HTTP/1.1 200") and seconds > 3 * TIMEOUT_S
 
 
-def test_a_connection_that_is_used_again_and_again_stays(port):
+def test_a_reused_connection_stays_open(port):
     with connected(port) as connection:
         for _ in range(8):
             connection.sendall(HEAD + b"\r\n")
@@ -129,7 +129,7 @@ def test_a_connection_that_is_used_again_and_again_stays(port):
             time.sleep(TIMEOUT_S / 3)
 
 
-def test_those_that_only_wait_make_room(port):
+def test_idle_connections_are_closed_to_make_room(port):
     """Many times the connections that there may be, and somebody who asks for something."""
     waiting = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(40)]
     try:
@@ -141,7 +141,7 @@ def test_those_that_only_wait_make_room(port):
 
 
 @pytest.mark.parametrize("noise", [b"\xff\xfe\r\n\r\n", b"zz\r\nab\r\n"])
-def test_what_is_no_http_in_the_middle_of_an_answer_ends_it(port, noise, capfd, caplog):
+def test_invalid_http_during_an_answer_ends_the_connection(port, noise, capfd, caplog):
     begun = POST.replace(b"/ ", b"/stream ") + b"Transfer-Encoding: chunked\r\n\r\n"
     with connected(port, begun) as connection:
         assert b"200" in connection.recv(1 << 16)

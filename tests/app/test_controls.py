@@ -33,7 +33,7 @@ def test_every_field_has_one_control():
     assert sorted(control.field for control in CONTROLS) == sorted(FIELDS)
 
 
-def test_untouched_controls_are_the_default_config():
+def test_the_default_values_give_the_default_config():
     assert config_of(DEFAULTS) == TransferConfig()
 
 
@@ -63,12 +63,12 @@ def test_a_slider_reaches_both_ends_and_its_default(control):
             config_of(values)
 
 
-def test_whole_numbers_arrive_as_floats_too():
+def test_floats_are_accepted_for_whole_numbers():
     values = [float(value) if type(value) is int else value for value in DEFAULTS]
     assert type(config_of(values).pitch_shift) is int
 
 
-def test_an_emptied_control_is_named():
+def test_an_empty_control_is_an_error_that_names_it():
     index = next(i for i, control in enumerate(CONTROLS) if control.field == "wet")
     with pytest.raises(ValueError, match="Give a value for “Mix”"):
         config_of([None if i == index else value for i, value in enumerate(DEFAULTS)])

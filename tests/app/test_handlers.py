@@ -97,7 +97,7 @@ def test_every_control_reaches_the_transfer(control, sessions, recording, monkey
     assert config == dataclasses.replace(TransferConfig(), **{control.field: another})
 
 
-def test_the_controls_are_heard(sessions, recording, instrument):
+def test_the_controls_change_the_sound(sessions, recording, instrument):
     """With nothing of the instrument it is the recording, else something else."""
     original = soundfile.read(recording)[0]
     differences = []
@@ -122,7 +122,7 @@ def test_the_controls_are_heard(sessions, recording, instrument):
     ],
     ids=["missing", "text", "cut-short", "no-samples", "too-short", "nan", "silence", "too-long"],
 )
-def test_what_cannot_be_played_is_a_sentence_on_the_page(make, complaint, sessions, files, folder):
+def test_an_unusable_recording_gives_an_error_sentence(make, complaint, sessions, files, folder):
     """The error appears at once and again on Play, without a path or a trace; no file is left."""
     path = files.place("<b>mine.wav")
     make(path)
@@ -149,12 +149,12 @@ def test_a_length_limit_does_not_trust_the_header(sessions, files):
     assert "longer than 5 minutes" in said
 
 
-def test_nothing_to_play_is_said(sessions):
+def test_a_missing_recording_gives_an_error_sentence(sessions):
     message, result, _ = result_of(sessions, None)
     assert "Record or upload something first." in message and result == ""
 
 
-def test_noise_is_remarked_on_by_its_name(sessions, files, instrument, folder, rng):
+def test_a_recording_of_noise_gives_a_remark(sessions, files, instrument, folder, rng):
     path = files.place("noise.wav")
     soundfile.write(path, 0.1 * rng.standard_normal(16_000), SAMPLE_RATE)
     with warnings.catch_warnings():
@@ -166,7 +166,7 @@ def test_noise_is_remarked_on_by_its_name(sessions, files, instrument, folder, r
     assert result and "Report" in report
 
 
-def test_what_is_not_the_users_fault_is_said_without_a_trace(
+def test_an_internal_error_is_reported_without_a_stack_trace(
     sessions, recording, monkeypatch, capsys, folder
 ):
     def broken(*arguments, **options):
@@ -179,14 +179,14 @@ def test_what_is_not_the_users_fault_is_said_without_a_trace(
     assert "secret" in capsys.readouterr().err, "the terminal does not say where"
 
 
-def test_a_failure_takes_the_result_before_it_away(sessions, recording, instrument, folder):
+def test_a_failure_removes_the_previous_result(sessions, recording, instrument, folder):
     for asked in (instrument, "kazoo"):
         message, *_ = result_of(sessions, recording, asked)
     assert "kazoo" in message
     assert names(folder) == ["tone.wav"]
 
 
-def test_closing_the_page_stops_the_work_and_leaves_nothing(
+def test_closing_the_page_stops_the_work_and_deletes_its_files(
     sessions, recording, instrument, folder
 ):
     told = []
@@ -202,7 +202,7 @@ def test_closing_the_page_stops_the_work_and_leaves_nothing(
     assert not any(folder.iterdir())
 
 
-def test_a_page_that_is_heard_of_again_is_served(sessions, recording, instrument, files):
+def test_a_page_that_returns_is_served_again(sessions, recording, instrument, files):
     sessions.receive(str(recording), session="page")
     sessions.close(session="page")
     assert not recording.exists()
@@ -210,7 +210,7 @@ def test_a_page_that_is_heard_of_again_is_served(sessions, recording, instrument
     assert "does not exist" in result_of(sessions, recording, instrument)[0]
 
 
-def test_the_sound_is_there_before_its_report(sessions, recording, instrument):
+def test_the_sound_is_ready_before_its_report(sessions, recording, instrument):
     sessions.begin(session="page")
     assert sessions.state(session="page") == "playing"
     outcome = sessions.play(
@@ -249,7 +249,7 @@ def test_stop_ends_the_work_at_the_next_block(
     assert names(folder) == ["earlier.wav", "long.wav"]
 
 
-def test_stop_ends_the_report_and_leaves_the_sound(sessions, recording, instrument, folder):
+def test_stop_ends_the_report_and_keeps_the_sound(sessions, recording, instrument, folder):
     told = []
 
     def stop_when_judged(what, done, total):
@@ -264,13 +264,13 @@ def test_stop_ends_the_report_and_leaves_the_sound(sessions, recording, instrume
     assert result.endswith("tone on toy.wav")
 
 
-def test_stop_is_for_one_page_and_for_nothing_that_is_not_there(sessions):
+def test_stop_affects_only_the_job_of_its_page(sessions):
     sessions.begin(session="other")
     assert sessions.stop(session="page") == (None, None, None)
     assert sessions.state(session="other") == "playing"
 
 
-def test_playing_again_ends_what_was_played_before(sessions, recording, instrument):
+def test_playing_again_ends_the_previous_job(sessions, recording, instrument):
     told = []
 
     def play_again(what, done, total):
@@ -290,7 +290,7 @@ def test_playing_again_ends_what_was_played_before(sessions, recording, instrume
     assert outcome.result
 
 
-def test_a_result_is_marked_while_the_page_says_something_else(sessions, recording, instrument):
+def test_a_result_is_marked_as_outdated_while_the_settings_differ(sessions, recording, instrument):
     path = str(recording)
 
     def mark(recording=path, instrument=instrument, **changes):
@@ -308,7 +308,7 @@ def test_a_result_is_marked_while_the_page_says_something_else(sessions, recordi
     assert mark(wet=0.5) == ""
 
 
-def test_only_what_is_offered_is_played_or_described(sessions, recording, folder, instrument):
+def test_only_listed_instruments_are_played_or_described(sessions, recording, folder, instrument):
     for name in ("violin", str(folder), "../toy", "", "None", "x" * 5000):
         message, result, _ = result_of(sessions, recording, name)
         assert "There is no instrument" in message and result == ""
@@ -316,7 +316,7 @@ def test_only_what_is_offered_is_played_or_described(sessions, recording, folder
     assert sessions.describe(instrument, session="page").startswith("Plays from ")
 
 
-def test_the_name_of_a_recording_is_shown_harmlessly(sessions, recording, files, instrument):
+def test_the_name_of_a_recording_is_escaped(sessions, recording, files, instrument):
     """Names with markup, escape codes, changes of the writing direction, and formulas."""
     name = "<img src=x onerror=a()>\x1b[31m\u202e$x^{$.wav"
     path = files.place(name)
@@ -330,7 +330,7 @@ def test_the_name_of_a_recording_is_shown_harmlessly(sessions, recording, files,
     assert Path(result).name == "<img src=x onerror=a()>_[31m_$x^{$ on toy.wav"
 
 
-def test_a_long_name_leaves_room_for_the_instrument():
+def test_a_long_name_of_a_recording_is_shortened():
     for stem in ("\u4e2d" * 84, "a" * 250, "\udce9" * 200):
         name = _handlers._result_name(Path(f"{stem}.wav"), f"models/{'b' * 200}")
         assert name.endswith(f" on {'b' * 40}.wav") and len(name.encode()) <= 120 + 4 + 40 + 4
@@ -347,7 +347,7 @@ def archive(files, instrument):
     return path
 
 
-def test_an_instrument_of_ones_own_is_played(sessions, recording, archive, folder):
+def test_an_uploaded_instrument_is_played(sessions, recording, archive, folder):
     message, own = sessions.add(str(archive), session="page")
     assert message == "" and own.name == "My_harp_1" and not archive.exists()
     assert sessions.describe(str(own), session="page").startswith("Plays from ")
@@ -359,7 +359,7 @@ def test_an_instrument_of_ones_own_is_played(sessions, recording, archive, folde
     assert not own.exists()
 
 
-def test_an_instrument_takes_the_place_of_the_one_before(sessions, archive, files, instrument):
+def test_a_new_upload_replaces_the_previous_instrument(sessions, archive, files, instrument):
     _, first = sessions.add(str(archive), session="page")
     again = pack_instrument(instrument, files.place("violin.zip"))
     message, second = sessions.add(str(again), session="page")
@@ -393,7 +393,7 @@ def spoil(path, **changes):
     ],
     ids="text cut gone stranger outside no-config deep no-weights large".split(),
 )
-def test_an_archive_that_is_none_is_a_sentence(make, complaint, sessions, archive, folder):
+def test_an_invalid_archive_gives_an_error_sentence(make, complaint, sessions, archive, folder):
     make(archive)
     message, own = sessions.add(str(archive), session="page")
     assert own is None and complaint in message and message.count('role="alert"') == 1
@@ -401,11 +401,11 @@ def test_an_archive_that_is_none_is_a_sentence(make, complaint, sessions, archiv
     assert not any(folder.rglob("*")), "something of it stayed"
 
 
-def test_no_archive_is_nothing(sessions):
+def test_no_upload_gives_no_instrument(sessions):
     assert sessions.add(None, session="page") == ("", None)
 
 
-def test_the_example_is_what_it_is_called(sessions):
+def test_the_example_is_a_hummed_phrase(sessions):
     """A hummed phrase, with its highest note in the middle."""
     audio, sample_rate = soundfile.read(sessions.example(), dtype="float32")
     assert 5 < audio.size / sample_rate < 7 and 0.1 < np.abs(audio).max() < 0.9
@@ -416,7 +416,7 @@ def test_the_example_is_what_it_is_called(sessions):
     assert abs(np.percentile(midi, 5) - 57) < 0.5 and abs(midi.max() - 66) < 1
 
 
-def test_the_report_of_a_file_is_readable_as_a_picture(sessions, recording, instrument):
+def test_the_picture_in_the_report_is_readable(sessions, recording, instrument):
     from matplotlib.image import imread
 
     *_, report = result_of(sessions, recording, instrument)

@@ -79,7 +79,7 @@ def sound(folder):
     return folder / "a.wav"
 
 
-def test_the_page_itself_is_answered(ask):
+def test_requests_of_the_page_are_answered(ask):
     for host in (f"127.0.0.1:{PORT}", f"localhost:{PORT}"):
         status, headers, body = ask(host=host, origin=f"http://{host}")
         assert (status, body) == (200, b"echo ")
@@ -124,12 +124,12 @@ def test_only_files_of_the_folder_are_given_out(ask, folder, tmp_path):
             assert status == 403 and body == b"There is no such file.", name
 
 
-def test_nothing_is_fetched(ask):
+def test_proxy_requests_are_refused(ask):
     assert ask("/gradio_api/proxy=http://example.org")[0] == 403
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "http://example.org/a.wav", "a.wav", 7, ["a"]])
-def test_a_request_names_only_files_of_the_folder(ask, name):
+def test_a_request_that_names_a_file_outside_the_folder_is_refused(ask, name):
     for value in (file_at(name), {"a": [file_at(name)]}):
         assert ask(JOIN, **json_body(click(value, 1, "a")))[0] == 403
 
@@ -179,13 +179,13 @@ def test_a_request_arrives_as_it_was_sent(ask, sound):
     ],
     ids=repr,
 )
-def test_what_the_page_cannot_have_sent_is_refused(ask, strange):
+def test_a_body_that_the_page_cannot_send_is_refused(ask, strange):
     for path in (JOIN, "/gradio_api/cancel", "/gradio_api/reset"):
         status, _, body = ask(path, **json_body(strange))
         assert status == 403 and not body.startswith(b"echo")
 
 
-def test_a_file_that_is_none_is_refused(ask, sound, folder):
+def test_an_invalid_file_is_refused(ask, sound, folder):
     for value in (
         file_at(folder / "gone.wav"),
         file_at(folder / "a\0b"),
@@ -216,7 +216,7 @@ def test_a_file_that_is_none_is_refused(ask, sound, folder):
         *("", "*", "//", "/a", "/\0", "/config/", "/\n", "/gradio_api/queue/join/"),
     ],
 )
-def test_nothing_is_there_but_the_page(ask, path):
+def test_paths_that_the_page_does_not_use_are_not_found(ask, path):
     for method in ("GET", "POST", "HEAD", "BREW"):
         status, _, body = ask(path, method=method)
         assert status == 404 and not body.startswith(b"echo")
@@ -231,7 +231,7 @@ def test_other_methods_are_refused(ask, method):
 
 
 @pytest.mark.parametrize("answer", ["none", "raises", "fails", "fails and raises"])
-def test_what_the_application_fails_at_is_a_line(ask, answer, capsys):
+def test_an_error_of_the_application_is_printed_as_one_line(ask, answer, capsys):
     async def app(scope, receive, send):
         if answer.startswith("fails"):
             await send({"type": "http.response.start", "status": 500, "headers": []})
@@ -247,7 +247,7 @@ def test_what_the_application_fails_at_is_a_line(ask, answer, capsys):
     assert ("KeyError" in said) == answer.endswith("raises")
 
 
-def test_who_goes_away_is_not_spoken_of(folder, capsys):
+def test_a_client_that_disconnects_is_not_reported(folder, capsys):
     """In the middle of a body that the filter reads, and of one that the application does."""
     sent = []
 
@@ -271,7 +271,7 @@ def test_who_goes_away_is_not_spoken_of(folder, capsys):
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b"[" * 100_000])
-def test_what_cannot_be_read_is_refused(ask, body):
+def test_a_body_that_is_not_json_is_refused(ask, body):
     assert ask(JOIN, method="POST", body=(body,))[0] == 403
 
 
@@ -280,7 +280,7 @@ def test_a_request_without_end_is_refused(ask):
     assert ask(JOIN, method="POST", body=(part,) * 100)[0] == 403
 
 
-def test_an_upload_is_the_applications(ask):
+def test_an_upload_is_passed_on_to_the_application(ask):
     upload = {"method": "POST", "body": (b"{", b"no json"), "content_type": "multipart/form-data"}
     assert ask("/gradio_api/upload", **upload)[:3:2] == (200, b"echo {no json")
     assert ask(JOIN, **upload)[0] == 403
@@ -297,14 +297,14 @@ def test_an_upload_without_end_is_refused(ask, monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_browsers_are_told_to_load_nothing_from_elsewhere(ask):
+def test_the_policy_for_browsers_allows_nothing_from_other_hosts(ask):
     for path in ("/", "/file=/etc/passwd"):
         policy = ask(path)[1][b"content-security-policy"].decode()
         assert "http" not in policy and "*" not in policy
         assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
 
 
-def test_a_page_is_sent_without_its_links_elsewhere(folder):
+def test_links_to_other_hosts_are_removed_from_the_page(folder):
     page = (
         b'<head><link rel="preconnect"\n href="https://fonts.example.org" crossorigin />'
         b'<link rel="stylesheet" href="./assets/a.css"><SCRIPT src="http://example.org/a.js" async>'

@@ -32,11 +32,11 @@ def rows_of(**changes):
     ("seconds", "words"),
     [(8.19, "8.2 seconds"), (60.0, "1 minute"), (89.0, "1 minute"), (194.0, "3 minutes")],
 )
-def test_durations_are_spoken(seconds, words):
+def test_durations_are_written_in_words(seconds, words):
     assert minutes(seconds) == words
 
 
-def test_a_report():
+def test_the_report_has_a_row_for_each_measure():
     assert rows_of() == {
         "Length": ("8.2 seconds", ""),
         "Heard": ("A3 to A4", "most of your notes"),
@@ -50,7 +50,7 @@ def test_a_report():
     }
 
 
-def test_a_report_of_nothing_has_no_numbers():
+def test_a_report_without_pitch_has_no_numbers():
     rows = rows_of(
         source_f0_hz=NAN,
         played_f0_hz=NAN,
@@ -70,5 +70,5 @@ def test_a_report_of_nothing_has_no_numbers():
 @pytest.mark.parametrize(
     ("cents", "words"), [(4.9, "not to be heard"), (24.0, "trained"), (26.0, "anybody")]
 )
-def test_tuning_is_judged(cents, words):
+def test_the_report_judges_the_tuning(cents, words):
     assert words in rows_of(f0_cents=cents)["In tune"][1]

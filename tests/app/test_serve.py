@@ -82,7 +82,7 @@ def test_a_missing_extra_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(port, monkeypatch, capsys):
+def test_an_invalid_port_is_refused(port, monkeypatch, capsys):
     monkeypatch.setattr(_serve, "find_spec", lambda name: True)
     assert main(["app", "--port", str(port)]) == 2
     assert "`port` must be from 0 to 65535" in capsys.readouterr().err
@@ -97,7 +97,7 @@ def test_the_port_of_another_program_is_refused(monkeypatch, capsys):
     assert f"`port` {port} cannot be used" in said and "choose another" in said
 
 
-def test_the_environment_is_as_it_was(monkeypatch):
+def test_the_environment_is_restored(monkeypatch):
     import os
     import tempfile
 
@@ -117,7 +117,7 @@ def test_the_environment_is_as_it_was(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_page_is_there_and_names_nobody_else(server):
+def test_the_page_loads_nothing_from_other_hosts(server):
     status, page = ask(server, "GET", "/")
     assert status == 200 and b"ddspx" in page
     # Not all that these do is a request that a browser shows: some only connect.
@@ -136,7 +136,7 @@ def test_the_server_is_for_this_machine_alone(server):
 
 
 @pytest.mark.slow
-def test_files_of_the_machine_are_not_given_out(server):
+def test_files_outside_the_folder_are_not_served(server):
     (server.temporary.parent / "secret.txt").write_text("root:secret")
     up = "/".join([".."] * 12)
     for start in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/", "svelte/"):
@@ -157,7 +157,7 @@ def test_files_of_the_machine_are_not_given_out(server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["/etc/passwd", "http://example.org/a.wav"])
-def test_no_file_of_the_machine_is_taken_for_an_upload(server, name):
+def test_a_file_outside_the_folder_is_not_accepted_as_an_upload(server, name):
     file = {"path": name, "meta": {"_type": "gradio.FileData"}}
     for number in range(10):
         assert join(server, [file], fn_index=number)[0] == 403
@@ -170,7 +170,7 @@ def test_other_pages_are_refused(server):
 
 
 @pytest.mark.slow
-def test_an_upload_stays_in_the_folder_and_under_its_size(server, tmp_path):
+def test_an_upload_is_written_into_the_folder_and_limited_in_size(server, tmp_path):
     io.write_audio(tmp_path / "a.wav", tone(0.2), sample_rate=SAMPLE_RATE)
     status, body = upload(server, (tmp_path / "a.wav").read_bytes(), name="../../../mine.wav")
     (path,) = json.loads(body)
@@ -218,7 +218,7 @@ def test_only_the_page_is_served(server, path):
     ],
     ids="tls no-host 0.9 latin huge nul negative chunk http2".split(),
 )
-def test_what_is_no_request_is_refused(server, request_):
+def test_invalid_requests_are_refused(server, request_):
     assert re.match(rb"HTTP/1.1 4\d\d ", raw(server, request_))
 
 
@@ -243,14 +243,14 @@ def test_what_is_no_request_is_refused(server, request_):
     ],
     ids="no-boundary long other header no-name up json text".split(),
 )
-def test_what_is_no_upload_is_refused(server, name, rest):
+def test_invalid_uploads_are_refused(server, name, rest):
     head = b"POST /gradio_api/upload HTTP/1.1\r\nHOST\r\nContent-Type: " + name
     size = b"\r\nContent-Length: %d\r\n\r\n" % len(rest)
     assert re.match(rb"HTTP/1.1 4\d\d ", raw(server, head + size + rest))
 
 
 @pytest.mark.slow
-def test_whatever_happens_is_taken_or_refused(server):
+def test_every_event_is_answered_or_refused(server):
     """Sends values of every kind for every event: each is refused, or answered by a sentence."""
     known = 0
     for number in range(40):
@@ -262,7 +262,7 @@ def test_whatever_happens_is_taken_or_refused(server):
 
 
 @pytest.mark.slow
-def test_none_of_this_left_a_trace(server):
+def test_no_request_of_these_tests_printed_a_stack_trace(server):
     """After all of the above."""
     said = (server.noted.parent / "stderr.txt").read_text()
     assert "Traceback" not in said and "Error:" not in said
@@ -270,14 +270,14 @@ def test_none_of_this_left_a_trace(server):
 
 
 @pytest.mark.slow
-def test_nothing_left_the_machine(server):
+def test_no_request_of_these_tests_left_the_machine(server):
     """After all of the above."""
     assert server.noted.read_text() == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ending", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_folder_goes_with_the_server(ending, status, tmp_path):
+def test_the_folder_is_deleted_with_the_server(ending, status, tmp_path):
     pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
     with served(tmp_path) as server:
         assert upload(server, b"sound")[0] == 200
@@ -294,7 +294,7 @@ def test_the_folder_goes_with_the_server(ending, status, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_is_none_is_refused_at_once(tmp_path):
+def test_an_invalid_model_is_refused_before_the_server_starts(tmp_path):
     pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
     run = subprocess.run(
         [sys.executable, "-m", "ddspx.cli", "app", "kazoo", "--port", "0"],

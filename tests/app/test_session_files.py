@@ -13,7 +13,7 @@ def made(files, name):
     return path
 
 
-def test_a_new_recording_takes_the_place_of_the_old(files, folder):
+def test_a_new_recording_replaces_the_old_one(files, folder):
     for name in ("first.wav", "second.wav"):
         files.hold("page", "recording", made(files, name))
         files.hold("page", "result", made(files, f"result of {name}"))
@@ -30,7 +30,7 @@ def test_holding_a_file_again_keeps_it(files, folder):
     assert names(folder) == ["a.wav"]
 
 
-def test_a_file_of_two_pages_goes_with_the_second(files, folder):
+def test_a_file_of_two_pages_is_deleted_with_the_second(files, folder):
     path = made(files, "a.wav")
     files.hold("one", "recording", path)
     files.hold("other", "recording", path)
@@ -40,7 +40,7 @@ def test_a_file_of_two_pages_goes_with_the_second(files, folder):
     assert not any(folder.iterdir())
 
 
-def test_a_folder_is_held_and_goes_as_a_whole(files, folder):
+def test_a_folder_is_held_and_deleted_as_a_whole(files, folder):
     place = files.place("violin")
     for page in ("one", "other"):
         (place / "inner").mkdir(parents=True, exist_ok=True)

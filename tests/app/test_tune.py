@@ -26,7 +26,7 @@ def share(*arguments, **options):
     return held_share(heard(*arguments, **options), frame_rate=FRAME_RATE)
 
 
-def test_a_note_is_held_and_a_glide_is_not():
+def test_a_note_counts_as_held_and_a_glide_does_not():
     at = np.arange(500) / FRAME_RATE
     assert share(np.full(500, 60.0)) == 1
     # 150 ms cover a semitone where it goes faster than 6.67 semitones a second.
@@ -34,20 +34,20 @@ def test_a_note_is_held_and_a_glide_is_not():
     assert share(60 + 7.5 * at) == 0
 
 
-def test_a_vibrato_is_held_while_it_is_one():
+def test_a_vibrato_counts_as_held_up_to_a_depth():
     at = np.arange(500) / FRAME_RATE
     assert share(60 + 0.45 * np.sin(2 * np.pi * 5.5 * at)) == 1
     assert share(60 + 3.0 * np.sin(2 * np.pi * 5.5 * at)) == 0
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(38, 1.0), (36, 0.0)])
-def test_a_note_has_to_last(frames, expected):
+def test_a_short_note_does_not_count(frames, expected):
     """150 ms are 37.5 frames, which round to 38."""
     notes = np.repeat(60.0 + 5 * np.arange(10), frames)
     assert share(notes) == expected
 
 
-def test_only_what_sounds_counts():
+def test_quiet_and_unsure_frames_do_not_count():
     """An echo below -40 dB does not count, and a frame without a confident pitch is never held."""
     notes = np.full(300, 60.0)
     loudness_db = np.where(np.arange(300) < 100, -20.0, -61.0)
@@ -57,11 +57,11 @@ def test_only_what_sounds_counts():
     assert share(notes, confidence=0.4) == 0
 
 
-def test_a_sound_of_a_moment_holds_nothing():
+def test_a_very_short_sound_has_no_held_notes():
     assert share(np.full(5, 60.0)) == 0
 
 
-def test_the_hint_says_how_much_was_held():
+def test_the_hint_gives_the_share_of_held_notes():
     def hint(sure_frames):
         sure = np.where(np.arange(1000) < sure_frames, 1.0, 0.0)
         return tune_hint(heard(np.full(1000, 60.0), confidence=sure), frame_rate=FRAME_RATE)
@@ -89,7 +89,7 @@ def hint_for(path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="there are no real recordings here")
-def test_speech_and_noises_are_told_from_tunes():
+def test_speech_and_noises_are_distinguished_from_tunes():
     """A sentence in twenty may be sung enough to pass; a tune never fails."""
     notes = [sorted(f.glob("*.flac"))[0] for f in sorted((SHARED_DATA / "solo_notes").glob("*/"))]
     for path in [*(SHARED_DATA / name for name in TUNES), *notes]:

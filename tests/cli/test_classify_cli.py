@@ -60,7 +60,7 @@ def refused(capsys, *arguments, status=2):
 # train
 
 
-def test_training_writes_a_model_of_the_sizes_asked_for(trained):
+def test_training_writes_a_model_of_the_requested_sizes(trained):
     model, provenance = load_spectnet(trained)
     config = model.config
     assert config.labels == LABELS
@@ -83,7 +83,7 @@ def asked(monkeypatch):
     return called
 
 
-def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path, asked, capsys):
+def test_options_reach_the_training_and_its_last_step_is_printed(sounds, tmp_path, asked, capsys):
     output = tmp_path / "model"
     assert call("train", sounds, "-o", output, "--steps 3 --smoothing 0.2 --frontend-rate 0") == 0
     ended, log = capsys.readouterr().out.splitlines()
@@ -114,7 +114,9 @@ def test_options_reach_the_training_and_it_says_where_it_ended(sounds, tmp_path,
         ("spectnet-static", SpectNetFilters, LogCompression(1e-16), False),
     ],
 )
-def test_every_front_end(sounds, tmp_path, asked, name, filters, compression, is_learned):
+def test_every_front_end_can_be_chosen(
+    sounds, tmp_path, asked, name, filters, compression, is_learned
+):
     assert call("train", sounds, "-o", tmp_path / "m", "--steps 3 --front-end", name) == 0
     frontend = asked["model"].frontend
     assert isinstance(frontend.filters, filters) and frontend.compression == compression
@@ -130,7 +132,7 @@ def test_cepstra_of_few_bands_are_refused(sounds, tmp_path, asked, capsys):
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
-def test_segments_have_a_length(seconds, sounds, tmp_path, asked, capsys):
+def test_a_segment_length_out_of_range_is_refused(seconds, sounds, tmp_path, asked, capsys):
     line = refused(capsys, "train", sounds, "-o", tmp_path / "m", f"--segment-s={seconds}")
     assert "`segment_s` must be above 0 and at most 600, got" in line
 
@@ -140,7 +142,7 @@ def test_a_rate_of_zero_is_not_the_default(sounds, tmp_path, asked, capsys):
     assert "`sample_rate` must be at least 1, got 0" in line
 
 
-def test_a_place_that_cannot_be_written_to_is_found_before_anything_is_heard(
+def test_an_output_that_cannot_be_written_is_refused_before_reading_recordings(
     sounds, tmp_path, asked, capsys
 ):
     (tmp_path / "file").touch()
@@ -190,7 +192,7 @@ def test_bad_files_are_named_and_skipped(sounds, tmp_path, capsys):
     assert said.err.splitlines()[-1] == "ddspx classify evaluate: left out 1 of 3 recordings."
 
 
-def test_data_that_cannot_be_learned_is_refused(sounds, tmp_path, capsys):
+def test_unusable_data_is_refused(sounds, tmp_path, capsys):
     train = f"-o {tmp_path / 'model'}"
     (tmp_path / "one").mkdir()
     shutil.copytree(sounds / "low", tmp_path / "one" / "low")
@@ -212,7 +214,9 @@ def test_data_that_cannot_be_learned_is_refused(sounds, tmp_path, capsys):
 # evaluate
 
 
-def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, monkeypatch):
+def test_evaluation_prints_the_numbers_that_it_writes(
+    trained, sounds, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "80")
     output = tmp_path / "new" / "out"
     assert call("evaluate", trained, sounds, "-o", output) == 0
@@ -242,7 +246,7 @@ def test_evaluation_prints_what_it_writes(trained, sounds, tmp_path, capsys, mon
     assert (output / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_groups_and_a_positive_label(trained, tmp_path, capsys):
+def test_groups_and_a_positive_label_are_reported(trained, tmp_path, capsys):
     lines = []
     for i, label in enumerate(("low", "low", "high", "high")):
         path = tmp_path / f"{i}.wav"
@@ -265,14 +269,14 @@ def test_groups_and_a_positive_label(trained, tmp_path, capsys):
     assert "`positive` must be one of" in line and "'dog'" in line
 
 
-def test_other_recordings_of_the_same_names_are_unheard(trained, tmp_path):
+def test_other_recordings_with_the_same_names_can_be_evaluated(trained, tmp_path):
     others = write_sounds(tmp_path / "others", each=2, seed=7)
     assert call("evaluate", trained, others, "-o", tmp_path / "out") == 0
     with open(tmp_path / "out" / "predictions.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * len(LABELS)
 
 
-def test_a_fold_is_the_test_part(trained, tmp_path, capsys):
+def test_the_chosen_fold_is_evaluated(trained, tmp_path, capsys):
     lines = []
     for i in range(6):
         path = tmp_path / f"{i}.wav"
@@ -289,7 +293,7 @@ def test_a_fold_is_the_test_part(trained, tmp_path, capsys):
     )
 
 
-def test_what_was_heard_is_no_test(trained, sounds, tmp_path, capsys):
+def test_recordings_of_the_training_are_not_evaluated(trained, sounds, tmp_path, capsys):
     recordings = [r for r in io.labelled_recordings(sounds) if r.split == "train"]
     table = tmp_path / "table.csv"
     lines = [f"{recording.path},{recording.label},test" for recording in recordings]
@@ -300,7 +304,7 @@ def test_what_was_heard_is_no_test(trained, sounds, tmp_path, capsys):
     assert call("evaluate", trained, table, "--part all") == 0
 
 
-def test_labels_that_the_model_does_not_know(trained, tmp_path, capsys):
+def test_unknown_labels_are_refused(trained, tmp_path, capsys):
     table = tmp_path / "table.csv"
     table.write_text("file,label\na.wav,dog\n")
     line = refused(capsys, "evaluate", trained, table)
@@ -332,7 +336,7 @@ def test_predictions_are_lines_of_file_label_and_probability(trained, tmp_path, 
     assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=2e-4)
 
 
-def test_a_bad_file_among_good_ones(trained, sounds, tmp_path, capsys):
+def test_a_bad_file_among_good_ones_is_reported(trained, sounds, tmp_path, capsys):
     good, bad = sounds / "low" / "0.flac", tmp_path / "bad.wav"
     bad.write_text("no sound")
     assert call("predict", trained, bad, good, tmp_path / "none.wav") == 1
@@ -345,7 +349,9 @@ def test_a_bad_file_among_good_ones(trained, sounds, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_done_is_printed_where_the_rest_is_stopped(trained, sounds, monkeypatch, capsys):
+def test_finished_predictions_are_printed_after_an_interruption(
+    trained, sounds, monkeypatch, capsys
+):
     def one_and_no_more(network, audio, **options):
         next(audio)
         yield np.zeros((1, 3))
@@ -357,7 +363,9 @@ def test_what_is_done_is_printed_where_the_rest_is_stopped(trained, sounds, monk
     assert capsys.readouterr().out == f"{good}\thigh\t0.3333\n"
 
 
-def test_what_was_heard_is_printed_where_a_later_file_fails(trained, sounds, monkeypatch, capsys):
+def test_finished_predictions_are_printed_if_a_later_file_fails(
+    trained, sounds, monkeypatch, capsys
+):
     good, read = sounds / "low" / "0.flac", io.read_audio
 
     def reader(path, **rate):
@@ -387,7 +395,7 @@ def test_a_label_cannot_steer_the_terminal(trained, sounds, tmp_path, capsys):
     assert "\x1b" not in said and "\\x1b[31mhigh" in said
 
 
-def test_no_file_and_no_model(trained, tmp_path, capsys):
+def test_a_missing_file_and_a_missing_model_are_refused(trained, tmp_path, capsys):
     assert "name at least one FILE" in refused(capsys, "predict", trained)
     line = refused(capsys, "predict", tmp_path / "none", "a.wav")
     assert "There is no model folder" in line
@@ -410,7 +418,7 @@ def test_the_three_commands_are_listed(capsys):
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
-def test_the_help_has_no_marks_of_types(name, capsys):
+def test_the_help_shows_no_python_types(name, capsys):
     assert main(["classify", name, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: ddspx classify {name}" in text

@@ -33,7 +33,7 @@ def test_usage_names_every_command_and_each_has_help(capsys):
         assert not re.search(r"`|None\}|\[\[", text)
 
 
-def test_usage_holds_what_is_required(capsys):
+def test_the_usage_line_has_the_required_arguments(capsys):
     main(["prepare", "--help"])
     assert capsys.readouterr().out.startswith("usage: ddspx prepare RECORDING... -o DATASET [OPT")
     main(["transfer", "--help"])
@@ -41,7 +41,7 @@ def test_usage_holds_what_is_required(capsys):
     assert capsys.readouterr().out.startswith(usage)
 
 
-def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
+def test_no_command_and_unknown_commands_end_with_status_2(capsys):
     assert main([]) == 2
     assert "usage: ddspx" in capsys.readouterr().out
     assert main(["resynthesize"]) == 2
@@ -70,7 +70,7 @@ def test_nothing_or_nonsense_is_answered_with_status_2(capsys):
         (["crepe", "convert", "a.h5", "b", "c"], "c"),
     ],
 )
-def test_wrong_arguments_are_answered_in_one_line(arguments, complaint, capsys):
+def test_wrong_arguments_give_one_line(arguments, complaint, capsys):
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -82,7 +82,7 @@ def test_wrong_arguments_are_answered_in_one_line(arguments, complaint, capsys):
     assert complaint in line and "│" not in line
 
 
-def test_the_version_is_the_packages(capsys):
+def test_the_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ddspx {ddspx.__version__}\n"
 
@@ -112,7 +112,7 @@ def test_an_interruption_ends_with_status_130(fail):
     "error",
     [TypeError("2 + 'a'.\nmore"), RecursionError("deep"), MemoryError(), ZeroDivisionError()],
 )
-def test_the_unexpected_is_one_line_with_status_1(error, fail, monkeypatch):
+def test_an_unexpected_error_is_one_line_with_status_1(error, fail, monkeypatch):
     monkeypatch.delenv("DDSPX_TRACEBACK", raising=False)
     status, said = fail(error)
     assert status == 1
@@ -124,7 +124,7 @@ def test_the_unexpected_is_one_line_with_status_1(error, fail, monkeypatch):
         fail(error)
 
 
-def test_training_that_diverges_is_no_bad_input(fail):
+def test_training_that_diverges_ends_with_status_1(fail):
     assert fail(FloatingPointError("the loss is nan.")) == (
         1,
         "ddspx instruments: the loss is nan.\n",
@@ -189,7 +189,7 @@ def refusals(recording, instrument, tmp_path_factory):
     return len(calls), run.stderr.splitlines(), run.stdout, (before, after)
 
 
-def test_a_refusal_imports_only_what_the_command_needs(refusals):
+def test_an_error_imports_only_what_the_command_needs(refusals):
     _, said, printed, _ = refusals
     modules = json.loads(printed)
     assert "kazoo" in said[0] and said[1] == "== 2"
@@ -198,7 +198,7 @@ def test_a_refusal_imports_only_what_the_command_needs(refusals):
         assert name not in modules
 
 
-def test_in_a_process_of_its_own_each_refusal_is_exactly_one_line(refusals):
+def test_each_error_is_exactly_one_line_in_a_new_process(refusals):
     n_calls, lines, printed, (before, after) = refusals
     assert printed.count("\n") == 1
     assert lines[1::2] == ["== 2"] * n_calls

@@ -34,7 +34,7 @@ assert kept[0] == kept[1]
 """
 
 
-def test_programs_are_kept_and_found_again(tmp_path):
+def test_compiled_programs_are_stored_and_reused(tmp_path):
     io.write_audio(tmp_path / "tone.wav", tone(0.5), sample_rate=SAMPLE_RATE)
     command = [tmp_path / "cache/ddspx/jax", "features", tmp_path / "tone.wav"]
     options = ["--kind", "rms", "-o", tmp_path / "out"]
@@ -61,7 +61,7 @@ def folder_of_programs(monkeypatch):
     return lambda: os.environ.get("JAX_COMPILATION_CACHE_DIR")
 
 
-def test_a_folder_of_ones_own_is_respected(folder_of_programs, tmp_path, monkeypatch):
+def test_a_cache_folder_of_the_user_is_used(folder_of_programs, tmp_path, monkeypatch):
     own = str(tmp_path / "own")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", own)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -71,7 +71,7 @@ def test_a_folder_of_ones_own_is_respected(folder_of_programs, tmp_path, monkeyp
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files stand in the way of folders elsewhere too")
-def test_without_a_place_nothing_is_kept_and_all_goes_on(folder_of_programs, tmp_path, monkeypatch):
+def test_commands_run_without_a_cache_folder(folder_of_programs, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_programs()
@@ -81,6 +81,6 @@ def test_without_a_place_nothing_is_kept_and_all_goes_on(folder_of_programs, tmp
     assert folder_of_programs() == str(tmp_path / "cache/ddspx/jax")
 
 
-def test_without_a_home_nothing_is_kept(folder_of_programs, homeless):
+def test_nothing_is_cached_without_a_home(folder_of_programs, homeless):
     keep_programs()
     assert folder_of_programs() is None

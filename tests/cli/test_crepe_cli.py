@@ -34,7 +34,7 @@ def test_weights_are_converted(published, tmp_path, capsys):
     np.testing.assert_array_equal(converted.blocks[2].kernel[...], model.blocks[2].kernel[...])
 
 
-def test_what_cannot_be_converted_is_one_line_with_status_2(published, tmp_path, capsys):
+def test_an_unusable_file_is_one_line_with_status_2(published, tmp_path, capsys):
     source, _ = published
     (tmp_path / "text.h5").write_text("not weights")
     out = str(tmp_path / "out.safetensors")

@@ -106,7 +106,7 @@ def test_the_options_reach_the_feature(here, tmp_path):
     assert arrays["times_s"][1] == 0.005
 
 
-def test_the_blocks_it_is_read_in_make_no_difference(here, tmp_path, monkeypatch):
+def test_the_size_of_the_read_blocks_does_not_change_the_result(here, tmp_path, monkeypatch):
     assert run(here / "tone.wav", "--kind", "pcen", "-o", tmp_path / "whole") == 0
     monkeypatch.setattr(command, "_BLOCK_LENGTH", 777)
     assert run(here / "tone.wav", "--kind", "pcen", "-o", tmp_path / "blocks") == 0
@@ -123,7 +123,7 @@ def test_a_picture_is_drawn_beside_the_archive(kind, here, tmp_path):
     assert (tmp_path / "here" / f"tone.{kind}.png").read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def test_bad_files_are_reported_and_the_others_taken(here, tmp_path, capsys):
+def test_bad_files_are_reported_and_the_others_processed(here, tmp_path, capsys):
     arguments = [here / "gone.wav", here / "tone.wav", here / "text.wav", here / "high.flac"]
     assert run(*arguments, "--kind", "rms") == 1
     said = capsys.readouterr()
@@ -133,12 +133,12 @@ def test_bad_files_are_reported_and_the_others_taken(here, tmp_path, capsys):
     assert names(tmp_path / "here") == ["high.rms.npz", "tone.rms.npz"]
 
 
-def test_where_nothing_is_written_no_folder_is_made(here, tmp_path):
+def test_no_folder_is_made_if_nothing_is_written(here, tmp_path):
     assert run(here / "text.wav", "--kind", "rms", "-o", tmp_path / "new" / "folder") == 1
     assert not (tmp_path / "new").exists()
 
 
-def test_what_fails_half_way_leaves_the_earlier_files(here, tmp_path, monkeypatch, capsys):
+def test_a_failure_keeps_earlier_files(here, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "here"
     for name in ("tone.mel.npz", "tone.mel.png"):
         (folder / name).write_text("earlier")
@@ -186,7 +186,7 @@ def test_a_recording_must_be_named(here, capsys):
     assert "name at least one RECORDING" in refused(["--kind", "mel"], capsys)
 
 
-def test_the_bar_counts_recordings(here, monkeypatch, capsys):
+def test_the_progress_bar_counts_recordings(here, monkeypatch, capsys):
     shown = text.StringIO()
     monkeypatch.setattr(
         "rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
@@ -196,7 +196,7 @@ def test_the_bar_counts_recordings(here, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_help_says_what_is_in_the_archive(capsys):
+def test_the_help_describes_the_archive(capsys):
     assert main(["features", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("usage: ddspx features RECORDING... --kind KIND [-o DIR] [OPTIONS]")

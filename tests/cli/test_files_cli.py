@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_one_bad_file_stops_no_batch_and_names_are_shown(here, capsys):
+def test_one_bad_file_does_not_stop_a_batch_and_odd_names_are_escaped(here, capsys):
     os.symlink("loop.wav", "loop.wav")
     names = ["pipe.wav", ODD, "/dev/zero", "loop.wav", "a.wav"]
     folder = os.fsdecode(b"out\xe9")
@@ -44,7 +44,7 @@ def test_one_bad_file_stops_no_batch_and_names_are_shown(here, capsys):
     assert "\x1b" not in out + err and len(os.listdir(folder)) == 4
 
 
-def test_an_error_of_any_kind_is_of_its_recording(here, capsys, monkeypatch):
+def test_any_error_is_reported_for_its_recording(here, capsys, monkeypatch):
     calls = iter((None, RuntimeError("of one file"), None))
 
     def arrays(values, config):
@@ -60,14 +60,14 @@ def test_an_error_of_any_kind_is_of_its_recording(here, capsys, monkeypatch):
     assert sorted(os.listdir("out")) == ["a.rms.npz", "c.rms.npz"]
 
 
-def test_a_long_name_becomes_the_longest_that_there_is(here):
+def test_a_long_name_is_cut_to_the_longest_possible_one(here):
     long = "日" * 83 + ".wav"
     shutil.copy("a.wav", long)
     assert main(["features", long, "--kind", "log-mel", "-o", "out"]) == 0
     assert os.listdir("out") == ["日" * 81 + ".log-mel.npz"]
 
 
-def test_a_command_prints_names_that_its_terminal_has_no_letters_for(monkeypatch):
+def test_names_outside_the_terminals_encoding_are_printed_escaped(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     escape_what_has_no_letter()
@@ -85,7 +85,7 @@ def test_a_command_prints_names_that_its_terminal_has_no_letters_for(monkeypatch
     ],
     ids=" ".join,
 )
-def test_an_empty_argument_is_no_folder(here, call, capsys):
+def test_an_empty_argument_is_not_taken_for_the_current_folder(here, call, capsys):
     assert main(call) == 2
     assert "one of the arguments is empty" in capsys.readouterr().err
     assert len(os.listdir()) == 3
@@ -124,7 +124,7 @@ def test_an_empty_argument_is_no_folder(here, call, capsys):
         ("classify train t.csv -o m --batch-size 1000000000", "`batch_size` must be at most 65536"),
     ],
 )
-def test_no_size_takes_all_memory(here, call, message, capsys):
+def test_huge_sizes_are_refused(here, call, message, capsys):
     (here / "t.csv").write_text("file,label,split\na.wav,x,train\nb.wav,y,train\nc.wav,y,valid\n")
     assert main(call.split()) == 2
     out, err = capsys.readouterr()

@@ -47,7 +47,7 @@ def row(text, name):
     return next(line for line in text.splitlines() if line.strip().startswith(f"{name} "))
 
 
-def test_what_ships_is_listed_with_what_is_known_of_it(run, library):
+def test_shipped_instruments_are_listed_with_their_cards(run, library):
     status, text, said = run("instruments")
     assert (status, said) == (0, "")
     assert "Your own" not in text
@@ -57,7 +57,7 @@ def test_what_ships_is_listed_with_what_is_known_of_it(run, library):
         assert f"\n{name}: " in text
 
 
-def test_ones_own_are_listed_in_80_columns(run, library, model, monkeypatch):
+def test_installed_instruments_are_listed_in_80_columns(run, library, model, monkeypatch):
     long = "a-name-of-the-most-letters-that-are-many"
     assert len(long) == 40
     for name in ("kalimba", long):
@@ -81,7 +81,7 @@ def test_ones_own_are_listed_in_80_columns(run, library, model, monkeypatch):
     assert names.endswith(f"{long}kalimba")
 
 
-def test_one_that_is_damaged_is_left_out_with_status_1(run, library, model):
+def test_a_damaged_instrument_is_left_out_with_status_1(run, library, model):
     run("instruments", "add", model, "--name", "kalimba")
     (library / "kalimba" / "statistics.json").write_text(
         '{"\x1b[2J": 1}'.replace("\x1b", "\\u001b")
@@ -126,7 +126,7 @@ def test_a_packed_instrument_is_added_played_and_removed(run, library, model, re
         (["add"], "FOLDER-OR-ZIP"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments, sentence, run, library, model, tmp_path, monkeypatch):
+def test_errors_are_one_line(arguments, sentence, run, library, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("instruments", "add", model, "--name", "kalimba")
     before = sorted(tmp_path.rglob("*"))
@@ -138,7 +138,7 @@ def test_what_is_wrong_is_one_line(arguments, sentence, run, library, model, tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_word_is_a_command_or_the_first_of_two(run, library):
+def test_the_word_instruments_is_a_command_and_begins_others(run, library):
     assert run("instruments")[0] == 0
     status, usage, _ = run("instruments", "--help")
     assert status == 0
@@ -157,7 +157,7 @@ def test_a_word_is_a_command_or_the_first_of_two(run, library):
         assert status == 0 and usage.startswith(f"usage: ddspx instruments {word} ")
 
 
-def test_a_word_that_is_no_command_by_itself_is_answered_with_its_family(run):
+def test_the_first_word_of_commands_alone_gives_their_usage(run):
     status, usage, said = run("classify")
     assert (status, said) == (2, "") and "classify train" in usage and "instruments" not in usage
     assert run("classify", "-h")[0] == 0

@@ -9,7 +9,9 @@ from ddspx.cli import _progress
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_the_bar_is_on_terminals_alone_and_gone_at_the_end(is_terminal, monkeypatch, capsys):
+def test_the_progress_bar_appears_only_on_terminals_and_is_cleared(
+    is_terminal, monkeypatch, capsys
+):
     file = io.StringIO()
 
     def console(*, stderr):

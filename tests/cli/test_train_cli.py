@@ -115,7 +115,7 @@ def test_evaluation_at_other_rates_is_refused(dataset, instrument, tmp_path, cap
     assert not path.exists()
 
 
-def test_training_passes_its_options_on_and_says_where_it_ended(
+def test_training_options_are_passed_on_and_the_last_step_is_printed(
     dataset, tmp_path, capsys, monkeypatch
 ):
     from ddspx.training import TrainResult

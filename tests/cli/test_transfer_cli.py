@@ -154,7 +154,7 @@ def test_the_recording_is_not_overwritten(recording, instrument, tmp_path, capsy
         ("/proc/picture.png", "/proc"),
     ],
 )
-def test_a_picture_that_cannot_be_is_refused_before_the_work(
+def test_an_impossible_picture_is_refused_before_the_work(
     plot, complaint, refuse, recording, instrument, tmp_path
 ):
     pytest.importorskip("matplotlib")
@@ -167,7 +167,7 @@ def test_a_picture_that_cannot_be_is_refused_before_the_work(
     assert named_like_a_picture.read_bytes() == recording.read_bytes()
 
 
-def test_the_result_has_the_inputs_length_and_the_options_are_heard(
+def test_the_result_has_the_length_of_the_input_and_options_change_it(
     recording, instrument, tmp_path, capsys
 ):
     def play(name, *options):
@@ -203,7 +203,7 @@ def test_a_report_is_printed_and_drawn_beside_the_result(recording, instrument, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to be handled")
-def test_termination_leaves_no_part_of_a_file(recording, instrument, tmp_path):
+def test_termination_leaves_no_partial_file(recording, instrument, tmp_path):
     program = f"""{HEARD_AT_ONCE}
 import sys, time
 from ddspx.cli import main

@@ -138,7 +138,7 @@ def install(tmp_path):
     return run
 
 
-def test_an_installed_ddspx_is_taken_as_it_is(install):
+def test_an_installed_ddspx_is_used(install):
     (install.target / "ddspx").mkdir(parents=True)
     (install.target / "ddspx" / "__init__.py").write_text("__version__ = 'old'")
     (install.folder / "ddspx").mkdir()
@@ -148,7 +148,7 @@ def test_an_installed_ddspx_is_taken_as_it_is(install):
 
 
 @pytest.mark.parametrize("place", [".", "..", "../..", "ddspx", "ddspx-main", "../notebooks/a b"])
-def test_a_clone_beside_or_above_is_found_whatever_it_is_called(place, install):
+def test_a_clone_beside_or_above_is_found_by_any_name(place, install):
     # What lies about is neither a project of that name nor readable.
     for name, text in (("other", '[project]\nname = "other"\n'), ("a-broken", "[[")):
         (install.folder / name).mkdir()
@@ -162,7 +162,7 @@ def test_a_clone_beside_or_above_is_found_whatever_it_is_called(place, install):
     assert found["ran"] == [f"{clone}[plot,train]"] and found["there"]
 
 
-def test_then_the_newest_wheel_beside_it(install):
+def test_without_a_clone_the_newest_wheel_is_installed(install):
     for age, version in ((200, "0.2.0"), (100, "0.10.0"), (300, "0.1.0")):
         wheel = install.folder / f"ddspx-{version}-py3-none-any.whl"
         wheel.touch()
@@ -173,7 +173,7 @@ def test_then_the_newest_wheel_beside_it(install):
     assert found["ran"] == [f"{wheel}[plot,train]"] and found["there"]
 
 
-def test_then_an_address_then_the_index(install):
+def test_without_a_wheel_an_address_or_else_the_index_is_used(install):
     found = install(url="https://example.org/a.whl")
     assert found["ran"] == ["ddspx[plot,train] @ https://example.org/a.whl"] and found["there"]
     shutil.rmtree(install.target)
@@ -181,7 +181,7 @@ def test_then_an_address_then_the_index(install):
     assert found["ran"] == ["ddspx[plot,train]"] and found["there"]
 
 
-def test_where_the_index_has_none_a_wheel_is_asked_for(install, tmp_path):
+def test_if_the_index_has_no_package_a_wheel_is_asked_for(install, tmp_path):
     error = install(refusal=NOT_THERE)["error"]
     assert "Put a clone or a wheel of it next to" in error and "`pip wheel --no-deps .`" in error
     colab = tmp_path / "modules" / "google" / "colab"
@@ -195,7 +195,7 @@ def test_where_the_index_has_none_a_wheel_is_asked_for(install, tmp_path):
     assert found["ran"] == ["ddspx[plot,train]", f"{wheel}[plot,train]"] and found["there"]
 
 
-def test_another_error_of_pip_is_shown_as_it_is(install):
+def test_other_errors_of_pip_are_shown_unchanged(install):
     error = install(refusal={"ddspx[": "ERROR: no space left"})["error"]
     assert error == "pip could not install ddspx:\nERROR: no space left"
 
@@ -214,7 +214,7 @@ exec(open(cell).read())
 
 
 @pytest.mark.slow
-def test_a_clone_and_a_wheel_install_for_real(tmp_path):
+def test_a_clone_and_a_wheel_are_installed(tmp_path):
     """With pip itself, into a folder of its own; what it depends on is not needed to import it."""
     pytest.importorskip("pip", reason="pip is not installed")
     source = tmp_path / "clone" / "ddspx"
@@ -383,7 +383,7 @@ RECORDER(0.01).then(recorded => {
 """
 
 
-def test_the_recorder_sends_16_bits_and_lets_go_of_the_microphone(tmp_path):
+def test_the_recorder_sends_16_bits_and_releases_the_microphone(tmp_path):
     node = shutil.which("node")
     if node is None:
         pytest.skip("node, which runs the browser's part, is not installed")

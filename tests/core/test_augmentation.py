@@ -86,12 +86,12 @@ def test_several_masks_hide_more(key):
 
 
 @pytest.mark.parametrize("options", [{"time_width": 0}, {"n_time_masks": 0}])
-def test_no_masks(key, options):
+def test_no_masks_hide_nothing(key, options):
     assert not masks(key, **options, n_frequency_masks=0)[0].any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_not_hidden_stays_and_the_rest_has_the_value(key, dtype):
+def test_hidden_values_are_replaced_and_others_unchanged(key, dtype):
     x = jnp.asarray(noise(3, 20, 8), dtype)
     options = {"time_width": 9, "frequency_width": 3}
     zeros = spec_augment(key, x, **options)
@@ -105,7 +105,7 @@ def test_what_is_not_hidden_stays_and_the_rest_has_the_value(key, dtype):
     np.testing.assert_allclose(mean, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_one_example_without_a_batch(key):
+def test_one_example_without_batch_axes_is_masked(key):
     x = jnp.ones((20, 8))
     assert spec_augment(key, x).shape == (20, 8)
     keys = jax.random.split(key, 3)
@@ -114,7 +114,7 @@ def test_one_example_without_a_batch(key):
         np.testing.assert_array_equal(spec_augment(k, x), masked)
 
 
-def test_compiled_is_eager(key):
+def test_compiled_and_eager_results_are_equal(key):
     x, labels = jnp.asarray(noise(3, 8, 4)), jnp.eye(3, 2)
     for f, program, arguments, options in (
         (core.spec_augment, spec_augment, (x,), SIZES),
@@ -136,7 +136,7 @@ def test_gradients_pass_where_nothing_is_hidden(key):
 
 
 @pytest.mark.parametrize("fill", ["zeros", "wrap"])
-def test_each_example_moves_by_samples_of_its_own(key, fill):
+def test_each_example_has_its_own_shift(key, fill):
     x = np.arange(1.0, 8.0)
     moved = np.asarray(time_shift(key, jnp.tile(x, (N, 1)), max_shift=3, fill=fill))
     # Where the sample in the middle is now.
@@ -151,7 +151,7 @@ def test_each_example_moves_by_samples_of_its_own(key, fill):
         np.testing.assert_array_equal(moved[shifts == shift][0], expected)
 
 
-def test_shifts_without_a_batch_and_of_nothing(key):
+def test_shifts_of_one_example_and_of_zero_samples(key):
     for dtype in DTYPES:
         x = jnp.asarray(noise(9), dtype)
         np.testing.assert_array_equal(time_shift(key, x, max_shift=0), x)
@@ -185,7 +185,7 @@ def test_each_example_has_a_weight_of_its_own_from_the_distribution(key):
         assert len(np.unique(own)) > 0.7 * n
 
 
-def test_the_same_key_is_the_same_mixture_in_every_dtype(key):
+def test_the_same_key_gives_the_same_mixture_in_every_dtype(key):
     x, labels = noise(5, 3), np.eye(5)
     mixtures = [mixup(key, jnp.asarray(x, d), jnp.asarray(labels, d)) for d in DTYPES]
     for dtype, (mixed, mixed_labels) in zip(DTYPES, mixtures, strict=True):
@@ -200,7 +200,7 @@ def test_mixup_gradients_are_finite(key):
 # Boundary errors
 
 
-def test_what_cannot_be_drawn_is_refused(key):
+def test_wrong_arguments_of_augmentation_are_refused(key):
     with pytest.raises(ValueError, match="`time_width` must be at least 0, got -1"):
         core.spec_augment(key, jnp.ones((4, 3)), time_width=-1)
     with pytest.raises(ValueError, match="`alpha` must be above 0, got 0"):

@@ -401,7 +401,7 @@ def test_every_function_has_a_case():
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_one_program(name):
+def test_values_gradients_and_transformations_agree_in_one_program(name):
     """All that a compiler has to see, in one program: it costs a fifth of one for each."""
     function, arguments, differentiable, growth = CASES[name]
     scale = 10 * growth * max(1.0, *(float(np.abs(x).max()) for x in arguments))
@@ -429,7 +429,7 @@ def test_one_program(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_compiled_is_eager(name):
+def test_compiled_and_eager_results_are_equal(name):
     """Here operation by operation; the examples in docstrings run eagerly as well."""
     function, arguments, _, growth = CASES[name]
     scale = 10 * growth * max(1.0, *(float(np.abs(x).max()) for x in arguments))
@@ -437,7 +437,7 @@ def test_compiled_is_eager(name):
     assert_trees_close(jax.jit(function)(*xs), function(*xs), scale)
 
 
-def test_numpys_arrays_are_taken():
+def test_numpy_arrays_are_accepted():
     """Traced only. Losses as they are: `jnp.vectorize` would make JAX's arrays of these."""
     for case in CASES.values():
         function = getattr(case.function, "__wrapped__", case.function)

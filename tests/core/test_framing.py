@@ -88,7 +88,7 @@ def test_hann_window_is_scipys_periodic_one(win_length):
     np.testing.assert_allclose(window, expected if win_length > 1 else [0.0], atol=1e-15)
 
 
-def test_librosa_frames_the_padded_signal_alike():
+def test_librosa_gives_the_same_frames_of_the_padded_signal():
     audio = noise(64)
     padded = np.pad(audio, 8)
     expected = librosa.util.frame(padded, frame_length=16, hop_length=4, axis=0)

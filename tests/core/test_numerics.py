@@ -112,7 +112,7 @@ def test_sinc_and_its_curve_on_both_sides_of_the_series():
     np.testing.assert_allclose(curve, expected, rtol=1e-6)
 
 
-def test_values_stay_where_they_meet_those_of_other_devices():
+def test_varying_alike_does_not_change_values():
     numbers, flags = varying_alike(jnp.asarray([-1.5, np.inf, np.nan]), jnp.asarray([True, False]))
     np.testing.assert_array_equal(numbers, [-1.5, np.inf, np.nan])
     np.testing.assert_array_equal(flags, [True, False])

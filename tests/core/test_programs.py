@@ -64,7 +64,7 @@ every_case = pytest.mark.parametrize("case", [c for _, c in CASES], ids=[name fo
 
 
 @every_case
-def test_derives_in_both_modes_across_devices_at_an_unknown_batch_size(case):
+def test_derivatives_of_both_modes_trace_across_devices_at_an_unknown_batch_size(case):
     function, arguments, differentiable, _ = case
     (n,) = export.symbolic_shape("n")
     derives = differentiable and TRANSPOSES
@@ -79,7 +79,7 @@ def test_derives_in_both_modes_across_devices_at_an_unknown_batch_size(case):
 @pytest.mark.parametrize(
     "case", [c for _, c in CASES if len(c[1]) > 1], ids=[name for name, c in CASES if len(c[1]) > 1]
 )
-def test_arguments_that_all_devices_share_meet_those_of_each(case):
+def test_replicated_and_sharded_arguments_are_combined(case):
     function, arguments = case[:2]
     for position in (0, len(arguments) - 1):
         is_split = [i == position for i in range(len(arguments))]
@@ -122,14 +122,14 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_fresh_state_meets_the_data_of_each_device(name):
+def test_a_fresh_state_is_combined_with_sharded_data(name):
     arguments = contracts.CASES[name][1]
     step = across_devices(STEPS[name], [True] * len(arguments))
     _, out = jax.eval_shape(lambda *xs: step(*xs), *batches(arguments, 2))
     assert_leading(out, 2)
 
 
-def test_programs_with_a_transpose_of_their_own_are_lowered_across_devices():
+def test_programs_with_a_custom_transpose_are_lowered_across_devices():
     """Where a type is wrong within a linear system, JAX only sees it when it lowers the program."""
     if not TRANSPOSES:
         pytest.skip("the transposes of jax 0.7 lack types of their own")
@@ -154,7 +154,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_value_beside_a_tangent_can_be_derived_itself(name, rng):
+def test_the_value_that_a_derivative_rule_returns_is_differentiable(name, rng):
     """Else a second derivative of anything but a sum of outputs lacks the product of the first."""
     if features := RULES[name]:
         function, arguments = layer(name), [rng.normal(0, 1, (2, 5, features))]
@@ -194,7 +194,7 @@ def layer(name: str) -> nnx.Module:
 
 
 @pytest.mark.parametrize("name", ["Gru", "FcStack", "learnable", "leaf", "pcen_mel"])
-def test_layers_whose_weights_all_devices_share_meet_the_data_of_each(name):
+def test_layers_with_replicated_weights_take_sharded_data(name):
     graph, state = nnx.split(layer(name))
     inputs = jnp.zeros((2, 5, 2) if name in ("Gru", "FcStack") else (2, 500), jnp.float32)
 
@@ -210,7 +210,7 @@ def test_layers_whose_weights_all_devices_share_meet_the_data_of_each(name):
 
 
 @pytest.mark.parametrize("name", ["Gru", "FcStack", "pcen_mel", "leaf", "sincnet"])
-def test_layers_take_an_empty_batch_and_floats_alone(name):
+def test_layers_take_an_empty_batch_and_refuse_integers(name):
     shape = (0, 5, 2) if name in ("Gru", "FcStack") else (0, 500)
     module = layer(name)
     assert_leading(jax.eval_shape(module, jax.ShapeDtypeStruct(shape, jnp.float32)), 0)

@@ -113,7 +113,7 @@ def test_frequencies_are_their_definitions(name, rng):
 
 @pytest.mark.parametrize("name", FREQUENCIES)
 @pytest.mark.parametrize("depth", [2, 4])
-def test_frequencies_span_the_range_they_say(name, depth):
+def test_frequencies_span_their_documented_range(name, depth):
     # DDSP's sum of sigmoids starts at 8.18 Hz for every output of a depth.
     function, _ = FREQUENCIES[name]
     x = 1e4 * jnp.stack([jnp.arange(depth) - 0.5, 0.5 - jnp.arange(depth), -jnp.ones(depth)])
@@ -247,7 +247,7 @@ def test_exponent_must_exceed_one(exponent):
         ("`fmin` must be", partial(core.frequencies_critical_bands, fmin=9.0, fmax=9.0)),
     ],
 )
-def test_ranges_that_are_none_are_refused(message, call):
+def test_empty_ranges_are_refused(message, call):
     with pytest.raises(ValueError, match=message):
         call(jnp.zeros(6))
 

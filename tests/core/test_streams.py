@@ -73,7 +73,7 @@ def test_blocks_of_a_chain_are_the_whole_of_its_parts(dtype):
     assert_close(out, offline(AUDIO, GAIN), scale=4)
 
 
-def test_a_chain_is_scanned_mapped_and_derived_and_its_state_donated():
+def test_a_chain_works_under_scan_vmap_and_grad_and_its_state_can_be_donated():
     stream = smoothed_and_limited()
     blocks = [jnp.asarray(x, DTYPES[-1]).reshape(2, 6, 10) for x in (AUDIO, GAIN)]
 
@@ -116,7 +116,7 @@ def test_a_chain_is_a_part_of_a_chain():
     assert states[0] == (2, (), 2)
 
 
-def test_what_is_no_stream_is_refused(monkeypatch):
+def test_objects_that_are_not_streams_are_refused(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would answer first
     with pytest.raises(ValueError, match=r"`streams` must be one part or more, got none"):
         core.chain()

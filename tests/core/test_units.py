@@ -91,7 +91,7 @@ def test_python_numbers_do_not_widen_arrays():
     assert product.dtype == jnp.float32
 
 
-def test_librosa_agrees():
+def test_conversions_equal_those_of_librosa():
     f = np.array([27.5, 440.0, 5000.0])
     assert_close(core.hz_to_midi(jnp.asarray(f)), librosa.hz_to_midi(f), scale=100)
     assert_close(core.midi_to_hz(jnp.asarray(f / 50)), librosa.midi_to_hz(f / 50), scale=100)
@@ -121,7 +121,7 @@ def test_positions_in_a_range_are_their_definitions(clip):
 # Physics
 
 
-def test_the_range_is_what_it_says():
+def test_unit_to_hz_has_the_documented_range():
     # DDSP takes 0 Hz for the note 0, 8.18 Hz.
     ends = core.unit_to_hz(jnp.array([0.0, 1.0]), fmin=20.0, fmax=8000.0)
     assert_close(ends, [20, 8000], scale=1e4)
@@ -143,7 +143,7 @@ def test_known_pitches():
 
 
 @pytest.mark.parametrize(("there", "back", "points"), INVERSES, ids=lambda p: None)
-def test_inverses(there, back, points):
+def test_conversions_and_their_inverses_give_the_value_back(there, back, points):
     x = jnp.asarray(points)
     eps = jnp.finfo(x.dtype).eps
     # Near 24 Bark a rounding of the rate moves the frequency 13 times as much.

@@ -75,7 +75,7 @@ def test_upsample_is_its_definition(method, count, hop_length, dtype):
 # To more frames and to fewer, by ratios that are whole and are not, to one, and of one.
 @EACH_METHOD
 @pytest.mark.parametrize(("count", "n_frames"), [(5, 13), (7, 3), (4, 8), (3, 1), (1, 4)])
-def test_any_ratio_reads_between_the_frames(method, count, n_frames):
+def test_any_ratio_interpolates_between_the_frames(method, count, n_frames):
     frames = noise(2, count)
     m = np.arange(n_frames)
     # Both for the same stretch of time, the last frame on the last, and from 44.1 kHz to 16 kHz.
@@ -89,7 +89,7 @@ def test_any_ratio_reads_between_the_frames(method, count, n_frames):
 
 
 @EACH_METHOD
-def test_a_hop_to_the_sample_is_upsampling(method):
+def test_resampling_to_every_sample_equals_upsampling(method):
     frames = jnp.asarray(noise(5, 2))
     actual = resample(frames, n_frames=32, step=1 / 8, method=method, axis=-2)
     assert_close(actual, upsample(frames, hop_length=8, method=method, axis=-2), 2)
@@ -221,7 +221,7 @@ def test_transformations_and_dtypes(axis):
 # Boundary errors
 
 
-def test_resampling_refuses_what_it_cannot_do():
+def test_impossible_resampling_is_refused():
     frames, resample = jnp.ones(4), core.resample_controls
     with pytest.raises(ValueError, match="`n_frames` must be at least 1, got 0"):
         resample(frames, n_frames=0, method="linear")
@@ -234,7 +234,7 @@ def test_resampling_refuses_what_it_cannot_do():
         resample.__wrapped__(frames, n_frames=3, method="window")
 
 
-def test_unknown_choices():
+def test_unknown_choices_are_refused():
     # Under pytest the type checker refuses the name before our own check does.
     with pytest.raises((ValueError, TypeError), match="method"):
         core.upsample(jnp.zeros(3), hop_length=2, method="spline")  # type: ignore

@@ -27,7 +27,7 @@ def script():
     del sys.modules["custom_synthesizer"]
 
 
-def test_a_stiff_string_plays_in_blocks_as_at_once(script, rng, key):
+def test_blocks_of_a_stiff_string_equal_the_whole(script, rng, key):
     config = script.StiffStringConfig(n_sinusoids=4, n_magnitudes=3)
     string = config.build(sample_rate=8000, hop_length=40, rngs=nnx.Rngs(0))
     assert isinstance(config, SynthesizerConfig) and isinstance(string, Synthesizer)

@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "fit_sinusoids" / "fit_sinusoi
 
 
 @pytest.mark.slow
-def test_poles_find_what_angles_do_not(monkeypatch, capsys):
+def test_poles_find_partials_that_angles_do_not_find(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--partials", "2", "--seeds", "10"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     poles, angles = capsys.readouterr().out.splitlines()

@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "learn_filterbank" / "learn_fi
 
 
 @pytest.mark.slow
-def test_ours_finds_the_teacher_and_spectnets_stays(monkeypatch, capsys):
+def test_our_filterbank_reaches_the_teacher_and_that_of_spectnet_does_not(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--seeds", "2", "--steps", "400"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]

@@ -21,7 +21,7 @@ def test_the_script_reproduces_the_committed_recording(tmp_path, monkeypatch):
     np.testing.assert_allclose(rendered, committed, atol=1e-4)
 
 
-def test_the_melody_is_worth_transferring():
+def test_the_melody_is_clearly_pitched_and_spans_an_octave():
     audio = io.read_audio(MELODY / "melody.flac", sample_rate=16_000)
     features = conditioning_features(audio, sample_rate=16_000, hop_length=64)
     sure = features.f0_confidence > 0.5

@@ -32,7 +32,7 @@ def tone(midi, seconds=3.0):
 
 
 @pytest.mark.parametrize("semitones", [-1.5, 0.0, 0.7])
-def test_tape_moves_a_tone_by_as_much_as_it_says_and_adds_nothing(phrases, semitones):
+def test_the_tape_effect_shifts_a_tone_as_given_and_adds_nothing(phrases, semitones):
     source = phrases.note(69.0, sine(440.0, 3 * RATE, sample_rate=RATE, amplitude=0.5))
     moved = phrases.tape(source.audio, 0.5, np.full(RATE, semitones))
     spectrum = np.abs(np.fft.rfft(moved * np.blackman(len(moved))))
@@ -44,7 +44,7 @@ def test_tape_moves_a_tone_by_as_much_as_it_says_and_adds_nothing(phrases, semit
     assert rest.max() < 1e-3 * spectrum.max()
 
 
-def test_plain_phrases_are_the_notes_joined_without_clicks(phrases):
+def test_plain_phrases_join_notes_without_clicks(phrases):
     notes = [phrases.note(midi, tone(midi)) for midi in (57.0, 60.0, 64.0)]
     audio = phrases.phrase(np.random.default_rng(0), notes, reach=0.0, plain=True)
     assert len(audio) >= phrases.PHRASE_S * RATE and np.abs(audio).max() <= 0.9
@@ -56,7 +56,7 @@ def test_plain_phrases_are_the_notes_joined_without_clicks(phrases):
     assert metrics.click_times(audio, sample_rate=RATE).size == 0
 
 
-def test_phrases_to_train_on_fill_what_lies_between_the_notes(phrases):
+def test_training_phrases_cover_pitches_between_the_notes(phrases):
     notes = [phrases.note(midi, tone(midi)) for midi in (57.0, 60.0)]
     audio = phrases.phrase(np.random.default_rng(0), notes, reach=1.5, plain=False)
     heard = features.conditioning_features(audio, sample_rate=RATE, hop_length=128)

@@ -40,7 +40,7 @@ def low_and_high(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_tells_tones_apart_and_gets_its_row(scripts, low_and_high, tmp_path, capsys):
+def test_a_run_distinguishes_tones_and_writes_its_row(scripts, low_and_high, tmp_path, capsys):
     training = ClassifierTrainConfig(steps=60, speed=0.05)
     task = scripts.tasks.Task(4000, 20, 20, 60.0, training, {"given": low_and_high})
     configs = scripts.train.front_ends(task)
@@ -59,7 +59,7 @@ def test_a_run_tells_tones_apart_and_gets_its_row(scripts, low_and_high, tmp_pat
     assert "100.0 [68, 100] (1)" in row
 
 
-def test_a_wider_network_has_rows_of_its_own_and_no_run_is_made_again(
+def test_a_wider_network_has_its_own_rows_and_runs_are_not_repeated(
     scripts, low_and_high, tmp_path, monkeypatch
 ):
     asked = []
@@ -82,7 +82,7 @@ def test_a_wider_network_has_rows_of_its_own_and_no_run_is_made_again(
     assert asked == [8, 14]
 
 
-def test_a_seed_counts_when_all_its_divisions_are_there(scripts):
+def test_a_seed_counts_if_all_its_divisions_were_run(scripts):
     there = [("without a", 0), ("without b", 0), ("without a", 1), ("official", 1)]
     runs = [{"task": "fsdd", "division": division, "seed": seed} for division, seed in there]
     assert scripts.table.whole_seeds(runs, "fsdd", "without") == runs[:2]
@@ -90,7 +90,7 @@ def test_a_seed_counts_when_all_its_divisions_are_there(scripts):
     assert scripts.table.whole_seeds(runs, "heart", "") == []
 
 
-def test_seeds_vote_and_the_first_decides_where_none_has_more(scripts):
+def test_seeds_vote_and_the_first_decides_ties(scripts):
     calls = {2: [1, 0, 1, 3], 0: [0, 0, 1, 2], 1: [1, 1, 0, 1]}
     runs = [{"division": "given", "seed": seed, "predicted": of} for seed, of in calls.items()]
     other = {"division": "at random", "seed": 0, "predicted": [7]}
@@ -100,7 +100,7 @@ def test_seeds_vote_and_the_first_decides_where_none_has_more(scripts):
     assert runs[1]["predicted"] == calls[0]
 
 
-def test_divisions_hold_out_what_they_say(scripts, shared_data):
+def test_divisions_hold_out_the_named_groups(scripts, shared_data):
     def groups(name, column):
         folder = {"fsdd": "fsdd", "esc10": "esc10", "heart": "heart_yaseen5"}[name]
         with open(shared_data / folder / "metadata.csv", encoding="utf-8") as file:

@@ -75,7 +75,7 @@ def with_file(parts, info, data=b"x", **options):
     return zipped(*parts.items(), (info, data), **options)
 
 
-def test_an_archive_in_order_is_not_refused(parts, tmp_path, monkeypatch):
+def test_a_valid_archive_is_accepted(parts, tmp_path, monkeypatch):
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
     (tmp_path / "bugle.zip").write_bytes(zipped(*parts.items()))
     folder = install_instrument(tmp_path / "bugle.zip")
@@ -94,7 +94,7 @@ def test_an_archive_in_order_is_not_refused(parts, tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("name", ["README.md", "config.json"])
-def test_no_name_leads_elsewhere(place, name, parts, refuse):
+def test_names_that_lead_outside_the_folder_are_refused(place, name, parts, refuse):
     place = place.format(name, name)
     other_parts = [(key, data) for key, data in parts.items() if key != name]
     message = refuse(zipped(*other_parts, (member(place), parts["config.json"])))
@@ -122,7 +122,7 @@ def test_only_the_files_of_a_model_are_taken(name, parts, refuse):
     assert "which is no part of a model" in message and repr(name) in message
 
 
-def test_a_name_in_an_extra_field_does_not_count(parts, refuse):
+def test_a_name_in_an_extra_field_is_ignored(parts, refuse):
     """A reader that knows the field would take the second name for the first."""
     info, name = member("README.md"), b"../../evil"
     checksum = zipfile.crc32(b"README.md")
@@ -141,7 +141,7 @@ def test_a_name_that_differs_in_its_two_places_is_refused(parts, refuse):
     assert "not a readable zip" in refuse(with_file(parts, "READYOU.md", change=rename))
 
 
-def test_one_model_is_in_one_place(parts, refuse):
+def test_files_of_one_model_in_two_folders_are_refused(parts, refuse):
     first, *other_parts = parts.items()
     apart = [(f"a/{name}", data) for name, data in other_parts]
     assert "in 2 folders" in refuse(zipped(first, *apart))
@@ -151,11 +151,11 @@ def test_one_model_is_in_one_place(parts, refuse):
     assert "'b/config.json' twice" in refuse(with_file(parts, "b/config.json"))
 
 
-def test_a_file_is_there_once(parts, refuse):
+def test_a_file_that_occurs_twice_is_refused(parts, refuse):
     assert "'config.json' twice" in refuse(with_file(parts, "config.json", b"{}"))
 
 
-def test_a_part_that_is_missing_is_named(parts, refuse):
+def test_a_missing_file_is_named(parts, refuse):
     for name in parts:
         other_parts = [(key, data) for key, data in parts.items() if key != name]
         assert f"lacks {name}" in refuse(zipped(*other_parts))
@@ -178,14 +178,14 @@ def test_links_and_special_files_are_refused(kind, system, parts, refuse):
     assert "which is a link or another special file" in refuse(with_file(parts, info, b"/etc"))
 
 
-def test_a_folder_is_no_link(parts, refuse):
+def test_a_folder_that_is_a_link_is_refused(parts, refuse):
     link = member("a/", mode=stat.S_IFLNK | 0o777)
     inside = [(f"a/{name}", data) for name, data in parts.items()]
     assert "which is a link" in refuse(zipped((link, b""), *inside))
 
 
 @pytest.mark.parametrize("flag", [0x1, 0x40, 0x2000])
-def test_what_is_encrypted_is_refused(flag, parts, refuse):
+def test_encrypted_files_are_refused(flag, parts, refuse):
     def encrypt(infos):
         infos[0].flag_bits |= flag
 
@@ -193,7 +193,7 @@ def test_what_is_encrypted_is_refused(flag, parts, refuse):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_only_deflate_unpacks_what_is_asked_for(method, parts, refuse):
+def test_compression_methods_other_than_deflate_are_refused(method, parts, refuse):
     assert "another method than deflate" in refuse(
         with_file(parts, member("README.md", method=method))
     )
@@ -213,21 +213,21 @@ def test_each_file_has_its_limit(name, most, method, parts, refuse, rng):
 
 
 @pytest.mark.parametrize("size", [2**28 + 1, 2**32 + 5, 2**63])
-def test_a_size_that_is_said_is_believed_if_it_is_too_large(size, parts, refuse):
+def test_a_declared_size_over_the_limit_is_refused(size, parts, refuse):
     def lie(infos):
         infos[-1].file_size = size
 
     assert f"with {size} bytes, more than the" in refuse(zipped(*parts.items(), change=lie))
 
 
-def test_what_grows_too_much_is_refused(parts, refuse):
+def test_files_that_expand_too_much_are_refused(parts, refuse):
     other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
     archive = zipped(*other_parts, (NAMES[-1], bytes(2**24)))
     assert len(archive) < 2**16
     assert "compressed to less than 1/100 of its size" in refuse(archive)
 
 
-def test_a_bomb_that_lies_of_its_size_does_not_go_off(parts, refuse, monkeypatch):
+def test_a_zip_bomb_with_a_false_size_is_refused(parts, refuse, monkeypatch):
     """No more bytes are written than the directory says, so it is enough to check the directory."""
     other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
 
@@ -247,7 +247,7 @@ def test_a_bomb_that_lies_of_its_size_does_not_go_off(parts, refuse, monkeypatch
     assert sum(counted) <= 1000 + sum(len(data) for _, data in other_parts)
 
 
-def test_bytes_are_counted_where_the_reader_counts_wrongly(parts, refuse, monkeypatch):
+def test_unpacked_bytes_are_counted_while_reading(parts, refuse, monkeypatch):
     """The last line: whatever the reader gives, no more than the limit is written."""
 
     class Endless(io.RawIOBase):
@@ -291,7 +291,7 @@ def test_a_long_directory_is_not_read(parts, refuse):
 @pytest.mark.parametrize("entries", [1, 2**32, 2**64 - 1])
 @pytest.mark.parametrize("size", [0, 46, 2**31, 2**62])
 @pytest.mark.parametrize("offset", [0, 2**40, 2**63])
-def test_a_large_archives_directory_may_lie(entries, size, offset, parts, refuse):
+def test_a_false_directory_of_a_large_archive_is_refused(entries, size, offset, parts, refuse):
     """The record that archives of more than 4 GB have, before the end of a small one."""
     archive = zipped(*parts.items())
     end = archive.rindex(b"PK\5\6")
@@ -302,7 +302,9 @@ def test_a_large_archives_directory_may_lie(entries, size, offset, parts, refuse
 
 @pytest.mark.parametrize("field", [8, 10, 12, 16])
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF, 0xFFFF])
-def test_the_end_of_the_directory_may_lie(field, value, parts, tmp_path, monkeypatch):
+def test_false_numbers_at_the_end_of_the_directory_are_ignored_or_refused(
+    field, value, parts, tmp_path, monkeypatch
+):
     """Numbers of files and disks do not count; with any other place or size nothing is found."""
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
     archive = bytearray(zipped(*parts.items()))
@@ -317,7 +319,7 @@ def test_the_end_of_the_directory_may_lie(field, value, parts, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("archive", [b"", b"PK", b"PK\3\4" + bytes(100), b"PK\5\6" + bytes(18)])
-def test_what_is_no_archive_is_refused(archive, refuse):
+def test_files_that_are_not_archives_are_refused(archive, refuse):
     message = refuse(archive)
     assert "not a readable zip archive" in message or "lacks config.json" in message
 

@@ -63,19 +63,19 @@ def contents(folder):
 # finding instruments
 
 
-def test_the_tests_see_what_ships_alone():
+def test_tests_see_only_the_shipped_instruments():
     assert all(describe_instrument(name).is_shipped for name in instrument_names())
     with pytest.raises(OSError):
         instruments_folder().mkdir(parents=True)
 
 
-def test_the_folder_is_in_the_platforms_place(tmp_path, monkeypatch):
+def test_the_folder_of_instruments_follows_the_platform(tmp_path, monkeypatch):
     monkeypatch.delenv("DDSPX_INSTRUMENTS")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert instruments_folder() == data_folder() / "instruments"
 
 
-def test_without_a_home_there_is_what_ships(monkeypatch, toy, homeless):
+def test_without_a_home_only_shipped_instruments_are_listed(monkeypatch, toy, homeless):
     monkeypatch.delenv("DDSPX_INSTRUMENTS")
     assert "violin" in instrument_names()
     assert describe_instrument("violin").is_shipped
@@ -90,7 +90,7 @@ def test_only_folders_with_names_of_instruments_count(library):
     assert [name for name in instrument_names() if not is_shipped(name)] == ["kalimba"]
 
 
-def test_a_shipped_instrument_hides_ones_own(library, toy):
+def test_a_shipped_instrument_has_priority_over_an_installed_one(library, toy):
     shutil.copytree(toy, library / "violin")
     shutil.copytree(toy, library / "Violin2")
     assert instrument_names().count("violin") == 1 and "Violin2" in instrument_names()
@@ -106,7 +106,7 @@ def test_a_shipped_instrument_hides_ones_own(library, toy):
         *("con", "CON", "Nul", "aux", "prn", "COM1", "lpt9"),
     ],
 )
-def test_such_names_are_not_for_instruments(name, toy, library):
+def test_invalid_names_are_refused(name, toy, library):
     assert not is_name(name)
     with pytest.raises(ValueError, match="cannot be the name of an instrument"):
         install_instrument(toy, name=name)
@@ -116,7 +116,7 @@ def test_such_names_are_not_for_instruments(name, toy, library):
 
 
 @pytest.mark.parametrize("name", ["a", "kalimba", "Flute_2-b", "com", "com10", "console", "0"])
-def test_such_names_are(name):
+def test_valid_names_are_accepted(name):
     assert is_name(name)
 
 
@@ -171,7 +171,7 @@ def test_an_archive_has_the_files_in_its_root_or_in_one_folder(library, model, t
     assert contents(install_instrument(tmp_path / "harp.zip", name=name)) == contents(model)
 
 
-def test_elsewhere_than_on_the_shelf_any_name_is_free(model, library, tmp_path):
+def test_any_name_is_allowed_in_another_folder(model, library, tmp_path):
     """As a page has instruments of its own: the same checks, and the shelf is not touched."""
     archive = pack_instrument(model, tmp_path / "violin.zip")
     folder = install_instrument(archive, folder=tmp_path / "mine")
@@ -191,7 +191,7 @@ def test_an_installed_instrument_is_packed_by_name(library, model, tmp_path):
     assert contents(install_instrument(again)) == contents(model)
 
 
-def test_one_of_that_name_stays_unless_it_may_be_replaced(library, toy, model):
+def test_an_installed_instrument_is_replaced_only_with_permission(library, toy, model):
     install_instrument(toy, name="kalimba")
     (model / "README.md").write_text("the new one")
     with pytest.raises(FileExistsError, match=r"'kalimba' already.*--overwrite"):
@@ -214,7 +214,7 @@ def test_a_shipped_instrument_cannot_be_shadowed(name, library, toy, tmp_path):
     assert not library.exists()
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(library, toy, model):
+def test_replacing_a_link_keeps_the_folder_that_it_leads_to(library, toy, model):
     library.mkdir(parents=True)
     (library / "kalimba").symlink_to(toy, target_is_directory=True)
     (model / "README.md").write_text("the new one")
@@ -368,13 +368,13 @@ def test_a_broken_model_is_not_packed(model, tmp_path):
     ("archive", "sentence"),
     [("kalimba.tar", "end in .zip"), ("my kalimba.zip", "cannot be the name of an instrument")],
 )
-def test_an_archive_is_called_as_an_instrument(archive, sentence, model, tmp_path):
+def test_an_archive_is_named_after_its_instrument(archive, sentence, model, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         pack_instrument(model, tmp_path / archive)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_what_is_not_there_is_not_installed(library, tmp_path):
+def test_a_missing_folder_is_not_installed(library, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder or zip archive"):
         install_instrument(tmp_path / "kalimba.zip")
     with pytest.raises(FileNotFoundError, match="no folder or zip archive"):
@@ -384,7 +384,7 @@ def test_what_is_not_there_is_not_installed(library, tmp_path):
 # cards and scores
 
 
-def test_a_card_has_what_the_folder_says(library, model):
+def test_a_card_has_the_facts_of_the_folder(library, model):
     sources = [{"name": "a.wav"}, {"name": "b.wav"}]
     data = {"licence": "CC0-1.0", "attribution": "Who played", "sources": sources}
     edit(model / "provenance.json", data=data, scores=SCORES)
@@ -399,13 +399,13 @@ def test_a_card_has_what_the_folder_says(library, model):
     assert card.n_bytes == sum(map(len, contents(model).values()))
 
 
-def test_what_is_not_known_is_none(toy):
+def test_unknown_facts_are_none(toy):
     card = describe_instrument(toy)
     assert card.name == "toy"
     assert (card.licence, card.attribution, card.n_recordings, card.scores) == (None,) * 4
 
 
-def test_a_measure_that_is_not_known_is_none_and_no_number_is_refused(model):
+def test_an_unknown_measure_is_none_and_a_wrong_one_is_refused(model):
     scores = SCORES | {"f0_l1_semitones": None}
     del scores["split"]
     edit(model / "provenance.json", scores=scores)
@@ -417,7 +417,7 @@ def test_a_measure_that_is_not_known_is_none_and_no_number_is_refused(model):
             describe_instrument(model)
 
 
-def test_a_strangers_text_is_one_line_that_cannot_steer_a_terminal(model):
+def test_text_from_a_file_is_one_line_without_control_characters(model):
     text = "\x1b[2Jmine\r\nall \u202eyours\t\x07\ud800" + 1000 * "x"
     edit(model / "provenance.json", data={"licence": text, "attribution": text})
     card = describe_instrument(model)
@@ -426,7 +426,9 @@ def test_a_strangers_text_is_one_line_that_cannot_steer_a_terminal(model):
     assert len(card.licence) == 400
 
 
-def test_a_name_is_described_whatever_the_folder_one_is_in_holds(toy, tmp_path, monkeypatch):
+def test_the_name_of_a_shipped_instrument_wins_over_a_folder_of_that_name(
+    toy, tmp_path, monkeypatch
+):
     shutil.copytree(toy, tmp_path / "violin")
     monkeypatch.chdir(tmp_path)
     assert describe_instrument("violin").is_shipped
@@ -437,5 +439,5 @@ def test_a_name_is_described_whatever_the_folder_one_is_in_holds(toy, tmp_path, 
     ("midi", "name"),
     [(69.0, "A4"), (60.4, "C4"), (59.4, "B3"), (61.2, "C#4"), (0.0, "C-1"), (-1.0, "B-2")],
 )
-def test_notes_have_their_names(midi, name):
+def test_midi_numbers_have_note_names(midi, name):
     assert note_name(midi) == name

@@ -97,7 +97,7 @@ def test_pcm_is_written_and_read_to_the_bit(tmp_path, rng, suffix, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.complex64])
-def test_numbers_that_are_no_samples_are_refused(tmp_path, dtype):
+def test_arrays_that_are_not_samples_are_refused(tmp_path, dtype):
     with pytest.raises(TypeError, match=r"must be of floats, or PCM as uint8, int16 or int32"):
         io.write_audio(tmp_path / "a.wav", np.zeros(10, dtype), sample_rate=8000)
     assert not any(tmp_path.iterdir())
@@ -177,7 +177,7 @@ def test_an_earlier_file_is_there_until_the_new_one_is_complete(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_disk_that_is_full_is_said_and_nothing_is_left(tmp_path, rng):
+def test_a_full_disk_is_reported_and_no_file_is_left(tmp_path, rng):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for suffix in ("wav", "flac", "ogg"):
@@ -194,12 +194,12 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(tmp_path, rng):
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
-def test_a_folder_in_which_no_file_can_be_made_is_said():
+def test_a_folder_that_cannot_be_written_to_is_reported():
     with pytest.raises(OSError, match=r"^/proc/a\.wav cannot be written"):
         io.write_audio("/proc/a.wav", np.zeros(10), sample_rate=8000)
 
 
-def test_folder_replacement(tmp_path):
+def test_a_folder_is_replaced_only_when_complete_and_permitted(tmp_path):
     target = tmp_path / "deep" / "folder"
     with io.replacing_folder(target) as folder:
         (folder / "a").write_text("1")
@@ -274,7 +274,7 @@ CASES = "missing,folder,text,zero bytes,raw,cut flac,cut wav,cut aiff,no samples
 
 @pytest.mark.parametrize("case", [*CASES.split(","), "level", "silence", "offset", "dither"])
 @pytest.mark.parametrize("sample_rate", [16000, 8000])
-def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
+def test_errors_of_bad_recordings_name_the_fault(tmp_path, case, sample_rate):
     path, message = bad_recordings(tmp_path)[case]
     if case == "short" and sample_rate == 8000:
         message = "too short: 50 samples"
@@ -284,7 +284,7 @@ def test_bad_recordings_say_what_is_wrong(tmp_path, case, sample_rate):
     assert str(path) in text and "\n" not in text and text.endswith(".")
 
 
-def test_what_is_no_regular_file_is_called_what_it_is(tmp_path):
+def test_special_files_are_refused_by_their_kind(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "link.wav").symlink_to("nothing.wav")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -302,7 +302,7 @@ def test_what_is_no_regular_file_is_called_what_it_is(tmp_path):
             io.read_audio(path, sample_rate=8000)
 
 
-def test_fewer_samples_than_one_at_the_rate_asked_for_are_too_short(tmp_path):
+def test_a_sound_shorter_than_one_sample_at_the_new_rate_is_too_short(tmp_path):
     path = written(tmp_path / "a.wav", np.array([0.1, -0.2, 0.3, -0.1]), sample_rate=192_000)
     with pytest.raises(io.AudioError, match="too short: 0 samples at 16000 Hz where at least 1"):
         io.read_audio(path, sample_rate=16000)
@@ -334,18 +334,18 @@ def test_a_wav_that_was_written_to_a_pipe_is_read_to_its_end(tmp_path, length):
         assert len(io.read_audio(path, sample_rate=16000)) == 1000
 
 
-def test_silence_can_be_asked_for(tmp_path):
+def test_silence_is_accepted_on_request(tmp_path):
     path = written(tmp_path / "zeros.wav", np.zeros(1000))
     blocks = io.stream_audio(path, sample_rate=16000, block_length=600, allow_silence=True)
     assert [len(block) for block in blocks] == [600, 400]
 
 
-def test_quiet_is_not_silent(tmp_path):
+def test_quiet_sound_is_not_silence(tmp_path):
     path = written(tmp_path / "quiet.wav", np.resize([2e-4, -2e-4], 1000))
     assert len(io.read_audio(path, sample_rate=16000)) == 1000
 
 
-def test_writing_rejects_what_it_cannot_hold(tmp_path):
+def test_values_that_a_file_cannot_hold_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must be one of '\.wav', '\.flac', '\.ogg', got '\.mp4'"):
         io.write_audio(tmp_path / "a.mp4", np.zeros(10), sample_rate=8000)
     with pytest.raises(ValueError, match="NaN or infinite"):

@@ -131,7 +131,7 @@ def test_resumes_exactly_from_json(dataset, n_taken):
 # --- boundary errors
 
 
-def test_bad_arguments_are_said(dataset, tmp_path):
+def test_bad_arguments_are_reported(dataset, tmp_path):
     with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
         io.training_batches(dataset, batch_size=0, seed=0)
     with pytest.raises(ValueError, match="`seed` must be at least 0, got -1"):
@@ -155,7 +155,7 @@ def test_state_of_other_batches_is_refused(dataset, change):
         other.set_state(state)
 
 
-def test_what_is_not_installed_is_said(dataset, monkeypatch):
+def test_a_missing_package_is_named(dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[train\]"'):
         io.training_batches(dataset, batch_size=1, seed=0)

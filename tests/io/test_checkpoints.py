@@ -58,7 +58,7 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path):
 # boundary errors
 
 
-def test_none_there(tmp_path):
+def test_a_missing_checkpoint_is_reported(tmp_path):
     with pytest.raises(ValueError, match="There is no checkpoint in"):
         restore_checkpoint(tmp_path / "run", {"a": jnp.ones(2)})
 
@@ -87,7 +87,7 @@ def test_any_damaged_file_is_refused_in_a_sentence(tmp_path, damage):
     np.testing.assert_array_equal(restore_checkpoint(tmp_path, arrays).arrays["a"], arrays["a"])
 
 
-def test_digests_that_are_nested_without_end_are_damaged(tmp_path):
+def test_deeply_nested_digests_are_reported_as_damage(tmp_path):
     save_checkpoint(tmp_path, 1, {"a": jnp.arange(5.0)}, {})
     (tmp_path / "1" / "sha256.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"1 cannot be restored; .*sha256.json is not as"):
@@ -165,7 +165,7 @@ def test_whatever_orbax_raises_becomes_the_sentence(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("like", [{"a": jnp.ones(6)}, {"b": jnp.ones(5)}])
-def test_other_arrays_than_asked_for(tmp_path: Path, like):
+def test_arrays_that_differ_from_the_template_are_refused(tmp_path: Path, like):
     save_checkpoint(tmp_path, 1, {"a": jnp.arange(5.0)}, {})
     with pytest.raises(ValueError, match=r"1 cannot be restored"):
         restore_checkpoint(tmp_path, like)
@@ -182,7 +182,7 @@ def test_facts_must_be_json(tmp_path):
 
 
 @pytest.mark.parametrize("step", [-1, 1.5, True, "1"])
-def test_a_step_that_is_no_count(tmp_path, step):
+def test_a_step_that_is_not_an_int_is_refused(tmp_path, step):
     save, restore = map(inspect.unwrap, (save_checkpoint, restore_checkpoint))
     for call in (
         lambda: save(tmp_path / "run", step, {"a": jnp.ones(2)}, {}),
@@ -193,7 +193,7 @@ def test_a_step_that_is_no_count(tmp_path, step):
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_is_cast_or_written_twice(tmp_path):
+def test_arrays_are_not_cast_and_steps_not_overwritten(tmp_path):
     arrays = {"a": jnp.float32([1.0001, 2]), "b": (jnp.int32(3),)}
     save_checkpoint(tmp_path, np.int64(1), arrays, {})
     for like, message in [
@@ -216,7 +216,7 @@ def test_nothing_is_cast_or_written_twice(tmp_path):
     np.testing.assert_array_equal(found["a"], arrays["a"])
 
 
-def test_numbers_of_python_and_steps_that_are_not_there(tmp_path):
+def test_python_numbers_are_refused_and_missing_steps_reported(tmp_path):
     for leaf in (1.0, "name"):
         with pytest.raises(TypeError, match=r"`arrays` must hold arrays, got .* as `rate`"):
             save_checkpoint(tmp_path, 1, {"rate": leaf}, {})

@@ -92,7 +92,7 @@ def test_an_ogg_without_its_end_is_read_with_a_warning(tmp_path, subtype, rng):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_behind_a_cut_link_of_a_chain_the_next_is_read(tmp_path, subtype, rng):
+def test_after_a_truncated_ogg_stream_the_next_one_is_read(tmp_path, subtype, rng):
     noise = 0.1 * rng.standard_normal(4 * RATE)
     first, second = (encoded(x, format="OGG", subtype=subtype) for x in (noise, TONE))
     alone = warned(tmp_path, first[: len(first) // 2], "has no mark of its end")
@@ -102,14 +102,14 @@ def test_behind_a_cut_link_of_a_chain_the_next_is_read(tmp_path, subtype, rng):
 
 
 @pytest.mark.parametrize("options", [{"format": "OGG"}, {"format": "PAF", "subtype": "PCM_16"}])
-def test_of_what_cannot_be_read_it_is_not_said_that_it_is_read(tmp_path, options):
+def test_unreadable_files_give_no_warning_that_they_are_read(tmp_path, options):
     # Warnings are errors here.
     with pytest.raises(io.AudioError, match="cannot be read as audio"):
         read(tmp_path, encoded(**options)[:60])
 
 
 @pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "CAF", "subtype": "ALAC_16"}])
-def test_what_a_decoder_finds_cut_is_refused(tmp_path, options, rng):
+def test_files_that_a_decoder_finds_truncated_are_refused(tmp_path, options, rng):
     data = encoded(0.1 * rng.standard_normal(8000), **options)
     with pytest.raises(io.AudioError, match=r"cannot be read as audio \(\w|is cut short"):
         read(tmp_path, data[: len(data) // 2])
@@ -171,12 +171,12 @@ def test_an_aiff_whose_decoder_cannot_seek_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [1, 99, 2_000_000])
-def test_a_rate_that_cannot_be_is_refused(tmp_path, rate):
+def test_an_impossible_rate_is_refused(tmp_path, rate):
     with pytest.raises(io.AudioError, match=rf"says that it has {rate} samples per second"):
         read(tmp_path, encoded(sample_rate=rate, format="WAV"))
 
 
-def test_a_header_that_contradicts_itself_is_refused_in_words_of_ours(tmp_path):
+def test_a_contradictory_header_is_refused_with_our_message(tmp_path):
     with pytest.raises(io.AudioError, match="its header is damaged, or holds impossible values"):
         read(tmp_path, with_length(encoded(format="WAV", **PCM), b"fmt ", 12, "<I", 0))
 
@@ -196,7 +196,7 @@ JOINED = {
 
 
 @pytest.mark.parametrize("kind", JOINED)
-def test_all_of_joined_files_is_read(tmp_path, kind):
+def test_joined_files_are_read_completely(tmp_path, kind):
     high = np.sin(2 * np.pi * 440 * np.arange(24_000) / 48_000)
     parts = [
         encoded(**JOINED[kind]),
@@ -273,7 +273,7 @@ def test_an_mp3_without_its_end_is_read_with_a_warning_of_both_lengths(tmp_path,
     assert capfd.readouterr().err == ""
 
 
-def test_an_mp3_of_which_nothing_is_left_is_refused_in_words_of_ours(tmp_path, capfd):
+def test_an_mp3_without_audio_is_refused_with_our_message(tmp_path, capfd):
     with pytest.raises(io.AudioError, match="it has no whole block of sound"):
         read(tmp_path, encoded(format="MP3")[:300])
     with pytest.raises(io.AudioError, match="it has no bytes"):
@@ -281,7 +281,7 @@ def test_an_mp3_of_which_nothing_is_left_is_refused_in_words_of_ours(tmp_path, c
     assert capfd.readouterr().err == ""
 
 
-def test_what_others_print_while_mpeg_is_decoded_arrives(tmp_path, capfd):
+def test_output_of_other_threads_is_kept_while_mpeg_is_decoded(tmp_path, capfd):
     import threading
 
     (tmp_path / "a.mp3").write_bytes(encoded(np.tile(TONE, 20), format="MP3"))
@@ -318,7 +318,7 @@ def test_what_others_print_while_mpeg_is_decoded_arrives(tmp_path, capfd):
     ],
     ids=["mpeg", "flac", "ogg", "au", "riff", "nist", "matlab", "voc"],
 )
-def test_nonsense_is_a_sentence(tmp_path, data):
+def test_random_bytes_give_an_error_sentence(tmp_path, data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(io.AudioError, match=r"^/.*\.$"):

@@ -50,7 +50,7 @@ def test_an_epoch_of_a_class_visits_all_of_its_sound():
     np.testing.assert_array_equal(np.diff(crops, axis=1), 1)
 
 
-def test_crops_reach_every_place_and_no_further():
+def test_crops_cover_the_whole_recording_and_nothing_outside():
     audio, _ = drawn(ramps(13, 10), [0, 1], 60)
     starts = np.unique(audio[:, 0])
     np.testing.assert_array_equal(starts, [100, 101, 102, 103, 200])
@@ -64,7 +64,7 @@ def test_a_short_sound_lies_anywhere_between_silences():
         np.testing.assert_array_equal(crop, np.pad([100, 101, 102, 103], (start, 6 - start)))
 
 
-def test_a_shift_goes_over_both_ends_and_on_at_the_other():
+def test_a_shift_wraps_around_at_both_ends():
     audio, labels = drawn(ramps(10, 12), [0, 1], 100, shift=0.2)
     starts = (audio[:, 0] % 100).astype(int)
     np.testing.assert_array_equal(np.unique(starts[labels == 0]), [0, 1, 2, 8, 9])
@@ -90,7 +90,7 @@ def test_a_speed_moves_the_pitch_by_as_much_up_as_down():
 # resumption
 
 
-def test_a_saved_place_gives_the_batches_that_followed():
+def test_a_saved_position_gives_the_same_next_batches():
     sounds, labels = ramps(30, 17, 4, 10), [0, 1, 1, 2]
     stream = batches(sounds, labels, seed=5, shift=0.1)
     for _ in range(7):
@@ -104,21 +104,21 @@ def test_a_saved_place_gives_the_batches_that_followed():
             assert one.tobytes() == two.tobytes()
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_batches():
     sounds, labels = ramps(30, 30), [0, 1]
     one, again, two = (drawn(sounds, labels, 4, seed=seed)[0] for seed in (0, 0, 1))
     assert np.array_equal(one, again) and not np.array_equal(one, two)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 2}, {"shift": 0.5}, {"speed": 0.1}])
-def test_a_place_of_other_batches_is_refused(change):
+def test_a_position_of_other_batches_is_refused(change):
     state = batches(ramps(10, 10), [0, 1]).get_state()
     (name,) = change
     with pytest.raises(ValueError, match=f"saved with {name}"):
         batches(ramps(10, 10), [0, 1], **change).set_state(state)
 
 
-def test_sizes_out_of_range():
+def test_sizes_out_of_range_are_refused():
     with pytest.raises(ValueError, match="`shift` must be from 0 to 1, got 2"):
         batches(ramps(10, 10), [0, 1], shift=2.0)
     with pytest.raises(ValueError, match="`crop_length` must be at least 1"):

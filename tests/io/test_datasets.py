@@ -107,7 +107,7 @@ def test_writer_checks_what_it_is_given(tmp_path):
             writer.add("train", numbered(0, 20)._replace(audio=np.zeros(84, np.float32)))
 
 
-def test_what_is_no_dataset_is_said(tmp_path):
+def test_folders_that_are_not_datasets_are_reported(tmp_path):
     with pytest.raises(io.DatasetError, match="missing is not a folder"):
         io.read_manifest(tmp_path / "missing")
     with pytest.raises(io.DatasetError, match="has no manifest"):
@@ -133,7 +133,7 @@ def test_what_is_no_dataset_is_said(tmp_path):
         (lambda text: text.replace("ddspx-dataset", "other"), "format 'other'"),
     ],
 )
-def test_damaged_manifests_are_said(tmp_path, edit, message):
+def test_damaged_manifests_are_reported(tmp_path, edit, message):
     written(tmp_path / "data", [("train", 0, 25)])
     path = tmp_path / "data" / "manifest.json"
     path.write_text(edit(path.read_text()))
@@ -178,7 +178,7 @@ def test_damaged_manifests_are_said(tmp_path, edit, message):
     ],
     ids=str,
 )
-def test_manifests_with_wrong_contents_are_said(tmp_path, place, value):
+def test_manifests_with_wrong_contents_are_reported(tmp_path, place, value):
     written(tmp_path / "data", [("train", 0, 25)])
     path = tmp_path / "data" / "manifest.json"
     fields = json.loads(path.read_text())
@@ -192,7 +192,7 @@ def test_manifests_with_wrong_contents_are_said(tmp_path, place, value):
         io.read_manifest(tmp_path / "data")
 
 
-def test_missing_and_damaged_shards_are_said(tmp_path):
+def test_missing_and_damaged_shards_are_reported(tmp_path):
     manifest = written(tmp_path / "data", [("train", 0, 2000)])
     (shard,) = (tmp_path / "data").glob("train-*")
     whole = shard.read_bytes()
@@ -219,7 +219,7 @@ def _flipped(data):
     )
 
 
-def test_an_empty_split_is_said(tmp_path):
+def test_an_empty_split_is_reported(tmp_path):
     manifest = written(tmp_path / "data", [("train", 0, 25)])
     with pytest.raises(io.DatasetError, match="no examples in its test split"):
         io.Records(tmp_path / "data", manifest, "test")
@@ -256,7 +256,7 @@ def test_the_manifest_is_plain_json(tmp_path):
         ("win32", "AMD64", "train on Linux.*in WSL"),
     ],
 )
-def test_what_is_not_installed_is_said(tmp_path, monkeypatch, system, processor, way_out):
+def test_a_missing_package_is_named(tmp_path, monkeypatch, system, processor, way_out):
     monkeypatch.setitem(sys.modules, "array_record.python", None)
     monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
     monkeypatch.setattr(sys, "platform", system)

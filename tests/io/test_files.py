@@ -58,7 +58,7 @@ def test_a_name_is_cut_between_letters():
     assert io.fitting_name("日" * 90, ".log-mel.npz") == "日" * 81 + ".log-mel.npz"
 
 
-def test_names_that_steer_a_terminal_are_shown():
+def test_control_characters_in_names_are_escaped():
     name = os.fsdecode(b"caf\xe9") + "\x1b[2J\n\t\u202e\u0085é日"
     assert printable(name) == r"caf\xe9\x1b[2J\n\t\u202e\x85é日"
 
@@ -81,7 +81,7 @@ def test_json_that_is_nested_too_deep_is_refused(text):
         io.parse_json(text)
 
 
-def test_json_as_deep_as_anything_of_ours_is_read(tmp_path):
+def test_json_as_deep_as_our_own_files_is_read(tmp_path):
     (tmp_path / "a.json").write_text("[" * 64 + "]" * 64)
     value = io.read_json(tmp_path / "a.json")
     for _ in range(63):

@@ -34,7 +34,7 @@ from ddspx.io._json import (
         (list_of(TEXT), [[], ["a", "b"]], [["a", 1], "a"], "a list, each value of which is text"),
     ],
 )
-def test_a_field_holds_its_kind(kind, good, bad, words):
+def test_a_field_is_checked_by_its_kind(kind, good, bad, words):
     for value in good:
         assert json_field({"x": value}, "x", kind) == value
     for value in bad:
@@ -42,7 +42,7 @@ def test_a_field_holds_its_kind(kind, good, bad, words):
             json_field({"x": value}, "x", kind, owner="the card")
 
 
-def test_what_is_missing_is_named_or_has_its_default():
+def test_a_missing_field_is_named_or_has_its_default():
     with pytest.raises(ValueError, match="`x` of the card is missing"):
         json_field({}, "x", TEXT, owner="the card")
     assert json_field({}, "x", TEXT, default=None) is None

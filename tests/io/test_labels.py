@@ -50,7 +50,7 @@ def test_a_folder_has_a_class_per_sub_folder(tmp_path):
     assert recordings[1].path == tmp_path / "a" / "deep" / "1.flac"
 
 
-def test_a_table_says_label_split_and_group(tmp_path):
+def test_a_table_gives_label_split_and_group(tmp_path):
     lines = ["x/1.wav,cat,ann,train,7", "2.wav,dog,bob,test,7", " 3.wav , dog ,,valid,7"]
     table = write_table(tmp_path, lines, "file,label,group,split,other")
     # As spreadsheets write it.
@@ -65,7 +65,7 @@ def test_a_table_says_label_split_and_group(tmp_path):
     assert recordings[0].path == tmp_path / "x" / "1.wav"
 
 
-def test_an_absolute_path_is_taken_as_it_is(tmp_path):
+def test_an_absolute_path_is_not_changed(tmp_path):
     write_files(tmp_path, ["elsewhere/a.wav"])
     absolute = tmp_path / "elsewhere" / "a.wav"
     (tmp_path / "in").mkdir()
@@ -87,7 +87,9 @@ def test_a_fold_is_the_test_split_and_valid_is_drawn_from_the_others(tmp_path):
 # what is drawn
 
 
-def test_a_fifth_of_each_class_is_tested_and_15_percent_of_the_rest_chooses(tmp_path):
+def test_a_fifth_of_each_class_is_the_test_split_and_15_percent_of_the_rest_the_valid_split(
+    tmp_path,
+):
     write_files(tmp_path, [f"a/{i}" for i in range(100)] + [f"b/{i}" for i in range(20)])
     recordings = io.labelled_recordings(tmp_path)
     assert [count(recordings, label="a", split=s) for s in ("test", "valid", "train")] == [
@@ -98,7 +100,7 @@ def test_a_fifth_of_each_class_is_tested_and_15_percent_of_the_rest_chooses(tmp_
     assert [count(recordings, label="b", split=s) for s in ("test", "valid", "train")] == [4, 2, 14]
 
 
-def test_the_seed_and_the_names_alone_decide(tmp_path):
+def test_splits_depend_only_on_seed_and_names(tmp_path):
     names = [f"{label}/{i}" for label in "ab" for i in range(30)]
     write_files(tmp_path / "one", names)
     write_files(tmp_path / "two", reversed(names))
@@ -118,7 +120,7 @@ def test_groups_stay_whole_and_classes_in_proportion(tmp_path, seed):
     assert Counter(splits.values()) == {"train": 9, "test": 2, "valid": 1}
 
 
-def test_copies_are_of_one_group(tmp_path):
+def test_copies_belong_to_one_group(tmp_path):
     write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(20)])
     for i in range(10):
         (tmp_path / "a" / f"copy{i}").write_text(f"a/{i}")
@@ -140,7 +142,7 @@ def test_a_copy_of_another_class_is_refused(tmp_path):
     assert io.training_labels(recordings, usable=readable) == ("a", "b")
 
 
-def test_files_without_a_byte_are_no_copies(tmp_path):
+def test_empty_files_are_not_copies(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
     for name in ("1.wav", "2.wav"):
         (tmp_path / name).write_text("")
@@ -156,7 +158,7 @@ def test_a_class_keeps_its_last_recording_for_training(tmp_path):
         assert io.training_labels(recordings) == ("a", "b")
 
 
-def test_nothing_is_drawn_where_that_is_not_wanted(tmp_path):
+def test_no_splits_are_drawn_without_draw(tmp_path):
     write_files(tmp_path / "folder", [f"{label}/{i}" for label in "ab" for i in range(10)])
     recordings = io.labelled_recordings(tmp_path / "folder", draw=False)
     assert {recording.split for recording in recordings} == {""}
@@ -166,14 +168,14 @@ def test_nothing_is_drawn_where_that_is_not_wanted(tmp_path):
     assert split_of(io.labelled_recordings(table, draw=False))["1.wav"] == "test"
 
 
-def test_a_file_that_is_not_there_is_left_to_its_reader(tmp_path):
+def test_a_missing_file_in_a_table_is_still_listed(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat", "2.wav,dog"])
     table.write_text(table.read_text() + "none.wav,dog\nnor this.wav,cat\n")
     recordings = io.labelled_recordings(table)
     assert [recording.sha256 for recording in recordings[2:]] == ["", ""]
 
 
-def test_the_digest_sees_labels_splits_and_contents(tmp_path):
+def test_the_digest_depends_on_labels_splits_and_contents(tmp_path):
     write_files(tmp_path, [f"{label}/{i}" for label in "ab" for i in range(4)])
     recordings = io.labelled_recordings(tmp_path)
     digest = io.recordings_digest(recordings)
@@ -193,32 +195,32 @@ def refusal(data, **options):
     return str(error.value)
 
 
-def test_no_data(tmp_path):
+def test_missing_and_empty_data_are_refused(tmp_path):
     assert "does not exist; name a folder of classes" in refusal(tmp_path / "none")
     assert "has no sub-folders; make one for each class" in refusal(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     assert "cannot be read (" in refusal(tmp_path / "loop")
 
 
-def test_an_empty_class(tmp_path):
+def test_an_empty_class_is_refused(tmp_path):
     write_files(tmp_path, ["cat/1.wav", "dog/.hidden"])
     assert "The class 'dog' is empty" in refusal(tmp_path)
 
 
-def test_a_single_class(tmp_path):
+def test_a_single_class_is_refused(tmp_path):
     write_files(tmp_path, ["cat/1.wav", "cat/2.wav"])
     with pytest.raises(io.DatasetError, match="only one class, 'cat', and a classifier needs"):
         io.training_labels(io.labelled_recordings(tmp_path))
 
 
-def test_a_class_without_training_examples(tmp_path):
+def test_a_class_without_training_examples_is_refused(tmp_path):
     lines = ["1.wav,cat,train", "2.wav,dog,test", "3.wav,cat,valid"]
     recordings = io.labelled_recordings(write_table(tmp_path, lines, "file,label,split"))
     with pytest.raises(io.DatasetError, match="class 'dog' has no recording in the train split"):
         io.training_labels(recordings)
 
 
-def test_a_class_of_which_nothing_can_be_read(tmp_path):
+def test_a_class_without_readable_recordings_is_refused(tmp_path):
     lines = ["1.wav,cat,train", "2.wav,dog,train"]
     recordings = io.labelled_recordings(write_table(tmp_path, lines, "file,label,split"))
     with pytest.raises(io.DatasetError, match="No recording of the class 'dog' in the train split"):
@@ -226,7 +228,7 @@ def test_a_class_of_which_nothing_can_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("column", ["split", "fold"])
-def test_a_group_that_splits_divide(tmp_path, column):
+def test_a_group_in_two_splits_is_refused(tmp_path, column):
     first, second = ("train", "test") if column == "split" else ("1", "2")
     lines = [f"1.wav,cat,{first},ann", f"2.wav,dog,{second},ann", f"3.wav,dog,{first},bob"]
     table = write_table(tmp_path, lines, f"file,label,{column},group")
@@ -234,7 +236,7 @@ def test_a_group_that_splits_divide(tmp_path, column):
     assert f"divides the group 'ann' between two splits (1.wav is in {first}, 2.wav" in message
 
 
-def test_a_copy_in_another_split(tmp_path):
+def test_a_copy_in_another_split_is_refused(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,train", "2.wav,cat,test"], "file,label,split")
     (tmp_path / "2.wav").write_text("1.wav")
     assert "has the same file in two splits (1.wav is in train, 2.wav in test)" in refusal(table)
@@ -248,7 +250,7 @@ def test_classes_of_one_group_each_cannot_be_divided(tmp_path):
     assert len(io.labelled_recordings(table, draw=False)) == 8
 
 
-def test_folds_that_are_not_chosen_or_not_there(tmp_path):
+def test_missing_and_unknown_folds_are_refused(tmp_path):
     table = write_table(tmp_path, ["1.wav,cat,x", "2.wav,dog,y"], "file,label,fold")
     assert "name the one that is the test split with --fold: x, y." in refusal(table)
     assert "has no fold 'z'; its folds are x, y." in refusal(table, fold="z")
@@ -282,12 +284,12 @@ def test_folds_that_are_not_chosen_or_not_there(tmp_path):
         ('file,label\na,x\n"b,y\nc,z\n', "(line 4: unexpected end of data)"),
     ],
 )
-def test_a_damaged_table(tmp_path, text, message):
+def test_a_damaged_table_is_refused(tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text, newline="")
     assert message in refusal(tmp_path / "table.csv")
 
 
-def test_lines_without_a_word_and_spaces_around_names_are_no_matter(tmp_path):
+def test_empty_lines_and_spaces_around_names_are_ignored(tmp_path):
     (tmp_path / "table.csv").write_text("\n,,\nfile , label\na,x\n,\n\n  ,\nb, y\n,,,\n")
     found = io.labelled_recordings(tmp_path / "table.csv", draw=False)
     assert [(recording.name, recording.label) for recording in found] == [("a", "x"), ("b", "y")]
@@ -299,7 +301,7 @@ def test_a_file_is_listed_once_whatever_its_path_begins_with(tmp_path, monkeypat
     assert "lists 'a' more than once" in refusal(next(tmp_path.iterdir()).name)
 
 
-def test_a_table_in_another_encoding(tmp_path):
+def test_a_table_in_another_encoding_is_refused(tmp_path):
     (tmp_path / "table.csv").write_bytes("file,label\na,u\nä,ö\n".encode("latin-1"))
     assert "(line 3 is not UTF-8); save it as CSV in UTF-8" in refusal(tmp_path / "table.csv")
 
@@ -327,7 +329,7 @@ def test_a_label_is_one_class_however_its_accents_are_written(tmp_path):
         )
 
 
-def test_a_pipe_or_a_device_is_not_waited_for(tmp_path):
+def test_pipes_and_devices_are_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert "is a pipe, not a regular file" in refusal(tmp_path / "pipe")
     assert "is a device, not a regular file" in refusal(Path("/dev/zero"))

@@ -74,7 +74,7 @@ def test_all_inverted_channels_are_named(tmp_path, sound):
     )
 
 
-def test_what_no_mix_keeps_is_said(tmp_path, sound):
+def test_a_signal_that_every_mix_cancels_is_reported(tmp_path, sound):
     tone, _ = sound
     # In each second another pair of the three channels cancels, and the third is silent.
     channels = np.zeros((3, len(tone)))
@@ -86,7 +86,7 @@ def test_what_no_mix_keeps_is_said(tmp_path, sound):
 
 
 @pytest.mark.parametrize("case", ["alike", "apart", "wide", "one of six", "offset", "silent side"])
-def test_what_does_not_cancel_is_the_average_to_the_bit(tmp_path, sound, case):
+def test_channels_that_do_not_cancel_are_averaged_exactly(tmp_path, sound, case):
     tone, noise = sound
     other = np.roll(tone, 777) * np.sign(noise(1))
     quiet = 0 * tone

@@ -33,7 +33,7 @@ def test_a_gain_is_its_decibels_of_loudness():
     assert error == pytest.approx(20, abs=1e-3)
 
 
-def test_equal_recordings_are_at_no_distance():
+def test_equal_recordings_have_distance_zero():
     audio = noise(2000).astype(np.float32)
     assert metrics.loudness_l1_db(audio, audio, **RATES) == 0
     assert metrics.spectral_distance(audio, audio) < 1e-5
@@ -55,7 +55,7 @@ def test_lengths_must_agree():
         metrics.spectral_distance(np.zeros(1000), np.zeros(999))
 
 
-def test_no_recordings_are_refused():
+def test_empty_lists_of_recordings_are_refused():
     nothing = np.zeros((0, 800), np.float32)
     with pytest.raises(ValueError, match="`target` must hold at least one number"):
         metrics.loudness_l1_db(nothing, nothing, sample_rate=8000, hop_length=80)

@@ -83,7 +83,7 @@ def test_scores_of_many_classes_are_their_definitions(rng):
         assert scores.confusion[i, j] == sum((targets == i) & (predictions == j))
 
 
-def test_what_is_not_defined_is_nan_and_not_in_the_means():
+def test_undefined_scores_are_nan_and_not_in_the_means():
     # No example of the last class; the second is never called.
     scores = scores_of([[3, 0, 1], [2, 0, 0], [0, 0, 0]])
     first, second, third = scores.classes
@@ -135,7 +135,7 @@ def test_counted_shares_have_wilsons_interval():
     assert scores.precision == scores.classes[1].precision == metrics.wilson_interval(25, 35)
 
 
-def test_even_a_perfect_score_is_not_certain():
+def test_the_interval_of_a_perfect_score_has_a_width():
     scores = scores_of([[20, 0], [0, 10]])
     for interval in every_interval(scores):
         assert interval.value == interval.high == 1
@@ -152,7 +152,7 @@ RATES = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "many")) for name in RATES]
 )
-def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(name, rng):
+def test_intervals_of_independent_examples_have_95_percent_coverage(name, rng):
     """Classes of known rates; of 200 experiments 95 %, within five standard errors."""
     rates, counts = (np.array(x) for x in RATES[name])
     truth = scores_of(np.round(10_000 * rates * counts[:, None]).astype(int))
@@ -168,7 +168,7 @@ def test_intervals_of_independent_examples_hold_the_truth_as_often_as_they_say(n
 
 
 @pytest.mark.slow
-def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(rng):
+def test_intervals_of_few_groups_have_95_percent_coverage(rng):
     hits = []
     for seed in range(200):
         # Six speakers, each with its own rate of correct predictions.
@@ -188,7 +188,7 @@ def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(rng):
     assert (np.abs(rate - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 200)).all(), rate
 
 
-def test_examples_that_share_a_group_say_less():
+def test_examples_that_share_a_group_widen_the_interval():
     # Ten speakers of twenty examples, of which five are always right and five never.
     targets = np.tile([0, 1], 100)
     right = np.repeat([True, False], 100)
@@ -205,7 +205,7 @@ def test_examples_that_share_a_group_say_less():
         assert wide.low <= narrow.low <= narrow.high <= wide.high
 
 
-def test_wilson_intervals_are_scipys():
+def test_wilson_intervals_equal_those_of_scipy():
     from scipy.stats import binomtest
 
     for k, n in ((0, 1), (1, 1), (3, 7), (7, 7), (250, 1000)):
@@ -227,7 +227,7 @@ def test_groups_widen_by_students_quantile():
         assert scores.accuracy.low == pytest.approx(low, abs=1e-9)
 
 
-def test_groups_never_make_a_result_surer():
+def test_groups_never_narrow_an_interval():
     # All alike: half of each is right.
     targets, predictions = np.tile([0, 0, 1, 1], 6), np.tile([0, 1, 1, 0], 6)
     groups = [str(i // 8) for i in range(24)]
@@ -236,7 +236,7 @@ def test_groups_never_make_a_result_surer():
     assert every_interval(shared) == every_interval(alone)
 
 
-def test_groups_of_one_are_none():
+def test_groups_of_one_example_change_nothing():
     targets, predictions = labels_of([[7, 1], [0, 4]])
     groups = [str(i) for i in range(12)]
     shared = metrics.classification_scores(targets, predictions, n_classes=2, groups=groups)
@@ -245,7 +245,7 @@ def test_groups_of_one_are_none():
 
 
 @pytest.mark.parametrize("n_groups", [2, 3, 6])
-def test_a_perfect_score_of_groups_is_as_sure_as_one_with_an_error(n_groups):
+def test_a_perfect_score_of_groups_has_the_width_of_one_with_an_error(n_groups):
     targets = np.tile([0, 1], 300)
     groups = [str(i * n_groups // 600) for i in range(600)]
     perfect, almost = (
@@ -260,14 +260,14 @@ def test_a_perfect_score_of_groups_is_as_sure_as_one_with_an_error(n_groups):
     assert never.accuracy.high == pytest.approx(1 - perfect.low)
 
 
-def test_of_one_group_nothing_is_known_about_others():
+def test_one_group_gives_no_interval():
     targets, predictions = labels_of([[3, 1], [0, 4]])
     scores = metrics.classification_scores(targets, predictions, n_classes=2, groups=["a"] * 8)
     assert scores.accuracy.value == 7 / 8
     assert np.isnan([[x.low, x.high] for x in every_interval(scores)]).all()
 
 
-def test_the_seed_decides_what_is_drawn():
+def test_the_seed_determines_the_resampling():
     first, again, other = (scores_of([[9, 3], [2, 6]], seed=seed) for seed in (0, 0, 1))
     assert first.macro_f1 == again.macro_f1 != other.macro_f1
     assert first.macro_f1.value == other.macro_f1.value

@@ -58,7 +58,7 @@ def test_both_ends_of_a_dropped_block_are_found(f0_hz, gap_s):
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
-def test_other_rates(rate):
+def test_clicks_are_found_at_other_sample_rates(rate):
     time_s = np.arange(2 * rate) / rate
     audio = 0.3 * sum(np.sin(2 * np.pi * k * 330 * time_s) / k**2 for k in range(1, 10))
     at = rate + int(np.argmax(np.abs(audio[rate : rate + rate // 330])))
@@ -87,7 +87,7 @@ def test_each_of_many_clicks_is_found_in_a_sound_of_several_blocks(rng):
 
 
 @pytest.mark.parametrize("f0_hz", PITCHES)
-def test_a_tone_does_not_click_nor_do_its_onset_and_end(f0_hz):
+def test_a_tone_has_no_click_at_its_onset_and_end(f0_hz):
     edge = np.clip((TIME_S - 0.5) / 0.03, 0, 1) * np.clip((1.5 - TIME_S) / 0.03, 0, 1)
     assert clicks(tone(f0_hz)).size == 0
     assert clicks(tone(f0_hz, slope=1.0)).size == 0
@@ -119,7 +119,7 @@ def test_recorded_instruments_do_not_click(shared_data):
         assert clicks(audio).size == 0, name
 
 
-def test_a_click_that_nobody_hears_is_none():
+def test_an_inaudible_click_does_not_count():
     audio = tone(440)
     audio[AT] += 0.001
     assert clicks(audio).size == 0

@@ -45,7 +45,7 @@ def test_the_threshold_moves_what_counts():
     assert metrics.f0_l1_semitones(TARGET, predicted, SURE, threshold=0.4) == pytest.approx(0.4)
 
 
-def test_what_cannot_be_tracked_is_an_outlier_and_no_distance():
+def test_untracked_frames_are_outliers_and_have_no_distance():
     predicted = np.array([220.0, 0.0, np.nan, np.inf, 330.0, 110.0])
     assert metrics.f0_outlier_share(TARGET, predicted, SURE) == 0.75
     assert metrics.f0_l1_semitones(TARGET, predicted, SURE) == 0.0
@@ -99,7 +99,7 @@ def a_melody(rng, n=400):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("cents", [50.0, 25.0])
-def test_measures_of_melody_are_mir_evals(seed, cents):
+def test_measures_of_melody_equal_those_of_mir_eval(seed, cents):
     rng = np.random.default_rng(seed)
     target_hz, predicted_hz, confidence, predicted_confidence = a_melody(rng)
     predicted_hz[rng.uniform(size=400) < 0.1] = 0
@@ -123,7 +123,7 @@ def test_measures_of_melody_are_mir_evals(seed, cents):
     assert actual == pytest.approx(expected, abs=1e-12)
 
 
-def test_what_is_in_tune_is_right_or_an_octave_off(rng):
+def test_frames_in_tune_are_right_or_an_octave_off(rng):
     tracks = a_melody(rng)[:3]
     parts = metrics.raw_pitch_accuracy(*tracks) + metrics.octave_error_share(*tracks)
     assert metrics.raw_chroma_accuracy(*tracks) == pytest.approx(parts)

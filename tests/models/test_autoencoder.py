@@ -65,7 +65,7 @@ def test_presets_have_the_published_sizes(preset, decoder, taps):
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 22_050, 44_100, 96_000])
-def test_presets_follow_the_rate(sample_rate):
+def test_presets_follow_the_sample_rate(sample_rate):
     config = AutoencoderConfig.tiny(sample_rate=sample_rate, hop_length=100)
     assert (config.sample_rate, config.hop_length) == (sample_rate, 100)
     assert config.reverb_length == 3 * sample_rate
@@ -88,7 +88,7 @@ def test_controls_are_bounded_and_silent_above_nyquist(model, played):
         assert np.all((np.asarray(control) > 0) & (np.asarray(control) < 2.001))
 
 
-def test_pitch_and_loudness_are_both_heard(model, played, key):
+def test_pitch_and_loudness_both_change_the_sound(model, played, key):
     f0_hz, loudness_db = played
     sounding = partial(play, model, key)
     audio = sounding(f0_hz, loudness_db)
@@ -98,7 +98,7 @@ def test_pitch_and_loudness_are_both_heard(model, played, key):
 
 
 @pytest.mark.parametrize("none", [np.nan, np.inf, -np.inf])
-def test_a_frame_without_a_pitch_costs_no_other(model, played, key, none):
+def test_a_frame_without_a_pitch_does_not_affect_others(model, played, key, none):
     f0_hz, loudness_db = played
     sounding = partial(play, model, key)
     expected = sounding(f0_hz.at[jnp.array([4, 5, 9])].set(0), loudness_db)
@@ -165,7 +165,7 @@ def test_a_saved_model_plays_the_same(model, played, key, tmp_path, folder):
 SHIPPED = ("alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin")
 
 
-def test_these_instruments_ship():
+def test_the_list_of_shipped_instruments_is_complete():
     assert tuple(name for name in instrument_names() if describe_instrument(name).is_shipped) == (
         SHIPPED
     )
@@ -247,7 +247,7 @@ def test_statistics_without_a_range_of_pitch_are_read(folder):
 @pytest.mark.parametrize(
     "range_hz", [(100.0, 100.0), (0.0, 100.0), (100.0, None), (100.0, float("inf"))]
 )
-def test_a_range_of_pitch_that_is_none_is_refused(folder, range_hz):
+def test_an_empty_range_of_pitch_is_refused(folder, range_hz):
     _, statistics, _ = load_autoencoder(folder)
     fmin, fmax = range_hz
     with pytest.raises(ValueError, match="`fmin` and `fmax` must both be None, or"):
@@ -276,14 +276,14 @@ def test_a_damaged_folder_is_refused_in_a_sentence(folder, tmp_path, name, conte
 
 
 @pytest.mark.parametrize("name", ["kazoo", "../violin", "violin/../violin "])
-def test_names_that_are_no_instrument_are_refused(name, tmp_path, monkeypatch):
+def test_names_of_unknown_instruments_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match="violin"):
         load_instrument(name)
 
 
 @pytest.mark.parametrize("fails_at", [1, 2])
-def test_a_model_that_cannot_be_replaced_stays(folder, tmp_path, monkeypatch, fails_at):
+def test_a_model_that_cannot_be_replaced_is_kept(folder, tmp_path, monkeypatch, fails_at):
     output = shutil.copytree(folder, tmp_path / "toy")
     (output / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in output.iterdir()}

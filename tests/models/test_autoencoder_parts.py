@@ -84,7 +84,7 @@ def with_synthesizer(synthesizer):
     ],
     ids=lambda config: type(config).__name__,
 )
-def test_a_model_comes_back_and_plays_in_blocks_as_at_once(synthesizer, tmp_path, rng, key):
+def test_a_loaded_model_plays_in_blocks_as_at_once(synthesizer, tmp_path, rng, key):
     """Saved, loaded, rendered as a transfer renders it, beside the whole as training has it."""
     config = with_synthesizer(synthesizer)
     save_toy_instrument(tmp_path / "m", config=config)
@@ -133,7 +133,7 @@ def test_a_stream_in_float64_equals_the_whole_to_its_precision(rng, key):
     np.testing.assert_allclose(streamed, whole, atol=1e-11 * np.abs(whole).max())
 
 
-def test_a_class_of_ones_own_is_given_and_not_imported_by_its_name(tmp_path):
+def test_a_class_outside_of_ddspx_is_given_and_not_imported_by_name(tmp_path):
     save_toy_instrument(tmp_path / "m", config=with_synthesizer(OWN))
     saved = json.loads((tmp_path / "m" / "config.json").read_text())["synthesizer"]
     assert saved == {"kind": "OrganConfig", "n_harmonics": 6, "n_outputs": 7, "harmonics": [1, 2]}
@@ -142,7 +142,7 @@ def test_a_class_of_ones_own_is_given_and_not_imported_by_its_name(tmp_path):
     assert load_autoencoder(tmp_path / "m", parts=[OrganConfig])[0].config.synthesizer == OWN
 
 
-def test_a_folder_that_was_saved_before_there_were_parts_is_loaded_as_it_was(tmp_path):
+def test_a_folder_saved_before_there_were_parts_is_loaded(tmp_path):
     old = {
         "sample_rate": 16000,
         "hop_length": 64,
@@ -299,13 +299,13 @@ def test_a_part_that_could_not_be_trained_or_streamed_is_refused(make, error, me
         ("synthesizer", dataclasses.replace(OWN, harmonics=[1, 2])),
     ],
 )
-def test_what_is_no_config_of_a_part_is_refused(name, value, monkeypatch):
+def test_objects_that_are_not_configs_of_the_part_are_refused(name, value, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(TypeError, match=f"`{name}` must be the config of one, such as nn"):
         dataclasses.replace(toy_config(), **{name: value})
 
 
-def test_tuples_in_tuples_come_back(tmp_path):
+def test_nested_tuples_are_saved_and_loaded(tmp_path):
     config = with_synthesizer(dataclasses.replace(OWN, harmonics=((1, 2), (3,))))
     save(toy_model(config), tmp_path / "m")
     assert load_autoencoder(tmp_path / "m", parts=[OrganConfig])[0].config == config

@@ -56,7 +56,7 @@ def inputs():
 # sizes
 
 
-def test_nsynth_has_the_published_sizes():
+def test_the_nsynth_preset_has_the_published_sizes():
     config = AutoencoderConfig.nsynth()
     model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
     assert count(model.decoder) == 6_407_334
@@ -68,7 +68,7 @@ def test_nsynth_has_the_published_sizes():
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 44_100])
-def test_nsynth_follows_the_rate(sample_rate):
+def test_the_nsynth_preset_follows_the_rate(sample_rate):
     config = AutoencoderConfig.nsynth(sample_rate=sample_rate, hop_length=100)
     listening = config.encoder.frontend
     assert (listening.sample_rate, listening.hop_length) == (sample_rate, 100)
@@ -96,7 +96,7 @@ def test_a_front_end_on_other_frames_is_refused(name):
 # audio
 
 
-def test_z_has_the_frames_of_pitch_and_is_heard(model, inputs, key):
+def test_z_has_the_frames_of_pitch_and_changes_the_sound(model, inputs, key):
     f0_hz, loudness_db, audio = inputs
     z = np.asarray(encode(model, audio))
     assert z.shape == (2, FRAMES, 4)
@@ -125,7 +125,7 @@ def test_blocks_of_any_size_equal_the_whole(model, inputs, key):
     np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-5)
 
 
-def test_the_gradient_reaches_front_end_gru_and_decoder_and_silence_leaves_it_finite(
+def test_the_gradient_reaches_front_end_gru_and_decoder_and_is_finite_in_silence(
     model, inputs, key
 ):
     f0_hz, loudness_db, audio = inputs
@@ -155,7 +155,7 @@ def test_the_gradient_reaches_front_end_gru_and_decoder_and_silence_leaves_it_fi
 
 
 @pytest.mark.parametrize("wrong", [None, (2, FRAMES, 5), (FRAMES, 4), (2, FRAMES - 1, 4)])
-def test_z_that_is_not_the_decoders_is_refused(model, inputs, wrong):
+def test_z_of_another_size_is_refused(model, inputs, wrong):
     z = None if wrong is None else jnp.zeros(wrong, jnp.float32)
     # If the number of axes or frames differs, jaxtyping raises its error first.
     with pytest.raises(Exception, match=r"`z` must have the shape \(2, 21, 4\)|parameter 'z'"):
@@ -199,7 +199,7 @@ def test_a_front_end_goes_from_a_classifier_to_the_encoder_and_back(inputs):
 # model folders
 
 
-def test_a_saved_model_hears_and_plays_the_same(inputs, key, tmp_path):
+def test_a_saved_model_encodes_and_plays_the_same(inputs, key, tmp_path):
     model, _, _ = load_autoencoder(save_toy_instrument(tmp_path / "a", config=z_config()))
     _, statistics, provenance = load_autoencoder(tmp_path / "a")
     assert model.config == z_config()

@@ -39,7 +39,7 @@ class Listener:
     other: Ear | None = None
 
 
-def test_a_config_and_those_within_it_come_back_from_json_equal_and_hashable():
+def test_configs_and_nested_configs_are_restored_from_json():
     for other in (None, Ear(3)):
         config = Listener(Ear(5, ("centers", "gains"), (0.5, 1), None), ("a", "b"), other)
         text = json.dumps(to_json(config))
@@ -53,7 +53,7 @@ def test_numbers_of_numpy_are_saved_as_those_of_python():
     assert from_json(Ear, json.loads(text)) == Ear(5, gains=(0.5,), limit=2.0)
 
 
-def test_what_has_a_default_may_be_left_out():
+def test_fields_with_a_default_may_be_missing():
     assert from_json(Listener, {"ear": {}, "labels": []}) == Listener(Ear(), ())
 
 
@@ -170,7 +170,7 @@ def test_a_config_whose_kind_would_be_lost_is_not_saved():
         to_json(Band(Ear(), Kindred()))
 
 
-def test_a_file_that_is_nested_without_end_is_not_usable(tmp_path):
+def test_a_deeply_nested_file_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"config.json is not usable: it is nested more than 64"):
         read_json(tmp_path / "config.json", lambda fields: from_json(Ear, fields))
@@ -194,7 +194,7 @@ CONFIGS = (
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_no_size_of_a_config_takes_all_memory(config):
+def test_huge_sizes_in_configs_are_refused(config):
     sizes = [f.name for f in dataclasses.fields(config) if f.name in LARGEST]
     assert sizes
     for name in sizes:
@@ -205,7 +205,7 @@ def test_no_size_of_a_config_takes_all_memory(config):
             dataclasses.replace(config, **{name: too_large})
 
 
-def test_sizes_are_bounded_together_too():
+def test_products_of_sizes_are_limited():
     config = SpectNetConfig.spectnet_16(("a", "b"))
     with pytest.raises(ValueError, match="more than 1073741824; take shorter segments"):
         dataclasses.replace(config, segment_frames=100_000, channels=4096)

@@ -152,7 +152,7 @@ def test_capacities_have_the_published_shapes(capacity, channels):
         assert total == 22_244_328
 
 
-def test_the_network_is_what_its_definition_says(model, network):
+def test_the_network_equals_its_definition(model, network):
     frames = normalize_frames(jnp.asarray(noise(2, 1024), jnp.float32))
     activation = frames_activation_of(network, frames)
     expected = np.stack([direct_activation(model, frame) for frame in np.asarray(frames)])
@@ -184,7 +184,7 @@ def test_chunks_of_any_size_are_the_whole(network, hop_length, chunk_frames):
     np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
-def test_batches_are_heard_one_by_one(network):
+def test_examples_of_a_batch_are_independent(network):
     audio = jnp.asarray(noise(2, 3, 2000), jnp.float32)
     track = partial(activation_of, network, hop_length=200, chunk_frames=4)
     together = track(audio)
@@ -193,7 +193,7 @@ def test_batches_are_heard_one_by_one(network):
         np.testing.assert_allclose(together[i, j], track(audio[i, j]), atol=2e-6)
 
 
-def test_level_and_offset_are_not_heard(network):
+def test_level_and_offset_do_not_change_the_result(network):
     audio = jnp.asarray(noise(1500), jnp.float32)
     inside = slice(512 // 100 + 1, None)  # frames that see no silence before the sound
     track = partial(activation_of, network, hop_length=100)
@@ -202,7 +202,7 @@ def test_level_and_offset_are_not_heard(network):
     np.testing.assert_allclose(lifted, plain, atol=1e-4)
 
 
-def test_dtypes(network):
+def test_results_keep_the_dtype(network):
     check_dtypes(partial(crepe_activation, network, hop_length=500), noise(1000))
     check_dtypes(partial(crepe_pitch, network, hop_length=500, decoder="viterbi"), noise(1000))
 
@@ -309,7 +309,7 @@ def score_of(path, log_moves, observed):
 
 @pytest.mark.parametrize("observation", ["argmax", "activation"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_path_is_the_likeliest(observation, dtype):
+def test_the_path_is_the_most_likely_one(observation, dtype):
     activation = random_activation()
     log_moves, observed = chain(activation, observation)
     best = observed[0]
@@ -324,7 +324,7 @@ def test_the_path_is_the_likeliest(observation, dtype):
         assert (np.abs(path - plain) > 11).any(), "there are outliers to pass over"
 
 
-def test_of_equal_paths_the_highest_is_taken():
+def test_the_highest_of_equal_paths_is_chosen():
     activation = np.zeros((60, 360))
     activation[:57, 100] = activation[59, 120] = 1
     activation[[57, 58], [300, 5]] = 1
@@ -334,7 +334,7 @@ def test_of_equal_paths_the_highest_is_taken():
         assert path[55:].tolist() == [100, 100, 107, 114, 120]
 
 
-def test_paths_of_a_batch_are_alone():
+def test_paths_of_a_batch_are_independent():
     activation = np.stack([random_activation(seed) for seed in range(2)])
     activation = jnp.asarray(activation, DTYPES[-1])
     together = paths(activation[:, None], observation="argmax")
@@ -392,7 +392,7 @@ def test_gradient_of_a_long_path_is_that_of_the_kept_one(network, monkeypatch):
 # errors
 
 
-def test_errors_name_what_is_wrong(network):
+def test_errors_name_the_wrong_argument(network):
     audio, activation = jnp.zeros(1000, jnp.float32), jnp.zeros((2, 360), jnp.float32)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1, got 0"):
         crepe_activation(network, audio, hop_length=0)

@@ -146,7 +146,7 @@ def test_other_arrays_are_refused(tiny, tmp_path):
     refused("does not hold the weights of a CREPE", **{"blocks.1.bias": np.ones((), np.float32)})
 
 
-def test_names_are_checked(tiny, tmp_path):
+def test_names_of_arrays_are_checked(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.safetensors, got"):
         save_crepe(tmp_path / "weights.npz", tiny)
     (tmp_path / "model.pth").touch()
@@ -261,7 +261,7 @@ def test_the_network_equals_the_published_one(published, network):
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_recording_is_heard_as_by_the_crepe_package(published, network, seconds):
+def test_a_recording_gives_the_pitch_of_the_crepe_package(published, network, seconds):
     import soundfile
 
     audio, _ = soundfile.read(published / "test_16000.flac", dtype="float32")

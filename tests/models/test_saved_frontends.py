@@ -95,7 +95,7 @@ def read(text: str) -> FrontendConfig:
 
 
 @pytest.mark.parametrize(("family", "parametrization", "path", "compression", "is_learning"), CASES)
-def test_every_front_end_that_was_saved_by_words_is_read(
+def test_front_ends_saved_in_the_old_form_are_loaded(
     family, parametrization, path, compression, is_learning
 ):
     make, parts, paths = FILTERS[family, parametrization]
@@ -120,11 +120,11 @@ def test_every_front_end_that_was_saved_by_words_is_read(
     assert read(json.dumps(to_json(found))) == found
 
 
-def test_all_front_ends_that_there_were_are_in_the_test():
+def test_every_old_front_end_is_tested():
     assert len(CASES) == 2 * 16 * 5
 
 
-def test_what_was_left_out_is_what_was_the_default():
+def test_missing_fields_have_the_old_defaults():
     assert read('{"family": "gammatone"}') == FrontendConfig()
     assert read('{"compression": "log"}') == FrontendConfig() == read("{}")
     settings = '{"parametrization": "published", "path": "fft", "fill_gaps": true, "floor": 1e-16}'
@@ -132,7 +132,7 @@ def test_what_was_left_out_is_what_was_the_default():
     assert read(settings) == FrontendConfig(filters=filters, compression=LogCompression(1e-16))
 
 
-def test_a_classifier_that_was_saved_by_words_is_read():
+def test_a_classifier_saved_in_the_old_form_is_loaded():
     saved = {"frontend": json.loads(SAVED), "labels": ["a", "b"]}
     frontend = FrontendConfig(
         **COMMON, filters=GammatoneFilters((), order=3), compression=LogCompression(1e-6)
@@ -140,7 +140,7 @@ def test_a_classifier_that_was_saved_by_words_is_read():
     assert SpectNetConfig.from_json(saved) == SpectNetConfig(frontend, ("a", "b"))
 
 
-def test_the_encoder_of_an_autoencoder_that_was_saved_by_words_is_read():
+def test_an_encoder_saved_in_the_old_form_is_loaded():
     config = AutoencoderConfig.nsynth()
     saved = json.loads(json.dumps(config.to_json()))
     listening = saved["encoder"]["frontend"]
@@ -153,7 +153,7 @@ def test_the_encoder_of_an_autoencoder_that_was_saved_by_words_is_read():
     assert AutoencoderConfig.from_json(saved) == config
 
 
-def test_weights_have_the_names_that_they_had():
+def test_weights_keep_their_names():
     """So that those of an older folder are found."""
     names = {
         "learnable": "bank.gains_db bank.gaps bank.log_bandwidths compression.gain_logit "
@@ -199,7 +199,7 @@ def test_weights_have_the_names_that_they_had():
         ({"floor": 0}, "`floor` must be finite and at least 1e-30, got 0"),
     ],
 )
-def test_what_no_front_end_was_is_refused(change, message, monkeypatch):
+def test_invalid_old_front_ends_are_refused(change, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         read(json.dumps(json.loads(SAVED) | change))

@@ -231,7 +231,7 @@ def test_an_empty_batch_has_no_logits():
     assert jax.eval_shape(model, audio).shape == (2, 0, 2)
 
 
-def test_evaluation_is_not_random_and_one_example_does_not_hear_another():
+def test_evaluation_is_deterministic_and_examples_are_independent():
     model, audio = spectnet(), batch()
     expected, changed = evaluate(model, audio), evaluate(model, audio.at[1:].set(0))
     assert np.array_equal(evaluate(model, audio), expected)
@@ -242,7 +242,7 @@ def test_evaluation_is_not_random_and_one_example_does_not_hear_another():
 # training
 
 
-def test_training_normalizes_with_the_batch_and_carries_its_moments(key):
+def test_training_normalizes_with_the_batch_and_updates_running_moments(key):
     config = dataclasses.replace(SMALL, dropout=0.0)
     model, audio = spectnet(config), batch()
     _, statistics = train(model, key, audio)
@@ -265,7 +265,7 @@ def test_training_normalizes_with_the_batch_and_carries_its_moments(key):
     assert not np.array_equal(evaluate(changed, audio), evaluate(model, audio))
 
 
-def test_after_many_passes_evaluation_is_training_without_dropout(key):
+def test_after_many_passes_evaluation_equals_training_without_dropout(key):
     model, audio = spectnet(dataclasses.replace(SMALL, dropout=0.0)), batch()
     graph, params, statistics, rest = split(model)
 
@@ -278,7 +278,7 @@ def test_after_many_passes_evaluation_is_training_without_dropout(key):
     np.testing.assert_allclose(evaluated, logits[-1], rtol=1e-3, atol=1e-3)
 
 
-def test_dropout_takes_whole_channels_of_each_example_apart(key):
+def test_dropout_drops_whole_channels_for_each_example(key):
     from ddspx.models.spectnet.classifier import _drop_channels
 
     images = jnp.ones((50, 3, 4, 40))
@@ -300,7 +300,7 @@ def test_each_key_drops_other_channels(key):
     assert not np.allclose(one, other)
 
 
-def test_augmentation_changes_what_the_classifier_hears(key):
+def test_augmentation_changes_the_input_of_the_classifier(key):
     model, audio = spectnet(dataclasses.replace(SMALL, dropout=0.0)), batch()
     silent, _ = train(model, key, audio, augment=lambda key, x: jnp.zeros_like(x))
     plain, _ = train(model, key, audio)
@@ -330,7 +330,7 @@ def test_gradients_reach_every_part_and_are_finite(key):
     assert len(still) == 5
 
 
-def test_at_first_every_class_is_about_as_likely(key):
+def test_an_untrained_model_gives_similar_probabilities(key):
     config = dataclasses.replace(SMALL, labels=tuple("abcdefgh"), hidden=100, dropout=0.0)
     logits = [train(spectnet(config, seed), key, batch())[0] for seed in range(5)]
     assert 0 < np.abs(logits).max() < 0.5
@@ -434,7 +434,7 @@ def test_a_copied_front_end_may_have_other_frames():
         ({}, {"compression": PcenCompression()}, "`compression`, got Log1p.* and Pcen"),
     ],
 )
-def test_a_front_end_whose_numbers_mean_something_else_is_refused(both, changes, words):
+def test_a_front_end_with_other_parameters_is_refused(both, changes, words):
     config = dataclasses.replace(EAR, **both)
     source = SpectralFrontend(config, rngs=nnx.Rngs(0))
     target = SpectralFrontend(dataclasses.replace(config, **changes), rngs=nnx.Rngs(0))

@@ -28,14 +28,14 @@ def recordings(folder, *rates_and_seconds):
     return found
 
 
-def test_the_commonest_rate_but_not_above_16_khz(tmp_path):
+def test_the_default_rate_is_the_most_common_one_up_to_16_khz(tmp_path):
     assert suggested_sample_rate(recordings(tmp_path, (8000, 1), (8000, 1), (48_000, 1))) == 8000
     assert suggested_sample_rate(recordings(tmp_path, (8000, 1), (48_000, 1))) == 16_000
     (tmp_path / "0.wav").write_text("")
     assert suggested_sample_rate(recordings(tmp_path)) == 16_000
 
 
-def test_a_length_that_nine_of_ten_recordings_keep_to(tmp_path):
+def test_the_default_segment_is_as_long_as_nine_of_ten_recordings(tmp_path):
     lengths = [0.1 * i for i in range(1, 12)]
     found = recordings(tmp_path, *((1000, seconds) for seconds in lengths))
     assert suggested_segment_s(found) == 1.0
@@ -94,7 +94,7 @@ def test_unknown_names_are_refused():
         recipes.preset_sizes.__wrapped__("spectnet-5")
 
 
-def test_a_file_is_what_its_segments_vote(tmp_path):
+def test_the_label_of_a_file_is_the_vote_of_its_segments(tmp_path):
     model = SpectNet(toy_model(), rngs=nnx.Rngs(0))
     rate = model.config.frontend.sample_rate
     paths = []

@@ -31,7 +31,7 @@ LEVEL = SpectNetConfig(EAR, ("a", "b"), **SIZES)
 
 
 @pytest.mark.parametrize("n_samples", [100, 101, 150, 199, 200, 201, 1234])
-def test_segments_hold_every_sample_and_are_as_few_as_that_takes(n_samples):
+def test_segments_cover_every_sample_and_are_as_few_as_possible(n_samples):
     audio = np.arange(n_samples, dtype=np.float32)
     cut = segments(audio, AS_IT_IS)
     assert cut.shape == (-(-n_samples // 100), 100)
@@ -59,7 +59,7 @@ def test_the_level_of_the_whole_recording_is_normalized(gain):
     np.testing.assert_array_equal(segments(audio, AS_IT_IS)[0], audio[:100])
 
 
-def test_silence_stays_silent_and_nothing_is_refused():
+def test_silence_is_not_changed_and_empty_audio_is_refused():
     assert not np.any(segments(np.zeros(50, np.float32), LEVEL))
     with pytest.raises(ValueError, match="`audio` must hold at least one sample"):
         segments(np.zeros(0, np.float32), LEVEL)
@@ -104,7 +104,7 @@ def test_votes_without_segments_or_of_a_broken_model_are_refused():
 # folders
 
 
-def test_a_saved_model_comes_back_with_its_batch_statistics(tmp_path):
+def test_a_saved_model_is_loaded_with_its_batch_statistics(tmp_path):
     model = SpectNet(LEVEL, rngs=nnx.Rngs(3))
     statistics = nnx.state(model, nnx.BatchStat)
     numbers = nnx.to_pure_dict(statistics)
@@ -122,7 +122,7 @@ def test_a_saved_model_comes_back_with_its_batch_statistics(tmp_path):
         assert str(saved[name]) == str(restored[name])
 
 
-def test_what_is_not_a_model_folder_is_refused(tmp_path):
+def test_folders_that_are_not_model_folders_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no model folder .*absent"):
         load_spectnet(tmp_path / "absent")
     folder = tmp_path / "model"

@@ -9,7 +9,7 @@ from ddspx.nn import FcStack
 from ddspx.nn._blocks import _stack
 
 
-def test_equals_dense_then_layer_norm_then_leaky_relu(rng):
+def test_a_block_equals_dense_layer_norm_and_leaky_relu(rng):
     stack = FcStack(3, 5, 2, rngs=nnx.Rngs(0))
     for layer in stack.layers:
         for name in ("bias", "scale", "shift"):
@@ -24,7 +24,7 @@ def test_equals_dense_then_layer_norm_then_leaky_relu(rng):
     assert_close(stack(jnp.asarray(inputs, jnp.float32)), expected, scale=8)
 
 
-def test_no_layers_are_the_identity_of_the_same_size():
+def test_a_stack_without_layers_is_the_identity():
     stack = FcStack(3, 5, 0, rngs=nnx.Rngs(0))
     inputs = jnp.arange(6.0, dtype=jnp.float32).reshape(2, 3)
     np.testing.assert_array_equal(stack(inputs), inputs)

@@ -19,13 +19,13 @@ def heard(init, **changes):
     return power, np.asarray(bank(jnp.asarray(AUDIO)))
 
 
-def test_mel_is_librosas_matrix_on_the_power():
+def test_the_mel_filterbank_is_librosas_matrix_on_the_power():
     power, bands = heard("mel")
     matrix = librosa.filters.mel(sr=8000, n_fft=256, n_mels=12, norm="slaney")
     np.testing.assert_allclose(bands, power @ matrix.T, rtol=1e-4)
 
 
-def test_log_has_its_centres_at_equal_distances_in_pitch():
+def test_the_log_filterbank_has_centres_at_equal_intervals():
     bank = kapre_filterbank(
         24, False, sr=8000, init="log", fmin=220.0, n_dft=8192, n_hop=4096, rngs=nnx.Rngs(0)
     )
@@ -33,13 +33,13 @@ def test_log_has_its_centres_at_equal_distances_in_pitch():
     np.testing.assert_allclose(bank.centers_hz(), expected, atol=1.0)
 
 
-def test_log_is_the_matrix_of_the_core_on_the_power():
+def test_the_log_filterbank_is_the_matrix_of_core_on_the_power():
     power, bands = heard("log", fmin=220.0)
     matrix = core.log_frequency_filterbank(n_bands=12, n_fft=256, sample_rate=8000, fmin=220.0)
     np.testing.assert_allclose(bands, power @ matrix.T, rtol=1e-4)
 
 
-def test_linear_has_equal_triangles_of_area_one():
+def test_the_linear_filterbank_has_equal_triangles_of_area_one():
     power, bands = heard("linear")
     bins, step = np.arange(129) * 8000 / 256, 4000 / 13
     centers = step * np.arange(1, 13)[:, None]
@@ -59,7 +59,7 @@ def test_random_weights_are_drawn_between_0_and_1_from_the_key():
 
 
 @pytest.mark.parametrize("init", ["mel", "log", "linear", "uni_random"])
-def test_weights_learn_only_where_they_are_told_to(init):
+def test_weights_are_trainable_only_on_request(init):
     changes = {"sr": 8000, "init": init, "n_dft": 256, "rngs": nnx.Rngs(0)}
     assert not jax.tree.leaves(nnx.state(kapre_filterbank(8, False, **changes), nnx.Param))
     model = kapre_filterbank(8, True, **changes)
@@ -80,7 +80,7 @@ def test_other_initialisers_are_refused():
 
 
 @pytest.mark.parametrize("image_data_format", ["channels_first", "channels_last"])
-def test_alone_it_is_a_matrix_on_images(image_data_format):
+def test_on_images_the_layer_is_a_matrix_product(image_data_format):
     settings = {"sr": 8000, "n_dft": 256, "rngs": nnx.Rngs(0)}
     layer = kapre_filterbank(12, False, image_data_format=image_data_format, **settings)
     power = core.spectrogram(jnp.asarray(AUDIO), n_fft=256, hop_length=128, power=2)
@@ -104,7 +104,7 @@ def test_the_weights_on_images_learn():
     assert weights.shape == (4, 9)
 
 
-def test_without_a_rate_only_random_weights_are_there():
+def test_without_a_sample_rate_only_random_weights_are_possible():
     bank = kapre_filterbank(4, True, init="uni_random", n_dft=16, rngs=nnx.Rngs(0))
     assert bank(jnp.zeros((2, 64), jnp.float32)).shape == (2, 9, 4)
     for init in ("mel", "log", "linear"):

@@ -40,7 +40,7 @@ def test_z_is_the_dense_layer_over_the_gru_over_normalized_frames():
     np.testing.assert_allclose(z, np.asarray(states) @ kernel + bias, atol=1e-4)
 
 
-def test_with_normalize_it_is_over_time_as_in_ddsp():
+def test_normalize_normalizes_over_time_as_ddsp_does():
     model = encoder(normalize=True)
     features = model.frontend(AUDIO)
     np.testing.assert_allclose(np.asarray(features).std(-2), 1, atol=1e-3)
@@ -53,7 +53,7 @@ def test_a_louder_sound_has_the_same_z():
     np.testing.assert_allclose(model(4 * AUDIO), model(AUDIO), atol=1e-4)
 
 
-def test_no_frame_needs_a_later_one_than_its_window():
+def test_a_frame_depends_on_no_sample_after_its_window():
     model = encoder()
     listen = jax.jit(lambda audio: nnx.merge(*nnx.split(model))(audio))
     early, late = listen(AUDIO), listen(AUDIO.at[:, 800:].set(0.3))
@@ -62,7 +62,7 @@ def test_no_frame_needs_a_later_one_than_its_window():
     assert np.abs(late[:, 10] - early[:, 10]).max() > 1e-3
 
 
-def test_windows_in_a_row_equal_the_whole():
+def test_consecutive_windows_equal_the_whole():
     model, hop = encoder(), encoder().config.hop_length
     margin, whole = model.margin_frames(), model(AUDIO)
     padded = jnp.pad(AUDIO, ((0, 0), (margin * hop, (margin + 1) * hop)))
@@ -105,6 +105,6 @@ def test_an_encoder_that_needs_the_whole_sound_has_no_margin(changes):
         model.step(model.init(batch_shape=(2,)), AUDIO)
 
 
-def test_sizes_that_are_none_are_refused():
+def test_sizes_below_one_are_refused():
     with pytest.raises(ValueError, match="`z_size` must be at least 1, got 0"):
         ZEncoderConfig(FrontendConfig(), rnn_channels=8, z_size=0)

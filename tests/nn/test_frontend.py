@@ -52,7 +52,7 @@ def gradients(model):
 
 
 @pytest.mark.parametrize("n_mfcc", [None, 5])
-def test_without_learning_it_is_the_log_mel_spectrogram(n_mfcc):
+def test_an_untrained_front_end_is_the_log_mel_spectrogram(n_mfcc):
     config = FrontendConfig.log_mel(**SMALL, fmax=3800.0, n_mfcc=n_mfcc)
     features = SpectralFrontend(config, rngs=nnx.Rngs(0))(AUDIO)
     sizes = {name: SMALL[name] for name in ("sample_rate", "hop_length", "n_fft", "win_length")}
@@ -128,7 +128,7 @@ def test_bandwidths_are_those_of_the_rectangle_with_the_same_power(filters):
     np.testing.assert_allclose(model.bandwidths_hz(), found, rtol=tolerance)
 
 
-def test_a_sinc_that_is_shorter_than_its_band_asks_for_says_how_wide_it_is():
+def test_a_sinc_filter_with_too_few_taps_reports_its_real_bandwidth():
     filters = (SincFilters(n_taps=n_taps) for n_taps in (1601, 101))
     long, short = (frontend(fmin=400.0, fmax=3000.0, filters=sincs) for sincs in filters)
     np.testing.assert_allclose(long.bandwidths_hz(), core.hz_to_erb(long.centers_hz()), rtol=0.05)
@@ -159,7 +159,7 @@ def test_compressions_are_their_formulas():
 
 @pytest.mark.parametrize("compression", [Log1pCompression, PcenCompression])
 @pytest.mark.parametrize("family", ORDERED)
-def test_every_number_learns_and_nothing_is_lost_at_the_bad_points(family, compression):
+def test_every_parameter_has_a_gradient_that_is_finite_at_singular_points(family, compression):
     parts = ("centers", "gains") if family is TriangularFilters else PARTS
     model = frontend(filters=family(trainable=parts), compression=compression(trainable=True))
     time_s = np.arange(1600) / 8000
@@ -186,7 +186,7 @@ def test_bandwidths_of_any_size_have_finite_gradients(family, size):
         assert np.isfinite(gradient).all(), name
 
 
-def test_of_free_weights_the_moduli_count_and_a_sign_turns_the_gradient():
+def test_free_weights_act_by_their_absolute_values():
     model = frontend(filters=FreeFilters(), compression=Log1pCompression())
     features, gradient = model(AUDIO), gradients(model)(AUDIO)["weights"]
     weights = model.bank.weights[...]
@@ -197,7 +197,7 @@ def test_of_free_weights_the_moduli_count_and_a_sign_turns_the_gradient():
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
-def test_only_the_parts_that_are_named_are_parameters():
+def test_only_the_trainable_parts_are_parameters():
     def names(model):
         return {path[-1] for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))}
 
@@ -209,7 +209,7 @@ def test_only_the_parts_that_are_named_are_parameters():
     assert stored == {"gaps", "log_bandwidths", "gains_db"}
 
 
-def test_gradient_descent_finds_a_band_that_is_elsewhere():
+def test_gradient_descent_finds_a_distant_band():
     # Noise that falls by 18 dB per octave, so that the energy of a band depends on its frequency.
     slope = core.one_pole(0.001, sample_rate=8000).astype("float32")
     audio = core.sos_filter(AUDIO, jnp.stack([slope] * 3))
@@ -229,7 +229,7 @@ def test_gradient_descent_finds_a_band_that_is_elsewhere():
     assert displacement_erb(last, truth.centers_hz())[0] < 0.05
 
 
-def test_a_displacement_of_one_is_one_bandwidth_of_hearing():
+def test_a_displacement_of_one_is_one_erb():
     f = jnp.asarray([100.0, 5000.0])
     moved = displacement_erb(f, f + 0.01 * core.hz_to_erb(f))
     np.testing.assert_allclose(moved, 0.01, rtol=2e-2)
@@ -247,6 +247,6 @@ def test_a_displacement_of_one_is_one_bandwidth_of_hearing():
         ({"n_bands": 0}, "`n_bands` must be at least 1, got 0"),
     ],
 )
-def test_configs_that_are_off_are_refused(changes, message):
+def test_wrong_configs_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         FrontendConfig(**SMALL | changes)

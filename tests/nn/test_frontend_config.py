@@ -51,7 +51,7 @@ WHOLE = (FreeFilters, KapreFilters)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_takes_its_own_paths_and_parts_alone(family):
+def test_a_family_accepts_only_its_own_paths_and_parts(family):
     paths, parts = FAMILIES[family]
     for path in PATHS if paths else ():
         if path in paths:
@@ -69,7 +69,7 @@ def test_a_family_takes_its_own_paths_and_parts_alone(family):
 
 
 @pytest.mark.parametrize("family", [TriangularFilters, *WHOLE])
-def test_what_is_on_the_bins_of_a_spectrum_has_no_other_path(family):
+def test_filters_on_the_bins_of_a_spectrum_have_no_other_path(family):
     assert family().path == StftPath()
     with pytest.raises(TypeError, match="path"):
         family(path=FftPath())
@@ -138,13 +138,13 @@ def test_parts_and_numbers_of_another_type_are_refused(make, message, monkeypatc
         (lambda: FrontendConfig(normalize=1), "`normalize` must be one of True, False, got 1"),
     ],
 )
-def test_values_that_are_off_are_refused(make, message, monkeypatch):
+def test_wrong_values_are_refused(make, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_what_would_not_come_back_from_a_file_is_refused():
+def test_configs_that_could_not_be_loaded_are_refused():
     class Mine(GaborFilters):
         pass
 
@@ -152,7 +152,7 @@ def test_what_would_not_come_back_from_a_file_is_refused():
         FrontendConfig(filters=Mine())
 
 
-def test_a_window_may_be_longer_than_a_transform_that_it_is_not_for():
+def test_a_window_may_be_longer_than_an_unused_transform():
     filters = GammatoneFilters(path=FftPath())
     assert FrontendConfig(n_fft=128, win_length=201, filters=filters).win_length == 201
 
@@ -182,7 +182,7 @@ def test_presets_are_made_of_parts_that_can_be_exchanged(preset, filters, compre
     assert changed == dataclasses.replace(make(), **expected)
 
 
-def test_spectnets_filters_fill_the_gaps_where_there_are_some():
+def test_the_filters_of_spectnet_fill_gaps():
     assert not FrontendConfig.spectnet_scaled().filters.fill_gaps
     wide = FrontendConfig.spectnet_scaled(sample_rate=8000)
     assert wide == FrontendConfig.spectnet(
@@ -193,7 +193,7 @@ def test_spectnets_filters_fill_the_gaps_where_there_are_some():
     assert not asked.filters.fill_gaps
 
 
-def test_every_family_on_every_path_of_it_and_every_compression_makes_a_front_end():
+def test_every_family_path_and_compression_makes_a_front_end():
     """Traced only: nothing is compiled, or computed."""
     families = {family: paths for family, (paths, _) in FAMILIES.items()} | dict.fromkeys(WHOLE, ())
     filters = [
@@ -212,7 +212,7 @@ def test_every_family_on_every_path_of_it_and_every_compression_makes_a_front_en
         assert jax.eval_shape(made, audio).shape == (2, 6, 3)
 
 
-def test_a_fixed_front_end_has_nothing_that_learns():
+def test_a_fixed_front_end_has_no_trainable_parameters():
     filters = GaborFilters(path=FftPath(trainable=True))
     config = FrontendConfig(filters=filters, compression=Log1pCompression(1e-6, trainable=True))
     assert config.fixed() == FrontendConfig(

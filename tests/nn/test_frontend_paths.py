@@ -114,7 +114,7 @@ def test_energies_are_those_of_a_convolution_and_a_low_pass(filters):
 
 
 @pytest.mark.parametrize("path", [FftPath(), RecurrentPath()])
-def test_silence_after_a_loud_sound_has_a_logarithm(path):
+def test_the_logarithm_of_silence_after_a_loud_sound_is_finite(path):
     energies = heard_by(gammatones(path, compression=NoCompression()))(HEARD.at[800:].set(0))
     assert (energies >= 0).all()
     assert energies[-3:].max() < 1e-6 * energies.max()
@@ -130,7 +130,7 @@ def test_narrow_bands_are_computed_at_a_lower_rate():
 
 
 @pytest.mark.parametrize("order", [1, 4, 16])
-def test_what_folds_at_a_lower_rate_is_below_80_db(order):
+def test_aliases_at_a_lower_rate_are_below_80_db(order):
     model, first = frontend(filters=GammatoneFilters(order=order, path=FftPath())), 0
     # Bins are 1 Hz apart.
     widths_hz = np.sum(np.abs(model.bank.response(8000)) > 1e-4, axis=-1)
@@ -151,7 +151,7 @@ def test_a_sine_at_the_centre_of_a_band_has_its_power(path):
         np.testing.assert_allclose(energy, 0.32, rtol=0.15 if path == StftPath() else 2e-3)
 
 
-def test_in_steady_noise_the_window_and_the_low_pass_hear_the_same():
+def test_window_and_low_pass_give_the_same_energy_in_steady_noise():
     audio = jnp.asarray(0.1 * noise(64_000), jnp.float32)
     models = (gammatones(path, compression=NoCompression()) for path in (StftPath(), FftPath()))
     window, low_pass = (np.mean(heard_by(model)(audio), axis=0) for model in models)
@@ -159,7 +159,7 @@ def test_in_steady_noise_the_window_and_the_low_pass_hear_the_same():
 
 
 @pytest.mark.parametrize("path", [FftPath(), RecurrentPath()])
-def test_batches_and_precisions(path):
+def test_batches_and_dtypes_give_equal_energies(path):
     model = gammatones(path)
     run = heard_by(model)
     two = run(jnp.stack([HEARD, 2 * HEARD])[:, None])[:, 0]
@@ -173,7 +173,7 @@ def test_batches_and_precisions(path):
 @pytest.mark.parametrize(
     ("family", "path"), [(GammatoneFilters, RecurrentPath), (GaborFilters, FftPath)]
 )
-def test_everything_learns_on_the_whole_sound(family, path):
+def test_every_parameter_has_a_gradient_on_the_whole_sound(family, path):
     filters = family(trainable=("centers", "bandwidths", "gains"), path=path(trainable=True))
     model = frontend(filters=filters, compression=PcenCompression(trainable=True))
     graph, params, rest = nnx.split(model, nnx.Param, ...)
@@ -198,7 +198,7 @@ def test_everything_learns_on_the_whole_sound(family, path):
     ],
     ids=["free", "learnable", "leaf", "sincnet"],
 )
-def test_a_front_end_can_be_made_within_a_trace(config):
+def test_a_front_end_can_be_built_under_eval_shape(config):
     def made():
         return SpectralFrontend(config, rngs=nnx.Rngs(0))
 
@@ -218,7 +218,7 @@ def test_a_free_band_without_weights_has_no_width():
 # as published
 
 
-def test_spectnet_is_its_layer():
+def test_the_spectnet_front_end_equals_its_published_layer():
     # The published layer: correlation with taps, square, sums of 25 every 10 samples, logarithm.
     model = SpectralFrontend(FrontendConfig.spectnet(n_bands=8), rngs=nnx.Rngs(0))
     numbers = model.bank.frequencies_hz, model.bank.betas_hz, model.bank.amplitudes
@@ -236,7 +236,7 @@ def test_spectnet_is_its_layer():
     np.testing.assert_allclose(outputs[2:242], expected, atol=2e-3)
 
 
-def test_leaf_is_its_front_end():
+def test_the_leaf_front_end_equals_the_published_one():
     config = FrontendConfig.leaf(sample_rate=8000, n_bands=6, fmax=3800.0, win_length=201)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
     # The audio is silent at both ends, because LEAF cuts off the filters' decay there.
@@ -262,13 +262,13 @@ def test_leaf_is_its_front_end():
 @pytest.mark.parametrize(
     ("sample_rate", "n_taps", "fmax"), [(16000, 401, 7800), (8000, 201, 4000), (44100, 1103, 7800)]
 )
-def test_leaf_hears_as_long_and_as_high_at_any_rate(sample_rate, n_taps, fmax):
+def test_leaf_has_the_same_durations_and_frequencies_at_any_rate(sample_rate, n_taps, fmax):
     # LEAF has one sample more if 25 ms are an odd number of samples.
     config = FrontendConfig.leaf(sample_rate=sample_rate)
     assert (config.filters.n_taps, config.fmin, config.highest_hz) == (n_taps, 60, fmax)
 
 
-def test_leafs_first_filters_are_those_it_reads_off_a_mel_matrix():
+def test_the_initial_filters_of_leaf_are_those_of_a_mel_matrix():
     """Theirs are rounded to the 257 bins of a spectrum, so that low ones may coincide."""
     model = SpectralFrontend(FrontendConfig.leaf(), rngs=nnx.Rngs(0))
     bins_mel = 2595 * np.log10(1 + np.arange(257) * 16000 / 512 / 700)
@@ -284,7 +284,7 @@ def test_leafs_first_filters_are_those_it_reads_off_a_mel_matrix():
     assert np.max(np.abs(widths_bin - is_above.sum(axis=0))) < 1
 
 
-def test_sincnets_filters_are_between_its_corners():
+def test_the_filters_of_sincnet_lie_between_its_corners():
     filters = SincNetFilters(n_taps=101)
     config = FrontendConfig.sincnet(sample_rate=8000, n_bands=6, filters=filters)
     model = SpectralFrontend(config, rngs=nnx.Rngs(0))
@@ -304,7 +304,7 @@ def test_sincnets_filters_are_between_its_corners():
 
 
 @pytest.mark.parametrize("preset", ["leaf", "spectnet", "sincnet"])
-def test_published_numbers_stop_where_they_are_published_to(preset):
+def test_published_parameters_are_limited_as_published(preset):
     # A defect of the published filters; the ordered filters have a gradient in every parameter.
     config = getattr(FrontendConfig, preset)(sample_rate=1000, n_bands=8, fmin=0.0)
     filters = dataclasses.replace(config.filters, path=StftPath())
@@ -338,7 +338,7 @@ def test_time_is_the_last_axis_on_every_path():
                 gammatones(path)(jnp.zeros(shape, jnp.float32))
 
 
-def test_integers_are_not_audio():
+def test_integer_audio_is_refused():
     for path in PATHS:
         with pytest.raises(TypeError, match="audio"):
             gammatones(path)(np.zeros(1600, np.int16))

@@ -42,7 +42,7 @@ def weights(layer):
 # values
 
 
-def test_equals_the_definition(gru, rng):
+def test_results_equal_the_definition(gru, rng):
     inputs = rng.normal(size=(BATCH, FRAMES, INPUTS))
     carry = rng.uniform(-1, 1, (BATCH, STATE))
     states, last = jax.jit(lambda *x: nnx.merge(*nnx.split(gru))(*x))(
@@ -55,7 +55,7 @@ def test_equals_the_definition(gru, rng):
     assert_close(last, expected[:, -1], scale=4)
 
 
-def test_the_number_of_weights_is_that_of_keras():
+def test_the_gru_has_the_number_of_weights_of_keras():
     layer = Gru(7, 5, rngs=nnx.Rngs(0))
     count = sum(w.size for w in jax.tree.leaves(nnx.state(layer, nnx.Param)))
     assert count == 3 * (7 * 5 + 5 * 5 + 2 * 5)
@@ -66,7 +66,7 @@ def test_the_number_of_weights_is_that_of_keras():
 # streaming
 
 
-def test_frames_go_on_from_the_carry(gru, rng):
+def test_the_carry_continues_a_sequence(gru, rng):
     inputs = jnp.asarray(rng.normal(size=(2, BATCH, FRAMES, INPUTS)), jnp.float32)
     whole, _ = gru(inputs)
     first, carry = gru(inputs[:, :, :3])
@@ -77,7 +77,7 @@ def test_frames_go_on_from_the_carry(gru, rng):
 # gradients
 
 
-def test_the_derivative_by_hand_is_the_automatic_one(rng):
+def test_the_custom_derivative_equals_the_automatic_one(rng):
     if not jax.config.jax_enable_x64:
         pytest.skip("1e-10 needs float64")
     gates = 3 * STATE

@@ -7,7 +7,7 @@ from helpers import assert_close
 from ddspx.nn import Reverb
 
 
-def test_an_impulse_brings_out_the_taps_after_the_dry_sound(rng):
+def test_the_response_to_an_impulse_is_the_impulse_and_then_the_taps(rng):
     reverb = Reverb(6, rngs=nnx.Rngs(0))
     taps = rng.normal(size=6).astype(np.float32)
     reverb.taps[...] = jnp.asarray(taps)
@@ -18,7 +18,7 @@ def test_an_impulse_brings_out_the_taps_after_the_dry_sound(rng):
     assert_close(reverb(impulse), expected, scale=4)
 
 
-def test_the_masked_tap_learns_nothing_and_the_others_do(rng):
+def test_only_the_masked_tap_has_no_gradient(rng):
     reverb = Reverb(6, rngs=nnx.Rngs(0))
     audio = jnp.asarray(rng.normal(size=20), jnp.float32)
     graph, state = nnx.split(reverb)

@@ -47,7 +47,7 @@ def shares(weights, frequencies_hz):
     return np.divide(audible, total, out=np.zeros_like(audible), where=total > 0)
 
 
-def test_the_protocol_is_kept(synthesizer):
+def test_synthesizers_satisfy_the_protocol(synthesizer):
     assert isinstance(synthesizer, Synthesizer)
     assert hash(synthesizer.config) == hash(CONFIGS[_name(synthesizer)])
 
@@ -108,7 +108,7 @@ def test_blocks_equal_the_whole(synthesizer, outputs, key):
     np.testing.assert_allclose(streamed, whole, atol=2e-6)
 
 
-def test_gradients_are_finite_and_reach_all_that_is_put_out(synthesizer, outputs, key):
+def test_gradients_are_finite_and_reach_every_output_of_the_decoder(synthesizer, outputs, key):
     graph, weights = nnx.split(synthesizer)
 
     @quick_jit
@@ -127,7 +127,7 @@ def test_gradients_are_finite_and_reach_all_that_is_put_out(synthesizer, outputs
         assert np.abs(np.asarray(gradient)).max() > 0
 
 
-def test_a_bell_sounds_at_its_own_partials(key):
+def test_a_bell_sounds_at_its_partials(key):
     """Physics: partials of a minor-third bell, which no harmonics of its pitch are."""
     config, f0_hz = SinusoidalNoiseConfig(4, 2), 400.0
     ratios = np.array([1.0, 2.4, 3.0, 4.4])
@@ -144,7 +144,7 @@ def test_a_bell_sounds_at_its_own_partials(key):
     np.testing.assert_allclose(np.array(loudest) * RATE / audio.size, ratios * f0_hz, atol=2.0)
 
 
-def test_learned_tables_are_one_period_of_what_is_played(key):
+def test_learned_tables_are_one_period_of_the_audio(key):
     config = WavetableNoiseConfig(1, 6, 2)
     model = config.build(sample_rate=RATE, hop_length=HOP, rngs=nnx.Rngs(0))
     outputs = jnp.zeros((6, config.n_outputs), jnp.float32).at[:, 2:].set(-100)
@@ -166,7 +166,7 @@ def test_learned_tables_are_one_period_of_what_is_played(key):
         (lambda: WavetableNoiseConfig(n_wavetables=0), "`n_wavetables` must be at least 1"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(make, message, monkeypatch):
+def test_impossible_sizes_are_refused(make, message, monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(ValueError, match=message):
         make()

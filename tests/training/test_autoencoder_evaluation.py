@@ -68,7 +68,7 @@ def evaluations(evaluated):
     return evaluated[0]
 
 
-def test_pitch_and_loudness_are_measured_on_what_was_rendered(evaluations):
+def test_pitch_and_loudness_are_measured_on_the_rendered_audio(evaluations):
     row = evaluations["model"]
     assert row.n_examples == 4
     assert row.f0_l1_semitones.value == pytest.approx(12, abs=0.2)
@@ -82,13 +82,13 @@ def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
     assert row.loudness_l1_db.value < 0.5
 
 
-def test_what_is_played_without_a_pitch_is_an_outlier_and_no_error_in_semitones(dataset):
+def test_audio_without_a_pitch_is_an_outlier_and_has_no_error_in_semitones(dataset):
     (row,) = evaluate_autoencoder(toy_model(MODEL, Breath), dataset)
     assert row.f0_l1_semitones.value < 0.5
     assert row.f0_outlier_share.value == pytest.approx(0.5, abs=0.1)
 
 
-def test_pitch_is_looked_for_where_the_dataset_was_prepared(evaluated):
+def test_pitch_is_tracked_in_the_range_of_the_dataset(evaluated):
     assert evaluated[1] == {(FMIN, FMAX)}
 
 
@@ -104,7 +104,7 @@ class Telling(Autoencoder):
         return additive_baseline(f0_hz, z[..., 0], **RATES, n_harmonics=2)
 
 
-def test_a_model_with_an_encoder_hears_the_recording(dataset):
+def test_a_model_with_an_encoder_encodes_the_recording(dataset):
     listening = FrontendConfig(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=8)
     encoder = ZEncoderConfig(listening, rnn_channels=4, z_size=2)
     model = toy_model(dataclasses.replace(MODEL, encoder=encoder), Telling)
@@ -118,7 +118,7 @@ def test_the_untrained_model_is_measured_too(evaluations):
     assert row.loudness_l1_db.value > 3 and np.isfinite(row.spectral_loss).all()
 
 
-def test_intervals_hold_the_mean_of_what_is_defined():
+def test_intervals_contain_the_mean_of_the_defined_values():
     assert _interval(np.array([2.0, np.nan, 2.0]), 0) == Interval(2.0, 2.0, 2.0)
     values = np.random.default_rng(0).standard_normal(400)
     mean, low, high = _interval(values, 0)
@@ -143,33 +143,33 @@ def steady():
     return baseline(*tracks, **RATES)
 
 
-def test_a_steady_tone_is_as_loud_as_asked(steady):
+def test_a_steady_tone_reaches_the_given_loudness(steady):
     measured = loudness_of(steady, **RATES)[:-1, :, 5:-5]
     expected = np.broadcast_to(np.array(STEADY_DB)[:, None], measured.shape)
     np.testing.assert_allclose(measured, expected, atol=0.2)
 
 
-def test_the_harmonics_fall_with_their_number(steady):
+def test_the_harmonics_of_the_baseline_fall_with_their_number(steady):
     audio = steady[STEADY_HZ.index(500.0), STEADY_DB.index(0.0)]
     middle = np.asarray(audio)[1600:2400] * np.hanning(800)
     spectrum = np.abs(np.fft.rfft(middle))[50::50][:7]
     np.testing.assert_allclose(spectrum / spectrum[0], 1 / np.arange(1, 8), rtol=0.02)
 
 
-def test_without_a_pitch_there_is_silence(steady):
+def test_the_baseline_is_silent_without_a_pitch(steady):
     assert not np.any(steady[STEADY_HZ.index(0.0)])
 
 
 # boundary errors
 
 
-def test_other_rates_than_the_models(dataset):
+def test_a_dataset_of_other_rates_is_refused(dataset):
     model = toy_model(AutoencoderConfig.tiny())
     with pytest.raises(ValueError, match="dataset was prepared with `sample_rate` 8000"):
         evaluate_autoencoder(model, dataset)
 
 
-def test_an_empty_split(tmp_path):
+def test_an_empty_split_is_refused(tmp_path):
     pytest.importorskip("array_record", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 1})
     with pytest.raises(ValueError, match="no examples in its test split"):

@@ -136,7 +136,7 @@ def test_the_test_split_is_never_read(recordings, tmp_path, monkeypatch):
     assert len(read) == sum(recording.split != "test" for recording in recordings)
 
 
-def test_the_folder_holds_the_hashes_of_the_training_recordings(recordings, straight):
+def test_the_model_folder_has_the_hashes_of_the_training_recordings(recordings, straight):
     output, result = straight
     model, provenance = load_spectnet(output)
     assert model.config == MODEL
@@ -151,7 +151,7 @@ def test_the_folder_holds_the_hashes_of_the_training_recordings(recordings, stra
     assert all(0 <= accuracy <= 1 for accuracy in accuracies)
 
 
-def test_the_folder_holds_the_groups_of_the_training_recordings(recordings, tmp_path):
+def test_the_model_folder_has_the_groups_of_the_training_recordings(recordings, tmp_path):
     spoken = [r._replace(group=f"voice of the {r.split}") for r in recordings]
     run(spoken, tmp_path / "out", steps=1, evaluate_every=6)
     _, provenance = load_spectnet(tmp_path / "out")
@@ -197,7 +197,7 @@ def batch():
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.1])
-def test_the_front_end_learns_at_a_rate_of_its_own(split, batch, factor):
+def test_the_front_end_has_its_own_learning_rate(split, batch, factor):
     _, params, rest = split
     optimizer = _optimizer(numbers(frontend_rate=factor, learning_rate=1e-3))
     state = initial_state(jax.tree.map(jnp.copy, params), optimizer, seed=0, rest=rest)
@@ -260,7 +260,7 @@ def test_the_logits_of_a_recording_do_not_depend_on_its_neighbours():
 # errors, before any file is written
 
 
-def test_other_labels_than_the_recordings(recordings, tmp_path):
+def test_labels_that_differ_from_the_recordings_are_refused(recordings, tmp_path):
     with pytest.raises(ValueError, match=r"`model` has the labels a, b and the recordings high, "):
         run(recordings, tmp_path / "out", model=dataclasses.replace(MODEL, labels=("a", "b")))
     with pytest.raises(io.DatasetError, match="only one class, 'low'"):
@@ -268,7 +268,7 @@ def test_other_labels_than_the_recordings(recordings, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_read_is_left_out_and_said(tmp_path):
+def test_an_unreadable_file_is_left_out_and_reported(tmp_path):
     folder = write_sounds(tmp_path / "sounds", each=3)
     for label in LABELS:
         (folder / label / "bad.wav").write_text("no sound")
@@ -284,7 +284,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(tmp_path):
     assert not (tmp_path / "other.run").exists()
 
 
-def test_a_run_goes_on_only_with_its_own_recordings_and_numbers(recordings, straight):
+def test_a_run_resumes_only_with_its_own_recordings_and_settings(recordings, straight):
     output, _ = straight
     with pytest.raises(ValueError, match="the dataset is another one"):
         run(recordings[1:], output, steps=12, evaluate_every=6)
@@ -304,6 +304,6 @@ def test_a_run_goes_on_only_with_its_own_recordings_and_numbers(recordings, stra
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
     ],
 )
-def test_numbers_out_of_range(change, message):
+def test_numbers_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         ClassifierTrainConfig(**change)

@@ -48,7 +48,7 @@ def test_segments_and_votes_are_counted_as_defined(evaluated):
     np.testing.assert_allclose(found.probabilities.sum(-1), 1, rtol=1e-6)
 
 
-def test_groups_are_told_apart_only_where_they_hold_several(evaluated):
+def test_groups_are_reported_only_if_they_hold_several_recordings(evaluated):
     model, recordings, _ = evaluated
     alone = [recording._replace(group=recording.name) for recording in recordings[:3]]
     assert evaluate_classifier(model, alone).groups["segments"] == ()
@@ -71,7 +71,7 @@ def named(name, split, sha256):
     return io.Recording(Path(name), name, "low", split, name, sha256)
 
 
-def test_the_parts_of_what_there_is():
+def test_the_parts_of_a_collection_follow_the_training_data():
     provenance = {"data": {"sha256": {"train": ["1"], "valid": ["2"]}}}
     recordings = [named("a", "train", "1"), named("b", "", "2"), named("c", "train", "3")]
     recordings += [named("d", "test", "4"), named("e", "", "")]

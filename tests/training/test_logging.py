@@ -65,7 +65,7 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
     assert kept == ["valid-0-model-000001.wav", "valid-0-model-000002.wav"]
 
 
-def test_damaged_lines_are_dropped_and_the_rest_stays(tmp_path):
+def test_damaged_lines_are_dropped_and_others_kept(tmp_path):
     with RunLog(tmp_path) as log:
         for step in (1, 2, 3):
             log.scalars(step, {"train/loss": float(step)})
@@ -77,7 +77,7 @@ def test_damaged_lines_are_dropped_and_the_rest_stays(tmp_path):
     assert [line["step"] for line in lines(tmp_path)] == [1, 3]
 
 
-def test_a_log_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_log_is_replaced_completely_or_not_at_all(tmp_path, monkeypatch):
     with RunLog(tmp_path) as log:
         log.scalars(1, {"train/loss": 1.0})
     before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -91,7 +91,7 @@ def test_a_log_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_the_bar_shows_what_is_known():
+def test_the_progress_bar_shows_the_latest_numbers():
     console = Console(file=StringIO(), force_terminal=True, width=120)
     bar = progress_bar(console)
     task = bar.add_task("train", total=5, loss=math.nan, rate=math.nan)

@@ -174,7 +174,9 @@ def test_stops_between_evaluations_change_nothing(dataset, twelve, tmp_path, ctr
     assert not (tmp_path / "out.run" / "best").exists()
 
 
-def test_the_clock_between_evaluations_leaves_the_choice_open(dataset, tmp_path, monkeypatch):
+def test_a_stop_by_time_between_evaluations_does_not_change_the_best_step(
+    dataset, tmp_path, monkeypatch
+):
     # The clock says an hour from the fourth step on.
     step = _Run.step
 
@@ -188,7 +190,9 @@ def test_the_clock_between_evaluations_leaves_the_choice_open(dataset, tmp_path,
     assert (result.step, result.best.step, result.finished) == (4, 3, False)
 
 
-def test_a_last_step_is_in_the_folder_until_the_run_goes_on(dataset, tmp_path, valid_losses):
+def test_the_model_folder_has_the_last_step_until_the_run_is_resumed(
+    dataset, tmp_path, valid_losses
+):
     output = tmp_path / "out"
     valid_losses.update({3: 5.0, 4: 4.0, 5: 6.0, 6: 5.5, 7: 9.0, 8: 5.2, 9: 4.5})
     assert run(dataset, output, steps=3).best == (3, 5.0)
@@ -205,7 +209,7 @@ def test_a_last_step_is_in_the_folder_until_the_run_goes_on(dataset, tmp_path, v
         assert (weights(output) == third) == (best[0] == 3)
 
 
-def test_a_last_step_twice_gives_way_to_the_best(dataset, tmp_path, valid_losses):
+def test_two_last_steps_are_replaced_by_the_best_one(dataset, tmp_path, valid_losses):
     output = tmp_path / "out"
     valid_losses.update({3: 5.0, 4: 4.0, 5: 3.0, 6: 6.0})
     run(dataset, output, steps=3)
@@ -229,7 +233,7 @@ def test_the_loss_falls_and_the_lowest_on_the_valid_split_is_kept(runs):
     assert provenance["selected"]["valid_loss"] == valid[best]
 
 
-def test_copies_that_fill_the_last_valid_batch_do_not_count(dataset, tmp_path):
+def test_padding_of_the_last_valid_batch_does_not_count(dataset, tmp_path):
     def evaluation(params, rest, key, batch):
         return jnp.arange(3.0), jnp.asarray(batch.audio)
 
@@ -242,7 +246,7 @@ def test_copies_that_fill_the_last_valid_batch_do_not_count(dataset, tmp_path):
     assert measured.loss == 0.5
 
 
-def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
+def test_the_model_folder_is_complete_and_has_its_provenance(runs):
     straight, _, _ = runs
     model, statistics, provenance = load_autoencoder(straight)
     assert model.config == MODEL
@@ -263,7 +267,7 @@ def test_the_model_folder_is_whole_and_says_where_it_comes_from(runs):
     assert statistics.pitch_range_hz == {"fmin": FMIN, "fmax": FMAX}
 
 
-def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(
+def test_a_run_starts_with_all_weights_of_another_model_but_the_reverb(
     dataset, runs, tmp_path, monkeypatch, valid_losses
 ):
     straight, _, _ = runs
@@ -293,7 +297,7 @@ def test_a_run_begins_with_the_weights_of_another_model_but_for_its_room(
     assert not (tmp_path / "other.run").exists()
 
 
-def test_taking_no_further_step_changes_nothing(runs, dataset):
+def test_resuming_a_finished_run_changes_nothing(runs, dataset):
     straight, _, _ = runs
     before = (straight / "weights.safetensors").read_bytes(), len(log(straight))
     assert run(dataset, straight).step == 6
@@ -313,7 +317,7 @@ def test_ctrl_c_ends_after_the_step_with_a_checkpoint(tmp_path, ctrl_c):
     assert "valid/loss" not in log(tmp_path / "out")[-1]
 
 
-def test_the_clock_ends_a_run(dataset, tmp_path):
+def test_a_time_limit_ends_a_run(dataset, tmp_path):
     result = run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
     assert result == (0, (0, None), False)
     assert not (tmp_path / "out").exists()
@@ -335,19 +339,19 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_sentence(tmp_path):
     "rates",
     [{"sample_rate": 16000, "hop_length": HOP}, {"sample_rate": SAMPLE_RATE, "hop_length": 40}],
 )
-def test_other_rates_than_the_datasets(dataset, tmp_path, rates):
+def test_a_model_of_other_rates_is_refused(dataset, tmp_path, rates):
     with pytest.raises(ValueError, match=r"dataset was prepared with `(sample_rate|hop_length)`"):
         run(dataset, tmp_path / "out", model=AutoencoderConfig.tiny(**rates))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_of_another_version(tmp_path):
+def test_features_of_another_version_are_refused(tmp_path):
     dataset = write_dataset(tmp_path / "old", {"train": 1}, feature_version="old-1")
     with pytest.raises(ValueError, match=r"features of version 'old-1'.*prepare the recordings"):
         run(dataset, tmp_path / "out")
 
 
-def test_a_run_goes_on_only_with_its_own_settings(dataset, runs, tmp_path):
+def test_a_run_resumes_only_with_its_own_settings(dataset, runs, tmp_path):
     straight, _, _ = runs
     shutil.copytree(straight.with_name("straight.run"), tmp_path / "out.run")
     for change in ({"seed": 1}, {"batch_size": 4}, {"learning_rate": 1.0}, {"decay_steps": 5}):
@@ -366,7 +370,7 @@ def test_a_run_goes_on_only_with_its_own_settings(dataset, runs, tmp_path):
             run(dataset, tmp_path / "out")
 
 
-def test_a_run_without_a_checkpoint_is_begun_anew_with_any_settings(dataset, tmp_path):
+def test_a_run_without_a_checkpoint_starts_again_with_any_settings(dataset, tmp_path):
     run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
     run(dataset, tmp_path / "out", max_minutes=AT_ONCE, learning_rate=1.0, seed=3)
     settings = json.loads((tmp_path / "out.run" / "run.json").read_text())
@@ -375,7 +379,7 @@ def test_a_run_without_a_checkpoint_is_begun_anew_with_any_settings(dataset, tmp
     run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
 
 
-def test_what_is_not_installed_is_said_before_anything_is_made(dataset, tmp_path, monkeypatch):
+def test_a_missing_package_is_named_before_any_file_is_made(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ModuleNotFoundError, match=r"grain.*pip install .ddspx\[train\]"):
         run(dataset, tmp_path / "out")
@@ -392,7 +396,7 @@ def test_what_is_not_installed_is_said_before_anything_is_made(dataset, tmp_path
         {"fmin": 100.0, "fmax": 50.0},
     ],
 )
-def test_damaged_statistics_are_said_before_anything_is_made(tmp_path, change):
+def test_damaged_statistics_are_reported_before_any_file_is_made(tmp_path, change):
     dataset = write_dataset(tmp_path / "dataset", {"train": 1})
     manifest = json.loads((dataset / "manifest.json").read_text())
     manifest["statistics"] |= change
@@ -405,7 +409,7 @@ def test_damaged_statistics_are_said_before_anything_is_made(tmp_path, change):
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_a_missing_shard_is_said_before_anything_is_made(tmp_path, split):
+def test_a_missing_shard_is_reported_before_any_file_is_made(tmp_path, split):
     dataset = write_dataset(tmp_path / "dataset", {"train": 1, "valid": 1})
     next(dataset.glob(f"{split}-*")).unlink()
     with pytest.raises(ValueError, match=rf"{split}-00000.* is missing"):
@@ -413,13 +417,13 @@ def test_a_missing_shard_is_said_before_anything_is_made(tmp_path, split):
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
-def test_a_folder_that_is_there_already_is_left_alone(dataset, tmp_path):
+def test_an_existing_folder_is_not_changed(dataset, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="choose another output"):
         run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
 
 
-def test_a_damaged_checkpoint(dataset, runs, tmp_path):
+def test_a_damaged_checkpoint_is_reported(dataset, runs, tmp_path):
     straight, _, _ = runs
     shutil.copytree(straight.with_name("straight.run"), tmp_path / "out.run")
     (tmp_path / "out.run" / "checkpoints" / "6" / "facts" / "metadata").write_text("{")
@@ -427,7 +431,7 @@ def test_a_damaged_checkpoint(dataset, runs, tmp_path):
         run(dataset, tmp_path / "out")
 
 
-def test_a_batch_that_does_not_divide_among_the_devices(dataset, tmp_path, monkeypatch):
+def test_a_batch_size_that_the_devices_do_not_divide_is_refused(dataset, tmp_path, monkeypatch):
     devices = jax.local_devices() * 3
     monkeypatch.setattr(jax, "local_devices", lambda: devices)
     with pytest.raises(ValueError, match="multiple of the 3 devices, got 2"):

@@ -72,7 +72,7 @@ def segments(tmp_path, split):
 # --- values
 
 
-def test_dataset_holds_the_recording_and_its_features(tmp_path):
+def test_the_dataset_has_the_recording_and_its_features(tmp_path):
     rng = np.random.default_rng(0)
     audio = tone(6, midi=60) + 0.001 * rng.standard_normal(6 * RATE)
     path = recorded(tmp_path / "a.wav", audio)
@@ -172,7 +172,7 @@ def test_silence_is_cut_out_and_nothing_is_padded(tmp_path, quick):
         assert np.abs(batch.audio).max() > 0.2
 
 
-def test_a_short_sound_takes_its_surroundings_with_it(tmp_path, quick):
+def test_a_short_sound_is_widened_by_its_surroundings(tmp_path, quick):
     rng = np.random.default_rng(0)
     room = 1e-4 * rng.standard_normal(6 * RATE)
     room[3 * RATE : 3 * RATE + 400] += tone(0.05)
@@ -249,7 +249,7 @@ def test_few_recordings_are_divided_in_time(tmp_path, quick):
     assert max(peak["train"]) < min(peak["valid"]) < max(peak["valid"]) < min(peak["test"])
 
 
-def test_many_recordings_are_held_out_whole_whatever_they_are_called(tmp_path, quick):
+def test_many_recordings_are_held_out_whole_independent_of_names(tmp_path, quick):
     for index in range(12):
         recorded(tmp_path / "in" / f"{index:02}.wav", tone(1, midi=60 + index))
         recorded(tmp_path / "renamed" / f"{11 - index:02}.wav", tone(1, midi=60 + index))
@@ -273,7 +273,7 @@ def test_few_short_recordings_are_held_out_whole(tmp_path, quick):
     assert [split.n_examples for split in manifest.splits.values()] == [2, 2, 2]
 
 
-def test_recordings_named_for_a_split_are_in_it_and_no_others(tmp_path, quick):
+def test_recordings_named_for_a_split_are_its_only_ones(tmp_path, quick):
     midi = {"train": (60, 62), "valid": (72,), "test": (84,)}
     for split, notes in midi.items():
         for note in notes:
@@ -287,7 +287,7 @@ def test_recordings_named_for_a_split_are_in_it_and_no_others(tmp_path, quick):
         assert found == set(notes)
 
 
-def test_what_is_held_out_may_lie_among_the_recordings(tmp_path, quick):
+def test_held_out_recordings_may_lie_in_the_folder_of_recordings(tmp_path, quick):
     for note in (60, 72):
         recorded(tmp_path / "in" / f"{note}.wav", tone(5, midi=note))
     manifest, _ = prepared(tmp_path, tmp_path / "in", test=[tmp_path / "in" / "72.wav"])
@@ -311,7 +311,7 @@ def test_a_split_of_nothing_usable_is_refused(tmp_path, quick):
         prepared(tmp_path, valid=[train])
 
 
-def test_one_short_recording_is_all_for_training(tmp_path, quick):
+def test_one_short_recording_is_in_the_train_split(tmp_path, quick):
     manifest, lines = prepared(tmp_path, recorded(tmp_path / "a.wav", tone(1.9)))
     assert manifest.splits["train"].duration_s == pytest.approx(1.9)
     assert [line for line in lines if "warning" in line] == [
@@ -324,7 +324,7 @@ def test_one_short_recording_is_all_for_training(tmp_path, quick):
 # --- boundary errors
 
 
-def test_folders_are_searched_and_what_is_no_use_is_skipped(tmp_path, quick):
+def test_folders_are_searched_and_unusable_files_skipped(tmp_path, quick):
     folder = tmp_path / "in"
     original = recorded(folder / "deep" / "a.WAV", tone(4))
     shutil.copyfile(original, folder / "copy.wav")
@@ -347,7 +347,7 @@ def test_folders_are_searched_and_what_is_no_use_is_skipped(tmp_path, quick):
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "text.wav", "brief.wav", "nan.wav"])
-def test_a_bad_recording_by_name_is_an_error_and_leaves_nothing(tmp_path, quick, name):
+def test_a_bad_recording_given_by_name_is_an_error_and_leaves_no_files(tmp_path, quick, name):
     recorded(tmp_path / "in" / "good.wav", tone(4))
     recorded(tmp_path / "in" / "brief.wav", tone(0.1))
     recorded(tmp_path / "in" / "nan.wav", np.full(RATE, np.nan))
@@ -357,7 +357,7 @@ def test_a_bad_recording_by_name_is_an_error_and_leaves_nothing(tmp_path, quick,
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_nothing_usable_is_an_error(tmp_path, quick):
+def test_folders_without_usable_recordings_are_an_error(tmp_path, quick):
     (tmp_path / "in").mkdir()
     with pytest.raises(io.AudioError, match=r"no usable recording in .*in; name audio"):
         prepared(tmp_path, tmp_path / "in")
@@ -365,7 +365,7 @@ def test_nothing_usable_is_an_error(tmp_path, quick):
         prepared(tmp_path)
 
 
-def test_unpitched_sound_is_said(tmp_path, rng):
+def test_unpitched_sound_is_reported(tmp_path, rng):
     noise = 0.3 * rng.standard_normal(6 * RATE)
     path = recorded(tmp_path / "noise.wav", noise)
     try:
@@ -376,7 +376,7 @@ def test_unpitched_sound_is_said(tmp_path, rng):
         assert not (tmp_path / "data").exists()
 
 
-def test_an_existing_output_is_not_touched_unasked(tmp_path, quick):
+def test_an_existing_output_is_replaced_only_on_request(tmp_path, quick):
     path = recorded(tmp_path / "a.wav", tone(4))
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.txt").write_text("mine")
@@ -392,7 +392,7 @@ def test_an_existing_output_is_not_touched_unasked(tmp_path, quick):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "data"]
 
 
-def test_bad_sizes_are_said(tmp_path):
+def test_bad_sizes_are_reported(tmp_path):
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
         prepared(tmp_path, sample_rate=0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
@@ -401,7 +401,7 @@ def test_bad_sizes_are_said(tmp_path):
         prepared(tmp_path, example_s=0.001)
 
 
-def test_the_command_prepares_and_complains(tmp_path, quick, capsys):
+def test_the_command_prepares_and_reports_errors(tmp_path, quick, capsys):
     path = recorded(tmp_path / "a.wav", tone(8))
     command = ["prepare", str(path), "-o", str(tmp_path / "data"), "--sample-rate", str(RATE)]
     command += ["--hop-length", str(HOP), "--example-s", "0.5", "--licence", "CC0"]
@@ -415,7 +415,7 @@ def test_the_command_prepares_and_complains(tmp_path, quick, capsys):
 
 
 @pytest.mark.slow
-def test_a_real_violin(tmp_path, shared_data):
+def test_a_recorded_violin_is_prepared(tmp_path, shared_data):
     manifest, _ = prepared(
         tmp_path, shared_data / "violin_bach", sample_rate=16_000, hop_length=128, example_s=4.0
     )

@@ -33,7 +33,7 @@ def quadratic(w, rest, key, batch):
 
 
 @pytest.mark.parametrize("clip_norm", [1e9, 0.5])
-def test_adam_is_the_textbooks(clip_norm):
+def test_the_optimizer_is_the_textbook_adam(clip_norm):
     batch = np.array([3.0, 5.0])
     w, mean, square = 1.0, 0.0, 0.0
     optimizer = adam(learning_rate=0.1, decay_rate=0.5, decay_steps=2, clip_norm=clip_norm)
@@ -67,7 +67,7 @@ def test_every_step_draws_from_its_own_key():
         np.testing.assert_allclose(report.loss, drawn(taken), rtol=1e-6)
 
 
-def test_compiles_once_and_reuses_the_states_memory():
+def test_a_step_compiles_once_and_reuses_the_memory_of_the_state():
     optimizer = adam()
     step = train_step(quadratic, optimizer)
     first = initial_state(jnp.ones(1000, jnp.float32), optimizer, seed=0)
@@ -77,7 +77,7 @@ def test_compiles_once_and_reuses_the_states_memory():
     assert step._cache_size() == 1
 
 
-def test_what_a_loss_remembers_goes_from_step_to_step_and_gets_no_gradient():
+def test_the_state_of_a_loss_is_carried_between_steps_without_a_gradient():
     def loss(w, rest, key, batch):
         mean = 0.5 * rest["mean"] + 0.5 * jnp.mean(batch)
         return (w - mean) ** 2, {"mean": mean, "calls": rest["calls"] + 1}
@@ -147,7 +147,7 @@ for used in (devices[:1], devices):
 """
 
 
-def test_two_devices_take_the_step_of_one():
+def test_two_devices_take_the_same_step_as_one():
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
     result = subprocess.run(
         [sys.executable, "-c", DATA_PARALLEL],
@@ -179,7 +179,7 @@ def test_two_devices_take_the_step_of_one():
         ({"seed": 2**32}, "`seed` must be from 0 to"),
     ],
 )
-def test_numbers_out_of_range(change, message):
+def test_numbers_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         AutoencoderTrainConfig(**change)
 
@@ -187,7 +187,7 @@ def test_numbers_out_of_range(change, message):
 @pytest.mark.parametrize(
     "change", [{"seed": 1.5}, {"steps": 2.0}, {"learning_rate": "1e-3"}, {"clip_norm": None}]
 )
-def test_what_is_no_number_of_the_right_kind(change):
+def test_numbers_of_a_wrong_type_are_refused(change):
     # Not through the constructor, whose annotations are checked under pytest alone.
     config = object.__new__(AutoencoderTrainConfig)
     vars(config).update(AutoencoderTrainConfig().to_json() | change)

@@ -71,7 +71,7 @@ def test_a_step_lowers_the_loss_and_moves_front_end_gru_and_decoder(training):
 
 
 @pytest.mark.slow
-def test_z_tells_sounds_apart_that_pitch_and_loudness_do_not():
+def test_z_distinguishes_sounds_of_equal_pitch_and_loudness():
     frames = np.ones((2, 1 + SAMPLE_RATE // (2 * HOP)), np.float32)
     f0_hz = np.geomspace(200, 300, frames.shape[1], dtype=np.float32) * frames
     timbres = jnp.asarray([[1, 0, 0, 0, 0, 0, 0, 0], [0, 0.1, 0, 0.3, 0, 0.3, 0, 0.3]], jnp.float32)
@@ -97,7 +97,7 @@ def test_z_tells_sounds_apart_that_pitch_and_loudness_do_not():
     assert report.loss < 0.5 * without_z
 
 
-def test_silence_is_trained_on_without_harm(training):
+def test_training_on_silence_keeps_weights_finite(training):
     *_, step, begin = training
     frames = np.zeros((2, 101), np.float32)
     batch = Batch(np.zeros((2, 100 * HOP), np.float32), frames, frames, frames - 80)

@@ -102,7 +102,7 @@ def test_cepstral_coefficients_are_scipys_cosine_transform(dct_type, dct_norm, b
     assert_close(actual, expected, scale=20)
 
 
-def test_the_first_of_one_band_alone():
+def test_the_coefficient_of_one_band_is_its_value():
     assert_close(cepstral_coefficients(jnp.array([3.0]), n_mfcc=1), [3.0])
 
 
@@ -205,12 +205,12 @@ def test_silence_has_no_gradient():
         ("`lifter` must be at least 0", {"n_mfcc": 2, "lifter": float("inf")}),
     ],
 )
-def test_coefficients_that_do_not_exist_are_refused(message, call):
+def test_coefficients_out_of_range_are_refused(message, call):
     with pytest.raises(ValueError, match=message):
         core.cepstral_coefficients(jnp.zeros((3, 9)), **call)
 
 
-def test_a_transform_of_type_1_has_two_ends():
+def test_a_transform_of_type_1_needs_two_bands():
     with pytest.raises(ValueError, match="`dct_type` 1 needs at least 2 bands"):
         cepstral_coefficients(jnp.zeros((3, 1)), n_mfcc=1, dct_type=1)
 

@@ -80,7 +80,7 @@ def test_the_smoothing_of_a_time_is_librosas():
 
 
 @pytest.mark.parametrize(("initial", "state"), [("one", 1.0), ("zero", 0.0), ("first", None)])
-def test_what_was_before_the_first_frame(initial, state):
+def test_the_assumed_past_is_as_documented(initial, state):
     x = energies(2, 7, 3) + 0.1
     expected = definition(x, 0.04, gain=0.96, eps=1e-12, state=x[:, 0] if state is None else state)
     actual = pcen(jnp.asarray(x), 0.04, gain=0.96, eps=1e-12, initial=initial)
@@ -90,7 +90,7 @@ def test_what_was_before_the_first_frame(initial, state):
 # Physics
 
 
-def test_a_change_of_level_is_forgotten():
+def test_a_change_of_level_has_no_lasting_effect():
     x = jnp.asarray(energies(1, 4) + 1) * jnp.ones((600, 1))
     quiet, loud = (pcen(g * x, 0.1, gain=1.0, eps=1e-9)[-1] for g in (1.0, 1000.0))
     np.testing.assert_allclose(quiet, loud, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_silence_is_zero():
     np.testing.assert_array_equal(pcen(jnp.zeros((9, 2)), 0.1), 0)
 
 
-def test_100000_frames_without_overflow():
+def test_a_hundred_thousand_frames_do_not_overflow():
     x = np.abs(noise(100_000, 2)).astype(np.float32)
     y = np.asarray(pcen(jnp.asarray(x), SMOOTHING))
     expected = librosa.pcen(x.T.astype(np.float64), b=SMOOTHING).T
@@ -130,7 +130,7 @@ def test_the_gradient_of_100000_frames_is_that_of_float64():
 
 
 @pytest.mark.parametrize("initial", ["one", "first", "zero"])
-def test_blocks_of_any_size_are_the_whole(initial):
+def test_blocks_of_any_size_equal_the_whole(initial):
     x = jnp.asarray(energies(2, 40, 3))
     smoothing = jnp.asarray([0.02, 0.3, 0.9], x.dtype)
     whole = pcen(x, smoothing, initial=initial)
@@ -197,7 +197,7 @@ def test_vmap_of_a_batch_of_parameters():
 
 
 @pytest.mark.parametrize("name", ["bias", "power", "eps"])
-def test_what_must_be_positive_is(name):
+def test_parameters_that_must_be_positive_are_checked(name):
     with pytest.raises(ValueError, match=f"`{name}` must be above 0 and finite, got 0"):
         core.pcen(jnp.ones((3, 2)), 0.1, **{name: 0.0})
 
@@ -228,7 +228,7 @@ def test_a_negative_time_is_refused():
         core.pcen_smoothing(-0.1, sample_rate=16000, hop_length=160)
 
 
-def test_energies_that_rounding_put_below_zero_are_silence():
+def test_energies_slightly_below_zero_count_as_silence():
     energies = jnp.asarray([[1.0, -1e-9], [-1.0, 0.0], [2.0, 3.0]])
     value, slope = jax.value_and_grad(lambda e: core.pcen(e, 0.5, initial="zero").sum())(energies)
     assert_close(value, core.pcen(jnp.maximum(energies, 0), 0.5, initial="zero").sum())

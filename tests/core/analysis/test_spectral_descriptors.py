@@ -34,7 +34,7 @@ def limit(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_shapes_are_librosas(dtype):
+def test_descriptors_equal_those_of_librosa(dtype):
     spectrum = magnitudes()
     options = {"S": spectrum.T, "sr": RATE, "n_fft": 512}
     expected = {
@@ -60,7 +60,7 @@ def test_rolloff_lies_in_librosas_bin(fraction):
     np.testing.assert_allclose(np.ceil(np.asarray(actual) / width - 0.5) * width, bins, rtol=1e-5)
 
 
-def test_rolloff_is_where_the_integral_says():
+def test_rolloff_is_its_definition_by_an_integral():
     spectrum = np.abs(noise(9))
     borders = np.r_[0, np.arange(8) + 0.5, 8] * 1000
     for fraction in (0.05, 0.3, 0.85, 0.97):
@@ -91,7 +91,7 @@ def test_the_level_does_not_matter(name, level):
     np.testing.assert_allclose(actual, SHAPES[name](jnp.asarray(spectrum)), rtol=1e-4)
 
 
-def test_silence():
+def test_descriptors_of_silence_are_zero_and_its_flatness_is_one():
     nothing = jnp.zeros(17)
     values = {name: float(f(nothing)) for name, f in SHAPES.items()}
     assert values == dict.fromkeys(values, 0.0) | {"flatness": 1.0}
@@ -112,7 +112,7 @@ def test_gradients_are_finite(f):
     assert_finite_grads(f, np.concatenate([one, levels * np.ones(9)]))
 
 
-def test_a_spectrum_is_moved_downhill():
+def test_gradient_descent_moves_the_rolloff_to_a_target():
     """The gradient of the roll-off, a step function elsewhere, finds a target."""
     spectrum = jnp.asarray(np.ones(33))
 
@@ -131,7 +131,7 @@ def test_a_spectrum_is_moved_downhill():
 # Boundary errors
 
 
-def test_what_has_no_shape_is_refused():
+def test_wrong_arguments_of_descriptors_are_refused():
     with pytest.raises(ValueError, match="`fraction` must be above 0 and below 1, got 1"):
         core.spectral_rolloff(jnp.ones(9), sample_rate=RATE, fraction=1.0)
     with pytest.raises(ValueError, match="`p` must be at least 1"):

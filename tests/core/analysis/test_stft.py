@@ -205,7 +205,7 @@ def test_the_inverse_of_a_long_spectrum_has_no_long_constant():
         ("`hop_length` must be at least 1", {"hop_length": 0}),
     ],
 )
-def test_what_istft_cannot_invert_is_refused(message, arguments):
+def test_spectra_that_istft_cannot_invert_are_refused(message, arguments):
     with pytest.raises(ValueError, match=message):
         core.istft(jnp.zeros((4, 9), complex), **{"hop_length": 4, **arguments})
 

@@ -43,7 +43,7 @@ def test_golden_coefficients_of_the_recipe(dtype):
     np.testing.assert_allclose(after[10, :4], golden, atol=limit(dtype))
 
 
-def test_the_mean_over_time_is_gone():
+def test_the_mean_over_time_is_removed():
     audio = jnp.asarray(noise(2, 4000), DTYPES[-1])
     for f in (textbook_log_mel, textbook_mfcc):
         mean = np.asarray(f(audio, sample_rate=RATE)).mean(axis=-2)
@@ -70,7 +70,7 @@ def test_the_last_frame_is_filled_with_zeros(samples):
 
 
 @pytest.mark.parametrize("amplitude", [1e-7, 1e-10])
-def test_what_is_faint_is_not_raised_to_the_rounding_unit(amplitude):
+def test_faint_levels_are_not_raised_to_the_rounding_unit(amplitude):
     loud = noise(2000)
     levels = (
         textbook_log_mel(jnp.asarray(x, DTYPES[-1]), sample_rate=RATE, normalize=False)
@@ -94,7 +94,7 @@ def test_gradients_are_finite_at_silence():
     assert_finite_grads(lambda x: textbook_mfcc(x, sample_rate=RATE), np.zeros(1000))
 
 
-def test_what_the_recipe_cannot_do_is_refused():
+def test_arguments_outside_the_recipe_are_refused():
     with pytest.raises(ValueError, match="`n_fft` must be at least the window of 1102 samples"):
         core.textbook_mfcc(jnp.zeros(4000), sample_rate=44100)
     with pytest.raises(ValueError, match="`n_mfcc` must be below `n_mels`"):

@@ -56,7 +56,7 @@ def test_the_erb_grid_steps_by_as_much_of_the_bandwidth_everywhere():
     assert steps.sum() == pytest.approx(21.4 * np.log10(1 + 4.37 * 8), rel=5e-3)
 
 
-def test_spectnets_centres():
+def test_the_centres_are_those_of_spectnet():
     grid = core.frequency_grid(8, fmin=0.0, fmax=500.0, scale="mel")
     published = [0, 56.029, 116.543, 181.900, 252.489, 328.727, 411.068, 500]
     np.testing.assert_allclose(grid, published, atol=6e-4)
@@ -70,7 +70,7 @@ def test_equal_gaps_are_the_grid(scale):
     np.testing.assert_allclose(actual, expected, rtol=1e-4 if DTYPES[-1] == np.float32 else 1e-9)
 
 
-def test_frequencies_keep_their_order_and_their_range_whatever_the_gaps(rng):
+def test_frequencies_keep_order_and_range_for_any_gaps(rng):
     for dtype in DTYPES:
         gaps = jnp.asarray(rng.normal(0, 8, (100, 41)), dtype)
         f = np.asarray(ordered_frequencies(gaps, fmin=30.0, fmax=7900.0))
@@ -167,7 +167,7 @@ def test_gradients_equal_differences():
     check_grads(sinc, np.array([0.3, 2.0]), np.array([0.9, 5.0]))
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     ends, widths = np.array([0.0, 8000.0]), np.array([1e-2, 8000.0])
     assert_finite_grads(core.gabor_response, np.array([0.0, 8000.0]), ends, widths)
     assert_finite_grads(
@@ -178,7 +178,7 @@ def test_gradients_are_finite_at_the_bad_points():
     assert_finite_grads(core.triangular_response, FREQUENCIES, together)
 
 
-def test_float_types_and_batches():
+def test_results_keep_dtypes_and_batch_axes():
     for dtype in DTYPES:
         two = jnp.ones((3, 1, 2), dtype)
         assert core.gabor_response(two[0, 0], two, two).shape == (3, 1, 2, 2)
@@ -190,7 +190,7 @@ def test_float_types_and_batches():
     np.testing.assert_allclose(one_by_one(centers), together, atol=1e-6)
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="`fmin` must be above 0 and below `fmax` on the scale"):
         core.frequency_grid(4, fmin=0.0, fmax=10.0, scale="log")
     with pytest.raises(ValueError, match="`n` must be at least 2, got 1"):

@@ -20,7 +20,7 @@ SIZES = [
 @pytest.mark.parametrize("norm", ["slaney", None])
 @pytest.mark.parametrize("htk", [False, True])
 @pytest.mark.parametrize(("n_mels", "n_fft", "sample_rate", "fmin", "fmax"), SIZES)
-def test_the_filters_are_librosas(n_mels, n_fft, sample_rate, fmin, fmax, htk, norm):
+def test_the_filters_equal_those_of_librosa(n_mels, n_fft, sample_rate, fmin, fmax, htk, norm):
     shared = {"n_mels": n_mels, "n_fft": n_fft, "fmin": fmin, "fmax": fmax, "htk": htk}
     with warnings.catch_warnings():
         # Of filters that lie between two bins.
@@ -55,7 +55,7 @@ def test_the_matrix_is_read_only_and_of_the_dtype():
         ("`fmin` must be at least 0 and below", {"fmin": -1.0}),
     ],
 )
-def test_what_makes_no_filters_is_refused(message, arguments):
+def test_arguments_that_give_no_filters_are_refused(message, arguments):
     with pytest.raises(ValueError, match=message):
         core.mel_filterbank(**{"n_mels": 4, "n_fft": 64, "sample_rate": 16000, **arguments})
 
@@ -90,7 +90,7 @@ def test_pitch_filters_that_do_not_exist_are_refused(arguments, message):
         )
 
 
-def test_empty_bands_and_a_range_above_nyquist_are_warned_of():
+def test_empty_bands_and_a_range_above_nyquist_give_a_warning():
     sizes = {"n_fft": 256, "sample_rate": 16000}
     with pytest.warns(UserWarning, match="`n_mels` is 256, and 81 of these bands are empty: .*256"):
         filters = core.mel_filterbank(n_mels=256, **sizes)

@@ -102,7 +102,7 @@ def test_a_tone_comes_out_of_its_band_with_half_its_amplitude():
     assert max(out[0], out[2]) < 1e-3
 
 
-def test_an_hour_into_a_stream_the_carrier_is_where_it_should_be():
+def test_the_carrier_is_exact_after_an_hour_of_a_stream():
     # Moved to a sample count that float32 cannot hold, the same block gives the same bands.
     audio = jnp.asarray(noise(400), DTYPES[0])
     args = bands(DTYPES[0])
@@ -143,7 +143,7 @@ def test_gradients_equal_differences(order):
     check_grads(partial(parts, short), centers, bandwidths, order=order)
 
 
-def test_every_centre_feels_a_slope_where_spectnets_ends_do_not():
+def test_every_centre_has_a_gradient_where_spectnets_outer_centres_have_none():
     ends = jnp.asarray([0.0, 200.0, 500.0], DTYPES[-1])
     audio = jnp.asarray(noise(200), DTYPES[-1])
 
@@ -168,7 +168,7 @@ def test_every_centre_feels_a_slope_where_spectnets_ends_do_not():
     assert alive.min() > 1e-3 * alive.max()
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     ends = np.array([0.0, 8000.0])
     power = lambda *args: jnp.abs(core.gammatone_response(*args, sample_rate=RATE)) ** 2  # noqa: E731
     assert_finite_grads(power, np.array([0.0, 8000.0]), ends, np.array([1e-3, 4e3]))
@@ -176,7 +176,7 @@ def test_gradients_are_finite_at_the_bad_points():
     assert_finite_grads(silent, np.zeros(70), ends, np.array([25.0, 900.0]))
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     one = jnp.ones(2)
     with pytest.raises(ValueError, match="`order` must be at least 1, got 0"):
         core.gammatone_filter(jnp.ones(8), one, one, sample_rate=RATE, order=0)

@@ -21,7 +21,7 @@ def mixes(*shape):
     return np.random.default_rng(2).uniform(0, 1, shape)
 
 
-def test_equals_the_definition():
+def test_results_equal_the_definition():
     first, second, mix = noise(9), noise(9, seed=1), mixes(9)
     mix[:2] = 0, 1
     expected = [
@@ -32,14 +32,14 @@ def test_equals_the_definition():
         assert_close(y, expected)
 
 
-def test_the_ends_are_one_sound_alone():
+def test_the_ends_of_a_crossfade_are_one_sound_alone():
     # DDSP's is silent at 0, and holds both at 1.
     first, second = noise(9), noise(9, seed=1)
     np.testing.assert_array_equal(crossfade(first, second, np.zeros(9)), first)
     np.testing.assert_array_equal(crossfade(first, second, np.ones(9)), second)
 
 
-def test_the_power_stays():
+def test_the_power_stays_constant():
     first, second = noise(2, 200_000)
     for mix in (0.1, 0.5, 0.8):
         y = crossfade(first, second, np.full(1, mix))
@@ -67,7 +67,7 @@ def test_transformations_and_dtypes():
     assert together.shape == (3, 2, 6)
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones(4)
     with pytest.raises(ValueError, match="`first` and `mix` must have the same number of samples"):
         core.crossfade(ones, ones, jnp.ones(3))

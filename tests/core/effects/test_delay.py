@@ -65,7 +65,7 @@ def delays(*shape, seed=1):
 
 
 @EACH
-def test_equals_the_definition(interpolation):
+def test_results_equal_the_definition(interpolation):
     audio, delay = noise(40), delays(40)
     for dtype in DTYPES:
         x, d = audio.astype(dtype), delay.astype(dtype)
@@ -88,7 +88,7 @@ def test_modulated_delay_is_a_variable_delay(add_dry):
 
 
 @EACH
-def test_whole_delays_move_a_sound_up_to_the_maximum(interpolation):
+def test_whole_delays_shift_a_sound_by_up_to_the_maximum(interpolation):
     audio = noise(40)
     for delay in (1, 4, MAX, MAX + 5):
         y = variable_delay(
@@ -100,7 +100,7 @@ def test_whole_delays_move_a_sound_up_to_the_maximum(interpolation):
 
 
 @pytest.mark.parametrize(("interpolation", "loss_db"), [("linear", -3.0), ("cubic", -1.1)])
-def test_half_a_sample_dulls_as_documented(interpolation, loss_db):
+def test_a_delay_of_half_a_sample_attenuates_as_documented(interpolation, loss_db):
     audio = sine(4000, 400, sample_rate=16000, phase_rad=0.3)
     y = variable_delay(audio, np.full(400, 4.5), max_delay=8, interpolation=interpolation)
     expected = 10 ** (loss_db / 20) * sine(
@@ -147,7 +147,7 @@ def test_a_vibrato_bends_the_pitch():
 
 
 @EACH
-def test_blocks_of_any_size_are_the_whole(interpolation):
+def test_blocks_of_any_size_equal_the_whole(interpolation):
     audio, delay = jnp.asarray(noise(2, 60)), jnp.asarray(delays(2, 60))
     size = {"max_delay": MAX, "interpolation": interpolation}
     state = core.variable_delay_init(max_delay=MAX, batch_shape=(2,), dtype=audio.dtype)
@@ -222,7 +222,7 @@ def test_numbers_do_not_widen_the_audio():
 # boundary
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones(8)
     with pytest.raises(ValueError, match="`max_delay` must be at least 1, got 0"):
         core.variable_delay(ones, ones, max_delay=0)

@@ -136,7 +136,7 @@ def test_a_sine_is_compressed_by_its_peaks():
     assert abs(20 * np.log10(np.abs(y[-4800:]).max()) + 10) < 0.1
 
 
-def test_attack_and_release_take_their_time():
+def test_attack_and_release_take_the_given_times():
     # 20 dB over the threshold at an infinite ratio: the reduction goes from 0 to 20 and back.
     tau, loud = 0.05, np.ones(1000)
     audio = np.concatenate([loud, 0.01 * loud])
@@ -170,12 +170,12 @@ def test_nothing_is_above_the_limit(dtype, threshold_db):
         assert np.abs(y[1, 1500]) > 0.999 * limit
 
 
-def test_what_is_below_the_limit_stays_as_it_is():
+def test_audio_below_the_limit_is_not_changed():
     audio = 0.4 * np.sin(noise(300))
     np.testing.assert_array_equal(limiter(audio, **LIMITS), audio)
 
 
-def test_the_gain_comes_down_in_a_line_and_returns_as_the_release_says():
+def test_the_gain_falls_linearly_and_recovers_with_the_release_time():
     # A peak of 20 dB over, on a quiet floor that shows the gain.
     audio = np.full(200, 1e-3)
     audio[100] = 10.0
@@ -193,7 +193,7 @@ def test_the_gain_comes_down_in_a_line_and_returns_as_the_release_says():
 CUTS = [(0, 1), (1, 8), (8, 9), (9, 60), (60, 120)]
 
 
-def test_compressed_blocks_are_the_whole():
+def test_compressed_blocks_equal_the_whole():
     audio = jnp.asarray(noise(2, 120))
     state = core.compressor_init(batch_shape=(2,), dtype=audio.dtype)
     settings, blocks = SETTINGS | {"sample_rate": SAMPLE_RATE}, []
@@ -204,7 +204,7 @@ def test_compressed_blocks_are_the_whole():
     np.testing.assert_allclose(np.concatenate(blocks, -1), whole, atol=1e-5)
 
 
-def test_limited_blocks_are_the_whole_later():
+def test_limited_blocks_equal_the_delayed_whole():
     audio = jnp.asarray(noise(2, 120))
     state = core.limiter_init(
         sample_rate=SAMPLE_RATE, lookahead_s=0.005, batch_shape=(2,), dtype=audio.dtype
@@ -218,7 +218,7 @@ def test_limited_blocks_are_the_whole_later():
     np.testing.assert_allclose(late[:, 5:], limiter(audio, **LIMITS)[:, :-5], atol=1e-5)
 
 
-def test_a_rest_without_batch_axes_serves_a_batch():
+def test_a_state_without_batch_axes_serves_a_batch():
     audio = jnp.asarray(noise(2, 9), jnp.float32)
     settings = SETTINGS | {"sample_rate": SAMPLE_RATE}
     state, y = compressor_step(core.compressor_init(), audio, **settings)
@@ -256,7 +256,7 @@ def test_limiter_gradients(order):
     check_grads(run, audio, -6.0, 0.01, order=order, rtol=1e-4)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     audio = np.stack([np.zeros(8), np.ones(8), np.full(8, 1e-30)])
 
     def compress(audio, knee_db, time_s):
@@ -293,7 +293,7 @@ def test_numbers_do_not_widen_the_audio():
 # boundary
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones((2, 8))
     with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
         core.compressor(ones, **(SETTINGS | {"ratio": jnp.ones(3)}), sample_rate=SAMPLE_RATE)

@@ -36,7 +36,7 @@ def reverb_by_loop(audio, response, add_dry):
 
 @pytest.mark.parametrize("add_dry", [True, False])
 @pytest.mark.parametrize(("samples", "taps"), [(20, 6), (6, 20), (7, 7), (5, 1), (1, 3)])
-def test_reverb_is_its_definition(samples, taps, add_dry):
+def test_the_reverb_equals_its_definition(samples, taps, add_dry):
     audio, response = noise(samples), noise(taps, seed=1)
     expected = reverb_by_loop(audio, response, add_dry)
     for dtype in DTYPES:
@@ -47,7 +47,7 @@ def test_reverb_is_its_definition(samples, taps, add_dry):
 # Physics
 
 
-def test_an_impulse_plays_the_room():
+def test_the_reverb_of_an_impulse_is_the_impulse_response():
     response = noise(30)
     y = convolution_reverb(jnp.zeros(50).at[10].set(1.0), jnp.asarray(response))
     expected = np.concatenate([np.zeros(10), response, np.zeros(10)])
@@ -55,7 +55,7 @@ def test_an_impulse_plays_the_room():
     assert_close(y, expected, scale=4.0)
 
 
-def test_nothing_sounds_before_its_cause():
+def test_the_reverb_is_causal():
     audio, response = jnp.asarray(noise(40)), jnp.asarray(noise(25, seed=1))
     later = audio.at[20:].set(100.0)
     before, after = (convolution_reverb(x, response)[:20] for x in (audio, later))
@@ -67,7 +67,7 @@ def test_nothing_sounds_before_its_cause():
 
 @pytest.mark.parametrize("add_dry", [True, False])
 @pytest.mark.parametrize("taps", [1, 2, 9, 100])
-def test_blocks_of_any_size_are_the_whole(taps, add_dry):
+def test_blocks_of_any_size_equal_the_whole(taps, add_dry):
     audio, response = jnp.asarray(noise(2, 60)), jnp.asarray(noise(taps, seed=1))
     state, blocks = core.convolution_reverb_init(response, batch_shape=(2,)), []
     for start, stop in [(0, 1), (1, 17), (17, 18), (18, 50), (50, 60)]:
@@ -78,7 +78,7 @@ def test_blocks_of_any_size_are_the_whole(taps, add_dry):
     assert_close(jnp.concatenate(blocks, -1), whole, scale=16.0)
 
 
-def test_the_state_is_what_rings_on_into_silence():
+def test_the_state_is_the_tail_of_the_reverb():
     audio, response = jnp.asarray(noise(30)), jnp.asarray(noise(8, seed=1))
     state, _ = reverb_step(core.convolution_reverb_init(response), audio, response)
     silence_after = convolution_reverb(jnp.pad(audio, (0, 7)), response)
@@ -121,7 +121,7 @@ def test_reverb_keeps_the_dtype():
 # Boundaries
 
 
-def test_reverb_refuses_what_it_cannot_do():
+def test_wrong_arguments_of_a_reverb_are_refused():
     x = jnp.ones(4)
     with pytest.raises(ValueError, match=r"`impulse_response.shape\[-1\]` must be at least 1"):
         core.convolution_reverb(x, x[:0])
@@ -165,7 +165,7 @@ def test_the_decay_of_ddsp_has_this_reverberation_time():
         core.decay_to_t60(4.0, n_samples=0, sample_rate=500)
 
 
-def test_a_decay_has_the_power_that_it_says(key):
+def test_a_decay_has_the_documented_power(key):
     room = exponential_reverb_ir(key, 1.0, gain=0.5, n_samples=20000, sample_rate=16000)
     np.testing.assert_allclose((room**2).sum(), 0.25 * 16000 / 41.4, rtol=0.05)
 
@@ -199,7 +199,7 @@ def test_response_transformations_and_dtypes(key):
     check_dtypes(lambda m: core.filtered_noise_reverb_ir(key, m, hop_length=4), noise(3, 5))
 
 
-def test_responses_refuse_what_they_cannot_do(key):
+def test_wrong_arguments_of_responses_are_refused(key):
     with pytest.raises(ValueError, match="`n_samples` must be at least 1, got 0"):
         core.exponential_reverb_ir(key, 1.0, n_samples=0, sample_rate=8000)
     with pytest.raises(ValueError, match="the batch axes must be equal or broadcast"):
@@ -208,6 +208,6 @@ def test_responses_refuse_what_they_cannot_do(key):
         )
 
 
-def test_a_room_in_the_place_of_the_sound_is_warned_of():
+def test_exchanged_sound_and_room_give_a_warning():
     with pytest.warns(UserWarning, match="`impulse_response` has 2000 taps and `audio` 100 samp"):
         core.convolution_reverb(jnp.ones(100), jnp.ones(2000))

@@ -72,7 +72,7 @@ def filter_by_loop(audio, magnitudes, hop_length, win_length):
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 # 10 + 7 - 1 = 16 is a power of two: there DDSP's "valid" has no samples at all.
 @pytest.mark.parametrize(("samples", "taps"), [(10, 7), (7, 10), (5, 5), (9, 2), (4, 1), (1, 1)])
-def test_fft_convolve_is_scipys(samples, taps, mode):
+def test_fft_convolve_equals_that_of_scipy(samples, taps, mode):
     audio, response = noise(samples), noise(taps, seed=1)
     for dtype in DTYPES:
         x, h = audio.astype(dtype), response.astype(dtype)
@@ -124,13 +124,13 @@ def test_a_moving_convolution_is_its_definition(samples, hop_length, taps):
     assert_close(shared[1], full[1][short : short + abs(samples - taps) + 1], scale=10)
 
 
-def test_filters_that_stay_the_same_are_one():
+def test_constant_filters_equal_one_filter():
     audio, taps = noise(21), noise(9, seed=1)
     moving = fft_convolve(audio, np.tile(taps, (6, 1)), mode="full", hop_length=4)
     assert_close(moving, np.convolve(audio, taps), scale=4)
 
 
-def test_at_its_frames_a_moving_convolution_is_ddsps():
+def test_a_moving_convolution_equals_that_of_ddsp_at_the_frames():
     """It cuts the audio into a piece for each filter, convolves these and adds them up."""
     hop_length, filters = 8, noise(4, 5, seed=1)
     audio = np.zeros(31)
@@ -143,7 +143,7 @@ def test_at_its_frames_a_moving_convolution_is_ddsps():
     assert_close(fft_convolve(audio, filters, mode="full", hop_length=hop_length), expected)
 
 
-def test_a_moving_cutoff_passes_what_is_below_it():
+def test_a_moving_cutoff_passes_frequencies_below_it():
     """A tone of 1 kHz under a cutoff that falls through it; without delay, without a click."""
     frames, hop_length = 41, 100
     cutoffs_hz = np.linspace(1800.0, 200.0, frames)
@@ -200,7 +200,7 @@ def test_frequency_filter_is_its_definition(samples, hop_length, bands, win_leng
 
 
 @pytest.mark.parametrize(("samples", "hop_length", "bands", "win_length"), VARYING[1:4])
-def test_a_filter_that_stays_the_same_is_the_static_one(samples, hop_length, bands, win_length):
+def test_a_constant_filter_equals_the_static_one(samples, hop_length, bands, win_length):
     audio, magnitudes = jnp.asarray(noise(2, samples)), jnp.asarray(noise(bands, seed=1))
     frames = jnp.broadcast_to(magnitudes, (core.n_frames(samples, hop_length=hop_length), bands))
     varying = frequency_filter(audio, frames, hop_length=hop_length, win_length=win_length)
@@ -249,7 +249,7 @@ def test_a_tone_gets_the_gain_of_its_band():
     assert_close(y[100:-100], 1.75 * audio[100:-100], scale=4.0)
 
 
-def test_each_frame_is_heard_alone_at_its_sample():
+def test_each_frame_acts_alone_at_its_sample():
     magnitudes, audio = noise(5, 9), jnp.asarray(noise(32, seed=1))
     y = frequency_filter(audio, jnp.asarray(magnitudes), hop_length=8)
     for frame in range(4):
@@ -316,7 +316,7 @@ def test_filters_keep_the_dtype(hop_length):
 # Boundaries
 
 
-def test_convolution_refuses_what_it_cannot_do():
+def test_wrong_arguments_of_convolution_are_refused():
     x = jnp.ones(4)
     with pytest.raises(ValueError, match=r"`audio.shape\[-1\]` must be at least 1"):
         core.fft_convolve(x[:0], x, mode="full")
@@ -330,7 +330,7 @@ def test_convolution_refuses_what_it_cannot_do():
         core.fft_convolve(x, x, mode="full", hop_length=2)
 
 
-def test_filters_refuse_what_they_cannot_do():
+def test_wrong_arguments_of_filters_are_refused():
     audio, magnitudes = jnp.ones(16), jnp.ones((5, 9))
     with pytest.raises(ValueError, match="`magnitudes` without `hop_length`"):
         core.frequency_filter(jnp.ones((4, 16)), magnitudes)

@@ -64,7 +64,7 @@ def moving_sections(rng, *shape) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_samples", [1, 64, 65, 1000])
-def test_sos_filter_is_scipys(n_samples, dtype):
+def test_sos_filter_equals_that_of_scipy(n_samples, dtype):
     audio, sos = noise(3, n_samples).astype(dtype), BAND.astype(dtype)
     exact = sos.astype(np.float64), audio.astype(np.float64)
     expected, zf = scipy.signal.sosfilt(*exact, zi=np.zeros((len(sos), 3, 2)))
@@ -86,7 +86,7 @@ def test_sos_filter_is_scipys(n_samples, dtype):
         (23e3, "peak", 9.0),
     ],
 )
-def test_narrow_filters_at_the_ends_keep_their_digits(frequency_hz, kind, q):
+def test_narrow_filters_near_0_hz_and_nyquist_keep_their_precision(frequency_hz, kind, q):
     section = core.biquad(frequency_hz, kind=kind, sample_rate=48000, q=q, gain_db=6.0)
     sos = np.asarray(section, np.float32)[None]
     audio = noise(20000).astype(np.float32)
@@ -100,7 +100,7 @@ def test_narrow_filters_at_the_ends_keep_their_digits(frequency_hz, kind, q):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_allpole_is_scipys(dtype):
+def test_allpole_equals_the_filter_of_scipy(dtype):
     audio, coefficients = noise(2, 300).astype(dtype), PREDICTOR.astype(dtype)
     exact = np.concatenate([[1], coefficients]).astype(np.float64)
     expected = scipy.signal.lfilter([1], exact, audio.astype(np.float64))
@@ -155,7 +155,9 @@ def test_reflection_coefficients_step_up_to_levinsons():
         ("high_shelf", 0, 3, 6),
     ],
 )
-def test_gains_are_where_the_names_say(kind, at_dc, at_frequency, at_nyquist):
+def test_each_kind_of_biquad_has_its_gains_at_dc_frequency_and_nyquist(
+    kind, at_dc, at_frequency, at_nyquist
+):
     frequencies = jnp.asarray([50.0, 1000.0, 7000.0])
     sections = core.biquad(frequencies, kind=kind, sample_rate=SAMPLE_RATE, q=2.0, gain_db=6.0)
     for section, frequency_hz in zip(sections, frequencies, strict=True):
@@ -206,7 +208,7 @@ def test_no_rounding_makes_a_section_unstable(dtype):
         assert abs(a1) < 1 + a2 and abs(a2) < 1
 
 
-def test_any_logits_are_stable(rng):
+def test_any_logits_give_a_stable_filter(rng):
     for scale in (1.0, 3.0):
         section = np.asarray(core.stable_biquad(jnp.asarray(rng.normal(0, scale, (500, 5)))))
         poles = np.array([np.roots([1, *row[4:]]) for row in section])
@@ -217,7 +219,7 @@ def test_any_logits_are_stable(rng):
 
 
 @pytest.mark.parametrize("frequency_hz", [2.0, 5.0, 20.0, 23990.0])
-def test_gains_are_exact_where_frequencies_are_few_digits(frequency_hz):
+def test_gains_are_exact_near_0_hz_and_nyquist(frequency_hz):
     """At the ends a float32 design rounds its poles, which must not show in the gain."""
     for kind, z in (("lowpass", 1.0), ("highpass", -1.0)):
         section = core.biquad(jnp.float32(frequency_hz), kind=kind, sample_rate=48000)
@@ -232,7 +234,7 @@ def test_gains_are_exact_where_frequencies_are_few_digits(frequency_hz):
 
 
 @pytest.mark.parametrize("frequency_hz", [40.0, 23990.0])
-def test_blocks_of_a_narrow_filter_keep_its_digits(frequency_hz):
+def test_blocks_of_a_narrow_filter_keep_its_precision(frequency_hz):
     """One sample at a time in float32: the state between blocks must not lose digits."""
     section = core.biquad(frequency_hz, kind="lowpass", sample_rate=48000, q=10.0)
     sos, audio = section.astype(jnp.float32)[None], jnp.asarray(noise(3000), jnp.float32)
@@ -273,7 +275,7 @@ def test_blocks_of_a_moving_filter_equal_the_whole(rng):
     np.testing.assert_allclose(np.concatenate(out), expected, atol=1e-5)
 
 
-def test_no_samples_leave_the_state():
+def test_an_empty_block_does_not_change_the_state():
     state = jnp.ones((2, 3))
     after, out = core.sos_filter_step(state, jnp.zeros(0), jnp.asarray(GENTLE))
     np.testing.assert_array_equal(after, state)
@@ -304,7 +306,7 @@ def test_gradients_of_designs_equal_differences(kind):
     check_grads(lambda f, q, g: design(1e3 * f, q=q, gain_db=g), 1.3, 0.8, -3.0)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     edges = np.array([1e-3, SAMPLE_RATE / 2 - 1e-2])
     for kind in ("lowpass", "notch", "low_shelf"):
         assert_finite_grads(partial(core.biquad, kind=kind, sample_rate=SAMPLE_RATE), edges)
@@ -330,7 +332,7 @@ def test_transformations(rng):
 # boundary
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     audio, sos = jnp.ones(16), jnp.asarray(GENTLE)
     with pytest.raises(ValueError, match="same number of frames, got 2 and 3"):
         core.sos_filter(audio, sos[None].repeat(2, 0), hop_length=8)

@@ -25,7 +25,7 @@ def peak_db(x) -> float:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("orig_rate", "target_rate"), RATES)
-def test_a_tone_below_both_nyquists_is_itself(orig_rate, target_rate, dtype):
+def test_a_tone_below_both_nyquists_is_not_changed(orig_rate, target_rate, dtype):
     hz = 0.44 * min(orig_rate, target_rate)
     audio = sine(hz, orig_rate // 4, sample_rate=orig_rate).astype(dtype)
     out = resampler(orig_rate, target_rate)(jnp.asarray(audio))
@@ -37,7 +37,7 @@ def test_a_tone_below_both_nyquists_is_itself(orig_rate, target_rate, dtype):
 
 
 @pytest.mark.parametrize("above", [1.02, 1.3, 1.9])
-def test_what_lies_above_the_new_nyquist_does_not_alias(above):
+def test_frequencies_above_the_new_nyquist_do_not_alias(above):
     audio = sine(above * 8000, 12000, sample_rate=44100)
     out = np.asarray(resampler(44100, 16000)(jnp.asarray(audio)))
     assert peak_db(out[1000:-1000]) < -105
@@ -49,7 +49,7 @@ def test_a_constant_keeps_its_level(orig_rate, target_rate):
     np.testing.assert_allclose(out[len(out) // 4 : -len(out) // 4], 1, atol=1e-5)
 
 
-def test_the_rates_there_and_back_return_what_is_below_both_nyquists():
+def test_converting_to_a_rate_and_back_keeps_frequencies_below_both_nyquists():
     # Noise without its top: soxr, another design, agrees on it within its own pass band.
     audio = soxr.resample(noise(3000), 8000, 16000, quality="VHQ")
     there = resampler(16000, 44100)(jnp.asarray(audio))
@@ -75,12 +75,12 @@ def test_gradients_equal_differences():
     check_grads(partial(core.resample, orig_rate=3, target_rate=2), noise(40))
 
 
-def test_the_same_rate_is_no_work():
+def test_the_same_rate_returns_the_input():
     audio = jnp.asarray(noise(10))
     np.testing.assert_array_equal(core.resample(audio, orig_rate=7, target_rate=7), audio)
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="ratio of numbers up to 4096, got 44101/16000"):
         core.resample(jnp.ones(9), orig_rate=44101, target_rate=16000)
     with pytest.raises(ValueError, match="`target_rate` must be at least 1, got 0"):

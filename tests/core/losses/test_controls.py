@@ -37,7 +37,7 @@ def test_the_loss_is_a_weighted_mean(norm, power):
     assert_close(weighted, expected, scale=4)
 
 
-def test_harmonics_are_compared_where_they_are_heard():
+def test_harmonics_are_compared_only_in_sounding_frames():
     loudness = np.array([1.0, 0.0, 1.0, 5e-5])
     target, predicted = harmonic(loudness), harmonic(np.ones(4), seed=1)
     (a, d, f), (b, e, g) = ([np.asarray(x) for x in xs] for xs in (target, predicted))
@@ -96,7 +96,7 @@ def test_unknown_norms_are_refused():
         core.control_loss.__wrapped__(jnp.ones(2), jnp.ones(2), norm="cosine")
 
 
-def test_nothing_is_broadcast():
+def test_arguments_are_not_broadcast():
     a, b = jnp.ones((5, 1)), jnp.ones(5)
     for target, predicted in [(a, b), (b, a), (b[None], b), (jnp.ones((2, 5)), jnp.ones((1, 5)))]:
         with pytest.raises(ValueError, match="`target` and `predicted` must have the same shape"):
@@ -112,7 +112,7 @@ def test_nothing_is_broadcast():
         f((target[0][:, None], *target[1:]), target)
 
 
-def test_a_loss_of_nothing_is_refused():
+def test_a_loss_of_empty_arrays_is_refused():
     """The spectral losses too: a mean of no numbers is NaN."""
     nothing, audio = jnp.zeros((0, 4)), jnp.zeros((0, 64))
     sets = core.kde_consistency_loss, core.wasserstein_loss

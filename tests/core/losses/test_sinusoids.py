@@ -162,7 +162,7 @@ def test_gradients(rng, order):
     )
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     f_hz = np.tile(np.array([0.0, 440.0, 440.0, 8000.0, 1e5]), (2, 1))
     a = np.stack([np.zeros(5), np.ones(5)])
     f0_hz = np.tile(np.array([0.0, 1e-9, 440.0, 1e5]), (2, 1))
@@ -172,7 +172,7 @@ def test_gradients_are_finite_at_the_bad_points():
         assert_finite_grads(f, f_hz, a, f_hz, a[::-1])
 
 
-def test_silence_is_not_moved():
+def test_silence_has_no_wasserstein_loss():
     f_hz = jnp.asarray([100.0, 200.0])
     loss = quick_jit(core.wasserstein_loss)(f_hz, jnp.zeros(2), 2 * f_hz, jnp.ones(2))
     assert float(loss) == 0

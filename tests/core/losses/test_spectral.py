@@ -239,7 +239,7 @@ def test_gradients_are_finite_where_most_bins_are_empty(shape):
         )
 
 
-def test_silence_pulls_nowhere():
+def test_silence_has_no_gradient():
     f = jax.grad(lambda x, y: multi_scale_spectral_loss(x, y, **SMALL), argnums=(0, 1))
     for gradient in f(jnp.zeros(100), jnp.zeros(100)):
         assert not np.asarray(gradient).any()
@@ -259,7 +259,7 @@ def test_the_log_term_does_not_pull_below_its_floor():
 # Compiled, batches and dtypes
 
 
-def test_jit_is_eager():
+def test_compiled_and_eager_results_are_equal():
     target, predicted = jnp.asarray(noise(2, 2, 100))
     f = jax.value_and_grad(lambda x, y: core.multi_scale_spectral_loss(x, y, **SMALL, **LOUDNESS))
     for eager, jitted in zip(

@@ -141,7 +141,7 @@ def test_phase_does_not_depend_on_level(level):
         assert_close(LOSSES[kind](level * target, predicted / level), expected, scale=4)
 
 
-def test_what_each_phase_hears():
+def test_each_kind_of_phase_loss_is_sensitive_to_its_own_change():
     tone, turned, other = (
         jnp.asarray(sine(f_hz, 4000, sample_rate=16000, phase_rad=phase))
         for f_hz, phase in [(1000, 0), (1000, 2.0), (1040, 0)]
@@ -168,7 +168,7 @@ def test_gradients_are_the_slopes(name):
 
 
 @EVERY
-def test_gradients_are_finite_at_the_bad_points(name):
+def test_gradients_are_finite_at_singular_points(name):
     audio = np.stack(
         [np.zeros(60), np.ones(60), (-1.0) ** np.arange(60), np.eye(1, 60, 30)[0], noise(60)]
     )

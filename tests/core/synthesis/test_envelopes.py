@@ -66,7 +66,7 @@ def definition(on, off, attack, decay, sustain, release, shape):
         (0.33, 1.57, 0.0, 0.0, 0.6, 0.0),  # jumps
     ],
 )
-def test_equals_the_definition(note, shape):
+def test_results_equal_the_definition(note, shape):
     expected = definition(*note, shape)
     for dtype in DTYPES:
         envelope = adsr(*(jnp.asarray(x, dtype) for x in note), shape=shape)
@@ -78,7 +78,7 @@ def test_equals_the_definition(note, shape):
 
 
 @pytest.mark.parametrize("shape", ["linear", "exponential"])
-def test_corners(shape):
+def test_the_corners_of_the_envelope_are_at_their_times(shape):
     # At 1 kHz: on 0.1, peak 0.3, sustain from 0.6, off 0.8, silent from 1.2.
     grid = {"n_frames": 1400, "hop_length": 1, "sample_rate": 1000}
     envelope = np.asarray(adsr(0.1, 0.8, 0.2, 0.3, 0.25, 0.4, shape=shape, **grid))
@@ -135,7 +135,7 @@ def test_a_longer_attack_lowers_the_attack():
 
 
 @pytest.mark.parametrize("shape", ["linear", "exponential"])
-def test_gradients_are_finite_at_the_bad_points(shape):
+def test_gradients_are_finite_at_singular_points(shape):
     # Segments of no length, at frames and between them, and notes of no length.
     on = np.array([0.0, 0.5, 0.52, 0.5, 1e-30])
     off = np.array([0.5, 0.5, 0.52, 0.2, 1e-30])
@@ -152,14 +152,14 @@ def test_transformations(rng):
     check_transformations(partial(adsr, shape="exponential"), *args, scale=2)
 
 
-def test_dtypes():
+def test_results_keep_the_dtype():
     check_dtypes(adsr, *NOTE)
 
 
 # boundary
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     values = dict.fromkeys(NAMES, 0.1)
     with pytest.raises(ValueError, match="`n_frames` must be at least 1, got 0"):
         core.adsr(0.0, 1.0, **values, **(GRID | {"n_frames": 0}))

@@ -53,7 +53,7 @@ def test_basis_and_bank_are_their_definitions(n_samples, rng):
         assert_close(audio, (expected @ gains).real, scale=30)
 
 
-def test_float32_powers_err_by_as_many_roundings():
+def test_float32_powers_have_the_expected_rounding_error():
     pole = np.complex64(np.exp(2.1j))
     basis = exponential_basis(jnp.asarray([pole]), n_samples=16000)[:, 0]
     n = np.arange(16000)
@@ -88,7 +88,7 @@ def captured(poles, frequency, n_samples=64):
     return jnp.abs(jnp.vdot(basis, tone)) ** 2 / jnp.sum(jnp.abs(basis) ** 2)
 
 
-def test_ascent_reaches_the_frequency_from_everywhere():
+def test_gradient_ascent_reaches_the_frequency_from_everywhere():
     # From a grid over the disc, by steps as long as the distance from the circle allows; where
     # the angle alone is moved, most starts end on a side lobe.
     target = 1.234
@@ -128,7 +128,7 @@ def test_gradients(rng):
     check_grads(hz_of, *z, order=1)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     parts = POLES.real, POLES.imag
     assert_finite_grads(lambda *z: basis_of(*z).real, *parts)
     assert_finite_grads(hz_of, *parts)
@@ -149,7 +149,7 @@ def test_the_batch_axes_broadcast(rng):
 # Boundaries
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     poles = jnp.ones(3, complex)
     with pytest.raises(ValueError, match="`n_samples` must be at least 1, got 0"):
         core.exponential_basis(poles, n_samples=0)

@@ -85,7 +85,7 @@ def controls(rng, frames=12, n_harmonics=20, batch=(), **kwargs):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", ["nearest", "linear", "cubic", "hann"])
-def test_equals_the_definition(method, dtype, rng):
+def test_results_equal_the_definition(method, dtype, rng):
     args = [x.astype(dtype) for x in controls(rng)]
     reaches_nyquist = args[0] * 20 >= SAMPLE_RATE / 2
     assert reaches_nyquist.any() and not reaches_nyquist.all()
@@ -296,7 +296,7 @@ def test_gradients_equal_those_of_the_textbook(method, dtype, rng):
         assert np.abs(got - want).max() < bound * np.abs(want).max()
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     bad_hz = np.array([0.0, 8000.0 / 3, 8000.0, 1e5])
     assert_finite_grads(
         partial(harmonic_synthesis, **RATES),
@@ -354,7 +354,7 @@ def test_memory_is_a_few_arrays_of_the_size_of_the_audio():
 # boundary
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     ones, bank = jnp.ones(3), jnp.ones((3, 2))
     with pytest.raises(ValueError, match=r"`n_samples` must be from 32 to 47 .* got 48"):
         core.harmonic_synthesis(ones, ones, bank, **RATES, n_samples=48)

@@ -110,7 +110,7 @@ def test_noise_of_different_examples_and_hops_is_unrelated(key):
 
 
 @pytest.mark.parametrize("win_length", [None, 20])
-def test_blocks_of_any_size_are_the_whole(key, win_length):
+def test_blocks_of_any_size_equal_the_whole(key, win_length):
     magnitudes = jnp.asarray(noise(2, 12, 33))
     kwargs = {"hop_length": HOP, "win_length": win_length}
     whole = filtered_noise(key, magnitudes, n_samples=11 * HOP + 5, **kwargs)
@@ -131,7 +131,7 @@ def test_a_longer_signal_begins_with_the_shorter_one(key):
     assert_close(longer[: 3 * HOP], shorter, scale=4.0)
 
 
-def test_a_stream_scans(key):
+def test_a_stream_works_under_scan(key):
     magnitudes = jnp.asarray(noise(9, 17))
     pairs = jnp.stack([magnitudes[:-1], magnitudes[1:]], 1)
 
@@ -194,7 +194,7 @@ def test_noise_keeps_the_dtype_of_the_magnitudes(key):
 # Boundaries
 
 
-def test_noise_refuses_what_it_cannot_do(key):
+def test_wrong_arguments_of_noise_are_refused(key):
     magnitudes = jnp.ones((4, 9))
     with pytest.raises(ValueError, match="`n_samples` must be from 48 to 63"):
         core.filtered_noise(key, magnitudes, hop_length=HOP, n_samples=64)

@@ -52,7 +52,7 @@ def test_gradients_equal_differences(rng):
     check_grads(lambda w: normalize(w, jnp.asarray([100.0, 2500.0, 9000.0])), weights)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     bad_hz = np.array([0.0, 8000.0 / 3, 8000.0, 1e5])
     assert_finite_grads(bank_of, np.tile(bad_hz, (5, 1)), np.zeros((5, 4)))
     assert_finite_grads(normalize, np.zeros((2, 3)), np.zeros(2))
@@ -63,7 +63,7 @@ def test_gradients_are_finite_at_the_bad_points():
 # boundary
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones((3, 2))
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1, got 0"):
         core.remove_above_nyquist(ones, ones, sample_rate=0)

@@ -101,7 +101,7 @@ def test_a_frame_without_a_pitch_is_silent_and_the_next_note_is_exact():
         np.testing.assert_array_equal(audio[2], 0)
 
 
-def test_no_example_of_a_batch_hears_of_another():
+def test_examples_of_a_batch_do_not_influence_each_other():
     """An amplitude of NaN is the fault of the data, and stays in its example too."""
     amplitudes = AMPLITUDES.copy()
     amplitudes[0, 5] = NAN

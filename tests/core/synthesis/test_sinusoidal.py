@@ -92,7 +92,7 @@ def test_sinusoids_begin_at_the_phase_that_is_given(rng):
 # Physics
 
 
-def test_harmonics_survive_the_way_there_and_back(rng):
+def test_converting_harmonics_to_sinusoids_and_back_keeps_them(rng):
     f0_hz, amplitudes = rng.uniform(100, 3000, (2, 5)), rng.uniform(0.1, 1, (2, 5))
     distribution = core.normalize_harmonics(
         jnp.asarray(rng.uniform(0, 1, (2, 5, 4))), jnp.asarray(f0_hz), sample_rate=RATE
@@ -133,7 +133,7 @@ def test_the_phase_does_not_drift():
 
 
 @pytest.mark.parametrize("mode", ["value", "gradient"])
-def test_memory_is_the_audios_not_that_of_all_sinusoids(mode):
+def test_memory_is_that_of_the_audio_and_not_of_all_sinusoids(mode):
     shape = jax.ShapeDtypeStruct((2, 251, 64), np.float32)
 
     def audio(f_hz, amplitudes):
@@ -233,7 +233,7 @@ def test_exchange_gradients(rng):
     check_grads(to_sinusoidal, 0.5, rng.uniform(0.1, 1, 4), 200.0)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     bad_hz = np.tile(np.array([0.0, 8000.0, -8000.0, 1e5, 100.0]), (2, 5, 1))
     amplitudes = np.stack([np.zeros((5, 5)), np.ones((5, 5))])
     f0_hz = np.tile(np.array([0.0, 1e-9, 100.0, 8000.0, 1e5]), (2, 1))
@@ -262,7 +262,7 @@ def test_the_batch_axes_broadcast(rng):
 # Boundaries
 
 
-def test_arguments_that_are_off_are_refused():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones((3, 2))
     # The annotations' checker, on in tests only, sees these first.
     with pytest.raises((ValueError, TypeCheckError), match="sinusoids"):

@@ -73,7 +73,7 @@ def of(name, args):
 
 @EACH
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_equals_the_definition(name, dtype, rng):
+def test_results_equal_the_definition(name, dtype, rng):
     args = [x.astype(dtype) for x in controls(rng)]
     n_samples = 5 * HOP + 9
     audio = WAVEFORMS[name](*of(name, args), **RATES, n_samples=n_samples)
@@ -108,7 +108,7 @@ def test_low_pitches_are_the_waveforms_of_scipy(name):
 
 @EACH
 @pytest.mark.parametrize("sample_rate", [16000, 44100])
-def test_there_is_nothing_beside_the_harmonics(name, sample_rate):
+def test_waveforms_have_no_energy_beside_the_harmonics(name, sample_rate):
     n, hop_length, worst = 2048, 64, -np.inf
     frames = 1 + n // hop_length
     ones = jnp.ones(frames, jnp.float32)
@@ -175,7 +175,7 @@ def test_gradients_equal_differences(name, rng, order):
 
 
 @pytest.mark.parametrize("name", ["square", "pulse"])
-def test_gradients_are_finite_at_the_bad_points(name):
+def test_gradients_are_finite_at_singular_points(name):
     bad_hz = np.repeat(np.array([0.0, -50.0, 8000.0 / 3, 8000.0, 1e5])[:, None], 3, 1)
     args = bad_hz, np.zeros((5, 3)), np.zeros((5, 3))
     assert_finite_grads(partial(WAVEFORMS[name], **RATES), *of(name, args))
@@ -195,7 +195,7 @@ def test_batch_axes_broadcast(rng):
 # boundary
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     ones = jnp.ones(4)
     with pytest.raises(ValueError, match="`n_harmonics` must be at least 1, got 0"):
         core.sawtooth(ones, ones, **RATES, n_harmonics=0)

@@ -133,7 +133,7 @@ def test_a_table_begins_at_the_phase_that_is_given(rng):
 # physics
 
 
-def test_it_sounds_like_harmonic_synthesis_one_sample_later():
+def test_a_table_of_harmonics_equals_harmonic_synthesis_one_sample_later():
     frames = 20
     f0_hz, ones = jnp.full(frames, 313.0), jnp.ones(frames)
     distribution = jnp.asarray(np.random.default_rng(0).uniform(0, 1, 9))
@@ -146,7 +146,7 @@ def test_it_sounds_like_harmonic_synthesis_one_sample_later():
     assert np.abs(audio[1:] - harmonic[:-1]).max() < bound + 1e-6
 
 
-def test_minutes_do_not_drift():
+def test_the_phase_does_not_drift_in_minutes():
     seconds, f_hz, hop_length = 120, np.float32(7001.013), 4000
     frames = 1 + seconds * SAMPLE_RATE // hop_length
     saw = jnp.linspace(-1, 1, 1000, dtype=jnp.float32)
@@ -341,7 +341,7 @@ def test_the_gradient_of_a_sine_finds_its_phase():
     np.testing.assert_allclose(slope, angle * np.cos(440 * angle), atol=1e-4)
 
 
-def test_gradients_are_finite_at_the_bad_points():
+def test_gradients_are_finite_at_singular_points():
     bad_hz = np.repeat(np.array([0.0, 8000.0, 1e5])[:, None], 4, 1)
     run = partial(core.wavetable_synthesis, **RATES)
     assert_finite_grads(run, bad_hz, np.zeros((3, 4)), np.zeros((3, 4, 5)))
@@ -350,7 +350,7 @@ def test_gradients_are_finite_at_the_bad_points():
 # boundary
 
 
-def test_refuses_what_it_cannot_do():
+def test_wrong_arguments_are_refused():
     ones, table = jnp.ones(4), jnp.ones(8)
     with pytest.raises(ValueError, match="`f0_hz` and `wavetables` must have the same number of"):
         core.wavetable_synthesis(ones, ones, jnp.ones((3, 8)), **RATES)
