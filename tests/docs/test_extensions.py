@@ -61,7 +61,7 @@ def test_rows_are_a_table():
     assert len(list(tree(r"a &= b \\ c &= d").iter(f"{NAMESPACE}mtr"))) == 2
 
 
-def test_what_is_no_latex_is_an_error():
+def test_invalid_latex_is_an_error():
     with pytest.raises(MathError, match="nothing"):
         mathml(r"\nothing")
 

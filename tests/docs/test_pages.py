@@ -95,7 +95,7 @@ def test_the_names_of_other_libraries_are_not_ours_already():
         assert set(re.findall(r"_made/names/(\w+)\.md", text)) == set(groups)
 
 
-def test_the_gallery_has_its_sounds():
+def test_the_gallery_has_at_least_24_sounds():
     tree = ast.parse((DOCS / "gallery.py").read_text(encoding="utf-8"))
     sounds = [
         [argument.value for argument in node.decorator_list[0].args]
@@ -120,7 +120,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_on_a_page_is_python_and_its_imports_are_there(page):
+def test_python_on_a_page_parses_and_its_imports_exist(page):
     for code in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ddspx"):
@@ -130,7 +130,7 @@ def test_python_on_a_page_is_python_and_its_imports_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_names_on_a_page_are_there(page):
+def test_names_on_a_page_exist(page):
     text = page.read_text(encoding="utf-8")
     found = re.findall(
         r"(?<![\w./])(core|nn|io|features|transfer|training|instruments|metrics|plot|models\.\w+)"
@@ -145,7 +145,7 @@ def test_names_on_a_page_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_files_that_a_page_names_are_there(page):
+def test_files_that_a_page_names_exist(page):
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:ddspx|tests|docs|examples|colab)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
