@@ -1,274 +1,226 @@
-"""Compare pitch trackers on recordings that were not used to train the tracker of ddspx.
+"""Compare pitch trackers on sounds that were not used to train the tracker of ddspx.
 
     python evaluate_pitch.py RECORDINGS -o results
+    python evaluate_pitch.py RECORDINGS -o results --model MODEL --before results/scores.json
 
-There are three kinds of reference pitch: recordings that are synthesized again from their measured
-pitch, which is then exact ("replayed"); the recordings themselves, in frames where at least three
-of the four other trackers agree on the clean sound ("agreed"); and single notes of saxophones with
-their labels ("labelled"). The other trackers run in a separate environment, named by RIVAL_PYTHON;
-see rivals.py.
+Three tables: recordings whose pitch others have measured, and sounds that are made to be hard
+("real" and "stress", scored by mir_eval); and recordings that are synthesized again, in noise
+("played again"). The trackers of ddspx run as its users run them. Others run in a separate
+environment, named by RIVAL_PYTHON; see rivals.py.
 """
 
 import argparse
-import csv
-import itertools
+import json
 import os
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import get_args
 
-import jax
 import numpy as np
-from sounds import SAMPLE_RATE, measure, perform
-from train_pitch import read
+import played_again
+import soundfile
+import stress
+import truth
+from scores import best_lag, read_track, score, table
 
-from ddspx import metrics
-from ddspx.models.pitch import load_pitch_tracker
+from ddspx import features
+from ddspx.features import PitchMethod
+from ddspx.models.pitch import serialization
 
-HOP = 160
-SNRS_DB = (None, 20, 10, 0)
-RIVALS = ("swift_f0", "crepe_tiny", "crepe_full", "pyin")
-# The confidence at which each tracker finds a pitch: the published value, or 0.5.
-VOICED = {"swift_f0": 0.9}
-# Each recording, and the range in which its pitch is measured for "replayed".
-PHRASES = {
-    "singing": [
-        ("sources/vocadito_1.flac", 80, 400),
-        ("sources/sms_singing-female.flac", 180, 700),
-        ("sources/sms_vignesh.flac", 100, 500),
-    ],
-    "violin": [("violin_bach/john-garner_bwv1002_mov8.flac", 180, 1500)],
-    "saxophones": [
-        ("sources/sms_sax-phrase.flac", 180, 1000),
-        ("sources/mtg_tenor_sax_e_major.flac", 100, 600),
-        ("sources/mtg_tenor_sax_d_minor.flac", 100, 600),
-    ],
-    "cello": [("sources/sms_cello-phrase.flac", 150, 700)],
-    "flute": [("sources/sms_flute-A4.flac", 300, 700)],
+# What a column shows: the folder of the tracks, and the confidence that means voiced.
+COLUMNS = {
+    "ddspx": ("ddspx", 0.5),
+    "ddspx-live": ("ddspx-live", 0.5),
+    "ddspx yin": ("yin", 0.5),
+    "ddspx pyin": ("pyin.ddspx", 0.5),
+    "CREPE tiny": ("crepe_tiny_argmax", 0.5),
+    "swift-f0 (0.9)": ("swift_f0", 0.9),
+    "swift-f0 (0.5)": ("swift_f0", 0.5),
+    "pYIN": ("pyin", 0.5),
 }
-VIOLIN_S = slice(20, 50)
-NOTES_OF, NOTE_S = ("flute", "cello"), 3
-BOOTSTRAP = 2000
+# The folder of each method of ddspx whose name a rival has too.
+FOLDERS = {"pyin": "pyin.ddspx"}
+METHODS = tuple(m for m in ("ddspx", "ddspx-live", "yin") if m in get_args(PitchMethod))
+RIVALS = ("swift_f0", "crepe_tiny_argmax", "pyin")
+PARTS = ("real", "stress", "played again")
+MAKERS = {
+    "real": (truth.singing, truth.speech, truth.saxophone_notes),
+    "stress": (stress.sounds,),
+}
+REPEATS = 9
 
 
-class Truth(NamedTuple):
-    """For every frame: the pitch, whether there is one, and whether each of the two is scored."""
-
-    f0_hz: np.ndarray
-    is_voiced: np.ndarray
-    scores_pitch: np.ndarray
-    scores_voicing: np.ndarray
+def use_model(folder: Path) -> None:
+    """Lets ddspx track with another model than the one that ships with it."""
+    serialization._SHIPPED = folder
 
 
-def make_sounds(data: Path, folder: Path) -> None:
-    """Writes every sound at every noise level, and its reference pitch."""
-    with open(data / "solo_notes" / "metadata.csv") as file:
-        rows = list(csv.DictReader(file))
-    jobs = [
-        (group, Path(file).stem, read(data / file), fmin, fmax)
-        for group, files in PHRASES.items()
-        for file, fmin, fmax in files
-    ]
-    jobs = [
-        (g, name, audio[VIOLIN_S.start * SAMPLE_RATE : VIOLIN_S.stop * SAMPLE_RATE], *rest)
-        if g == "violin"
-        else (g, name, audio, *rest)
-        for g, name, audio, *rest in jobs
-    ]
-    for instrument in NOTES_OF:
-        notes = [r for r in rows if r["instrument"] == instrument and r["split"] == "test"]
-        for row in notes[:7]:
-            # Less than an octave, so that an octave error cannot become the reference.
-            hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
-            jobs.append((instrument, Path(row["file"]).stem, note(data, row), hz / 1.3, hz * 1.3))
-    for group, name, audio, fmin, fmax in jobs:
-        again, labels = perform(
-            jax.random.key(0), measure(audio, fmin=fmin, fmax=fmax), hop_length=HOP
-        )
-        labels = [np.asarray(x) for x in labels]
-        truth = Truth(labels[0], labels[1], labels[2] > 0, labels[3] > 0)
-        save(folder, f"replayed.{group}.{name}", np.asarray(again), truth)
-        save(folder, f"agreed.{group}.{name}", audio, None)
-    for instrument in ("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax"):
-        notes = [
-            r for r in rows if r["instrument"] == instrument and r["library"] == "mtg_solo_sax"
-        ]
-        notes = [r for r in notes if round(float(r["midi"])) % 3 == 0 and r["label_ok"] == "1"]
-        for row in notes[::3]:
-            audio = note(data, row)
-            hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
-            frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, 512), 1024)[::HOP]
-            level = np.sqrt(np.mean(frames**2, axis=-1))
-            sounds = level > 0.06 * level.max()
-            truth = Truth(np.full(len(level), hz), sounds, sounds, np.zeros_like(sounds))
-            save(folder, f"labelled.saxophones.{Path(row['file']).stem}", audio, truth)
+def make_sounds(part: str, data: Path, folder: Path) -> None:
+    """Writes the sounds of a part, and their references, unless they are there."""
+    if any(folder.glob("*.wav")):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if part == "played again":
+        played_again.make_sounds(data, folder)
+    else:
+        for maker in MAKERS[part]:
+            for set_name, sound in maker(data):
+                truth.store(folder, set_name, sound)
 
 
-def note(data: Path, row: dict[str, str]) -> np.ndarray:
-    """The first seconds of a note, padded with silence."""
-    audio = read(data / "solo_notes" / row["file"])[: NOTE_S * SAMPLE_RATE]
-    return np.pad(audio, (0, NOTE_S * SAMPLE_RATE - len(audio)))
-
-
-def save(folder: Path, name: str, audio: np.ndarray, truth: Truth | None) -> None:
-    """Writes one recording, clean and in white noise."""
-    if truth is not None:
-        np.savez(folder / f"{name}.truth.npz", **truth._asdict())
-    rng = np.random.default_rng(len(audio))
-    for snr_db in SNRS_DB:
-        sound = audio
-        if snr_db is not None:
-            sigma = np.sqrt(np.mean(audio**2) / 10 ** (snr_db / 10))
-            sound = audio + sigma * rng.standard_normal(len(audio))
-        np.save(folder / f"{name}.{snr_db}.npy", sound.astype(np.float32))
-
-
-def track_all(folder: Path, model: Path | None) -> None:
-    """Tracks every sound with the tracker of ddspx; long sounds share a compilation."""
-    tracker = load_pitch_tracker(folder=model)
-    run = jax.jit(lambda audio: tracker.track(audio, fmin=32.703, fmax=2093.0))
-    out = folder / "ddspx"
+def track_all(folder: Path, method: str) -> None:
+    """Tracks every sound of a folder by a method of ddspx, every 10 ms."""
+    out = folder / FOLDERS.get(method, method)
     out.mkdir(exist_ok=True)
-    step = 10 * SAMPLE_RATE
-    for path in sorted(folder.glob("*.npy")):
-        audio = np.load(path)
-        padded = np.pad(audio, (0, -len(audio) % step))
-        jax.block_until_ready(run(padded))
+    for path in sorted(folder.glob("*.wav")):
+        audio, sample_rate = soundfile.read(path, dtype="float32")
+        hop_length = sample_rate // 100
         started = time.perf_counter()
-        f0_hz, confidence = jax.device_get(run(padded))
+        f0_hz, confidence = features.track_pitch(
+            audio, sample_rate=sample_rate, hop_length=hop_length, method=method
+        )
         np.savez(
             out / f"{path.stem}.npz",
-            time_s=np.arange(len(f0_hz)) * tracker.config.hop_length / SAMPLE_RATE,
+            time_s=np.arange(len(f0_hz)) * hop_length / sample_rate,
             f0_hz=f0_hz,
             confidence=confidence,
-            seconds=(time.perf_counter() - started) * len(audio) / len(padded),
+            seconds=time.perf_counter() - started,
         )
 
 
-def track_at_frames(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A tracker's pitch and confidence at the frames of ddspx, by linear interpolation.
-
-    Leaps of pitch are not interpolated: the nearer frame decides.
-    """
-    track = np.load(path)
-    now = np.arange(n_frames) * HOP / SAMPLE_RATE
-    times = track["time_s"]
-    octave = np.log2(np.maximum(track["f0_hz"], 1.0))
-    after = np.clip(np.searchsorted(times, now), 1, len(times) - 1)
-    weight = np.clip((now - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)
-    leap = np.abs(octave[after] - octave[after - 1]) > 1 / 12
-    step = np.where(leap, np.round(weight), weight)
-    f0_hz = 2 ** (octave[after - 1] * (1 - step) + octave[after] * step)
-    return f0_hz, np.interp(now, times, track["confidence"])
+def track_rivals(folder: Path, rivals: list[str]) -> None:
+    """Lets the other trackers track the sounds for which they have no track yet."""
+    if python := os.environ.get("RIVAL_PYTHON"):
+        script = Path(__file__).with_name("rivals.py")
+        for rival in rivals:
+            subprocess.run([python, script, rival, folder], check=True)
 
 
-def truth_of(folder: Path, name: str, rivals: list[str]) -> Truth:
-    """The reference pitch of a recording: stored with it, or that on which most trackers agree."""
-    stored = folder / f"{name}.truth.npz"
-    if stored.exists():
-        return Truth(**np.load(stored))
-    n_frames = 1 + len(np.load(folder / f"{name}.None.npy")) // HOP
-    tracks = [track_at_frames(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
-    f0_hz = np.stack([track[0] for track in tracks])
-    finds_pitch = np.stack(
-        [t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)]
-    )
-    median = np.exp(np.ma.median(np.ma.array(np.log(f0_hz), mask=~finds_pitch), axis=0).filled(0))
-    near = finds_pitch & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
-    voiced, unvoiced = near.sum(0) >= 3, (~finds_pitch).sum(0) >= 3
-    return Truth(np.where(voiced, median, 100.0), voiced, voiced, voiced | unvoiced)
+def references(folder: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The references of a part: by set, then by name of the file."""
+    found = {}
+    for path in sorted(folder.glob("*.truth.npz")):
+        name = path.name.removesuffix(".truth.npz")
+        stored = np.load(path)
+        found.setdefault(name.split(".")[0], {})[name] = (stored["time_s"], stored["f0_hz"])
+    return found
 
 
-def measures(track: tuple[np.ndarray, np.ndarray], truth: Truth, limit: float) -> list[float]:
-    """Accuracy, octave errors, recall, false alarms, in per cent, and cents."""
-    f0_hz, confidence = track
-    pitched = (truth.is_voiced & truth.scores_pitch).astype(float)
-    estimated = (confidence >= limit).astype(float)[truth.scores_voicing]
-    voiced = truth.is_voiced.astype(float)[truth.scores_voicing]
-    return [
-        100 * metrics.raw_pitch_accuracy(truth.f0_hz, f0_hz, pitched),
-        100 * metrics.octave_error_share(truth.f0_hz, f0_hz, pitched),
-        100 * metrics.voicing_recall(voiced, estimated),
-        100 * metrics.voicing_false_alarm(voiced, estimated),
-        metrics.median_cents_error(truth.f0_hz, f0_hz, pitched),
-    ]
+def lags(folder: Path) -> dict[str, float]:
+    """How much later the laryngograph is than each tracker, in seconds, in the first half."""
+    chosen_on = references(folder).get(truth.CHOSEN, {})
+    found = {}
+    for tracks in dict.fromkeys(tracks for tracks, _ in COLUMNS.values()):
+        paths = [folder / tracks / f"{name}.npz" for name in chosen_on]
+        if paths and all(path.exists() for path in paths):
+            found[tracks] = best_lag(list(chosen_on.values()), paths)
+    return found
 
 
-def report(folder: Path, trackers: list[str]) -> str:
-    """A table for each kind of reference: means over recordings; 95 % intervals of the accuracy."""
-    rivals = [name for name in trackers if name != "ddspx"]
-    kinds: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(folder.glob("*.None.npy")):
-        kind, group, _ = path.stem.split(".", 2)
-        kinds.setdefault(kind, {}).setdefault(group, []).append(path.stem.removesuffix(".None"))
-    lines = []
-    for kind, groups in kinds.items():
-        if kind == "agreed" and len(rivals) < 3:
-            continue
-        lines += [f"\n### {kind}\n", "| recordings | noise | " + " | ".join(trackers) + " |"]
-        lines += ["|" + "---|" * (2 + len(trackers))]
-        groups = (
-            groups | {"all": list(itertools.chain(*groups.values()))} if len(groups) > 1 else groups
+def scores_of(folder: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """The scores of every file: by set and by column."""
+    lag_of, results = lags(folder), {}
+    for set_name, truths in references(folder).items():
+        is_speech = set_name in (truth.CHOSEN, truth.HELD_OUT)
+        for column, (tracks, voiced) in COLUMNS.items():
+            paths = [folder / tracks / f"{name}.npz" for name in truths]
+            if not all(path.exists() for path in paths):
+                continue
+            lag = lag_of.get(tracks, 0.0) if is_speech else 0.0
+            results.setdefault(set_name, {})[column] = [
+                score(reference, read_track(path, lag), voiced)
+                for reference, path in zip(truths.values(), paths, strict=True)
+            ]
+    return results
+
+
+def with_earlier(found: dict, before: dict) -> dict:
+    """The scores of a part, with those of the trackers of ddspx in an earlier run."""
+    shown = {}
+    for set_name, by_column in found.items():
+        earlier = {
+            f"{column} before": rows
+            for column, rows in before.get(set_name, {}).items()
+            if column in METHODS
+        }
+        shown[set_name] = earlier | by_column
+    return shown
+
+
+def speed(sound: Path, methods: list[str], rivals: list[str]) -> str:
+    """Seconds of processor time for one sound: all trackers in turn, many times."""
+    audio, sample_rate = soundfile.read(sound, dtype="float32")
+    script, python = Path(__file__).with_name("rivals.py"), os.environ.get("RIVAL_PYTHON")
+    running = {
+        rival: subprocess.Popen(
+            [python, script, rival, "--time", sound],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for group, names in groups.items():
-            truths = {name: truth_of(folder, name, rivals) for name in names}
-            for snr_db in SNRS_DB:
-                cells = []
-                for tracker in trackers:
-                    rows = []
-                    for name, truth in truths.items():
-                        found = folder / tracker / f"{name}.{snr_db}.npz"
-                        track = track_at_frames(found, len(truth.f0_hz))
-                        rows.append(measures(track, truth, VOICED.get(tracker, 0.5)))
-                    cells.append(cell(np.array(rows)))
-                noise = "clean" if snr_db is None else f"{snr_db} dB"
-                lines.append(f"| {group} ({len(names)}) | {noise} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        for rival in (rivals if python else ())
+    }
 
+    def once(name):
+        if name in running:
+            print(file=running[name].stdin, flush=True)
+            return float(running[name].stdout.readline())
+        started = time.process_time()
+        features.track_pitch(
+            audio, sample_rate=sample_rate, hop_length=sample_rate // 100, method=name
+        )
+        return time.process_time() - started
 
-def cell(rows: np.ndarray) -> str:
-    """Means over the recordings, and the 95 % interval of the first one."""
-    means = [np.nanmean(c) if np.isfinite(c).any() else np.nan for c in rows.T]
-    draws = np.random.default_rng(0).integers(len(rows), size=(BOOTSTRAP, len(rows)))
-    low, high = np.nanpercentile(np.nanmean(rows[:, 0][draws], axis=1), (2.5, 97.5))
-    accuracy, *shares, cents = means
-    return f"{accuracy:.1f} [{low:.1f}, {high:.1f}] / " + " / ".join(
-        "-" if np.isnan(x) else f"{x:.1f}" for x in (*shares, cents)
+    spent = {name: [] for name in (*methods, *running)}
+    for _ in range(1 + REPEATS):
+        for name, values in spent.items():
+            values.append(once(name))
+    for process in running.values():
+        process.communicate()
+    seconds = len(audio) / sample_rate
+    return "\n".join(
+        f"{name}: {np.median(values[1:]):.3f} s of processor time for {seconds:.0f} s of sound"
+        for name, values in spent.items()
     )
-
-
-def speed(folder: Path, trackers: list[str]) -> str:
-    """Seconds of computing for ten seconds of sound."""
-    lines = []
-    for tracker in trackers:
-        spent = {p.stem: float(np.load(p)["seconds"]) for p in (folder / tracker).glob("*.npz")}
-        sound = sum(len(np.load(folder / f"{name}.npy")) for name in spent) / SAMPLE_RATE
-        lines.append(f"{tracker}: {10 * sum(spent.values()) / sound:.3f} s for 10 s of sound")
-    return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Makes the sounds once, runs the trackers without stored results, and prints the tables."""
-    folder = Path(arguments.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.glob("*.npy")):
-        make_sounds(arguments.recordings, folder)
-    if python := os.environ.get("RIVAL_PYTHON"):
-        for rival in arguments.rivals:
-            script = Path(__file__).with_name("rivals.py")
-            subprocess.run([python, script, rival, folder], check=True)
-    track_all(folder, arguments.model)
-    trackers = ["ddspx", *(name for name in RIVALS if (folder / name).exists())]
-    print("Raw pitch accuracy [95 %] / octave errors / recall / false alarms, % / cents (median)")
-    print(report(folder, trackers))
-    print(speed(folder, trackers))
+    """Makes the sounds once, runs the trackers, and prints the tables."""
+    if arguments.model:
+        use_model(arguments.model)
+    before = json.loads(arguments.before.read_text()) if arguments.before else {}
+    results = {}
+    for part in arguments.parts:
+        folder = arguments.output / part.replace(" ", "_")
+        make_sounds(part, arguments.recordings, folder)
+        for method in arguments.methods:
+            track_all(folder, method)
+        track_rivals(folder, arguments.rivals)
+        print(f"\n## {part}\n")
+        if part == "played again":
+            trackers = ("ddspx", *played_again.RIVALS)
+            print(played_again.report(folder, [t for t in trackers if (folder / t).exists()]))
+            continue
+        found = scores_of(folder)
+        results |= found
+        print("pitch [95 %] / recall / false alarms / overall [95 %]\n")
+        print(table(with_earlier(found, before)))
+        for tracks, lag in lags(folder).items():
+            print(f"{tracks}: {1000 * lag:+.1f} ms in speech")
+    (arguments.output / "scores.json").write_text(json.dumps(results, indent=1))
+    if arguments.speed:
+        print(speed(arguments.speed, arguments.methods, arguments.rivals))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recordings", type=Path)
-    parser.add_argument("-o", "--output", default="results")
+    parser.add_argument("-o", "--output", type=Path, default="results")
     parser.add_argument("--model", type=Path, help="a model folder; by default what ships")
+    parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--rivals", nargs="*", default=RIVALS)
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--before", type=Path, help="scores.json of an earlier run, to compare")
+    parser.add_argument("--speed", type=Path, help="a sound on which the trackers are timed")
     main(parser.parse_args())
