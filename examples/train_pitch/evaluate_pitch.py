@@ -1,7 +1,7 @@
 """Compare pitch trackers on sounds that were not used to train the tracker of ddspx.
 
     python evaluate_pitch.py RECORDINGS -o results
-    python evaluate_pitch.py RECORDINGS -o results --model MODEL --before results/scores.json
+    python evaluate_pitch.py RECORDINGS -o results --model MODEL --before earlier_results
 
 Three tables: recordings whose pitch others have measured, and sounds that are made to be hard
 ("real" and "stress", scored by mir_eval); and recordings that are synthesized again, in noise
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -43,12 +42,12 @@ COLUMNS = {
 FOLDERS = {"pyin": "pyin.ddspx"}
 METHODS = tuple(m for m in ("ddspx", "ddspx-live", "yin") if m in get_args(PitchMethod))
 RIVALS = ("swift_f0", "crepe_tiny_argmax", "pyin")
+LAGS, SCORES = "lags.json", "scores.json"
 PARTS = ("real", "stress", "played again")
 MAKERS = {
     "real": (truth.singing, truth.speech, truth.saxophone_notes),
     "stress": (stress.sounds,),
 }
-REPEATS = 9
 
 
 def use_model(folder: Path) -> None:
@@ -76,7 +75,6 @@ def track_all(folder: Path, method: str) -> None:
     for path in sorted(folder.glob("*.wav")):
         audio, sample_rate = soundfile.read(path, dtype="float32")
         hop_length = sample_rate // 100
-        started = time.perf_counter()
         f0_hz, confidence = features.track_pitch(
             audio, sample_rate=sample_rate, hop_length=hop_length, method=method
         )
@@ -85,7 +83,6 @@ def track_all(folder: Path, method: str) -> None:
             time_s=np.arange(len(f0_hz)) * hop_length / sample_rate,
             f0_hz=f0_hz,
             confidence=confidence,
-            seconds=time.perf_counter() - started,
         )
 
 
@@ -107,27 +104,36 @@ def references(folder: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray
     return found
 
 
-def lags(folder: Path) -> dict[str, float]:
-    """How much later the laryngograph is than each tracker, in seconds, in the first half."""
+def find_lags(folder: Path) -> None:
+    """Writes how much later the laryngograph is than each tracker, in seconds.
+
+    It is found in the first half of the sentences.
+    """
     chosen_on = references(folder).get(truth.CHOSEN, {})
     found = {}
     for tracks in dict.fromkeys(tracks for tracks, _ in COLUMNS.values()):
         paths = [folder / tracks / f"{name}.npz" for name in chosen_on]
         if paths and all(path.exists() for path in paths):
             found[tracks] = best_lag(list(chosen_on.values()), paths)
-    return found
+    (folder / LAGS).write_text(json.dumps(found))
+
+
+def lag_of(folder: Path, set_name: str, tracks: str) -> float:
+    """How much later a set's references are than a tracker, in seconds."""
+    if set_name not in (truth.CHOSEN, truth.HELD_OUT):
+        return 0.0
+    return json.loads((folder / LAGS).read_text())[tracks]
 
 
 def scores_of(folder: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
     """The scores of every file: by set and by column."""
-    lag_of, results = lags(folder), {}
+    results = {}
     for set_name, truths in references(folder).items():
-        is_speech = set_name in (truth.CHOSEN, truth.HELD_OUT)
         for column, (tracks, voiced) in COLUMNS.items():
             paths = [folder / tracks / f"{name}.npz" for name in truths]
             if not all(path.exists() for path in paths):
                 continue
-            lag = lag_of.get(tracks, 0.0) if is_speech else 0.0
+            lag = lag_of(folder, set_name, tracks)
             results.setdefault(set_name, {})[column] = [
                 score(reference, read_track(path, lag), voiced)
                 for reference, path in zip(truths.values(), paths, strict=True)
@@ -139,78 +145,44 @@ def with_earlier(found: dict, before: dict) -> dict:
     """The scores of a part, with those of the trackers of ddspx in an earlier run."""
     shown = {}
     for set_name, by_column in found.items():
-        earlier = {
-            f"{column} before": rows
-            for column, rows in before.get(set_name, {}).items()
-            if column in METHODS
-        }
+        columns = before.get(set_name, {}).items()
+        earlier = {f"{column} before": rows for column, rows in columns if column in METHODS}
         shown[set_name] = earlier | by_column
     return shown
 
 
-def speed(sound: Path, methods: list[str], rivals: list[str]) -> str:
-    """Seconds of processor time for one sound: all trackers in turn, many times."""
-    audio, sample_rate = soundfile.read(sound, dtype="float32")
-    script, python = Path(__file__).with_name("rivals.py"), os.environ.get("RIVAL_PYTHON")
-    running = {
-        rival: subprocess.Popen(
-            [python, script, rival, "--time", sound],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rival in (rivals if python else ())
-    }
-
-    def once(name):
-        if name in running:
-            print(file=running[name].stdin, flush=True)
-            return float(running[name].stdout.readline())
-        started = time.process_time()
-        features.track_pitch(
-            audio, sample_rate=sample_rate, hop_length=sample_rate // 100, method=name
-        )
-        return time.process_time() - started
-
-    spent = {name: [] for name in (*methods, *running)}
-    for _ in range(1 + REPEATS):
-        for name, values in spent.items():
-            values.append(once(name))
-    for process in running.values():
-        process.communicate()
-    seconds = len(audio) / sample_rate
-    return "\n".join(
-        f"{name}: {np.median(values[1:]):.3f} s of processor time for {seconds:.0f} s of sound"
-        for name, values in spent.items()
-    )
+def report(folder: Path, before: Path | None) -> str:
+    """Scores all tracks of a part, and gives them as a table, beside those of an earlier run."""
+    find_lags(folder)
+    found = scores_of(folder)
+    (folder / SCORES).write_text(json.dumps(found, indent=1))
+    earlier = json.loads((before / folder.name / SCORES).read_text()) if before else {}
+    lines = ["pitch [95 %] / recall / false alarms / overall [95 %]\n"]
+    lines.append(table(with_earlier(found, earlier)))
+    if lags := json.loads((folder / LAGS).read_text()):
+        shown = [f"{tracks} {1000 * lag_s:+.1f}" for tracks, lag_s in lags.items()]
+        lines.append("\nMoved in speech, ms: " + ", ".join(shown))
+    return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Makes the sounds once, runs the trackers, and prints the tables."""
     if arguments.model:
         use_model(arguments.model)
-    before = json.loads(arguments.before.read_text()) if arguments.before else {}
-    results = {}
     for part in arguments.parts:
         folder = arguments.output / part.replace(" ", "_")
         make_sounds(part, arguments.recordings, folder)
         for method in arguments.methods:
             track_all(folder, method)
-        track_rivals(folder, arguments.rivals)
+        is_again = part == "played again"
+        rivals = played_again.RIVALS if is_again else RIVALS
+        track_rivals(folder, rivals if arguments.rivals is None else arguments.rivals)
         print(f"\n## {part}\n")
-        if part == "played again":
-            trackers = ("ddspx", *played_again.RIVALS)
+        if is_again:
+            trackers = ("ddspx", "ddspx-live", *played_again.RIVALS)
             print(played_again.report(folder, [t for t in trackers if (folder / t).exists()]))
-            continue
-        found = scores_of(folder)
-        results |= found
-        print("pitch [95 %] / recall / false alarms / overall [95 %]\n")
-        print(table(with_earlier(found, before)))
-        for tracks, lag in lags(folder).items():
-            print(f"{tracks}: {1000 * lag:+.1f} ms in speech")
-    (arguments.output / "scores.json").write_text(json.dumps(results, indent=1))
-    if arguments.speed:
-        print(speed(arguments.speed, arguments.methods, arguments.rivals))
+        else:
+            print(report(folder, arguments.before))
 
 
 if __name__ == "__main__":
@@ -219,8 +191,7 @@ if __name__ == "__main__":
     parser.add_argument("-o", "--output", type=Path, default="results")
     parser.add_argument("--model", type=Path, help="a model folder; by default what ships")
     parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--rivals", nargs="*", default=RIVALS)
+    parser.add_argument("--rivals", nargs="*")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
-    parser.add_argument("--before", type=Path, help="scores.json of an earlier run, to compare")
-    parser.add_argument("--speed", type=Path, help="a sound on which the trackers are timed")
+    parser.add_argument("--before", type=Path, help="the results of an earlier run, to compare")
     main(parser.parse_args())

@@ -156,7 +156,7 @@ def measures(track: tuple[np.ndarray, np.ndarray], truth: Truth, limit: float) -
 
 def report(folder: Path, trackers: list[str]) -> str:
     """A table for each kind of reference: means over recordings; 95 % intervals of the accuracy."""
-    rivals = [name for name in trackers if name != "ddspx"]
+    rivals = [name for name in trackers if name in RIVALS]
     kinds: dict[str, dict[str, list[str]]] = {}
     for path in sorted(folder.glob("*.None.wav")):
         kind, group, _ = path.stem.split(".", 2)
@@ -194,13 +194,3 @@ def cell(rows: np.ndarray) -> str:
     return f"{accuracy:.1f} [{low:.1f}, {high:.1f}] / " + " / ".join(
         "-" if np.isnan(x) else f"{x:.1f}" for x in (*shares, cents)
     )
-
-
-def speed(folder: Path, trackers: list[str]) -> str:
-    """Seconds of computing for ten seconds of sound."""
-    lines = []
-    for tracker in trackers:
-        spent = {p.stem: float(np.load(p)["seconds"]) for p in (folder / tracker).glob("*.npz")}
-        sound = sum(soundfile.info(folder / f"{name}.wav").duration for name in spent)
-        lines.append(f"{tracker}: {10 * sum(spent.values()) / sound:.3f} s for 10 s of sound")
-    return "\n".join(lines)

@@ -4,7 +4,7 @@
     python rivals.py NAME --time FILE.wav
 
 The first reads every FOLDER/*.wav (mono, of any rate) and writes FOLDER/NAME/*.npz with times in
-seconds, pitch in Hz and confidence, and the computing time in seconds. The second tracks one file
+seconds, pitch in Hz and confidence. The second tracks one file
 for each line of its input, and prints the seconds of processor time. It needs swift-f0 0.3,
 torchcrepe 0.0.24 (torch, tqdm, resampy) or librosa, and soundfile.
 """
@@ -97,15 +97,8 @@ def track_all(name, folder):
         if (out / f"{path.stem}.npz").exists():
             continue
         audio, sample_rate = soundfile.read(path, dtype="float32")
-        started = time.perf_counter()
         time_s, f0_hz, confidence = TRACKERS[name](audio, sample_rate)
-        np.savez(
-            out / f"{path.stem}.npz",
-            time_s=time_s,
-            f0_hz=f0_hz,
-            confidence=confidence,
-            seconds=time.perf_counter() - started,
-        )
+        np.savez(out / f"{path.stem}.npz", time_s=time_s, f0_hz=f0_hz, confidence=confidence)
 
 
 def time_one(name, path):

@@ -1,5 +1,6 @@
 """Scores of pitch tracks against references, by mir_eval."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +37,10 @@ def score(truth: Series, track: Track, voiced: float) -> dict[str, float]:
     """
     f0_hz = np.nan_to_num(track.f0_hz.astype(float))
     series = _series(truth, track.time_s, np.where(track.confidence >= voiced, f0_hz, -f0_hz))
-    recall, false_alarms = melody.voicing_measures(series[0], series[2])
-    pitch, overall = melody.raw_pitch_accuracy(*series), melody.overall_accuracy(*series)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* has no voiced frames")
+        recall, false_alarms = melody.voicing_measures(series[0], series[2])
+        pitch, overall = melody.raw_pitch_accuracy(*series), melody.overall_accuracy(*series)
     scores = dict(zip(MEASURES, map(float, (pitch, recall, false_alarms, overall)), strict=True))
     if not np.any(truth[1] > 0):
         scores |= {"pitch": np.nan, "recall": np.nan}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers import noise, quick_jit, sine
+from scipy import signal
 
 from ddspx import core
 from ddspx.models.pitch import PitchConfig, load_pitch_tracker
@@ -143,9 +144,9 @@ def test_training_makes_a_tracker(recipe, tmp_path, monkeypatch):
 
 @pytest.fixture
 def evaluation(sounds):
-    import evaluate_pitch
+    import played_again
 
-    return evaluate_pitch
+    return played_again
 
 
 FRAMES = 101
@@ -160,7 +161,6 @@ def write_track(folder, tracker, name, f0_hz, confidence):
             time_s=np.arange(FRAMES) * 0.01,
             f0_hz=f0_hz,
             confidence=confidence,
-            seconds=0.5,
         )
 
 
@@ -179,8 +179,7 @@ def test_the_report_counts_what_is_right(evaluation, tmp_path):
     right = "100.0 [100.0, 100.0] / 0.0 / 100.0 / 0.0 / 0.0"
     other = "80.0 [80.0, 80.0] / 20.0 / 50.0 / 0.0 / 0.0"
     assert row == f"| singing (1) | 0 dB | {right} | {other} |"
-    assert evaluation.speed(tmp_path, ["ddspx"]) == "ddspx: 5.000 s for 10 s of sound"
-    clean, noisy = (np.load(tmp_path / f"{name}.{level}.npy") for level in (None, 10))
+    clean, noisy = (soundfile.read(tmp_path / f"{name}.{level}.wav")[0] for level in (None, 10))
     ratio = np.mean(clean**2) / np.mean((noisy - clean) ** 2)
     assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.2)
 
@@ -209,3 +208,98 @@ def test_between_frames_a_leap_is_not_bridged(evaluation, tmp_path):
     np.testing.assert_allclose(f0_hz[:5], [220, 220, 220, 440, 440])
     np.testing.assert_allclose(f0_hz[6], np.sqrt(440 * 450))
     np.testing.assert_allclose(confidence[:5], [0, 0.25, 0.5, 0.75, 1])
+
+
+def test_scores_are_what_mir_eval_says(sounds):
+    """Of 100 frames, 60 have a pitch: 15 of them are an octave off and 12 are called unvoiced."""
+    import scores
+
+    frame = np.arange(100)
+    truth = 0.01 * frame, np.where(frame < 60, 220.0, 0.0)
+    confidence = np.where((frame >= 12) & (frame < 70), 0.9, 0.1)
+    track = scores.Track(truth[0], np.where(frame < 15, 440.0, 221.0), confidence)
+    found = scores.score(truth, track, 0.5)
+    expected = {"pitch": 45 / 60, "recall": 48 / 60, "false_alarms": 10 / 40, "overall": 75 / 100}
+    assert found == pytest.approx(expected)
+    assert scores.score(truth, track, 0.95)["recall"] == 0
+    silent = scores.score((truth[0], 0 * truth[1]), track, 0.5)
+    assert np.isnan([silent["pitch"], silent["recall"]]).all()
+    assert silent["false_alarms"] == pytest.approx(0.58)
+    # A reference that begins later is scored from there.
+    late = scores.score((truth[0][5:60], truth[1][5:60]), track, 0.5)
+    assert late["pitch"] == pytest.approx(45 / 55) and np.isnan(late["false_alarms"])
+    is_voiced, sure = scores.confidences(truth, track)
+    np.testing.assert_array_equal(is_voiced, frame < 60)
+    np.testing.assert_allclose(sure, confidence)
+
+
+def test_a_lag_is_found(sounds, tmp_path):
+    import scores
+
+    time_s = np.arange(0, 1, 0.005)
+    f0_hz = 200 * 2.0 ** np.sin(2 * np.pi * 2 * time_s)
+    early = {"time_s": time_s - 0.012, "f0_hz": f0_hz, "confidence": np.ones(len(time_s))}
+    np.savez(tmp_path / "track.npz", **early)
+    lag_s = scores.best_lag([(time_s[:180], f0_hz[:180])], [tmp_path / "track.npz"])
+    assert lag_s == pytest.approx(0.012, abs=1e-3)
+
+
+def test_the_table_of_scores_has_intervals_over_files(sounds):
+    import scores
+
+    def row(x):
+        return {"pitch": x, "recall": np.nan, "false_alarms": x / 10, "overall": 1.0}
+
+    rows = {"a": [row(x) for x in (0.8, 0.9, 1.0)]}
+    # The least and the greatest of 27 equally probable draws are more than 2.5 % each.
+    assert scores.interval([0.8, 0.9, 1.0]) == pytest.approx((0.8, 1.0))
+    *_, line = scores.table({"notes": rows | {"b": rows["a"][:1]}}).splitlines()
+    ends = "1.000 [1.000, 1.000] | .800 / - / .080 / 1.000 |"
+    assert line == f"| notes | 3 | .900 [.800, 1.000] / - / .090 / {ends}"
+
+
+@pytest.fixture
+def short(sounds, monkeypatch):
+    """The hard sounds, of a second and a half each."""
+    import stress
+
+    monkeypatch.setattr(stress, "SECONDS", 1.5)
+    return stress
+
+
+def test_hard_pitch_is_what_sounds(short, rng):
+    """The phase of a whistle turns as often as its reference says."""
+    audio, sample_rate, time_s, f0_hz = short.whistle(2200, 4100)(rng)
+    band = signal.butter(4, (1500, 4300), "bandpass", fs=sample_rate, output="sos")
+    turns = np.unwrap(np.angle(signal.hilbert(signal.sosfiltfilt(band, audio)))) / (2 * np.pi)
+    slope_hz = np.gradient(turns)[:: sample_rate // 200] * sample_rate
+    cents = 1200 * np.log2(slope_hz / f0_hz)[10:-10]
+    assert abs(np.median(cents)) < 2 and np.quantile(np.abs(cents), 0.9) < 50
+    np.testing.assert_allclose(np.diff(time_s), 0.005)
+
+
+def test_the_tail_of_a_room_has_no_pitch(short, rng):
+    """Its reference is silent from the end of each note; there it is 25 to 60 dB weaker."""
+    audio, sample_rate, time_s, f0_hz = short.room((0.0, 0.02))(rng)
+    at = np.round(time_s * sample_rate).astype(int)
+    # The first frame is before all notes.
+    after, notes = at[1:][f0_hz[1:] == 0], at[f0_hz > 0]
+    level = [short.rms(np.concatenate([audio[i : i + 40] for i in x])) for x in (notes, after)]
+    assert 20 < 20 * np.log10(level[0] / level[1]) < 65
+    assert set(np.diff(after)) <= {80, *range(1600, 24_000)}
+
+
+def test_what_has_no_pitch_has_none_anywhere(short, rng):
+    for audio, sample_rate, time_s, f0_hz in (
+        short.phone_noise(rng),
+        short.whistle(4600, 7500, in_range=False)(rng),
+    ):
+        assert time_s[-1] < len(audio) / sample_rate < time_s[-1] + 0.01
+        assert not f0_hz.any() and np.isfinite(audio).all()
+
+
+def test_the_processor_time_is_a_median_of_turns(sounds):
+    import speed
+
+    text = speed.report({"ddspx": [0.02, 0.01, 0.09], "yin": [0.5]}, 10.0)
+    assert text.splitlines()[2:] == ["| ddspx | 20 | 10 to 90 |", "| yin | 500 | 500 to 500 |"]

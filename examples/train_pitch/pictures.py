@@ -1,0 +1,189 @@
+"""Pictures of the trackers' errors, drawn from the results of `evaluate_pitch.py`.
+
+    python pictures.py RESULTS
+
+Writes `roc.png` (recall over false alarms at all thresholds), `reliability.png` (how often a frame
+of a given confidence has a pitch), and three excerpts with what the trackers found.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import soundfile
+from evaluate_pitch import COLUMNS, lag_of, references
+from scores import Track, confidences, read_track
+from truth import HELD_OUT
+
+from ddspx import plot
+
+COLORS = {
+    "ddspx": "tab:blue",
+    "ddspx-live": "tab:cyan",
+    "ddspx yin": "tab:purple",
+    "CREPE tiny": "tab:green",
+    "swift-f0 (0.9)": "tab:red",
+    "pYIN": "tab:brown",
+}
+# Sets with frames of both kinds, and the part to which they belong.
+CURVES = {
+    "singing": "real",
+    HELD_OUT: "real",
+    "room, 20 ms after notes": "stress",
+    "room, later": "stress",
+    "breath and consonants": "stress",
+    "hum": "stress",
+    "bleed": "stress",
+    "telephone, notes": "stress",
+}
+CALIBRATED = ("ddspx", "ddspx-live", "swift-f0 (0.9)", "CREPE tiny")
+BINS = 10
+# The file of each excerpt, with its start and end in seconds, and the range of frequency.
+EXCERPTS = {
+    "singing": ("singing.vocadito_1", 8.0, 14.0, (100, 800)),
+    "speech": (f"{HELD_OUT}.rl026", 0.0, 10.0, (50, 800)),
+    "consonant": ("singing.vocadito_1", 5.7, 7.3, (100, 4000)),
+}
+
+
+def pooled(results: Path, part: str, set_names: list[str], column: str):
+    """Whether each frame of some sets has a pitch, and a tracker's confidence in it."""
+    folder, tracks = results / part, COLUMNS[column][0]
+    found = []
+    for set_name in set_names:
+        for name, reference in references(folder).get(set_name, {}).items():
+            path = folder / tracks / f"{name}.npz"
+            if path.exists():
+                found.append(
+                    confidences(reference, read_track(path, lag_of(folder, set_name, tracks)))
+                )
+    return tuple(map(np.concatenate, zip(*found, strict=True))) if found else None
+
+
+def draw_roc(results: Path) -> plt.Figure:
+    """Recall over false alarms, a panel for each set; a dot is at the default threshold."""
+    figure, panels = plt.subplots(
+        2, len(CURVES) // 2, figsize=(14, 7), layout="constrained", sharex=True, sharey=True
+    )
+    for axes, (set_name, part) in zip(panels.flat, CURVES.items(), strict=True):
+        for column, color in COLORS.items():
+            frames = pooled(results, part, [set_name], column)
+            if frames is None:
+                continue
+            is_voiced, confidence = frames
+            levels = np.unique(np.concatenate([[-1, 2], np.quantile(confidence, PERCENT)]))
+            shares = [_shares(is_voiced, confidence, level) for level in levels]
+            axes.plot(*np.transpose(shares), color=color, linewidth=1.2, label=column)
+            axes.plot(*_shares(is_voiced, confidence, COLUMNS[column][1]), "o", color=color)
+        axes.set_title(set_name, fontsize=10)
+        axes.grid(alpha=0.3)
+    axes.set_xlim(-0.01, 0.5)
+    axes.set_ylim(0.5, 1.01)
+    figure.supxlabel("false alarms")
+    figure.supylabel("recall")
+    handles = {h.get_label(): h for p in panels.flat for h in p.lines if h.get_label()[0] != "_"}
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+PERCENT = np.concatenate([np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 5e-3, 20)])
+
+
+def _shares(is_voiced, confidence, level):
+    """False alarms and recall at a threshold."""
+    found = confidence >= level
+    return found[~is_voiced].mean(), found[is_voiced].mean()
+
+
+def draw_reliability(results: Path) -> plt.Figure:
+    """The share of voiced frames by confidence; below, how many frames have that confidence."""
+    groups = {
+        "singing": ("real", ["singing"]),
+        "speech, held out": ("real", [HELD_OUT]),
+        "stress": ("stress", [name for name, part in CURVES.items() if part == "stress"]),
+    }
+    figure, panels = plt.subplots(
+        2, len(groups), figsize=(13, 6), layout="constrained", sharex=True, sharey="row",
+        height_ratios=(3, 1),
+    )  # fmt: skip
+    edges = np.linspace(0, 1, BINS + 1)
+    shown = [c for c in CALIBRATED if (results / "real" / COLUMNS[c][0]).exists()]
+    for (above, below), (title, (part, set_names)) in zip(panels.T, groups.items(), strict=True):
+        for i, column in enumerate(shown):
+            frames = pooled(results, part, set_names, column)
+            if frames is None:
+                continue
+            is_voiced, confidence = frames
+            at = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
+            counts = np.bincount(at, minlength=BINS)
+            means = np.bincount(at, confidence, BINS) / np.maximum(counts, 1)
+            shares = np.bincount(at, is_voiced, BINS) / np.maximum(counts, 1)
+            error = np.sum(counts * np.abs(means - shares)) / counts.sum()
+            some, color = counts >= 10, COLORS[column]
+            name = column.removesuffix(" (0.9)")
+            above.plot(
+                means[some], shares[some], "o-", color=color, label=f"{name}: off by {error:.3f}"
+            )
+            width = 0.09 / len(shown)
+            below.bar(edges[:-1] + 0.005 + (i + 0.5) * width, counts, width, color=color)
+        above.plot([0, 1], [0, 1], color="gray", linestyle="--", linewidth=0.8)
+        above.set_title(title, fontsize=10)
+        above.legend(loc="upper left", fontsize=8)
+        below.set_yscale("log")
+        below.set_xlabel("confidence")
+    panels[0, 0].set_ylabel("share of voiced frames")
+    panels[1, 0].set_ylabel("frames")
+    return figure
+
+
+def draw_excerpt(results: Path, title: str) -> plt.Figure:
+    """An excerpt's spectrogram with the reference and the trackers, and their confidences."""
+    name, start, stop, (low, high) = EXCERPTS[title]
+    folder = results / "real"
+    audio, sample_rate = soundfile.read(folder / f"{name}.wav", dtype="float32")
+    hop_length = sample_rate // 100
+    frames = slice(round(start * 100), round(stop * 100) + 1)
+    audio = audio[frames.start * hop_length :][: (frames.stop - frames.start - 1) * hop_length]
+    track = read_track(folder / "ddspx" / f"{name}.npz")
+    excerpt = plot.Sound(f"{title}: {name}", audio, track.f0_hz[frames], track.confidence[frames])
+    figure = plot.plot_pitch(excerpt, sample_rate=sample_rate, hop_length=hop_length)
+    above, below = figure.axes[:2]
+    above.lines[0].set(color=COLORS["ddspx"], markersize=5, label="ddspx")
+    below.lines[0].set(color=COLORS["ddspx"], linewidth=1.2)
+    set_name = name.split(".")[0]
+    truth_s, truth_hz = references(folder)[set_name][name]
+    above.plot(
+        truth_s - start, np.where(truth_hz > 0, truth_hz, np.nan), color="white", linewidth=5,
+        alpha=0.6, label="reference", zorder=1.5,
+    )  # fmt: skip
+    for column in ("swift-f0 (0.9)", "CREPE tiny"):
+        tracks, voiced = COLUMNS[column]
+        lag_s = lag_of(folder, set_name, tracks)
+        other = read_track(folder / tracks / f"{name}.npz", lag_s)
+        _draw_track(above, below, other, voiced, start, column)
+    above.set_yscale("log", base=2)
+    above.set_ylim(low, high)
+    above.legend(loc="upper right", fontsize=8)
+    return figure
+
+
+def _draw_track(above, below, track: Track, voiced: float, start: float, column: str) -> None:
+    voiced_hz = np.where(track.confidence >= voiced, track.f0_hz, np.nan)
+    above.plot(track.time_s - start, voiced_hz, "x", color=COLORS[column], ms=4, label=column)
+    below.plot(track.time_s - start, track.confidence, color=COLORS[column], linewidth=1.2)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Writes the pictures beside the results."""
+    results = arguments.results
+    draw_roc(results).savefig(results / "roc.png", dpi=120)
+    draw_reliability(results).savefig(results / "reliability.png", dpi=120)
+    for title in EXCERPTS:
+        draw_excerpt(results, title).savefig(results / f"{title}.png", dpi=120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    main(parser.parse_args())
