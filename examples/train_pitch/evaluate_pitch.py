@@ -45,7 +45,7 @@ RIVALS = ("swift_f0", "crepe_tiny_argmax", "pyin")
 LAGS, SCORES = "lags.json", "scores.json"
 PARTS = ("real", "stress", "played again")
 MAKERS = {
-    "real": (truth.singing, truth.speech, truth.saxophone_notes),
+    "real": (truth.singing, truth.speech, truth.saxophone_notes, stress.by_telephone),
     "stress": (stress.sounds,),
 }
 
@@ -120,7 +120,7 @@ def find_lags(folder: Path) -> None:
 
 def lag_of(folder: Path, set_name: str, tracks: str) -> float:
     """How much later a set's references are than a tracker, in seconds."""
-    if set_name not in (truth.CHOSEN, truth.HELD_OUT):
+    if not set_name.startswith("speech"):
         return 0.0
     return json.loads((folder / LAGS).read_text())[tracks]
 

@@ -13,10 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
 from evaluate_pitch import COLUMNS, lag_of, references
-from scores import Track, confidences, read_track
+from scipy import signal
+from scores import confidences, read_track
 from truth import HELD_OUT
-
-from ddspx import plot
 
 COLORS = {
     "ddspx": "tab:blue",
@@ -39,11 +38,17 @@ CURVES = {
 }
 CALIBRATED = ("ddspx", "ddspx-live", "swift-f0 (0.9)", "CREPE tiny")
 BINS = 10
+# The quantiles of the confidence at which the curves are computed, and their ticks.
+PERCENT = np.concatenate([np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 5e-3, 20)])
+FALSE_ALARMS = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1)
+MARKERS = {"ddspx": ".", "ddspx-live": "2", "swift-f0 (0.9)": "x", "CREPE tiny": "+"}
+# The window of a spectrogram.
+WINDOW_S = 0.04
 # The file of each excerpt, with its start and end in seconds, and the range of frequency.
 EXCERPTS = {
-    "singing": ("singing.vocadito_1", 8.0, 14.0, (100, 800)),
-    "speech": (f"{HELD_OUT}.rl026", 0.0, 10.0, (50, 800)),
-    "consonant": ("singing.vocadito_1", 5.7, 7.3, (100, 4000)),
+    "singing": ("singing.vocadito_1", 8.0, 14.0, (80, 900)),
+    "speech": (f"{HELD_OUT}.rl026", 0.0, 10.0, (50, 900)),
+    "consonant": ("singing.vocadito_1", 5.9, 7.1, (80, 4000)),
 }
 
 
@@ -78,16 +83,16 @@ def draw_roc(results: Path) -> plt.Figure:
             axes.plot(*_shares(is_voiced, confidence, COLUMNS[column][1]), "o", color=color)
         axes.set_title(set_name, fontsize=10)
         axes.grid(alpha=0.3)
-    axes.set_xlim(-0.01, 0.5)
+    # Wider where there are few false alarms.
+    axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+    axes.set_xticks(FALSE_ALARMS, [f"{x:g}" for x in FALSE_ALARMS])
+    axes.set_xlim(0, 1)
     axes.set_ylim(0.5, 1.01)
     figure.supxlabel("false alarms")
     figure.supylabel("recall")
     handles = {h.get_label(): h for p in panels.flat for h in p.lines if h.get_label()[0] != "_"}
-    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=len(handles))
     return figure
-
-
-PERCENT = np.concatenate([np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 5e-3, 20)])
 
 
 def _shares(is_voiced, confidence, level):
@@ -140,38 +145,39 @@ def draw_reliability(results: Path) -> plt.Figure:
 def draw_excerpt(results: Path, title: str) -> plt.Figure:
     """An excerpt's spectrogram with the reference and the trackers, and their confidences."""
     name, start, stop, (low, high) = EXCERPTS[title]
-    folder = results / "real"
-    audio, sample_rate = soundfile.read(folder / f"{name}.wav", dtype="float32")
-    hop_length = sample_rate // 100
-    frames = slice(round(start * 100), round(stop * 100) + 1)
-    audio = audio[frames.start * hop_length :][: (frames.stop - frames.start - 1) * hop_length]
-    track = read_track(folder / "ddspx" / f"{name}.npz")
-    excerpt = plot.Sound(f"{title}: {name}", audio, track.f0_hz[frames], track.confidence[frames])
-    figure = plot.plot_pitch(excerpt, sample_rate=sample_rate, hop_length=hop_length)
-    above, below = figure.axes[:2]
-    above.lines[0].set(color=COLORS["ddspx"], markersize=5, label="ddspx")
-    below.lines[0].set(color=COLORS["ddspx"], linewidth=1.2)
-    set_name = name.split(".")[0]
+    folder, set_name = results / "real", name.split(".")[0]
+    audio, sample_rate = soundfile.read(folder / f"{name}.wav")
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(12, 7), layout="constrained", sharex=True, height_ratios=(3, 1)
+    )
+    size = round(WINDOW_S * sample_rate)
+    hz, time_s, power = signal.spectrogram(audio, sample_rate, "hann", size, size * 9 // 10)
+    level_db = 10 * np.log10(power[1:] + 1e-20)
+    inside = level_db[:, (time_s >= start) & (time_s <= stop)]
+    shades = {"cmap": "gray_r", "vmin": inside.max() - 80, "vmax": inside.max() + 10}
+    above.pcolormesh(time_s, hz[1:], level_db, rasterized=True, **shades)
     truth_s, truth_hz = references(folder)[set_name][name]
-    above.plot(
-        truth_s - start, np.where(truth_hz > 0, truth_hz, np.nan), color="white", linewidth=5,
-        alpha=0.6, label="reference", zorder=1.5,
-    )  # fmt: skip
-    for column in ("swift-f0 (0.9)", "CREPE tiny"):
+    truth_s = truth_s - lag_of(folder, set_name, "ddspx")
+    truth_hz = np.where(truth_hz > 0, truth_hz, np.nan)
+    above.plot(truth_s, truth_hz, color="gold", linewidth=7, alpha=0.7, label="reference")
+    for column, marker in MARKERS.items():
         tracks, voiced = COLUMNS[column]
-        lag_s = lag_of(folder, set_name, tracks)
-        other = read_track(folder / tracks / f"{name}.npz", lag_s)
-        _draw_track(above, below, other, voiced, start, column)
+        path = folder / tracks / f"{name}.npz"
+        if not path.exists():
+            continue
+        track, color = read_track(path), COLORS[column]
+        found_hz = np.where(track.confidence >= voiced, track.f0_hz, np.nan)
+        above.plot(track.time_s, found_hz, marker, color=color, markersize=5, label=column)
+        below.plot(track.time_s, track.confidence, color=color, linewidth=1.2)
+    below.axhline(0.5, color="gray", linestyle="--", linewidth=0.8)
     above.set_yscale("log", base=2)
-    above.set_ylim(low, high)
-    above.legend(loc="upper right", fontsize=8)
+    ticks = [x for x in (50, 100, 200, 400, 800, 1600, 3200) if low <= x <= high]
+    above.set_yticks(ticks, [str(x) for x in ticks])
+    above.set(ylim=(low, high), ylabel="pitch (Hz)", title=f"{title}: {name}")
+    above.legend(loc="upper right", fontsize=9, ncols=5)
+    below.set(xlim=(start, min(stop, len(audio) / sample_rate)), ylim=(-0.03, 1.03))
+    below.set(xlabel="time (s)", ylabel="confidence")
     return figure
-
-
-def _draw_track(above, below, track: Track, voiced: float, start: float, column: str) -> None:
-    voiced_hz = np.where(track.confidence >= voiced, track.f0_hz, np.nan)
-    above.plot(track.time_s - start, voiced_hz, "x", color=COLORS[column], ms=4, label=column)
-    below.plot(track.time_s - start, track.confidence, color=COLORS[column], linewidth=1.2)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -49,9 +49,9 @@ def score(truth: Series, track: Track, voiced: float) -> dict[str, float]:
     return scores
 
 
-def _series(truth: Series, time_s: np.ndarray, *found: np.ndarray) -> tuple[np.ndarray, ...]:
+def _series(truth: Series, time_s: np.ndarray, *found: np.ndarray, kind="linear"):
     """Voicing and cents of the reference and of the track, at the times of the reference."""
-    series = melody.to_cent_voicing(*truth, time_s.astype(float), *found)
+    series = melody.to_cent_voicing(*truth, time_s.astype(float), *found, kind=kind)
     # mir_eval adds a frame at 0 s to a reference that begins later.
     return tuple(x[int(truth[0][0] > 0) :] for x in series)
 
@@ -68,9 +68,12 @@ def best_lag(truths: list[Series], paths: list[Path]) -> float:
 
 
 def confidences(truth: Series, track: Track) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each frame of the reference has a pitch, and the tracker's confidence there."""
+    """Whether each frame of the reference has a pitch, and the tracker's confidence there.
+
+    The confidence of a frame holds until the next, as its voicing does in mir_eval.
+    """
     found = np.nan_to_num(track.f0_hz.astype(float)), track.confidence.astype(float)
-    is_voiced, _, confidence, _ = _series(truth, track.time_s, *found)
+    is_voiced, _, confidence, _ = _series(truth, track.time_s, *found, kind="zero")
     return is_voiced > 0, confidence
 
 

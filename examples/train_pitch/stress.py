@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from scipy import signal
-from truth import Sound
+from truth import CHOSEN, Sound, singing, speech
 
 SAMPLE_RATE, MP3_RATE, PHONE_RATE = 16000, 44100, 8000
 FILES, SECONDS, STEP_S = 8, 4.0, 0.005
@@ -110,9 +110,9 @@ def legato(rng):
 
 
 def creak(rng):
-    """A voice of 40 to 100 Hz whose cycles differ in length, and in turn in height."""
+    """A voice of 40 to 98 Hz whose cycles differ, and of which every other is weak and late."""
     low, high = np.sort(rng.uniform(40, 98, 2))
-    jitter, weak = rng.uniform(0.005, 0.025), rng.uniform(0.5, 1)
+    jitter, shift, weak = rng.uniform(0.01, 0.03), rng.uniform(0, 0.04), rng.uniform(0.35, 1)
     pulses, now = [], 0.0
     while now < SECONDS:
         pulses.append(now)
@@ -120,7 +120,8 @@ def creak(rng):
         now += (1 + jitter * rng.standard_normal()) / f0_hz
     pulses = np.array(pulses[1:])
     height = np.where(np.arange(len(pulses)) % 2, weak, 1.0)
-    audio, place = np.zeros(len(seconds()) + 2), pulses * SAMPLE_RATE
+    late_s = np.arange(len(pulses)) % 2 * shift * np.gradient(pulses)
+    audio, place = np.zeros(len(seconds()) + 2), (pulses + late_s) * SAMPLE_RATE
     whole = place.astype(int)
     np.add.at(audio, whole, height * (1 - place + whole))
     np.add.at(audio, whole + 1, height * (place - whole))
@@ -273,14 +274,26 @@ def bleed(rng):
 
 def telephone(audio: np.ndarray, rng) -> tuple[np.ndarray, int]:
     """The band of a telephone in 8 bits of mu-law, at 8 kHz, or recorded at 16 kHz."""
-    band = signal.butter(4, PHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE, output="sos")
-    audio = signal.resample_poly(signal.sosfilt(band, audio), 1, 2)
+    band = signal.butter(3, PHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE, output="sos")
+    audio = signal.resample_poly(signal.sosfiltfilt(band, audio), 1, 2)
     audio = np.clip(audio / max(np.abs(audio).max(), 1e-9) * rng.uniform(0.1, 0.9), -1, 1)
     code = np.round(127 * np.log1p(255 * np.abs(audio)) / np.log(256)) / 127
     audio = np.sign(audio) * np.expm1(code * np.log(256)) / 255
     is_recorded = rng.random() < 0.5
     audio = signal.resample_poly(audio, 2, 1) if is_recorded else audio
     return audio, SAMPLE_RATE if is_recorded else PHONE_RATE
+
+
+def by_telephone(data: Path) -> Iterator[tuple[str, Sound]]:
+    """The annotated singing, and the sentences on which nothing was chosen, on the telephone."""
+    for i, (set_name, sound) in enumerate((*singing(data), *speech(data))):
+        if set_name != CHOSEN:
+            down = np.gcd(sound.sample_rate, SAMPLE_RATE)
+            rates = SAMPLE_RATE // down, sound.sample_rate // down
+            audio = signal.resample_poly(sound.audio, *rates)
+            carried, sample_rate = telephone(audio, np.random.default_rng((SEED, i)))
+            kind = set_name.split(",")[0]
+            yield f"{kind} by telephone", sound._replace(audio=carried, sample_rate=sample_rate)
 
 
 def phone_notes(rng):
