@@ -41,12 +41,12 @@ BINS = 10
 # The quantiles of the confidence at which the curves are computed, and their ticks.
 PERCENT = np.concatenate([np.linspace(0, 1, 201), 1 - np.geomspace(1e-4, 5e-3, 20)])
 FALSE_ALARMS = (0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1)
-MARKERS = {"ddspx": ".", "ddspx-live": "2", "swift-f0 (0.9)": "x", "CREPE tiny": "+"}
+MARKERS = {"CREPE tiny": "+", "swift-f0 (0.9)": "x", "ddspx-live": "2", "ddspx": "."}
 # The window of a spectrogram.
 WINDOW_S = 0.04
 # The file of each excerpt, with its start and end in seconds, and the range of frequency.
 EXCERPTS = {
-    "singing": ("singing.vocadito_1", 8.0, 14.0, (80, 900)),
+    "singing": ("singing.vocadito_1", 8.2, 11.2, (80, 900)),
     "speech": (f"{HELD_OUT}.rl026", 0.0, 10.0, (50, 900)),
     "consonant": ("singing.vocadito_1", 5.9, 7.1, (80, 4000)),
 }
@@ -151,15 +151,17 @@ def draw_excerpt(results: Path, title: str) -> plt.Figure:
         2, 1, figsize=(12, 7), layout="constrained", sharex=True, height_ratios=(3, 1)
     )
     size = round(WINDOW_S * sample_rate)
-    hz, time_s, power = signal.spectrogram(audio, sample_rate, "hann", size, size * 9 // 10)
-    level_db = 10 * np.log10(power[1:] + 1e-20)
-    inside = level_db[:, (time_s >= start) & (time_s <= stop)]
-    shades = {"cmap": "gray_r", "vmin": inside.max() - 80, "vmax": inside.max() + 10}
-    above.pcolormesh(time_s, hz[1:], level_db, rasterized=True, **shades)
+    # Padded, so that the rows of low frequencies are no blocks.
+    grid = {"nperseg": size, "noverlap": size * 9 // 10, "nfft": 8 * size}
+    hz, time_s, power = signal.spectrogram(audio, sample_rate, "hann", **grid)
+    columns, rows = (time_s >= start) & (time_s <= stop), (hz > 0) & (hz <= 1.2 * high)
+    level_db = 10 * np.log10(power[np.ix_(rows, columns)] + 1e-20)
+    shades = {"cmap": "gray_r", "vmin": level_db.max() - 70, "vmax": level_db.max() + 30}
+    above.pcolormesh(time_s[columns], hz[rows], level_db, rasterized=True, **shades)
     truth_s, truth_hz = references(folder)[set_name][name]
     truth_s = truth_s - lag_of(folder, set_name, "ddspx")
     truth_hz = np.where(truth_hz > 0, truth_hz, np.nan)
-    above.plot(truth_s, truth_hz, color="gold", linewidth=7, alpha=0.7, label="reference")
+    above.plot(truth_s, truth_hz, color="gold", linewidth=10, alpha=0.6, label="reference")
     for column, marker in MARKERS.items():
         tracks, voiced = COLUMNS[column]
         path = folder / tracks / f"{name}.npz"
@@ -167,7 +169,7 @@ def draw_excerpt(results: Path, title: str) -> plt.Figure:
             continue
         track, color = read_track(path), COLORS[column]
         found_hz = np.where(track.confidence >= voiced, track.f0_hz, np.nan)
-        above.plot(track.time_s, found_hz, marker, color=color, markersize=5, label=column)
+        above.plot(track.time_s, found_hz, marker, color=color, markersize=6, label=column)
         below.plot(track.time_s, track.confidence, color=color, linewidth=1.2)
     below.axhline(0.5, color="gray", linestyle="--", linewidth=0.8)
     above.set_yscale("log", base=2)
