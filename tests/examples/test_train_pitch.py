@@ -303,3 +303,52 @@ def test_the_processor_time_is_a_median_of_turns(sounds):
 
     text = speed.report({"ddspx": [0.02, 0.01, 0.09], "yin": [0.5]}, 10.0)
     assert text.splitlines()[2:] == ["| ddspx | 20 | 10 to 90 |", "| yin | 500 | 500 to 500 |"]
+
+
+@pytest.fixture
+def results(sounds, tmp_path):
+    """A part of the comparison: a sound in every set of the pictures, and what two trackers say."""
+    import pictures
+    import truth
+
+    time_s = 0.01 * np.arange(100)
+    f0_hz = np.where(time_s < 0.6, 220.0, 0.0)
+    for set_name, part in pictures.CURVES.items():
+        folder = tmp_path / part
+        sound = truth.Sound("a", 0.1 * noise(16_000), 16_000, time_s, f0_hz)
+        # The first is sure of 0.6 to 0.7 s too, the other hears an octave above.
+        for tracker, found_hz, end_s in (("ddspx", 220.0, 0.7), ("swift_f0", 440.0, 0.6)):
+            (folder / tracker).mkdir(parents=True, exist_ok=True)
+            track = {"time_s": time_s, "f0_hz": np.full(100, found_hz)}
+            track["confidence"] = np.where(time_s < end_s - 0.005, 0.95, 0.05)
+            np.savez(folder / tracker / f"{set_name}.a.npz", **track)
+        truth.store(folder, set_name, sound)
+        (folder / "lags.json").write_text('{"ddspx": 0.0, "swift_f0": 0.0}')
+    return tmp_path
+
+
+def test_a_part_is_scored_beside_an_earlier_run(results):
+    import evaluate_pitch
+
+    first = evaluate_pitch.report(results / "stress", None)
+    assert "| hum | 1 | 1.000 / 1.000 / .250 / .900 | .000 / 1.000 / .000 / .400 |" in first
+    later = evaluate_pitch.report(results / "stress", results)
+    assert "| set | files | ddspx before | ddspx | swift-f0 (0.9) | swift-f0 (0.5) |" in later
+
+
+def test_pictures_show_recall_and_reliability(results, monkeypatch):
+    import pictures
+
+    figure = pictures.draw_roc(results)
+    _, dot = figure.axes[0].lines[:2]
+    np.testing.assert_allclose(dot.get_xydata(), [[0.25, 1.0]])
+    reliability = pictures.draw_reliability(results)
+    # In the bin above 0.9, 60 of 70 frames have a pitch; below 0.1, none of 30.
+    np.testing.assert_allclose(
+        reliability.axes[0].lines[0].get_xydata(), [[0.05, 0], [0.95, 60 / 70]]
+    )
+    monkeypatch.setattr(pictures, "EXCERPTS", {"song": ("singing.a", 0.1, 0.8, (100, 900))})
+    above, below = pictures.draw_excerpt(results, "song").axes[:2]
+    assert [line.get_label() for line in above.lines] == ["reference", "swift-f0 (0.9)", "ddspx"]
+    assert below.get_xlim() == (0.1, 0.8)
+    pictures.plt.close("all")
