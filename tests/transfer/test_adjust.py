@@ -150,9 +150,9 @@ def test_autotune_reaches_the_notes_of_the_sounds_own_tuning(scale):
         np.testing.assert_allclose(tuned, expected, atol=1e-3)
 
 
-def test_smoothing_leaves_the_trackers_slips_and_leaps_of_a_tune_where_they_are():
+def test_smoothing_leaves_ornaments_and_leaps_of_a_tune_where_they_are():
     midi = np.where(np.arange(300) < 150, 60.0, 65.0)
-    midi[70:76] = 72.0
+    midi[70:86] = 72.0
     smooth = midi_of(play(tones(midi), adjust=False, smoothing_ms=100.0))
     np.testing.assert_allclose(smooth, midi, atol=1e-3)
 
@@ -167,6 +167,154 @@ def test_smoothing_calms_a_trembling_pitch_and_not_the_leap_over_a_rest():
         for ms in (0.0, 60.0)
     }
     assert away[0.0] > 0.29 and away[60.0] < 0.06
+
+
+# Errors of the tracker
+
+
+def wrong_at(where, frames):
+    """Two notes around a pause, with a wrong pitch in the first one; and the true pitch."""
+    true = np.where(np.arange(400) < 225, 59.0, 62.0)
+    sure = (np.arange(400) < 200) | (np.arange(400) >= 250)
+    start = {"start": 0, "middle": 100, "end": 200 - frames}[where]
+    midi = true.copy()
+    midi[start : start + frames] += 32.2
+    return tones(midi, confidence=np.where(sure, 1.0, 0.0)), true, sure
+
+
+@pytest.mark.parametrize("frames", [1, 14])
+@pytest.mark.parametrize("where", ["start", "middle", "end"])
+def test_a_moment_of_another_pitch_is_not_played(where, frames):
+    """A singer's 250 Hz of which one frame was 1604 Hz."""
+    tracks, true, sure = wrong_at(where, frames)
+    for options in ({"adjust": False}, {"adjust": False, "smoothing_ms": 50.0}, {}):
+        played = play(tracks, **options)
+        heard = played.gain > 0
+        expected = true + 12 * played.octaves
+        np.testing.assert_allclose(midi_of(played)[heard], expected[heard], atol=1e-3)
+        assert heard[20:180].all() and heard[sure][20:-20].sum() > 300
+
+
+def test_an_error_beside_a_gap_does_not_lengthen_the_note():
+    midi, sure = np.full(300, 59.0), np.ones(300, bool)
+    sure[150:250] = False
+    sure[158:164], midi[158:164] = True, 91.2
+    played = play(tones(midi, confidence=np.where(sure, 1.0, 0.0)), adjust=False)
+    np.testing.assert_allclose(midi_of(played), 59.0, atol=1e-3)
+    np.testing.assert_array_equal(played.gain[158:240], 0.0)
+
+
+def test_a_note_fades_at_its_last_sure_pitch_and_its_last_loudness():
+    # Two notes 2 semitones apart, with 80 ms of a loud consonant between them.
+    midi = np.where(np.arange(300) < 160, 60.0, 62.0)
+    sure = (np.arange(300) < 150) | (np.arange(300) >= 170)
+    tracks = tones(midi, np.where(sure, -20.0, -5.0), np.where(sure, 1.0, 0.0))
+    played = play(tracks, adjust=False)
+    heard = played.gain > 0
+    assert heard[:157].all() and heard[163:].all()
+    np.testing.assert_allclose(midi_of(played)[heard], midi[heard], atol=1e-3)
+    assert played.asked_db.max() <= -20.0 + 1e-3
+
+
+@pytest.mark.parametrize(
+    "midi",
+    [
+        np.repeat([60.0, 72.0, 60.0], [100, 15, 100]),
+        np.repeat([60.0, 62.0] * 10, 12),
+        np.repeat(60.0 + np.arange(16), 10),
+        np.repeat([60.0, 72.0, 48.0, 84.0], 100),
+        60 + 12 * np.sin(np.arange(300) / 20),
+    ],
+    ids=["grace note of 60 ms", "trill", "fast run", "leaps", "glide of 12 octaves a second"],
+)
+def test_what_was_played_is_left_as_it_is(midi):
+    wide = statistics(lowest=36.0, midi=60.0, highest=96.0)
+    played = adjust(*tones(midi), statistics=wide, frame_rate=FRAME_RATE)
+    np.testing.assert_allclose(midi_of(played), midi, atol=1e-3)
+    assert (played.gain > 0.1).all() and played.refitted_share == 0.0
+
+
+# The range of the instrument, C4 to C6, and a semitone more
+
+
+def test_a_phrase_that_leaves_the_range_is_moved_as_a_whole():
+    # The last three notes are a phrase of their own, after a rest.
+    midi = np.repeat([72.0, 70.0, 60.0, 83.0, 86.0, 81.0], [900, 900, 100, 40, 60, 40])
+    sure = midi != 60
+    tracks = tones(midi, confidence=np.where(sure, 1.0, 0.0))
+    played = play(tracks)
+    expected = np.where(np.arange(midi.size) < 1900, midi, midi - 12)
+    assert played.octaves == 0
+    np.testing.assert_allclose(midi_of(played)[sure], expected[sure], atol=1e-3)
+    np.testing.assert_allclose(played.refitted_share, 140 / 1940)
+    # What is asked for is played.
+    as_it_is, higher = play(tracks, adjust=False), play(tracks, pitch_shift=1)
+    np.testing.assert_allclose(midi_of(as_it_is)[sure], midi[sure], atol=1e-3)
+    np.testing.assert_allclose(midi_of(higher)[sure], expected[sure] + 12, atol=1e-3)
+
+
+def test_a_semitone_beyond_the_range_is_played():
+    midi = np.repeat([72.0, 84.9, 59.1], [900, 50, 50])
+    np.testing.assert_allclose(midi_of(play(tones(midi))), midi, atol=1e-3)
+
+
+def test_an_octave_error_does_not_move_its_phrase():
+    midi = np.repeat([76.0, 88.0, 76.0], [900, 30, 900])
+    np.testing.assert_allclose(midi_of(play(tones(midi))), 76.0, atol=1e-3)
+
+
+def test_of_a_phrase_that_is_too_wide_only_what_does_not_fit_is_moved():
+    midi = np.concatenate([np.full(4000, 72.0), np.repeat(np.arange(72.0, 54.0, -3.0), 60)])
+    midi = np.concatenate([midi, np.repeat(np.arange(55.0, 92.0, 3.0), 60)])
+    played = midi_of(play(tones(midi)))
+    inside = (midi >= 59) & (midi <= 85)
+    np.testing.assert_allclose(played[inside], midi[inside], atol=1e-3)
+    np.testing.assert_allclose(np.abs(played - midi)[~inside], 12.0, atol=1e-3)
+
+
+def test_a_vibrato_and_a_slide_beyond_the_range_stop_at_its_limit():
+    vibrato = 84.5 + np.sin(2 * np.pi * 6 * np.arange(500) / FRAME_RATE)
+    midi = np.concatenate([np.linspace(50.0, 70.0, 40), np.full(5000, 70.0), vibrato])
+    played = midi_of(play(tones(midi)))
+    np.testing.assert_allclose(played, np.clip(midi, 59.0, 85.0), atol=1e-3)
+
+
+def test_an_instrument_of_a_few_notes_keeps_the_tune():
+    midi = np.repeat([60.0, 64.0, 67.0, 72.0, 70.0], 100)
+    narrow = statistics(lowest=64.0, midi=66.0, highest=68.0)
+    played = adjust(*tones(midi), statistics=narrow, frame_rate=FRAME_RATE)
+    np.testing.assert_allclose(midi_of(played) - 12 * played.octaves, midi, atol=1e-3)
+
+
+# Breath
+
+
+def test_breath_is_as_loud_as_what_sounds_without_a_pitch(rng):
+    tracks = phrase(rng)
+    loudness_db = tracks[2]
+    loudness_db[400:600] = -35.0
+    none, half, whole = (play(tracks, breath=b, adjust=False) for b in (0.0, 0.5, 1.0))
+    assert none.breath is None
+    for track, same in zip(whole[:4], none[:4], strict=True):
+        np.testing.assert_array_equal(track, same)
+    # The attenuation of what is no note does not count.
+    np.testing.assert_allclose(whole.breath.asked_db[410:590], -35.0, atol=1e-3)
+    np.testing.assert_allclose(half.breath.asked_db[410:590], -41.02, atol=1e-2)
+    np.testing.assert_array_equal(whole.breath.notes, (np.arange(1000) // 200) == 2)
+    np.testing.assert_array_equal(whole.breath.gain[whole.notes], 0.0)
+    # It fades in while the note fades out.
+    level = 10 ** ((whole.breath.asked_db - loudness_db) / 20)
+    edge = slice(400, 408)
+    note = np.cos(np.pi / 2 * np.arange(1, 9) / 7.5) ** 2 * (np.arange(1, 9) < 7.5)
+    np.testing.assert_allclose(level[edge], 1 - note, atol=1e-3)
+
+
+def test_breath_is_as_loud_beside_the_notes_as_it_was(rng):
+    f0_hz, confidence, loudness_db = phrase(rng)
+    loudness_db[:] = np.where(np.abs(np.arange(1000) - 500) < 100, -35.0, -30.0)
+    played = play((f0_hz, confidence, loudness_db), breath=1.0)
+    note, breath = played.asked_db[played.notes], played.breath.asked_db[410:590]
+    np.testing.assert_allclose(np.median(note) - np.median(breath), 5.0, atol=0.01)
 
 
 # Physics

@@ -16,7 +16,7 @@ from modules import of_parts
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone
 
 import ddspx
-from ddspx import io
+from ddspx import core, io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
 from ddspx.transfer import AdjustedControls, TransferConfig, plot_transfer, render, transfer
@@ -186,6 +186,34 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     blocks = np.concatenate(list(render(model, played, n_samples=n_samples, block_hops=50)))
     assert whole.size == n_samples
     np.testing.assert_allclose(blocks, whole, atol=2e-5)
+
+
+def test_breath_in_blocks_of_any_size_is_the_same_and_leaves_the_notes_as_they_are(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    notes = played_tracks(rng, 121)
+    notes.gain[40:80] = 0.0
+    breath = played_tracks(rng, 121, gain=1000.0)
+    breath.gain[:41] = breath.gain[79:] = 0.0
+    options = {"n_samples": 120 * HOP + 5, "reverb": 0.0, "ceiling_db": 80.0}
+    with_breath = notes._replace(breath=breath)
+    whole, blocks = (
+        np.concatenate(list(render(model, with_breath, **options, block_hops=hops)))
+        for hops in (150, 50)
+    )
+    alone = np.concatenate(list(render(model, notes, **options, block_hops=50)))
+    np.testing.assert_allclose(blocks, whole, atol=2e-5 * np.abs(whole).max())
+    gap = slice(40 * HOP, 79 * HOP)
+    others = np.delete(np.arange(whole.size), np.r_[gap])
+    np.testing.assert_allclose(whole[others], alone[others], atol=2e-5)
+    assert np.abs(alone[gap]).max() < 1e-5 and np.abs(whole[gap]).max() > 1e-3
+    # Not even the pitch of the breath's own tracks is heard: the synthesizer gets none.
+    tune = jnp.asarray(breath.f0_hz), jnp.asarray(breath.loudness_db)
+    controls = model.synthesizer.controls(
+        model.decoder(model._inputs(*tune, None)), jnp.zeros_like(tune[0])
+    )
+    noise = core.filtered_noise(jax.random.key(0), *controls.noise, hop_length=HOP)
+    inside = slice(41 * HOP, 78 * HOP)
+    np.testing.assert_allclose(whole[inside], 1000 * noise[inside], rtol=1e-3, atol=1e-4)
 
 
 def test_a_transfer_can_be_repeated_and_its_noise_changed(instrument, recording, tmp_path):
