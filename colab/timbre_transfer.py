@@ -307,6 +307,7 @@ display(figure)
 # | `follow` | how closely notes follow your loudness: 0 is as the instrument plays them |
 # | `wet` | 1: the instrument alone; 0: your recording alone; in between: both |
 # | `reverb` | level of the room that the instrument was recorded in |
+# | `breath` | 0: breath and consonants are not played; 1: the instrument's noise plays them |
 
 # %% cellView="form"
 # @title Controls
@@ -322,6 +323,7 @@ confidence = 0.5  # @param {type:"slider", min:0, max:1, step:0.05}
 follow = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
 wet = 1.0  # @param {type:"slider", min:0, max:1, step:0.05}
 reverb = 1.0  # @param {type:"slider", min:0, max:2, step:0.05}
+breath = 0.0  # @param {type:"slider", min:0, max:1, step:0.05}
 
 config = TransferConfig(
     adjust=adjust,
@@ -336,6 +338,7 @@ config = TransferConfig(
     follow=follow,
     wet=wet,
     reverb=reverb,
+    breath=breath,
 )
 
 # %% [markdown]
@@ -443,14 +446,15 @@ print("loudness: {:.0f} dB -> {:.0f} dB (medians)".format(*loudness))
 print(f"the pitch of the result is off by {quality.f0_cents:.0f} cents (median)")
 print(f"octave errors: {quality.octave_error_share:.1%} of the frames")
 print(f"its loudness follows yours with a correlation of {quality.loudness_correlation:.2f}")
-print(f"peak {quality.peak:.2f}, clicks: {len(quality.click_times_s)}")
+print(f"peak {quality.peak:.2f}")
+print(f"clicks: {len(quality.click_times_s)}, squeaks: {len(quality.squeak_times_s)}")
 display(plot_transfer(recording, played, report))
 
 # %% [markdown]
 # | problem | remedy |
 # |---|---|
 # | the octave is too high or too low | `pitch_shift` |
-# | squeaks or breaths between notes | `threshold` up, `quiet_db` up, `confidence` up |
+# | noise between notes | `threshold` up, `quiet_db` up, `confidence` up |
 # | soft notes are missing | `threshold` down, `confidence` down |
 # | out of tune | `autotune` towards 1 |
 # | unsteady pitch | `smoothing_ms` to about 50 |

@@ -43,6 +43,7 @@ LARGEST = {
     "loss_n_ffts": 65_536,
     "win_length": 65_536,
     "win_lengths": 65_536,
+    "window_look_ahead": 65_536,
     "n_taps": 65_537,
     "order": 64,
     "n_bands": 1024,

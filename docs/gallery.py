@@ -116,6 +116,24 @@ def violin_tuned():
     return io.read_audio("tuned.wav", sample_rate=rate)
 
 
+@sound(
+    "Instruments",
+    "Flute, with breath",
+    "Between its notes the tune gets a whispered s. The noise of the flute plays it, if asked.",
+)
+def flute_breath():
+    high = jnp.linspace(0, 1, 65) ** 2 * (heard.f0_confidence < 0.5)[:, None]
+    options = {"hop_length": hop, "n_samples": tune.size}
+    whispered = tune + 0.1 * core.filtered_noise(jax.random.key(9), high, **options)
+    io.write_audio("whispered.wav", whispered, sample_rate=rate)
+    played = {"the tune": whispered}
+    for breath in (0.0, 1.0):
+        config = transfer.TransferConfig(breath=breath)
+        transfer.transfer("whispered.wav", "breath.wav", to="flute", config=config)
+        played[f"breath {breath:g}"] = io.read_audio("breath.wav", sample_rate=rate)
+    return played
+
+
 # Oscillators
 
 

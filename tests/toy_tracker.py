@@ -1,5 +1,6 @@
 """A small pitch tracker, its parts compiled once, and sounds for it."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,7 @@ from helpers import DTYPES, quick_jit
 from modules import of_parts
 
 from ddspx.models.pitch import PitchConfig, PitchTracker, pitch_features
-from ddspx.models.pitch.features import power_spectra
+from ddspx.models.pitch.features import analyse_whole
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
 DTYPE = DTYPES[-1]
@@ -24,13 +25,17 @@ SMALL = PitchConfig(
     channels=3,
 )
 HOP = SMALL.hop_length
+LIVE = dataclasses.replace(SMALL, hop_length=80, win_lengths=(160, 360), window_look_ahead=80)
 
 features = quick_jit(pitch_features, static_argnames="config")
 refine = quick_jit(refine_pitch, static_argnames="config")
 
 
 def _correlate(audio, config):
-    return autocorrelation(power_spectra(audio, config)[-1], config)
+    batch = audio.shape[:-1]
+    power = analyse_whole(audio.reshape(-1, audio.shape[-1]), config).power[-1]
+    results = autocorrelation(power, config)
+    return tuple(x.reshape(*batch, *x.shape[1:]) for x in results)
 
 
 correlate = quick_jit(_correlate, static_argnames="config")
@@ -40,9 +45,9 @@ listen, track, step = map(of_parts, (PitchTracker.__call__, PitchTracker.track, 
 
 
 @cache
-def toy_tracker() -> PitchTracker:
+def toy_tracker(config: PitchConfig = SMALL) -> PitchTracker:
     """A small network whose voicing is no constant; not to be changed."""
-    return nnx.jit(lambda: PitchTracker(SMALL, rngs=nnx.Rngs(0)))()
+    return nnx.jit(lambda: PitchTracker(config, rngs=nnx.Rngs(0)))()
 
 
 def tone(f0_hz, n_samples, *, config=DEFAULT, n_harmonics=8, level=0.1):

@@ -91,6 +91,7 @@ GROUPS = (
             Slider("follow", "Follow", "How exactly the instrument follows your loudness.", 0.05),
             Slider("wet", "Mix", "0: only your recording; 1: only the instrument.", 0.05),
             Slider("reverb", "Room", "0: no reverb; 1: the instrument's own; 2: twice that.", 0.05),
+            Slider("breath", "Breath", "0: not played; 1: breath and consonants as noise.", 0.05),
         ),
     ),
 )

@@ -54,6 +54,7 @@ def report_rows(report: TransferReport, quality: TransferQuality) -> tuple[Row, 
         ),
         Row("Loudest point", _peak(quality.peak), "0 dB is full scale"),
         Row("Clicks", str(len(quality.click_times_s) or "none")),
+        Row("Squeaks", str(len(quality.squeak_times_s) or "none")),
     )
 
 

@@ -14,7 +14,7 @@ from ddspx._checks import hop_length_of
 from ddspx._text import printable
 from ddspx.cli._batch import make_each, output_files, writable_place
 from ddspx.cli._progress import progress
-from ddspx.features import FMIN, PitchMethod
+from ddspx.features import PitchMethod
 
 # Imported only for annotations, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def pitch(
     output: Annotated[Path, arg(aliases=["-o"], metavar="DIR")] = Path("."),
     method: PitchMethod = "ddspx",
     hop_ms: Annotated[float, arg(metavar="MS")] = 10.0,
-    fmin: Annotated[float, arg(metavar="HZ")] = FMIN,
+    fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     plot: Annotated[bool, arg(help_behavior_hint="")] = False,
 ) -> None:
@@ -50,10 +50,13 @@ def pitch(
       recordings: audio files of one voice or instrument; they are resampled to 16 kHz.
       output: the folder to write to, by default the current one; existing files are replaced, but
         never a recording.
-      method: the tracker: ddspx's network, yin, pyin, or CREPE, which needs its weights.
+      method: the tracker: ddspx's network, the live one of these (for sounds that come in while
+        they are played), yin, pyin, or CREPE, which needs its weights.
       hop_ms: milliseconds from one frame to the next, to the nearest 1/16, at most 1000.
-      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best.
-      fmax: the highest pitch to search for, in Hz; 2093 if not given.
+      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best. If not
+        given, 65.4 with pyin, 61.7 with ddspx-live and 32.7 with the others.
+      fmax: the highest pitch to search for, in Hz. If not given, 4186 with both networks, 2093 with
+        yin and pyin, and 2005.5 with crepe and crepe-tiny.
       plot: draw NAME.png too, the pitch on the spectrogram (needs the extra plot).
     """
     if not recordings:

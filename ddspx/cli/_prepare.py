@@ -7,7 +7,7 @@ from tyro.conf import Positional, arg
 
 from ddspx import training
 from ddspx.cli._errors import say
-from ddspx.features import FMIN, StreamingMethod
+from ddspx.features import StreamingMethod
 
 
 def prepare(
@@ -21,7 +21,7 @@ def prepare(
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
-    fmin: float = FMIN,
+    fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     method: StreamingMethod = "ddspx",
     licence: str = "not stated",
@@ -39,10 +39,11 @@ def prepare(
       sample_rate: samples per second of the dataset.
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
-      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best.
-      fmax: the highest pitch to search for, in Hz; by default 2093, or half the sample rate if
-        that is lower.
-      method: the pitch tracker: ddspx's network, or yin.
+      fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best. 32.7 if not
+        given.
+      fmax: the highest pitch to search for, in Hz. If not given, 4186 with a network and 2093
+        with yin, or half the sample rate if that is lower.
+      method: the pitch tracker: ddspx's network, its live twin, or yin.
       licence: the licence of the recordings; it is stored with the models trained on them.
       attribution: the authors of the recordings to credit.
       overwrite: replace the dataset if there is one already.

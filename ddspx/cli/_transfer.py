@@ -79,6 +79,11 @@ def _summary(output: Path, report: "timbre.TransferReport") -> list[str]:
         f"confident pitch in {report.confident_share:.0%} of the audible frames, "
         f"moved by {report.octaves:+d} octaves, tuned {100 * report.played.tuning:+.0f} cents",
     ]
+    if report.played.refitted_share > 0:
+        lines.append(
+            f"{report.played.refitted_share:.1%} of the notes moved on their own, into the "
+            "instrument's range"
+        )
     for name, unit, source, played in (
         ("pitch", "Hz", report.source_f0_hz, report.played_f0_hz),
         ("loudness", "dB", report.source_loudness_db, report.played_loudness_db),
@@ -91,17 +96,22 @@ def _summary(output: Path, report: "timbre.TransferReport") -> list[str]:
 
 def _quality_lines(quality: "timbre.TransferQuality") -> list[str]:
     """Returns the measures of how well the result follows the recording as lines of text."""
-    clicks = len(quality.click_times_s)
     if math.isnan(quality.f0_cents):
         return ["the result has no note with a pitch to measure"]
-    times = ", ".join(f"{time_s:.2f}" for time_s in quality.click_times_s[:5])
     return [
         f"pitch against the requested pitch: {quality.f0_cents:.1f} cents (median), "
         f"{quality.octave_error_share:.1%} octave errors, "
         f"no pitch in {1 - quality.pitched_share:.1%} of the notes",
         f"loudness against the recording's: correlation {quality.loudness_correlation:.2f}",
-        f"clicks: {clicks}" + (f" (at {times} s)" if clicks else ""),
+        _counted("clicks", quality.click_times_s),
+        _counted("squeaks", quality.squeak_times_s),
     ]
+
+
+def _counted(name: str, times_s: tuple[float, ...]) -> str:
+    """Returns the number of some faults, and the times of the first five."""
+    times = ", ".join(f"{time_s:.2f}" for time_s in times_s[:5])
+    return f"{name}: {len(times_s)}" + (f" (at {times} s)" if times_s else "")
 
 
 def _row(values: "timbre.Percentiles") -> str:

@@ -6,8 +6,7 @@ from ddspx._exports import lazy
 
 if TYPE_CHECKING:
     from ddspx.features._choices import (
-        FMAX as FMAX,
-        FMIN as FMIN,
+        DEFAULT_RANGES_HZ as DEFAULT_RANGES_HZ,
         PitchMethod as PitchMethod,
         SpectralKind as SpectralKind,
         StreamingMethod as StreamingMethod,
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
         method_of as method_of,
     )
     from ddspx.features._encoding import blockwise_z as blockwise_z
-    from ddspx.features._range import default_fmax as default_fmax
+    from ddspx.features._range import pitch_range as pitch_range
     from ddspx.features._spectral import (
         SpectralConfig as SpectralConfig,
         default_n_fft as default_n_fft,
@@ -35,13 +34,13 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        _choices="FMAX FMIN PitchMethod SpectralKind StreamingMethod",
+        _choices="DEFAULT_RANGES_HZ PitchMethod SpectralKind StreamingMethod",
         _conditioning=(
             "LOUDNESS_FFT Features blockwise_features conditioning_features feature_version "
             "method_of"
         ),
         _encoding="blockwise_z",
-        _range="default_fmax",
+        _range="pitch_range",
         _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
         _tracking="blockwise_pitch track_pitch",
     )

@@ -1,7 +1,7 @@
 """Audio that arrives in blocks of any size, cut into windows on a fixed grid."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._checks import at_least_ndim
+
+RESAMPLER_REACH = 80
+"""Half the length of the filter of `core.resample`, in samples at the lower of the two rates."""
 
 _NO_BLOCK = "`blocks` must hold at least one block of audio, got none."
 
@@ -42,15 +45,34 @@ def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> An
       inputs: arrays, or trees of arrays, whose leading axes are `batch`.
       batch: the sizes of these axes.
     """
-    axes = len(batch)
-    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[axes:])), inputs)
-    rows = range(math.prod(batch))
+    axes, count = len(batch), math.prod(batch)
+    # Of an array of size 0, the size of an axis cannot be inferred.
+    flat = jax.tree.map(lambda x: x.reshape((count, *x.shape[axes:])), inputs)
+    rows = range(count)
     results = [jax.device_get(run(*jax.tree.map(lambda x, i=i: x[i], flat))) for i in rows]
     if not results:
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), inputs)
         empty = jax.eval_shape(run, *shapes)
         return jax.tree.map(lambda x: np.zeros((*batch, *x.shape), x.dtype), empty)
     return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *results)
+
+
+class Counted:
+    """Blocks of audio as float32, and how many samples have been read from them.
+
+    Attributes:
+      samples: number of samples of the blocks that have been read.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray]):
+        self._blocks = blocks
+        self.samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            block = float32(block, is_block=True)
+            self.samples += block.shape[-1]
+            yield block
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
@@ -61,34 +83,59 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(whole, axis=-1)
 
 
+def chunk_sizes(longest: int, unit: int = 1) -> tuple[int, ...]:
+    """Returns the sizes of the chunks that a signal may be cut into, for :func:`windows`.
+
+    There are three, each four times as long as the one before, because every size is one more
+    program to compile. Thus a short sound costs up to four times as much as a chunk of its length
+    would, and not as much as the longest chunk.
+
+    Args:
+      longest: frames of the longest chunk.
+      unit: number of frames of which each size is a multiple.
+    """
+    return tuple(sorted({unit * max(1, -(-longest // (part * unit))) for part in (16, 4, 1)}))
+
+
+def chunk_of(frames: int, sizes: Sequence[int]) -> int:
+    """Returns the smallest size of chunk that holds so many frames, or the largest of all."""
+    return next((size for size in sizes if size >= frames), sizes[-1])
+
+
 def windows(
     blocks: Iterable[np.ndarray],
     *,
     hop: int,
-    chunk: int,
-    margin: int,
+    chunks: Sequence[int],
+    margins: tuple[int, int],
     n_frames: Callable[[int], int],
+    short_end: bool = False,
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Cuts blocks of audio into the samples of chunks of frames, with margins on both sides.
 
     Yields the samples of a chunk, and how many of its frames belong to the signal: all of them,
-    but for the last chunk.
+    but for the last chunk. All chunks of a signal, but those of a `short_end`, have one size: the
+    smallest that holds the whole signal, or the largest if none does. So the sizes depend on the
+    length of the signal only, and never on the blocks.
 
     Args:
       blocks: consecutive blocks ``(*batch, samples)`` of one signal.
       hop: samples between frames.
-      chunk: frames of a chunk.
-      margin: frames on either side of a chunk whose samples are added, because the first and the
+      chunks: the sizes of chunks, in frames, in ascending order.
+      margins: frames before and after a chunk whose samples are added, because the first and the
         last frames of the chunk reach into them; samples outside the signal are zero.
       n_frames: gives the number of frames of a signal from its number of samples.
+      short_end: cut the end of a signal of several chunks into up to three chunks of the second
+        largest size, if they hold it. Thus less is computed beyond the end, by one more program.
     """
-    step, length = chunk * hop, (chunk + 2 * margin) * hop
+    before, chunk, around = margins[0], chunks[-1], sum(margins)
+    step, length = chunk * hop, (chunk + around) * hop
     pending: list[np.ndarray] = []
     n_pending, samples, first_frame = 0, 0, 0
     for block in blocks:
         block = float32(block, is_block=True)
         if not pending:
-            n_pending = margin * hop
+            n_pending = before * hop
             pending = [np.zeros((*block.shape[:-1], n_pending), np.float32)]
         pending.append(block)
         n_pending, samples = n_pending + block.shape[-1], samples + block.shape[-1]
@@ -101,7 +148,13 @@ def windows(
     if not pending:
         raise ValueError(_NO_BLOCK)
     rest = np.concatenate(pending, axis=-1)
-    for left in range(n_frames(samples) - first_frame, 0, -chunk):
+    n_left = n_frames(samples) - first_frame
+    if first_frame == 0:
+        chunk = chunk_of(n_left, chunks)
+    while n_left > 0:
+        if short_end and first_frame and n_left <= 3 * chunks[-2]:
+            chunk = chunks[-2]
+        step, length = chunk * hop, (chunk + around) * hop
         pad = [(0, 0)] * (rest.ndim - 1) + [(0, max(0, length - rest.shape[-1]))]
-        yield np.pad(rest, pad)[..., :length], min(chunk, left)
-        rest = rest[..., step:]
+        yield np.pad(rest, pad)[..., :length], min(chunk, n_left)
+        rest, n_left = rest[..., step:], n_left - chunk

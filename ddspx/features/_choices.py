@@ -1,9 +1,10 @@
-"""The pitch trackers, the kinds of spectral features, and the default range of pitch."""
+"""The pitch trackers, their default ranges of pitch, and the kinds of spectral features."""
 
 from typing import Literal
 
-StreamingMethod = Literal["ddspx", "yin"]
-PitchMethod = Literal["ddspx", "yin", "pyin", "crepe", "crepe-tiny"]
+NetworkMethod = Literal["ddspx", "ddspx-live"]
+StreamingMethod = Literal["ddspx", "ddspx-live", "yin"]
+PitchMethod = Literal["ddspx", "ddspx-live", "yin", "pyin", "crepe", "crepe-tiny"]
 SpectralKind = Literal[
     "spectrogram",
     "mel",
@@ -18,8 +19,21 @@ SpectralKind = Literal[
     "flatness",
 ]
 
-FMIN = 32.703
-"""Lowest pitch that is searched for by default, in Hz: C1, below the double bass's E1."""
+DEFAULT_RANGES_HZ: dict[PitchMethod, tuple[float, float]] = {
+    # C1, below the double bass's E1, to the piano's highest note, C8.
+    "ddspx": (32.703, 4186.01),
+    # B1, of which its window holds almost three periods, to C8.
+    "ddspx-live": (61.735, 4186.01),
+    # C1 to C7.
+    "yin": (32.703, 2093.0),
+    # C2 to C7, which the documentation of librosa recommends for pYIN.
+    "pyin": (65.406, 2093.0),
+    # C1 to CREPE's highest bin.
+    "crepe": (32.703, 2005.5),
+    "crepe-tiny": (32.703, 2005.5),
+}
+"""Lowest and highest pitch that each tracker searches for by default, in Hz.
 
-FMAX = 2093.0
-"""Highest pitch that is searched for by default, in Hz: C7."""
+:func:`pitch_range` lowers the highest to half of the sample rate, and limits both to the range of
+a tracker that is a network.
+"""

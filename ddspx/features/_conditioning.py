@@ -2,13 +2,13 @@
 
 Preparation and transfer both compute them here, so that a model gets the same features in use as
 in training. Audio is always cut into chunks on a fixed grid, whatever the sizes of the blocks it
-arrives in. The memory is therefore bounded, one compilation serves every length, and a stream has
+arrives in. The memory is therefore bounded, a few programs serve every length, and a stream has
 exactly the numbers of the whole signal.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, get_args
 
@@ -19,18 +19,28 @@ from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
 from ddspx.features._blocks import by_rows, float32, windows
-from ddspx.features._choices import FMIN, StreamingMethod
-from ddspx.features._network import at_hops, check_range, stream_network
+from ddspx.features._choices import StreamingMethod
+from ddspx.features._network import at_hops, stream_network
 from ddspx.features._range import checked_grid, pitch_range
 from ddspx.features._yin import YinPlan, stream_yin
 
 LOUDNESS_FFT = 512
 """Length of the frames that loudness is computed on, in samples."""
 
-_VERSIONS = {
-    "ddspx": "ddspx-pitch-2/loudness-a-512-1",
-    "yin": "yin-viterbi-1/loudness-a-512-1",
+# The versions of the features of each tracker: the one that is computed, and then older ones that
+# mean the same to an instrument. In both versions of the network, pitch is in Hz and the confidence
+# is a probability, and the loudness has not changed. What differs is when a frame is voiced (the
+# ring of a room no longer is), how high the pitch may be, and that unsure frames keep a guess.
+# An instrument reads the pitch and the loudness of frames that are played, and these are the same
+# but for the errors of the older one.
+_VERSIONS: dict[StreamingMethod, tuple[str, ...]] = {
+    "ddspx": ("ddspx-pitch-3/loudness-a-512-1", "ddspx-pitch-2/loudness-a-512-1"),
+    "ddspx-live": ("ddspx-live-1/loudness-a-512-1",),
+    "yin": ("yin-viterbi-1/loudness-a-512-1",),
 }
+# From this confidence on, what a network takes for the pitch of an unvoiced frame is more often
+# right than what lies between the pitches before and after: the first and last frames of notes.
+_KNOWN = 0.1
 _LOUDNESS_CHUNK_SECONDS = 2.0
 
 
@@ -39,7 +49,8 @@ class Features(NamedTuple):
 
     Attributes:
       f0_hz: fundamental frequency in Hz, always finite; in unvoiced frames it is interpolated
-        linearly in log-frequency between the pitches before and after.
+        linearly in log-frequency between the pitches before and after, or a network's best guess
+        where its confidence is at least 0.1.
       f0_confidence: confidence from 0 to 1 that the frame has a pitch; a frame counts as voiced
         if it is at least `metrics.VOICED`.
       loudness_db: A-weighted loudness, see `core.loudness_db`.
@@ -53,26 +64,35 @@ class Features(NamedTuple):
 def feature_version(method: StreamingMethod) -> str:
     """Returns the name of a definition of the features: tracker, loudness, and their versions.
 
-    The name is stored with datasets and models, and compared before a model gets features, which
-    must be of the version that it was trained with.
+    The name is stored with datasets and models. Before a model gets features, :func:`method_of`
+    says which tracker makes those that it was trained with.
     """
     one_of("method", method, get_args(StreamingMethod))
-    return _VERSIONS[method]
+    return _VERSIONS[method][0]
 
 
 def method_of(version: str) -> StreamingMethod:
-    """Returns the pitch tracker that features of a version are made with.
+    """Returns the pitch tracker that makes features of a version, or newer ones that mean the same.
+
+    Features of two versions can replace each other if this method is the same for both: a model
+    that was trained on the older ones can be used, evaluated and trained on with the newer ones.
 
     Raises:
       ValueError: this release of ddspx cannot compute features of that version.
+
+    Example:
+      >>> from ddspx import features
+      >>> features.method_of("ddspx-pitch-2/loudness-a-512-1")
+      'ddspx'
     """
-    for method in get_args(StreamingMethod):
-        if _VERSIONS[method] == version:
+    for method, versions in _VERSIONS.items():
+        if version in versions:
             return method
+    known = [repr(version) for versions in _VERSIONS.values() for version in versions]
     raise ValueError(
         f"features of version {version!r} cannot be computed by this release of ddspx, whose "
-        f"versions are {' and '.join(map(repr, _VERSIONS.values()))}; prepare the recordings and "
-        "train again."
+        f"versions are {', '.join(known[:-1])} and {known[-1]}; prepare the recordings and train "
+        "again."
     )
 
 
@@ -82,7 +102,7 @@ def conditioning_features(
     sample_rate: int,
     hop_length: int,
     method: StreamingMethod = "ddspx",
-    fmin: float = FMIN,
+    fmin: float | None = None,
     fmax: float | None = None,
 ) -> Features:
     """Pitch, confidence and loudness of a whole signal: :func:`blockwise_features` of one block.
@@ -92,9 +112,9 @@ def conditioning_features(
       sample_rate: samples per second.
       hop_length: samples between frames, at most one second's.
       method: the tracker, see :func:`track_pitch`.
-      fmin: lowest pitch that is searched for, in Hz.
+      fmin: lowest pitch that is searched for, in Hz; by default that of :func:`pitch_range`.
       fmax: highest pitch that is searched for, in Hz, at most half of `sample_rate`; by default
-        the lower of `FMAX` and half of `sample_rate`.
+        that of :func:`pitch_range`.
 
     Returns:
       :class:`Features` of ``core.n_frames(samples, hop_length=hop_length)`` frames.
@@ -132,7 +152,7 @@ def blockwise_features(
     sample_rate: int,
     hop_length: int,
     method: StreamingMethod = "ddspx",
-    fmin: float = FMIN,
+    fmin: float | None = None,
     fmax: float | None = None,
 ) -> Features:
     """Pitch, confidence and loudness of audio that arrives in blocks, in bounded memory.
@@ -142,9 +162,9 @@ def blockwise_features(
       sample_rate: samples per second.
       hop_length: samples between frames, at most one second's.
       method: the tracker, see :func:`track_pitch`.
-      fmin: lowest pitch that is searched for, in Hz.
+      fmin: lowest pitch that is searched for, in Hz; by default that of :func:`pitch_range`.
       fmax: highest pitch that is searched for, in Hz, at most half of `sample_rate`; by default
-        the lower of `FMAX` and half of `sample_rate`.
+        that of :func:`pitch_range`.
 
     Returns:
       :class:`Features` of the joined blocks, bit for bit those of :func:`conditioning_features`.
@@ -170,25 +190,54 @@ def blockwise_features(
     """
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     one_of("method", method, get_args(StreamingMethod))
-    fmin, fmax = pitch_range(fmin, fmax, sample_rate)
+    fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
+    grid = {"sample_rate": sample_rate, "hop_length": hop_length}
     for_pitch, for_loudness = itertools.tee(blocks)
-    if method == "yin":
-        tracker = stream_yin(for_pitch, YinPlan(sample_rate, hop_length, fmin, fmax))
-    else:
-        check_range(fmin, fmax)
-        tracker = stream_network(for_pitch, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     # Pitch and loudness are computed in turns. `tee` stores the blocks that one of them has read
     # and the other has not, so neither may run ahead of the other by more than a chunk.
+    tracker = stream_pitch(for_pitch, method, **grid, fmin=fmin, fmax=fmax)
     loudness = _stream_loudness(for_loudness, sample_rate, hop_length)
     tracks, levels = zip(*itertools.zip_longest(tracker, loudness), strict=True)
     loudness_db = np.concatenate([x for x in levels if x is not None], axis=-1)
-    f0_hz, confidence = (
-        np.concatenate(x, axis=-1) for x in zip(*filter(None, tracks), strict=True)
+    f0_hz, confidence = joined_pitch(
+        [x for x in tracks if x is not None], loudness_db.shape[-1], method, **grid
     )
-    if method == "ddspx":
-        n_frames, rates = loudness_db.shape[-1], {"sample_rate": sample_rate}
-        f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, hop_length=hop_length, **rates)
     return Features(interpolated_pitch(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
+
+
+def stream_pitch(
+    blocks: Iterable[np.ndarray],
+    method: StreamingMethod,
+    *,
+    sample_rate: int,
+    hop_length: int,
+    fmin: float,
+    fmax: float,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields pitch and confidence at the tracker's own frames, one chunk after the other."""
+    if method == "yin":
+        return stream_yin(blocks, YinPlan(sample_rate, hop_length, fmin, fmax))
+    return stream_network(blocks, method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
+
+
+def joined_pitch(
+    tracks: Sequence[tuple[np.ndarray, np.ndarray]],
+    n_frames: int,
+    method: StreamingMethod,
+    *,
+    sample_rate: int,
+    hop_length: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joins the chunks of :func:`stream_pitch`, at the caller's frames.
+
+    The pitch is NaN in unvoiced frames, but that a network's guess is kept where it is better.
+    """
+    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
+    if method == "yin":
+        return f0_hz, confidence
+    rates = {"hop_length": hop_length, "sample_rate": sample_rate}
+    f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, method, **rates)
+    return np.where(confidence >= _KNOWN, f0_hz, np.float32(np.nan)), confidence
 
 
 def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
@@ -214,7 +263,9 @@ def _stream_loudness(
     chunk = max(64, 1 + math.ceil(_LOUDNESS_CHUNK_SECONDS * sample_rate / hop_length))
     margin = math.ceil(LOUDNESS_FFT / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)
-    for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
+    # One size of chunks: two seconds cost a millisecond.
+    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
+    for window, n in windows(blocks, **cut, n_frames=n_frames):
         measure = partial(_loudness_db, sample_rate=sample_rate, hop_length=hop_length)
         loudness_db = by_rows(measure, window, batch=window.shape[:-1])
         yield loudness_db[..., margin : margin + n]

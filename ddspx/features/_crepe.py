@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx import core
-from ddspx.features._blocks import by_rows, windows
+from ddspx.features._blocks import RESAMPLER_REACH, Counted, by_rows, chunk_sizes, windows
 from ddspx.features._network import between, resampled
 from ddspx.models.crepe import (
     FRAME_LENGTH,
@@ -33,12 +33,10 @@ from ddspx.models.crepe.path import (
     path_steps,
 )
 
-# Frames of a chunk, and the longest chunk in samples at 16 kHz (16 s), which limits long hops.
+# Frames of the longest chunk, and its samples at 16 kHz (16 s), which limits long hops.
 _CHUNK, _LONGEST = 256, 1 << 18
 # Frames that the network computes at once, which limits the memory of its intermediate results.
 _AT_ONCE = 32
-# Half the length of the resampling filter, in samples at the lower of the two rates.
-_REACH = 80
 
 
 class CrepePlan(NamedTuple):
@@ -85,16 +83,15 @@ class CrepePlan(NamedTuple):
         return self.rates[1] // math.gcd(self.rates[1], self.hop_length)
 
     @property
-    def chunk(self) -> int:
-        """Frames of a chunk, a multiple of `unit`."""
-        most = max(1, min(_CHUNK, _LONGEST // self.hop_length))
-        return self.unit * -(-most // self.unit)
+    def chunks(self) -> tuple[int, ...]:
+        """The sizes of chunks in frames, multiples of `unit`."""
+        return chunk_sizes(max(1, min(_CHUNK, _LONGEST // self.hop_length)), self.unit)
 
     @property
     def margin(self) -> int:
         """Frames added on either side of a chunk, which its outermost frames reach into."""
         down, up = self.rates
-        reach = FRAME_LENGTH // 2 + math.ceil(_REACH * max(1, up / down))
+        reach = FRAME_LENGTH // 2 + math.ceil(RESAMPLER_REACH * max(1, up / down))
         least = -(-reach // self.hop_length)
         return self.unit * -(-least // self.unit)
 
@@ -130,22 +127,19 @@ def stream_crepe(
     """
     plan = CrepePlan.of(sample_rate, hop_length, fmin, fmax)
     network = _network(capacity, os.environ.get(WEIGHTS_VARIABLE))
-    n_samples = first = 0
-
-    def counted():
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += block.shape[-1]
-            yield block
-
-    grid = {"chunk": plan.chunk // plan.unit, "margin": plan.margin // plan.unit}
-    hop = plan.hop_length * plan.unit * plan.rates[0] // plan.rates[1]
-    cut = windows(counted(), hop=hop, n_frames=lambda n: -(-plan.n_frames(n) // plan.unit), **grid)
+    counted, first, unit = Counted(blocks), 0, plan.unit
+    cut = windows(
+        counted,
+        hop=plan.hop_length * unit * plan.rates[0] // plan.rates[1],
+        chunks=[size // unit for size in plan.chunks],
+        margins=(plan.margin // unit, plan.margin // unit),
+        n_frames=lambda n: -(-plan.n_frames(n) // unit),
+    )
     score, pending = None, []
-    for window, _ in cut:
+    for window, units in cut:
         if score is None:
             score = np.asarray(path_start(window.shape[:-1], jnp.dtype(np.float32)))
-        frames = min(plan.chunk, plan.n_frames(n_samples) - first)
+        frames = min(units * unit, plan.n_frames(counted.samples) - first)
         activate = partial(_activate, network, jnp.int32(frames), plan)
         score, activation, steps = by_rows(activate, score, window, batch=window.shape[:-1])
         pending.append(
@@ -162,11 +156,17 @@ def stream_crepe(
 
 
 def crepe_at_hops(
-    track: tuple[np.ndarray, np.ndarray], n_frames: int, *, hop_length: int, sample_rate: int
+    tracks: Sequence[tuple[np.ndarray, np.ndarray]],
+    n_frames: int,
+    *,
+    hop_length: int,
+    sample_rate: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolates CREPE's track at the caller's frames."""
+    """Joins the chunks of :func:`stream_crepe`, interpolated at the caller's frames."""
+    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
     hop = CrepePlan.hop_of(sample_rate, hop_length)
-    return between(*track, np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop))
+    position = np.arange(n_frames) * (hop_length * CREPE_RATE / sample_rate / hop)
+    return between(f0_hz, confidence, position)
 
 
 def _common_origin(pending: list[_Chunk]) -> tuple[int, np.ndarray]:
@@ -194,12 +194,14 @@ def _decoded(
 def _activate(network: CrepeNetwork, frames, plan: CrepePlan, score, window):
     """Returns the path's scores after a chunk, the chunk's activation, and the steps through it."""
     audio = window
+    in_window = window.shape[-1] * plan.rates[1] // plan.rates[0] // plan.hop_length
+    chunk = in_window - 2 * plan.margin
     if plan.sample_rate != CREPE_RATE:
         audio = resampled(audio, plan.sample_rate, CREPE_RATE)
     first = plan.margin * plan.hop_length
-    chunks = chunks_of(audio, plan.hop_length, _AT_ONCE, first=first, frames=plan.chunk)
+    chunks = chunks_of(audio, plan.hop_length, _AT_ONCE, first=first, frames=chunk)
     activation = map_chunks(network, chunks, lambda x: x)
-    score, steps = path_steps(score, activation, "argmax", np.arange(plan.chunk) < frames)
+    score, steps = path_steps(score, activation, "argmax", np.arange(chunk) < frames)
     return score, activation, steps
 
 

@@ -58,7 +58,8 @@ def blockwise_z(
     chunk = max(16, math.ceil(_CHUNK_SECONDS * config.sample_rate / hop_length))
     n_frames = partial(core.n_frames, hop_length=hop_length)
     state, parts = None, []
-    for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
+    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
+    for window, n in windows(blocks, **cut, n_frames=n_frames):
         if state is None:
             state = encoder.init(batch_shape=window.shape[:-1])
         state, z = _chunk_z(graph, weights, state, window)

@@ -1,58 +1,116 @@
-"""Pitch by the network that ships with ddspx, at any rate and hop."""
+"""Pitch by the networks that ship with ddspx, at any rate and hop."""
 
 import math
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array
-from ddspx.features._blocks import by_rows, windows
-from ddspx.metrics import VOICED
-from ddspx.models.pitch import PitchTracker, load_pitch_tracker
+from ddspx.features._blocks import RESAMPLER_REACH, by_rows, chunk_sizes, windows
+from ddspx.features._choices import NetworkMethod
+from ddspx.models.pitch import PitchState, PitchTracker, load_pitch_tracker
+from ddspx.models.pitch.limits import is_within
 
-# Least frames of a chunk, and of a margin, which covers the network's context and the resampler's
-# filter.
-_CHUNK, _MARGIN = 480, 40
-_SEMITONE = 1 / 12
+# Frames of the longest chunk.
+_LONGEST = 480
+# Octaves between two frames: up to the first number the pitch glides, and beyond the second it
+# jumps. In between it glides if it also moves before or after, in the same direction, by at least
+# this share.
+_GLIDE, _JUMP, _SHARE = 1 / 12, 5 / 12, 0.25
+
+
+class _Grid(NamedTuple):
+    """How a sound is cut, counted in the network's frames; all but the rates are of whole units.
+
+    Attributes:
+      method: the network.
+      sample_rate: of the audio.
+      unit: the smallest number of frames that spans a whole number of samples at both rates.
+      hop: samples of the audio in a unit.
+      chunks: sizes of chunks.
+      margin: frames before and after a chunk, which the resampler's filter reaches.
+    """
+
+    method: NetworkMethod
+    sample_rate: int
+    unit: int
+    hop: int
+    chunks: tuple[int, ...]
+    margin: int
+
+    @classmethod
+    def of(cls, method: NetworkMethod, sample_rate: int) -> "_Grid":
+        """Makes the grid from the audio's rate."""
+        config = _shipped(method)[0].config
+        divisor = math.gcd(sample_rate, config.sample_rate)
+        down, up = sample_rate // divisor, config.sample_rate // divisor
+        unit = up // math.gcd(up, config.hop_length)
+        reach = math.ceil(RESAMPLER_REACH * max(1, up / down) / config.hop_length)
+        margin = unit * -(-reach // unit) if sample_rate != config.sample_rate else 0
+        hop = config.hop_length * down * unit // up
+        return cls(method, sample_rate, unit, hop, chunk_sizes(_LONGEST, unit), margin)
+
+    def n_frames(self, samples: int) -> int:
+        """Returns the number of the network's frames in `samples` samples of the audio.
+
+        It counts one frame more than the signal has, so that the caller's last frames lie between
+        two.
+        """
+        config = _shipped(self.method)[0].config
+        return 2 + samples * config.sample_rate // self.sample_rate // config.hop_length
 
 
 def stream_network(
-    blocks: Iterable[np.ndarray], *, sample_rate: int, fmin: float, fmax: float
+    blocks: Iterable[np.ndarray],
+    method: NetworkMethod,
+    *,
+    sample_rate: int,
+    fmin: float,
+    fmax: float,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields pitch and confidence at the network's own frames, one chunk after the other."""
-    config = _shipped()[0].config
-    divisor = math.gcd(sample_rate, config.sample_rate)
-    down, up = sample_rate // divisor, config.sample_rate // divisor
-    # The smallest number of frames that spans a whole number of samples at both rates.
-    unit = up // math.gcd(up, config.hop_length)
-    chunk, margin = (unit * -(-n // unit) for n in (_CHUNK, _MARGIN))
-    hop = config.hop_length * down * unit // up
-
-    def n_units(samples):
-        # One frame more than the signal has, so that the caller's last frames lie between two.
-        return -(-(2 + samples * up // down // config.hop_length) // unit)
-
-    run = _run_of(sample_rate, chunk, margin, fmin, fmax)
-    grid = {"hop": hop, "chunk": chunk // unit, "margin": margin // unit}
-    for window, n in windows(blocks, **grid, n_frames=n_units):
-        run_row = partial(run, _shipped()[1])
-        f0_hz, confidence = by_rows(run_row, window, batch=window.shape[:-1])
-        yield f0_hz[..., : n * unit], confidence[..., : n * unit]
+    grid = _Grid.of(method, sample_rate)
+    unit, (model, weights) = grid.unit, _shipped(method)
+    cut = windows(
+        blocks,
+        hop=grid.hop,
+        chunks=[size // unit for size in grid.chunks],
+        margins=(grid.margin // unit, grid.margin // unit),
+        # The network's frames come late.
+        n_frames=lambda samples: -(-(grid.n_frames(samples) + model.delay) // unit),
+        short_end=len(grid.chunks) > 1,
+    )
+    run_row, state = partial(_run_of(grid), weights), None
+    done = -model.delay
+    for window, _ in cut:
+        batch = window.shape[:-1]
+        state = _silent(method, batch) if state is None else state
+        state, (f0_hz, confidence) = by_rows(run_row, state, window, batch=batch)
+        # Not in the compiled function, so that a range needs no program of its own.
+        inside = is_within(jnp.asarray(f0_hz), model.config, fmin=fmin, fmax=fmax)
+        confidence = np.where(inside, confidence, np.float32(0))
+        early, done = max(0, -done), done + f0_hz.shape[-1]
+        yield f0_hz[..., early:], confidence[..., early:]
 
 
 def at_hops(
-    track: tuple[np.ndarray, np.ndarray], n_frames: int, *, hop_length: int, sample_rate: int
+    track: tuple[np.ndarray, np.ndarray],
+    n_frames: int,
+    method: NetworkMethod,
+    *,
+    hop_length: int,
+    sample_rate: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolates the network's track at the caller's frames; pitch is NaN if unvoiced."""
-    config = _shipped()[0].config
+    """Interpolates the network's track at the caller's frames."""
+    config = _shipped(method)[0].config
     scale = hop_length * config.sample_rate / (sample_rate * config.hop_length)
-    f0_hz, confidence = between(*track, np.arange(n_frames) * scale)
-    return np.where(confidence >= VOICED, f0_hz, np.float32(np.nan)), confidence
+    return between(*track, np.arange(n_frames) * scale)
 
 
 def between(
@@ -60,26 +118,34 @@ def between(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interpolates a track at fractional frames: pitch in log-frequency, confidence linearly.
 
-    Where the pitch jumps by more than a semitone it is not interpolated: the nearer frame counts.
+    Where the pitch jumps, to another note or by an error, the nearer frame counts. A glide of more
+    than a semitone is told from a jump by the frames around it, which move too.
     """
     before = np.minimum(position.astype(int), f0_hz.shape[-1] - 1)
     after = np.minimum(before + 1, f0_hz.shape[-1] - 1)
     weight = (position - before).astype(np.float32)
     octave = np.log2(f0_hz)
-    jumps = np.abs(octave[..., after] - octave[..., before]) > _SEMITONE
+    jumps = _jumps(octave)[..., before]
     step = np.where(jumps, np.round(weight), weight)
     octave = octave[..., before] * (1 - step) + octave[..., after] * step
     return np.exp2(octave), confidence[..., before] * (1 - weight) + confidence[..., after] * weight
 
 
-def check_range(fmin: float, fmax: float) -> None:
-    """Raises a ValueError if a range of pitch exceeds that of the network."""
-    config = _shipped()[0].config
-    if fmin < config.fmin or fmax > config.fmax:
-        raise ValueError(
-            f"`fmin` and `fmax` must be within {config.fmin:.0f} to {config.fmax:.0f} Hz, the "
-            f"range of the tracker 'ddspx', got {fmin} and {fmax}; use the method 'yin'."
-        )
+def _jumps(octave: np.ndarray) -> np.ndarray:
+    """Whether the pitch jumps between a frame and the next; the last frame has no next."""
+    move = np.diff(octave, append=octave[..., -1:])
+    size = np.abs(move)
+    still = np.zeros_like(move[..., :1])
+    before = np.concatenate([still, move[..., :-1]], axis=-1) * np.sign(move)
+    after = np.concatenate([move[..., 1:], still], axis=-1) * np.sign(move)
+    is_steady = np.maximum(before, after) < _SHARE * size
+    return (size > _JUMP) | (size > _GLIDE) & is_steady
+
+
+def network_range(method: NetworkMethod) -> tuple[float, float]:
+    """Returns the lowest and the highest pitch that a network finds, in Hz."""
+    config = _shipped(method)[0].config
+    return config.fmin, config.fmax
 
 
 def resampled(audio: Array, sample_rate: int, target_rate: int) -> Array:
@@ -95,21 +161,35 @@ def resampled(audio: Array, sample_rate: int, target_rate: int) -> Array:
 
 
 @cache
-def _shipped() -> tuple[PitchTracker, Any]:
-    model = load_pitch_tracker()
+def _shipped(method: NetworkMethod) -> tuple[PitchTracker, Any]:
+    model = load_pitch_tracker(live=method == "ddspx-live")
     return model, nnx.split(model)[1]
 
 
 @cache
-def _run_of(sample_rate: int, chunk: int, margin: int, fmin: float, fmax: float):
-    model, _ = _shipped()
+def _silence(method: NetworkMethod) -> PitchState:
+    """Returns the state of a stream that has been silent so far."""
+    graph, weights = nnx.split(_shipped(method)[0])
+    return jax.device_get(jax.jit(lambda weights: nnx.merge(graph, weights).init())(weights))
+
+
+def _silent(method: NetworkMethod, batch: tuple[int, ...]) -> PitchState:
+    """Returns the states of a batch of streams that have been silent so far."""
+    silence = _silence(method)
+    return jax.tree.map(lambda x: np.broadcast_to(x, (*batch, *x.shape)), silence)
+
+
+@cache
+def _run_of(grid: _Grid):
+    """Returns the compiled network: a chunk's samples and margins in, its frames out."""
+    model, _ = _shipped(grid.method)
     graph, config = nnx.graphdef(model), model.config
-    first = margin - (model.context - model.delay)
 
     @jax.jit
-    def run(state, window):
-        audio = resampled(window, sample_rate, config.sample_rate)
-        track = nnx.merge(graph, state).track_section(audio, fmin=fmin, fmax=fmax)
-        return tuple(x[..., first : first + chunk] for x in track)
+    def run(weights, state, window):
+        audio = resampled(window, grid.sample_rate, config.sample_rate)
+        margin = grid.margin * config.hop_length
+        chunk = audio[..., margin : audio.shape[-1] - margin]
+        return nnx.merge(graph, weights).step(state, chunk)
 
     return run

@@ -1,4 +1,4 @@
-"""pYIN of a whole sound, computed block by block so that one program serves all lengths."""
+"""pYIN of a whole sound, computed block by block so that a few programs serve all lengths."""
 
 import math
 from collections.abc import Callable
@@ -19,13 +19,15 @@ from ddspx.core.pitch._pyin import (
     pyin_track,
     pyin_tracker,
 )
+from ddspx.features._blocks import chunk_of, chunk_sizes
 from ddspx.features._range import frame_power, is_within_range
 from ddspx.metrics import VOICED
 
-# librosa's frame holds four periods of the lowest pitch. It is rounded up to a power of two here.
+# A frame holds four periods of the lowest pitch, rounded up to a power of two. At librosa's rate of
+# 22050 Hz and from C2, its recommended `fmin`, this is its default of 2048 samples.
 _PERIODS = 4
-# Frames of a chunk, whose spectra are in memory together; the longest chunk in samples, which
-# limits long hops; and chunks of a block, whose scores are in memory together.
+# Frames of the longest chunk, whose spectra are in memory together; its samples, which limits long
+# hops; and chunks of a block, whose scores are in memory together.
 _CHUNK, _LONGEST, _CHUNKS = 256, 1 << 18, 4
 
 
@@ -54,7 +56,8 @@ def _track_one(
     tracker, scores_after, path_through = _programs(sample_rate, hop_length, fmin, fmax)
     samples = rows.shape[-1]
     frames, before = core.n_frames(samples, hop_length=hop_length), tracker.frame_length // 2
-    count = _CHUNKS * _chunk(hop_length)
+    sizes = chunk_sizes(max(1, min(_CHUNK, _LONGEST // hop_length)))
+    count = _CHUNKS * chunk_of(-(-frames // _CHUNKS), sizes)
     length, hop = block_length(tracker, count), count * hop_length
 
     def piece(block):
@@ -81,17 +84,13 @@ def _track_one(
     return f0_hz, np.where(is_voiced, VOICED + (1 - VOICED) * probability, VOICED * probability)
 
 
-def _chunk(hop_length: int) -> int:
-    return max(1, min(_CHUNK, _LONGEST // hop_length))
-
-
 @lru_cache(maxsize=16)
 def _programs(
     sample_rate: int, hop_length: int, fmin: float, fmax: float
 ) -> tuple[PyinTracker, Callable[..., Any], Callable[..., Any]]:
     """Returns the tracker and its two compiled functions, of scores and of paths.
 
-    Both take the samples of a block for each row, always of one length.
+    Both take the samples of a block for each row.
     """
     frame_length = 2 ** math.ceil(math.log2(_PERIODS * sample_rate / fmin))
     tracker = pyin_tracker(

@@ -205,7 +205,8 @@ def stream_spectral_features(
     margin = math.ceil(max(config.n_fft, LOUDNESS_FFT) / 2 / hop_length)
     n_frames = partial(core.n_frames, hop_length=hop_length)
     state = None
-    for window, n in windows(blocks, hop=hop_length, chunk=chunk, margin=margin, n_frames=n_frames):
+    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
+    for window, n in windows(blocks, **cut, n_frames=n_frames):
         if state is None:
             state = jnp.ones((*window.shape[:-1], config.n_bands), jnp.float32)
         state, values = _chunk(config, margin, state, window)

@@ -9,9 +9,9 @@ import numpy as np
 from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
-from ddspx.features._blocks import float32, joined
-from ddspx.features._choices import FMIN, PitchMethod
-from ddspx.features._conditioning import blockwise_features, interpolated_pitch
+from ddspx.features._blocks import Counted, float32, joined
+from ddspx.features._choices import PitchMethod
+from ddspx.features._conditioning import interpolated_pitch, joined_pitch, stream_pitch
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
 from ddspx.features._pyin import track_pyin
 from ddspx.features._range import checked_grid, pitch_range
@@ -27,25 +27,28 @@ def track_pitch(
     sample_rate: int,
     hop_length: int,
     method: PitchMethod = "ddspx",
-    fmin: float = FMIN,
+    fmin: float | None = None,
     fmax: float | None = None,
 ) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
     """Estimates the fundamental frequency of a monophonic sound, and the confidence in it.
 
-    ======= ============================================ ============== ====================
-    method  what it is                                   range          looks ahead
-    ======= ============================================ ============== ====================
-    ddspx   the network that ships with ddspx,           30 to 2197 Hz  64 ms, and up to 16
-            :class:`ddspx.models.pitch.PitchTracker`                    to its next frame
-    yin     the candidates of                            any            2 to 4 s, or 64 to
-            :func:`ddspx.core.pitch_posterior`, joined                  128 frames if longer
-            by :func:`ddspx.core.viterbi`
-    pyin    :func:`ddspx.core.pyin`                      any            all of the sound
-    crepe   CREPE "full", decoded by Viterbi; needs      32 to 2005 Hz  until no later sound
-            weights, see                                                can change the path
-            :func:`ddspx.models.crepe.load_crepe`;
-            "crepe-tiny" is the smallest of them
-    ======= ============================================ ============== ====================
+    ====== ========================================== ============= ============= ================
+    method what it is                                 range (Hz)    by default    looks ahead
+    ====== ========================================== ============= ============= ================
+    ddspx  the network that ships with ddspx,         30 to 4700    32.7 to 4186  160 ms, and up
+           :class:`ddspx.models.pitch.PitchTracker`;                              to 16 to its
+           "ddspx-live" is its twin with windows of                               next frame; the
+           45 ms, which finds 60 to 4700 Hz                                       twin 10 and 10
+    yin    the candidates of                          any           32.7 to 2093  2 to 4 s, or 64
+           :func:`ddspx.core.pitch_posterior`, joined                             to 128 frames if
+           by :func:`ddspx.core.viterbi`                                          longer
+    pyin   :func:`ddspx.core.pyin`, in frames of four any           65.4 to 2093  all of the sound
+           periods of `fmin`, to a power of two
+    crepe  CREPE "full", decoded by Viterbi; needs    32 to 2005    32.7 to 2005  until no later
+           weights, see                                                           sound can change
+           :func:`ddspx.models.crepe.load_crepe`;                                 the path
+           "crepe-tiny" is the smallest of them
+    ====== ========================================== ============= ============= ================
 
     Args:
       audio: linear amplitude, of any level, without NaN or Inf.
@@ -53,30 +56,33 @@ def track_pitch(
       hop_length: samples between frames, at most one second's.
       method: the tracker.
       fmin: lowest pitch that counts, in Hz. If it is the lowest note of the instrument, frames
-        that the tracker places an octave too low are unvoiced rather than wrong.
-      fmax: highest pitch that counts, in Hz, at most half of `sample_rate`; by default the lower
-        of `FMAX` and half of `sample_rate`.
+        that the tracker places an octave too low are unvoiced rather than wrong. By default that of
+        :func:`pitch_range`, which is in the table.
+      fmax: highest pitch that counts, in Hz, at most half of `sample_rate`; by default that of
+        :func:`pitch_range`.
 
     Returns:
       Frequency in Hz and confidence from 0 to 1, float32, by the frame rule. A frame is voiced if
       its confidence is at least `ddspx.metrics.VOICED`. In unvoiced frames the frequency is
-      interpolated between the pitches before and after. Silence and noise are unvoiced, except
+      interpolated between the pitches before and after; for "ddspx" and "ddspx-live" it is the best
+      guess where the confidence is at least 0.1. Silence and noise are unvoiced, except
       that "pyin" calls some of the noise voiced. A sound whose pitch lies outside the range is
-      unvoiced as well: a whistle of 3 kHz also repeats after five of its periods, but it is not
-      taken for a tone of 600 Hz.
+      unvoiced as well: if `fmax` is 2 kHz, a whistle of 3 kHz, which also repeats after five of its
+      periods, is not taken for a tone of 600 Hz.
 
     Raises:
       FileNotFoundError: `method` is "crepe" or "crepe-tiny" and there are no weights.
       TypeError: a size is not a Python int, or `audio` is not of floating point.
       ValueError: `method` is unknown; `hop_length` is longer than a second; the range of pitch is
-        empty, exceeds half of `sample_rate`, or lies outside the method's own range; for "ddspx"
-        and "crepe", `sample_rate` has no ratio of whole numbers up to 4096 to their 16 kHz; or
-        `audio` is not finite or has its channels last.
+        empty, exceeds half of `sample_rate`, or lies outside the method's own range; for the
+        networks and "crepe", `sample_rate` has no ratio of whole numbers up to 4096 to their 16
+        kHz; or `audio` is not finite or has its channels last.
 
     Properties:
-      Runs on the host, chunk by chunk and one sound of a batch after the other. One compilation
-      serves all lengths and batches, and memory holds a few seconds of sound beside `audio` and
-      the result. It cannot be used under jit, vmap or grad.
+      Runs on the host, chunk by chunk and one sound of a batch after the other. There are three
+      sizes of chunks, and the size depends on the length of the sound only. So three compilations
+      serve all lengths and batches, a short sound takes little time, and memory holds a few seconds
+      of sound beside `audio` and the result. It cannot be used under jit, vmap or grad.
 
     Example:
       >>> import numpy as np
@@ -97,7 +103,7 @@ def blockwise_pitch(
     sample_rate: int,
     hop_length: int,
     method: PitchMethod = "ddspx",
-    fmin: float = FMIN,
+    fmin: float | None = None,
     fmax: float | None = None,
 ) -> tuple[Float[np.ndarray, "*batch frames"], Float[np.ndarray, "*batch frames"]]:
     """Tracks the pitch of audio that arrives in blocks, as :func:`track_pitch` does of a whole.
@@ -107,7 +113,7 @@ def blockwise_pitch(
       sample_rate: samples per second.
       hop_length: samples between frames, at most one second's.
       method: the tracker.
-      fmin: lowest pitch that counts, in Hz.
+      fmin: lowest pitch that counts, in Hz; see :func:`track_pitch`.
       fmax: highest pitch that counts, in Hz; see :func:`track_pitch`.
 
     Returns:
@@ -136,32 +142,22 @@ def blockwise_pitch(
     """
     one_of("method", method, get_args(PitchMethod))
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
+    fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
-    if method == "ddspx" or method == "yin":
-        tracks = blockwise_features(blocks, **grid, method=method, fmin=fmin, fmax=fmax)
-        return tracks.f0_hz, tracks.f0_confidence
-    fmin, fmax = pitch_range(fmin, fmax, sample_rate)
-    options = {**grid, "fmin": fmin, "fmax": fmax}
+    options, counted = {**grid, "fmin": fmin, "fmax": fmax}, Counted(blocks)
     if method == "pyin":
-        f0_hz, confidence = track_pyin(joined(blocks), **options)
+        voiced_hz, confidence = _voiced(*track_pyin(joined(counted), **options))
+    elif method == "crepe" or method == "crepe-tiny":
+        tracks = list(stream_crepe(counted, capacity=_CAPACITIES[method], **options))
+        n_frames = core.n_frames(counted.samples, hop_length=hop_length)
+        voiced_hz, confidence = _voiced(*crepe_at_hops(tracks, n_frames, **grid))
     else:
-        f0_hz, confidence = _crepe(blocks, method, options)
-    voiced_hz = np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32)
+        tracks = list(stream_pitch(counted, method, **options))
+        n_frames = core.n_frames(counted.samples, hop_length=hop_length)
+        voiced_hz, confidence = joined_pitch(tracks, n_frames, method, **grid)
     return interpolated_pitch(voiced_hz, math.sqrt(fmin * fmax)), confidence
 
 
-def _crepe(blocks, method, options):
-    """Computes pitch and confidence by CREPE, at the caller's frames."""
-    n_samples = 0
-
-    def counted():
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += block.shape[-1]
-            yield block
-
-    chunks = stream_crepe(counted(), capacity=_CAPACITIES[method], **options)
-    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*chunks, strict=True))
-    grid = {name: options[name] for name in ("sample_rate", "hop_length")}
-    n_frames = core.n_frames(n_samples, hop_length=options["hop_length"])
-    return crepe_at_hops((f0_hz, confidence), n_frames, **grid)
+def _voiced(f0_hz: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sets the pitch of unvoiced frames to NaN."""
+    return np.where(confidence >= VOICED, f0_hz, np.nan).astype(np.float32), confidence

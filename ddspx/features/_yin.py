@@ -11,7 +11,7 @@ import numpy as np
 
 from ddspx import core
 from ddspx._typing import Array, Float, Int
-from ddspx.features._blocks import by_rows, windows
+from ddspx.features._blocks import by_rows, chunk_sizes, windows
 from ddspx.features._range import frame_power, is_within_range
 from ddspx.metrics import VOICED
 
@@ -41,13 +41,15 @@ class YinPlan(NamedTuple):
         return 2 * math.ceil(self.sample_rate * seconds / 2)
 
     @property
-    def chunk(self) -> int:
-        """Frames of a chunk, and also the number of frames that a decision looks ahead.
+    def chunks(self) -> tuple[int, ...]:
+        """The sizes of chunks. A decision looks ahead by a whole chunk of the largest size.
 
-        It is one more than there are hops in the look-ahead, because a signal has one frame more
-        than it has hops: 4 s are two chunks then, and not three.
+        That is one more than there are hops in the look-ahead, because a signal has one frame more
+        than it has hops: 4 s are two chunks then, and not three. A sound that fits into a smaller
+        chunk is decided as a whole.
         """
-        return max(64, 1 + math.ceil(_LOOK_AHEAD_SECONDS * self.sample_rate / self.hop_length))
+        hops = math.ceil(_LOOK_AHEAD_SECONDS * self.sample_rate / self.hop_length)
+        return chunk_sizes(max(64, 1 + hops))
 
     @property
     def margin(self) -> int:
@@ -70,7 +72,7 @@ def stream_yin(
     A chunk is decided once the next chunk has been observed.
     """
     now, n, before, batch = None, 0, None, ()
-    cut = {"hop": plan.hop_length, "chunk": plan.chunk, "margin": plan.margin}
+    cut = {"hop": plan.hop_length, "chunks": plan.chunks, "margins": (plan.margin, plan.margin)}
     n_frames = partial(core.n_frames, hop_length=plan.hop_length)
     for window, n_ahead in windows(blocks, **cut, n_frames=n_frames):
         batch = window.shape[:-1]
@@ -108,7 +110,7 @@ def _observe(audio: Float[Array, "*batch samples"], plan: YinPlan) -> _Observed:
         voicing_threshold=_VOICING_THRESHOLD,
     )
     power = frame_power(audio, frame_length=plan.frame_length, hop_length=plan.hop_length)
-    inner = slice(plan.margin, plan.margin + plan.chunk)
+    inner = slice(plan.margin, audio.shape[-1] // plan.hop_length - plan.margin)
     return jax.tree.map(lambda x: x[..., inner, :], _Observed(posterior, power))
 
 
@@ -125,7 +127,7 @@ def _decide(
     `before` is the state that the previous chunk ended in, -1 at the start of the audio.
     """
     posterior, power = now
-    n_bins = posterior.f0_hz.shape[-1]
+    chunk, n_bins = posterior.f0_hz.shape[-2:]
     glide = _GLIDE_OCTAVES_PER_SECOND * plan.hop_length / plan.sample_rate
     reach = min(max(1, round(glide * _BINS_PER_OCTAVE)), _BINS_PER_OCTAVE)
     transition = core.pitch_transition(n_bins, reach=reach)
@@ -136,7 +138,7 @@ def _decide(
     evidence = weight * jnp.concatenate(observations, axis=-2)
     may_be = (before < 0)[..., None] | jax.nn.one_hot(before, n_bins + 1, dtype=bool)
     initial = jnp.where(may_be, 0.0, -jnp.inf).astype(evidence.dtype)
-    path = core.viterbi(evidence, transition, initial=initial, n_valid=n_valid)[..., : plan.chunk]
+    path = core.viterbi(evidence, transition, initial=initial, n_valid=n_valid)[..., :chunk]
     bins = jnp.minimum(path, n_bins - 1)[..., None]
     f0_hz = jnp.take_along_axis(posterior.f0_hz, bins, axis=-1)[..., 0]
     aperiodicity = jnp.take_along_axis(posterior.aperiodicity, bins, axis=-1)[..., 0]

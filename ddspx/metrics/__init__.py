@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         voicing_false_alarm as voicing_false_alarm,
         voicing_recall as voicing_recall,
     )
+    from ddspx.metrics._squeaks import squeaks as squeaks
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -47,4 +48,5 @@ else:
             "octave_error_share overall_accuracy raw_chroma_accuracy raw_pitch_accuracy "
             "voicing_false_alarm voicing_recall"
         ),
+        _squeaks="squeaks",
     )

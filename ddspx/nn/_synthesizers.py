@@ -35,7 +35,9 @@ class Synthesizer(Protocol):
     ) -> Any:
         """Computes the controls from the decoder's unbounded outputs and the pitch.
 
-        The controls of a frame must depend only on the outputs and the pitch of that frame.
+        The controls of a frame must depend only on the outputs and the pitch of that frame. A frame
+        of 0 Hz has no pitch: only what needs none, such as noise, may be heard there. A transfer
+        plays breath and consonants by such frames; a synthesizer without noise plays silence then.
         """
         ...
 

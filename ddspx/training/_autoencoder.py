@@ -27,7 +27,7 @@ from ddspx.models.autoencoder import (
 )
 from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.training._config import AutoencoderTrainConfig
-from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._data import check_dataset, dataset_statistics, same_features
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
@@ -183,7 +183,7 @@ def _started(
     """
     module, statistics, provenance = as_instrument(start, parts=fresh.config.part_classes)
     name = "the given model" if isinstance(start, Instrument) else start
-    if statistics.feature_version != manifest.feature_version:
+    if not same_features(statistics.feature_version, manifest.feature_version):
         raise ValueError(
             f"`start` must use the dataset's version of features, {manifest.feature_version!r}, "
             f"but {name} uses {statistics.feature_version!r}; prepare the recordings with its "

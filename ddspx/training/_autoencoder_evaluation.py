@@ -17,7 +17,7 @@ from ddspx.features import method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
 from ddspx.metrics import Interval
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
-from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._data import check_dataset, dataset_statistics, same_features
 
 _RESAMPLINGS = 2000
 
@@ -65,7 +65,7 @@ def evaluate_autoencoder(
       dataset: folder that `prepare` wrote, with the model's rates.
       split: train, valid or test.
       statistics: the model's statistics; if they are given, a dataset is refused whose features
-        are of another version than those the model was trained on.
+        mean something else than those the model was trained on (see `features.method_of`).
       baselines: whether to measure two baselines as well: the model with its initial random
         weights, and `additive_baseline`.
       seed: seed of the noise, the random weights and the bootstrap.
@@ -80,7 +80,9 @@ def evaluate_autoencoder(
     checked_seed(seed)
     manifest = read_manifest(dataset)
     check_dataset(manifest, model.config)
-    if statistics is not None and statistics.feature_version != manifest.feature_version:
+    if statistics is not None and not same_features(
+        statistics.feature_version, manifest.feature_version
+    ):
         raise ValueError(
             f"The model was trained on features of version {statistics.feature_version!r} and the "
             f"dataset has {manifest.feature_version!r}; prepare the recordings again with the "

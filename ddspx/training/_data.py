@@ -28,6 +28,14 @@ def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
         raise ValueError(f"The dataset cannot be used: its {error}") from None
 
 
+def same_features(version: str, other: str) -> bool:
+    """Tells whether a model that was trained on features of one version can use the other's."""
+    try:
+        return method_of(version) == method_of(other)
+    except ValueError:
+        return False
+
+
 def dataset_statistics(dataset: str | Path, manifest: Manifest) -> InstrumentStatistics:
     """Returns the statistics in a dataset's manifest; raises a DatasetError if damaged."""
     try:

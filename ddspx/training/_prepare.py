@@ -13,12 +13,11 @@ import numpy as np
 from ddspx._checks import size
 from ddspx._text import printable
 from ddspx.features import (
-    FMIN,
     Features,
     StreamingMethod,
     conditioning_features,
-    default_fmax,
     feature_version,
+    pitch_range,
 )
 from ddspx.io import (
     AudioError,
@@ -73,7 +72,7 @@ def prepare(
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
-    fmin: float = FMIN,
+    fmin: float | None = None,
     fmax: float | None = None,
     method: StreamingMethod = "ddspx",
     licence: str = "not stated",
@@ -110,8 +109,9 @@ def prepare(
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
       fmin: the lowest pitch that counts, in Hz. If it is the lowest note of the instrument, frames
-        that the tracker places an octave too low are unvoiced rather than wrong.
-      fmax: the highest pitch that counts, in Hz; by default the lower of 2093 Hz and Nyquist.
+        that the tracker places an octave too low are unvoiced rather than wrong. By default that of
+        `features.pitch_range`, as for `fmax`.
+      fmax: the highest pitch that counts, in Hz.
       method: the pitch tracker, see `features.track_pitch`. A model that is trained on the dataset
         uses the same tracker in a transfer.
       licence: the licence of the recordings; it is stored with the models trained on them.
@@ -148,7 +148,7 @@ def prepare(
       69.0
       >>> folder.cleanup()
     """
-    fmax = default_fmax(sample_rate) if fmax is None else fmax
+    fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     example = _example_hops(example_s, sample_rate, hop_length)
     _refuse_other_folder(output, overwrite)
     with (

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from ddspx.transfer._adjust import (
         AdjustedControls as AdjustedControls,
         adjust as adjust,
-        octaves_to as octaves_to,
     )
     from ddspx.transfer._config import (
         RANGES as RANGES,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
         apply_quantile_transform as apply_quantile_transform,
         fit_quantile_transform as fit_quantile_transform,
     )
+    from ddspx.transfer._range import octaves_to as octaves_to
     from ddspx.transfer._rendering import render as render
     from ddspx.transfer._transfer import (
         Percentiles as Percentiles,
@@ -42,13 +42,14 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        _adjust="AdjustedControls adjust octaves_to",
+        _adjust="AdjustedControls adjust",
         _config="RANGES TransferConfig",
         _loudness_matching="match_loudness",
         _notes="NoteDetection detect_notes",
         _plot="plot_transfer",
         _evaluation="TransferQuality evaluate_transfer",
         _quantiles="QuantileTransform apply_quantile_transform fit_quantile_transform",
+        _range="octaves_to",
         _rendering="render",
         _transfer="Percentiles TransferReport transfer",
         _tuning="autotune tuning_offset",

@@ -11,28 +11,32 @@ import numpy as np
 from ddspx._checks import same_size
 from ddspx._notes import hz_to_midi, midi_to_hz
 from ddspx._typing import Bool, Float
+from ddspx.metrics._squeaks import sounding_frames, squeaking_frames
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.transfer._config import TransferConfig
 from ddspx.transfer._notes import (
     SILENCE_DB,
+    audible_frames,
     confident_frames,
     detect_notes,
     fade,
+    held_back,
     note_frames,
     pitch_between_notes,
+    ringing_frames,
 )
 from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_transform
+from ddspx.transfer._range import into_range, octaves_to
 from ddspx.transfer._tuning import autotune, tuning_offset
 
-_MAX_OCTAVES = 4
-# The share of a tune's frames that may lie outside an instrument's range without moving the tune,
-# because a tracker makes some errors.
-_FEW = 0.1
 # Semitones between one frame and the next from which on they belong to different notes.
 _LEAP = 1.0
 # The quantiles of an instrument's loudness that limit the loudness requested of it. Beyond them
 # there are only single clicks and the tails of notes, too few to train on.
 _LOUDNESS_RANGE = (0.01, 0.99)
+# Breath is requested at least at this quantile of an instrument's loudness, and turned down: in its
+# softest sounds an instrument may have no noise at all.
+_SOFTEST_BREATH = 0.5
 _DEFAULT = TransferConfig()
 
 
@@ -45,8 +49,13 @@ class AdjustedControls(NamedTuple):
       gain: linear gain of the instrument's sound. It adds the part of the loudness that lies
         outside that range, and is 0 in frames without a pitch to play.
       notes: the frames that are notes, which have a confident pitch and are loud enough.
-      octaves: by how many octaves `f0_hz` was moved.
+      octaves: by how many octaves the tune was moved.
       tuning: how much higher than A4 = 440 Hz the sound is tuned, in semitones.
+      refitted_share: share of the frames of `notes` that were moved by other octaves than the tune,
+        or held at the limit of the instrument's range, because they would lie outside it.
+      breath: the controls of the instrument's noise, without a pitch. Its `notes` are the frames
+        that sound, have no pitch, and are not a note that rings on. None if
+        :attr:`TransferConfig.breath` is 0.
     """
 
     f0_hz: Float[np.ndarray, " frames"]
@@ -55,6 +64,8 @@ class AdjustedControls(NamedTuple):
     notes: Bool[np.ndarray, " frames"]
     octaves: int
     tuning: float
+    refitted_share: float = 0.0
+    breath: "AdjustedControls | None" = None
 
     @property
     def asked_db(self) -> Float[np.ndarray, " frames"]:
@@ -79,8 +90,22 @@ def adjust(
     loudness is mapped to the distribution of the instrument's own notes
     (:func:`fit_quantile_transform`), and which tuning and key are used (:func:`tuning_offset`,
     :func:`autotune`). Frames below the threshold of a note are attenuated by up to `quiet_db`, the
-    more the further below they are. In frames without a pitch (breath, consonants, pauses) the
-    instrument is faded out, and only its reverb continues.
+    more the further below they are.
+
+    In frames without a pitch (breath, consonants, pauses) the instrument is faded out at the last
+    sure pitch of its note, and only its reverb continues. If `breath` is above 0, the instrument's
+    noise plays those of these frames that sound, as loud as they are beside the notes, but not a
+    note that rings on (:attr:`TransferConfig.breath`). A pitch that leaps away from the pitch
+    around it for a moment is an error of the tracker (:func:`ddspx.metrics.squeaks`), and such a
+    frame counts as one without a pitch.
+
+    Nothing is played outside the instrument's range unless `pitch_shift` or ``adjust=False`` ask
+    for it. A phrase that leaves the range by more than a semitone is moved by whole octaves, all of
+    it, so that its intervals stay what they are. A phrase ends at a rest of 0.3 s or at a leap of
+    about an octave. Only in a phrase that is too wide to fit, the stretches outside the range are
+    moved on their own. Where the pitch leaves the range for less than 0.1 s, in a vibrato, an
+    ornament or a slide, it is held at the limit. An instrument whose range is narrower than an
+    octave plays what does not fit in the octave that is nearest to the range.
 
     A frame whose pitch, confidence or loudness is not finite counts as silent and without a pitch.
 
@@ -130,79 +155,93 @@ def adjust(
     f0_hz, f0_confidence = (np.where(finite, x, 0).astype(x.dtype) for x in (f0_hz, f0_confidence))
     loudness_db = np.where(finite, loudness_db, SILENCE_DB).astype(loudness_db.dtype)
     confident = confident_frames(f0_hz, f0_confidence, loudness_db, confidence=config.confidence)
-    pitched = note_frames(confident, frame_rate=frame_rate)
-    tonal = confident & pitched
+    confident &= ~squeaking_frames(f0_hz, confident, frame_rate=frame_rate)
+    tonal = confident & note_frames(confident, frame_rate=frame_rate)
     notes = tonal & detection.mask
     pitch_hz, tuning = _tuned(f0_hz, f0_confidence, tonal, notes, frame_rate, config)
-    target_db, octaves = loudness_db, 0
+    fitted_hz, level_db, octaves = pitch_hz, loudness_db, 0
     if config.adjust:
         # If no frame is loud enough for a note, all frames with a confident pitch are fitted.
         fitted = notes if notes.any() else tonal
         octaves = octaves_to(pitch_hz[fitted], statistics=statistics)
+        fitted_hz = into_range(
+            pitch_hz, tonal, octaves=octaves, statistics=statistics, frame_rate=frame_rate
+        )
         quantiles_db = np.asarray(statistics.loudness_quantiles)
         transform = fit_quantile_transform(loudness_db, fitted, quantiles_db)
-        target_db = apply_quantile_transform(transform, loudness_db)
-    octaves += config.pitch_shift
-    target_db = target_db + config.loudness_shift_db
+        level_db = apply_quantile_transform(transform, loudness_db)
+    level_db = asked_db = level_db + config.loudness_shift_db
     if config.threshold > 0:
         missing = np.maximum(config.threshold - detection.ratio, 0.0) / config.threshold
-        target_db = target_db - config.quiet_db * missing
-    levels = np.linspace(0, 1, len(statistics.loudness_quantiles))
-    lowest, highest = np.interp(_LOUDNESS_RANGE, levels, statistics.loudness_quantiles)
-    played_db = np.clip(target_db, lowest, highest)
-    gain = fade(pitched, frame_rate=frame_rate) * 10 ** ((target_db - played_db) / 20)
-    filled_hz = pitch_between_notes(pitch_hz, tonal, loudness_db, frame_rate=frame_rate)
-    dtype = f0_hz.dtype
+        asked_db = level_db - config.quiet_db * missing
+    tonal = _without_squeaks(fitted_hz, tonal, asked_db, frame_rate)
+    notes &= tonal
+    pitched = note_frames(tonal, frame_rate=frame_rate)
+    asked_db = held_back(asked_db, tonal)
+    refitted = np.mean(fitted_hz[notes] != pitch_hz[notes]) if notes.any() else 0.0
+    filled_hz = pitch_between_notes(fitted_hz, tonal, loudness_db, frame_rate=frame_rate)
+    played_hz = (filled_hz * 2.0 ** (octaves + config.pitch_shift)).astype(f0_hz.dtype)
+    played_db, rest = _within(asked_db, _LOUDNESS_RANGE, statistics)
+    gain = fade(pitched, frame_rate=frame_rate) * rest
+    breath = None
+    if config.breath > 0:
+        silent = pitched | ringing_frames(loudness_db, pitched, frame_rate=frame_rate)
+        noisy = audible_frames(loudness_db) & ~silent
+        breath = _breath(played_hz, level_db, noisy, pitched, statistics, frame_rate, config)
+    played_db, gain = (track.astype(f0_hz.dtype) for track in (played_db, gain))
+    moved = octaves + config.pitch_shift
     return AdjustedControls(
-        (filled_hz * 2.0**octaves).astype(dtype),
-        played_db.astype(dtype),
-        gain.astype(dtype),
-        notes,
-        octaves,
-        tuning,
+        played_hz, played_db, gain, notes, moved, tuning, float(refitted), breath
     )
 
 
-def octaves_to(f0_hz: Float[np.ndarray, " notes"], *, statistics: InstrumentStatistics) -> int:
-    """Returns by how many octaves, at most 4 up or down, to move a tune into an instrument's range.
+def _without_squeaks(
+    f0_hz: np.ndarray, tonal: np.ndarray, asked_db: np.ndarray, frame_rate: float
+) -> np.ndarray:
+    """Returns the tonal frames that belong to notes, and are no squeaks among those that are left.
 
-    The range is from the 1st to the 99th percentile of the instrument's pitch. A tune of which at
-    most a tenth of the frames lie outside is not moved. Any other is moved so that the sum of two
-    costs is smallest: the mean distance in semitones by which its frames lie outside the range,
-    and a sixth of the distance between its median and the mean of the instrument's pitch.
-
-    Args:
-      f0_hz: pitch of the notes, frame by frame; a pitch that is not positive and finite is ignored.
-      statistics: the instrument's statistics.
-
-    Returns:
-      The number of octaves; 0 if there is no pitch.
-
-    Example:
-      >>> import numpy as np
-      >>> from ddspx.instruments import load_instrument
-      >>> from ddspx.transfer import octaves_to
-      >>> _, violin, _ = load_instrument("violin")
-      >>> octaves_to(np.array([110.0, 123.5, 130.8]), statistics=violin)
-      2
+    Squeaks are searched again after the pitch was adjusted. Of a run that is mostly too soft to be
+    heard, a few frames may sound; and autotune or the fit to the range can move a note away from
+    its neighbours. What is left of a note may then be too short for one.
     """
-    f0_hz = f0_hz[(f0_hz > 0) & np.isfinite(f0_hz)]
-    if f0_hz.size == 0:
-        return 0
-    midi = hz_to_midi(f0_hz)
-    low, high = statistics.pitch_midi_min, statistics.pitch_midi_max
-    # The range is widened by half a semitone, so that a note at its limit is inside, in or out of
-    # tune.
-    if np.mean((midi < low - 0.5) | (midi > high + 0.5)) <= _FEW:
-        return 0
+    while True:
+        kept = tonal & note_frames(tonal, frame_rate=frame_rate)
+        sounding = sounding_frames(kept, asked_db)
+        kept &= ~squeaking_frames(f0_hz, sounding, frame_rate=frame_rate)
+        kept &= ~squeaking_frames(f0_hz, kept, frame_rate=frame_rate)
+        if np.array_equal(kept, tonal):
+            return kept
+        tonal = kept
 
-    def cost(octaves: int) -> float:
-        moved = midi + 12 * octaves
-        outside = np.mean(np.maximum(np.maximum(low - moved, moved - high), 0.0))
-        return float(outside + abs(np.median(moved) - statistics.pitch_midi_mean) / 6)
 
-    # Sorted, because `min` takes the first of equals, which is the smallest move then.
-    return min(sorted(range(-_MAX_OCTAVES, _MAX_OCTAVES + 1), key=abs), key=cost)
+def _breath(
+    f0_hz: np.ndarray,
+    asked_db: np.ndarray,
+    noisy: np.ndarray,
+    pitched: np.ndarray,
+    statistics: InstrumentStatistics,
+    frame_rate: float,
+    config: TransferConfig,
+) -> AdjustedControls:
+    """Returns the controls of the noise in the frames that are noisy, none of them pitched."""
+    levels = (_SOFTEST_BREATH, _LOUDNESS_RANGE[1])
+    played_db, rest = _within(asked_db, levels, statistics)
+    # It fades in while the note fades out. At either end of what is noisy it fades as well.
+    envelope = 1 - fade(pitched, frame_rate=frame_rate)
+    envelope *= fade(noisy, frame_rate=frame_rate)
+    gain = config.breath * envelope * rest
+    played_db, gain = (track.astype(f0_hz.dtype) for track in (played_db, gain))
+    return AdjustedControls(f0_hz, played_db, gain, noisy, 0, 0.0)
+
+
+def _within(
+    asked_db: np.ndarray, levels: tuple[float, float], statistics: InstrumentStatistics
+) -> tuple[np.ndarray, np.ndarray]:
+    """Limits loudness to quantiles of an instrument's own; returns the gain of the rest too."""
+    quantiles = np.linspace(0, 1, len(statistics.loudness_quantiles))
+    lowest, highest = np.interp(levels, quantiles, statistics.loudness_quantiles)
+    played_db = np.clip(asked_db, lowest, highest)
+    return played_db, 10 ** ((asked_db - played_db) / 20)
 
 
 def _tuned(

@@ -21,6 +21,7 @@ RANGES = MappingProxyType(
         "follow": (0.0, 1.0),
         "wet": (0.0, 1.0),
         "reverb": (0.0, 2.0),
+        "breath": (0.0, 1.0),
     }
 )
 """The lowest and the highest allowed value of each number in a :class:`TransferConfig`."""
@@ -30,12 +31,13 @@ RANGES = MappingProxyType(
 class TransferConfig:
     """The settings of a transfer, with the names, ranges and defaults of DDSP's notebook.
 
-    The last five are not in DDSP.
+    The last six are not in DDSP.
 
     Args:
       adjust: whether pitch and loudness are fitted to the instrument. The pitch is moved by whole
         octaves into the instrument's range, if it lies outside, and the loudness gets the dynamics
-        of the instrument's recordings. If False, both are played as they are.
+        of the instrument's recordings. If False, both are played as they are. Only the errors of
+        the tracker, in which the pitch leaps away for a moment, are never played.
       threshold: how loud and how confident in its pitch a frame has to be to count as a note, from
         0 to 2. At 0 every frame is a note, at 2 only frames louder than the recording's mean.
       quiet_db: by how many dB the frames that are not notes are attenuated, from 0 to 60.
@@ -50,6 +52,11 @@ class TransferConfig:
         that the instrument plays is compensated, from 0 (not at all) to 1 (fully).
       wet: the instrument's share of the result's power, from 0 to 1; the recording has the rest.
       reverb: level of the instrument's reverb, from 0 to 2; 1 is the level of its recordings.
+      breath: amplitude of breath and consonants, from 0 (not played) to 1 (as loud beside the notes
+        as in the recording). The noise of the instrument plays them; its harmonics are silent. A
+        note that rings on in the room has no pitch either, but is not played: what follows a note
+        is breath only from where its loudness rises by 3 dB, or does not fall for 60 ms. Other
+        noise of the recording within 60 dB of its loudest moment is played as breath.
 
     Raises:
       TypeError: a field has another type.
@@ -73,6 +80,7 @@ class TransferConfig:
     follow: float = 1.0
     wet: float = 1.0
     reverb: float = 1.0
+    breath: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.adjust, bool):

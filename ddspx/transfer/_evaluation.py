@@ -31,6 +31,7 @@ class TransferQuality(NamedTuple):
         instrument, over the frames of notes; NaN if there are none or a loudness is constant.
       peak: largest absolute sample of the file.
       click_times_s: times of clicks, in seconds; see `metrics.click_times`.
+      squeak_times_s: times of squeaks of the instrument, in seconds; see `metrics.squeaks`.
     """
 
     pitched_share: float
@@ -39,6 +40,7 @@ class TransferQuality(NamedTuple):
     loudness_correlation: float
     peak: float
     click_times_s: tuple[float, ...]
+    squeak_times_s: tuple[float, ...]
 
 
 def evaluate_transfer(
@@ -48,39 +50,43 @@ def evaluate_transfer(
 
     If `TransferConfig.wet` is below 1, the file holds the recording as well, whose pitch would be
     measured too. Pitch and loudness are then measured on a second rendering of the instrument
-    alone. Peak and clicks are always those of the file.
+    alone. Peak and clicks are always those of the file. Squeaks are always measured on a rendering
+    of the notes alone: in a reverb two notes sound at once, and noise has no pitch to compare with.
 
     Args:
       output: the file that :func:`transfer` wrote.
       report: the report that it returned.
       progress: called with "measuring", the seconds that are done, and all seconds; the sound is
-        processed twice.
+        processed three times.
 
     Returns:
       The measures.
 
     Raises:
       AudioError: the file is missing, or is not the one that was written.
-      FileNotFoundError: `TransferConfig.wet` is below 1 and the instrument is missing.
+      FileNotFoundError: the instrument is missing.
     """
     sample_rate, played = report.sample_rate, report.played
 
     def reported(sound: Iterator[np.ndarray], n_passes: int) -> Iterator[np.ndarray]:
         done = n_passes * report.n_samples
         for block in sound:
-            progress("measuring", done / sample_rate, 2 * report.n_samples / sample_rate)
+            progress("measuring", done / sample_rate, 3 * report.n_samples / sample_rate)
             yield block
             done += block.size
 
     file = partial(_blocks, output, sample_rate)
     instrument = report.performance.again(report) if report.config.wet < 1 else file()
-    measured = blockwise_features(
-        reported(instrument, 0),
+    listen = partial(
+        blockwise_features,
         sample_rate=sample_rate,
         hop_length=report.hop_length,
         method=report.method,
     )
+    measured = listen(reported(instrument, 0))
     peak, click_times_s = _peak_and_clicks(reported(file(), 1), sample_rate)
+    notes = listen(reported(report.performance.again(report, notes_only=True), 2))
+    squeaks_s = metrics.squeaks(*notes, frame_rate=sample_rate / report.hop_length)
     is_voiced = measured.f0_confidence >= metrics.VOICED
     confident = (played.notes & is_voiced).astype(float)
     return TransferQuality(
@@ -92,6 +98,7 @@ def evaluate_transfer(
         ),
         peak=peak,
         click_times_s=click_times_s,
+        squeak_times_s=tuple(squeaks_s.tolist()),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
 from ddspx.features import SpectralConfig, stream_spectral_features
-from ddspx.models.autoencoder import Autoencoder
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.transfer._adjust import AdjustedControls
 from ddspx.transfer._rendering import render
 
@@ -16,6 +16,9 @@ _NO_CEILING_DB = 80.0
 # A larger difference than this is not fully compensated: the instrument cannot play that loudness
 # at that pitch.
 _MOST_DB = 12.0
+# The noise of an instrument by itself is 20 to 50 dB softer than the notes to which it belongs, and
+# that of an untrained one 70 dB. Loudness has a floor, so it is measured on a louder noise.
+_MOST_BREATH_DB, _LOUDER = 100.0, 1000.0
 _SMOOTHING_S = 0.06
 
 
@@ -36,7 +39,8 @@ def match_loudness(
     pitch or a dynamic that its recordings lack, and the reverb adds the sound of earlier notes.
     The instrument is therefore rendered once, and its loudness is measured on the notes. The gain
     compensates the difference by at most 12 dB, smoothed over 60 ms and interpolated linearly
-    between notes.
+    between notes. Breath is rendered by itself, without the notes, and its gain compensates all of
+    its difference, up to 100 dB.
 
     Args:
       model: the instrument.
@@ -44,39 +48,54 @@ def match_loudness(
       n_samples: as in :func:`render`.
       z: as in :func:`render`.
       reverb: as in :func:`render`.
-      amount: the share of the difference that is compensated, from 0 to 1.
+      amount: the share of the difference that is compensated for the notes, from 0 to 1; with 0
+        they are not rendered.
       seed: seed of the noise.
       progress: called with "rehearsing", the seconds that have been rendered, and all seconds.
 
     Returns:
-      `played` with a new gain.
+      `played` with new gains.
 
     Raises:
       ValueError: as :func:`render`.
     """
-    if not played.notes.any():
-        return played
-    sample_rate, hop_length = model.config.sample_rate, model.config.hop_length
+    notes, breath = played._replace(breath=None), played.breath
+    has_notes = amount > 0 and notes.notes.any()
+    has_breath = breath is not None and breath.notes.any()
+    config, done = model.config, 0
 
-    def rehearsal() -> Iterator[np.ndarray]:
-        done = 0
-        for block in render(
-            model,
-            played,
-            n_samples=n_samples,
-            z=z,
-            reverb=reverb,
-            ceiling_db=_NO_CEILING_DB,
-            seed=seed,
-        ):
+    def rehearsal(controls: AdjustedControls) -> Iterator[np.ndarray]:
+        nonlocal done
+        options = {"z": z, "reverb": reverb, "ceiling_db": _NO_CEILING_DB, "seed": seed}
+        for block in render(model, controls, n_samples=n_samples, **options):
             yield block
             done += block.size
-            progress("rehearsing", done / sample_rate, n_samples / sample_rate)
+            all_samples = (has_notes + has_breath) * n_samples
+            progress("rehearsing", done / config.sample_rate, all_samples / config.sample_rate)
 
+    if has_notes:
+        notes = _matched(notes, rehearsal(notes), amount, _MOST_DB, config)
+    if breath is not None and has_breath:
+        louder = breath._replace(gain=_LOUDER * breath.gain)
+        alone = played._replace(gain=np.zeros_like(played.gain), breath=louder)
+        louder = _matched(louder, rehearsal(alone), 1.0, _MOST_BREATH_DB, config)
+        breath = louder._replace(gain=louder.gain / _LOUDER)
+    return notes._replace(breath=breath)
+
+
+def _matched(
+    played: AdjustedControls,
+    blocks: Iterator[np.ndarray],
+    amount: float,
+    most_db: float,
+    config: AutoencoderConfig,
+) -> AdjustedControls:
+    """Changes the gain by the difference between the requested loudness and that of a rendering."""
+    sample_rate, hop_length = config.sample_rate, config.hop_length
     loudness = SpectralConfig("loudness", sample_rate=sample_rate, hop_length=hop_length, n_fft=1)
-    measured_db = np.concatenate(list(stream_spectral_features(rehearsal(), loudness)))
+    measured_db = np.concatenate(list(stream_spectral_features(blocks, loudness)))
     notes = np.flatnonzero(played.notes)
-    difference_db = np.clip((played.asked_db - measured_db)[notes], -_MOST_DB, _MOST_DB)
+    difference_db = np.clip((played.asked_db - measured_db)[notes], -most_db, most_db)
     everywhere_db = np.interp(np.arange(played.notes.size), notes, difference_db)
     reach = round(_SMOOTHING_S / 2 * sample_rate / hop_length)
     window = np.hanning(2 * reach + 3)[1:-1]

@@ -21,6 +21,8 @@ _CONFIDENCE, _SMOOTHING_S = 0.7, 0.08
 _LONGEST_GAP_S = 0.06
 _SHORTEST_NOTE_S = 0.05
 _FADE_S = 0.03
+# What follows a note is no longer its ringing if it rises so much, or is so long on one level.
+_RISE_DB, _PLATEAU_S = 3.0, 0.06
 # Semitones up to which the pitch slides over a gap between two notes; with more it jumps.
 _SLIDE = 2.0
 
@@ -123,14 +125,52 @@ def note_frames(
     confident: Bool[np.ndarray, " frames"], *, frame_rate: float
 ) -> Bool[np.ndarray, " frames"]:
     """Returns the confident frames with gaps of up to 60 ms closed and runs up to 50 ms dropped."""
-    closed = _without_short_runs(confident, False, _LONGEST_GAP_S * frame_rate)
-    return _without_short_runs(closed, True, _SHORTEST_NOTE_S * frame_rate)
+    closed = without_short_runs(confident, False, _LONGEST_GAP_S * frame_rate)
+    return without_short_runs(closed, True, _SHORTEST_NOTE_S * frame_rate)
 
 
 def fade(notes: Bool[np.ndarray, " frames"], *, frame_rate: float) -> Float[np.ndarray, " frames"]:
     """Returns a gain of 1 in notes that falls to 0 within 30 ms on either side, as a cosine."""
-    distance = _frames_to_nearest(notes) / max(1.0, _FADE_S * frame_rate)
+    distance = np.abs(np.arange(notes.size) - _nearest(notes)) / max(1.0, _FADE_S * frame_rate)
     return 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance, 1.0))
+
+
+def held_back(
+    loudness_db: Float[np.ndarray, " frames"], notes: Bool[np.ndarray, " frames"]
+) -> Float[np.ndarray, " frames"]:
+    """Limits loudness outside of notes to that of the nearest frame of a note.
+
+    Otherwise a note would swell in its fade with the consonant that follows or precedes it.
+    """
+    if not notes.any():
+        return loudness_db
+    return np.where(
+        notes, loudness_db, np.minimum(loudness_db, loudness_db[_nearest(notes).astype(int)])
+    )
+
+
+def ringing_frames(
+    loudness_db: Float[np.ndarray, " frames"],
+    notes: Bool[np.ndarray, " frames"],
+    *,
+    frame_rate: float,
+) -> Bool[np.ndarray, " frames"]:
+    """Returns the frames from the end of a note to where its ringing in a room or a string ends.
+
+    It ends where the loudness rises 3 dB above the lowest since the note, or does not become lower
+    for 60 ms. A room fluctuates by less while it decays, and a consonant or a breath does one or
+    the other.
+    """
+    ringing = np.zeros_like(notes)
+    ahead = round(_PLATEAU_S * frame_rate)
+    for gap in np.split(np.arange(notes.size), np.flatnonzero(np.diff(notes)) + 1)[1:]:
+        if notes[gap[0]]:
+            continue
+        lowest_db = np.minimum.accumulate(loudness_db[gap[0] - 1 : gap[-1] + 1])[1:]
+        falls = loudness_db[gap] <= lowest_db + _RISE_DB
+        falls[: -ahead or None] &= lowest_db[ahead:] < lowest_db[: -ahead or None]
+        ringing[gap] = np.logical_and.accumulate(falls)
+    return ringing
 
 
 def pitch_between_notes(
@@ -142,11 +182,12 @@ def pitch_between_notes(
 ) -> Float[np.ndarray, " frames"]:
     """Replaces the pitch of frames that are not tonal, where the tracker's pitch is arbitrary.
 
-    Between two notes that are at most two semitones apart the pitch slides, linearly in
-    log-frequency. Between notes further apart it jumps at the softest frame. If the gap is long
-    enough, that frame is chosen after the first note has faded out and before the second one fades
-    in. The pitch is held before the first tonal frame and after the last. If there is no tonal
-    frame, the pitch is not changed.
+    Over a gap of up to 60 ms, which the instrument plays, the pitch slides from one note to the
+    next, linearly in log-frequency, if they are at most two semitones apart; otherwise it jumps at
+    the softest frame. Over a longer gap each note keeps its last sure pitch until it has faded out,
+    and its first one while it fades in. The pitch jumps at the softest frame in between. It is held
+    before the first tonal frame and after the last. If there is no tonal frame, the pitch is not
+    changed.
     """
     frames = np.flatnonzero(tonal)
     if frames.size == 0:
@@ -154,18 +195,23 @@ def pitch_between_notes(
     octaves = np.log2(f0_hz[frames])
     whole = np.interp(np.arange(f0_hz.size), frames, octaves)
     fading = round(_FADE_S * frame_rate)
-    leaps = (np.diff(frames) > 1) & (np.abs(np.diff(octaves)) > _SLIDE / 12)
-    for i in np.flatnonzero(leaps):
+    gaps = np.diff(frames) - 1
+    is_rest = gaps > _LONGEST_GAP_S * frame_rate
+    is_jump = is_rest | ((gaps > 0) & (np.abs(np.diff(octaves)) > _SLIDE / 12))
+    for i in np.flatnonzero(is_jump):
         first, last = frames[i] + 1, frames[i + 1]
-        inside = slice(first, last)
-        if last - first > 2 * fading + 1:
-            inside = slice(first + fading, last - fading)
+        # The frames where the next note may begin, its first sure frame included.
+        inside = slice(first, last + 1)
+        if is_rest[i]:
+            inside = slice(first + fading, max(last - fading, first + fading + 1))
         softest = inside.start + int(np.argmin(loudness_db[inside]))
         whole[first:softest], whole[softest:last] = octaves[i], octaves[i + 1]
     return 2.0**whole
 
 
-def _without_short_runs(mask: np.ndarray, value: bool, n_frames: float) -> np.ndarray:
+def without_short_runs(
+    mask: Bool[np.ndarray, " frames"], value: bool, n_frames: float
+) -> Bool[np.ndarray, " frames"]:
     """Flips the runs of `value` in a mask that are at most `n_frames` long."""
     starts = np.flatnonzero(np.diff(mask, prepend=~mask[:1]))
     lengths = np.diff(starts, append=mask.size)
@@ -173,9 +219,9 @@ def _without_short_runs(mask: np.ndarray, value: bool, n_frames: float) -> np.nd
     return np.repeat(mask[starts] ^ flip, lengths)
 
 
-def _frames_to_nearest(mask: np.ndarray) -> np.ndarray:
-    """Returns the distance of each frame to the nearest true one; infinite if there is none."""
+def _nearest(mask: np.ndarray) -> np.ndarray:
+    """Returns the index of the true frame that is nearest to each frame; infinite without any."""
     index = np.arange(mask.size, dtype=np.float64)
     before = np.maximum.accumulate(np.where(mask, index, -np.inf))
     after = np.minimum.accumulate(np.where(mask, index, np.inf)[::-1])[::-1]
-    return np.minimum(index - before, after - index)
+    return np.where(index - before <= after - index, before, after)

@@ -70,4 +70,7 @@ def plot_transfer(recording: str | Path, output: str | Path, report: TransferRep
 
 def _requested(played: AdjustedControls) -> tuple[Float[np.ndarray, " frames"], ...]:
     """Returns the requested pitch, a confidence that is 1 where it sounds, and loudness."""
-    return played.f0_hz, (played.gain > 0).astype(np.float32), played.asked_db
+    asked_db = played.asked_db
+    if played.breath is not None:
+        asked_db = np.maximum(asked_db, played.breath.asked_db)
+    return played.f0_hz, (played.gain > 0).astype(np.float32), asked_db

@@ -44,7 +44,8 @@ def render(
 
     The joined blocks do not depend on `block_hops`, up to rounding: phase, recurrent state, noise,
     the tail of the reverb and the state of the limiter are carried from block to block. The gain
-    is applied before the reverb, so that the reverb of a note that fades out is still heard.
+    is applied before the reverb, so that the reverb of a note that fades out is still heard. If
+    `played` has breath, the instrument's noise plays it, and is added before the reverb.
 
     Args:
       model: the instrument.
@@ -80,7 +81,9 @@ def render(
     graph, weights = nnx.split(model)
     levels = _Levels(*(jnp.float32(x) for x in (wet, reverb, ceiling_db)))
     dtype = jnp.result_type(played.f0_hz)
-    state = _signal_chain(model, key=jax.random.key(seed), dtype=dtype).init()
+    parts = (played,) if played.breath is None else (played, played.breath)
+    chain = _signal_chain(model, len(parts), key=jax.random.key(seed), dtype=dtype)
+    state = chain.init()
     dry = repeat(None) if recording is None else _rechunked(recording, size)
     # The limiter delays the sound by its look-ahead. So many samples more are played, and as many
     # cut off in front.
@@ -91,30 +94,42 @@ def render(
         # because its controls are interpolated towards that frame.
         first = start // model.config.hop_length
         indices = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
-        f0_hz, loudness_db, gain = (jnp.asarray(track[indices]) for track in played[:3])
+        voices = tuple(
+            _Voice(*(jnp.asarray(track[indices]) for track in controls[:3])) for controls in parts
+        )
         block_z = None if z is None else jnp.asarray(z[indices])
-        block = _Block(f0_hz, loudness_db, gain, block_z, dry_block, max(0, n_samples - start))
+        block = _Block(voices, block_z, dry_block, max(0, n_samples - start))
         state, audio = _play_block(graph, weights, state, block, levels)
         samples = np.asarray(audio)[max(0, delay - start) : n_samples + delay - start]
         if samples.size:
             yield samples
 
 
-class _Block(NamedTuple):
-    """The controls of a block.
+class _Voice(NamedTuple):
+    """The controls of the instrument's notes, or of its breath, in a block.
 
     Attributes:
-      f0_hz: pitch of its frames, and of the frame after them.
+      f0_hz: pitch of the frames of the block, and of the frame after them.
       loudness_db: loudness of the same frames.
       gain: gain of the sound before the reverb, at the same frames.
-      z: z of the same frames, or None.
-      recording: the samples to mix in, or None.
-      left: how many samples there are from the start of the block to the end of the sound.
     """
 
     f0_hz: Array
     loudness_db: Array
     gain: Array
+
+
+class _Block(NamedTuple):
+    """The controls of a block.
+
+    Attributes:
+      voices: the controls of the notes, and of the breath if there is one.
+      z: z of the frames of the block, and of the frame after them, or None.
+      recording: the samples to mix in, or None.
+      left: how many samples there are from the start of the block to the end of the sound.
+    """
+
+    voices: tuple[_Voice, ...]
     z: Array | None
     recording: np.ndarray | None
     left: Array | int
@@ -131,20 +146,31 @@ class _Levels(NamedTuple):
     ceiling_db: Array
 
 
-def _signal_chain(model: Autoencoder, *, key: Array, dtype: DTypeLike = jnp.float32) -> core.Stream:
-    """Returns the stream from a `_Block` to its audio: instrument, gain, reverb, mix, limiter.
+def _signal_chain(
+    model: Autoencoder, n_voices: int, *, key: Array, dtype: DTypeLike = jnp.float32
+) -> core.Stream:
+    """Returns the stream from a `_Block` to its audio: instrument, reverb, mix, limiter.
 
     The step is ``step(state, block, block, levels)``. The key of the noise is in the state, whose
     dtype is that of the controls.
     """
     rate, hop_length = model.config.sample_rate, model.config.hop_length
 
-    def play(state, block, _, __):
-        tracks = block.f0_hz, block.loudness_db
-        return model.dry_step(state, *tracks, z=block.z, lookahead=True)
+    def start():
+        # The notes have the same noise with and without breath, and the breath has another.
+        keys = (key, *(jax.random.fold_in(key, i) for i in range(1, n_voices)))
+        return tuple(model.dry_init(voice_key, dtype=dtype) for voice_key in keys)
 
-    def with_gain(audio, block, _):
-        return audio * core.upsample(block.gain[:-1], hop_length=hop_length, method="hann")
+    def play(states, block, _, __):
+        after, audio = [], 0.0
+        # The second voice, if there is one, is the breath.
+        for state, voice, is_breath in zip(states, block.voices, (False, True), strict=False):
+            tracks, options = voice[:2], {"z": block.z, "lookahead": True}
+            state, dry = model.dry_step(state, *tracks, **options, noise_only=is_breath)
+            gain = core.upsample(voice.gain[:-1], hop_length=hop_length, method="hann")
+            audio += dry * gain
+            after.append(state)
+        return tuple(after), audio
 
     def mixed(audio, block, levels):
         if block.recording is not None:
@@ -159,8 +185,7 @@ def _signal_chain(model: Autoencoder, *, key: Array, dtype: DTypeLike = jnp.floa
         core.limiter_init, sample_rate=rate, lookahead_s=_LOOKAHEAD_S, dtype=dtype
     )
     return core.chain(
-        core.Stream(partial(model.dry_init, key, dtype=dtype), play),
-        with_gain,
+        core.Stream(start, play),
         *_room(model, dtype),
         mixed,
         core.Stream(limiter_init, limit),
@@ -182,7 +207,8 @@ def _room(model: Autoencoder, dtype: DTypeLike) -> list[core.Stream]:
 @partial(jax.jit, static_argnums=0)
 def _play_block(graph, weights, state, block, levels):
     """Computes one block of :func:`_signal_chain`."""
-    stream = _signal_chain(nnx.merge(graph, weights), key=jax.random.key(0))
+    model = nnx.merge(graph, weights)
+    stream = _signal_chain(model, len(block.voices), key=jax.random.key(0))
     return stream.step(state, block, block, levels)
 
 

@@ -95,15 +95,17 @@ class Performance(NamedTuple):
     z: Float[np.ndarray, "frames z"] | None
     seed: int
 
-    def again(self, report: TransferReport) -> Iterator[Float[np.ndarray, " samples"]]:
-        """Renders the instrument alone, in blocks."""
+    def again(
+        self, report: TransferReport, *, notes_only: bool = False
+    ) -> Iterator[Float[np.ndarray, " samples"]]:
+        """Renders the instrument alone, in blocks; with `notes_only` without reverb and breath."""
         model = as_instrument(self.to).model
         return render(
             model,
-            self.played,
+            self.played._replace(breath=None) if notes_only else self.played,
             n_samples=report.n_samples,
             z=self.z,
-            reverb=report.config.reverb,
+            reverb=0.0 if notes_only else report.config.reverb,
             seed=self.seed,
         )
 
@@ -190,7 +192,7 @@ def transfer(
     )
     rate, options = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
     options["reverb"] = config.reverb
-    matched = _matched(model, played, options, config.follow, progress)
+    matched = match_loudness(model, played, **options, amount=config.follow, progress=progress)
     dry = None
     if config.wet < 1:
         dry = _blocks(recording, model.config)
@@ -207,26 +209,11 @@ def transfer(
     if report.confident_share < _MOSTLY_UNPITCHED:
         warnings.warn(
             f"{recording} is mostly unpitched: only {report.confident_share:.0%} of its "
-            "audible frames have a confident pitch, and the instrument plays only those; use a "
-            "recording of one voice or instrument.",
+            "audible frames have a confident pitch, and the instrument plays its notes only there; "
+            "use a recording of one voice or instrument.",
             stacklevel=2,
         )
     return report
-
-
-def _matched(
-    model: Autoencoder, played: AdjustedControls, options: dict, amount: float, progress: Progress
-) -> AdjustedControls:
-    """Calls :func:`match_loudness`, unless `amount` is 0."""
-    if amount == 0:
-        return played
-    return match_loudness(
-        model,
-        played,
-        **options,
-        amount=amount,
-        progress=progress,
-    )
 
 
 def _features(

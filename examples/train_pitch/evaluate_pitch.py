@@ -1,274 +1,207 @@
-"""Compare pitch trackers on recordings that were not used to train the tracker of ddspx.
+"""Compare pitch trackers on sounds that were not used to train the tracker of ddspx.
 
     python evaluate_pitch.py RECORDINGS -o results
+    python evaluate_pitch.py RECORDINGS -o results --model MODEL --before earlier_results
 
-There are three kinds of reference pitch: recordings that are synthesized again from their measured
-pitch, which is then exact ("replayed"); the recordings themselves, in frames where at least three
-of the four other trackers agree on the clean sound ("agreed"); and single notes of saxophones with
-their labels ("labelled"). The other trackers run in a separate environment, named by RIVAL_PYTHON;
-see rivals.py.
+Three tables: recordings whose pitch others have measured, and sounds that are made to be hard
+("real" and "stress", scored by mir_eval); and recordings that are synthesized again, in noise
+("played again"). The trackers of ddspx run as its users run them. Others run in a separate
+environment, named by RIVAL_PYTHON; see rivals.py.
 """
 
 import argparse
-import csv
-import itertools
+import json
 import os
 import subprocess
-import time
+import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
 import numpy as np
-from sounds import SAMPLE_RATE, measure, perform
-from train_pitch import read
+import played_again
+import soundfile
+import stress
+import truth
+from scores import best_lag, read_track, score, table
 
-from ddspx import metrics
-from ddspx.models.pitch import load_pitch_tracker
+from ddspx import features
+from ddspx.models.pitch import load_pitch_tracker, serialization
 
-HOP = 160
-SNRS_DB = (None, 20, 10, 0)
-RIVALS = ("swift_f0", "crepe_tiny", "crepe_full", "pyin")
-# The confidence at which each tracker finds a pitch: the published value, or 0.5.
-VOICED = {"swift_f0": 0.9}
-# Each recording, and the range in which its pitch is measured for "replayed".
-PHRASES = {
-    "singing": [
-        ("sources/vocadito_1.flac", 80, 400),
-        ("sources/sms_singing-female.flac", 180, 700),
-        ("sources/sms_vignesh.flac", 100, 500),
-    ],
-    "violin": [("violin_bach/john-garner_bwv1002_mov8.flac", 180, 1500)],
-    "saxophones": [
-        ("sources/sms_sax-phrase.flac", 180, 1000),
-        ("sources/mtg_tenor_sax_e_major.flac", 100, 600),
-        ("sources/mtg_tenor_sax_d_minor.flac", 100, 600),
-    ],
-    "cello": [("sources/sms_cello-phrase.flac", 150, 700)],
-    "flute": [("sources/sms_flute-A4.flac", 300, 700)],
+# What a column shows: the folder of the tracks, and the confidence that means voiced.
+COLUMNS = {
+    "ddspx": ("ddspx", 0.5),
+    "ddspx-live": ("ddspx-live", 0.5),
+    "ddspx yin": ("yin", 0.5),
+    "ddspx pyin": ("pyin.ddspx", 0.5),
+    "CREPE tiny": ("crepe_tiny_argmax", 0.5),
+    "swift-f0 (0.9)": ("swift_f0", 0.9),
+    "swift-f0 (0.5)": ("swift_f0", 0.5),
+    "pYIN": ("pyin", 0.5),
 }
-VIOLIN_S = slice(20, 50)
-NOTES_OF, NOTE_S = ("flute", "cello"), 3
-BOOTSTRAP = 2000
+# The folder of each method of ddspx whose name a rival has too.
+FOLDERS = {"pyin": "pyin.ddspx"}
+METHODS = ("ddspx", "ddspx-live", "yin", "pyin")
+RIVALS = ("swift_f0", "crepe_tiny_argmax", "pyin")
+LAGS, SCORES = "lags.json", "scores.json"
+PARTS = ("real", "stress", "played again")
+MAKERS = {
+    "real": (truth.singing, truth.speech, truth.saxophone_notes, stress.by_telephone),
+    "stress": (stress.sounds,),
+}
 
 
-class Truth(NamedTuple):
-    """For every frame: the pitch, whether there is one, and whether each of the two is scored."""
-
-    f0_hz: np.ndarray
-    is_voiced: np.ndarray
-    scores_pitch: np.ndarray
-    scores_voicing: np.ndarray
+def use_model(folder: Path) -> None:
+    """Lets ddspx track with another model than that of its two that looks ahead like this one."""
+    is_live = load_pitch_tracker(folder=folder).config.is_live
+    setattr(serialization, "_SHIPPED_LIVE" if is_live else "_SHIPPED", folder)
 
 
-def make_sounds(data: Path, folder: Path) -> None:
-    """Writes every sound at every noise level, and its reference pitch."""
-    with open(data / "solo_notes" / "metadata.csv") as file:
-        rows = list(csv.DictReader(file))
-    jobs = [
-        (group, Path(file).stem, read(data / file), fmin, fmax)
-        for group, files in PHRASES.items()
-        for file, fmin, fmax in files
-    ]
-    jobs = [
-        (g, name, audio[VIOLIN_S.start * SAMPLE_RATE : VIOLIN_S.stop * SAMPLE_RATE], *rest)
-        if g == "violin"
-        else (g, name, audio, *rest)
-        for g, name, audio, *rest in jobs
-    ]
-    for instrument in NOTES_OF:
-        notes = [r for r in rows if r["instrument"] == instrument and r["split"] == "test"]
-        for row in notes[:7]:
-            # Less than an octave, so that an octave error cannot become the reference.
-            hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
-            jobs.append((instrument, Path(row["file"]).stem, note(data, row), hz / 1.3, hz * 1.3))
-    for group, name, audio, fmin, fmax in jobs:
-        again, labels = perform(
-            jax.random.key(0), measure(audio, fmin=fmin, fmax=fmax), hop_length=HOP
-        )
-        labels = [np.asarray(x) for x in labels]
-        truth = Truth(labels[0], labels[1], labels[2] > 0, labels[3] > 0)
-        save(folder, f"replayed.{group}.{name}", np.asarray(again), truth)
-        save(folder, f"agreed.{group}.{name}", audio, None)
-    for instrument in ("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax"):
-        notes = [
-            r for r in rows if r["instrument"] == instrument and r["library"] == "mtg_solo_sax"
-        ]
-        notes = [r for r in notes if round(float(r["midi"])) % 3 == 0 and r["label_ok"] == "1"]
-        for row in notes[::3]:
-            audio = note(data, row)
-            hz = 440 * 2 ** ((float(row["midi"]) - 69) / 12)
-            frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio, 512), 1024)[::HOP]
-            level = np.sqrt(np.mean(frames**2, axis=-1))
-            sounds = level > 0.06 * level.max()
-            truth = Truth(np.full(len(level), hz), sounds, sounds, np.zeros_like(sounds))
-            save(folder, f"labelled.saxophones.{Path(row['file']).stem}", audio, truth)
+def make_sounds(part: str, data: Path, folder: Path) -> None:
+    """Writes the sounds of a part, and their references, unless they are there.
+
+    The folder gets its name when it is complete.
+    """
+    if any(folder.glob("*.wav")):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        made = Path(temporary) / folder.name
+        made.mkdir()
+        if part == "played again":
+            played_again.make_sounds(data, made)
+        else:
+            for maker in MAKERS[part]:
+                for set_name, sound in maker(data):
+                    truth.store(made, set_name, sound)
+        made.rename(folder)
 
 
-def note(data: Path, row: dict[str, str]) -> np.ndarray:
-    """The first seconds of a note, padded with silence."""
-    audio = read(data / "solo_notes" / row["file"])[: NOTE_S * SAMPLE_RATE]
-    return np.pad(audio, (0, NOTE_S * SAMPLE_RATE - len(audio)))
-
-
-def save(folder: Path, name: str, audio: np.ndarray, truth: Truth | None) -> None:
-    """Writes one recording, clean and in white noise."""
-    if truth is not None:
-        np.savez(folder / f"{name}.truth.npz", **truth._asdict())
-    rng = np.random.default_rng(len(audio))
-    for snr_db in SNRS_DB:
-        sound = audio
-        if snr_db is not None:
-            sigma = np.sqrt(np.mean(audio**2) / 10 ** (snr_db / 10))
-            sound = audio + sigma * rng.standard_normal(len(audio))
-        np.save(folder / f"{name}.{snr_db}.npy", sound.astype(np.float32))
-
-
-def track_all(folder: Path, model: Path | None) -> None:
-    """Tracks every sound with the tracker of ddspx; long sounds share a compilation."""
-    tracker = load_pitch_tracker(folder=model)
-    run = jax.jit(lambda audio: tracker.track(audio, fmin=32.703, fmax=2093.0))
-    out = folder / "ddspx"
+def track_all(folder: Path, method: str) -> None:
+    """Tracks every sound of a folder by a method of ddspx, every 10 ms."""
+    out = folder / FOLDERS.get(method, method)
     out.mkdir(exist_ok=True)
-    step = 10 * SAMPLE_RATE
-    for path in sorted(folder.glob("*.npy")):
-        audio = np.load(path)
-        padded = np.pad(audio, (0, -len(audio) % step))
-        jax.block_until_ready(run(padded))
-        started = time.perf_counter()
-        f0_hz, confidence = jax.device_get(run(padded))
+    for path in sorted(folder.glob("*.wav")):
+        audio, sample_rate = soundfile.read(path, dtype="float32")
+        hop_length = sample_rate // 100
+        f0_hz, confidence = features.track_pitch(
+            audio, sample_rate=sample_rate, hop_length=hop_length, method=method
+        )
         np.savez(
             out / f"{path.stem}.npz",
-            time_s=np.arange(len(f0_hz)) * tracker.config.hop_length / SAMPLE_RATE,
+            time_s=np.arange(len(f0_hz)) * hop_length / sample_rate,
             f0_hz=f0_hz,
             confidence=confidence,
-            seconds=(time.perf_counter() - started) * len(audio) / len(padded),
         )
 
 
-def track_at_frames(path: Path, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """A tracker's pitch and confidence at the frames of ddspx, by linear interpolation.
+def track_rivals(folder: Path, rivals: list[str]) -> None:
+    """Lets the other trackers track the sounds for which they have no track yet."""
+    if python := os.environ.get("RIVAL_PYTHON"):
+        script = Path(__file__).with_name("rivals.py")
+        for rival in rivals:
+            subprocess.run([python, script, rival, folder], check=True)
 
-    Leaps of pitch are not interpolated: the nearer frame decides.
+
+def references(folder: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The references of a part: by set, then by name of the file."""
+    found = {}
+    for path in sorted(folder.glob("*.truth.npz")):
+        name = path.name.removesuffix(".truth.npz")
+        stored = np.load(path)
+        found.setdefault(name.split(".")[0], {})[name] = (stored["time_s"], stored["f0_hz"])
+    return found
+
+
+def find_lags(folder: Path) -> None:
+    """Writes how much later the laryngograph is than each tracker, in seconds.
+
+    It is found in the first half of the sentences.
     """
-    track = np.load(path)
-    now = np.arange(n_frames) * HOP / SAMPLE_RATE
-    times = track["time_s"]
-    octave = np.log2(np.maximum(track["f0_hz"], 1.0))
-    after = np.clip(np.searchsorted(times, now), 1, len(times) - 1)
-    weight = np.clip((now - times[after - 1]) / (times[after] - times[after - 1]), 0, 1)
-    leap = np.abs(octave[after] - octave[after - 1]) > 1 / 12
-    step = np.where(leap, np.round(weight), weight)
-    f0_hz = 2 ** (octave[after - 1] * (1 - step) + octave[after] * step)
-    return f0_hz, np.interp(now, times, track["confidence"])
+    chosen_on = references(folder).get(truth.CHOSEN, {})
+    found = {}
+    for tracks in dict.fromkeys(tracks for tracks, _ in COLUMNS.values()):
+        paths = [folder / tracks / f"{name}.npz" for name in chosen_on]
+        if paths and all(path.exists() for path in paths):
+            found[tracks] = best_lag(list(chosen_on.values()), paths)
+    (folder / LAGS).write_text(json.dumps(found))
 
 
-def truth_of(folder: Path, name: str, rivals: list[str]) -> Truth:
-    """The reference pitch of a recording: stored with it, or that on which most trackers agree."""
-    stored = folder / f"{name}.truth.npz"
-    if stored.exists():
-        return Truth(**np.load(stored))
-    n_frames = 1 + len(np.load(folder / f"{name}.None.npy")) // HOP
-    tracks = [track_at_frames(folder / rival / f"{name}.None.npz", n_frames) for rival in rivals]
-    f0_hz = np.stack([track[0] for track in tracks])
-    finds_pitch = np.stack(
-        [t[1] >= VOICED.get(r, 0.5) for t, r in zip(tracks, rivals, strict=True)]
-    )
-    median = np.exp(np.ma.median(np.ma.array(np.log(f0_hz), mask=~finds_pitch), axis=0).filled(0))
-    near = finds_pitch & (np.abs(1200 * np.log2(f0_hz / median)) < 50)
-    voiced, unvoiced = near.sum(0) >= 3, (~finds_pitch).sum(0) >= 3
-    return Truth(np.where(voiced, median, 100.0), voiced, voiced, voiced | unvoiced)
+def lag_of(folder: Path, set_name: str, tracks: str) -> float:
+    """How much later a set's references are than a tracker, in seconds."""
+    if not set_name.startswith("speech"):
+        return 0.0
+    return json.loads((folder / LAGS).read_text())[tracks]
 
 
-def measures(track: tuple[np.ndarray, np.ndarray], truth: Truth, limit: float) -> list[float]:
-    """Accuracy, octave errors, recall, false alarms, in per cent, and cents."""
-    f0_hz, confidence = track
-    pitched = (truth.is_voiced & truth.scores_pitch).astype(float)
-    estimated = (confidence >= limit).astype(float)[truth.scores_voicing]
-    voiced = truth.is_voiced.astype(float)[truth.scores_voicing]
-    return [
-        100 * metrics.raw_pitch_accuracy(truth.f0_hz, f0_hz, pitched),
-        100 * metrics.octave_error_share(truth.f0_hz, f0_hz, pitched),
-        100 * metrics.voicing_recall(voiced, estimated),
-        100 * metrics.voicing_false_alarm(voiced, estimated),
-        metrics.median_cents_error(truth.f0_hz, f0_hz, pitched),
-    ]
+def scores_of(folder: Path) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """The scores of every file: by set and by column."""
+    results = {}
+    for set_name, truths in references(folder).items():
+        for column, (tracks, voiced) in COLUMNS.items():
+            paths = [folder / tracks / f"{name}.npz" for name in truths]
+            if not all(path.exists() for path in paths):
+                continue
+            lag = lag_of(folder, set_name, tracks)
+            results.setdefault(set_name, {})[column] = [
+                score(reference, read_track(path, lag), voiced)
+                for reference, path in zip(truths.values(), paths, strict=True)
+            ]
+    return results
 
 
-def report(folder: Path, trackers: list[str]) -> str:
-    """A table for each kind of reference: means over recordings; 95 % intervals of the accuracy."""
-    rivals = [name for name in trackers if name != "ddspx"]
-    kinds: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(folder.glob("*.None.npy")):
-        kind, group, _ = path.stem.split(".", 2)
-        kinds.setdefault(kind, {}).setdefault(group, []).append(path.stem.removesuffix(".None"))
-    lines = []
-    for kind, groups in kinds.items():
-        if kind == "agreed" and len(rivals) < 3:
-            continue
-        lines += [f"\n### {kind}\n", "| recordings | noise | " + " | ".join(trackers) + " |"]
-        lines += ["|" + "---|" * (2 + len(trackers))]
-        groups = (
-            groups | {"all": list(itertools.chain(*groups.values()))} if len(groups) > 1 else groups
-        )
-        for group, names in groups.items():
-            truths = {name: truth_of(folder, name, rivals) for name in names}
-            for snr_db in SNRS_DB:
-                cells = []
-                for tracker in trackers:
-                    rows = []
-                    for name, truth in truths.items():
-                        found = folder / tracker / f"{name}.{snr_db}.npz"
-                        track = track_at_frames(found, len(truth.f0_hz))
-                        rows.append(measures(track, truth, VOICED.get(tracker, 0.5)))
-                    cells.append(cell(np.array(rows)))
-                noise = "clean" if snr_db is None else f"{snr_db} dB"
-                lines.append(f"| {group} ({len(names)}) | {noise} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def with_earlier(found: dict, before: dict) -> dict:
+    """The scores of a part, with those of the trackers of ddspx in an earlier run."""
+    ours = {FOLDERS.get(method, method) for method in METHODS}
+    shown = {}
+    for set_name, by_column in found.items():
+        columns = before.get(set_name, {}).items()
+        earlier = {f"{name} before": rows for name, rows in columns if COLUMNS[name][0] in ours}
+        shown[set_name] = earlier | by_column
+    return shown
 
 
-def cell(rows: np.ndarray) -> str:
-    """Means over the recordings, and the 95 % interval of the first one."""
-    means = [np.nanmean(c) if np.isfinite(c).any() else np.nan for c in rows.T]
-    draws = np.random.default_rng(0).integers(len(rows), size=(BOOTSTRAP, len(rows)))
-    low, high = np.nanpercentile(np.nanmean(rows[:, 0][draws], axis=1), (2.5, 97.5))
-    accuracy, *shares, cents = means
-    return f"{accuracy:.1f} [{low:.1f}, {high:.1f}] / " + " / ".join(
-        "-" if np.isnan(x) else f"{x:.1f}" for x in (*shares, cents)
-    )
-
-
-def speed(folder: Path, trackers: list[str]) -> str:
-    """Seconds of computing for ten seconds of sound."""
-    lines = []
-    for tracker in trackers:
-        spent = {p.stem: float(np.load(p)["seconds"]) for p in (folder / tracker).glob("*.npz")}
-        sound = sum(len(np.load(folder / f"{name}.npy")) for name in spent) / SAMPLE_RATE
-        lines.append(f"{tracker}: {10 * sum(spent.values()) / sound:.3f} s for 10 s of sound")
+def report(folder: Path, before: Path | None) -> str:
+    """Scores all tracks of a part, and gives them as a table, beside those of an earlier run."""
+    find_lags(folder)
+    found = scores_of(folder)
+    (folder / SCORES).write_text(json.dumps(found, indent=1))
+    earlier = json.loads((before / folder.name / SCORES).read_text()) if before else {}
+    lines = ["pitch [95 %] / recall / false alarms / overall [95 %]\n"]
+    lines.append(table(with_earlier(found, earlier)))
+    if lags := json.loads((folder / LAGS).read_text()):
+        shown = [f"{tracks} {1000 * lag_s:+.1f}" for tracks, lag_s in lags.items()]
+        lines.append("\nMoved in speech, ms: " + ", ".join(shown))
     return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Makes the sounds once, runs the trackers without stored results, and prints the tables."""
-    folder = Path(arguments.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.glob("*.npy")):
-        make_sounds(arguments.recordings, folder)
-    if python := os.environ.get("RIVAL_PYTHON"):
-        for rival in arguments.rivals:
-            script = Path(__file__).with_name("rivals.py")
-            subprocess.run([python, script, rival, folder], check=True)
-    track_all(folder, arguments.model)
-    trackers = ["ddspx", *(name for name in RIVALS if (folder / name).exists())]
-    print("Raw pitch accuracy [95 %] / octave errors / recall / false alarms, % / cents (median)")
-    print(report(folder, trackers))
-    print(speed(folder, trackers))
+    """Makes the sounds once, runs the trackers, and prints the tables."""
+    if arguments.model:
+        use_model(arguments.model)
+    for part in arguments.parts:
+        folder = arguments.output / part.replace(" ", "_")
+        make_sounds(part, arguments.recordings, folder)
+        for method in arguments.methods:
+            track_all(folder, method)
+        is_again = part == "played again"
+        rivals = played_again.RIVALS if is_again else RIVALS
+        track_rivals(folder, rivals if arguments.rivals is None else arguments.rivals)
+        print(f"\n## {part}\n")
+        if is_again:
+            trackers = ("ddspx", "ddspx-live", *played_again.RIVALS)
+            print(played_again.report(folder, [t for t in trackers if (folder / t).exists()]))
+        else:
+            print(report(folder, arguments.before))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recordings", type=Path)
-    parser.add_argument("-o", "--output", default="results")
-    parser.add_argument("--model", type=Path, help="a model folder; by default what ships")
-    parser.add_argument("--rivals", nargs="*", default=RIVALS)
+    parser.add_argument("-o", "--output", type=Path, default="results")
+    parser.add_argument(
+        "--model", type=Path, help="a model folder, to put in the place of the one that ships"
+    )
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--rivals", nargs="*")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("--before", type=Path, help="the results of an earlier run, to compare")
     main(parser.parse_args())

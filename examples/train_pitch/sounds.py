@@ -1,9 +1,9 @@
 """Sounds whose pitch is known exactly, because they are synthesized from it.
 
 A clip consists of controls: pitch, harmonics and noise, every 8 ms. The controls are invented
-(`invent`) or measured on a recording (`measure`, `replay`). `render` synthesizes them with reverb,
-a filter and noise. It returns the pitch of every frame of the tracker, whether there is a pitch,
-and whether it is audible.
+(inventions.py) or measured on a recording (`measure`, `replay`). `render` synthesizes them with
+their room, noise, hum and line. It returns the pitch of every frame of the tracker, whether there
+is one, and whether that is certain.
 """
 
 from typing import NamedTuple
@@ -11,33 +11,27 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
+from inventions import (
+    CONTROL_HOP,
+    CONTROLS_PER_SECOND,
+    HIGHEST_HZ,
+    LOWEST_HZ,
+    N_BANDS,
+    N_CONTROLS,
+    N_HARMONICS,
+    N_SAMPLES,
+    QUIET_DB,
+    SAMPLE_RATE,
+    SOUNDING,
+    Controls,
+    surround,
+)
 
 from ddspx import core, features
 
-SAMPLE_RATE = 16000
-CONTROL_HOP, LABEL_HOP = 128, 256
-N_CONTROLS = 401
-N_SAMPLES = (N_CONTROLS - 1) * CONTROL_HOP
-N_HARMONICS, N_BANDS = 80, 65
-CONTROLS_PER_SECOND = SAMPLE_RATE / CONTROL_HOP
-LOWEST_HZ, HIGHEST_HZ = 31.5, 2180.0
-# At this signal-to-noise ratio or above, a sound has no background noise.
-QUIET_DB = 60.0
-
-
-class Controls(NamedTuple):
-    """The controls of a clip and of its surroundings; with a leading axis, those of many clips."""
-
-    f0_hz: np.ndarray  # frames
-    harmonics: np.ndarray  # frames, harmonics: amplitudes
-    noise: np.ndarray  # frames, bands: magnitudes of the sound's own noise
-    background: np.ndarray  # frames, bands: magnitudes of the noise around it, any level
-    snr_db: np.ndarray  # sound to background; above QUIET_DB there is none
-    equalizer: np.ndarray  # bands
-    reverb_s: np.ndarray  # time to fall by 60 dB
-    reverb_db: np.ndarray  # level of the room, against the sound
-    level_db: np.ndarray  # rms of the whole
-    drive: np.ndarray  # 0 is linear
+# The window in which the levels of the labels are measured.
+LEVEL_WINDOW = 320
 
 
 class Labels(NamedTuple):
@@ -47,134 +41,6 @@ class Labels(NamedTuple):
     is_voiced: jax.Array
     pitch_weight: jax.Array
     voicing_weight: jax.Array
-
-
-def invent(rng: np.random.Generator) -> Controls:
-    """A random melody on a random instrument."""
-    f0_hz, amplitude = _melody(rng)
-    harmonics = amplitude[:, None] * _spectrum(rng, f0_hz)
-    if rng.random() < 0.08:
-        harmonics = np.zeros_like(harmonics)
-    breath_db = rng.uniform(-70, -12)
-    shape = _band_shape(rng)
-    floor = amplitude if rng.random() < 0.6 else np.full(N_CONTROLS, amplitude.max())
-    noise = 10 ** (breath_db / 20) * floor[:, None] * shape
-    for _ in range(rng.integers(0, 4)):  # consonants, keys, bows
-        start, length = rng.integers(0, N_CONTROLS - 20), int(rng.uniform(2, 18))
-        burst = 10 ** (rng.uniform(-40, -8) / 20) * amplitude.max() * np.hanning(length + 2)[1:-1]
-        noise[start : start + length] += burst[:, None] * _band_shape(rng)
-    return _surroundings(rng, f0_hz, harmonics, noise)
-
-
-def _melody(rng):
-    """Pitch and amplitude of notes: of any register, length, attack, glide, vibrato and decay."""
-    log_f0, amplitude = np.empty(N_CONTROLS), np.zeros(N_CONTROLS)
-    centre = rng.uniform(np.log2(36), np.log2(1800))
-    spread = rng.uniform(0.05, 0.6)
-    position, now = 0, centre
-    portamento = rng.uniform(0.005, 0.08) if rng.random() < 0.5 else 0.0
-    has_vibrato, plucked = rng.random() < 0.5, rng.random() < 0.3
-    longest = np.exp(rng.uniform(np.log(0.12), np.log(2.5)))
-    while position < N_CONTROLS:
-        seconds = np.exp(rng.uniform(np.log(0.06), np.log(longest)))
-        length = max(4, int(seconds * CONTROLS_PER_SECOND))
-        time = np.arange(length) / CONTROLS_PER_SECOND
-        goal = np.clip(centre + spread * rng.standard_normal(), np.log2(33), np.log2(2100))
-        slope = rng.normal(0, 1.5) if rng.random() < 0.2 else rng.normal(0, 0.03)
-        note = goal + slope * (time - seconds / 2)
-        if portamento:
-            note += (now - goal) * np.exp(-time / portamento)
-        if has_vibrato:
-            depth = rng.uniform(0, 0.8) / 12 * np.clip((time - rng.uniform(0, 0.3)) / 0.2, 0, 1)
-            note += depth * np.sin(2 * np.pi * (rng.uniform(3.5, 8) * time + rng.random()))
-        note += np.cumsum(rng.standard_normal(length)) * rng.choice([0, 3e-4, 2e-3])
-        envelope = np.clip(time / rng.uniform(0.003, 0.1), 0, 1)
-        envelope *= np.clip((seconds - time) / rng.uniform(0.005, 0.15), 0, 1)
-        if plucked or rng.random() < 0.1:
-            envelope *= 10 ** (-rng.uniform(5, 60) * time / 20)
-        envelope *= 10 ** (rng.uniform(-22, 0) / 20)
-        end = min(N_CONTROLS, position + length)
-        log_f0[position:end], amplitude[position:end] = (
-            x[: end - position] for x in (note, envelope)
-        )
-        position, now = end, note[-1]
-        if rng.random() < 0.35:
-            rest = min(N_CONTROLS, position + int(rng.uniform(0.03, 0.7) * CONTROLS_PER_SECOND))
-            log_f0[position:rest] = now
-            position = rest
-    return np.clip(2**log_f0, LOWEST_HZ, HIGHEST_HZ), amplitude
-
-
-def _spectrum(rng, f0_hz):
-    """Amplitudes of the harmonics, of unit energy: formants, tilt, gaps, missing fundamentals."""
-    number = np.arange(1, N_HARMONICS + 1)
-    morph = np.interp(
-        np.arange(N_CONTROLS), np.linspace(0, N_CONTROLS - 1, 6), rng.uniform(0, 1, 6)
-    )[:, None]
-    octaves = np.log2(f0_hz[:, None] * number / 500)
-    level_db = 0
-    for weight in (morph, 1 - morph):
-        shape_db = -rng.uniform(0, 14) * octaves
-        for _ in range(rng.integers(0, 5)):
-            hz, width = np.exp(rng.uniform(np.log(150), np.log(6000))), rng.uniform(0.1, 0.8)
-            bump = np.exp(-((np.log2(f0_hz[:, None] * number / hz) / width) ** 2))
-            shape_db = shape_db + rng.uniform(-15, 30) * bump
-        shape_db = shape_db + rng.uniform(0, 8) * rng.standard_normal(N_HARMONICS)
-        level_db = level_db + weight * shape_db
-    if rng.random() < 0.2:
-        level_db[:, 1::2] -= rng.uniform(5, 45)
-    if rng.random() < 0.2:
-        level_db[:, : rng.integers(1, 5)] -= rng.uniform(8, 60)
-    if rng.random() < 0.1:
-        level_db[:, rng.integers(1, 3) :] -= rng.uniform(20, 70)
-    amplitude = 10 ** ((level_db - level_db.max(axis=1, keepdims=True)) / 20)
-    amplitude = np.where(f0_hz[:, None] * number < 0.49 * SAMPLE_RATE, amplitude, 0)
-    return amplitude / np.sqrt((amplitude**2).sum(1, keepdims=True) + 1e-12)
-
-
-def _band_shape(rng):
-    """Magnitudes of a coloured noise, about 1."""
-    hz = np.linspace(0, SAMPLE_RATE / 2, N_BANDS) + 60
-    shape_db = rng.uniform(-9, 3) * np.log2(hz / 1000)
-    for _ in range(rng.integers(0, 4)):
-        centre = np.exp(rng.uniform(np.log(100), np.log(7000)))
-        width = rng.uniform(0.2, 1) if rng.random() < 0.7 else rng.uniform(0.03, 0.2)
-        shape_db += rng.uniform(-10, 25) * np.exp(-((np.log2(hz / centre) / width) ** 2))
-    magnitude = 10 ** (shape_db / 20)
-    return magnitude / np.sqrt(np.mean(magnitude**2))
-
-
-def _surroundings(rng, f0_hz, harmonics, noise, *, gentle=False):
-    """Room, filter, background noise and level around a sound."""
-    hz = np.linspace(1, SAMPLE_RATE / 2, N_BANDS)
-    equalizer_db = np.zeros(N_BANDS)
-    if rng.random() < 0.5:
-        equalizer_db += rng.uniform(-6, 6) * np.log2(np.maximum(hz, 60) / 1000)
-    if rng.random() < 0.2:
-        equalizer_db -= 24 * np.maximum(0, np.log2(rng.uniform(60, 450) / np.maximum(hz, 20)))
-    if rng.random() < 0.2:
-        equalizer_db -= 24 * np.maximum(0, np.log2(hz / rng.uniform(1500, 7000)))
-    if rng.random() < 0.5:  # a steady noise
-        background = np.repeat(_band_shape(rng)[None], N_CONTROLS, axis=0)
-    elif rng.random() < 0.5:
-        background = np.ones((N_CONTROLS, N_BANDS))
-    else:  # one that comes and goes
-        knots = np.linspace(0, N_CONTROLS - 1, 9)
-        gains = [np.interp(np.arange(N_CONTROLS), knots, rng.uniform(0, 1, 9)) for _ in range(2)]
-        background = sum(g[:, None] * _band_shape(rng) for g in gains)
-    wet = rng.random() < 0.45
-    return Controls(
-        f0_hz,
-        harmonics,
-        noise,
-        background,
-        rng.uniform(40, 70) if rng.random() < 0.3 else rng.uniform(-4, 45),
-        10 ** (np.maximum(equalizer_db, -70) / 20),
-        np.exp(rng.uniform(np.log(0.15), np.log(2.0))),
-        rng.uniform(-30, -2) if wet else -200.0,
-        rng.uniform(-55, -8),
-        rng.uniform(0.5, 3) if rng.random() < 0.1 else 0.0,
-    )
 
 
 class Measured(NamedTuple):
@@ -223,7 +89,9 @@ def measure(audio: np.ndarray, *, fmin: float, fmax: float) -> Measured:
     return Measured(f0_hz, harmonics, noise)
 
 
-def replay(rng: np.random.Generator, recordings: list[Measured]) -> Controls:
+def replay(
+    rng: np.random.Generator, recordings: list[Measured], noises: list[np.ndarray]
+) -> Controls:
     """Excerpts of recordings, one after the other, some of them transposed."""
     parts, length = [], 0
     while length < N_CONTROLS:
@@ -239,7 +107,11 @@ def replay(rng: np.random.Generator, recordings: list[Measured]) -> Controls:
     f0_hz = np.clip(f0_hz * 2**shift, LOWEST_HZ, HIGHEST_HZ)
     if rng.random() < 0.3:
         noise = noise * 10 ** (-rng.uniform(0, 20) / 20)
-    return _surroundings(rng, f0_hz, harmonics, noise)
+    # On is what is near the loudest of the 120 ms around.
+    amplitude = np.sqrt((harmonics**2).sum(axis=1))
+    loudest = scipy.ndimage.maximum_filter1d(amplitude, int(0.24 * CONTROLS_PER_SECOND))
+    sounding = (amplitude > SOUNDING * loudest) & (amplitude > 0)
+    return surround(rng, f0_hz, f0_hz, harmonics, sounding, noise, noises, is_copied=True)
 
 
 def stack(clips: list[Controls]) -> Controls:
@@ -247,46 +119,59 @@ def stack(clips: list[Controls]) -> Controls:
     return jax.tree.map(lambda *x: np.stack([np.asarray(v, np.float32) for v in x]), *clips)
 
 
-def render(key: jax.Array, controls: Controls) -> tuple[jax.Array, Labels]:
+def render(key: jax.Array, controls: Controls, *, hop_length: int) -> tuple[jax.Array, Labels]:
     """Audio (clips, samples) and its labels, one for each frame of the tracker."""
-    noise_key, background_key, room_key = jax.random.split(key, 3)
-    column = lambda x: x[:, None]  # noqa: E731
-    ones = jnp.ones_like(controls.f0_hz)
-    tone = core.harmonic_synthesis(
-        controls.f0_hz,
-        ones,
-        controls.harmonics,
-        hop_length=CONTROL_HOP,
-        sample_rate=SAMPLE_RATE,
-        amplitude_upsampling="linear",
-    )
+    noise_key, background_key, room_key, floor_key = jax.random.split(key, 4)
+    tone = _tone(controls.played_hz, controls.harmonics)
     hiss = core.filtered_noise(noise_key, controls.noise, hop_length=CONTROL_HOP)
-    around = core.filtered_noise(background_key, controls.background, hop_length=CONTROL_HOP)
     tone, hiss = (core.frequency_filter(x, controls.equalizer) for x in (tone, hiss))
-    room = _rooms(room_key, controls.reverb_s)
     sound = tone + hiss
+    room = _rooms(room_key, controls.reverb_s)
     echo = core.fft_convolve(sound, room, mode="full")[:, :N_SAMPLES]
-    echo = echo * column(core.db_to_amplitude(controls.reverb_db))
-    is_studio = column(controls.snr_db > QUIET_DB)
-    power = jnp.mean((sound + echo) ** 2, axis=-1) + 1e-12
-    around = around * column(
-        jnp.sqrt(power / jnp.mean(around**2, axis=-1)) * core.db_to_amplitude(-controls.snr_db)
+    echo = echo * _column(core.db_to_amplitude(controls.reverb_db))
+    is_studio = _column(controls.snr_db > QUIET_DB)
+    power = jnp.mean((sound + echo) ** 2, axis=-1, keepdims=True) + 1e-12
+    # The tone of the clip before, and its room's.
+    other = jnp.roll(tone + 0.5 * echo, 1, axis=0)
+    other = _scaled(other, power, _column(controls.bleed_db))
+    other = other + jnp.sqrt(power) * _hum(controls)
+    noise = core.filtered_noise(background_key, controls.background, hop_length=CONTROL_HOP)
+    is_recorded = jnp.any(controls.recorded != 0, axis=-1, keepdims=True)
+    noise = _scaled(
+        jnp.where(is_recorded, controls.recorded, noise), power, -_column(controls.snr_db)
     )
-    around = jnp.where(is_studio, 0, around)
-    whole = sound + echo + around
-    gain = core.db_to_amplitude(controls.level_db) / jnp.sqrt(jnp.mean(whole**2, axis=-1) + 1e-12)
-    audio = whole * column(gain)
-    drive = column(controls.drive) / jnp.max(jnp.abs(audio), axis=-1, keepdims=True)
-    audio = jnp.where(drive > 0, jnp.tanh(drive * audio) / jnp.maximum(drive, 1e-6), audio)
+    noise = jnp.where(is_studio, 0, noise)
+    labels = _labels(controls, tone, hiss + noise, echo, other, hop_length)
+    audio = core.frequency_filter(sound + echo + other + noise, controls.line)
+    audio = jnp.where(_column(controls.codec_db) > 0, _coded(audio, controls.codec_db), audio)
+    peak = jnp.max(jnp.abs(audio), axis=-1, keepdims=True) + 1e-9
+    drive = _column(controls.drive)
+    driven = jnp.tanh(drive * audio / peak) * peak / jnp.maximum(drive, 1e-6)
+    audio = jnp.where(drive > 0, driven, audio) + _column(controls.offset) * peak
+    power = jnp.mean(audio**2, axis=-1, keepdims=True) + 1e-12
+    audio = audio * _column(core.db_to_amplitude(controls.level_db)) / jnp.sqrt(power)
     # The least noise of a microphone. Some clips have none, so their rests are silent.
-    audio = audio + jnp.where(is_studio, 0, 1e-5) * jax.random.normal(room_key, audio.shape)
-    return audio, _labels(controls.f0_hz[:, ::2], tone, hiss + around, echo, LABEL_HOP)
+    floor = jnp.where(is_studio, 0, 1e-5) * jax.random.normal(floor_key, audio.shape)
+    return audio + floor, labels
 
 
 def perform(key: jax.Array, recording: Measured, *, hop_length: int) -> tuple[jax.Array, Labels]:
     """Synthesizes a measured recording unchanged, with its labels at any hop."""
     f0_hz, harmonics, noise = (jnp.asarray(x, jnp.float32) for x in recording)
-    tone = core.harmonic_synthesis(
+    tone = _tone(f0_hz, harmonics)
+    hiss = core.filtered_noise(key, noise, hop_length=CONTROL_HOP)
+    n_frames = core.n_frames(len(tone), hop_length=hop_length)
+    truth = 2 ** _at_frames(jnp.log2(f0_hz), n_frames, hop_length)
+    tone_db, noise_db = (_level_db(x, hop_length, 768) for x in (tone, hiss))
+    is_on = (tone_db > jnp.max(tone_db) - 60) & (tone_db > -150)
+    is_voiced = is_on & (tone_db - noise_db > -9)
+    scores_pitch = is_on & (tone_db - noise_db > -18)
+    scores_voicing = is_voiced | ~is_on | (tone_db - noise_db < -30)
+    return tone + hiss, Labels(truth, is_voiced, scores_pitch * 1.0, scores_voicing * 1.0)
+
+
+def _tone(f0_hz, harmonics):
+    return core.harmonic_synthesis(
         f0_hz,
         jnp.ones_like(f0_hz),
         harmonics,
@@ -294,10 +179,36 @@ def perform(key: jax.Array, recording: Measured, *, hop_length: int) -> tuple[ja
         sample_rate=SAMPLE_RATE,
         amplitude_upsampling="linear",
     )
-    hiss = core.filtered_noise(key, noise, hop_length=CONTROL_HOP)
-    moments = jnp.arange(core.n_frames(len(tone), hop_length=hop_length)) * hop_length
-    truth = jnp.interp(moments / CONTROL_HOP, jnp.arange(len(f0_hz)), f0_hz)
-    return tone + hiss, _labels(truth, tone, hiss, jnp.zeros_like(tone), hop_length)
+
+
+def _column(x):
+    return x[:, None]
+
+
+def _scaled(audio, power, level_db):
+    """Audio whose rms is `level_db` over the root of `power`."""
+    own = jnp.mean(audio**2, axis=-1, keepdims=True) + 1e-20
+    return audio * jnp.sqrt(power / own) * core.db_to_amplitude(level_db)
+
+
+def _hum(controls):
+    """Sines at multiples of the frequency of the mains."""
+    time_s = jnp.arange(N_SAMPLES, dtype=jnp.float32) / SAMPLE_RATE
+    total = 0
+    for k in range(controls.hum.shape[-1]):
+        cycles = (k + 1) * _column(controls.hum_hz) * time_s[None]
+        total = total + _column(controls.hum[:, k]) * jnp.sin(2 * jnp.pi * (cycles % 1))
+    return total
+
+
+def _coded(audio, codec_db):
+    """Audio without the spectral lines that a codec would not spend bits on."""
+    sizes = {"n_fft": 512, "hop_length": 256}
+    spectrum = core.stft(audio, **sizes)
+    power = spectrum.real**2 + spectrum.imag**2
+    around = jax.lax.reduce_window(power, 0.0, jax.lax.max, (1, 1, 15), (1, 1, 1), "SAME")
+    keep = power > around * core.db_to_power(-codec_db)[:, None, None]
+    return core.istft(spectrum * keep, n_samples=audio.shape[-1], **sizes)
 
 
 def _rooms(key, reverb_s):
@@ -308,22 +219,59 @@ def _rooms(key, reverb_s):
     return tail / jnp.sqrt(jnp.sum(tail**2, axis=-1, keepdims=True))
 
 
-def _labels(f0_hz, tone, noise, echo, hop_length):
-    """A frame is voiced if its tone is audible; undecidable frames have no weight."""
+def _labels(controls, tone, noise, echo, other, hop_length):
+    """What is certain of each frame.
 
-    def level_db(audio):
-        r = core.rms(audio, hop_length=hop_length, win_length=768)
-        return 20 * jnp.log10(r + 1e-9)
-
-    tone_db, noise_db, echo_db = (level_db(x) for x in (tone, noise, echo))
-    loudest_db = jnp.max(tone_db, axis=-1, keepdims=True)
-    over_noise_db = tone_db - noise_db
-    over_room_db = tone_db - echo_db
-    is_on = (tone_db > loudest_db - 60) & (tone_db > -150)
+    A frame is voiced if the source itself sounds a pitch throughout the 10 ms around it. What rings
+    on in the room after the source has stopped, hums, or comes from another source is not, however
+    loud it is.
+    """
+    levels = (_level_db(x, hop_length, LEVEL_WINDOW) for x in (tone, noise, echo, other))
+    tone_db, noise_db, echo_db, other_db = levels
+    second = SAMPLE_RATE / hop_length
+    recent_db = _loudest(tone_db, round(2 * second), round(0.1 * second))
+    is_sounding = tone_db > -150
+    around = (-0.005 * SAMPLE_RATE, 0.005 * SAMPLE_RATE)
+    is_source_on = jnp.logical_and(
+        *(_at_frames(controls.sounding, tone_db.shape[-1], hop_length, by) > 0.5 for by in around)
+    )
+    is_on = is_sounding & is_source_on & (tone_db > recent_db - 42)
+    over_noise_db, over_room_db = tone_db - noise_db, tone_db - echo_db
     is_voiced = is_on & (over_noise_db > -9)
-    # If the reverb of an earlier note is almost as loud as the tone, the pitch is ambiguous.
-    is_clear = is_voiced & (over_room_db > -3)
-    pitch_weight = jnp.where(is_on & (over_noise_db > -18) & (over_room_db > 0), 1.0, 0.0)
-    echo_is_audible = (echo_db > noise_db - 15) & (echo_db > loudest_db - 60)
-    is_nothing = ~is_on & ~echo_is_audible | (tone_db < noise_db - 30) & (echo_db < noise_db - 25)
-    return Labels(f0_hz, is_voiced, pitch_weight, (is_clear | is_nothing).astype(jnp.float32))
+    # A tone that fades very slowly is no clear case, nor what is measured on a room that rings.
+    limit_db = jnp.where(_column(controls.is_copied) > 0, 18, 34)
+    is_fading = (tone_db < recent_db - limit_db) & (tone_db > recent_db - 50)
+    is_clear = is_on & ~is_fading & (over_noise_db > -9) & (over_room_db > -12)
+    is_clear = is_clear & (tone_db > other_db + 3)
+    is_hidden = is_sounding & (over_noise_db < -24)
+    is_soft = (other_db < recent_db - 12) | (other_db < noise_db - 10) | (other_db < -150)
+    is_nothing = (~is_on & ~(is_fading & is_source_on) | is_hidden) & is_soft
+    pitch_weight = is_on & (over_noise_db > -18) & (over_room_db > 0) & (tone_db > other_db + 6)
+    octaves = _at_frames(jnp.log2(controls.f0_hz), tone_db.shape[-1], hop_length)
+    weight = is_clear | is_nothing
+    return Labels(
+        2**octaves, is_voiced, pitch_weight.astype(jnp.float32), weight.astype(jnp.float32)
+    )
+
+
+def _at_frames(controls, n_frames, hop_length, later=0.0):
+    """Controls at the frames, or so many samples later, by linear interpolation."""
+    position = np.maximum(np.arange(n_frames) * hop_length + later, 0) / CONTROL_HOP
+    position = np.minimum(position, controls.shape[-1] - 1)
+    low = position.astype(int)
+    high = np.minimum(low + 1, controls.shape[-1] - 1)
+    weight = jnp.asarray(position - low, controls.dtype)
+    weight = weight.reshape((1,) * (controls.ndim - 1) + (-1,))
+    return controls[..., low] * (1 - weight) + controls[..., high] * weight
+
+
+def _level_db(audio, hop_length, win_length):
+    return 20 * jnp.log10(core.rms(audio, hop_length=hop_length, win_length=win_length) + 1e-9)
+
+
+def _loudest(level_db, before, after):
+    """The highest level of the frames from so many before to so many after each."""
+    size = before + after + 1
+    return jax.lax.reduce_window(
+        level_db, -jnp.inf, jax.lax.max, (1, size), (1, 1), ((0, 0), (before, after))
+    )

@@ -21,7 +21,7 @@ def rows_of(**changes):
         "source_f0_hz": Percentiles(220.0, 300.0, 440.0),
         "played_f0_hz": Percentiles(55.0, 75.0, 110.0),
     }
-    measured = TransferQuality(0.99, 7.3, 0.012, 0.914, 0.5, (1.0, 2.5))._asdict()
+    measured = TransferQuality(0.99, 7.3, 0.012, 0.914, 0.5, (1.0, 2.5), (3.0,))._asdict()
     for name, value in changes.items():
         (measured if name in measured else shown)[name] = value
     report = TransferReport(**dict.fromkeys(TransferReport._fields) | shown)
@@ -47,6 +47,7 @@ def test_the_report_has_a_row_for_each_measure():
         "Your dynamics": ("0.91", "1 is followed exactly, 0 not at all"),
         "Loudest point": ("-6.0 dB", "0 dB is full scale"),
         "Clicks": ("2", ""),
+        "Squeaks": ("1", ""),
     }
 
 
@@ -62,9 +63,11 @@ def test_a_report_without_pitch_has_no_numbers():
         loudness_correlation=math.nan,
         peak=0.0,
         click_times_s=(),
+        squeak_times_s=(),
     )
     assert "nan" not in str(rows)
     assert rows["Heard"][0] == rows["Loudest point"][0] == rows["Clicks"][0] == "none"
+    assert rows["Squeaks"][0] == "none"
 
 
 @pytest.mark.parametrize(

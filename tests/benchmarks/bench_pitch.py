@@ -2,7 +2,8 @@
 
 Run: ``python tests/benchmarks/bench_pitch.py``. The sound is a voice of six harmonics that glides
 and pauses, in noise. The error is the share of its pitched frames that are off by 50 cents or
-more, and for pYIN then that of all frames whose voicing is wrong.
+more, and beside pYIN then that of all frames whose voicing is wrong. The networks are called as
+users call them, from arrays of NumPy.
 """
 
 import time
@@ -15,10 +16,12 @@ import librosa
 import numpy as np
 from harness import Case, compiled, report
 
-from ddspx import core, metrics
+from ddspx import core, features, metrics
+from ddspx.metrics import VOICED
 
 RATE, HOP, SECONDS = 16000, 160, 10
-RANGE = {"hop_length": HOP, "fmin": 65.0, "fmax": 2093.0, "frame_length": 2048}
+LIMITS = {"fmin": 65.0, "fmax": 2093.0}
+RANGE = {"hop_length": HOP, "frame_length": 2048, **LIMITS}
 
 
 def voice() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,11 +68,22 @@ def main() -> None:
         "librosa.yin": timed(theirs, off(theirs())),
     }
     report("YIN, 10 s", cases, repeats=7, baseline="librosa.yin")
+    networks = {
+        name: partial(
+            features.track_pitch, audio, sample_rate=RATE, hop_length=HOP, method=name, **LIMITS
+        )
+        for name in ("ddspx", "ddspx-live")
+    }
+    tracks = {name: track() for name, track in networks.items()}
     track = jax.jit(ours["pyin"])(device_audio)
     theirs = partial(librosa.pyin, audio, sr=RATE, fill_na=None, **RANGE)
     cases = {
         "ddspx": compiled(ours["pyin"], device_audio, error=off(track.f0_hz, track.is_voiced)),
         "librosa.pyin": timed(theirs, off(*theirs()[:2])),
+        **{
+            f"the network {name}": timed(track, off(tracks[name][0], tracks[name][1] >= VOICED))
+            for name, track in networks.items()
+        },
     }
     report("pYIN, 10 s", cases, repeats=3, baseline="librosa.pyin")
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import sine
 from rich.console import Console
 
-from ddspx import io
+from ddspx import features, io
 from ddspx.cli import main
 
 # The module; in the package its name is the function's.
@@ -51,7 +51,7 @@ def refused(arguments, capsys):
     return line
 
 
-def test_tones_read_their_pitch_in_the_csv(here, tmp_path, capsys):
+def test_the_csv_has_the_pitch_of_tones(here, tmp_path, capsys):
     assert main(["pitch", str(here / "tone.wav"), str(here / "high.flac")]) == 0
     said = capsys.readouterr()
     # Where a tone begins, its first frame may hear no pitch yet.
@@ -100,14 +100,16 @@ def test_the_options_reach_the_tracker(method, here, tmp_path, tracker_calls):
     ("hop_ms", "second"),
     [("10", "0.010"), ("0.5", "0.0005"), ("0.0625", "0.0000625"), ("5.8", "0.0058125")],
 )
-def test_times_are_exact_and_rounding_voices_nothing(hop_ms, second, here, tracker_calls, tmp_path):
+def test_times_are_exact_and_rounding_does_not_change_voicing(
+    hop_ms, second, here, tracker_calls, tmp_path
+):
     assert main(["pitch", str(here / "tone.wav"), "--hop-ms", hop_ms]) == 0
     lines = (tmp_path / "here" / "tone.csv").read_text().splitlines()
     zero = "0." + "0" * len(second.partition(".")[2])
     assert lines[1:3] == [f"{zero},100.000,0.499", f"{second},100.000,0.500"]
 
 
-def test_the_blocks_it_is_read_in_make_no_difference(here, tmp_path, monkeypatch):
+def test_the_size_of_the_read_blocks_does_not_change_the_result(here, tmp_path, monkeypatch):
     assert main(["pitch", str(here / "tone.wav"), "-o", str(tmp_path / "whole")]) == 0
     monkeypatch.setattr(command, "_BLOCK_LENGTH", 777)
     assert main(["pitch", str(here / "tone.wav"), "-o", str(tmp_path / "blocks")]) == 0
@@ -158,9 +160,7 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work(
     assert not tracker_calls and names(tmp_path / "here") == []
 
 
-def test_what_fails_half_way_leaves_the_earlier_files(
-    here, tracker_calls, tmp_path, monkeypatch, capsys
-):
+def test_a_failure_keeps_earlier_files(here, tracker_calls, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "here"
     for name in ("tone.csv", "tone.png"):
         (folder / name).write_text("earlier")
@@ -174,7 +174,7 @@ def test_what_fails_half_way_leaves_the_earlier_files(
     assert [(folder / name).read_text() for name in names(folder)] == ["earlier", "earlier"]
 
 
-def test_two_recordings_never_become_one_file(here, tracker_calls, tmp_path, capsys):
+def test_two_recordings_are_never_written_to_one_file(here, tracker_calls, tmp_path, capsys):
     other = here / "tone.flac"
     line = refused([here / "tone.wav", other], capsys)
     assert f"{here / 'tone.wav'} and {other} would both become tone.csv" in line
@@ -230,20 +230,20 @@ def test_a_recording_must_be_named(here, capsys):
     assert "name at least one RECORDING" in refused([], capsys)
 
 
-def test_missing_weights_stop_at_once(here, tmp_path, monkeypatch, capsys):
+def test_missing_weights_are_reported_before_the_work(here, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DDSPX_CREPE_WEIGHTS", str(tmp_path / "nowhere"))
     arguments = [here / "tone.wav", here / "high.flac", "--method", "crepe-tiny"]
     assert "DDSPX_CREPE_WEIGHTS" in refused(arguments, capsys)
     assert not names(tmp_path / "here")
 
 
-def test_a_missing_matplotlib_is_said_before_the_work(here, tracker_calls, monkeypatch, capsys):
+def test_a_missing_matplotlib_is_reported_before_the_work(here, tracker_calls, monkeypatch, capsys):
     monkeypatch.setattr("ddspx.plot.find_spec", lambda name: None)
     assert "pip install 'ddspx[plot]'" in refused([here / "tone.wav", "--plot"], capsys)
     assert not tracker_calls
 
 
-def test_the_bar_counts_recordings_and_seconds(here, tracker_calls, monkeypatch, capsys):
+def test_the_progress_bar_counts_recordings_and_seconds(here, tracker_calls, monkeypatch, capsys):
     shown = text.StringIO()
     monkeypatch.setattr(
         "rich.console.Console", lambda stderr: Console(file=shown, force_terminal=True, width=80)
@@ -254,8 +254,12 @@ def test_the_bar_counts_recordings_and_seconds(here, tracker_calls, monkeypatch,
     assert len(said.out.splitlines()) == 2 and said.err == ""
 
 
-def test_help_says_what_the_columns_mean(capsys):
+def test_the_help_describes_the_columns(capsys):
     assert main(["pitch", "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ddspx pitch RECORDING... [-o DIR] [OPTIONS]\n\nWrites the pitch")
-    assert "A frame is voiced if its confidence is at least 0.5" in " ".join(said.split())
+    words = " ".join(said.split())
+    assert "A frame is voiced if its confidence is at least 0.5" in words
+    low, high = (words[words.index(f"the {end} pitch") :][:200] for end in ("lowest", "highest"))
+    for fmin, fmax in features.DEFAULT_RANGES_HZ.values():
+        assert f"{fmin:.1f}" in low and f"{fmax:.6g}".removesuffix(".01") in high

@@ -195,7 +195,7 @@ def test_a_report_is_printed_and_drawn_beside_the_result(recording, instrument, 
     assert status == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
-    for line in ("cents (median)", "octave errors", "correlation", "clicks: 0"):
+    for line in ("cents (median)", "octave errors", "correlation", "clicks: 0", "squeaks: 0"):
         assert line in said
 
 

@@ -9,7 +9,7 @@ import soundfile
 from helpers import compiled, noise
 
 from ddspx import core, features, metrics
-from ddspx.features import _yin
+from ddspx.features import _range, _yin
 from ddspx.models.pitch import load_pitch_tracker
 
 RATE, HOP = 16000, 64
@@ -45,7 +45,7 @@ def cents(f0_hz, target_hz):
     ("sample_rate", "hop_length"),
     [(44100, 441), pytest.param(16000, 256, marks=pytest.mark.slow)],
 )
-def test_a_tone_reads_its_pitch(sample_rate, hop_length, method):
+def test_a_tone_has_its_pitch(sample_rate, hop_length, method):
     tones_hz = np.array([40.0, 65.4, 110.0, 196.0, 440.0, 659.3, 1046.5, 1760.0, 2000.0])
     samples = np.broadcast_to(tones_hz[:, None], (tones_hz.size, sample_rate // 2))
     n_harmonics = 3
@@ -57,7 +57,7 @@ def test_a_tone_reads_its_pitch(sample_rate, hop_length, method):
     error = cents(f0_hz, tones_hz[:, None])[:, inner]
     assert np.all(np.median(error, axis=-1) < 5)
     assert np.max(error) < 10
-    assert np.min(confidence[:, inner]) > 0.9
+    assert np.min(confidence[:, inner]) > 0.85
 
 
 @METHODS
@@ -77,7 +77,8 @@ def test_glides_and_vibrato_are_followed(method):
     truth = np.stack([up, down, vibrato])
     f0_hz, confidence = track(voice(truth), method=method)
     # A frame averages: of a vibrato of 6 Hz, 50 cents each way, it misses a ninth.
-    error = cents(f0_hz, at_frames(truth))[:, 8:-8]
+    # At an end half of the network's long window, 48 ms, is silence.
+    error = cents(f0_hz, at_frames(truth))[:, 12:-12]
     assert np.all(np.median(error, axis=-1) < 5)
     assert np.max(error) < 10
     assert np.min(confidence[:, 8:-8]) > 0.5
@@ -105,16 +106,16 @@ def test_the_track_follows_notes_and_bridges_rests(method):
 
 
 @METHODS
-def test_level_does_not_matter(method):
+def test_the_level_does_not_change_the_pitch(method):
     audio = voice(np.full(RATE, 300.0)) + 0.3 * noise(RATE)
     levels = np.array([1.0, 1e-4, 100.0])
     f0_hz, confidence = track(levels[:, None] * audio, method=method)
     np.testing.assert_allclose(f0_hz[1:], f0_hz[[0, 0]], rtol=1e-4)
-    np.testing.assert_allclose(confidence[1:], confidence[[0, 0]], atol=1e-3)
+    np.testing.assert_allclose(confidence[1:], confidence[[0, 0]], atol=2e-3)
 
 
 @METHODS
-def test_noise_and_silence_are_not_pitched_and_finite(method):
+def test_noise_and_silence_have_no_pitch_and_finite_features(method):
     n_samples = 4 * RATE
     coloured = np.cumsum(noise(n_samples, seed=1))
     coloured = coloured - np.convolve(coloured, np.ones(200) / 200, mode="same")
@@ -147,15 +148,24 @@ def melody(n_samples):
 
 
 @METHODS
-def test_a_stream_gives_the_very_numbers_of_the_whole(method):
+def test_a_stream_gives_the_same_numbers_as_the_whole(method):
     audio = melody(6 * RATE + 33)
     options = {"sample_rate": RATE, "hop_length": HOP, "method": method}
     whole = features.conditioning_features(audio, **options)
-    for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90):
-        blocks = np.split(audio, np.cumsum(sizes))
-        streamed = features.blockwise_features(iter(blocks), **options)
-        for a, b in zip(streamed, whole, strict=True):
-            np.testing.assert_array_equal(a, b)
+    # A sound of this length is computed in a shorter chunk.
+    short = features.conditioning_features(audio[:5000], **options)
+    for sizes in ([7, 0, 64, 30000, 1], [80_000], [1000] * 90, [4999]):
+        for sound, expected in ((audio, whole), (audio[:5000], short)):
+            blocks = np.split(sound, np.cumsum(sizes))
+            streamed = features.blockwise_features(iter(blocks), **options)
+            for a, b in zip(streamed, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+            tracked = features.blockwise_pitch(iter(blocks), **options)
+            np.testing.assert_array_equal(tracked, expected[:2])
+    # The size of the chunks changes no more than the rounding.
+    longer = features.conditioning_features(np.append(audio[:5000], np.zeros(30_000)), **options)
+    for a, b in zip(short, longer, strict=True):
+        np.testing.assert_allclose(a[:60], b[:60], rtol=1e-4, atol=1e-4)
 
 
 @METHODS
@@ -180,7 +190,7 @@ def test_examples_of_a_batch_are_independent(method):
         pytest.param(11025, 64, marks=pytest.mark.slow),
     ],
 )
-def test_the_networks_frames_lie_where_they_were_heard(sample_rate, hop_length):
+def test_the_frames_of_the_network_are_at_their_times(sample_rate, hop_length):
     """Against the network on the whole sound, at its own rate and frames, without chunks."""
     seconds = 18
     f0_hz = 220 * 2 ** np.sin(np.arange(seconds * sample_rate) / sample_rate)
@@ -188,7 +198,8 @@ def test_the_networks_frames_lie_where_they_were_heard(sample_rate, hop_length):
     heard, confidence = track(audio, sample_rate, hop_length, method="ddspx")
     tracker = load_pitch_tracker()
     at_16k = core.resample(jnp.asarray(audio, jnp.float32), orig_rate=sample_rate, target_rate=RATE)
-    listen = jax.jit(lambda audio: tracker.track(audio, fmin=features.FMIN, fmax=features.FMAX))
+    fmin, fmax = features.pitch_range("ddspx", sample_rate=RATE)
+    listen = jax.jit(lambda audio: tracker.track(audio, fmin=fmin, fmax=fmax))
     expected, certainty = listen(at_16k)
     time = np.arange(len(heard)) * hop_length / sample_rate
     own_time = np.arange(len(expected)) * tracker.config.hop_length / RATE
@@ -229,7 +240,7 @@ def read(path, seconds=None):
 
 
 @METHODS
-def test_notes_of_a_violin_in_a_reverberant_room(shared_data, method):
+def test_notes_of_a_violin_in_a_reverberant_room_have_the_right_pitch(shared_data, method):
     audio = read(shared_data / "violin_bach/john-garner_bwv1002_mov6.flac", 20)
     f0_hz, confidence = track(audio, method=method)
     notes = np.loadtxt(
@@ -247,7 +258,7 @@ def test_notes_of_a_violin_in_a_reverberant_room(shared_data, method):
 
 @pytest.mark.slow
 @METHODS
-def test_single_notes_of_other_instruments(shared_data, method):
+def test_single_notes_of_other_instruments_have_the_right_pitch(shared_data, method):
     with (shared_data / "solo_notes/metadata.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["label_ok"] == "1"]
     audio, target = [], []
@@ -312,21 +323,69 @@ def test_chunks_do_not_change_the_path(monkeypatch):
 # Boundary
 
 
-def test_what_cannot_be_tracked():
+def test_unusable_audio_is_refused():
     with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
         features.blockwise_features([], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"`audio` must have shape \(\*batch, samples\)"):
         features.blockwise_features([np.zeros(())], sample_rate=RATE, hop_length=HOP)
     with pytest.raises(ValueError, match=r"at most half of `sample_rate`, 2000.0 Hz, got .* 2093"):
-        track(np.zeros(100), sample_rate=4000, fmax=features.FMAX)
+        track(np.zeros(100), sample_rate=4000, fmax=2093.0)
     with pytest.raises(ValueError, match=r"must be above 0 and below .* got -1.0"):
         track(np.zeros(100), fmin=-1.0)
-    with pytest.raises(ValueError, match=r"within 30 to 2[0-9]* Hz.*use the method 'yin'"):
+    with pytest.raises(ValueError, match=r"within 30 to [0-9]+ Hz.*use the method 'yin'"):
         track(np.zeros(100), fmin=20.0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         track(np.zeros(100), hop_length=0)
 
 
-def test_the_default_range_ends_at_nyquist():
-    assert features.default_fmax(16000) == features.FMAX
-    assert features.default_fmax(3000) == 1500
+# Ranges and versions
+
+
+@pytest.mark.parametrize(
+    ("method", "fmin", "fmax"),
+    [
+        ("ddspx", "C1", "C8"),
+        ("ddspx-live", "B1", "C8"),
+        ("yin", "C1", "C7"),
+        ("pyin", "C2", "C7"),
+        ("crepe", "C1", None),
+        ("crepe-tiny", "C1", None),
+    ],
+)
+def test_each_tracker_has_its_range(method, fmin, fmax):
+    """The notes; of CREPE, up to its highest bin; of a network, no more than it hears."""
+    low, high = features.DEFAULT_RANGES_HZ[method]
+    assert low == pytest.approx(librosa.note_to_hz(fmin), rel=1e-4)
+    assert high == pytest.approx(librosa.note_to_hz(fmax) if fmax else 2005.5, rel=1e-4)
+    if method in ("ddspx", "ddspx-live"):
+        heard = load_pitch_tracker(live=method == "ddspx-live").config
+        assert heard.fmin <= low and high <= heard.fmax
+    assert features.pitch_range(method, sample_rate=RATE) == (low, high)
+    assert features.pitch_range(method, sample_rate=3000) == (low, 1500)
+    given = {"fmin": 100.0, "fmax": 900.0}
+    assert features.pitch_range(method, sample_rate=RATE, **given) == (100, 900)
+    with pytest.raises(ValueError, match="`fmin` must be above 0 and below `fmax`"):
+        features.pitch_range(method, sample_rate=RATE, fmin=900.0, fmax=100.0)
+
+
+def test_a_network_lowers_the_default_range_to_its_own(monkeypatch):
+    monkeypatch.setattr(_range, "network_range", lambda method: (60.0, 2000.0))
+    assert features.pitch_range("ddspx", sample_rate=RATE) == (60, 2000)
+    assert features.pitch_range("yin", sample_rate=RATE) == (32.703, 2093)
+    with pytest.raises(ValueError, match=r"within 60 to 2000 Hz, the range of the tracker 'ddspx'"):
+        features.pitch_range("ddspx", sample_rate=RATE, fmax=2100.0)
+
+
+def test_features_that_mean_the_same_follow_each_other():
+    assert features.method_of(features.feature_version("yin")) == "yin"
+    assert features.feature_version("ddspx") == "ddspx-pitch-3/loudness-a-512-1"
+    for version in (3, 2):
+        assert features.method_of(f"ddspx-pitch-{version}/loudness-a-512-1") == "ddspx"
+    for version in (
+        "ddspx-pitch-1/loudness-a-512-1",
+        "ddspx-pitch-4/loudness-a-512-1",
+        "",
+        "ddspx",
+    ):
+        with pytest.raises(ValueError, match=r"features of version '.*' cannot be computed.*again"):
+            features.method_of(version)

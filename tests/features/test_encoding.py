@@ -22,7 +22,7 @@ def encoder(**changes) -> ZEncoder:
 
 
 @pytest.mark.parametrize("n_samples", [1, 79, 80, 12_345, 16_000])
-def test_blocks_are_the_whole(n_samples, monkeypatch):
+def test_blocks_equal_the_whole(n_samples, monkeypatch):
     # Chunks of 160 frames, so that there are some.
     monkeypatch.setattr(_encoding, "_CHUNK_SECONDS", 0.4)
     model, audio = encoder(n_fft=512), noise(2, n_samples).astype(np.float32)

@@ -55,7 +55,7 @@ def of_the_whole(kind, audio):
 
 
 @pytest.mark.parametrize("kind", [*VECTORS, *SCALARS])
-def test_blocks_are_the_cores_function_of_the_whole(kind, monkeypatch):
+def test_blocks_equal_the_function_of_core_for_the_whole(kind, monkeypatch):
     # 50 frames in a chunk, so that there are some.
     monkeypatch.setattr(_spectral, "_CHUNK_SECONDS", 0.5)
     audio = (0.1 * noise(2, 12_345)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_blocks_are_the_cores_function_of_the_whole(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["mel", "log-mel", "mfcc", "pcen", "spectrogram"])
-def test_they_are_librosas(kind):
+def test_features_equal_those_of_librosa(kind):
     audio = (0.1 * noise(9000)).astype(np.float32)
     sizes = {"n_fft": N_FFT, "hop_length": HOP}
     mel = {"sr": RATE, **sizes, "n_mels": 20, **BANDS}
@@ -135,6 +135,6 @@ def test_the_usual_transform_is_of_64_ms():
         ("rms", {"n_fft": 0}, "`n_fft` must be at least 1, got 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(kind, changes, message):
+def test_wrong_arguments_are_refused(kind, changes, message):
     with pytest.raises(ValueError, match=message):
         config(kind, **changes)

@@ -12,7 +12,9 @@ import pytest
 from modules import of_parts
 from toy_instrument import save_toy_instrument
 
+from ddspx import instruments
 from ddspx._folders import data_folder
+from ddspx.features import method_of
 from ddspx.instruments import (
     InstrumentScores,
     describe_instrument,
@@ -28,6 +30,7 @@ from ddspx.instruments._library import is_name, is_shipped
 from ddspx.models.autoencoder import Autoencoder
 
 PARTS = ("config.json", "statistics.json", "provenance.json", "weights.safetensors")
+SHIPPED = Path(instruments.__file__).parent / "shipped"
 SCORES = {
     "split": "test",
     "n_examples": 4,
@@ -67,6 +70,14 @@ def test_tests_see_only_the_shipped_instruments():
     assert all(describe_instrument(name).is_shipped for name in instrument_names())
     with pytest.raises(OSError):
         instruments_folder().mkdir(parents=True)
+
+
+def test_this_release_makes_the_features_of_what_ships():
+    names = instrument_names()
+    assert len(names) == 6
+    for name in names:
+        statistics = json.loads((SHIPPED / name / "statistics.json").read_text())
+        assert method_of(statistics["feature_version"]) == "ddspx"
 
 
 def test_the_folder_of_instruments_follows_the_platform(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def test_a_saved_tracker_is_read_again(model, saved):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no permissions of this kind")
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
-def test_files_may_be_read_by_whom_the_umask_allows(model, tmp_path, mask):
+def test_file_permissions_follow_the_umask(model, tmp_path, mask):
     before = os.umask(mask)
     try:
         save_pitch_tracker(tmp_path / "model", model, provenance={})
@@ -104,7 +104,7 @@ def test_files_that_do_not_fit_each_other_are_refused(saved, tmp_path):
         load_pitch_tracker(folder=folder)
 
 
-def test_what_cannot_be_saved_leaves_nothing(model, tmp_path):
+def test_a_failed_save_leaves_no_files(model, tmp_path):
     with pytest.raises(ValueError, match="`provenance` must be something JSON can hold"):
         save_pitch_tracker(tmp_path / "new", model, provenance={"loss": math.nan})
     diverged = nnx.clone(model)
@@ -121,7 +121,7 @@ def test_what_cannot_be_saved_leaves_nothing(model, tmp_path):
 # config
 
 
-def test_a_config_survives_json():
+def test_a_config_is_restored_from_json():
     assert PitchConfig.from_json(json.loads(json.dumps(SMALL.to_json()))) == SMALL
 
 
@@ -135,6 +135,8 @@ def test_a_config_survives_json():
         ({"win_lengths": (1536, 640)}, ValueError, r"the shorter first, got \(1536, 640\)"),
         ({"fmin": 0.0}, ValueError, "`fmin` must be finite and above 0, got 0.0"),
         ({"fmin": math.inf}, ValueError, "`fmin` must be finite and above 0, got inf"),
+        ({"hop_length": 1600}, ValueError, "must hold at least one hop, 1600 samples, got 1536"),
+        ({"window_look_ahead": 300}, ValueError, "at most half of the short window, 256 samples"),
         ({"n_bins": 300}, ValueError, "above half of `sample_rate` 16000; take a smaller `n_bins`"),
         ({"n_bins": 4000}, ValueError, "take a smaller `n_bins`"),
         ({"n_bins": 10**6}, ValueError, "`n_bins` must be at most 4096, got 1000000"),

@@ -206,8 +206,8 @@ FAULTS = (
     # transfer
     Fault(
         "transfer/_adjust.py",
-        "target_db - config.quiet_db * missing",
-        "target_db + config.quiet_db * missing",
+        "level_db - config.quiet_db * missing",
+        "level_db + config.quiet_db * missing",
         "transfer/test_adjust.py",
     ),
     Fault(
@@ -218,9 +218,21 @@ FAULTS = (
     ),
     Fault(
         "transfer/_notes.py",
-        "np.minimum(index - before, after - index)",
-        "index - before",
+        "np.where(index - before <= after - index, before, after)",
+        "before",
         "transfer/test_notes.py",
+    ),
+    Fault(
+        "transfer/_range.py",
+        "return np.full(midi.size, octaves)",
+        "break",
+        "transfer/test_adjust.py",
+    ),
+    Fault(
+        "metrics/_squeaks.py",
+        "sizes > sizes.min()",
+        "sizes / frame_rate >= _SHORTEST_S",
+        "metrics/test_squeaks.py",
     ),
     Fault(
         "transfer/_tuning.py",

@@ -11,8 +11,9 @@ from toy_instrument import toy_model
 from training_data import FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, write_dataset
 
 from ddspx import core, features
+from ddspx.io import read_manifest
 from ddspx.metrics import Interval
-from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
+from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
 from ddspx.nn import FrontendConfig, ZEncoderConfig
 from ddspx.training import additive_baseline, evaluate_autoencoder
 from ddspx.training._autoencoder_evaluation import _interval
@@ -83,7 +84,15 @@ def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
 
 
 def test_audio_without_a_pitch_is_an_outlier_and_has_no_error_in_semitones(dataset):
-    (row,) = evaluate_autoencoder(toy_model(MODEL, Breath), dataset)
+    # The older features mean the same.
+    statistics = InstrumentStatistics.from_json(read_manifest(dataset).statistics)
+    older, other = (
+        dataclasses.replace(statistics, feature_version=version)
+        for version in ("ddspx-pitch-2/loudness-a-512-1", features.feature_version("yin"))
+    )
+    with pytest.raises(ValueError, match=r"on features of version 'yin.* with the method 'yin'"):
+        evaluate_autoencoder(toy_model(MODEL, Breath), dataset, statistics=other)
+    (row,) = evaluate_autoencoder(toy_model(MODEL, Breath), dataset, statistics=older)
     assert row.f0_l1_semitones.value < 0.5
     assert row.f0_outlier_share.value == pytest.approx(0.5, abs=0.1)
 

@@ -278,7 +278,19 @@ def test_a_run_starts_with_all_weights_of_another_model_but_the_reverb(
     # One step, which moves nothing; it is made anew for every set of numbers.
     monkeypatch.setattr("ddspx.training._autoencoder.train_step", lambda *_, **__: still)
     valid_losses[1] = 1.0
-    run(dataset, tmp_path / "out", start=straight, steps=1, learning_rate=1.0)
+
+    def heard_by(version):
+        """The model, as if it had been trained on features of that version."""
+        folder = shutil.copytree(straight, tmp_path / version.replace("/", "-"))
+        fields = json.loads((folder / "statistics.json").read_text())
+        (folder / "statistics.json").write_text(json.dumps(fields | {"feature_version": version}))
+        return folder
+
+    older = heard_by("ddspx-pitch-2/loudness-a-512-1")
+    run(dataset, tmp_path / "out", start=older, steps=1, learning_rate=1.0)
+    for version in (feature_version("yin"), "unknown"):
+        with pytest.raises(ValueError, match=r"`start` must use the dataset's version of features"):
+            run(dataset, tmp_path / "other", start=heard_by(version))
     ours, _, provenance = load_autoencoder(tmp_path / "out")
     theirs, _, from_there = load_autoencoder(straight)
     fresh = Autoencoder(MODEL, rngs=nnx.Rngs(0))

@@ -7,11 +7,10 @@ import soundfile
 
 from ddspx import cli, io
 from ddspx.features import (
-    FMAX,
-    FMIN,
     Features,
     conditioning_features,
     feature_version,
+    pitch_range,
 )
 from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.training import prepare
@@ -145,7 +144,9 @@ def test_the_range_of_pitch_is_recorded(tmp_path, quick):
     statistics = InstrumentStatistics.from_json(manifest.statistics)
     assert statistics.pitch_range_hz == {"fmin": 185.0, "fmax": 1500.0}
     manifest, _ = prepared(tmp_path, path, overwrite=True)
-    assert (manifest.statistics["fmin"], manifest.statistics["fmax"]) == (FMIN, FMAX)
+    assert (manifest.statistics["fmin"], manifest.statistics["fmax"]) == pitch_range(
+        "ddspx", sample_rate=RATE
+    )
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path, quick):

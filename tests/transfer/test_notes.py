@@ -28,7 +28,7 @@ def test_within_a_sound_the_ratio_is_the_published_one(rng):
     np.testing.assert_array_equal(found.mask, found.ratio >= 1.0)
 
 
-def test_the_edges_of_a_sound_and_of_a_note_are_part_of_it():
+def test_the_edges_of_sounds_and_notes_belong_to_them():
     confidence = np.zeros(300)
     confidence[:100] = confidence[200:] = 1.0
     loudness_db = np.where(confidence > 0, -20.0, -70.0)
@@ -68,7 +68,7 @@ def test_silence_has_no_notes_and_is_no_error():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("track", [0, 1])
-def test_a_number_that_is_not_finite_costs_its_own_frame_and_no_other(bad, track, rng):
+def test_a_number_that_is_not_finite_affects_only_its_own_frame(bad, track, rng):
     tracks = [rng.uniform(-40.0, -10.0, 100), rng.uniform(0.5, 1.0, 100)]
     tracks[track][[5, 6, 40, 99]] = bad
     good = np.isfinite(tracks[track])
@@ -90,7 +90,7 @@ def near(i, reach=20):
     return range(i - reach + 1, i + 1), range(i, i + reach)
 
 
-def test_no_frames_and_frames_of_nothing_have_no_notes():
+def test_empty_and_silent_tracks_have_no_notes():
     for frames in (np.zeros(0), np.full(9, np.nan)):
         found = detect_notes(frames, frames, frame_rate=FRAME_RATE)
         assert not found.mask.any() and not found.ratio.any()
@@ -107,7 +107,7 @@ def test_short_gaps_belong_to_a_note_and_short_notes_to_the_noise():
     np.testing.assert_array_equal(note_frames(confident, frame_rate=FRAME_RATE), expected)
 
 
-def test_over_a_gap_a_tone_slides_to_its_neighbour_and_is_held_at_the_ends():
+def test_pitch_is_interpolated_over_short_gaps_and_held_at_the_ends():
     f0_hz = np.array([9.0, 100.0, 9.0, 9.0, 9.0, 112.0, 9.0])
     sure = f0_hz > 50
     slide = 100.0 * 1.12 ** np.array([0, 0, 0.25, 0.5, 0.75, 1, 1])
@@ -116,7 +116,7 @@ def test_over_a_gap_a_tone_slides_to_its_neighbour_and_is_held_at_the_ends():
 
 
 @pytest.mark.parametrize("gap_ms", [12, 48, 72, 160, 1000])
-def test_over_a_gap_to_another_note_no_pitch_is_heard_that_nobody_sang(gap_ms):
+def test_no_other_pitch_is_played_in_a_gap_between_two_notes(gap_ms):
     gap = round(gap_ms * 1e-3 * FRAME_RATE)
     sure = np.ones(400 + gap, bool)
     sure[200 : 200 + gap] = False
@@ -145,7 +145,7 @@ def test_one_confidence_divides_pitched_from_unpitched():
 # Physics
 
 
-def test_a_pitch_that_is_not_finite_is_none():
+def test_a_pitch_that_is_not_finite_counts_as_no_pitch():
     f0_hz, ones = np.array([220.0, np.inf, np.nan, 220.0]), np.ones(4)
     found = confident_frames(f0_hz, ones, np.array([-20.0, -20.0, -20.0, np.nan]))
     np.testing.assert_array_equal(found, [True, False, False, False])

@@ -31,7 +31,7 @@ def test_a_distribution_matched_to_itself_changes_nothing(rng):
     np.testing.assert_allclose(found, loudness_db, atol=1e-9)
 
 
-def test_beyond_the_notes_a_decibel_stays_a_decibel():
+def test_outside_the_range_of_notes_the_slope_is_one():
     loudness_db = np.array([-50.0, -40.0, -30.0, -20.0, -10.0])
     notes = np.array([False, True, True, True, False])
     found = matched(loudness_db, notes, np.array([-20.0, -10.0, 0.0]))
@@ -52,7 +52,7 @@ def test_without_notes_nothing_changes(rng):
     np.testing.assert_array_equal(found, loudness_db)
 
 
-def test_a_level_that_is_not_finite_costs_its_own_frame_and_no_other(rng):
+def test_a_level_that_is_not_finite_affects_only_its_own_frame(rng):
     loudness_db = rng.uniform(-60.0, 0.0, 50)
     notes = np.ones(50, bool)
     expected = matched(np.delete(loudness_db, [7, 8, 9]), np.ones(47, bool), INSTRUMENT_DB)
@@ -65,7 +65,7 @@ def test_a_level_that_is_not_finite_costs_its_own_frame_and_no_other(rng):
         np.testing.assert_array_equal(found, nothing)
 
 
-def test_the_middle_is_fitted_and_the_tails_keep_their_decibels(rng):
+def test_the_middle_is_fitted_and_the_tails_are_shifted(rng):
     loudness_db = np.sort(rng.normal(-30.0, 10.0, 5000))
     found = matched(loudness_db, np.ones(5000, bool), INSTRUMENT_DB, tails=0.1)
     middle = np.linspace(0.1, 0.9, 9)
@@ -84,13 +84,13 @@ def test_a_transform_of_one_sound_applies_to_another():
     np.testing.assert_allclose(found, [-20.0, -12.5, -5.0])
 
 
-def test_tails_that_leave_nothing_are_refused():
+def test_tails_that_cover_everything_are_refused():
     with pytest.raises(ValueError, match=r"`tails` must be from 0 to below 0\.5, got 0\.5"):
         matched(INSTRUMENT_DB, np.ones(101, bool), INSTRUMENT_DB, tails=0.5)
 
 
 @pytest.mark.parametrize("quantiles_db", [np.zeros(0), np.array([-40.0, np.nan])])
-def test_a_distribution_that_is_none_is_refused(quantiles_db):
+def test_an_invalid_distribution_is_refused(quantiles_db):
     with pytest.raises(ValueError, match="`quantiles_db` must be finite levels in dB"):
         matched(INSTRUMENT_DB, np.ones(101, bool), quantiles_db)
 

@@ -16,7 +16,7 @@ from modules import of_parts
 from toy_instrument import HOP, SAMPLE_RATE, save_toy_instrument, tone
 
 import ddspx
-from ddspx import io
+from ddspx import core, io
 from ddspx.features import conditioning_features
 from ddspx.models.autoencoder import Autoencoder, load_autoencoder
 from ddspx.transfer import AdjustedControls, TransferConfig, plot_transfer, render, transfer
@@ -80,7 +80,7 @@ def test_an_instrument_of_any_rate_plays(tmp_path, recording, sample_rate, hop_l
     assert np.abs(played).max() > 1e-3
 
 
-def test_the_report_says_what_was_heard_and_done(instrument, recording, tmp_path):
+def test_the_report_has_the_measured_and_chosen_values(instrument, recording, tmp_path):
     report = transfer(recording, tmp_path / "out.flac", to=instrument)
     assert report.sample_rate == SAMPLE_RATE
     assert report.confident_share > 0.95
@@ -95,7 +95,7 @@ def test_the_report_says_what_was_heard_and_done(instrument, recording, tmp_path
     assert abs(report.peak - np.abs(audio).max()) < 1e-4
 
 
-def test_progress_goes_from_nothing_to_the_whole(instrument, recording, tmp_path):
+def test_progress_goes_from_zero_to_the_duration(instrument, recording, tmp_path):
     told = []
     transfer(recording, tmp_path / "out.wav", to=instrument, progress=lambda *now: told.append(now))
     assert told[0] == ("listening", 1.5, None)
@@ -104,7 +104,7 @@ def test_progress_goes_from_nothing_to_the_whole(instrument, recording, tmp_path
 
 @pytest.mark.parametrize("name", ["out.wav", "out.ogg"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib.*")
-def test_the_picture_shows_what_was_heard_and_asked_for(instrument, recording, tmp_path, name):
+def test_the_picture_shows_the_measured_and_played_controls(instrument, recording, tmp_path, name):
     pytest.importorskip("matplotlib")
     config = TransferConfig(loudness_shift_db=-20.0)
     report = transfer(recording, tmp_path / name, to=instrument, config=config)
@@ -138,7 +138,7 @@ def test_a_picture_of_a_silent_result_can_be_drawn(instrument, tmp_path, rng):
     assert np.isnan(figure.axes[1].lines[0].get_ydata()).all()
 
 
-def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
+def test_at_gain_one_the_blocks_equal_the_output_of_the_model(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     n_samples = 130 * HOP + 17
     played = played_tracks(rng, 131)
@@ -154,7 +154,7 @@ def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
 # Physics
 
 
-def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):
+def test_at_gain_zero_only_the_reverb_remains(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     played = played_tracks(rng, 101)
     played.gain[40:] = 0.0
@@ -165,7 +165,7 @@ def test_where_the_gain_is_zero_only_the_room_is_heard(instrument, rng):
     np.testing.assert_allclose(audio[40 * HOP + taps :], 0.0, atol=1e-6)
 
 
-def test_noise_is_said_to_be_noise(instrument, tmp_path, rng):
+def test_a_recording_of_noise_gives_a_warning(instrument, tmp_path, rng):
     io.write_audio(tmp_path / "in.wav", 0.1 * rng.standard_normal(20_000), sample_rate=SAMPLE_RATE)
     with pytest.warns(UserWarning, match="mostly unpitched: only .*% of its audible frames"):
         report = transfer(tmp_path / "in.wav", tmp_path / "out.wav", to=instrument)
@@ -188,7 +188,37 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     np.testing.assert_allclose(blocks, whole, atol=2e-5)
 
 
-def test_a_transfer_can_be_repeated_and_its_noise_changed(instrument, recording, tmp_path):
+def test_breath_in_blocks_of_any_size_is_the_same_and_leaves_the_notes_as_they_are(instrument, rng):
+    model, _, _ = load_autoencoder(instrument)
+    notes = played_tracks(rng, 121)
+    notes.gain[40:80] = 0.0
+    breath = played_tracks(rng, 121, gain=1000.0)
+    breath.gain[:41] = breath.gain[79:] = 0.0
+    options = {"n_samples": 120 * HOP + 5, "reverb": 0.0, "ceiling_db": 80.0}
+    with_breath = notes._replace(breath=breath)
+    whole, blocks = (
+        np.concatenate(list(render(model, with_breath, **options, block_hops=hops)))
+        for hops in (150, 50)
+    )
+    alone = np.concatenate(list(render(model, notes, **options, block_hops=50)))
+    np.testing.assert_allclose(blocks, whole, atol=2e-5 * np.abs(whole).max())
+    gap = slice(40 * HOP, 79 * HOP)
+    others = np.delete(np.arange(whole.size), np.r_[gap])
+    np.testing.assert_allclose(whole[others], alone[others], atol=2e-5)
+    assert np.abs(alone[gap]).max() < 1e-5 and np.abs(whole[gap]).max() > 1e-3
+    # Not even the pitch of the breath's own tracks is heard: the synthesizer gets none.
+    tune = jnp.asarray(breath.f0_hz), jnp.asarray(breath.loudness_db)
+    controls = model.synthesizer.controls(
+        model.decoder(model._inputs(*tune, None)), jnp.zeros_like(tune[0])
+    )
+    # Nor is its noise that of the notes.
+    key = jax.random.fold_in(jax.random.key(0), 1)
+    noise = core.filtered_noise(key, *controls.noise, hop_length=HOP)
+    inside = slice(41 * HOP, 78 * HOP)
+    np.testing.assert_allclose(whole[inside], 1000 * noise[inside], rtol=1e-3, atol=1e-4)
+
+
+def test_a_transfer_is_reproducible_and_the_seed_changes_its_noise(instrument, recording, tmp_path):
     outputs = [tmp_path / f"{name}.flac" for name in "abc"]
     for path, seed in zip(outputs, (0, 0, 1), strict=True):
         transfer(recording, path, to=instrument, seed=seed)
@@ -232,7 +262,7 @@ def test_half_an_hour_takes_the_memory_of_half_a_minute(instrument, tmp_path):
 # Boundary errors
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_listening(
+def test_an_output_that_cannot_be_written_is_refused_before_reading(
     instrument, recording, tmp_path
 ):
     with pytest.raises(ValueError, match=r"'\.mp3'"):

@@ -36,7 +36,7 @@ def steady(frames):
     return AdjustedControls(pitch, level, gain, np.ones(frames, bool), 0, 0.0)
 
 
-def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_path):
+def test_the_instrument_is_played_with_the_z_of_the_recording(instrument, recording, tmp_path):
     told, output = [], tmp_path / "out.wav"
     report = transfer(
         recording,
@@ -55,7 +55,7 @@ def test_what_is_played_has_the_z_of_the_recording(instrument, recording, tmp_pa
     np.testing.assert_allclose(heard, np.concatenate(list(played)), atol=2e-5)
 
 
-def test_without_gain_the_blocks_are_the_models_own_output(instrument, rng):
+def test_at_gain_one_the_blocks_equal_the_output_of_the_model(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     audio = rng.standard_normal(130 * HOP + 17).astype(np.float32)
     played = steady(131)
@@ -88,7 +88,7 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     assert np.abs(other - whole).max() > 1e-3
 
 
-def test_the_blocks_a_recording_is_read_in_change_nothing(
+def test_the_size_of_the_read_blocks_does_not_change_the_result(
     instrument, recording, tmp_path, monkeypatch
 ):
     transfer(recording, tmp_path / "whole.wav", to=instrument)

@@ -21,7 +21,7 @@ def test_the_tuning_of_a_melody_is_found(rng, offset):
     assert abs((found - offset + 0.5) % 1 - 0.5) < 0.03
 
 
-def test_only_sure_frames_of_notes_tune(rng):
+def test_only_confident_frames_of_notes_determine_the_tuning(rng):
     midi = melody(rng, 0.2)
     both = np.concatenate([midi, rng.uniform(40.0, 80.0, midi.size)])
     is_melody = np.arange(both.size) < midi.size
@@ -36,7 +36,7 @@ def test_a_tone_that_never_changes_tunes_to_itself():
     assert abs(found - 0.25) < 1e-9
 
 
-def test_a_pitch_that_is_not_finite_does_not_tune(rng):
+def test_a_pitch_that_is_not_finite_does_not_affect_the_tuning(rng):
     midi = melody(rng, 0.2, key=3)
     notes = np.ones(midi.size, bool)
     sure = np.ones_like(midi)
@@ -56,14 +56,14 @@ def test_without_notes_the_tuning_is_that_of_the_piano():
 
 @pytest.mark.parametrize("key", [0, 3, 11])
 @pytest.mark.parametrize("tuning", [0.0, 0.4])
-def test_a_melody_is_drawn_to_its_own_key_at_its_own_tuning(rng, key, tuning):
+def test_a_melody_is_moved_to_its_key_at_its_tuning(rng, key, tuning):
     clean = np.concatenate([60.0 + key + MAJOR, melody(rng, 0.0, key, spread=0.0)])
     sung = clean + tuning + rng.uniform(-0.3, 0.3, clean.size)
     tuned = autotune(sung, np.ones(sung.size, bool), amount=1.0, tuning=tuning)
     np.testing.assert_allclose(tuned, clean + tuning, atol=1e-9)
 
 
-def test_a_note_beside_the_key_is_drawn_into_it_or_left_to_the_semitones():
+def test_a_note_outside_the_key_moves_into_it_or_to_its_semitone():
     sung = np.concatenate([60.0 + MAJOR, [66.2]])
     everywhere = np.ones(sung.size, bool)
     assert autotune(sung, everywhere, amount=1.0)[-1] == 67.0
@@ -71,14 +71,14 @@ def test_a_note_beside_the_key_is_drawn_into_it_or_left_to_the_semitones():
     np.testing.assert_allclose(chromatic[-1], 66.0)
 
 
-def test_the_amount_is_the_share_of_the_way():
+def test_the_amount_is_the_share_of_the_correction():
     sung, everywhere = np.array([60.4, 64.2]), np.ones(2, bool)
     for amount in (0.0, 0.3, 1.0):
         tuned = autotune(sung, everywhere, amount=amount, scale="chromatic")
         np.testing.assert_allclose(tuned, sung - amount * np.array([0.4, 0.2]))
 
 
-def test_the_key_is_that_of_the_notes_not_of_what_lies_between():
+def test_the_key_depends_on_notes_only():
     notes = np.tile(60.0 + MAJOR, 3)
     both = np.concatenate([notes, np.full(10 * notes.size, 61.0)])
     tuned = autotune(both, np.arange(both.size) < notes.size, amount=1.0)

@@ -230,8 +230,13 @@ class Autoencoder(nnx.Module):
         z: Float[ArrayLike, "*batch frames z"] | None = None,
         lookahead: bool = False,
         n_samples: int | None = None,
+        noise_only: bool = False,
     ) -> tuple[DryState, Float[Array, "*batch samples"]]:
-        """`step` without the reverb, for programs that process the dry sound first."""
+        """`step` without the reverb, for programs that process the dry sound first.
+
+        With `noise_only` the decoder gets `f0_hz`, but the synthesizer gets no pitch, 0 Hz. So
+        only the part of the sound is played that needs no pitch, the noise. Static.
+        """
         f0_hz = jnp.asarray(f0_hz)
         inputs = self._inputs(f0_hz, loudness_db, z)
         last = f0_hz.shape[-1] - 1 - lookahead
@@ -247,7 +252,8 @@ class Autoencoder(nnx.Module):
         # The last frame is decoded separately and its new state dropped: the next block begins with
         # the same frame, so it needs the state before it.
         parts.append(self.decoder.step(decoder, [x[..., last:, :] for x in inputs])[1])
-        controls = self.synthesizer.controls(jnp.concatenate(parts, axis=-2), f0_hz)
+        pitch_hz = jnp.zeros_like(f0_hz) if noise_only else f0_hz
+        controls = self.synthesizer.controls(jnp.concatenate(parts, axis=-2), pitch_hz)
         following, axis = None, f0_hz.ndim - 1
         if lookahead:
             controls, following = (

@@ -14,17 +14,21 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.features import (
     N_FEATURES,
-    OFFSET_FRAMES,
+    N_SURROUNDINGS,
     SILENCE,
+    FrameState,
+    analyse,
     features_of,
-    half_window,
-    power_spectra,
+    fft_length,
+    padded,
+    silent_frames,
 )
 from ddspx.models.pitch.limits import check_limits, has_harmonic, is_within
 from ddspx.models.pitch.refine import autocorrelation, refine_pitch
 
-# Number of frames before and after a frame that the convolutions over time read.
-_BEFORE, _AFTER = 1 + 2 * 2 + 2 * 4 + 2, 1
+# Frames between the three that a convolution reads: of those over frames and bins, and of those
+# that decide the voicing. The last of each group reads earlier frames only.
+_BIN_DILATIONS, _VOICING_DILATIONS = (1, 2, 4), (1, 3, 9)
 # Number of bins on either side of the strongest one over which the pitch is averaged.
 _NEIGHBOURS = 2
 
@@ -58,18 +62,27 @@ class PitchTrack(NamedTuple):
 
 
 class PitchState(NamedTuple):
-    """The state of a stream of `PitchTracker.step`: the past samples that later frames need."""
+    """The state of a stream of `PitchTracker.step`.
 
-    audio: Float[Array, "*batch samples"]
+    Attributes:
+      frames: what the analysis of later frames needs of the past.
+      power: spectra of the frames whose evidence is not complete yet.
+      network: the earlier inputs of the layers that read several frames, layer by layer.
+    """
+
+    frames: FrameState
+    power: Float[Array, "*batch frames lines"]
+    network: tuple[Array, ...]
 
 
 class PitchTracker(nnx.Module):
     """A network from audio to evidence for pitch and voicing.
 
-    It applies seven convolutions over frames and bins of pitch to :func:`pitch_features`. In these
+    It applies convolutions over frames and bins of pitch to :func:`pitch_features`. In these
     features a harmonic sound has the same shape at every pitch, so a network with few weights is
-    enough. The result for a frame depends on half a second of sound before it, half of that only
-    for the removal of a constant offset, and on `look_ahead` samples after it.
+    enough. What it finds at the most likely bins, the level compared with the last two seconds and
+    the shares of six broad bands go through three convolutions over frames, which decide whether
+    the source sounds, or only the room, hum or noise.
 
     Args:
       config: the sizes.
@@ -89,20 +102,22 @@ class PitchTracker(nnx.Module):
 
     def __init__(self, config: PitchConfig, *, rngs: nnx.Rngs):
         self.config = config
-        channels = config.channels
+        channels, hidden = config.channels, 2 * config.channels
         self.mix = _Conv(1, 5, N_FEATURES, channels, rngs=rngs)
         self.near = _Conv(3, 3, channels, channels, rngs=rngs)
+        self.around = _Conv(3, 3, channels, channels, rngs=rngs)
+        self.octaves = _Conv(1, 3, channels, channels, rngs=rngs)
         self.before = _Conv(3, 3, channels, channels, rngs=rngs)
-        self.octaves = _Conv(1, 1, 3 * channels, channels, rngs=rngs)
-        self.long_before = _Conv(3, 3, channels, channels, rngs=rngs)
         self.pitch = _Conv(1, 1, channels, 1, rngs=rngs)
-        self.voicing_hidden = nnx.Linear(3 * (channels + 1), channels, rngs=rngs)
-        self.voicing = nnx.Linear(channels, 1, rngs=rngs)
+        self.voicing_near = nnx.Linear(3 * (channels + 1 + N_SURROUNDINGS), hidden, rngs=rngs)
+        self.voicing_around = nnx.Linear(3 * hidden, hidden, rngs=rngs)
+        self.voicing_before = nnx.Linear(3 * hidden, hidden, rngs=rngs)
+        self.voicing = nnx.Linear(hidden, 1, rngs=rngs)
 
     @property
     def look_ahead(self) -> int:
-        """Number of samples after a frame that its result depends on, 64 ms by default."""
-        return _AFTER * self.config.hop_length + max(self.config.win_lengths) // 2
+        """Number of samples after a frame that its result depends on."""
+        return self.config.window_end + self._later_frames * self.config.hop_length
 
     @property
     def delay(self) -> int:
@@ -124,9 +139,9 @@ class PitchTracker(nnx.Module):
         Properties:
           Differentiable in `audio` and in the weights; the gradient is finite everywhere.
         """
-        estimate = self.estimate_section(self._whole(audio))
-        first = self.delay
-        return PitchEstimate(estimate.logits[..., first:, :], estimate.voicing[..., first:])
+        audio, state = self._whole(audio)
+        _, _, estimate = self._advance(state, audio.reshape(-1, audio.shape[-1]))
+        return PitchEstimate(*self._frames(estimate, audio))
 
     def track(
         self,
@@ -150,14 +165,26 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: the range is empty, or no bin lies in it.
         """
-        track = self.track_section(self._whole(audio), fmin=fmin, fmax=fmax)
-        return PitchTrack(*(x[..., self.delay :] for x in track))
+        fmin, fmax = check_limits(fmin, fmax, self.config)
+        audio, state = self._whole(audio)
+        _, track = self._track(state, audio.reshape(-1, audio.shape[-1]), fmin, fmax)
+        return PitchTrack(*self._frames(track, audio))
 
     def init(
         self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
     ) -> PitchState:
-        """The state of a stream before its first sample, for audio of these axes and this dtype."""
-        return PitchState(jnp.zeros((*batch_shape, self.context * self.config.hop_length), dtype))
+        """The state before the first sample of a stream of audio of these axes and this dtype."""
+        frames = silent_frames(self.config, 1, dtype)
+        lines = _lines(self.config)
+        silence = tuple(jnp.zeros((1, 1, n), dtype) for n in lines)
+        # Silence is the loudest so far, and all of its bands are empty.
+        surroundings = jnp.full((1, 1, N_SURROUNDINGS), -1, dtype).at[..., 0].set(0)
+        network, _ = self._network(None, features_of(silence, self.config), surroundings)
+        power = jnp.zeros((1, self._later_frames, lines[-1]), dtype)
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(x[0], (*batch_shape, *x.shape[1:])),
+            PitchState(frames, power, network),
+        )
 
     def step(
         self,
@@ -183,135 +210,113 @@ class PitchTracker(nnx.Module):
         Raises:
           ValueError: `block` is not a whole number of hops, or as for `track`.
         """
+        fmin, fmax = check_limits(fmin, fmax, self.config)
         block, hop = jnp.asarray(block), self.config.hop_length
+        at_least_ndim("block", block.shape, 1, "(*batch, samples)")
         if block.shape[-1] == 0 or block.shape[-1] % hop:
             raise ValueError(
                 f"`block` must be a whole number of hops of {hop} samples, got "
                 f"{block.shape[-1]} samples."
             )
-        audio = jnp.concatenate([state.audio, block], axis=-1)
-        track = self.track_section(audio, fmin=fmin, fmax=fmax)
-        return PitchState(audio[..., -self.context * hop :]), track
+        batch = block.shape[:-1]
+        # Of an array of size 0, the size of an axis cannot be inferred.
+        count = math.prod(batch)
+        flat = jax.tree.map(lambda x: x.reshape(count, *x.shape[len(batch) :]), state)
+        flat, track = self._track(flat, block.reshape(count, block.shape[-1]), fmin, fmax)
+        state, track = jax.tree.map(lambda x: x.reshape(*batch, *x.shape[1:]), (flat, track))
+        return state, track
 
-    def track_section(
-        self,
-        audio: Float[ArrayLike, "*batch samples"],
-        *,
-        fmin: float | None = None,
-        fmax: float | None = None,
-    ) -> PitchTrack:
-        """Pitch and confidence of the frames of a section whose whole context lies in it.
-
-        Args:
-          audio: as in `estimate_section`.
-          fmin: as in `track`.
-          fmax: as in `track`.
-
-        Returns:
-          A track of the same frames as `estimate_section`.
-
-        Raises:
-          ValueError: `audio` is shorter than the context of one frame, or as for `track`.
-        """
-        fmin, fmax = check_limits(fmin, fmax, self.config)
-        spectra = self._spectra(audio)
-        estimate = self._estimate_inside(spectra)
+    def _track(self, state, block, fmin, fmax):
+        """The next state, and pitch and confidence of the frames that a block completes."""
+        state, power, estimate = self._advance(state, block)
+        correlation, mean_square = autocorrelation(power, self.config)
         f0_hz = decode_pitch(estimate.logits, self.config)
-        first = self.context - self.delay
-        frames = slice(first, first + f0_hz.shape[-1])
-        correlation, mean_square = autocorrelation(spectra[-1], self.config)
-        f0_hz = refine_pitch(f0_hz, correlation[..., frames, :], self.config)
+        f0_hz = refine_pitch(f0_hz, correlation, self.config)
         # The confidence goes to 0 with the level: even a periodic sound becomes silence.
-        presence = mean_square / (mean_square + SILENCE)
-        confidence = jax.nn.sigmoid(estimate.voicing) * presence[..., frames]
+        confidence = jax.nn.sigmoid(estimate.voicing) * mean_square / (mean_square + SILENCE)
         tracker = {name: getattr(self.config, name) for name in ("sample_rate", "fmin", "fmax")}
         is_valid = is_within(f0_hz, self.config, fmin=fmin, fmax=fmax)
-        is_valid = is_valid & has_harmonic(f0_hz, spectra[-1][..., frames, :], **tracker)
-        return _batched(PitchTrack(f0_hz, jnp.where(is_valid, confidence, 0)), audio)
+        is_valid = is_valid & has_harmonic(f0_hz, power, **tracker)
+        return state, PitchTrack(f0_hz, jnp.where(is_valid, confidence, 0))
 
-    def estimate_section(self, audio: Float[ArrayLike, "*batch samples"]) -> PitchEstimate:
-        """Evidence for the frames of a section whose whole context lies in it.
+    def _advance(self, state, block):
+        """The next state, and spectra and evidence of the frames that a block completes."""
+        frames, analysis = analyse(state.frames, block, self.config)
+        features = features_of(analysis.power, self.config)
+        network, estimate = self._network(state.network, features, analysis.surroundings)
+        power = jnp.concatenate([state.power, analysis.power[-1]], axis=1)
+        count = features.shape[1]
+        return PitchState(frames, power[:, count:], network), power[:, :count], estimate
 
-        Args:
-          audio: a section of `context` hops plus one hop per frame of the result.
+    def _network(self, past, features, surroundings):
+        """Evidence from features, and the inputs that the next frames need.
 
-        Returns:
-          Estimates of the section's frames, from frame ``context - delay`` to the last one whose
-          `look_ahead` lies in the section.
-
-        Raises:
-          ValueError: `audio` is shorter than the context of one frame.
+        Without inputs from the `past`, the frames before were like the first of these.
         """
-        return _batched(self._estimate_inside(self._spectra(audio)), audio)
+        count, kept, given = features.shape[1], [], iter(past or ())
 
-    def _spectra(self, audio):
-        """Power spectra of a section's frames; the batch axes are flattened to one."""
-        at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-        least = (self.context + 1) * self.config.hop_length
-        if audio.shape[-1] < least:
-            raise ValueError(
-                f"`audio` must have at least {least} samples, the context of one frame, got "
-                f"{audio.shape[-1]}; `track` takes whole sounds of any length."
-            )
-        return power_spectra(
-            audio.reshape(math.prod(audio.shape[:-1]), audio.shape[-1]), self.config
-        )
+        def extended(x, frames):
+            before = jnp.repeat(x[:, :1], frames, axis=1) if past is None else next(given)
+            joined = jnp.concatenate([before, x], axis=1)
+            kept.append(joined[:, joined.shape[1] - frames :])
+            return joined
 
-    def _estimate_inside(self, spectra):
-        """Evidence for the frames whose windows and offset lie completely in the section."""
-        cut = half_window(self.config)
-        first = cut + OFFSET_FRAMES - 1
-        inside = [power[:, first : power.shape[1] - cut] for power in spectra]
-        return self.estimate(features_of(inside, self.config))
-
-    def estimate(self, features: Float[ArrayLike, "batch frames bins features"]) -> PitchEstimate:
-        """Evidence from `pitch_features`, without the frames that serve only as context.
-
-        Args:
-          features: features of more than 16 frames.
-
-        Returns:
-          Estimates of all frames but the first 15 and the last.
-
-        Raises:
-          ValueError: `features` has 16 frames or fewer.
-        """
-        features = jnp.asarray(features)
-        if features.shape[1] <= _BEFORE + _AFTER:
-            raise ValueError(
-                f"`features` must have more than {_BEFORE + _AFTER} frames, got "
-                f"{features.shape[1]}; add the features of the sound around them, or of silence."
-            )
+        later_bins, later_voicing = self._later
         x = self.mix(features)
-        x = x[:, 1:-1] + self.near(x)
-        x = x[:, 4:] + self.before(x, dilation=2)
-        octave = self.config.bins_per_octave
-        octaves = [x, _shifted(x, octave), _shifted(x, -octave)]
-        x = x + self.octaves(jnp.concatenate(octaves, axis=-1))
-        x = x[:, 8:] + self.long_before(x, dilation=4)
+        for layer, dilation, later in zip(
+            (self.near, self.around, self.before), _BIN_DILATIONS, later_bins, strict=True
+        ):
+            if layer is self.before:
+                # Each bin with those an octave below and above.
+                x = x + self.octaves(x, dilation=(1, self.config.bins_per_octave))
+            joined = extended(x, 2 * dilation)
+            first = 2 * dilation - later
+            x = joined[:, first : first + count] + layer(joined, dilation=(dilation, 1))
         logits = self.pitch(x, activate=False)[..., 0]
         # Voicing is decided from the features at the pitch, averaged over the likely bins, and from
         # the log-sum of the evidence, which says how much the pitch stands out.
         at_pitch = jnp.einsum("btp,btpc->btc", jax.nn.softmax(logits, axis=-1), x)
         evidence = jax.nn.logsumexp(logits, axis=-1)[..., None]
-        at_pitch = jnp.concatenate([at_pitch, evidence], axis=-1)
-        n = at_pitch.shape[1] - 2
-        at_pitch = jnp.concatenate([at_pitch[:, i : n + i] for i in range(3)], axis=-1)
-        voicing = self.voicing(jax.nn.relu(self.voicing_hidden(at_pitch)))[..., 0]
-        return PitchEstimate(logits[:, 2:], voicing)
-
-    def _whole(self, audio):
-        """Pads a sound to a section whose result is `delay` frames and then all of its frames."""
-        at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-        hop = self.config.hop_length
-        after = (audio.shape[-1] // hop + 1 + self.delay) * hop - audio.shape[-1]
-        pad = [(0, 0)] * (audio.ndim - 1) + [(self.context * hop, after)]
-        return jnp.pad(jnp.asarray(audio), pad)
+        around = extended(surroundings, sum(later_bins))[:, :count]
+        x = jnp.concatenate([at_pitch, evidence, around], axis=-1)
+        for layer, dilation in zip(
+            (self.voicing_near, self.voicing_around, self.voicing_before),
+            _VOICING_DILATIONS,
+            strict=True,
+        ):
+            joined = extended(x, 2 * dilation)
+            taps = [joined[:, i * dilation : i * dilation + count] for i in range(3)]
+            x = jax.nn.relu(layer(jnp.concatenate(taps, axis=-1)))
+        logits = extended(logits, sum(later_voicing))[:, :count]
+        return tuple(kept), PitchEstimate(logits, self.voicing(x)[..., 0])
 
     @property
-    def context(self) -> int:
-        """Number of hops before a block that the first frame of its result depends on."""
-        return _BEFORE + OFFSET_FRAMES - 1 + half_window(self.config) + self.delay
+    def _later(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """For each of the convolutions, by how many frames it looks ahead."""
+        if self.config.is_live:
+            return (0, 0, 0), (0, 0, 0)
+        return (*_BIN_DILATIONS[:-1], 0), (*_VOICING_DILATIONS[:-1], 0)
+
+    @property
+    def _later_frames(self) -> int:
+        """By how many frames all convolutions together look ahead."""
+        return sum(map(sum, self._later))
+
+    def _whole(self, audio):
+        """A sound with the silence that completes its last frames, and the state before it."""
+        at_least_ndim("audio", np.shape(audio), 1, "(*batch, samples)")
+        audio = jnp.asarray(audio)
+        state = self.init(batch_shape=(math.prod(audio.shape[:-1]),), dtype=audio.dtype)
+        return padded(audio, self.delay, self.config), state
+
+    def _frames(self, results, audio):
+        """The frames of a whole sound, with its axes, without those before its first."""
+        return (x[:, self.delay :].reshape(*audio.shape[:-1], -1, *x.shape[2:]) for x in results)
+
+
+def _lines(config):
+    """The number of lines of the spectra of both windows."""
+    return tuple(fft_length(win_length) // 2 + 1 for win_length in config.win_lengths)
 
 
 class _Conv(nnx.Module):
@@ -322,30 +327,18 @@ class _Conv(nnx.Module):
         self.kernel = nnx.Param(_he(rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
 
-    def __call__(self, x, *, dilation=1, activate=True):
+    def __call__(self, x, *, dilation=(1, 1), activate=True):
         kernel, bias = (weight[...].astype(x.dtype) for weight in (self.kernel, self.bias))
-        half = kernel.shape[1] // 2
+        half = kernel.shape[1] // 2 * dilation[1]
         y = jax.lax.conv_general_dilated(
             x,
             kernel,
             window_strides=(1, 1),
             padding=((0, 0), (half, half)),
-            rhs_dilation=(dilation, 1),
+            rhs_dilation=dilation,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         ) + bias.reshape(1, 1, 1, -1)
         return jax.nn.relu(y) if activate else y
-
-
-def _batched(results, audio):
-    """Gives the results for a flattened batch the batch axes of `audio`."""
-    return jax.tree.map(lambda x: x.reshape(*audio.shape[:-1], *x.shape[1:]), results)
-
-
-def _shifted(x, bins):
-    """Shifts features by a number of bins: bin b gets those of bin b + `bins`, or zeros."""
-    pad = (max(0, -bins), max(0, bins))
-    x = jnp.pad(x, ((0, 0), (0, 0), pad, (0, 0)))
-    return x[:, :, pad[1] : x.shape[2] - pad[0]]
 
 
 def decode_pitch(
@@ -369,7 +362,7 @@ def decode_pitch(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx.models.pitch import PitchConfig, decode_pitch
-      >>> logits = jnp.full(224, -50.0).at[72].set(0.0)
+      >>> logits = jnp.full(176, -50.0).at[48].set(0.0)
       >>> round(float(decode_pitch(logits, PitchConfig())))
       120
     """

@@ -8,18 +8,21 @@ from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.features import LEAST_OVERLAP
 
 # Lags of the autocorrelation per sample. A parabola through three of them then finds the peak to
-# thousandths of a sample.
-_OVERSAMPLING = 4
+# hundredths of a sample, a fiftieth of a cent in 30 ms.
+_OVERSAMPLING = 2
 # The longest lags of the two searches, in seconds. The result of the first is exact enough to find
 # the right peak in the second.
 _LAGS_S = (0.0075, 0.03)
 # How far a search may move from its start, in octaves; and in periods, below one half, so that it
 # cannot find the neighbouring peak.
-_MOST_OCTAVES = 40 / 1200
+_MOST_OCTAVES = 60 / 1200
 _MOST_PERIODS = 0.4
 # Below this correlation the pitch is not refined: noise shifts the peak by more than the error of
 # the first estimate.
 _LEAST_CORRELATION = 0.5
+# A pitch that moves within the window has no sharp peak, and the peak lies at the mean of the whole
+# window. So a move by more than these octaves needs a higher correlation.
+_SMALL_MOVE, _LEAST_OF_A_MOVE = 12 / 1200, 0.9
 
 
 def refine_pitch(
@@ -33,20 +36,21 @@ def refine_pitch(
 
     with m the number of periods in 7.5 ms, then in 30 ms. The peak after m periods gives the
     frequency m times as exactly as the first peak. Where :math:`r` stays below one half or has no
-    peak, :math:`f_0` is kept.
+    peak, :math:`f_0` is kept; likewise where the peak is more than 12 cents away and r below 0.9,
+    because the pitch moves then.
 
     Args:
-      f0_hz: first estimates, exact to about 40 cents.
+      f0_hz: first estimates, exact to about 60 cents.
       correlation: from :func:`autocorrelation`.
       config: the config of the tracker.
 
     Returns:
-      Frequencies in Hz; each of the two searches moves at most 40 cents.
+      Frequencies in Hz; each of the two searches moves at most 60 cents.
 
     Properties:
       Differentiable in `correlation` where a peak is found; the choice of the peak is not.
     """
-    rate = config.sample_rate * _OVERSAMPLING
+    rate, first_hz = config.sample_rate * _OVERSAMPLING, f0_hz
     for longest_s in _LAGS_S:
         period = rate / f0_hz
         periods = jnp.maximum(1.0, jnp.floor(longest_s * rate / period))
@@ -65,10 +69,12 @@ def refine_pitch(
             jnp.take_along_axis(correlation, peak + step, axis=-1)[..., 0] for step in (-1, 0, 1)
         )
         bend = before - 2 * at + after
-        is_peak = (at >= before) & (at >= after) & (bend < 0) & (at > _LEAST_CORRELATION)
+        is_peak = (at >= before) & (at >= after) & (bend < 0)
         offset = 0.5 * (before - after) / jnp.where(is_peak, bend, 1.0)
         refined = periods * rate / (peak[..., 0] + offset)
-        f0_hz = jnp.where(is_peak, refined, f0_hz)
+        is_small = jnp.abs(jnp.log2(refined / first_hz)) <= _SMALL_MOVE
+        least = jnp.where(is_small, _LEAST_CORRELATION, _LEAST_OF_A_MOVE)
+        f0_hz = jnp.where(is_peak & (at > least), refined, f0_hz)
     return f0_hz
 
 
@@ -82,7 +88,7 @@ def autocorrelation(
       config: the config of the tracker.
 
     Returns:
-      The autocorrelation at multiples of a quarter of a sample, and the mean square of each frame.
+      The autocorrelation at multiples of half a sample, and the mean square of each frame.
       The autocorrelation is 1 at lag 0, and 0 in silence and at lags at which the window overlaps
       itself too little.
     """
@@ -103,6 +109,6 @@ def autocorrelation(
 
 
 def _widest_lag(config: PitchConfig) -> int:
-    """The longest lag of a search, in quarters of a sample: a period of `fmin`, at least 30 ms."""
+    """The longest lag of a search, in halves of a sample: a period of `fmin`, at least 30 ms."""
     seconds = max(1 / config.fmin, max(_LAGS_S))
     return int(np.ceil(seconds * config.sample_rate * _OVERSAMPLING))

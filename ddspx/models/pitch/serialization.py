@@ -12,6 +12,7 @@ from ddspx.models.pitch.config import PitchConfig
 from ddspx.models.pitch.model import PitchTracker
 
 _SHIPPED = Path(__file__).parent / "weights"
+_SHIPPED_LIVE = Path(__file__).parent / "weights_live"
 
 
 def save_pitch_tracker(
@@ -34,25 +35,30 @@ def save_pitch_tracker(
     save_model(folder, model, model.config.to_json(), keep_others=False, provenance=provenance)
 
 
-def load_pitch_tracker(*, folder: str | Path | None = None) -> PitchTracker:
+def load_pitch_tracker(*, folder: str | Path | None = None, live: bool = False) -> PitchTracker:
     """Reads a trained tracker.
 
     Args:
       folder: a model folder; by default the tracker that ships with ddspx.
+      live: take the live one of the two trackers that ship, which looks ahead by 10 ms only.
 
     Returns:
       The tracker, in float32.
 
     Raises:
       FileNotFoundError: the weights or the config are missing.
-      ValueError: a file is corrupt, or the weights do not fit the config.
+      ValueError: a file is corrupt, the weights do not fit the config, or both `folder` and `live`
+        are given.
 
     Example:
       >>> from ddspx.models.pitch import load_pitch_tracker
       >>> tracker = load_pitch_tracker()
       >>> 1000 * tracker.look_ahead / tracker.config.sample_rate
-      64.0
+      160.0
     """
-    folder = _SHIPPED if folder is None else Path(folder)
+    if folder is not None and live:
+        raise ValueError("`live` selects a tracker that ships with ddspx; leave out `folder`.")
+    shipped = _SHIPPED_LIVE if live else _SHIPPED
+    folder = shipped if folder is None else Path(folder)
     config = read_json(folder / CONFIG, PitchConfig.from_json)
     return with_weights(lambda: PitchTracker(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)

@@ -128,7 +128,7 @@ def test_the_octave_cost_decides_between_a_period_and_its_multiples():
     np.testing.assert_allclose(posterior_hz(audio, octave_cost=0.005), 110.0, rtol=2e-2)
 
 
-def test_what_lies_outside_of_the_range_is_no_pitch_within():
+def test_a_pitch_outside_of_the_range_gives_no_pitch_within():
     sounds = [sine(3000, 8000, sample_rate=RATE), sine(4100, 8000, sample_rate=RATE)]
     assert np.all(np.isnan(posterior_hz(np.stack(sounds) + 0.01 * noise(8000))))
 
@@ -139,7 +139,7 @@ def test_silence_and_noise_have_no_pitch():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_constant_is_silence_however_its_mean_is_rounded(dtype):
+def test_a_constant_counts_as_silence_for_any_rounding_of_its_mean(dtype):
     levels = np.array([1.0, 0.1, 1 / 3, 7.0, 1e-3], dtype)
     audio = jnp.asarray(np.repeat(levels[:, None], 300, axis=1))
 
@@ -158,6 +158,6 @@ def test_a_constant_is_silence_however_its_mean_is_rounded(dtype):
 # Gradients
 
 
-def test_gradients_are_finite_where_nothing_repeats_or_all_does():
+def test_gradients_are_finite_for_silence_constants_and_high_tones():
     audio = np.stack([np.zeros(300), np.ones(300), sine(2000, 300, sample_rate=8000)])
     assert_finite_grads(partial(core.pitch_posterior, **SMALL, frame_length=120), audio)

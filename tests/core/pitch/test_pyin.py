@@ -93,7 +93,7 @@ def test_pyin_is_its_definition(hop_length, reach):
     assert_close(track.f0_hz, 200 * 2 ** (path % n_bins / 48), scale=1000)
 
 
-def test_what_lies_outside_of_the_range_is_not_voiced():
+def test_a_pitch_outside_of_the_range_is_not_voiced():
     sounds = np.stack([sine(f, 2400, sample_rate=8000) for f in (1300, 1050, 120, 190, 300)])
     track = pyin(jnp.asarray(sounds), **SMALL, frame_length=400)
     inside = np.s_[:, 3:-3]
@@ -133,7 +133,7 @@ def is_deepest_at_its_end(x, longest):
         pytest.param("sms_cello-phrase", marks=pytest.mark.slow),
     ],
 )
-def test_pyin_is_librosas_on_recordings(shared_data, name):
+def test_pyin_equals_that_of_librosa_on_recordings(shared_data, name):
     audio, sample_rate = read(shared_data, f"sources/{name}.flac", 4)
     options = {"hop_length": 160, "fmin": 65.0, "fmax": 2093.0}
     f0_hz, is_voiced, probability = librosas(audio, sample_rate, **options)
@@ -157,7 +157,7 @@ def test_pyin_is_librosas_on_recordings(shared_data, name):
 
 
 @pytest.mark.slow
-def test_labelled_saxophone_notes(shared_data):
+def test_labelled_saxophone_notes_have_the_right_pitch(shared_data):
     with open(shared_data / "solo_notes" / "metadata.csv", encoding="utf-8") as file:
         notes = [row for row in csv.DictReader(file) if row["library"] == "mtg_solo_sax"][::12]
     track = jax.jit(
@@ -232,7 +232,7 @@ def test_blocks_do_not_change_the_track(monkeypatch, chunk, chunks):
 
 
 @pytest.mark.parametrize("frames", [1, 512, 513, 8192, 8193, 36001])
-def test_a_plan_holds_all_frames_with_little_padding(frames):
+def test_a_plan_covers_all_frames_with_little_padding(frames):
     plan = _pyin._plan(frames)
     capacity = plan.blocks * plan.chunks * plan.chunk
     assert plan.chunk <= 512 and plan.chunks <= 16
@@ -253,6 +253,6 @@ def test_the_program_does_not_grow_with_the_hop():
 
 @pytest.mark.parametrize("name", ["mean_threshold", "no_trough_probability", "switch_probability"])
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_probability_out_of_range(name, value):
+def test_a_probability_out_of_range_is_refused(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be above 0 and below 1, got {value}"):
         core.pyin(jnp.zeros(300), **SMALL, frame_length=120, **{name: value})

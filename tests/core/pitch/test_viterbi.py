@@ -69,7 +69,7 @@ def test_viterbi_finds_the_best_of_all_paths():
     assert tuple(core.viterbi(jnp.asarray(observation), transition).tolist()) == expected
 
 
-def test_frames_that_do_not_count_repeat_the_last_that_does():
+def test_invalid_frames_repeat_the_last_valid_state():
     transition = a_transition(6, 2, seed=6)
     observation = jnp.asarray(3 * noise(10, 7, seed=7))
     decode = jax.jit(core.viterbi)
@@ -120,20 +120,20 @@ def test_the_path_is_int32():
         assert path.dtype == np.int32
 
 
-def test_scores_that_are_no_floats_are_refused(monkeypatch):
+def test_integer_scores_are_refused(monkeypatch):
     """As integers the minus infinity of a transition would be a number."""
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     with pytest.raises(TypeError, match="`log_observation` must be float32 or float64, got int32"):
         core.viterbi(jnp.zeros((2, 4), jnp.int32), core.pitch_transition(3, reach=1))
 
 
-def test_states_that_do_not_match_the_transition():
+def test_states_that_do_not_match_the_transition_are_refused():
     with pytest.raises(ValueError, match=r"`log_observation` and `transition`.*got 4 and 5"):
         core.viterbi(jnp.zeros((3, 5)), core.pitch_transition(5, reach=1))
 
 
 @pytest.mark.parametrize("name", ["n_bins", "reach"])
-def test_a_transition_without_bins_or_reach(name):
+def test_a_transition_without_bins_or_reach_is_refused(name):
     sizes = {"n_bins": 4, "reach": 1, name: 0}
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1"):
         core.pitch_transition(sizes["n_bins"], reach=sizes["reach"])

@@ -117,7 +117,7 @@ def check_librosa(monkeypatch, audio, sample_rate, **options):
     ("sample_rate", "frame_length", "fmin", "fmax"),
     [(16000, 2048, 65.0, 2000.0), (44100, 8192, 20.0, 4000.0)],
 )
-def test_yin_is_librosas(monkeypatch, sample_rate, frame_length, fmin, fmax):
+def test_yin_equals_that_of_librosa(monkeypatch, sample_rate, frame_length, fmin, fmax):
     n = sample_rate // 2
     tone = harmonics(171.3, n, sample_rate=sample_rate)
     glide = np.sin(2 * np.pi * np.cumsum(np.geomspace(fmin, fmax, n)) / sample_rate)
@@ -128,7 +128,7 @@ def test_yin_is_librosas(monkeypatch, sample_rate, frame_length, fmin, fmax):
 
 @pytest.mark.skipif(LIBROSA < (0, 11), reason="librosa changed its difference in 0.11")
 @pytest.mark.parametrize("name", ["vocadito_1", "sms_cello-phrase", "sms_speech-male"])
-def test_yin_is_librosas_on_recordings(shared_data, monkeypatch, name):
+def test_yin_equals_that_of_librosa_on_recordings(shared_data, monkeypatch, name):
     audio, sample_rate = soundfile.read(shared_data / "sources" / f"{name}.flac")
     options = {"hop_length": 160, "fmin": 20.0, "fmax": 4000.0, "frame_length": 2048}
     check_librosa(monkeypatch, audio[: 10 * sample_rate], sample_rate, **options)
@@ -149,7 +149,7 @@ def test_tones_from_20_hz_to_4_khz(f0_hz):
 
 
 @pytest.mark.parametrize("sample_rate", [16000, 44100])
-def test_a_tone_has_its_pitch_where_librosas_is_cents_off(sample_rate):
+def test_a_tone_has_its_pitch_where_that_of_librosa_is_cents_off(sample_rate):
     f0_hz = np.geomspace(70, 1500, 12)
     audio = np.sin(2 * np.pi * f0_hz[:, None] * np.arange(sample_rate // 5) / sample_rate)
     options = {"sample_rate": sample_rate, "hop_length": sample_rate // 20}
@@ -187,7 +187,7 @@ def test_confidence_falls_from_tone_to_noise():
     assert middle[-1] < 0.3
 
 
-def test_yin_is_not_sure_of_what_lies_outside_its_range():
+def test_yin_has_a_low_confidence_outside_its_range():
     time_s = np.arange(8000) / 16000
     rates = {"sample_rate": 16000, "hop_length": 2000, "fmin": 100.0, "fmax": 1000.0}
     yin = jax.jit(partial(core.yin, **rates))
@@ -214,7 +214,7 @@ def test_the_gradient_of_yin_is_that_of_the_chosen_minimum():
     check_grads(f, audio, order=1)
 
 
-def test_gradients_are_finite_where_nothing_repeats_or_all_does():
+def test_gradients_are_finite_for_silence_constants_and_high_tones():
     audio = np.stack([np.zeros(300), np.ones(300), sine(2000, 300, sample_rate=8000)])
     assert_finite_grads(partial(core.yin, **SMALL, frame_length=120), audio)
 
@@ -233,11 +233,11 @@ def test_gradients_are_finite_where_nothing_repeats_or_all_does():
         ({"hop_length": 0}, "`hop_length` must be at least 1"),
     ],
 )
-def test_a_range_that_cannot_be_searched(f, change, message):
+def test_a_range_that_cannot_be_searched_is_refused(f, change, message):
     with pytest.raises(ValueError, match=message):
         f(jnp.zeros(300), **{**SMALL, "frame_length": 120, **change})
 
 
-def test_a_method_that_is_none():
+def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="`method` must be one of 'paper', 'librosa', got 'mpm'"):
         inspect.unwrap(core.yin)(jnp.zeros(300), **SMALL, frame_length=120, method="mpm")
