@@ -148,8 +148,8 @@ def prepare(
       69.0
       >>> folder.cleanup()
     """
-    fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     example = _example_hops(example_s, sample_rate, hop_length)
+    fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     _refuse_other_folder(output, overwrite)
     with (
         replacing_folder(output, overwrite=overwrite) as folder,

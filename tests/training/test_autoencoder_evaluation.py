@@ -79,7 +79,8 @@ def test_pitch_and_loudness_are_measured_on_the_rendered_audio(evaluations):
 def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
     row = evaluations["additive"]
     assert row.f0_l1_semitones.value < 0.2
-    assert row.f0_outlier_share == Interval(0.0, 0.0, 0.0)
+    # The fades at the ends are not voiced.
+    assert row.f0_outlier_share.value < 0.05
     assert row.loudness_l1_db.value < 0.5
 
 
