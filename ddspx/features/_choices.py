@@ -1,5 +1,7 @@
 """The pitch trackers, their default ranges of pitch, and the kinds of spectral features."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 NetworkMethod = Literal["ddspx", "ddspx-live"]
@@ -19,7 +21,7 @@ SpectralKind = Literal[
     "flatness",
 ]
 
-DEFAULT_RANGES_HZ: dict[PitchMethod, tuple[float, float]] = {
+_RANGES_HZ: dict[PitchMethod, tuple[float, float]] = {
     # C1, below the double bass's E1, to the piano's highest note, C8.
     "ddspx": (32.703, 4186.01),
     # B1, of which its window holds almost three periods, to C8.
@@ -32,6 +34,7 @@ DEFAULT_RANGES_HZ: dict[PitchMethod, tuple[float, float]] = {
     "crepe": (32.703, 2005.5),
     "crepe-tiny": (32.703, 2005.5),
 }
+DEFAULT_RANGES_HZ: Mapping[PitchMethod, tuple[float, float]] = MappingProxyType(_RANGES_HZ)
 """Lowest and highest pitch that each tracker searches for by default, in Hz.
 
 :func:`pitch_range` lowers the highest to half of the sample rate, and limits both to the range of

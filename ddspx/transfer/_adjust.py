@@ -54,8 +54,8 @@ class AdjustedControls(NamedTuple):
       refitted_share: share of the frames of `notes` that were moved by other octaves than the tune,
         or held at the limit of the instrument's range, because they would lie outside it.
       breath: the controls of the instrument's noise, without a pitch. Its `notes` are the frames
-        that sound, have no pitch, and are not a note that rings on. None if
-        :attr:`TransferConfig.breath` is 0.
+        that sound, have no pitch, and are not a note that rings on. None if the setting `breath`
+        is 0.
     """
 
     f0_hz: Float[np.ndarray, " frames"]
@@ -95,7 +95,7 @@ def adjust(
     In frames without a pitch (breath, consonants, pauses) the instrument is faded out at the last
     sure pitch of its note, and only its reverb continues. If `breath` is above 0, the instrument's
     noise plays those of these frames that sound, as loud as they are beside the notes, but not a
-    note that rings on (:attr:`TransferConfig.breath`). A pitch that leaps away from the pitch
+    note that rings on. A pitch that leaps away from the pitch
     around it for a moment is an error of the tracker (:func:`ddspx.metrics.squeaks`), and such a
     frame counts as one without a pitch.
 

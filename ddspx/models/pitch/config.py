@@ -34,7 +34,7 @@ class PitchConfig:
       >>> from ddspx.models.pitch import PitchConfig
       >>> config = PitchConfig()
       >>> config.fmin, round(config.fmax)
-      (30.0, 4699)
+      (30.0, 4700)
     """
 
     sample_rate: int = 16000
@@ -81,7 +81,7 @@ class PitchConfig:
         """The sizes of the live tracker: windows of 20 and 45 ms, which end 10 ms after the frame.
 
         Returns:
-          A config with a frame every 10 ms and pitches from 60 to 4699 Hz.
+          A config with a frame every 10 ms and pitches from 60 to 4700 Hz.
         """
         return cls(
             hop_length=160,
