@@ -204,6 +204,11 @@ def test_compiled_and_eager_results_are_equal(model):
     assert_same(model.track(audio), track(model, audio))
 
 
+def test_an_empty_batch_has_an_empty_track(model):
+    tracks = model.track(jnp.zeros((2, 0, 500), DTYPE))
+    assert all(x.shape == (2, 0, 6) for x in tracks)
+
+
 def test_gradients_are_finite(model):
     def total(audio):
         logits, voicing = model(audio)

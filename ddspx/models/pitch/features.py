@@ -216,7 +216,7 @@ def _offset(history, frames):
     mean = frames @ jnp.asarray(window / window.sum(), frames.dtype)
     # Only frames whose whole window lies within sound count: silence would lower their mean.
     pieces = jnp.pad(frames != 0, ((0, 0), (0, 0), (0, -longest % 8)), constant_values=True)
-    pieces = pieces.reshape(*frames.shape[:2], 8, -1)
+    pieces = pieces.reshape(*frames.shape[:2], 8, -(-longest // 8))
     is_inside = jnp.all(jnp.any(pieces, axis=-1), axis=-1)
     weight = is_inside.astype(frames.dtype)
     history = jnp.concatenate([history, jnp.stack([mean * weight, weight], axis=-1)], axis=1)

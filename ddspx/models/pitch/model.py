@@ -311,7 +311,8 @@ class PitchTracker(nnx.Module):
 
     def _frames(self, results, audio):
         """The frames of a whole sound, with its axes, without those before its first."""
-        return (x[:, self.delay :].reshape(*audio.shape[:-1], -1, *x.shape[2:]) for x in results)
+        inside = (x[:, self.delay :] for x in results)
+        return (x.reshape(*audio.shape[:-1], *x.shape[1:]) for x in inside)
 
 
 def _lines(config):
