@@ -62,7 +62,7 @@ LARGEST = {
     "fc_channels": 16_384,
     "fc_layers": 32,
     "z_size": 4096,
-    "reverb_length": 2**20,
+    "length": 2**20,
     "batch_size": 65_536,
     # The optimizer counts steps in 32-bit integers.
     "steps": 10**9,

@@ -49,7 +49,10 @@ KEY = jax.random.key(0)
         (lambda: metrics.click_times(AUDIO, sr=16000), r"metrics.click_times .*`sample_rate`"),
         (lambda: nn.FrontendConfig(n_mels=64), r"nn.FrontendConfig .*`n_bands`"),
         (lambda: nn.SpectralFrontend(nn.FrontendConfig()), r"nn.SpectralFrontend needs `rngs`"),
-        (lambda: nn.Reverb(100, rngs=0), r"`rngs` must be flax.nnx.Rngs, got 0; .*Rngs\(0\)"),
+        (
+            lambda: nn.TapReverb(nn.TapReverbConfig(100), rngs=0),
+            r"`rngs` must be flax.nnx.Rngs, got 0; .*Rngs\(0\)",
+        ),
         (lambda: SpectNetConfig(sr=8000), r"models.spectnet.SpectNetConfig .*`sr`"),
     ],
 )
@@ -173,7 +176,7 @@ def test_numpy_numbers_do_not_widen_the_dtype():
 
 
 def test_modules_accept_numpy_sizes():
-    assert nn.Reverb(np.int64(4), rngs=nnx.Rngs(0)).taps.shape == (4,)
+    assert nn.TapReverb(nn.TapReverbConfig(np.int64(4)), rngs=nnx.Rngs(0)).taps.shape == (4,)
 
 
 def test_the_last_frame_of_many_voices_is_not_taken_for_a_trailing_axis():

@@ -80,7 +80,7 @@ features.conditioning_features(audio[0], **rates)
 rngs = nnx.Rngs(0)
 states, carry = nn.Gru(8, 4, rngs=rngs)(frames, np.zeros((2, 4)))
 nn.FcStack(12, 4, 2, rngs=rngs)(frames, np.asarray(states))
-nn.Reverb(9, rngs=rngs)(audio)
+nn.TapReverb(nn.TapReverbConfig(9), rngs=rngs)(audio)
 Autoencoder(AutoencoderConfig.tiny(), rngs=rngs).controls(f0_hz, f0_hz)
 
 loudness = core.loudness_db(audio, hop_length=64, sample_rate=16000)
@@ -132,7 +132,7 @@ MODULES = {
         4, True, sr=8000, n_dft=64, image_data_format="channels_first", rngs=rngs
     )(noise(2, 1, 33, 5)),
     "pitch tracker": lambda _: toy_tracker().track(noise(2, 1000)),
-    "reverb": lambda rngs: nn.Reverb(9, rngs=rngs)(AUDIO),
+    "reverb": lambda rngs: nn.TapReverb(nn.TapReverbConfig(9), rngs=rngs)(AUDIO),
     "spectnet": lambda rngs: SpectNet(
         SpectNetConfig(EAR, ("a", "b"), segment_frames=11, n_blocks=1, channels=2, hidden=3),
         rngs=rngs,

@@ -18,6 +18,7 @@ from ddspx.nn import (
     HarmonicNoiseConfig,
     RnnFcDecoderConfig,
     SpectralFrontend,
+    TapReverbConfig,
     ZEncoderConfig,
 )
 
@@ -33,7 +34,7 @@ def toy_config(
         hop_length=hop_length,
         synthesizer=HarmonicNoiseConfig(n_harmonics=12, n_magnitudes=9),
         decoder=RnnFcDecoderConfig(rnn_channels=16, fc_channels=16, fc_layers=1),
-        reverb_length=1200,
+        reverb=TapReverbConfig(1200),
         loss_n_ffts=(256,),
         encoder=encoder,
     )

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
         voicing_false_alarm as voicing_false_alarm,
         voicing_recall as voicing_recall,
     )
+    from ddspx.metrics._reverberation import (
+        Reverberation as Reverberation,
+        reverberation as reverberation,
+    )
     from ddspx.metrics._squeaks import squeaks as squeaks
 else:
     __getattr__, __dir__, __all__ = lazy(
@@ -48,5 +52,6 @@ else:
             "octave_error_share overall_accuracy raw_chroma_accuracy raw_pitch_accuracy "
             "voicing_false_alarm voicing_recall"
         ),
+        _reverberation="Reverberation reverberation",
         _squeaks="squeaks",
     )

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
         ZEncoderConfig as ZEncoderConfig,
     )
     from ddspx.nn._recurrent import Gru as Gru
-    from ddspx.nn._reverb import Reverb as Reverb
+    from ddspx.nn._reverb import (
+        DecayingReverb as DecayingReverb,
+        Reverb as Reverb,
+        TapReverb as TapReverb,
+    )
+    from ddspx.nn._reverb_config import (
+        DecayingReverbConfig as DecayingReverbConfig,
+        ReverbConfig as ReverbConfig,
+        TapReverbConfig as TapReverbConfig,
+    )
     from ddspx.nn._sinusoidal_noise import (
         SinusoidalControls as SinusoidalControls,
         SinusoidalNoise as SinusoidalNoise,
@@ -97,7 +106,8 @@ else:
         _encoder="Encoder ZEncoder",
         _encoder_config="EncoderConfig ZEncoderConfig",
         _recurrent="Gru",
-        _reverb="Reverb",
+        _reverb="DecayingReverb Reverb TapReverb",
+        _reverb_config="DecayingReverbConfig ReverbConfig TapReverbConfig",
         _sinusoidal_noise=(
             "SinusoidalControls SinusoidalNoise SinusoidalNoiseControls SinusoidalNoiseState"
         ),

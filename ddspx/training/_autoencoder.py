@@ -146,7 +146,7 @@ def _task(
     every, each = placements(config.batch_size)
     batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
     rate = config.learning_rate, config.decay_rate, config.decay_steps
-    programs = _programs(model, *rate, config.clip_norm, every)
+    programs = _programs(model, *rate, config.clip_norm, config.loudness_weight, every)
     measure = None
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
@@ -191,7 +191,7 @@ def _started(
         )
     for field in dataclasses.fields(fresh.config):
         value, expected = getattr(module.config, field.name), getattr(fresh.config, field.name)
-        if value != expected and field.name not in ("reverb_length", "loss_n_ffts"):
+        if value != expected and field.name not in ("reverb", "loss_n_ffts"):
             raise ValueError(
                 f"`start` must have the sizes of the model, whose `{field.name}` is {expected}; "
                 f"{name} has {value}."
@@ -265,6 +265,7 @@ def _programs(
     decay_rate: float,
     decay_steps: int,
     clip_norm: float,
+    loudness_weight: float,
     placement: NamedSharding,
 ) -> _Programs:
     """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
@@ -279,8 +280,8 @@ def _programs(
     return _Programs(
         graphdef,
         optimizer,
-        train_step(autoencoder_loss(graphdef), optimizer, placement=placement),
-        autoencoder_evaluation(graphdef),
+        train_step(autoencoder_loss(graphdef, loudness_weight), optimizer, placement=placement),
+        autoencoder_evaluation(graphdef, loudness_weight),
     )
 
 

@@ -85,7 +85,22 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AutoencoderTrainConfig(RunConfig):
-    """The settings of an autoencoder's training: those of `RunConfig`, with DDSP's defaults."""
+    """The settings of an autoencoder's training: those of `RunConfig`, with DDSP's defaults.
+
+    Args:
+      loudness_weight: weight of the loudness in dB in the loss, see
+        `core.multi_scale_spectral_loss`; DDSP's is 0.
+
+    Raises:
+      TypeError: a count is not an int, or another field is not a number.
+      ValueError: a number is out of range.
+    """
+
+    loudness_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number("loudness_weight", self.loudness_weight, least=0)
 
 
 @dataclasses.dataclass(frozen=True)

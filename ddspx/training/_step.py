@@ -98,11 +98,12 @@ def train_step(
     return jax.jit(step, donate_argnums=0, out_shardings=placement)
 
 
-def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
+def autoencoder_loss(graphdef: nnx.GraphDef, loudness_weight: float = 0.0) -> Loss:
     """Makes the loss: the mean multi-scale spectral distance of a batch and its rendering.
 
     Args:
       graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param, ...)``.
+      loudness_weight: as in `core.multi_scale_spectral_loss`.
 
     Returns:
       The loss as a function of (params, rest, key, batch), which returns `rest` unchanged.
@@ -110,16 +111,14 @@ def autoencoder_loss(graphdef: nnx.GraphDef) -> Loss:
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params, rest)
-        value = core.multi_scale_spectral_loss(
-            jnp.asarray(batch.audio), _render(model, key, batch), n_ffts=model.config.loss_n_ffts
-        )
-        return value, rest
+        predicted = _render(model, key, batch)
+        return _distance(model.config, batch.audio, predicted, loudness_weight), rest
 
     return loss
 
 
 def autoencoder_evaluation(
-    graphdef: nnx.GraphDef,
+    graphdef: nnx.GraphDef, loudness_weight: float = 0.0
 ) -> Callable[[Any, Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
     """Like `autoencoder_loss`, but compiled; returns one loss per example and the rendering."""
 
@@ -128,13 +127,21 @@ def autoencoder_evaluation(
         predicted = _render(model, key, batch)
 
         def loss(target: jax.Array, rendering: jax.Array) -> jax.Array:
-            return core.multi_scale_spectral_loss(
-                target, rendering, n_ffts=model.config.loss_n_ffts
-            )
+            return _distance(model.config, target, rendering, loudness_weight)
 
         return jax.vmap(loss)(jnp.asarray(batch.audio), predicted), predicted
 
     return jax.jit(evaluation)
+
+
+def _distance(config: Any, target: Any, predicted: Any, loudness_weight: float) -> Array:
+    return core.multi_scale_spectral_loss(
+        jnp.asarray(target),
+        predicted,
+        n_ffts=config.loss_n_ffts,
+        loudness_weight=loudness_weight,
+        sample_rate=config.sample_rate,
+    )
 
 
 def _render(model: Any, key: Key, batch: Batch) -> Float[Array, "batch samples"]:

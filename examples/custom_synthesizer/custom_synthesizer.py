@@ -115,7 +115,7 @@ CONFIG = AutoencoderConfig(
     hop_length=HOP,
     synthesizer=StiffStringConfig(),
     decoder=nn.RnnFcDecoderConfig(rnn_channels=128, fc_channels=128, fc_layers=2),
-    reverb_length=4000,
+    reverb=nn.TapReverbConfig(4000),
     loss_n_ffts=(2048, 512, 128),
     encoder=nn.ZEncoderConfig(LISTENING, rnn_channels=32, z_size=8),
 )

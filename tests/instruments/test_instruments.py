@@ -285,7 +285,7 @@ BROKEN = [
     (
         "config.json",
         lambda path: edit(path, reverb_length=10**12),
-        "`reverb_length` must be at most",
+        "`length` must be at most",
     ),
     ("config.json", lambda path: edit(path, sample_rate=8000), "`sample_rate`, 8000, got 16000"),
     ("config.json", lambda path: edit(path, code="import os"), "unknown `code`"),

@@ -54,21 +54,21 @@ def played(rng):
 
 
 @pytest.mark.parametrize(
-    ("preset", "decoder", "taps"),
-    [("solo_instrument", 4_801_150, 48_000), ("tiny", 232_314, 48_000), ("small", 754_686, 24_000)],
+    ("preset", "decoder", "room"),
+    [("solo_instrument", 4_801_150, 814), ("tiny", 232_314, 814), ("small", 754_686, 814)],
 )
-def test_presets_have_the_published_sizes(preset, decoder, taps):
+def test_presets_have_the_published_sizes(preset, decoder, room):
     config = getattr(AutoencoderConfig, preset)()
     model = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
     assert count(nnx.state(model.decoder, nnx.Param)) == decoder
-    assert count(nnx.state(model.reverb, nnx.Param)) == taps
+    assert count(nnx.state(model.reverb, nnx.Param)) == room
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 22_050, 44_100, 96_000])
 def test_presets_follow_the_sample_rate(sample_rate):
     config = AutoencoderConfig.tiny(sample_rate=sample_rate, hop_length=100)
     assert (config.sample_rate, config.hop_length) == (sample_rate, 100)
-    assert config.reverb_length == 3 * sample_rate
+    assert config.reverb.length == 3 * sample_rate
     longest_s = config.loss_n_ffts[0] / sample_rate
     assert 0.8 * 0.128 < longest_s < 1.25 * 0.128
     assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config

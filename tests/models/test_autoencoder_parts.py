@@ -22,6 +22,7 @@ from ddspx.nn import (
     HarmonicNoiseConfig,
     RnnFcDecoderConfig,
     SinusoidalNoiseConfig,
+    TapReverbConfig,
     WavetableNoiseConfig,
 )
 from ddspx.transfer import AdjustedControls, render
@@ -160,8 +161,10 @@ def test_a_folder_saved_before_there_were_parts_is_loaded(tmp_path):
         AutoencoderConfig.small(),
         synthesizer=HarmonicNoiseConfig(60, 65, "linear"),
         decoder=RnnFcDecoderConfig(256, 192, 2),
+        reverb=TapReverbConfig(24_000),
         loss_n_ffts=(2048, 64),
     )
+    assert AutoencoderConfig.from_json(old | {"reverb_length": 0}).reverb is None
     with pytest.raises(ValueError, match="has the unknown `code`"):
         AutoencoderConfig.from_json(old | {"code": "import os"})
 

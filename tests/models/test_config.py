@@ -20,6 +20,7 @@ from ddspx.nn import (
     SincFilters,
     SincNetFilters,
     SpectNetFilters,
+    TapReverbConfig,
 )
 from ddspx.training import AutoencoderTrainConfig
 
@@ -216,13 +217,16 @@ def test_products_of_sizes_are_limited():
 def test_sizes_that_may_be_zero_or_several_are_ints(monkeypatch):
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
     small = AutoencoderConfig.small()
-    config = dataclasses.replace(small, loss_n_ffts=np.array([64, 32]), reverb_length=np.int8(0))
+    config = dataclasses.replace(
+        small, loss_n_ffts=np.array([64, 32]), reverb=TapReverbConfig(np.int16(9))
+    )
     assert AutoencoderConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert dataclasses.replace(small, loss_n_ffts=64).loss_n_ffts == (64,)
     assert dataclasses.replace(small.decoder, fc_layers=np.int8(0)).fc_layers == 0
     for owner, name in (
         (small.decoder, "fc_layers"),
-        (small, "reverb_length"),
+        (small.reverb, "length"),
+        (small.reverb, "n_bands"),
         (small, "loss_n_ffts"),
     ):
         for value in (0.0, False, None):

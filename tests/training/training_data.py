@@ -10,7 +10,7 @@ from helpers import compiled
 from ddspx import core, features
 from ddspx.io import DatasetWriter, Segment, Source
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
-from ddspx.nn import HarmonicNoiseConfig, RnnFcDecoderConfig
+from ddspx.nn import HarmonicNoiseConfig, RnnFcDecoderConfig, TapReverbConfig
 
 SAMPLE_RATE, HOP, EXAMPLE_HOPS = 8000, 80, 50
 FMIN, FMAX = 100.0, 1000.0
@@ -22,7 +22,7 @@ MODEL = AutoencoderConfig(
     hop_length=HOP,
     synthesizer=HarmonicNoiseConfig(8, 9, amplitude_upsampling="linear"),
     decoder=RnnFcDecoderConfig(rnn_channels=8, fc_channels=8, fc_layers=1),
-    reverb_length=100,
+    reverb=TapReverbConfig(100),
     loss_n_ffts=(256, 64),
 )
 
@@ -30,7 +30,7 @@ MODEL = AutoencoderConfig(
 def small_model(**changes) -> AutoencoderConfig:
     """The model without stacks and without a room."""
     decoder = RnnFcDecoderConfig(rnn_channels=8, fc_channels=8, fc_layers=0)
-    changes = {"decoder": decoder, "reverb_length": 0, "loss_n_ffts": (64,), **changes}
+    changes = {"decoder": decoder, "reverb": None, "loss_n_ffts": (64,), **changes}
     return dataclasses.replace(MODEL, **changes)
 
 

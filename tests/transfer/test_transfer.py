@@ -159,7 +159,7 @@ def test_at_gain_zero_only_the_reverb_remains(instrument, rng):
     played = played_tracks(rng, 101)
     played.gain[40:] = 0.0
     audio = np.concatenate(list(render(model, played, n_samples=100 * HOP)))
-    taps = model.reverb.length
+    taps = model.reverb.impulse_response.size
     assert np.abs(audio[: 39 * HOP]).max() > 1e-3
     assert np.abs(audio[41 * HOP : 40 * HOP + taps - 1]).max() > 1e-5
     np.testing.assert_allclose(audio[40 * HOP + taps :], 0.0, atol=1e-6)

@@ -6,16 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddspx._checks import non_negative_int, number, size, sizes
+from ddspx._checks import number, size, sizes
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import (
+    DecayingReverbConfig,
     DecoderConfig,
     EncoderConfig,
     FrontendConfig,
     HarmonicNoiseConfig,
+    ReverbConfig,
     RnnFcDecoderConfig,
     SinusoidalNoiseConfig,
     SynthesizerConfig,
+    TapReverbConfig,
     WavetableNoiseConfig,
     ZEncoderConfig,
 )
@@ -30,11 +33,13 @@ _MOST_RESOLUTIONS = 32
 _PROTOCOLS = {
     "synthesizer": SynthesizerConfig,
     "decoder": DecoderConfig,
+    "reverb": ReverbConfig,
     "encoder": EncoderConfig,
 }
 _SHIPPED = {
     "synthesizer": "HarmonicNoiseConfig",
     "decoder": "RnnFcDecoderConfig",
+    "reverb": "DecayingReverbConfig",
     "encoder": "ZEncoderConfig",
 }
 
@@ -54,7 +59,8 @@ class AutoencoderConfig:
         `nn.SynthesizerConfig`.
       decoder: the config of the decoder, which computes the inputs of the synthesizer:
         `nn.RnnFcDecoderConfig`, or your own class with the protocol `nn.DecoderConfig`.
-      reverb_length: taps of the trained reverb; 0 for no reverb.
+      reverb: the config of the trained room: `nn.DecayingReverbConfig`, `nn.TapReverbConfig`, or
+        your own class with the protocol `nn.ReverbConfig`; None for no reverb.
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
       encoder: the config of the encoder, which computes z from a sound; z is an input of the
         decoder beside pitch and loudness. `nn.ZEncoderConfig`, or your own class with the protocol
@@ -68,7 +74,7 @@ class AutoencoderConfig:
     Example:
       >>> from ddspx.models.autoencoder import AutoencoderConfig
       >>> config = AutoencoderConfig.solo_instrument(sample_rate=48_000)
-      >>> config.hop_length, config.reverb_length, config.loss_n_ffts
+      >>> config.hop_length, config.reverb.length, config.loss_n_ffts
       (192, 144000, (6144, 3072, 1536, 768, 384, 192))
       >>> AutoencoderConfig.from_json(config.to_json()) == config
       True
@@ -80,7 +86,7 @@ class AutoencoderConfig:
         HarmonicNoiseConfig | SinusoidalNoiseConfig | WavetableNoiseConfig | SynthesizerConfig
     )
     decoder: RnnFcDecoderConfig | DecoderConfig
-    reverb_length: int
+    reverb: DecayingReverbConfig | TapReverbConfig | ReverbConfig | None
     loss_n_ffts: tuple[int, ...]
     encoder: ZEncoderConfig | EncoderConfig | None = None
 
@@ -89,15 +95,13 @@ class AutoencoderConfig:
             size(name, getattr(self, name))
         for name, protocol in _PROTOCOLS.items():
             part = getattr(self, name)
-            if not (_is_config(part, protocol) or (name == "encoder" and part is None)):
+            if not (_is_config(part, protocol) or (name in ("encoder", "reverb") and part is None)):
                 members = sorted(m for m in vars(protocol) if not m.startswith("_"))
                 raise TypeError(
                     f"`{name}` must be the config of one, such as nn.{_SHIPPED[name]}(): an "
                     f"instance of a frozen, hashable dataclass that has {', '.join(members)}; got "
                     f"{part!r}."
                 )
-        if non_negative_int("reverb_length", self.reverb_length):
-            size("reverb_length", self.reverb_length)
         # JSON has lists only, and a list would make the config unhashable.
         object.__setattr__(self, "loss_n_ffts", sizes("loss_n_ffts", self.loss_n_ffts))
         if len(self.loss_n_ffts) > _MOST_RESOLUTIONS:
@@ -123,25 +127,25 @@ class AutoencoderConfig:
     def solo_instrument(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """DDSP's model of one instrument: a decoder of 4,801,150 parameters, 3 s of reverb."""
+        """DDSP's model of one instrument: a decoder of 4,801,150 parameters, a room of 3 s."""
         return cls._preset(sample_rate, hop_length, rnn=512, fc=512, layers=3, reverb_s=3.0)
 
     @classmethod
     def tiny(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """DDSP's smallest decoder, a GRU and a dense layer: 232,314 parameters, 3 s of reverb."""
+        """DDSP's smallest decoder, a GRU and a dense layer: 232,314 parameters, a room of 3 s."""
         return cls._preset(sample_rate, hop_length, rnn=256, fc=256, layers=0, reverb_s=3.0)
 
     @classmethod
     def small(
         cls, *, sample_rate: int = 16_000, hop_length: int | None = None
     ) -> "AutoencoderConfig":
-        """A sixth of `solo_instrument`: a decoder of 754,686 parameters (3 MB), 1.5 s of reverb.
+        """A sixth of `solo_instrument`: a decoder of 754,686 parameters (3 MB), a room of 1 s.
 
         The instruments that ship with ddspx have this size. It can be trained on a CPU.
         """
-        return cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=1.5)
+        return cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=1.0)
 
     @classmethod
     def nsynth(
@@ -180,14 +184,14 @@ class AutoencoderConfig:
             hop_length=max(1, round(sample_rate / 250)) if hop_length is None else hop_length,
             synthesizer=HarmonicNoiseConfig(n_harmonics or most_harmonics, n_magnitudes),
             decoder=RnnFcDecoderConfig(rnn, fc, layers),
-            reverb_length=round(reverb_s * sample_rate),
+            reverb=_room(reverb_s, sample_rate),
             loss_n_ffts=_scaled_n_ffts(sample_rate),
         )
 
     @property
     def part_classes(self) -> tuple[type, ...]:
         """The classes of the parts' configs, for `from_json` and `load_autoencoder`."""
-        parts = (self.synthesizer, self.decoder, self.encoder)
+        parts = (self.synthesizer, self.decoder, self.reverb, self.encoder)
         return tuple(type(part) for part in parts if part is not None)
 
     def to_json(self) -> dict[str, Any]:
@@ -212,10 +216,15 @@ class AutoencoderConfig:
 
     @staticmethod
     def upgraded_fields(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Converts the fields of versions without exchangeable synthesizers and decoders."""
-        if "synthesizer" in saved:
-            return saved
+        """Converts the fields of versions whose parts could not be exchanged."""
         fields = dict(saved)
+        if "reverb_length" in fields:
+            length = fields.pop("reverb_length")
+            fields["reverb"] = (
+                {"kind": TapReverbConfig.__name__, "length": length} if length else None
+            )
+        if "synthesizer" in fields:
+            return fields
         for part, cls in (("synthesizer", HarmonicNoiseConfig), ("decoder", RnnFcDecoderConfig)):
             names = [field.name for field in dataclasses.fields(cls) if field.name in fields]
             fields[part] = {"kind": cls.__name__} | {name: fields.pop(name) for name in names}
@@ -320,7 +329,7 @@ class InstrumentStatistics:
 def _is_config(part: Any, protocol: type) -> bool:
     """Whether an object is a hashable config of the parts that a protocol describes."""
     # Every config has `build`: that of a decoder is known by what it lacks.
-    others = (SynthesizerConfig, EncoderConfig) if protocol is DecoderConfig else ()
+    others = (SynthesizerConfig, ReverbConfig, EncoderConfig) if protocol is DecoderConfig else ()
     is_instance = dataclasses.is_dataclass(part) and not isinstance(part, type)
     if not is_instance or not isinstance(part, protocol) or isinstance(part, others):
         return False
@@ -329,6 +338,18 @@ def _is_config(part: Any, protocol: type) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _room(duration_s: float, sample_rate: int) -> DecayingReverbConfig | None:
+    """A reverb of this duration with 50 ms of early taps, and octaves down to 125 Hz or below."""
+    if not duration_s:
+        return None
+    n_bands = max(1, math.ceil(math.log2(sample_rate / 2 / 125)) + 1)
+    return DecayingReverbConfig(
+        length=round(duration_s * sample_rate),
+        early_length=round(0.05 * sample_rate),
+        n_bands=n_bands,
+    )
 
 
 def _scaled_n_ffts(sample_rate):

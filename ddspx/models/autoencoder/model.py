@@ -77,7 +77,11 @@ class Autoencoder(nnx.Module):
             inputs, config.synthesizer.n_outputs, rngs=rngs
         )
         self.synthesizer: Synthesizer = config.synthesizer.build(**grid, rngs=rngs)
-        self.reverb = Reverb(config.reverb_length, rngs=rngs) if config.reverb_length else None
+        self.reverb: Reverb | None = (
+            None
+            if config.reverb is None
+            else config.reverb.build(sample_rate=config.sample_rate, rngs=rngs)
+        )
         self.encoder: Encoder | None = (
             None if config.encoder is None else config.encoder.build(rngs=rngs)
         )
@@ -300,17 +304,22 @@ def require_autoencoder(model: Any, consequence: str) -> None:
     if type(model) is not Autoencoder:
         raise TypeError(
             f"`model` must be an Autoencoder, got a {type(model).__name__}, {consequence}; instead "
-            "of a subclass, write your own synthesizer, decoder or encoder, and give its config to "
-            "the AutoencoderConfig."
+            "of a subclass, write your own synthesizer, decoder, reverb or encoder, and give its "
+            "config to the AutoencoderConfig."
         )
 
 
-_PROTOCOLS = {"decoder": Decoder, "synthesizer": Synthesizer, "encoder": Encoder}
+_PROTOCOLS = {
+    "decoder": Decoder,
+    "synthesizer": Synthesizer,
+    "reverb": Reverb,
+    "encoder": Encoder,
+}
 
 
 def _check_part(name: str, part: Any, protocol: Any) -> None:
     """Raises an error for a part that could not be compiled, trained or streamed."""
-    if name == "encoder" and part is None:
+    if name in ("encoder", "reverb") and part is None:
         return
     class_name = type(part).__name__
     if not isinstance(part, protocol):
