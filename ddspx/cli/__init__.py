@@ -5,6 +5,7 @@ An error in the input becomes one line on stderr and exit status 2.
 """
 
 import importlib
+import keyword
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ _COMMANDS = {
     "classify predict": ("MODEL FILE...", "print the labels of recordings"),
     "instruments": ("", "list the available instruments"),
     "instruments add": ("FOLDER-OR-ZIP", "install a trained model under a name"),
+    "instruments import": ("FOLDER-OR-ZIP", "install a model that others have published"),
     "instruments pack": ("MODEL -o ZIP", "make an archive of a model for instruments add"),
     "instruments remove": ("NAME", "delete an installed instrument"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
@@ -121,7 +123,9 @@ def _call(name: str, arguments: Sequence[str], program: str) -> None:
     from ddspx.cli._parser import parse
 
     module, _, function = name.partition(" ")
-    command = getattr(importlib.import_module(f"ddspx.cli._{module}"), function or module)
+    # No function can be named `import`.
+    function = f"{function}_" if keyword.iskeyword(function) else function or module
+    command = getattr(importlib.import_module(f"ddspx.cli._{module}"), function)
     parse(command, arguments, program=program, usage=_COMMANDS[name][0])()
 
 

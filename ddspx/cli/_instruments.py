@@ -1,4 +1,4 @@
-"""`ddspx instruments`: list, add, pack, remove."""
+"""`ddspx instruments`: list, add, import, pack, remove."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +63,26 @@ def add(
       overwrite: replace your instrument of that name if there is one already.
     """
     folder = library.install_instrument(source, name=name, overwrite=overwrite)
+    say(f"{folder}: play it with --to {folder.name}")
+
+
+def import_(
+    source: Annotated[Positional[Path], arg(metavar="FOLDER-OR-ZIP")],
+    *,
+    name: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
+    overwrite: bool = False,
+) -> None:
+    """Makes an instrument of a model that others have published, and installs it under a name.
+
+    docs/howto/published_models.md lists the models. Nothing in the files is executed, and no other
+    framework is needed. A model of ddspx is installed as instruments add does it.
+
+    Args:
+      source: the folder or archive of the model.
+      name: name of the instrument; by default that of the folder or the archive.
+      overwrite: replace your instrument of that name if there is one already.
+    """
+    folder = library.import_instrument(source, name=name, overwrite=overwrite)
     say(f"{folder}: play it with --to {folder.name}")
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         note_name as note_name,
         store_scores as store_scores,
     )
+    from ddspx.instruments._import import import_instrument as import_instrument
     from ddspx.instruments._install import (
         install_instrument as install_instrument,
         pack_instrument as pack_instrument,
@@ -31,6 +32,7 @@ else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         _card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
+        _import="import_instrument",
         _install="install_instrument pack_instrument remove_instrument",
         _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder",
         _loading="Instrument as_instrument load_instrument",

@@ -62,7 +62,7 @@ def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]
     """
     if source.is_dir():
         present = [name for name in limits if os.path.lexists(source / name)]
-        openers = {name: partial(_open_file, source / name) for name in present}
+        openers = {name: partial(open_file, source / name) for name in present}
         yield ModelFiles(source, source.resolve().name, openers)
         return
     if not source.is_file():
@@ -70,14 +70,25 @@ def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]
             f"There is no folder or zip archive {source}; give the path of a model folder, or of "
             "an archive of one."
         )
-    with _SmallReads(io.FileIO(source)) as file:
-        # An archive can say that its directory lies outside of the file, which is an OSError.
-        with _archive_errors(source, OSError):
-            archive = zipfile.ZipFile(file)
-            size = os.fstat(file.fileno()).st_size
+    with opened_archive(source) as archive:
+        size = source.stat().st_size
         top, members = _checked_members(source, archive.infolist(), limits, size)
         openers = {name: partial(archive.open, member) for name, member in members.items()}
         yield ModelFiles(source, top or source.stem, openers)
+
+
+@contextmanager
+def opened_archive(source: Path) -> Iterator[zipfile.ZipFile]:
+    """An archive whose directory could be read.
+
+    Raises:
+      ValueError: the file is not an archive, or its directory is damaged or too long.
+    """
+    with _SmallReads(io.FileIO(source)) as file:
+        # An archive can say that its directory lies outside of the file, which is an OSError.
+        with archive_errors(source, OSError):
+            archive = zipfile.ZipFile(file)
+        yield archive
 
 
 def copy_files(files: ModelFiles, folder: Path, limits: Mapping[str, int]) -> None:
@@ -87,8 +98,8 @@ def copy_files(files: ModelFiles, folder: Path, limits: Mapping[str, int]) -> No
       ValueError: a file is damaged, too large, or not a plain file.
     """
     for name, opener in files.openers.items():
-        with _archive_errors(files.source), opener() as file, (folder / name).open("xb") as target:
-            for block in _blocks(file.read, limits[name], f"{files.source} holds {name!r}"):
+        with archive_errors(files.source), opener() as file, (folder / name).open("xb") as target:
+            for block in blocks(file.read, limits[name], f"{files.source} holds {name!r}"):
                 target.write(block)
 
 
@@ -103,7 +114,7 @@ def pack_files(files: ModelFiles, archive: Path, top: str, limits: Mapping[str, 
             member = zipfile.ZipInfo(f"{top}/{name}")
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, _ATTRIBUTES
             with opener() as file, target.open(member, "w") as packed:
-                for block in _blocks(file.read, limits[name], f"{files.source} holds {name!r}"):
+                for block in blocks(file.read, limits[name], f"{files.source} holds {name!r}"):
                     packed.write(block)
 
 
@@ -132,7 +143,7 @@ def _checked_members(
         *folders, name = member.filename.split("/")
         objection = _objection_to_place(member, folders, name, limits)
         if not objection and name:
-            objection = "twice" if name in files else _objection_to_file(member, limits[name])
+            objection = "twice" if name in files else objection_to_file(member, limits[name])
             files[name] = member
         if objection:
             raise ValueError(
@@ -172,7 +183,7 @@ def _objection_to_place(
     return None
 
 
-def _objection_to_file(member: zipfile.ZipInfo, most: int) -> str | None:
+def objection_to_file(member: zipfile.ZipInfo, most: int) -> str | None:
     """Why a file of an archive must not be read; None if it may be."""
     if member.flag_bits & _ENCRYPTED:
         return "which is encrypted"
@@ -186,7 +197,7 @@ def _objection_to_file(member: zipfile.ZipInfo, most: int) -> str | None:
     return None
 
 
-def _blocks(read: Callable[[int], bytes], most: int, what: str) -> Iterator[bytes]:
+def blocks(read: Callable[[int], bytes], most: int, what: str) -> Iterator[bytes]:
     """Reads a file in blocks, and raises a ValueError if it has more than `most` bytes."""
     count = 0
     while block := read(_BLOCK):
@@ -196,7 +207,7 @@ def _blocks(read: Callable[[int], bytes], most: int, what: str) -> Iterator[byte
         yield block
 
 
-def _open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
     """Opens a plain file, without following a link or waiting for a pipe."""
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
@@ -210,7 +221,7 @@ def _open_file(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _archive_errors(source: Path, *extra: type[Exception]) -> Iterator[None]:
+def archive_errors(source: Path, *extra: type[Exception]) -> Iterator[None]:
     """Turns the errors of the zip reader, and `extra` ones, into a ValueError with a sentence."""
     errors = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, *extra)
     try:

@@ -1,6 +1,8 @@
 """Installing instruments from a folder or an archive, packing and removing them."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ddspx.instruments._archive import copy_files, model_files, pack_files
@@ -69,28 +71,51 @@ def install_instrument(
       ...         install_instrument(archive).name
       'fiddle'
     """
-    from ddspx.io import replacing_folder
-
     with model_files(Path(source), _LIMITS) as files:
-        # In another folder it is found by its path, so a shipped name is not ambiguous.
-        name = _usable_name(files.name if name is None else name, or_shipped=folder is not None)
+        target = new_folder(
+            files.name if name is None else name, overwrite=overwrite, folder=folder
+        )
         if missing := _LIMITS.keys() - files.openers.keys() - {_OPTIONAL}:
             raise ValueError(f"{source} lacks {min(missing)}; copy the whole model folder.")
-        target = (instruments_folder() if folder is None else Path(folder)) / name
-        if target.exists() and not overwrite:
-            raise FileExistsError(
-                f"There is an instrument {name!r} already; give another name (--name), or allow "
-                "its replacement with overwrite (--overwrite)."
-            )
-        with replacing_folder(target, overwrite=overwrite) as staged:
+        with installing(target, source, overwrite=overwrite) as staged:
             copy_files(files, staged, _LIMITS)
-            try:
-                _check_model(staged)
-            except (OSError, ValueError, TypeError) as error:
-                # The message names `source`, because the temporary folder is deleted.
-                sentence = str(error).replace(str(staged), str(source))
-                raise ValueError(sentence) from error
     return target
+
+
+def new_folder(name: str, *, overwrite: bool, folder: str | Path | None) -> Path:
+    """The folder that an instrument of a name will have; the arguments are `install_instrument`'s.
+
+    Raises:
+      FileExistsError: there is an instrument of that name, which may not be replaced.
+      ValueError: the name is not allowed.
+    """
+    # In another folder it is found by its path, so a shipped name is not ambiguous.
+    name = _usable_name(name, or_shipped=folder is not None)
+    target = (instruments_folder() if folder is None else Path(folder)) / name
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"There is an instrument {name!r} already; give another name (--name), or allow "
+            "its replacement with overwrite (--overwrite)."
+        )
+    return target
+
+
+@contextmanager
+def installing(target: Path, source: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder for the files of a model; when the model loads, it becomes `target`.
+
+    Raises:
+      ValueError: the model cannot be loaded; the message names `source`.
+    """
+    from ddspx.io import replacing_folder
+
+    with replacing_folder(target, overwrite=overwrite) as staged:
+        yield staged
+        try:
+            _check_model(staged)
+        except (OSError, ValueError, TypeError) as error:
+            # The message names `source`, because the temporary folder is deleted.
+            raise ValueError(str(error).replace(str(staged), str(source))) from error
 
 
 def pack_instrument(source: str | Path, archive: str | Path) -> Path:

@@ -234,14 +234,14 @@ def test_a_zip_bomb_with_a_false_size_is_refused(parts, refuse, monkeypatch):
     def lie(infos):
         infos[-1].file_size = 1000
 
-    counted, count = [], _archive._blocks
+    counted, count = [], _archive.blocks
 
     def counting(read, most, what):
         for block in count(read, most, what):
             counted.append(len(block))
             yield block
 
-    monkeypatch.setattr(_archive, "_blocks", counting)
+    monkeypatch.setattr(_archive, "blocks", counting)
     message = refuse(zipped(*other_parts, (NAMES[-1], bytes(2**24)), change=lie))
     assert "not a readable zip archive" in message
     assert sum(counted) <= 1000 + sum(len(data) for _, data in other_parts)
