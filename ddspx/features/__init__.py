@@ -7,19 +7,25 @@ from ddspx._exports import lazy
 if TYPE_CHECKING:
     from ddspx.features._choices import (
         DEFAULT_RANGES_HZ as DEFAULT_RANGES_HZ,
+        LoudnessScale as LoudnessScale,
         PitchMethod as PitchMethod,
         SpectralKind as SpectralKind,
         StreamingMethod as StreamingMethod,
     )
     from ddspx.features._conditioning import (
-        LOUDNESS_FFT as LOUDNESS_FFT,
         Features as Features,
         blockwise_features as blockwise_features,
         conditioning_features as conditioning_features,
         feature_version as feature_version,
+        loudness_of as loudness_of,
         method_of as method_of,
     )
     from ddspx.features._encoding import blockwise_z as blockwise_z
+    from ddspx.features._loudness import (
+        LOUDNESS_FFT as LOUDNESS_FFT,
+        LOUDNESS_FLOORS_DB as LOUDNESS_FLOORS_DB,
+        stream_loudness as stream_loudness,
+    )
     from ddspx.features._range import pitch_range as pitch_range
     from ddspx.features._spectral import (
         SpectralConfig as SpectralConfig,
@@ -34,12 +40,13 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
-        _choices="DEFAULT_RANGES_HZ PitchMethod SpectralKind StreamingMethod",
+        _choices="DEFAULT_RANGES_HZ LoudnessScale PitchMethod SpectralKind StreamingMethod",
         _conditioning=(
-            "LOUDNESS_FFT Features blockwise_features conditioning_features feature_version "
+            "Features blockwise_features conditioning_features feature_version loudness_of "
             "method_of"
         ),
         _encoding="blockwise_z",
+        _loudness="LOUDNESS_FFT LOUDNESS_FLOORS_DB stream_loudness",
         _range="pitch_range",
         _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
         _tracking="blockwise_pitch track_pitch",

@@ -1,4 +1,4 @@
-"""The pitch trackers, their default ranges of pitch, and the kinds of spectral features."""
+"""The pitch trackers and their ranges, scales of loudness, and kinds of spectral features."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,6 +7,7 @@ from typing import Literal
 NetworkMethod = Literal["ddspx", "ddspx-live"]
 StreamingMethod = Literal["ddspx", "ddspx-live", "yin"]
 PitchMethod = Literal["ddspx", "ddspx-live", "yin", "pyin", "crepe", "crepe-tiny"]
+LoudnessScale = Literal["ddspx", "ddsp-2"]
 SpectralKind = Literal[
     "spectrogram",
     "mel",

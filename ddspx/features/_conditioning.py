@@ -9,39 +9,43 @@ exactly the numbers of the whole signal.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple, get_args
 
-import jax
 import numpy as np
 
-from ddspx import core
 from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
-from ddspx.features._blocks import by_rows, float32, windows
-from ddspx.features._choices import StreamingMethod
+from ddspx.features._blocks import float32
+from ddspx.features._choices import LoudnessScale, StreamingMethod
+from ddspx.features._loudness import stream_loudness
 from ddspx.features._network import at_hops, stream_network
 from ddspx.features._range import checked_grid, pitch_range
 from ddspx.features._yin import YinPlan, stream_yin
 
-LOUDNESS_FFT = 512
-"""Length of the frames that loudness is computed on, in samples."""
-
-# The versions of the features of each tracker: the one that is computed, and then older ones that
-# mean the same to an instrument. In both versions of the network, pitch is in Hz and the confidence
-# is a probability, and the loudness has not changed. What differs is when a frame is voiced (the
-# ring of a room no longer is), how high the pitch may be, and that unsure frames keep a guess.
-# An instrument reads the pitch and the loudness of frames that are played, and these are the same
-# but for the errors of the older one.
-_VERSIONS: dict[StreamingMethod, tuple[str, ...]] = {
-    "ddspx": ("ddspx-pitch-3/loudness-a-512-1", "ddspx-pitch-2/loudness-a-512-1"),
-    "ddspx-live": ("ddspx-live-1/loudness-a-512-1",),
-    "yin": ("yin-viterbi-1/loudness-a-512-1",),
+# The versions of each tracker: the one that is computed, and then older ones that mean the same to
+# an instrument. In both versions of the network, pitch is in Hz and the confidence is a
+# probability. What differs is when a frame is voiced (the ring of a room no longer is), how high
+# the pitch may be, and that unsure frames keep a guess. An instrument reads the pitch of frames
+# that are played, and these are the same but for the errors of the older one.
+_TRACKERS: dict[StreamingMethod, tuple[str, ...]] = {
+    "ddspx": ("ddspx-pitch-3", "ddspx-pitch-2"),
+    "ddspx-live": ("ddspx-live-1",),
+    "yin": ("yin-viterbi-1",),
+}
+_LOUDNESS: dict[LoudnessScale, str] = {
+    "ddspx": "loudness-a-512-1",
+    "ddsp-2": "loudness-bins-a-2048-1",
+}
+# A version of the features names both.
+_VERSIONS: dict[str, tuple[StreamingMethod, LoudnessScale]] = {
+    f"{tracker}/{loudness}": (method, scale)
+    for scale, loudness in _LOUDNESS.items()
+    for method, trackers in _TRACKERS.items()
+    for tracker in trackers
 }
 # From this confidence on, what a network takes for the pitch of an unvoiced frame is more often
 # right than what lies between the pitches before and after: the first and last frames of notes.
 _KNOWN = 0.1
-_LOUDNESS_CHUNK_SECONDS = 2.0
 
 
 class Features(NamedTuple):
@@ -61,21 +65,28 @@ class Features(NamedTuple):
     loudness_db: Float[np.ndarray, "*batch frames"]
 
 
-def feature_version(method: StreamingMethod) -> str:
+def feature_version(method: StreamingMethod, *, scale: LoudnessScale = "ddspx") -> str:
     """Returns the name of a definition of the features: tracker, loudness, and their versions.
 
-    The name is stored with datasets and models. Before a model gets features, :func:`method_of`
-    says which tracker makes those that it was trained with.
+    The name is stored with datasets and models. Before a model gets features, :func:`method_of` and
+    :func:`loudness_of` say which tracker and which loudness it was trained with.
+
+    Example:
+      >>> from ddspx import features
+      >>> features.feature_version("yin", scale="ddsp-2")
+      'yin-viterbi-1/loudness-bins-a-2048-1'
     """
     one_of("method", method, get_args(StreamingMethod))
-    return _VERSIONS[method][0]
+    one_of("scale", scale, get_args(LoudnessScale))
+    return f"{_TRACKERS[method][0]}/{_LOUDNESS[scale]}"
 
 
 def method_of(version: str) -> StreamingMethod:
     """Returns the pitch tracker that makes features of a version, or newer ones that mean the same.
 
-    Features of two versions can replace each other if this method is the same for both: a model
-    that was trained on the older ones can be used, evaluated and trained on with the newer ones.
+    Features of two versions can replace each other if this method and :func:`loudness_of` are the
+    same for both: a model that was trained on the older ones can be used, evaluated and trained on
+    with the newer ones.
 
     Raises:
       ValueError: this release of ddspx cannot compute features of that version.
@@ -85,10 +96,27 @@ def method_of(version: str) -> StreamingMethod:
       >>> features.method_of("ddspx-pitch-2/loudness-a-512-1")
       'ddspx'
     """
-    for method, versions in _VERSIONS.items():
-        if version in versions:
-            return method
-    known = [repr(version) for versions in _VERSIONS.values() for version in versions]
+    return _known_version(version)[0]
+
+
+def loudness_of(version: str) -> LoudnessScale:
+    """Returns the scale of the loudness in features of a version, for :func:`stream_loudness`.
+
+    Raises:
+      ValueError: this release of ddspx cannot compute features of that version.
+
+    Example:
+      >>> from ddspx import features
+      >>> features.loudness_of("ddspx-pitch-3/loudness-bins-a-2048-1")
+      'ddsp-2'
+    """
+    return _known_version(version)[1]
+
+
+def _known_version(version: str) -> tuple[StreamingMethod, LoudnessScale]:
+    if version in _VERSIONS:
+        return _VERSIONS[version]
+    known = [repr(version) for version in _VERSIONS]
     raise ValueError(
         f"features of version {version!r} cannot be computed by this release of ddspx, whose "
         f"versions are {', '.join(known[:-1])} and {known[-1]}; prepare the recordings and train "
@@ -196,7 +224,7 @@ def blockwise_features(
     # Pitch and loudness are computed in turns. `tee` stores the blocks that one of them has read
     # and the other has not, so neither may run ahead of the other by more than a chunk.
     tracker = stream_pitch(for_pitch, method, **grid, fmin=fmin, fmax=fmax)
-    loudness = _stream_loudness(for_loudness, sample_rate, hop_length)
+    loudness = stream_loudness(for_loudness, sample_rate=sample_rate, hop_length=hop_length)
     tracks, levels = zip(*itertools.zip_longest(tracker, loudness), strict=True)
     loudness_db = np.concatenate([x for x in levels if x is not None], axis=-1)
     f0_hz, confidence = joined_pitch(
@@ -254,24 +282,3 @@ def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
             # Known pitches are copied, as exp(log(x)) would not restore them to the bit.
             filled[row][known] = f0_hz[row][known]
     return filled
-
-
-def _stream_loudness(
-    blocks: Iterable[np.ndarray], sample_rate: int, hop_length: int
-) -> Iterator[np.ndarray]:
-    """Yields the loudness of one chunk of frames after the other."""
-    chunk = max(64, 1 + math.ceil(_LOUDNESS_CHUNK_SECONDS * sample_rate / hop_length))
-    margin = math.ceil(LOUDNESS_FFT / 2 / hop_length)
-    n_frames = partial(core.n_frames, hop_length=hop_length)
-    # One size of chunks: two seconds cost a millisecond.
-    cut = {"hop": hop_length, "chunks": (chunk,), "margins": (margin, margin)}
-    for window, n in windows(blocks, **cut, n_frames=n_frames):
-        measure = partial(_loudness_db, sample_rate=sample_rate, hop_length=hop_length)
-        loudness_db = by_rows(measure, window, batch=window.shape[:-1])
-        yield loudness_db[..., margin : margin + n]
-
-
-@partial(jax.jit, static_argnames=("sample_rate", "hop_length"))
-def _loudness_db(audio, sample_rate, hop_length):
-    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
-    return core.loudness_db(audio, n_fft=LOUDNESS_FFT, **rates)

@@ -15,7 +15,7 @@ from ddspx._checks import one_of, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.features._blocks import windows
 from ddspx.features._choices import SpectralKind
-from ddspx.features._conditioning import LOUDNESS_FFT
+from ddspx.features._loudness import LOUDNESS_FFT
 
 _CHUNK_SECONDS = 4.0
 # Most values in the frames of a chunk: 16 MB in float32.

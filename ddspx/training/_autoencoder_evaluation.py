@@ -13,7 +13,7 @@ from flax import nnx
 from ddspx import core, features, metrics
 from ddspx._checks import checked_seed
 from ddspx._typing import Array, ArrayLike, Float, Key
-from ddspx.features import method_of
+from ddspx.features import loudness_of, method_of
 from ddspx.io import Batch, evaluation_batches, read_manifest
 from ddspx.metrics import Interval
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
@@ -80,13 +80,14 @@ def evaluate_autoencoder(
     checked_seed(seed)
     manifest = read_manifest(dataset)
     check_dataset(manifest, model.config)
-    if statistics is not None and not same_features(
-        statistics.feature_version, manifest.feature_version
-    ):
+    version = manifest.feature_version if statistics is None else statistics.feature_version
+    if not same_features(version, manifest.feature_version):
+        fix = f"prepare the recordings again with the method {method_of(version)!r}"
+        if loudness_of(version) != loudness_of(manifest.feature_version):
+            fix = "a model with another scale of loudness can be played, but not evaluated"
         raise ValueError(
-            f"The model was trained on features of version {statistics.feature_version!r} and the "
-            f"dataset has {manifest.feature_version!r}; prepare the recordings again with the "
-            f"method {method_of(statistics.feature_version)!r}."
+            f"The model was trained on features of version {version!r} and the dataset has "
+            f"{manifest.feature_version!r}; {fix}."
         )
     tracking = dataset_statistics(dataset, manifest).pitch_range_hz
     tracking["method"] = method_of(manifest.feature_version)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ddspx._notes import hz_to_midi
 from ddspx._typing import Bool
-from ddspx.features import Features, StreamingMethod, feature_version, method_of
+from ddspx.features import Features, StreamingMethod, feature_version, loudness_of, method_of
 from ddspx.io import AudioError, DatasetError, Manifest
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
@@ -31,7 +31,7 @@ def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
 def same_features(version: str, other: str) -> bool:
     """Tells whether a model that was trained on features of one version can use the other's."""
     try:
-        return method_of(version) == method_of(other)
+        return (method_of(version), loudness_of(version)) == (method_of(other), loudness_of(other))
     except ValueError:
         return False
 
