@@ -22,7 +22,7 @@ _MOST_PERIODS = 0.4
 _LEAST_CORRELATION = 0.5
 # A pitch that moves within the window has no sharp peak, and the peak lies at the mean of the whole
 # window. So a move by more than these octaves needs a higher correlation.
-_SMALL_MOVE, _LEAST_OF_A_MOVE = 12 / 1200, 0.9
+_SMALL_MOVE, _LEAST_OF_A_MOVE = 12 / 1200, 0.985
 
 
 def refine_pitch(
@@ -36,7 +36,7 @@ def refine_pitch(
 
     with m the number of periods in 7.5 ms, then in 30 ms. The peak after m periods gives the
     frequency m times as exactly as the first peak. Where :math:`r` stays below one half or has no
-    peak, :math:`f_0` is kept; likewise where the peak is more than 12 cents away and r below 0.9,
+    peak, :math:`f_0` is kept; likewise where the peak is more than 12 cents away and r below 0.985,
     because the pitch moves then.
 
     Args:
@@ -71,10 +71,11 @@ def refine_pitch(
         bend = before - 2 * at + after
         is_peak = (at >= before) & (at >= after) & (bend < 0)
         offset = 0.5 * (before - after) / jnp.where(is_peak, bend, 1.0)
+        height = at - 0.25 * (before - after) * offset
         refined = periods * rate / (peak[..., 0] + offset)
         is_small = jnp.abs(jnp.log2(refined / first_hz)) <= _SMALL_MOVE
         least = jnp.where(is_small, _LEAST_CORRELATION, _LEAST_OF_A_MOVE)
-        f0_hz = jnp.where(is_peak & (at > least), refined, f0_hz)
+        f0_hz = jnp.where(is_peak & (height > least), refined, f0_hz)
     return f0_hz
 
 
