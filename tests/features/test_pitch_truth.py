@@ -27,7 +27,7 @@ BARS = {
     "singing, live": Bars(0.96, 0.05, 0.945),
     "singing": Bars(0.985, 0.05, 0.96),
     "five sentences": Bars(0.86, 0.04, 0.915),
-    "25 sentences": Bars(0.87, 0.04, 0.92),
+    "25 sentences": Bars(0.865, 0.04, 0.92),
 }
 
 
