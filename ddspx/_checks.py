@@ -61,6 +61,12 @@ LARGEST = {
     "rnn_channels": 16_384,
     "fc_channels": 16_384,
     "fc_layers": 32,
+    "kernel_size": 65,
+    "stacks": 16,
+    # A dilation of 2^15 frames is two minutes.
+    "layers_per_stack": 16,
+    "window_frames": 100_000,
+    "overlap_frames": 50_000,
     "z_size": 4096,
     "length": 2**20,
     "batch_size": 65_536,

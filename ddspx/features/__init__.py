@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ddspx.features._loudness import (
         LOUDNESS_FFT as LOUDNESS_FFT,
         LOUDNESS_FLOORS_DB as LOUDNESS_FLOORS_DB,
+        LOUDNESS_LEADS as LOUDNESS_LEADS,
         stream_loudness as stream_loudness,
     )
     from ddspx.features._range import pitch_range as pitch_range
@@ -46,7 +47,7 @@ else:
             "method_of"
         ),
         _encoding="blockwise_z",
-        _loudness="LOUDNESS_FFT LOUDNESS_FLOORS_DB stream_loudness",
+        _loudness="LOUDNESS_FFT LOUDNESS_FLOORS_DB LOUDNESS_LEADS stream_loudness",
         _range="pitch_range",
         _spectral="SpectralConfig default_n_fft spectral_features stream_spectral_features",
         _tracking="blockwise_pitch track_pitch",

@@ -24,6 +24,10 @@ _FLOORS_DB: dict[LoudnessScale, float] = {"ddspx": -80.0, "ddsp-2": -120.0}
 LOUDNESS_FLOORS_DB: Mapping[LoudnessScale, float] = MappingProxyType(_FLOORS_DB)
 """What silence reads on each scale of loudness, in dB."""
 
+_LEADS: dict[LoudnessScale, int] = {"ddspx": 0, "ddsp-2": 1024}
+LOUDNESS_LEADS: Mapping[LoudnessScale, int] = MappingProxyType(_LEADS)
+"""By how many samples the middle of what a frame describes is later than the frame."""
+
 _DDSP_FFT, _DDSP_REFERENCE_DB = 2048, 20.7
 _CHUNK_SECONDS = 2.0
 # The samples before and after that of a frame that its loudness depends on.

@@ -11,7 +11,9 @@ from ddspx.models._config import CONFIG, WEIGHTS
 from ddspx.models.autoencoder.serialization import save_autoencoder
 
 # The readers, and the files that each of them takes.
-_READERS: dict[str, str] = {}
+_READERS: dict[str, str] = {
+    "_tone_transfer": "model.json with its .bin (Tone Transfer)",
+}
 
 
 def import_instrument(

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from ddspx.nn._decoder import Decoder as Decoder, RnnFcDecoder as RnnFcDecoder
     from ddspx.nn._decoder_config import (
         DecoderConfig as DecoderConfig,
+        DilatedConvDecoderConfig as DilatedConvDecoderConfig,
         RnnFcDecoderConfig as RnnFcDecoderConfig,
+    )
+    from ddspx.nn._dilated_conv_decoder import (
+        CausalConvState as CausalConvState,
+        DilatedConvDecoder as DilatedConvDecoder,
+        WindowedConvState as WindowedConvState,
     )
     from ddspx.nn._encoder import Encoder as Encoder, ZEncoder as ZEncoder
     from ddspx.nn._encoder_config import (
@@ -102,7 +108,8 @@ else:
         elsewhere={name: f"it is {here}" for name, here in NN_NAMES.items()},
         _blocks="Fc FcStack",
         _decoder="Decoder RnnFcDecoder",
-        _decoder_config="DecoderConfig RnnFcDecoderConfig",
+        _decoder_config="DecoderConfig DilatedConvDecoderConfig RnnFcDecoderConfig",
+        _dilated_conv_decoder="CausalConvState DilatedConvDecoder WindowedConvState",
         _encoder="Encoder ZEncoder",
         _encoder_config="EncoderConfig ZEncoderConfig",
         _recurrent="Gru",

@@ -15,10 +15,13 @@ from ddspx.nn._recurrent import Gru
 
 @runtime_checkable
 class Decoder(Protocol):
-    """A causal network that turns the inputs of each frame into numbers for a synthesizer.
+    """A network that turns the inputs of each frame into numbers for a synthesizer.
 
-    A config (`DecoderConfig`) builds it. A decoder is an `nnx.Module`. Because it is causal, it
-    can stream; the state of the stream is any tree of arrays.
+    A config (`DecoderConfig`) builds it. A decoder is an `nnx.Module` that can stream; the state of
+    the stream is any tree of arrays. Most decoders are causal. One whose outputs depend on later
+    frames has an attribute `lookahead` with their largest number. Its method `step` has two
+    further arguments, as that of `DilatedConvDecoder`: `lookahead`, how many frames of `inputs`
+    come after the block, and `n_frames`, how many frames of `inputs` belong to the sound.
     """
 
     def __call__(

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ddspx._checks import non_negative_int, size
+from ddspx._checks import non_negative_int, number, size
 
 if TYPE_CHECKING:
     from flax import nnx
 
     from ddspx.nn._decoder import Decoder, RnnFcDecoder
+    from ddspx.nn._dilated_conv_decoder import DilatedConvDecoder
 
 
 @runtime_checkable
@@ -65,3 +66,62 @@ class RnnFcDecoderConfig:
             fc_layers=self.fc_layers,
             rngs=rngs,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class DilatedConvDecoderConfig:
+    """The sizes of a `DilatedConvDecoder`.
+
+    Attributes:
+      channels: channels of the convolutions.
+      kernel_size: taps of each convolution, an odd number.
+      stacks: how often the dilations 1, 2, 4, ... follow one another.
+      layers_per_stack: layers in each stack; the last one has a dilation of 2^(layers - 1).
+      causal: whether the outputs of a frame depend on no later frame.
+      window_frames: frames that a decoder which is not causal decodes at once.
+      overlap_frames: frames over which it fades from one window to the next; at most half of
+        `window_frames`.
+      in_padding: what the first convolution takes to be before the first frame and after the last,
+        for each input feature; empty for zeros.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is out of range.
+    """
+
+    channels: int = 128
+    kernel_size: int = 3
+    stacks: int = 2
+    layers_per_stack: int = 8
+    causal: bool = True
+    window_frames: int = 1250
+    overlap_frames: int = 250
+    in_padding: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        for name in ("channels", "kernel_size", "stacks", "layers_per_stack", "window_frames"):
+            size(name, getattr(self, name))
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, got {self.kernel_size}.")
+        if not isinstance(self.causal, bool):
+            raise TypeError(f"`causal` must be True or False, got {self.causal!r}.")
+        if not 2 * size("overlap_frames", self.overlap_frames) <= self.window_frames:
+            raise ValueError(
+                f"`overlap_frames` must be at most half of `window_frames`, {self.window_frames}, "
+                f"got {self.overlap_frames}."
+            )
+        padding = tuple(number("in_padding", value) for value in self.in_padding)
+        object.__setattr__(self, "in_padding", padding)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """The dilation of each layer, in frames."""
+        return self.stacks * tuple(2**i for i in range(self.layers_per_stack))
+
+    def build(
+        self, in_features: Sequence[int], out_features: int, *, rngs: "nnx.Rngs"
+    ) -> "DilatedConvDecoder":
+        """The decoder, with weights drawn from `rngs`."""
+        from ddspx.nn._dilated_conv_decoder import DilatedConvDecoder
+
+        return DilatedConvDecoder(in_features, out_features, config=self, rngs=rngs)

@@ -82,6 +82,7 @@ def adjust(
     statistics: InstrumentStatistics,
     frame_rate: float,
     config: TransferConfig = _DEFAULT,
+    level_db: Float[np.ndarray, " frames"] | None = None,
 ) -> AdjustedControls:
     """Adjusts a sound's pitch and loudness to an instrument and to a musician's settings.
 
@@ -120,6 +121,8 @@ def adjust(
       statistics: the instrument's statistics.
       frame_rate: frames per second.
       config: the musician's settings.
+      level_db: the loudness that is mapped to the instrument's own, for an instrument that takes
+        loudness on another scale (`features.loudness_of`); by default `loudness_db`.
 
     Returns:
       The controls for the instrument.
@@ -148,18 +151,21 @@ def adjust(
     """
     same_size("`f0_hz` and `f0_confidence`", len(f0_hz), len(f0_confidence), "frames")
     same_size("`f0_hz` and `loudness_db`", len(f0_hz), len(loudness_db), "frames")
+    if level_db is not None:
+        same_size("`f0_hz` and `level_db`", len(f0_hz), len(level_db), "frames")
     detection = detect_notes(
         loudness_db, f0_confidence, frame_rate=frame_rate, threshold=config.threshold
     )
     finite = np.isfinite(f0_hz) & np.isfinite(f0_confidence) & np.isfinite(loudness_db)
     f0_hz, f0_confidence = (np.where(finite, x, 0).astype(x.dtype) for x in (f0_hz, f0_confidence))
     loudness_db = np.where(finite, loudness_db, SILENCE_DB).astype(loudness_db.dtype)
+    level_db = loudness_db if level_db is None else level_db
     confident = confident_frames(f0_hz, f0_confidence, loudness_db, confidence=config.confidence)
     confident &= ~squeaking_frames(f0_hz, confident, frame_rate=frame_rate)
     tonal = confident & note_frames(confident, frame_rate=frame_rate)
     notes = tonal & detection.mask
     pitch_hz, tuning = _tuned(f0_hz, f0_confidence, tonal, notes, frame_rate, config)
-    fitted_hz, level_db, octaves = pitch_hz, loudness_db, 0
+    fitted_hz, octaves = pitch_hz, 0
     if config.adjust:
         # If no frame is loud enough for a note, all frames with a confident pitch are fitted.
         fitted = notes if notes.any() else tonal
@@ -168,8 +174,8 @@ def adjust(
             pitch_hz, tonal, octaves=octaves, statistics=statistics, frame_rate=frame_rate
         )
         quantiles_db = np.asarray(statistics.loudness_quantiles)
-        transform = fit_quantile_transform(loudness_db, fitted, quantiles_db)
-        level_db = apply_quantile_transform(transform, loudness_db)
+        transform = fit_quantile_transform(level_db, fitted, quantiles_db)
+        level_db = apply_quantile_transform(transform, level_db)
     level_db = asked_db = level_db + config.loudness_shift_db
     if config.threshold > 0:
         missing = np.maximum(config.threshold - detection.ratio, 0.0) / config.threshold

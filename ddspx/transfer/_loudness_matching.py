@@ -6,9 +6,10 @@ import numpy as np
 
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
-from ddspx.features import SpectralConfig, stream_spectral_features
+from ddspx.features import stream_loudness
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.transfer._adjust import AdjustedControls
+from ddspx.transfer._quantiles import apply_quantile_transform, fit_quantile_transform
 from ddspx.transfer._rendering import render
 
 # A ceiling that no music reaches: the level is measured without the effect of the limiter.
@@ -20,6 +21,7 @@ _MOST_DB = 12.0
 # that of an untrained one 70 dB. Loudness has a floor, so it is measured on a louder noise.
 _MOST_BREATH_DB, _LOUDER = 100.0, 1000.0
 _SMOOTHING_S = 0.06
+_QUANTILES = 101
 
 
 def match_loudness(
@@ -30,6 +32,7 @@ def match_loudness(
     z: Float[np.ndarray, "frames z"] | None = None,
     reverb: float = 1.0,
     amount: float = 1.0,
+    heard_db: Float[np.ndarray, " frames"] | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> AdjustedControls:
@@ -50,6 +53,10 @@ def match_loudness(
       reverb: as in :func:`render`.
       amount: the share of the difference that is compensated for the notes, from 0 to 1; with 0
         they are not rendered.
+      heard_db: loudness of the recording, for an instrument that takes loudness on another scale
+        than `core.loudness_db`. What `played` requests cannot be measured then. Instead, the
+        loudness of the notes is to follow that of the recording, with the distribution that the
+        instrument plays by itself; and breath is not compensated.
       seed: seed of the noise.
       progress: called with "rehearsing", the seconds that have been rendered, and all seconds.
 
@@ -61,7 +68,7 @@ def match_loudness(
     """
     notes, breath = played._replace(breath=None), played.breath
     has_notes = amount > 0 and notes.notes.any()
-    has_breath = breath is not None and breath.notes.any()
+    has_breath = breath is not None and breath.notes.any() and heard_db is None
     config, done = model.config, 0
 
     def rehearsal(controls: AdjustedControls) -> Iterator[np.ndarray]:
@@ -74,7 +81,7 @@ def match_loudness(
             progress("rehearsing", done / config.sample_rate, all_samples / config.sample_rate)
 
     if has_notes:
-        notes = _matched(notes, rehearsal(notes), amount, _MOST_DB, config)
+        notes = _matched(notes, rehearsal(notes), amount, _MOST_DB, config, heard_db)
     if breath is not None and has_breath:
         louder = breath._replace(gain=_LOUDER * breath.gain)
         alone = played._replace(gain=np.zeros_like(played.gain), breath=louder)
@@ -89,13 +96,19 @@ def _matched(
     amount: float,
     most_db: float,
     config: AutoencoderConfig,
+    heard_db: np.ndarray | None = None,
 ) -> AdjustedControls:
     """Changes the gain by the difference between the requested loudness and that of a rendering."""
     sample_rate, hop_length = config.sample_rate, config.hop_length
-    loudness = SpectralConfig("loudness", sample_rate=sample_rate, hop_length=hop_length, n_fft=1)
-    measured_db = np.concatenate(list(stream_spectral_features(blocks, loudness)))
+    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
+    measured_db = np.concatenate(list(stream_loudness(blocks, **rates)))
     notes = np.flatnonzero(played.notes)
-    difference_db = np.clip((played.asked_db - measured_db)[notes], -most_db, most_db)
+    asked_db = played.asked_db
+    if heard_db is not None:
+        own_db = np.quantile(measured_db[notes], np.linspace(0, 1, _QUANTILES))
+        transform = fit_quantile_transform(heard_db, played.notes, own_db)
+        asked_db = apply_quantile_transform(transform, heard_db)
+    difference_db = np.clip((asked_db - measured_db)[notes], -most_db, most_db)
     everywhere_db = np.interp(np.arange(played.notes.size), notes, difference_db)
     reach = round(_SMOOTHING_S / 2 * sample_rate / hop_length)
     window = np.hanning(2 * reach + 3)[1:-1]

@@ -91,14 +91,17 @@ def render(
     for start, dry_block in zip(range(0, n_samples + delay, size), dry, strict=False):
         # All blocks have one size, so that one program fits all. Beyond the last frame the controls
         # are held, and the audio is silenced. A block gets the first frame of the next block too,
-        # because its controls are interpolated towards that frame.
+        # because its controls are interpolated towards that frame, and what its decoder hears of
+        # later frames.
         first = start // model.config.hop_length
-        indices = np.minimum(np.arange(first, first + block_hops + 2), frames - 1)
+        stop = first + block_hops + 1 + model.lookahead
+        indices = np.minimum(np.arange(first, stop), frames - 1)
         voices = tuple(
             _Voice(*(jnp.asarray(track[indices]) for track in controls[:3])) for controls in parts
         )
         block_z = None if z is None else jnp.asarray(z[indices])
-        block = _Block(voices, block_z, dry_block, max(0, n_samples - start))
+        left = max(0, n_samples - start)
+        block = _Block(voices, block_z, dry_block, left, max(1, frames - first))
         state, audio = _play_block(graph, weights, state, block, levels)
         samples = np.asarray(audio)[max(0, delay - start) : n_samples + delay - start]
         if samples.size:
@@ -109,7 +112,7 @@ class _Voice(NamedTuple):
     """The controls of the instrument's notes, or of its breath, in a block.
 
     Attributes:
-      f0_hz: pitch of the frames of the block, and of the frame after them.
+      f0_hz: pitch of the frames of the block, and of those after them that the model hears.
       loudness_db: loudness of the same frames.
       gain: gain of the sound before the reverb, at the same frames.
     """
@@ -124,15 +127,17 @@ class _Block(NamedTuple):
 
     Attributes:
       voices: the controls of the notes, and of the breath if there is one.
-      z: z of the frames of the block, and of the frame after them, or None.
+      z: z of the same frames, or None.
       recording: the samples to mix in, or None.
       left: how many samples there are from the start of the block to the end of the sound.
+      n_frames: how many frames there are.
     """
 
     voices: tuple[_Voice, ...]
     z: Array | None
     recording: np.ndarray | None
     left: Array | int
+    n_frames: Array | int
 
 
 class _Levels(NamedTuple):
@@ -165,9 +170,11 @@ def _signal_chain(
         after, audio = [], 0.0
         # The second voice, if there is one, is the breath.
         for state, voice, is_breath in zip(states, block.voices, (False, True), strict=False):
-            tracks, options = voice[:2], {"z": block.z, "lookahead": True}
-            state, dry = model.dry_step(state, *tracks, **options, noise_only=is_breath)
-            gain = core.upsample(voice.gain[:-1], hop_length=hop_length, method="hann")
+            ahead = {"lookahead": model.lookahead, "n_frames": block.n_frames}
+            state, dry = model.dry_step(state, *voice[:2], z=block.z, **ahead, noise_only=is_breath)
+            gain = core.upsample(
+                voice.gain[: -model.lookahead], hop_length=hop_length, method="hann"
+            )
             audio += dry * gain
             after.append(state)
         return tuple(after), audio

@@ -11,7 +11,17 @@ import numpy as np
 from ddspx._checks import checked_seed
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Float
-from ddspx.features import Features, StreamingMethod, blockwise_features, blockwise_z, method_of
+from ddspx.features import (
+    LOUDNESS_LEADS,
+    Features,
+    LoudnessScale,
+    StreamingMethod,
+    blockwise_features,
+    blockwise_z,
+    loudness_of,
+    method_of,
+    stream_loudness,
+)
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
@@ -178,21 +188,27 @@ def transfer(
     try:
         # The pitch has to come from the tracker that the instrument was trained with.
         method = method_of(statistics.feature_version)
+        scale = loudness_of(statistics.feature_version)
     except ValueError as error:
         name = "given as `to`" if isinstance(to, Instrument) else to
         raise ValueError(f"The model {name} cannot be used: its {error}") from None
     writer = AudioWriter(output, sample_rate=model.config.sample_rate)
     z = _encode(recording, model, progress)
     heard, n_samples = _features(recording, model, method, progress)
+    level_db = _level(recording, heard, scale, model.config, fitted=config.adjust)
     played = adjust(
         *heard,
         statistics=statistics,
         frame_rate=model.config.sample_rate / model.config.hop_length,
         config=config,
+        level_db=level_db,
     )
     rate, options = model.config.sample_rate, {"n_samples": n_samples, "z": z, "seed": seed}
     options["reverb"] = config.reverb
-    matched = match_loudness(model, played, **options, amount=config.follow, progress=progress)
+    heard_db = None if level_db is None else heard.loudness_db
+    matched = match_loudness(
+        model, played, **options, amount=config.follow, heard_db=heard_db, progress=progress
+    )
     dry = None
     if config.wet < 1:
         dry = _blocks(recording, model.config)
@@ -232,6 +248,33 @@ def _features(
         counted(), sample_rate=config.sample_rate, hop_length=config.hop_length, method=method
     )
     return features, n_samples
+
+
+def _level(
+    recording: str | Path,
+    heard: Features,
+    scale: LoudnessScale,
+    config: AutoencoderConfig,
+    *,
+    fitted: bool,
+) -> Float[np.ndarray, " frames"] | None:
+    """Computes the loudness for an instrument that takes it on another scale; None for ours.
+
+    What is fitted to the instrument's distribution may be on any scale. It is on ours, because the
+    mean of decibels over the bins says more about noise than about dynamics. But the instrument has
+    learned to be late: the loudness that it knows is that of the sound to come.
+    """
+    if scale == "ddspx":
+        return None
+    rates = {"sample_rate": config.sample_rate, "hop_length": config.hop_length}
+    if not fitted:
+        return np.concatenate(
+            list(stream_loudness(_blocks(recording, config), **rates, scale=scale))
+        )
+    ahead = LOUDNESS_LEADS[scale] // config.hop_length
+    padded_db = np.pad(heard.loudness_db, (0, ahead), mode="edge")
+    # Of what follows, the loudest part decides: a rise is known early, a fall is not.
+    return np.lib.stride_tricks.sliding_window_view(padded_db, ahead + 1).max(axis=-1)
 
 
 def _encode(

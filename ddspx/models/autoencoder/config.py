@@ -11,6 +11,7 @@ from ddspx.models._config import from_json, to_json
 from ddspx.nn import (
     DecayingReverbConfig,
     DecoderConfig,
+    DilatedConvDecoderConfig,
     EncoderConfig,
     FrontendConfig,
     HarmonicNoiseConfig,
@@ -58,7 +59,8 @@ class AutoencoderConfig:
         `nn.SinusoidalNoiseConfig`, `nn.WavetableNoiseConfig`, or your own class with the protocol
         `nn.SynthesizerConfig`.
       decoder: the config of the decoder, which computes the inputs of the synthesizer:
-        `nn.RnnFcDecoderConfig`, or your own class with the protocol `nn.DecoderConfig`.
+        `nn.RnnFcDecoderConfig`, `nn.DilatedConvDecoderConfig`, or your own class with the protocol
+        `nn.DecoderConfig`.
       reverb: the config of the trained room: `nn.DecayingReverbConfig`, `nn.TapReverbConfig`, or
         your own class with the protocol `nn.ReverbConfig`; None for no reverb.
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
@@ -85,7 +87,7 @@ class AutoencoderConfig:
     synthesizer: (
         HarmonicNoiseConfig | SinusoidalNoiseConfig | WavetableNoiseConfig | SynthesizerConfig
     )
-    decoder: RnnFcDecoderConfig | DecoderConfig
+    decoder: RnnFcDecoderConfig | DilatedConvDecoderConfig | DecoderConfig
     reverb: DecayingReverbConfig | TapReverbConfig | ReverbConfig | None
     loss_n_ffts: tuple[int, ...]
     encoder: ZEncoderConfig | EncoderConfig | None = None

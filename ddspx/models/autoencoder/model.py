@@ -8,7 +8,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ddspx import core
-from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx._typing import Array, ArrayLike, Float, Int, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
 from ddspx.nn import Decoder, Encoder, Fixed, Reverb, Synthesizer
 
@@ -87,6 +87,11 @@ class Autoencoder(nnx.Module):
         )
         for name, protocol in _PROTOCOLS.items():
             _check_part(name, getattr(self, name), protocol)
+
+    @property
+    def lookahead(self) -> int:
+        """How many frames after a block `step` needs: 1 if the decoder is causal, or more."""
+        return 1 + getattr(self.decoder, "lookahead", 0)
 
     def encode(
         self, audio: Float[ArrayLike, "*batch samples"]
@@ -180,7 +185,8 @@ class Autoencoder(nnx.Module):
         loudness_db: Float[ArrayLike, "*batch frames"],
         *,
         z: Float[ArrayLike, "*batch frames z"] | None = None,
-        lookahead: bool = False,
+        lookahead: int = 0,
+        n_frames: Int[ArrayLike, ""] | int | None = None,
         n_samples: int | None = None,
     ) -> tuple[AutoencoderState, Float[Array, "*batch samples"]]:
         """Plays the next block of a sound; the memory depends only on the size of the block.
@@ -195,9 +201,12 @@ class Autoencoder(nnx.Module):
             previous block.
           loudness_db: as `core.loudness_db` measures it, for the same frames.
           z: from `encode`, for the same frames; None where the model has no encoder.
-          lookahead: whether `f0_hz`, `loudness_db` and `z` hold frame b + 1 as well. A partial that
-            reaches Nyquist there then fades out before it, as it does in `__call__`. False in the
-            last block. Static.
+          lookahead: how many frames after frame b `f0_hz`, `loudness_db` and `z` hold. With
+            frame b + 1, a partial that reaches Nyquist there fades out before it, as it does in
+            `__call__`. With a decoder that is not causal it must be `self.lookahead`, or all that
+            the sound has. 0 in the last block. Static.
+          n_frames: how many of all these frames belong to the sound, if it ends within them, for a
+            decoder that is not causal. By default all.
           n_samples: length of this block; only the last block may be longer than its hops, as in
             `__call__`. Static.
 
@@ -208,7 +217,13 @@ class Autoencoder(nnx.Module):
           ValueError: as for `__call__`.
         """
         dry, audio = self.dry_step(
-            state.dry, f0_hz, loudness_db, z=z, lookahead=lookahead, n_samples=n_samples
+            state.dry,
+            f0_hz,
+            loudness_db,
+            z=z,
+            lookahead=lookahead,
+            n_frames=n_frames,
+            n_samples=n_samples,
         )
         room = state.room
         # A block of one frame, before the last, has no samples.
@@ -232,7 +247,8 @@ class Autoencoder(nnx.Module):
         loudness_db: Float[ArrayLike, "*batch frames"],
         *,
         z: Float[ArrayLike, "*batch frames z"] | None = None,
-        lookahead: bool = False,
+        lookahead: int = 0,
+        n_frames: Int[ArrayLike, ""] | int | None = None,
         n_samples: int | None = None,
         noise_only: bool = False,
     ) -> tuple[DryState, Float[Array, "*batch samples"]]:
@@ -243,23 +259,26 @@ class Autoencoder(nnx.Module):
         """
         f0_hz = jnp.asarray(f0_hz)
         inputs = self._inputs(f0_hz, loudness_db, z)
-        last = f0_hz.shape[-1] - 1 - lookahead
+        n_given, has_next = f0_hz.shape[-1], lookahead > 0
+        last = n_given - 1 - lookahead
         if last < 0:
             raise ValueError(
-                f"`f0_hz` must have at least {1 + lookahead} frames, got {f0_hz.shape[-1]}; "
-                "`lookahead` counts as one."
+                f"`f0_hz` must have at least {1 + lookahead} frames, got {n_given}; {lookahead} of "
+                "them are the `lookahead`."
             )
+        n_frames = n_given if n_frames is None else n_frames
         decoder, parts = state.decoder, []
         if last > 0:
-            decoder, outputs = self.decoder.step(decoder, [x[..., :last, :] for x in inputs])
+            decoder, outputs = self._decoded(decoder, inputs, 0, last, n_frames)
             parts.append(outputs)
         # The last frame is decoded separately and its new state dropped: the next block begins with
         # the same frame, so it needs the state before it.
-        parts.append(self.decoder.step(decoder, [x[..., last:, :] for x in inputs])[1])
-        pitch_hz = jnp.zeros_like(f0_hz) if noise_only else f0_hz
+        stop = last + 1 + has_next
+        parts.append(self._decoded(decoder, inputs, last, stop, n_frames)[1])
+        pitch_hz = (jnp.zeros_like(f0_hz) if noise_only else f0_hz)[..., :stop]
         controls = self.synthesizer.controls(jnp.concatenate(parts, axis=-2), pitch_hz)
         following, axis = None, f0_hz.ndim - 1
-        if lookahead:
+        if has_next:
             controls, following = (
                 jax.tree.map(lambda x, s=s: x[(slice(None),) * axis + (s,)], controls)
                 for s in (slice(None, -1), slice(-1, None))
@@ -268,6 +287,14 @@ class Autoencoder(nnx.Module):
             state.synthesizer, controls, next_controls=following, n_samples=n_samples
         )
         return DryState(decoder, synthesizer), audio
+
+    def _decoded(self, state, inputs, start, stop, n_frames):
+        """The state and the outputs after the frames from `start` to `stop` of the inputs."""
+        if self.lookahead == 1:
+            return self.decoder.step(state, [x[..., start:stop, :] for x in inputs])
+        n_left = inputs[0].shape[-2] - stop
+        ahead: dict[str, Any] = {"lookahead": n_left, "n_frames": n_frames - start}
+        return self.decoder.step(state, [x[..., start:, :] for x in inputs], **ahead)
 
     def _inputs(self, f0_hz, loudness_db, z):
         """The inputs of the decoder for each frame: scaled loudness, scaled pitch, and z."""
