@@ -128,7 +128,7 @@ from IPython.display import HTML, Audio, display
 from ddspx import features, io
 from ddspx.instruments import (
     describe_instrument,
-    install_instrument,
+    import_instrument,
     instrument_names,
     load_instrument,
 )
@@ -245,9 +245,10 @@ for number, path in enumerate(recordings, start=1):
 # %% [markdown]
 # ## 2. The instrument
 #
-# Choose an instrument that comes with ddspx, or *upload a zip* with one of your own, which
-# `train_autoencoder.ipynb` makes. (Outside Colab, write its path into `ZIP`.) A zip contains only
-# numbers and no programs, and is checked before it is used.
+# Choose an instrument that comes with ddspx, or *upload a zip*: one of your own, which
+# `train_autoencoder.ipynb` makes, or a model that others have published, such as Google's Tone
+# Transfer models. (Outside Colab, write its path into `ZIP`.) A zip is checked before it is used,
+# and nothing in it is executed.
 
 # %% cellView="form"
 # @title Choose an instrument
@@ -256,13 +257,14 @@ ZIP = ""  # @param {type:"string"}
 
 if INSTRUMENT == "upload a zip":
     archive = Path(ZIP) if ZIP else uploaded("the zip of an instrument")[0]
-    instrument = install_instrument(archive, overwrite=True).name
+    instrument = import_instrument(archive, overwrite=True).name
 else:
     instrument = INSTRUMENT
 print(f"available: {', '.join(instrument_names())}")
 card = describe_instrument(instrument)
 print(f"{card.name}: notes {card.notes[0]} to {card.notes[1]}, {card.sample_rate} Hz")
-print(f"trained on {card.duration_s:.0f} s of {card.attribution} ({card.licence})")
+known = f"trained on {card.duration_s:.0f} s of " if card.duration_s > 0 else ""
+print(f"{known}{card.attribution} ({card.licence})")
 if card.scores is not None and card.scores.spectral_loss is not None:
     print(f"spectral loss on recordings outside the training: {card.scores.spectral_loss:.2f}")
 

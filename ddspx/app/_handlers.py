@@ -24,7 +24,7 @@ from ddspx.app._job import (
     play,
 )
 from ddspx.app._session_files import Files, Slot
-from ddspx.instruments import install_instrument
+from ddspx.instruments import import_instrument
 
 # File names have at most 255 bytes; this leaves room for the text that is added to the stem.
 _LONGEST_STEM = 120
@@ -98,6 +98,8 @@ class Sessions:
     def add(self, archive: str | None, *, session: str) -> tuple[str, Path | None]:
         """Unpacks an instrument for a page, in place of the one that it uploaded before.
 
+        The archive may also hold a model that `import_instrument` takes.
+
         Returns:
           A message, and the model's folder, which is named after the archive; None for the folder
           if the archive is unusable.
@@ -109,7 +111,7 @@ class Sessions:
         place = self._files.place("instrument")
         try:
             name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:40] or "instrument"
-            folder = install_instrument(path, name=name, folder=place.parent)
+            folder = import_instrument(path, name=name, folder=place.parent)
         except Exception as error:
             self._files.discard(place)
             return _complaint(error, path), None

@@ -194,9 +194,13 @@ def instrument_story(name: str) -> str:
     """Returns a line about an instrument: its range, its recordings and their authors."""
     card = describe_instrument(name)
     lowest, highest = card.notes
-    story = f"Plays from {lowest} to {highest}; trained on {minutes(card.duration_s)}"
+    story = f"Plays from {lowest} to {highest}"
+    # Of a model that others have published, the recordings need not be known.
+    if card.duration_s > 0:
+        story += f"; trained on {minutes(card.duration_s)}"
     if card.attribution is not None:
-        story += f" of {card.attribution}" + (f" ({card.licence})" if card.licence else "")
+        story += f" of {card.attribution}" if card.duration_s > 0 else f"; {card.attribution}"
+        story += f" ({card.licence})" if card.licence else ""
     return f"{story}."
 
 

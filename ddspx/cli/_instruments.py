@@ -131,7 +131,7 @@ def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> Non
 
 
 def _cells(card: InstrumentCard) -> list[str]:
-    trained = f"{card.duration_s / 60:.1f} min"
+    trained = f"{card.duration_s / 60:.1f} min" if card.duration_s > 0 else "not stated"
     if card.n_recordings is not None:
         trained = f"{card.n_recordings} files, {trained}"
     return [

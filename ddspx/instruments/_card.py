@@ -66,7 +66,7 @@ class InstrumentCard(NamedTuple):
       notes: names of the lowest and highest note of the recordings (1st and 99th percentile).
       range_hz: the pitch of these two notes, in Hz.
       n_recordings: number of recordings that it was trained on.
-      duration_s: total duration of these recordings, in seconds.
+      duration_s: total duration of these recordings, in seconds; 0 if it is not known.
       scores: the scores of its evaluation, if they were stored.
       n_bytes: size of its folder, in bytes.
     """

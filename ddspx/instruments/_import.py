@@ -60,7 +60,7 @@ def import_instrument(
     with published_files(source) as files:
         if reader := _reader_of(files.readers):
             return _imported(reader, files, name, overwrite=overwrite, folder=folder)
-        is_own = {CONFIG, WEIGHTS} <= files.readers.keys()
+        is_own = bool({CONFIG, WEIGHTS} & files.readers.keys())
     if is_own:
         return install_instrument(source, name=name, overwrite=overwrite, folder=folder)
     kinds = "; ".join((f"{CONFIG} and {WEIGHTS} (ddspx)", *_READERS.values()))

@@ -134,4 +134,9 @@ def _stored(
     scale, lowest = (
         json_field(quantization, name, FINITE, owner=owner) for name in ("scale", "min")
     )
-    return _QUANTIZED[stored], lambda array: (array * float(scale) + lowest).astype(_DTYPES[dtype])
+
+    def restored(array: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (array * float(scale) + float(lowest)).astype(_DTYPES[dtype])
+
+    return _QUANTIZED[stored], restored

@@ -140,7 +140,7 @@ def test_what_is_no_model_is_refused_with_the_kinds_that_are(tmp_path, library):
     foreign = zipped(tmp_path / "oboe.zip", ("setup.py", b"print()"))
     with pytest.raises(ValueError, match=r"no model that .*config\.json and weights.safetensors"):
         import_instrument(foreign)
-    with pytest.raises(FileNotFoundError, match="no folder or file"):
+    with pytest.raises(FileNotFoundError, match="no folder or zip archive"):
         import_instrument(tmp_path / "absent")
 
 

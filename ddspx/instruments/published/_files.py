@@ -57,7 +57,8 @@ def published_files(source: Path) -> Iterator[PublishedFiles]:
         return
     if not source.is_file():
         raise FileNotFoundError(
-            f"There is no folder or file {source}; give the path of a model's folder or archive."
+            f"There is no folder or zip archive {source}; give the path of a model's folder or of "
+            "an archive of it."
         )
     with opened_archive(source) as archive:
         members = _members(source, archive.infolist())

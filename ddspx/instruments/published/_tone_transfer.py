@@ -130,9 +130,12 @@ def _arrays(graph: ToneTransferGraph) -> dict[str, np.ndarray]:
     kernel = graph.kernel.astype(np.float64)
     bias = graph.bias + (1 - scale) * kernel[:, 0].sum(axis=0)
     kernel[:, 0] *= scale
+    # Damaged weights may be so large that they become infinite here, and are refused as such.
+    with np.errstate(over="ignore"):
+        kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
     arrays = {
-        "conv.kernel": kernel.astype(np.float32),
-        "conv.bias": bias.astype(np.float32),
+        "conv.kernel": kernel,
+        "conv.bias": bias,
         "dense.kernel": graph.dense_kernel,
         "dense.bias": graph.dense_bias,
     }

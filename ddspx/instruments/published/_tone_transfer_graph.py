@@ -78,6 +78,8 @@ def read_graph(model: TfjsModel) -> ToneTransferGraph:
     if len(n_controls) != 3 or n_controls[0] != 1:
         raise ValueError(f"its decoder has other outputs, {n_controls}")
     kernel, bias, _ = names.convolution("conv2d")
+    if kernel.shape[1] != 2:
+        raise ValueError(f"its first convolution has {kernel.shape[1]} inputs, not 2")
     loudness, pitch = (names.source(x) for x in names.inputs("dilated_conv_decoder/concat")[:2])
     if (loudness, pitch) != ("loudness_db", "f0_hz"):
         raise ValueError(f"its decoder takes {loudness} and {pitch}")

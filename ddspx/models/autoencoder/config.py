@@ -247,7 +247,7 @@ class InstrumentStatistics:
       pitch_midi_min: first percentile of the pitch of voiced frames, in MIDI note numbers.
       pitch_midi_mean: mean pitch of the voiced frames.
       pitch_midi_max: 99th percentile of the pitch of the voiced frames.
-      duration_s: total duration of the recordings, in seconds.
+      duration_s: total duration of the recordings, in seconds; 0 if it is not known.
       feature_version: version of the feature extraction; features of different versions must not
         be mixed.
       fmin: lower limit of the pitch tracker in the recordings, in Hz; None, in older files, means

@@ -1,0 +1,344 @@
+"""Tone Transfer models: a small one made here, damaged ones, and those of Google."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from modules import of_parts
+
+from ddspx.cli import main
+from ddspx.features import loudness_of, method_of
+from ddspx.instruments import describe_instrument, load_instrument
+from ddspx.instruments.published import _tone_transfer
+from ddspx.instruments.published._files import published_files
+from ddspx.io._tfjs import read_tfjs
+
+DATA = Path(os.environ.get("DDSPX_TEST_DATA", ""), "published_models", "tone_transfer")
+needs_models = pytest.mark.skipif(not DATA.is_dir(), reason="needs the models of Google")
+
+ROOT = "Partitioned/autoencoder/"
+STACK = "dilated_conv_decoder/dilated_conv_stack/"
+CHANNELS, FRAMES = 4, 20
+SETTINGS = {"meanLoudness": -60, "averageMaxLoudness": -40, "meanPitch": 64.5, "postGain": 2}
+
+
+class Graph:
+    """A graph model, to which nodes and weights are added."""
+
+    def __init__(self):
+        self.nodes, self.weights = [], {}
+
+    def node(self, op, name, *inputs):
+        self.nodes.append({"op": op, "name": name, "input": list(inputs), "attr": {}})
+        return name
+
+    def constant(self, name, value, dtype=np.float32):
+        self.weights[name] = np.asarray(value, dtype)
+        return self.node("Const", name)
+
+    def files(self, **changes):
+        entries = [
+            {"name": name, "shape": list(x.shape), "dtype": x.dtype.name}
+            for name, x in self.weights.items()
+        ]
+        manifest = [{"paths": ["group1-shard1of1.bin"], "weights": entries}]
+        fields = {"modelTopology": {"node": self.nodes}, "weightsManifest": manifest} | changes
+        return {
+            "model.json": json.dumps(fields).encode(),
+            "group1-shard1of1.bin": b"".join(x.tobytes() for x in self.weights.values()),
+            "settings.json": json.dumps(SETTINGS).encode(),
+        }
+
+
+def convolution(graph, name, shape, dilation, draw):
+    """A convolution with bias, in the two forms that the converter of TensorFlow.js gives it."""
+    kernel, bias = (
+        graph.constant(f"Func/{ROOT}{name}/{i}", x)
+        for i, x in enumerate((draw(shape), draw(shape[-1:])))
+    )
+    path = ROOT + STACK + name
+    if dilation == 1:
+        return graph.node("_FusedConv2D", f"{path}/BiasAdd", f"{path}/in", kernel, f"{bias}:0")
+    block = f"{path}/Conv2D/SpaceToBatchND"
+    graph.constant(f"{block}/block_shape", [dilation, 1], np.int32)
+    graph.node("SpaceToBatchND", block, f"{path}/in")
+    graph.node("Conv2D", f"{path}/Conv2D", block, kernel)
+    return graph.node("BiasAdd", f"{path}/BiasAdd", f"{path}/Conv2D", bias)
+
+
+def small_graph(channels=CHANNELS):
+    """A graph of two layers, with the names of the published ones; it is not complete."""
+    rng, graph = np.random.default_rng(3), Graph()
+
+    def draw(shape):
+        return 0.4 * rng.standard_normal(shape)
+
+    for name in ("loudness_db", "f0_hz"):
+        graph.node("Placeholder", name)
+    low, high = (graph.node("Mul", f"{ROOT}{n}", n) for n in ("loudness_db", "f0_hz"))
+    graph.node("ConcatV2", f"{ROOT}dilated_conv_decoder/concat", low, high)
+    one = 1.0
+    for name, value in {
+        **{"add_1/y": one, "add/y": 69, f"{STACK}normalize/add/y": 1e-5},
+        **{f"processor_group/{mul}/x": 2 for mul in ("mul", "mul_1")},
+        **{f"processor_group/{log}": np.log(10) for log in ("Log", "Log_1")},
+        **{"processor_group/add_3/y": -5, "processor_group/GreaterEqual/y": 4000},
+    }.items():
+        graph.constant(ROOT + name, value)
+    for name, value in {
+        f"{STACK}normalize/moments/mean/reduction_indices": [1, 2, 4],
+        "processor_group/resize/size": [FRAMES * 40, 1],
+        "resize/size": [FRAMES, 1],
+        "dilated_conv_decoder/Const": [1, 3, 5],
+    }.items():
+        graph.constant(ROOT + name, value, np.int32)
+    graph.constant(f"ConstantFolding/{ROOT}truediv_3_recip", 1 / 120)
+    graph.constant(f"ConstantFolding/{ROOT}truediv_2_recip", 1 / 127)
+    convolution(graph, "conv2d", (3, 1, 2, channels), 1, draw)
+    for i, dilation in enumerate((1, 2)):
+        number = f"_{i}" if i else ""
+        name = f"dilated_conv/conv2d_{i + 1}"
+        result = convolution(graph, name, (3, 1, channels, channels), dilation, draw)
+        scale, shift = (
+            graph.constant(f"Func/{ROOT}{part}{number}", draw((1, 1, 1, channels)))
+            for part in ("scale", "shift")
+        )
+        product = graph.node("Mul", f"{ROOT}{STACK}normalize{number}/mul", result, scale)
+        add = f"{ROOT}{STACK}ArithmeticOptimizer/AddOpsRewrite_"
+        leaf = graph.node("AddN", f"{add}Leaf_1_add{number}", result, product)
+        graph.node("Add", f"{add}add{number}", *((shift, leaf) if i else (leaf, shift)))
+    dense = f"{ROOT}dilated_conv_decoder/dense/"
+    weight, bias = (
+        graph.constant(f"Func/{ROOT}dense{i}", draw(s)) for i, s in enumerate([(channels, 9), (9,)])
+    )
+    product = graph.node("MatMul", f"{dense}Tensordot/MatMul", f"{dense}Reshape", weight)
+    graph.node("BiasAdd", f"{dense}BiasAdd", product, bias)
+    return graph
+
+
+def write(folder, files):
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(f"oboe/{name}", data)
+    return path
+
+
+def read(path):
+    with published_files(path) as files:
+        return _tone_transfer.read(files)
+
+
+def graph_outputs(weights, f0_hz, loudness_db):
+    """What the small graph computes, in float64, for sounds of one window."""
+    names = {name.removeprefix(f"Func/{ROOT}"): x.astype(np.float64) for name, x in weights.items()}
+
+    def convolved(x, name, dilation):
+        padded = np.pad(x, ((dilation, dilation), (0, 0)))
+        taps = names[f"{name}/0"][:, 0]
+        return (
+            sum(padded[i * dilation :][: len(x)] @ taps[i] for i in range(3)) + names[f"{name}/1"]
+        )
+
+    pitch = 69 + 12 * np.log2(f0_hz / 440)
+    x = convolved(np.stack([loudness_db / 120 + 1, pitch / 127], axis=-1), "conv2d", 1)
+    for i, dilation in enumerate((1, 2)):
+        number = f"_{i}" if i else ""
+        u = convolved(np.maximum(x, 0), f"dilated_conv/conv2d_{i + 1}", dilation)
+        u = (u - u.mean()) / np.sqrt(u.var() + 1e-5)
+        x = x + u * names[f"scale{number}"].ravel() + names[f"shift{number}"].ravel()
+    return x @ names["dense0"] + names["dense1"]
+
+
+def test_a_graph_becomes_an_instrument(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
+    graph = small_graph()
+    archive = zipped(tmp_path / "o.zip", graph.files())
+    assert main(["instruments", "import", str(archive), "--name", "oboe"]) == 0
+    assert "--to oboe" in capsys.readouterr().out
+    model, statistics, provenance = load_instrument("oboe")
+    config = model.config
+    assert (config.sample_rate, config.hop_length, config.reverb) == (8000, 40, None)
+    assert config.decoder.dilations == (1, 2) and config.decoder.window_frames == FRAMES
+    assert (config.synthesizer.n_harmonics, config.synthesizer.n_magnitudes) == (3, 5)
+    low, middle, high = (statistics.loudness_quantiles[i] for i in (0, 50, 100))
+    np.testing.assert_allclose((low, middle, high), (-80, -60, -40))
+    np.testing.assert_allclose(np.mean(statistics.loudness_quantiles), -60)
+    assert loudness_of(statistics.feature_version) == "ddsp-2"
+    assert method_of(statistics.feature_version) == "ddspx"
+    assert provenance["imported"]["gain_of_the_page"] == 2
+    assert describe_instrument("oboe").licence is None
+    f0_hz = np.geomspace(200, 500, FRAMES).astype(np.float32)
+    loudness_db = np.linspace(-110, -30, FRAMES).astype(np.float32)
+    expected = graph_outputs(graph.weights, f0_hz.astype(float), loudness_db.astype(float))
+    outputs = of_parts(lambda m, *x: m.decoder(m._inputs(*x, None)))(model, f0_hz, loudness_db)
+    np.testing.assert_allclose(outputs, expected, atol=2e-5)
+
+
+def test_quantized_weights_are_restored():
+    entry = {"name": "a", "shape": [2], "dtype": "float32"}
+    kinds = {"uint8": {"scale": 0.5, "min": -1}, "uint16": {"scale": 2, "min": 3}, "float16": {}}
+    data = np.array([0, 200], np.uint8), np.array([1, 60_000], "<u2"), np.array([0.5, -2], "<f2")
+    weights = [
+        entry | {"name": kind, "quantization": {"dtype": kind, **options}}
+        for kind, options in kinds.items()
+    ]
+    fields = {"weightsManifest": [{"paths": ["w", "x"], "weights": weights}]}
+    fields["modelTopology"] = {"node": []}
+    whole = b"".join(x.tobytes() for x in data)
+    parts = {"w": whole[:3], "x": whole[3:]}
+    restored = read_tfjs(json.dumps(fields).encode(), lambda name, most: parts[name]).weights
+    for kind, expected in zip(kinds, ([-1, 99], [5, 120_003], [0.5, -2]), strict=True):
+        assert restored[kind].dtype == np.float32
+        np.testing.assert_allclose(restored[kind], expected)
+
+
+def renamed(files, old, new):
+    return files | {"model.json": files["model.json"].replace(old.encode(), new.encode())}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda f: f | {"model.json": b"{}"}, "`modelTopology` of it is missing"),
+        (lambda f: f | {"model.json": b"[" * 99_999}, "nested more than"),
+        (lambda f: f | {"group1-shard1of1.bin": b""}, "end within the weight"),
+        (lambda f: f | {"group1-shard1of1.bin": f["group1-shard1of1.bin"] + b"1"}, "1 bytes too"),
+        (lambda f: renamed(f, "group1-shard1of1.bin", "../secret.bin"), r"lacks \.\./secret\.bin"),
+        (lambda f: renamed(f, "float32", "string"), "must be float32, int32, bool"),
+        (lambda f: renamed(f, "dilated_conv_decoder", "rnn_decoder"), "no decoder of dilated"),
+        (lambda f: renamed(f, "loudness_db", "power_db"), "its decoder takes power_db"),
+        (lambda f: {k: v for k, v in f.items() if k != "settings.json"}, "none of Google's four"),
+        (lambda f: f | {"settings.json": b'{"meanLoudness": 1e999}'}, "settings.json of .* usable"),
+    ],
+)
+def test_what_is_no_such_model_is_refused(change, sentence, tmp_path):
+    folder = write(tmp_path / "oboe", change(small_graph().files()))
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        read(folder)
+    assert str(refusal.value).startswith((str(folder), f"settings.json of {folder}"))
+    assert "\n" not in str(refusal.value)
+
+
+def mutated(data, rng):
+    """The data with bytes changed, cut out or doubled, or its end cut off."""
+    place, count = int(rng.integers(len(data))), int(rng.integers(1, 9))
+    kind = rng.integers(4)
+    if kind == 0:
+        return data[:place]
+    if kind == 1:
+        return data[:place] + data[place + count :]
+    if kind == 2:
+        return data[:place] + data[max(0, place - count) :]
+    changed = bytearray(data)
+    for i in rng.integers(0, len(data), count):
+        changed[i] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def test_damaged_files_give_a_sentence_or_a_whole_model(tmp_path, rng, monkeypatch):
+    """200 times: in each of the files, and in the archive of them."""
+    files = small_graph().files()
+    folder = write(tmp_path / "oboe", files)
+    whole = read(folder).model
+    weights = nnx.to_flat_state(nnx.state(whole))
+    expected = {".".join(map(str, path)): x.shape for path, x in weights}
+    read_right = []
+
+    def with_arrays(build, arrays, path, again):
+        """The checks of that function, without the model, which would take most of the time."""
+        if {name: x.shape for name, x in arrays.items()} != expected:
+            raise ValueError(f"{path} holds other arrays; {again}.")
+        read_right.append(build)
+        return whole
+
+    monkeypatch.setattr(_tone_transfer, "with_arrays", with_arrays)
+    archive = zipped(tmp_path / "oboe.zip", files)
+    names, packed, refused = list(files), archive.read_bytes(), 0
+    for i in range(200):
+        name = [*names, "oboe.zip"][i % 4]
+        place = archive if name == "oboe.zip" else folder
+        target = archive if name == "oboe.zip" else folder / name
+        target.write_bytes(mutated(packed if name == "oboe.zip" else files[name], rng))
+        try:
+            read(place)
+        except ValueError as error:
+            refused += 1
+            assert str(place) in str(error) and "\n" not in str(error)
+        target.write_bytes(packed if name == "oboe.zip" else files[name])
+    assert refused + len(read_right) == 200 and 100 < refused < 200
+
+
+# The models of Google
+
+
+@needs_models
+def test_the_trumpet_equals_what_tensorflow_js_computed():
+    model = read(DATA / "trumpet").model
+    with np.load(DATA / "trumpet_golden.npz") as golden:
+        f0_hz, loudness_db = golden["f0_hz"], golden["loudness_db"]
+        parts = (
+            golden["amplitude_output"][:, None],
+            golden["harmonic_output"],
+            golden["noise_output"],
+        )
+        expected = np.concatenate(parts, axis=-1)
+
+    def played(model, f0_hz, loudness_db, expected):
+        outputs = model.decoder(model._inputs(f0_hz, loudness_db, None))
+        controls = model.synthesizer.controls(expected, f0_hz)
+        noise = controls.noise._replace(magnitudes=0 * controls.noise.magnitudes)
+        controls = controls._replace(noise=noise)
+        return outputs, model.synthesizer(jax.random.key(0), controls, n_samples=79_999)
+
+    outputs, audio = of_parts(played)(model, f0_hz, loudness_db, expected)
+    # Both compute in float32: TensorFlow.js is up to 1.8e-5 off the same network in float64.
+    assert np.abs(outputs - expected).max() < 4e-6 * np.abs(expected).max()
+    reference = harmonics(expected.astype(np.float64), f0_hz.astype(np.float64))[:79_999]
+    assert np.std(audio - reference) < 1e-4 * np.std(reference)
+
+
+def harmonics(outputs, f0_hz):
+    """The sum of the harmonics by its definition, in float64."""
+    scaled = 2 * (1 / (1 + np.exp(-outputs[:, :61]))) ** np.log(10) + 1e-7
+    number = np.arange(1, 61)
+    amplitudes = np.where(f0_hz[:, None] * number < 8000, scaled[:, 1:], 0)
+    amplitudes *= scaled[:, :1] / amplitudes.sum(axis=-1, keepdims=True)
+    # A Hann window of two hops around each frame; the last frame is held.
+    amplitudes = np.concatenate([amplitudes, amplitudes[-1:]])
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(64) / 64)
+    blend = amplitudes[:-1, None] * (1 - rise)[:, None] + amplitudes[1:, None] * rise[:, None]
+    pitch_hz = np.interp(np.arange(80_000) / 64, np.arange(1250), f0_hz)
+    phase = 2 * np.pi * np.cumsum(pitch_hz / 16_000)
+    audible = pitch_hz[:, None] * number < 8000
+    return (blend.reshape(80_000, 60) * audible * np.sin(phase[:, None] * number)).sum(axis=-1)
+
+
+@needs_models
+@pytest.mark.parametrize(
+    ("name", "mean_midi", "highest_db", "gain"),
+    [
+        ("violin", 62.0, -48.6, 2),
+        ("trumpet", 68.6, -61.7, 1.5),
+        ("flute", 63.2, -45.9, 4),
+        ("tenor_saxophone", 58.9, -44.7, 0.9),
+    ],
+)
+def test_all_models_are_known(name, mean_midi, highest_db, gain):
+    model, statistics, provenance = read(DATA / name)
+    assert model.config.decoder.dilations == 2 * (1, 2, 4, 8, 16, 32, 64, 128)
+    assert statistics.pitch_midi_mean == mean_midi
+    assert statistics.loudness_quantiles[-1] == pytest.approx(highest_db)
+    assert provenance["imported"]["gain_of_the_page"] == gain
+    assert provenance["data"]["licence"].startswith("Apache-2.0")
