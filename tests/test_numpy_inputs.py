@@ -121,6 +121,9 @@ MODULES = {
     "decoder": lambda rngs: nn.RnnFcDecoder(
         (2, 3), 4, rnn_channels=5, fc_channels=6, fc_layers=1, rngs=rngs
     ).step(noise(2, 5), (noise(2, 9, 2), noise(2, 9, 3))),
+    "decoder of convolutions": lambda rngs: nn.DilatedConvDecoderConfig(3, 3, 1, 2).build(
+        (2, 3), 4, rngs=rngs
+    )((noise(2, 9, 2), noise(2, 9, 3))),
     "encoder": lambda rngs: nn.ZEncoder(nn.ZEncoderConfig(EAR, 3, 2), rngs=rngs)(AUDIO),
     "fc stack": lambda rngs: nn.FcStack(5, 3, 2, rngs=rngs)(noise(2, 9, 2), noise(2, 9, 3)),
     "front-end": lambda rngs: nn.SpectralFrontend(EAR, rngs=rngs)(AUDIO),

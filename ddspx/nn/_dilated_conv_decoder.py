@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
+from ddspx.core._numerics import varying_alike, with_ndim
 from ddspx.nn._decoder_config import DilatedConvDecoderConfig
 
 _EPSILON = 1e-5
@@ -131,7 +132,7 @@ class DilatedConvDecoder(nnx.Module):
             silence = [
                 jnp.zeros((*batch_shape, *s), dtype) for s in zip(reaches, sizes, strict=True)
             ]
-            silence[0] += self._padding(dtype)
+            silence[0] += with_ndim(self._padding(dtype), silence[0].ndim)
             return CausalConvState(tuple(silence))
         window = config.window_frames
         return WindowedConvState(
@@ -209,11 +210,11 @@ class DilatedConvDecoder(nnx.Module):
             weights = _weights(frames - start, window, overlap, number > 0, n_left > window)
             weights = jnp.where(exists, weights, 0).astype(total.dtype)
             taken = jnp.take(outputs, jnp.clip(frames - start, 0, window - 1), axis=-2)
-            return (windows, cache, total + weights[:, None] * taken), None
+            return (windows, cache, total + with_ndim(weights[:, None], taken.ndim) * taken), None
 
         n_windows = -(-(n_block + window - 1) // hop)
         silence = jnp.zeros((*inputs.shape[:-2], n_block, self.dense.out_features), inputs.dtype)
-        carry = (state.windows, state.outputs, silence)
+        carry, _ = varying_alike((state.windows, state.outputs, silence), known)
         (windows, cache, outputs), _ = jax.lax.scan(
             add, carry, first + jnp.arange(n_windows, dtype=jnp.int32)
         )
@@ -223,12 +224,14 @@ class DilatedConvDecoder(nnx.Module):
     def _decode_window(self, inputs, n_frames):
         """The outputs of a window, of which only `n_frames` belong to the sound."""
         n_frames = jnp.minimum(n_frames, self.config.window_frames)
-        is_sound = (jnp.arange(inputs.shape[-2]) < n_frames)[:, None]
+        at = jnp.arange(inputs.shape[-2], dtype=jnp.int32)[:, None]
+        is_sound = with_ndim(at, inputs.ndim) < n_frames
         share = is_sound.astype(inputs.dtype) / (n_frames * self.config.channels)
 
         def extend(x, reach, padding):
             edges = [(0, 0)] * (x.ndim - 2) + [(reach // 2, reach - reach // 2), (0, 0)]
             # `jnp.pad` cannot add a value for each feature, but zeros.
+            padding = with_ndim(padding, x.ndim)
             return jnp.pad(jnp.where(is_sound, x - padding, 0), edges) + padding
 
         def mean(x):
@@ -239,7 +242,7 @@ class DilatedConvDecoder(nnx.Module):
     def _decode(
         self,
         inputs: Array,
-        extend: Callable[[Array, int, Array | float], Array],
+        extend: Callable[[Array, int, Array], Array],
         mean: Callable[[Array], Array],
     ) -> Array:
         """The outputs, from how frames are added around those of a convolution, and from a mean.
@@ -247,13 +250,14 @@ class DilatedConvDecoder(nnx.Module):
         `extend(x, reach, padding)` adds `reach` frames in all, which are `padding` outside of the
         sound. `mean` gives the mean of what is normalized together.
         """
-        reach = self.config.kernel_size - 1
+        reach, silence = self.config.kernel_size - 1, jnp.zeros(1, inputs.dtype)
         x = self.conv(extend(inputs, reach, self._padding(inputs.dtype)), 1)
         for layer, dilation in zip(self.layers, self.config.dilations, strict=True):
-            u = layer.conv(extend(jnp.maximum(x, 0), dilation * reach, 0.0), dilation)
+            u = layer.conv(extend(jnp.maximum(x, 0), dilation * reach, silence), dilation)
             u = u - mean(u)
             u = u * jax.lax.rsqrt(mean(jnp.square(u)) + _EPSILON)
-            x = x + u * layer.scale[...] + layer.shift[...]
+            scale, shift = (with_ndim(v[...], x.ndim) for v in (layer.scale, layer.shift))
+            x = x + u * scale + shift
         return self.dense(x)
 
     def _padding(self, dtype: DTypeLike) -> Array:
@@ -285,7 +289,8 @@ class _Conv(nnx.Module):
         # One product of matrices is faster than a dilated convolution on every platform.
         shifted = [extended[..., i * dilation : i * dilation + n_frames, :] for i in range(taps)]
         joint = jnp.concatenate(shifted, axis=-1)
-        return joint @ kernel.reshape(taps * n_in, features) + self.bias[...]
+        bias = with_ndim(self.bias[...], joint.ndim)
+        return joint @ kernel.reshape(taps * n_in, features) + bias
 
 
 class _ResidualLayer(nnx.Module):

@@ -19,6 +19,7 @@ from ddspx.models.autoencoder import (
     save_autoencoder,
 )
 from ddspx.nn import (
+    DilatedConvDecoderConfig,
     HarmonicNoiseConfig,
     RnnFcDecoderConfig,
     SinusoidalNoiseConfig,
@@ -76,8 +77,10 @@ def with_synthesizer(synthesizer):
 
 
 @pytest.mark.parametrize(
-    "synthesizer",
+    "part",
     [
+        # Windows of 6 frames, so that the 13 frames need three.
+        DilatedConvDecoderConfig(8, 3, 1, 2, False, 6, 2),
         SinusoidalNoiseConfig(6, 5),
         # Slow, because it is played by the same code as the harmonics.
         pytest.param(WavetableNoiseConfig(3, 8, 5), marks=pytest.mark.slow),
@@ -85,9 +88,10 @@ def with_synthesizer(synthesizer):
     ],
     ids=lambda config: type(config).__name__,
 )
-def test_a_loaded_model_plays_in_blocks_as_at_once(synthesizer, tmp_path, rng, key):
+def test_a_loaded_model_plays_in_blocks_as_at_once(part, tmp_path, rng, key):
     """Saved, loaded, rendered as a transfer renders it, beside the whole as training has it."""
-    config = with_synthesizer(synthesizer)
+    name = "decoder" if isinstance(part, DilatedConvDecoderConfig) else "synthesizer"
+    config = dataclasses.replace(toy_config(), **{name: part})
     save_toy_instrument(tmp_path / "m", config=config)
     instrument = load_instrument(tmp_path / "m", parts=[OrganConfig])
     assert isinstance(instrument, Instrument) and instrument.model.config == config

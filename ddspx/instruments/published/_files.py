@@ -115,7 +115,8 @@ def _read_member(
     what = f"{source} holds {member.orig_filename[:99]!r}"
     if objection := objection_to_file(member, most):
         raise ValueError(f"{what} {objection}, and is refused; pack the files of the model again.")
-    with archive_errors(source), archive.open(member) as file:
+    # A place outside of the file is an OSError.
+    with archive_errors(source, OSError), archive.open(member) as file:
         return b"".join(blocks(file.read, most, what))
 
 

@@ -51,16 +51,16 @@ class _Facts(NamedTuple):
 # By the SHA-256 of the weights.
 _PUBLISHED = {
     "e2df331d82cf56ed58c202c7af545b305f6794c655897dfc45535620a0d2fc12": _Facts(
-        "violin", -68.5, -48.6, 62.0, 2.0, (55, 100)
+        "violin", -68.5, -48.6, 62.0, 2.0, (55.0, 100.0)
     ),
     "4785eff16aef6d5e620f70866b865e3cb6462f0670edeeb9711603a354170538": _Facts(
-        "trumpet", -72.5, -61.7, 68.6, 1.5, (54, 86)
+        "trumpet", -72.5, -61.7, 68.6, 1.5, (54.0, 86.0)
     ),
     "1ce83914040927c5713ad80131c9bfa7eed960b696ca8f17176392b7287ad745": _Facts(
-        "flute", -70.6, -45.9, 63.2, 4.0, (60, 96)
+        "flute", -70.6, -45.9, 63.2, 4.0, (60.0, 96.0)
     ),
     "e4f9c5703a80cb874bca35818b22eb86d7f02ade3098974b47c6d248e6e57f0d": _Facts(
-        "tenor saxophone", -56.0, -44.7, 58.9, 0.9, (44, 76)
+        "tenor saxophone", -56.0, -44.7, 58.9, 0.9, (44.0, 76.0)
     ),
 }
 
