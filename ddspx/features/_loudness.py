@@ -117,5 +117,5 @@ def _ddsp_loudness_db(audio: Array, sample_rate: int, hop_length: int) -> Array:
     power = core.spectrogram(delayed, n_fft=_DDSP_FFT, hop_length=hop_length, power=2)[late:]
     weights_db = core.a_weighting_db(np.fft.rfftfreq(_DDSP_FFT, 1 / sample_rate))
     # Far below the floor, and no denormal number.
-    bins_db = 10 * jnp.log10(jnp.maximum(power, 1e-30)) + weights_db.astype(power.dtype)
+    bins_db = 10 * jnp.log10(jnp.maximum(power, 1e-30)) + weights_db.astype(power.dtype)[None]
     return jnp.maximum(bins_db - _DDSP_REFERENCE_DB, LOUDNESS_FLOORS_DB["ddsp-2"]).mean(axis=-1)

@@ -100,8 +100,8 @@ def _matched(
 ) -> AdjustedControls:
     """Changes the gain by the difference between the requested loudness and that of a rendering."""
     sample_rate, hop_length = config.sample_rate, config.hop_length
-    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
-    measured_db = np.concatenate(list(stream_loudness(blocks, **rates)))
+    loudness = stream_loudness(blocks, sample_rate=sample_rate, hop_length=hop_length)
+    measured_db = np.concatenate(list(loudness))
     notes = np.flatnonzero(played.notes)
     asked_db = played.asked_db
     if heard_db is not None:

@@ -33,7 +33,7 @@ def test_what_is_not_fitted_is_measured_on_the_scale(tmp_path):
 
 
 def test_the_level_is_mapped_and_our_loudness_decides_on_notes():
-    statistics = InstrumentStatistics(16_000, 64, (-40.0, -10.0), 50, 70, 90, 1.0, "any")
+    statistics = InstrumentStatistics(16_000, 64, (-40.0, -10.0), 50.0, 70.0, 90.0, 1.0, "any")
     f0_hz, confidence = np.full(250, 440.0), np.ones(250)
     loudness_db = np.where(np.arange(250) < 125, -20.0, -30.0)
     options = {"statistics": statistics, "frame_rate": 250.0}
