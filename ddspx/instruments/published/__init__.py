@@ -4,3 +4,5 @@ A reader has two functions. ``recognises(names)`` says whether files of these na
 ``read(files)`` makes an `Instrument` of the files, or raises a ValueError that names
 `files.source`.
 """
+
+__all__: list[str] = []
