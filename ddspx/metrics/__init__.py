@@ -20,6 +20,17 @@ if TYPE_CHECKING:
         wilson_interval as wilson_interval,
     )
     from ddspx.metrics._clicks import click_times as click_times
+    from ddspx.metrics._distributions import (
+        distance_interval as distance_interval,
+        frechet_distance as frechet_distance,
+        kernel_distance as kernel_distance,
+    )
+    from ddspx.metrics._embeddings import mfcc_embedding as mfcc_embedding
+    from ddspx.metrics._onsets import (
+        OnsetScores as OnsetScores,
+        onset_scores as onset_scores,
+        onset_times as onset_times,
+    )
     from ddspx.metrics._pitch import (
         VOICED as VOICED,
         f0_l1_semitones as f0_l1_semitones,
@@ -37,7 +48,14 @@ if TYPE_CHECKING:
         Reverberation as Reverberation,
         reverberation as reverberation,
     )
+    from ddspx.metrics._spectra import (
+        StftDistance as StftDistance,
+        log_spectral_distance_db as log_spectral_distance_db,
+        mel_cepstral_distortion_db as mel_cepstral_distortion_db,
+        multi_resolution_stft_distance as multi_resolution_stft_distance,
+    )
     from ddspx.metrics._squeaks import squeaks as squeaks
+    from ddspx.metrics._vibrato import Vibrato as Vibrato, vibrato as vibrato
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -47,11 +65,19 @@ else:
             "confusion_matrix group_scores wilson_interval"
         ),
         _clicks="click_times",
+        _distributions="distance_interval frechet_distance kernel_distance",
+        _embeddings="mfcc_embedding",
+        _onsets="OnsetScores onset_scores onset_times",
         _pitch=(
             "VOICED f0_l1_semitones f0_outlier_share gross_error_share median_cents_error "
             "octave_error_share overall_accuracy raw_chroma_accuracy raw_pitch_accuracy "
             "voicing_false_alarm voicing_recall"
         ),
         _reverberation="Reverberation reverberation",
+        _spectra=(
+            "StftDistance log_spectral_distance_db mel_cepstral_distortion_db "
+            "multi_resolution_stft_distance"
+        ),
         _squeaks="squeaks",
+        _vibrato="Vibrato vibrato",
     )
