@@ -6,12 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soxr
 from flax import nnx
 from helpers import DTYPES, noise, quick_jit
 from modules import drawn, of_parts
 
 from ddspx import core
-from ddspx.models.spectnet import ResidualClassifier, SpectNet, SpectNetConfig, classification_loss
+from ddspx.models.spectnet import (
+    ResidualClassifier,
+    SpectNet,
+    SpectNetConfig,
+    classification_loss,
+    segments,
+    spectnet_embedding,
+)
 from ddspx.nn import (
     FreeFilters,
     FrontendConfig,
@@ -53,6 +61,7 @@ def batch(n=6, seed=1):
 
 # Functions that are compiled once for each config and shape.
 evaluate = of_parts(SpectNet.__call__)
+embed = of_parts(SpectNet.embed)
 classify = of_parts(ResidualClassifier.__call__)
 train = of_parts(SpectNet.training_logits, static=("augment",))
 hear = of_parts(SpectralFrontend.__call__)
@@ -237,6 +246,22 @@ def test_evaluation_is_deterministic_and_examples_are_independent():
     assert np.array_equal(evaluate(model, audio), expected)
     np.testing.assert_allclose(changed[0], expected[0], rtol=1e-5, atol=1e-6)
     assert not np.allclose(changed[1:], expected[1:])
+
+
+def test_the_embedding_is_what_the_logits_are_computed_from():
+    model, audio = spectnet(), batch(3)
+    hidden = np.asarray(embed(model, audio))
+    kernel, bias = (np.asarray(x[...]) for x in (model.classifier.kernel, model.classifier.bias))
+    np.testing.assert_allclose(hidden @ kernel + bias, evaluate(model, audio), atol=1e-5)
+    assert hidden.shape == (3, SMALL.hidden) and hidden.min() == 0 < hidden.max()
+    # Of a recording, it is that of its segments at the model's rate.
+    sound = (0.1 * noise(1000)).astype(np.float32)
+    found = spectnet_embedding(model, batch_size=4)(sound, sample_rate=1000)
+    expected = embed(model, jnp.asarray(segments(sound, SMALL)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    faster = soxr.resample(sound, 1000, 2000)
+    again = spectnet_embedding(model, batch_size=4)(faster, sample_rate=2000)
+    assert np.linalg.norm(again - found) < 0.3 * np.linalg.norm(found)
 
 
 # training

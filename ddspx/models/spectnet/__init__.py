@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         classify_file as classify_file,
         classify_files as classify_files,
         segment_logits as segment_logits,
+        spectnet_embedding as spectnet_embedding,
     )
     from ddspx.models.spectnet.model import (
         SpectNet as SpectNet,
@@ -40,7 +41,7 @@ else:
         classifier="ResidualClassifier",
         config="SpectNetConfig",
         serialization="load_spectnet save_spectnet",
-        inference="Prediction classify_file classify_files segment_logits",
+        inference="Prediction classify_file classify_files segment_logits spectnet_embedding",
         model="SpectNet classification_loss",
         recipes="FrontEnd Preset suggested_sample_rate suggested_segment_s",
         recordings="Vote normalize_level segments vote_majority vote_mean_probability",

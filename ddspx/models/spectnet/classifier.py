@@ -222,6 +222,14 @@ class ResidualClassifier(nnx.Module):
         """Logits with the running statistics and without dropout."""
         return self._run(None, features)[0]
 
+    def embed(
+        self, features: Float[ArrayLike, "*batch frames features"]
+    ) -> Float[Array, "*batch hidden"]:
+        """The hidden layer before the logits, with the running statistics and without dropout."""
+        features = jnp.asarray(features)
+        hidden, _ = self._hidden(None, features)
+        return hidden.reshape(*features.shape[:-2], hidden.shape[-1])
+
     def training_logits(
         self, key: Key, features: Float[ArrayLike, "*batch frames features"]
     ) -> tuple[Float[Array, "*batch classes"], Any]:
@@ -242,14 +250,21 @@ class ResidualClassifier(nnx.Module):
 
     def _run(self, key, features):
         """The logits, and the running statistics as a nested dict by the names of the modules."""
+        keys = None if key is None else jax.random.split(key, 2 * len(self.blocks) + 1)
+        hidden, moments = self._hidden(keys, features)
+        hidden = _drop(None if keys is None else keys[-1], hidden, hidden.shape, self.dropout)
+        kernel, bias = (w[...].astype(hidden.dtype) for w in (self.kernel, self.bias))
+        logits = hidden @ kernel + bias[None]
+        return logits.reshape(*features.shape[:-2], logits.shape[-1]), moments
+
+    def _hidden(self, keys, features):
+        """The hidden layer of all segments in one axis, and the running statistics."""
         at_least_ndim("features", features.shape, 2, "(*batch, frames, features)")
         if features.shape[-2:] != self.shape:
             raise ValueError(
                 f"`features` must have {self.shape[0]} frames of {self.shape[1]} numbers, got "
                 f"{features.shape[-2:]}; cut the audio with `segments`."
             )
-        n_dropouts = 2 * len(self.blocks) + 1
-        keys = None if key is None else jax.random.split(key, n_dropouts)
         images = features.reshape(math.prod(features.shape[:-2]), *self.shape, 1)
         out = self.first(images, padding=((3, 3), (1, 1)))
         out, first_moments = self.first_norm(out, training=keys is not None)
@@ -259,12 +274,8 @@ class ResidualClassifier(nnx.Module):
             pair = None if keys is None else (keys[2 * i], keys[2 * i + 1])
             out, moments["blocks"][i] = block(out, pair, self.dropout)
         out = out.reshape(out.shape[0], math.prod(out.shape[1:]))
-        weights = (self.hidden_kernel, self.hidden_bias, self.kernel, self.bias)
-        hidden_kernel, hidden_bias, kernel, bias = (w[...].astype(out.dtype) for w in weights)
-        hidden = jax.nn.relu(out @ hidden_kernel + hidden_bias[None])
-        hidden = _drop(None if keys is None else keys[-1], hidden, hidden.shape, self.dropout)
-        logits = hidden @ kernel + bias[None]
-        return logits.reshape(*features.shape[:-2], logits.shape[-1]), moments
+        kernel, bias = (w[...].astype(out.dtype) for w in (self.hidden_kernel, self.hidden_bias))
+        return jax.nn.relu(out @ kernel + bias[None]), moments
 
 
 def _pooled(n_frames: int, n_features: int, n_blocks: int) -> tuple[int, int]:

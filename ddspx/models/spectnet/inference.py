@@ -143,6 +143,55 @@ def segment_logits(
     return batched_logits(partial(_logits, *nnx.split(model)), sounds, model.config, batch_size)
 
 
+def spectnet_embedding(
+    model: SpectNet, *, batch_size: int = 32
+) -> Callable[..., Float[np.ndarray, "segments hidden"]]:
+    """The embedding of a classifier, for the distances of two sets of recordings.
+
+    Args:
+      model: the classifier; what it was trained to tell apart is what its embedding sees.
+      batch_size: number of segments that are computed at once.
+
+    Returns:
+      ``embedding(audio, sample_rate=...)``: from a recording of any rate and length to the hidden
+      layer of each of its segments (`SpectNet.embed`), for `metrics.frechet_distance` and
+      `training.compare_recordings`.
+
+    Raises:
+      TypeError: `batch_size` is not an int.
+      ValueError: `batch_size` is below 1; from the embedding, a recording is empty.
+
+    Example:
+      >>> import numpy as np
+      >>> from flax import nnx
+      >>> from ddspx.models.spectnet import SpectNet, SpectNetConfig, spectnet_embedding
+      >>> model = SpectNet(SpectNetConfig.spectnet_4(("song", "speech")), rngs=nnx.Rngs(0))
+      >>> embedding = spectnet_embedding(model, batch_size=4)
+      >>> embedding(np.ones(20_000, np.float32), sample_rate=8000).shape
+      (2, 100)
+    """
+    positive_int("batch_size", batch_size)
+    rate = model.config.frontend.sample_rate
+    hidden = partial(_hidden, *nnx.split(model))
+
+    def embedding(
+        audio: Float[np.ndarray, " samples"], *, sample_rate: int
+    ) -> Float[np.ndarray, "segments hidden"]:
+        import soxr
+
+        sound = soxr.resample(np.asarray(audio, np.float32), sample_rate, rate, quality="HQ")
+        (points,) = batched_logits(hidden, [sound], model.config, batch_size)
+        return points
+
+    return embedding
+
+
+@partial(jax.jit, static_argnums=0)
+def _hidden(graphdef: Any, state: Any, audio: Array) -> Array:
+    """The embedding of a batch of segments; compiled once for all models with the same config."""
+    return nnx.merge(graphdef, state).embed(audio)
+
+
 @partial(jax.jit, static_argnums=0)
 def _logits(graphdef: Any, state: Any, audio: Array) -> Array:
     """The logits of a batch of segments; compiled once for all models with the same config."""
@@ -155,7 +204,7 @@ def batched_logits(
     config: SpectNetConfig,
     batch_size: int,
 ) -> Iterator[Float[np.ndarray, "segments classes"]]:
-    """`segment_logits` with any function from a batch of segments to logits."""
+    """`segment_logits` with any function from a batch of segments to rows of numbers."""
     positive_int("batch_size", batch_size)
     counts: deque[int] = deque()
     waiting: list[np.ndarray] = []

@@ -84,6 +84,20 @@ class SpectNet(nnx.Module):
         """
         return self.classifier(self._features(audio))
 
+    def embed(self, audio: Float[ArrayLike, "*batch samples"]) -> Float[Array, "*batch hidden"]:
+        """The hidden layer of segments, from which the logits are computed: an embedding.
+
+        Args:
+          audio: segments of `config.segment_length` samples, as `segments` cuts them.
+
+        Returns:
+          `config.hidden` numbers for each segment, none of them negative.
+
+        Raises:
+          ValueError: the audio has another number of frames.
+        """
+        return self.classifier.embed(self._features(audio))
+
     def training_logits(
         self, key: Key, audio: Float[ArrayLike, "*batch samples"], *, augment: Augment | None = None
     ) -> tuple[Float[Array, "*batch classes"], Any]:
