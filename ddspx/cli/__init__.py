@@ -26,7 +26,10 @@ from ddspx.cli._errors import (
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
-    "evaluate": ("MODEL DATASET", "measure an instrument on the held-out part of a dataset"),
+    "evaluate": (
+        "MODEL [DATASET] [--against FOLDER]",
+        "measure an instrument on a dataset, or recordings against others",
+    ),
     "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
     "app": ("[MODEL...]", "play recordings on instruments in a browser on this machine"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),

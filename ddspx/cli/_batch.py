@@ -20,12 +20,12 @@ class Skipped:
     """Counts the recordings that a command leaves out, and prints an error for each."""
 
     def __init__(self, command: str) -> None:
-        self._command, self._count = command, 0
+        self._command, self.count = command, 0
 
     def report(self, error: "io.AudioError | str") -> None:
         """Prints the error of a recording that cannot be used."""
         complain(self._command, error)
-        self._count += 1
+        self.count += 1
 
     def leave_out(self, recording: Path, error: Exception) -> None:
         """Prints any exception that a recording caused; with DDSPX_TRACEBACK=1 it is raised."""
@@ -35,8 +35,8 @@ class Skipped:
 
     def raise_if_any(self, total: int) -> None:
         """Raises a SkippedInputError if some of `total` recordings were left out."""
-        if self._count:
-            raise SkippedInputError(f"left out {self._count} of {total} recordings.")
+        if self.count:
+            raise SkippedInputError(f"left out {self.count} of {total} recordings.")
 
 
 def output_files(

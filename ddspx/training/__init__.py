@@ -17,6 +17,16 @@ if TYPE_CHECKING:
         evaluate_classifier as evaluate_classifier,
         recordings_to_test as recordings_to_test,
     )
+    from ddspx.training._comparison import (
+        EMBEDDINGS as EMBEDDINGS,
+        Comparison as Comparison,
+        Embedding as Embedding,
+        PairMeasures as PairMeasures,
+        SetDistances as SetDistances,
+        compare_recordings as compare_recordings,
+        compare_renderings as compare_renderings,
+        compare_sounds as compare_sounds,
+    )
     from ddspx.training._config import (
         AutoencoderTrainConfig as AutoencoderTrainConfig,
         ClassifierTrainConfig as ClassifierTrainConfig,
@@ -65,6 +75,10 @@ else:
         _autoencoder="train_autoencoder",
         _classifier="train_classifier",
         _classifier_evaluation="ClassifierEvaluation evaluate_classifier recordings_to_test",
+        _comparison=(
+            "EMBEDDINGS Comparison Embedding PairMeasures SetDistances compare_recordings "
+            "compare_renderings compare_sounds"
+        ),
         _config="AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart RunConfig",
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",

@@ -1,6 +1,6 @@
 """Evaluation of an instrument: how close its sound is to recordings it was not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,33 +78,15 @@ def evaluate_autoencoder(
         that split.
     """
     checked_seed(seed)
-    manifest = read_manifest(dataset)
-    check_dataset(manifest, model.config)
-    version = manifest.feature_version if statistics is None else statistics.feature_version
-    if not same_features(version, manifest.feature_version):
-        fix = f"prepare the recordings again with the method {method_of(version)!r}"
-        if loudness_of(version) != loudness_of(manifest.feature_version):
-            fix = "a model with another scale of loudness can be played, but not evaluated"
-        raise ValueError(
-            f"The model was trained on features of version {version!r} and the dataset has "
-            f"{manifest.feature_version!r}; {fix}."
-        )
-    tracking = dataset_statistics(dataset, manifest).pitch_range_hz
-    tracking["method"] = method_of(manifest.feature_version)
-    renderers = _renderers(model, baselines=baselines, seed=seed)
+    tracking = tracking_of(model, dataset, statistics)
+    renderers = renderers_of(model, baselines=baselines, seed=seed)
     measured: dict[str, list[list[float]]] = {name: [] for name in renderers}
-    batches = evaluation_batches(dataset, split=split, batch_size=1)
-    for index, batch in enumerate(batches):
-        key = jax.random.fold_in(jax.random.key(seed), index)
-        example = Batch(*(array[0] for array in batch))
-        inputs = example.audio, example.f0_hz, example.loudness_db
-        for name, renderer in renderers.items():
-            rendering = renderer(key, *map(jnp.asarray, inputs))
-            sounds = example.audio, np.asarray(rendering)
-            measured[name].append(_measures(*sounds, model.config, tracking))
+    for recording, renderings in stream_renderings(renderers, dataset, split=split, seed=seed):
+        for name, rendering in renderings.items():
+            measured[name].append(_measures(recording, rendering, model.config, tracking))
     return [
         AutoencoderEvaluation(
-            name, len(rows), *(_interval(column, seed) for column in np.transpose(rows))
+            name, len(rows), *(mean_interval(column, seed) for column in np.transpose(rows))
         )
         for name, rows in measured.items()
     ]
@@ -167,7 +149,39 @@ def additive_baseline(
     )
 
 
-def _renderers(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
+def tracking_of(
+    model: Autoencoder, dataset: str | Path, statistics: InstrumentStatistics | None
+) -> dict[str, Any]:
+    """How the pitch of a dataset is tracked; refuses one that does not fit the model."""
+    manifest = read_manifest(dataset)
+    check_dataset(manifest, model.config)
+    version = manifest.feature_version if statistics is None else statistics.feature_version
+    if not same_features(version, manifest.feature_version):
+        fix = f"prepare the recordings again with the method {method_of(version)!r}"
+        if loudness_of(version) != loudness_of(manifest.feature_version):
+            fix = "a model with another scale of loudness can be played, but not evaluated"
+        raise ValueError(
+            f"The model was trained on features of version {version!r} and the dataset has "
+            f"{manifest.feature_version!r}; {fix}."
+        )
+    tracking: dict[str, Any] = dataset_statistics(dataset, manifest).pitch_range_hz
+    return tracking | {"method": method_of(manifest.feature_version)}
+
+
+def stream_renderings(
+    renderers: Mapping[str, Renderer], dataset: str | Path, *, split: str, seed: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Yields each recording of a split, and what every renderer makes of its features."""
+    batches = evaluation_batches(dataset, split=split, batch_size=1)
+    for index, batch in enumerate(batches):
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        example = Batch(*(array[0] for array in batch))
+        inputs = [jnp.asarray(x) for x in (example.audio, example.f0_hz, example.loudness_db)]
+        rendered = {name: renderer(key, *inputs) for name, renderer in renderers.items()}
+        yield example.audio, {name: np.asarray(audio) for name, audio in rendered.items()}
+
+
+def renderers_of(model: Autoencoder, *, baselines: bool, seed: int) -> dict[str, Renderer]:
     """Returns the renderers of the model and the baselines by name.
 
     The trained and the untrained model share one compilation.
@@ -220,7 +234,7 @@ def _measures(
     ]
 
 
-def _interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
+def mean_interval(values: Float[np.ndarray, " examples"], seed: int) -> Interval:
     """Returns the mean and its bootstrap interval over examples in which the measure is finite."""
     from scipy.stats import bootstrap
 

@@ -16,7 +16,7 @@ from ddspx.metrics import Interval
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, InstrumentStatistics
 from ddspx.nn import FrontendConfig, ZEncoderConfig
 from ddspx.training import additive_baseline, evaluate_autoencoder
-from ddspx.training._autoencoder_evaluation import _interval
+from ddspx.training._autoencoder_evaluation import mean_interval
 
 RATES = {"hop_length": HOP, "sample_rate": SAMPLE_RATE}
 baseline, loudness_of = compiled(additive_baseline), compiled(core.loudness_db)
@@ -129,14 +129,14 @@ def test_the_untrained_model_is_measured_too(evaluations):
 
 
 def test_intervals_contain_the_mean_of_the_defined_values():
-    assert _interval(np.array([2.0, np.nan, 2.0]), 0) == Interval(2.0, 2.0, 2.0)
+    assert mean_interval(np.array([2.0, np.nan, 2.0]), 0) == Interval(2.0, 2.0, 2.0)
     values = np.random.default_rng(0).standard_normal(400)
-    mean, low, high = _interval(values, 0)
+    mean, low, high = mean_interval(values, 0)
     half = 1.96 * values.std() / 20
     np.testing.assert_allclose(
         [mean, low, high], values.mean() + np.array([0, -half, half]), atol=0.01
     )
-    assert np.isnan(_interval(np.array([np.nan]), 0)).all()
+    assert np.isnan(mean_interval(np.array([np.nan]), 0)).all()
 
 
 # physics
