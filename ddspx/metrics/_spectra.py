@@ -57,7 +57,7 @@ def mel_cepstral_distortion_db(
       aligned: whether the frames are first aligned by dynamic time warping: of all paths from the
         first to the last pair of frames, by steps of one frame in either sound or both, the one
         with the smallest sum counts; the result is its mean. The time is that of all pairs of
-        frames: some seconds for two minutes.
+        frames: about a second for half a minute of sound, and twenty for two minutes.
 
     Returns:
       The distortion in dB; 0 for sounds that differ in gain alone.

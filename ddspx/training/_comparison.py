@@ -31,7 +31,7 @@ EMBEDDINGS: Mapping[str, Embedding] = {"MFCC": metrics.mfcc_embedding}
 """The default embeddings of a comparison."""
 
 # Alignment takes the time of all pairs of frames.
-_LONGEST_ALIGNED_S = 300.0
+_LONGEST_ALIGNED_S = 120.0
 
 
 class PairMeasures(NamedTuple):
@@ -40,7 +40,7 @@ class PairMeasures(NamedTuple):
     Attributes:
       mel_cepstral_distortion_db: see `metrics.mel_cepstral_distortion_db`.
       aligned_distortion_db: the same after dynamic time warping of the whole sounds; NaN if one is
-        longer than five minutes.
+        longer than two minutes.
       log_spectral_distance_db: see `metrics.log_spectral_distance_db`.
       stft_distance: see `metrics.multi_resolution_stft_distance`, its total.
       loudness_l1_db: mean absolute difference of A-weighted loudness.

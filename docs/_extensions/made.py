@@ -1,8 +1,8 @@
-"""What is made before the pages are read: tables of names, the gallery, and executed notebooks.
+"""What is made before the pages are read: names, curves, the gallery, and executed notebooks.
 
-The names take no time and are always made. Sounds and notebooks are executed when the library, the
-notebooks or the gallery have changed, three at a time. ``DDSPX_DOCS_REUSE=1`` takes what there is,
-to see a page of words without waiting.
+The names and the curves take no time and are always made. Sounds and notebooks are executed when
+the library, the notebooks or the gallery have changed, three at a time. ``DDSPX_DOCS_REUSE=1``
+takes what there is, to see a page of words without waiting.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import curves
 import names
 import notebooks
 from sphinx.application import Sphinx
@@ -75,6 +76,7 @@ def _execute() -> None:
 
 def _make(app: Sphinx, config: Config) -> None:
     names.write(MADE / "names")
+    curves.draw(MADE / "degradations.svg")
     made, state = MADE / "state", _state()
     is_made = made.is_file() and made.read_text(encoding="utf-8") == state
     if is_made or os.environ.get("DDSPX_DOCS_REUSE") == "1":

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ddspx._names import CORE_NAMES, KAPRE_NAMES, LIBROSA_NAMES, SCIPY_NAMES, TORCHAUDIO_NAMES
@@ -109,6 +110,23 @@ def test_the_gallery_has_at_least_24_sounds():
     # A section is begun once.
     sections = [section for section, _, _ in sounds]
     assert sections == sorted(sections, key=list(dict.fromkeys(sections)).index)
+
+
+def test_the_measures_on_the_page_grow_with_the_degradations(monkeypatch, tmp_path):
+    """But for those that cannot hear them; and the picture of the page is drawn from its table."""
+    monkeypatch.syspath_prepend(DOCS)
+    curves = importlib.import_module("curves")
+    table = curves.read()
+    assert len(table) == 6 and all(len(measures) == 10 for measures in table.values())
+    for degradation, measures in table.items():
+        for name, values in measures.items():
+            assert len(values) == 4
+            if name.startswith(("f0", "pitch")) and not degradation.startswith("detune"):
+                continue
+            steps = np.diff(values) * (-1 if name.endswith("*") else 1)
+            assert np.all(steps > 0), (degradation, name)
+    curves.draw(tmp_path / "degradations.svg")
+    assert "</svg>" in (tmp_path / "degradations.svg").read_text(encoding="utf-8")
 
 
 PAGES = [
