@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from bad_recordings import SPOILT, write_cut_short, write_samples, write_text
+from tone_transfer_graph import small_graph
 from toy_instrument import SAMPLE_RATE, tone
 
 from ddspx import transfer
@@ -365,6 +366,16 @@ def test_a_new_upload_replaces_the_previous_instrument(sessions, archive, files,
     message, second = sessions.add(str(again), session="page")
     assert message == "" and second.name == "violin" and second.exists()
     assert not first.exists() and "no instrument" in sessions.describe(str(first), session="page")
+
+
+def test_a_published_model_is_taken_too(sessions, files, folder):
+    path = files.place("trumpet.zip")
+    with zipfile.ZipFile(path, "w") as target:
+        for name, content in small_graph().files().items():
+            target.writestr(f"trumpet/{name}", content)
+    message, own = sessions.add(str(path), session="page")
+    assert message == "" and own.name == "trumpet"
+    assert sessions.describe(str(own), session="page") == "Plays from A#2 to A#5."
 
 
 def spoil(path, **changes):

@@ -87,10 +87,16 @@ def test_the_additive_baseline_has_the_right_pitch_and_loudness(evaluations):
 def test_audio_without_a_pitch_is_an_outlier_and_has_no_error_in_semitones(dataset):
     # The older features mean the same.
     statistics = InstrumentStatistics.from_json(read_manifest(dataset).statistics)
-    older, other = (
+    older, other, louder = (
         dataclasses.replace(statistics, feature_version=version)
-        for version in ("ddspx-pitch-2/loudness-a-512-1", features.feature_version("yin"))
+        for version in (
+            "ddspx-pitch-2/loudness-a-512-1",
+            features.feature_version("yin"),
+            features.feature_version("ddspx", scale="ddsp-2"),
+        )
     )
+    with pytest.raises(ValueError, match="another scale of loudness can be played, but not"):
+        evaluate_autoencoder(toy_model(MODEL, Breath), dataset, statistics=louder)
     with pytest.raises(ValueError, match=r"on features of version 'yin.* with the method 'yin'"):
         evaluate_autoencoder(toy_model(MODEL, Breath), dataset, statistics=other)
     (row,) = evaluate_autoencoder(toy_model(MODEL, Breath), dataset, statistics=older)

@@ -194,7 +194,7 @@ def _statistics(config: AutoencoderConfig, facts: _Facts) -> InstrumentStatistic
 def _provenance(facts: _Facts) -> dict[str, Any]:
     is_google = facts in _PUBLISHED.values()
     data = {
-        "licence": "Apache-2.0 (the model; its recordings are not published)",
+        "licence": "Apache-2.0",
         "attribution": f"Google Magenta, Tone Transfer: {facts.instrument}",
     }
     return {
@@ -202,6 +202,7 @@ def _provenance(facts: _Facts) -> dict[str, Any]:
         "imported": {
             "from": "graph model of TensorFlow.js, Tone Transfer",
             "instrument": facts.instrument,
+            "recordings": "not published",
             "changes": "the scale of loudness is folded into the first convolution",
             "loudness": "triangular distribution of the published mean and average maximum",
             "pitch_range": (
