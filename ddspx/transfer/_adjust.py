@@ -69,9 +69,12 @@ class AdjustedControls(NamedTuple):
 
     @property
     def asked_db(self) -> Float[np.ndarray, " frames"]:
-        """The loudness requested by `loudness_db` and `gain` together, at least -80 dB."""
+        """The loudness requested by `loudness_db` and `gain` together, at least -80 dB.
+
+        Scales of other instruments reach lower; there, it is at least `loudness_db`.
+        """
         gain_db = 20 * np.log10(np.maximum(self.gain, 1e-10))
-        return np.maximum(self.loudness_db + gain_db, SILENCE_DB)
+        return np.maximum(self.loudness_db + gain_db, np.minimum(self.loudness_db, SILENCE_DB))
 
 
 def adjust(

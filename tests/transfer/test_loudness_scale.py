@@ -65,3 +65,10 @@ def test_notes_follow_the_recording_at_the_level_of_the_instrument(monkeypatch):
     # The distribution of what is steady has no width, and beyond it the slope is 1.
     assert abs(np.median(gain_db)) < 0.5 and np.ptp(gain_db[20:-20]) < 2.5
     assert (np.diff(gain_db[20:-20]) > -1e-4).all()
+
+
+def test_a_scale_may_reach_below_the_floor_of_ours():
+    ones = np.ones(3, np.float32)
+    loudness_db, gain = np.array([-95.0, -70.0, -70.0]), np.array([1.0, 0.5, 0.0])
+    played = AdjustedControls(440 * ones, loudness_db, gain, ones > 0, 0, 0.0)
+    np.testing.assert_allclose(played.asked_db, [-95, -76.02, -80], atol=0.01)

@@ -21,7 +21,7 @@ _MODEL, _SETTINGS = "model.json", "settings.json"
 _LARGEST_JSON = 2**23
 # An `Autoencoder` gives its decoder loudness_db / 80 + 1.
 _RANGE_DB = 80.0
-# The page fades over a second, of the five that the models play at once.
+# Of the five seconds that the models play at once, one is for fading into the next.
 _OVERLAP = 5
 _GET_AGAIN = "get the model again"
 # A model that is not one of Google's may have been trained on any instrument.
