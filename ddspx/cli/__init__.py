@@ -44,6 +44,7 @@ _COMMANDS = {
     "instruments add": ("FOLDER-OR-ZIP", "install a trained model under a name"),
     "instruments import": ("FOLDER-OR-ZIP", "install a model that others have published"),
     "instruments pack": ("MODEL -o ZIP", "make an archive of a model for instruments add"),
+    "instruments room": ("MODEL -o FILE", "write the impulse response of an instrument's room"),
     "instruments remove": ("NAME", "delete an installed instrument"),
     "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
 }

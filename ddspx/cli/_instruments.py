@@ -1,8 +1,9 @@
 """`ddspx instruments`: list, add, import, pack, remove."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich import box
 from rich.console import Console
@@ -14,6 +15,9 @@ from ddspx import instruments as library
 from ddspx._text import printable
 from ddspx.cli._errors import SkippedInputError, complain, say
 from ddspx.instruments import InstrumentCard, InstrumentScores
+
+if TYPE_CHECKING:
+    from ddspx.metrics import Reverberation
 
 _SCORES = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones")
 _CAPTION = (
@@ -101,6 +105,25 @@ def pack(
     say(f"{archive}: {archive.stat().st_size / 1e6:.1f} MB")
 
 
+def room(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    *,
+    output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
+) -> None:
+    """Writes the impulse response of an instrument's room, for reverbs of other programs.
+
+    Prints how long the room rings in each octave: the time in which it falls by 60 dB.
+
+    Args:
+      model: the folder of a trained model, or an instrument's name.
+      output: the sound file to write (.wav, .flac, .ogg).
+    """
+    instrument = library.load_instrument(model)
+    path = library.export_room(instrument, output)
+    if (measured := library.measure_room(instrument.model)) is not None:
+        say(f"{path}: {_ringing(measured)}")
+
+
 def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
     """Deletes one of your own instruments.
 
@@ -142,6 +165,14 @@ def _cells(card: InstrumentCard) -> list[str]:
         card.licence or "not stated",
         _scores(card.scores),
     ]
+
+
+def _ringing(room: "Reverberation") -> str:
+    times = (
+        f"{band_hz:g} Hz " + ("does not decay evenly" if math.isnan(time_s) else f"{time_s:.2f} s")
+        for band_hz, time_s in zip(room.bands_hz, room.t60_s, strict=True)
+    )
+    return f"level {room.level_db:.1f} dB, falls by 60 dB in: " + ", ".join(times)
 
 
 def _scores(scores: InstrumentScores | None) -> str:

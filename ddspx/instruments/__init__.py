@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         as_instrument as as_instrument,
         load_instrument as load_instrument,
     )
+    from ddspx.instruments._room import (
+        export_room as export_room,
+        measure_room as measure_room,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -36,4 +40,5 @@ else:
         _install="install_instrument pack_instrument remove_instrument",
         _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder",
         _loading="Instrument as_instrument load_instrument",
+        _room="export_room measure_room",
     )

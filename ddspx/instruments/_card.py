@@ -20,6 +20,7 @@ from ddspx.io._json import (
     Kind,
     json_field,
     json_object,
+    list_of,
     number_below,
 )
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, read_json
@@ -29,6 +30,7 @@ _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
 _MOST_ORIGINS = 8
 _MEASURE = number_below(1e6)
+_TIMES = list_of(Kind("null or a number", lambda value: value is None or _MEASURE.allows(value)))
 
 
 class InstrumentScores(NamedTuple):
@@ -68,6 +70,8 @@ class InstrumentCard(NamedTuple):
       n_recordings: number of recordings that it was trained on.
       duration_s: total duration of these recordings, in seconds; 0 if it is not known.
       scores: the scores of its evaluation, if they were stored.
+      room_t60_s: how long its trained reverb rings: for the centre of each octave, in Hz, the time
+        in seconds in which it falls by 60 dB, or None where it does not fall evenly.
       n_bytes: size of its folder, in bytes.
     """
 
@@ -82,6 +86,7 @@ class InstrumentCard(NamedTuple):
     n_recordings: int | None
     duration_s: float
     scores: InstrumentScores | None
+    room_t60_s: dict[float, float | None] | None
     n_bytes: int
 
 
@@ -108,19 +113,20 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
     config = read_json(folder / CONFIG, AutoencoderConfig.from_json)
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
     midi = statistics.pitch_midi_min, statistics.pitch_midi_max
-    licence, attribution, n_recordings, scores = read_json(folder / PROVENANCE, _origin)
+    origin = read_json(folder / PROVENANCE, _origin)
     return InstrumentCard(
         name=folder.resolve().name,
         is_shipped=folder.parent == SHIPPED,
-        licence=licence,
-        attribution=attribution,
+        licence=origin.licence,
+        attribution=origin.attribution,
         sample_rate=config.sample_rate,
         hop_length=config.hop_length,
         notes=(note_name(midi[0]), note_name(midi[1])),
         range_hz=(midi_to_hz(midi[0]), midi_to_hz(midi[1])),
-        n_recordings=n_recordings,
+        n_recordings=origin.n_recordings,
         duration_s=statistics.duration_s,
-        scores=scores,
+        scores=origin.scores,
+        room_t60_s=origin.room_t60_s,
         n_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
     )
 
@@ -162,10 +168,16 @@ def note_name(midi: float) -> str:
     return f"{_NOTES[note]}{octave - 1}"
 
 
-def _origin(
-    provenance: Any,
-) -> tuple[str | None, str | None, int | None, InstrumentScores | None]:
-    """Licence, attribution, number of recordings and scores from the provenance of a model."""
+class _Origin(NamedTuple):
+    licence: str | None
+    attribution: str | None
+    n_recordings: int | None
+    scores: InstrumentScores | None
+    room_t60_s: dict[float, float | None] | None
+
+
+def _origin(provenance: Any) -> _Origin:
+    """What the provenance of a model says for its card."""
     data = _value(provenance, "data", OBJECT) or {}
     sources = _value(data, "sources", LIST)
     scores = _value(provenance, "scores", OBJECT)
@@ -175,7 +187,19 @@ def _origin(
         scores = InstrumentScores(_line(scores, "split"), n_examples, *measures)
     n_recordings = None if sources is None else len(sources)
     licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
-    return licence, attribution, n_recordings, scores
+    return _Origin(licence, attribution, n_recordings, scores, _room(provenance))
+
+
+def _room(provenance: Any) -> dict[float, float | None] | None:
+    """The reverberation time of each octave."""
+    room = _value(provenance, "room", OBJECT)
+    if room is None:
+        return None
+    bands_hz = _value(room, "bands_hz", list_of(_MEASURE)) or []
+    t60_s = _value(room, "t60_s", _TIMES) or []
+    if len(bands_hz) != len(t60_s):
+        raise ValueError("`t60_s` must hold a time for each of `bands_hz`.")
+    return dict(zip(bands_hz, t60_s, strict=True))
 
 
 def _joined(provenance: Any, name: str) -> str | None:

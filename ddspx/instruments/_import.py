@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ddspx.instruments._install import install_instrument, installing, new_folder
+from ddspx.instruments._room import room_facts
 from ddspx.instruments.published._files import PublishedFiles, published_files, single_file
 from ddspx.models._config import CONFIG, WEIGHTS
 from ddspx.models.autoencoder.serialization import save_autoencoder
@@ -81,7 +82,8 @@ def _imported(
     target = new_folder(files.name if name is None else name, overwrite=overwrite, folder=folder)
     model, statistics, provenance = reader.read(files)
     with installing(target, files.source, overwrite=overwrite) as staged:
-        save_autoencoder(staged, model, statistics=statistics, provenance=provenance)
+        facts = provenance | room_facts(model)
+        save_autoencoder(staged, model, statistics=statistics, provenance=facts)
     return target
 
 

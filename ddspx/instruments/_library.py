@@ -75,11 +75,11 @@ def find_instrument(source: str | Path) -> Path:
 
 
 def named_instrument(name: str) -> Path | None:
-    """The folder of the instrument of that name, if there is one."""
+    """The folder of the instrument of that name, if there is one; of a shipped one in any case."""
     # Only a plain name is looked up, so that a path such as "../x" cannot leave the folder.
     if is_name(name):
-        if (SHIPPED / name).is_dir():
-            return SHIPPED / name
+        if shipped := _shipped_names().get(name.lower()):
+            return SHIPPED / shipped
         if name in instrument_names():
             return instruments_folder() / name
     return None
@@ -95,7 +95,12 @@ def is_shipped(name: str) -> bool:
 
     Case is ignored, because some file systems do not distinguish it.
     """
-    return name.lower() in {shipped.lower() for shipped in _names_in(SHIPPED)}
+    return name.lower() in _shipped_names()
+
+
+def _shipped_names() -> dict[str, str]:
+    """The shipped instruments by their names in lower case: Tenor_Saxophone is tenor_saxophone."""
+    return {name.lower(): name for name in _names_in(SHIPPED)}
 
 
 def _names_in(folder: Path) -> list[str]:

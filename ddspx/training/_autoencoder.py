@@ -18,6 +18,7 @@ from rich.console import Console
 from ddspx import __version__
 from ddspx._typing import Array, Key
 from ddspx.instruments import Instrument, as_instrument
+from ddspx.instruments._room import room_facts
 from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -213,11 +214,12 @@ def _save(
     state: TrainState,
     selected: dict[str, Any],
 ) -> None:
+    model = nnx.merge(graphdef, state.params, state.rest)
     save_autoencoder(
         folder,
-        nnx.merge(graphdef, state.params, state.rest),
+        model,
         statistics=statistics,
-        provenance=provenance | {"selected": selected},
+        provenance=provenance | {"selected": selected} | room_facts(model),
     )
 
 

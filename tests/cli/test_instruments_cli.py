@@ -152,7 +152,7 @@ def test_the_word_instruments_is_a_command_and_begins_others(run, library):
             f"ddspx: there is no command 'instruments {word}'; use instruments, "
         )
         assert "instruments add" in said and "classify" not in said
-    for word in ("add", "pack", "remove"):
+    for word in ("add", "import", "pack", "room", "remove"):
         status, usage, _ = run("instruments", word, "--help")
         assert status == 0 and usage.startswith(f"usage: ddspx instruments {word} ")
 
@@ -162,3 +162,10 @@ def test_the_first_word_of_commands_alone_gives_their_usage(run):
     assert (status, said) == (2, "") and "classify train" in usage and "instruments" not in usage
     assert run("classify", "-h")[0] == 0
     assert run("classify", "nonsense")[0] == 2
+
+
+def test_the_room_of_an_instrument_is_a_sound_file_and_its_times_are_printed(run, tmp_path):
+    status, text, said = run("instruments", "room", "violin", "-o", tmp_path / "room.wav")
+    assert (status, said) == (0, "")
+    assert text.startswith(f"{tmp_path / 'room.wav'}: level ") and "1000 Hz" in text
+    assert (tmp_path / "room.wav").is_file()
