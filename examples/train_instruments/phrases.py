@@ -25,8 +25,11 @@ class Note(NamedTuple):
     audio: np.ndarray
 
 
-def note(midi: float, audio: np.ndarray) -> Note:
-    """Makes a `Note` from a note at `SAMPLE_RATE`."""
+def note(midi: float, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> Note:
+    """Makes a `Note` from a recorded note."""
+    # The interpolation of `tape` needs sound without what is above the Nyquist of the phrases.
+    if sample_rate != SAMPLE_RATE:
+        audio = soxr.resample(audio, sample_rate, SAMPLE_RATE, quality="HQ")
     return Note(midi, soxr.resample(audio, SAMPLE_RATE, OVERSAMPLING * SAMPLE_RATE, quality="HQ"))
 
 
@@ -46,13 +49,13 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
     if all(len(n.audio) < OVERSAMPLING * SAMPLE_RATE // 2 for n in notes):
         raise SystemExit("A phrase needs a note of half a second, and none is as long.")
     midis = np.array([n.midi for n in notes])
-    parts, at, here = [], 0.0, rng.choice(midis)
+    parts, at, here, overlap_s = [], 0.0, rng.choice(midis), -1.0
     while at < PHRASE_S:
         here = np.clip(here + rng.normal(0, 4), midis.min(), midis.max())
         near = np.flatnonzero(np.abs(midis - here) <= max(1.0, np.abs(midis - here).min() + 0.01))
         chosen = notes[rng.choice(near)]
-        legato = parts and rng.random() < (0.4 if plain else 0.6)
-        begin = rng.uniform(0.05, 0.3) if legato and rng.random() < 0.6 else 0.0
+        # Only a note that follows another one without a rest may lack its attack.
+        begin = rng.uniform(0.05, 0.3) if overlap_s > 0 and rng.random() < 0.4 else 0.0
         longest = len(chosen.audio) / OVERSAMPLING / SAMPLE_RATE - begin
         lasting = min(longest, rng.choice([0.15, 0.3, 0.6, 1.2, 2.5]) * rng.uniform(0.8, 1.5))
         if lasting < 0.12:
@@ -69,8 +72,8 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
         played = played * np.sin(np.pi / 2 * np.clip(edge, 0, 1)) ** 2
         played = played * 10 ** (np.asarray(level_db)[: len(played)] / 20 if not plain else 0)
         parts.append((at, played))
-        overlap = rng.uniform(0.02, 0.05) if rng.random() < 0.7 else -rng.uniform(0.1, 0.5)
-        at += len(played) / SAMPLE_RATE - overlap
+        overlap_s = rng.uniform(0.02, 0.05) if rng.random() < 0.7 else -rng.uniform(0.1, 0.5)
+        at += len(played) / SAMPLE_RATE - overlap_s
     audio = np.zeros(round((at + 1) * SAMPLE_RATE))
     for start, played in parts:
         first = round(start * SAMPLE_RATE)
