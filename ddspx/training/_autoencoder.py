@@ -282,8 +282,12 @@ def _programs(
     return _Programs(
         graphdef,
         optimizer,
-        train_step(autoencoder_loss(graphdef, loudness_weight), optimizer, placement=placement),
-        autoencoder_evaluation(graphdef, loudness_weight),
+        train_step(
+            autoencoder_loss(graphdef, loudness_weight=loudness_weight),
+            optimizer,
+            placement=placement,
+        ),
+        autoencoder_evaluation(graphdef, loudness_weight=loudness_weight),
     )
 
 

@@ -98,7 +98,7 @@ def train_step(
     return jax.jit(step, donate_argnums=0, out_shardings=placement)
 
 
-def autoencoder_loss(graphdef: nnx.GraphDef, loudness_weight: float = 0.0) -> Loss:
+def autoencoder_loss(graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0) -> Loss:
     """Makes the loss: the mean multi-scale spectral distance of a batch and its rendering.
 
     Args:
@@ -118,7 +118,7 @@ def autoencoder_loss(graphdef: nnx.GraphDef, loudness_weight: float = 0.0) -> Lo
 
 
 def autoencoder_evaluation(
-    graphdef: nnx.GraphDef, loudness_weight: float = 0.0
+    graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0
 ) -> Callable[[Any, Any, Key, Batch], tuple[Float[Array, " batch"], Float[Array, "batch samples"]]]:
     """Like `autoencoder_loss`, but compiled; returns one loss per example and the rendering."""
 
