@@ -252,7 +252,7 @@ for number, path in enumerate(recordings, start=1):
 
 # %% cellView="form"
 # @title Choose an instrument
-INSTRUMENT = "violin"  # @param ["alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin", "upload a zip"] {allow-input: true}
+INSTRUMENT = "violin"  # @param ["alto_saxophone", "cello", "flute", "flute2", "tenor_saxophone", "trumpet", "tuba", "violin", "upload a zip"] {allow-input: true}
 ZIP = ""  # @param {type:"string"}
 
 if INSTRUMENT == "upload a zip":

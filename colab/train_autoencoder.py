@@ -206,7 +206,7 @@ else:
 # @title Prepare
 NAME = "my-instrument"  # @param {type:"string"}
 PRESET = "small"  # @param ["small", "solo_instrument", "tiny"]
-START = "none"  # @param ["none", "alto_sax", "cello", "flute", "tenor_sax", "tuba", "violin"] {allow-input: true}
+START = "none"  # @param ["none", "alto_saxophone", "cello", "flute", "flute2", "tenor_saxophone", "trumpet", "tuba", "violin"] {allow-input: true}
 LOWEST_NOTE_HZ = 60.0  # @param {type:"number"}
 EXAMPLE_S = 4.0  # @param {type:"slider", min:1, max:8, step:0.5}
 

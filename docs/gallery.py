@@ -87,19 +87,31 @@ def flute():
     return io.read_audio("flute.wav", sample_rate=rate)
 
 
+@sound("Instruments", "A second flute", "Another player, learnt like the trumpet.")
+def flute2():
+    transfer.transfer(MELODY, "flute2.wav", to="flute2")
+    return io.read_audio("flute2.wav", sample_rate=rate)
+
+
 @sound("Instruments", "Alto saxophone", "The dynamics are those of its recordings.")
-def alto_sax():
-    transfer.transfer(MELODY, "alto_sax.wav", to="alto_sax")
-    return io.read_audio("alto_sax.wav", sample_rate=rate)
+def alto_saxophone():
+    transfer.transfer(MELODY, "alto.wav", to="alto_saxophone")
+    return io.read_audio("alto.wav", sample_rate=rate)
 
 
 @sound("Instruments", "Tenor saxophone", "The same, a size larger.")
-def tenor_sax():
-    transfer.transfer(MELODY, "tenor_sax.wav", to="tenor_sax")
-    return io.read_audio("tenor_sax.wav", sample_rate=rate)
+def tenor_saxophone():
+    transfer.transfer(MELODY, "tenor.wav", to="tenor_saxophone")
+    return io.read_audio("tenor.wav", sample_rate=rate)
 
 
-@sound("Instruments", "Tuba", "The lowest of the six.")
+@sound("Instruments", "Trumpet", "Notes of a trumpet, and the transitions of a published model.")
+def trumpet():
+    transfer.transfer(MELODY, "trumpet.wav", to="trumpet")
+    return io.read_audio("trumpet.wav", sample_rate=rate)
+
+
+@sound("Instruments", "Tuba", "The lowest of all.")
 def tuba():
     transfer.transfer(MELODY, "tuba.wav", to="tuba")
     return io.read_audio("tuba.wav", sample_rate=rate)

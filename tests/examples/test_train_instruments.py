@@ -1,17 +1,21 @@
 """Phrases keep the notes that they are made of, and the recipe runs from end to end."""
 
 import csv
+import importlib
 import importlib.util
 import runpy
 import sys
+import types
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import sine
 
-from ddspx import features, io, metrics
+from ddspx import core, features, io, metrics
 from ddspx.instruments import load_instrument
+from ddspx.nn import HarmonicControls, NoiseControls
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_instruments"
 RATE = 16_000
@@ -92,11 +96,8 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     ours, statistics, provenance = load_instrument(tmp_path / "out" / "flute" / "flute")
     shipped, expected, theirs = load_instrument("flute")
     assert ours.config == shipped.config
-    # What ships was prepared up to C7; today's default is C8.
-    assert statistics.pitch_range_hz["fmin"] == expected.pitch_range_hz["fmin"]
-    assert expected.pitch_range_hz["fmax"] == 2093.0 < statistics.pitch_range_hz["fmax"]
-    newer = {key: provenance["data"]["prepared"][key] for key in ("fmax", "feature_version")}
-    assert provenance["data"]["prepared"] == theirs["data"]["prepared"] | newer
+    assert statistics.pitch_range_hz == expected.pitch_range_hz
+    assert provenance["data"]["prepared"] == theirs["data"]["prepared"]
     assert provenance["data"]["licence"] == theirs["data"]["licence"]
     assert provenance["scores"].keys() == theirs["scores"].keys()
     assert provenance["phrases"]["notes"]["test"] == ["flute/71.0.flac"]
@@ -104,3 +105,56 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     assert len(names) == 14
     rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "spectral" in line]
     assert rows[:3] == ["model", "untrained", "additive"]
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLE)
+    modules = [importlib.import_module(name) for name in ("train_instruments", "teacher")]
+    yield modules
+    for name in ("train_instruments", "teacher", "phrases"):
+        sys.modules.pop(name, None)
+
+
+def test_notes_without_splits_are_divided_by_pitch(recipe, shared_data):
+    module, _ = recipe
+    for name, counts in (("trumpet", (8, 1, 2)), ("flute2", (7, 1, 2))):
+        rows = [module.note_rows(shared_data, name, split) for split in ("train", "valid", "test")]
+        assert tuple(map(len, rows)) == counts
+        files = [row["file"] for split in rows for row in split]
+        assert len(set(files)) == sum(counts)
+        # The pitch is the measured one: the names of the files are an octave or two off.
+        midi = [float(row["midi"]) for row in rows[0]]
+        assert midi == sorted(midi) and 50 < midi[0] and midi[-1] < 97
+
+
+class Teacher:
+    """A model that plays harmonics of 1 / k at every pitch, and no noise."""
+
+    config = types.SimpleNamespace(sample_rate=RATE, hop_length=64)
+
+    def controls(self, f0_hz, loudness_db):
+        distribution = jnp.ones((len(f0_hz), 8)) / jnp.arange(1.0, 9.0)[None]
+        distribution = core.normalize_harmonics(distribution, f0_hz, sample_rate=RATE)
+        harmonic = HarmonicControls(f0_hz, 10 ** (loudness_db / 20), distribution)
+        return harmonic, NoiseControls(jnp.zeros((len(f0_hz), 5)))
+
+
+def test_a_teacher_plays_with_the_spectrum_of_the_notes(recipe, phrases, tmp_path):
+    """Notes of harmonics 1 / k^2: so loud are the harmonics of what the teacher plays."""
+    _, module = recipe
+    time_s = np.arange(2 * RATE) / RATE
+    notes = []
+    for midi in (57.0, 69.0):
+        f0_hz = 440 * 2 ** ((midi - 69) / 12)
+        sound = sum(np.sin(2 * np.pi * k * f0_hz * time_s) / k**2 for k in range(1, 9))
+        notes.append(phrases.note(midi, 0.2 * sound))
+    statistics = load_instrument("violin").statistics
+    melody = sum(np.sin(2 * np.pi * k * 330 * time_s) for k in range(1, 6))
+    io.write_audio(tmp_path / "melody.wav", 0.1 * melody, sample_rate=RATE)
+    taught = types.SimpleNamespace(model=Teacher(), statistics=statistics)
+    (played,) = module.lessons([tmp_path / "melody.wav"], taught, notes)
+    assert abs(np.abs(played).max() - 0.9) < 1e-3
+    harmonics = module.harmonics_of(played, 64.02, 8)
+    expected = 1 / np.arange(1, 9) ** 2
+    np.testing.assert_allclose(harmonics, expected / expected.sum(), rtol=0.1, atol=2e-3)

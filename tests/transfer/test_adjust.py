@@ -62,7 +62,7 @@ def test_a_tune_outside_the_range_moves_to_the_octave_nearest_to_the_mean(f0_hz,
     assert octaves_to(np.full(5, f0_hz), statistics=statistics()) == octaves
 
 
-@pytest.mark.parametrize("name", ["alto_sax", "cello", "flute", "violin"])
+@pytest.mark.parametrize("name", ["alto_saxophone", "cello", "flute", "violin"])
 def test_a_tune_that_fits_as_it_is_does_not_move(name):
     _, instrument, _ = load_instrument(name)
     low, high = instrument.pitch_midi_min, instrument.pitch_midi_max
