@@ -5,26 +5,17 @@ with known names are read, and they are written under these names. Bytes are cou
 read, because the sizes in the directory can be wrong.
 """
 
-import io
 import os
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
-_BLOCK = 2**16
-# The longest read. `zipfile` reads the directory of an archive in one piece. For a model this is
-# a few kilobytes; a longer one is refused, because it could fill the memory.
-_LONGEST_READ = 2**17
-# The highest compression ratio. That of JSON is lower, and trained weights hardly compress.
-_MOST_SHRUNK = 100
-# The flags of an encrypted file, of strong encryption, and of an encrypted directory.
-_ENCRYPTED = 0x0001 | 0x0040 | 0x2000
+from ddspx.io._zip import archive_errors, blocks, objection_to_file, opened_archive
+
 # Plain files that everybody may read. Files have no date, so that equal models make equal archives.
 _ATTRIBUTES = (stat.S_IFREG | 0o644) << 16
 
@@ -71,24 +62,9 @@ def model_files(source: Path, limits: Mapping[str, int]) -> Iterator[ModelFiles]
             "an archive of one."
         )
     with opened_archive(source) as archive:
-        size = source.stat().st_size
-        top, members = _checked_members(source, archive.infolist(), limits, size)
+        top, members = _checked_members(source, archive.infolist(), limits)
         openers = {name: partial(archive.open, member) for name, member in members.items()}
         yield ModelFiles(source, top or source.stem, openers)
-
-
-@contextmanager
-def opened_archive(source: Path) -> Iterator[zipfile.ZipFile]:
-    """An archive whose directory could be read.
-
-    Raises:
-      ValueError: the file is not an archive, or its directory is damaged or too long.
-    """
-    with _SmallReads(io.FileIO(source)) as file:
-        # An archive can say that its directory lies outside of the file, which is an OSError.
-        with archive_errors(source, OSError):
-            archive = zipfile.ZipFile(file)
-        yield archive
 
 
 def copy_files(files: ModelFiles, folder: Path, limits: Mapping[str, int]) -> None:
@@ -118,19 +94,8 @@ def pack_files(files: ModelFiles, archive: Path, top: str, limits: Mapping[str, 
                     packed.write(block)
 
 
-class _SmallReads(io.BufferedReader):
-    """A file of which at most `_LONGEST_READ` bytes are read at once."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        limit = _LONGEST_READ + 1
-        block = super().read(limit if size is None or size < 0 else min(size, limit))
-        if len(block) > _LONGEST_READ:
-            raise zipfile.BadZipFile("its directory is too long")
-        return block
-
-
 def _checked_members(
-    source: Path, members: list[zipfile.ZipInfo], limits: Mapping[str, int], size: int
+    source: Path, members: list[zipfile.ZipInfo], limits: Mapping[str, int]
 ) -> tuple[str, dict[str, zipfile.ZipInfo]]:
     """Checks the directory of an archive; returns the folder of the files and the files by name."""
     if len(members) > len(limits) + 1:
@@ -155,11 +120,6 @@ def _checked_members(
         raise ValueError(
             f"{source} holds files in {len(tops)} folders; all files of a model must be in one."
         )
-    is_inside = all(0 <= member.header_offset < size for member in files.values())
-    if not is_inside or sum(member.compress_size for member in files.values()) > size:
-        raise ValueError(
-            f"{source} is not a readable zip archive (it ends within its files); copy it again."
-        )
     return next(iter(tops), ""), files
 
 
@@ -183,30 +143,6 @@ def _objection_to_place(
     return None
 
 
-def objection_to_file(member: zipfile.ZipInfo, most: int) -> str | None:
-    """Why a file of an archive must not be read; None if it may be."""
-    if member.flag_bits & _ENCRYPTED:
-        return "which is encrypted"
-    # The decoders of other methods can return more bytes than were asked for.
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "compressed by another method than deflate"
-    if member.file_size > most:
-        return f"with {member.file_size} bytes, more than the {most} that are allowed"
-    if member.file_size > _MOST_SHRUNK * max(1, member.compress_size):
-        return f"compressed to less than 1/{_MOST_SHRUNK} of its size"
-    return None
-
-
-def blocks(read: Callable[[int], bytes], most: int, what: str) -> Iterator[bytes]:
-    """Reads a file in blocks, and raises a ValueError if it has more than `most` bytes."""
-    count = 0
-    while block := read(_BLOCK):
-        count += len(block)
-        if count > most:
-            raise ValueError(f"{what} with more than the {most} bytes that are allowed.")
-        yield block
-
-
 def open_file(path: Path) -> IO[bytes]:
     """Opens a plain file, without following a link or waiting for a pipe."""
     flags = os.O_RDONLY
@@ -218,15 +154,3 @@ def open_file(path: Path) -> IO[bytes]:
             return os.fdopen(descriptor, "rb")
         os.close(descriptor)
     raise ValueError(f"{path} is a link or another special file; put a copy of the file there.")
-
-
-@contextmanager
-def archive_errors(source: Path, *extra: type[Exception]) -> Iterator[None]:
-    """Turns the errors of the zip reader, and `extra` ones, into a ValueError with a sentence."""
-    errors = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, *extra)
-    try:
-        yield
-    except errors as error:
-        raise ValueError(
-            f"{source} is not a readable zip archive ({error}); copy it again."
-        ) from error

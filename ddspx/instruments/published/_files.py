@@ -9,13 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ddspx.instruments._archive import (
-    archive_errors,
-    blocks,
-    objection_to_file,
-    open_file,
-    opened_archive,
-)
+from ddspx.instruments._archive import open_file
+from ddspx.io._zip import archive_errors, blocks, objection_to_file, opened_archive
 
 
 class PublishedFiles(NamedTuple):
