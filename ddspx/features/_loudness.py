@@ -1,7 +1,7 @@
 """Loudness on the scales that instruments take: that of ddspx, and that of older DDSP models."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import get_args
@@ -20,11 +20,15 @@ from ddspx.features._range import checked_grid
 LOUDNESS_FFT = 512
 """Length of the frames that loudness is computed on, in samples."""
 
-_FLOORS_DB: dict[LoudnessScale, float] = {"ddspx": -80.0, "ddsp-2": -120.0}
+_FLOORS_DB: dict[LoudnessScale, float] = {
+    "ddspx": -80.0,
+    "ddsp-2": -120.0,
+    "ddsp-pytorch": -140.0,
+}
 LOUDNESS_FLOORS_DB: Mapping[LoudnessScale, float] = MappingProxyType(_FLOORS_DB)
 """What silence reads on each scale of loudness, in dB."""
 
-_LEADS: dict[LoudnessScale, int] = {"ddspx": 0, "ddsp-2": 1024}
+_LEADS: dict[LoudnessScale, int] = {"ddspx": 0, "ddsp-2": 1024, "ddsp-pytorch": 0}
 LOUDNESS_LEADS: Mapping[LoudnessScale, int] = MappingProxyType(_LEADS)
 """By how many samples the middle of what a frame describes is later than the frame."""
 
@@ -34,6 +38,7 @@ _CHUNK_SECONDS = 2.0
 _REACHES: dict[LoudnessScale, tuple[int, int]] = {
     "ddspx": (LOUDNESS_FFT // 2, LOUDNESS_FFT // 2),
     "ddsp-2": (0, _DDSP_FFT),
+    "ddsp-pytorch": (_DDSP_FFT // 2, _DDSP_FFT // 2),
 }
 
 
@@ -54,7 +59,14 @@ def stream_loudness(
 
     where X is the spectrum of the samples from ``i * hop_length`` on, under a Hann window of 2048
     samples, K = 1025 and A is `core.a_weighting_db`. A frame does not describe the sound
-    around its sample, but the sound that follows it.
+    around its sample, but the sound that follows it. ``ddsp-pytorch`` is the loudness of
+    ddsp_pytorch, in decibels:
+
+    .. math:: L[i] = \frac{20}{K} \sum_{k=0}^{K-1} \log_{10} \bigl(|X[i, k]| + 10^{-7}\bigr)
+
+    with the same window, but around the sample. There natural logarithms are averaged, to which
+    the A-weighting is added in decibels, so that it adds the same constant to every frame. The
+    constant is left out here; the import of a model takes it into account.
 
     Args:
       blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
@@ -86,7 +98,8 @@ def stream_loudness(
       -111.4
 
     References:
-      ``compute_loudness`` in DDSP 0.1 to 2.0 (``n_fft=2048, range_db=120, ref_db=20.7``).
+      ``compute_loudness`` in DDSP 0.1 to 2.0 (``n_fft=2048, range_db=120, ref_db=20.7``),
+      ``extract_loudness`` in ddsp_pytorch.
     """
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     one_of("scale", scale, get_args(LoudnessScale))
@@ -95,7 +108,7 @@ def stream_loudness(
     n_frames = partial(core.n_frames, hop_length=hop_length)
     # One size of chunks: two seconds cost a millisecond.
     cut = {"hop": hop_length, "chunks": (chunk,), "margins": (before, after)}
-    measure = _ddsp_loudness_db if scale == "ddsp-2" else _loudness_db
+    measure = _MEASURES[scale]
     for window, n in windows(blocks, **cut, n_frames=n_frames):
         run = partial(measure, sample_rate=sample_rate, hop_length=hop_length)
         loudness_db = by_rows(run, window, batch=window.shape[:-1])
@@ -119,3 +132,17 @@ def _ddsp_loudness_db(audio: Array, sample_rate: int, hop_length: int) -> Array:
     # Far below the floor, and no denormal number.
     bins_db = 10 * jnp.log10(jnp.maximum(power, 1e-30)) + weights_db.astype(power.dtype)[None]
     return jnp.maximum(bins_db - _DDSP_REFERENCE_DB, LOUDNESS_FLOORS_DB["ddsp-2"]).mean(axis=-1)
+
+
+@partial(jax.jit, static_argnames=("sample_rate", "hop_length"))
+def _mean_level_db(audio: Array, sample_rate: int, hop_length: int) -> Array:
+    del sample_rate  # no frequency is weighted
+    magnitudes = core.spectrogram(audio, n_fft=_DDSP_FFT, hop_length=hop_length)
+    return (20 * jnp.log10(magnitudes + 1e-7)).mean(axis=-1)
+
+
+_MEASURES: dict[LoudnessScale, Callable[..., Array]] = {
+    "ddspx": _loudness_db,
+    "ddsp-2": _ddsp_loudness_db,
+    "ddsp-pytorch": _mean_level_db,
+}

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +12,21 @@ from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int,
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
-_EPSILON = 1e-3
-_SLOPE = 0.2
-
 _glorot = nnx.initializers.glorot_uniform()
 
 
 class Fc(nnx.Module):
     r"""One fully connected block: dense, layer norm, leaky ReLU.
 
-    .. math:: y = \mathrm{lrelu}_{0.2}\Bigl(\gamma\,
-        \frac{u - \bar u}{\sqrt{\mathrm{var}(u) + 10^{-3}}} + \beta\Bigr),
+    .. math:: y = \mathrm{lrelu}_{a}\Bigl(\gamma\,
+        \frac{u - \bar u}{\sqrt{\mathrm{var}(u) + \epsilon}} + \beta\Bigr),
         \qquad u = W x + b
 
     Args:
       in_features: size of a frame's input. Static.
       features: size of a frame's output. Static.
+      slope: slope a of the leaky ReLU below 0. Static.
+      epsilon: what is added to the variance. Static.
       rngs: draws the initial weights: Glorot-uniform `kernel`, zero `bias`, `scale`
         :math:`\gamma` one, `shift` :math:`\beta` zero.
 
@@ -35,7 +35,16 @@ class Fc(nnx.Module):
       ValueError: a size is below 1, or (on call) the input does not have `in_features`.
     """
 
-    def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        slope: float = 0.2,
+        epsilon: float = 1e-3,
+        rngs: nnx.Rngs,
+    ):
+        self.slope, self.epsilon = float(slope), float(epsilon)
         self.in_features = positive_int("in_features", in_features)
         self.features = positive_int("features", features)
         self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, features), jnp.float32))
@@ -68,6 +77,8 @@ class FcStack(nnx.Module):
       in_features: size of a frame's input. Static.
       features: size of every block's output. Static.
       n_layers: number of blocks, 0 or more. Static.
+      slope: as for `Fc`. Static.
+      epsilon: as for `Fc`. Static.
       rngs: draws the initial weights.
 
     Raises:
@@ -84,10 +95,20 @@ class FcStack(nnx.Module):
       (4, 100, 8)
     """
 
-    def __init__(self, in_features: int, features: int, n_layers: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        n_layers: int,
+        *,
+        slope: float = 0.2,
+        epsilon: float = 1e-3,
+        rngs: nnx.Rngs,
+    ):
         n_layers = non_negative_int("n_layers", n_layers)
         sizes = [in_features] + [features] * n_layers
-        self.layers = nnx.data([Fc(size, features, rngs=rngs) for size in sizes[:-1]])
+        shape = {"slope": slope, "epsilon": epsilon, "rngs": rngs}
+        self.layers = nnx.data([Fc(size, features, **shape) for size in sizes[:-1]])
         self.features = sizes[-1]
 
     def __call__(self, *inputs: Float[ArrayLike, "*batch _"]) -> Float[Array, "*batch channels"]:
@@ -112,25 +133,26 @@ def _apply(layers, inputs):
     weights = tuple(tuple(weight.astype(dtype) for weight in layer.weights()) for layer in layers)
     rows = tuple(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]).astype(dtype) for x in inputs)
     rows, weights = varying_alike(rows, weights)
-    return _stack(rows, weights).reshape(*inputs[0].shape[:-1], layers[-1].features)
+    outputs = _stack(layers[0].slope, layers[0].epsilon, rows, weights)
+    return outputs.reshape(*inputs[0].shape[:-1], layers[-1].features)
 
 
-@jax.custom_jvp
-def _stack(rows, weights):
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _stack(slope, epsilon, rows, weights):
     """Several blocks, with a custom derivative that stores only one array of rows per block."""
     for kernel, bias, scale, shift in weights:
-        normal, _ = _normalized(_product(rows, kernel) + bias[None])
-        rows = (jax.nn.leaky_relu(_affine(normal, scale, shift), _SLOPE),)
+        normal, _ = _normalized(_product(rows, kernel) + bias[None], epsilon)
+        rows = (jax.nn.leaky_relu(_affine(normal, scale, shift), slope),)
     return rows[0]
 
 
 @_stack.defjvp
-def _stack_jvp(primals, tangents):
+def _stack_jvp(slope, epsilon, primals, tangents):
     """The derivative, written so that its transpose uses only matrix products and row sums."""
     (rows, weights), (rows_dot, weights_dot) = primals, tangents
     for (kernel, bias, scale, shift), dots in zip(weights, weights_dot, strict=True):
         kernel_dot, bias_dot, scale_dot, shift_dot = dots
-        normal, inverse = _normalized(_product(rows, kernel) + bias[None])
+        normal, inverse = _normalized(_product(rows, kernel) + bias[None], epsilon)
         dot = _product(rows_dot, kernel) + _product(rows, kernel_dot) + bias_dot[None]
         dot = inverse * dot
         along = -jnp.mean(normal * dot, axis=-1, keepdims=True)
@@ -139,8 +161,8 @@ def _stack_jvp(primals, tangents):
         along = along @ scale[None]
         dot = dot * scale[None] + normal * (scale_dot[None] + along) + shift_dot[None]
         out = _affine(normal, scale, shift)
-        rows_dot = (jnp.where(out > 0, dot, _SLOPE * dot),)
-        rows = (jax.nn.leaky_relu(out, _SLOPE),)
+        rows_dot = (jnp.where(out > 0, dot, slope * dot),)
+        rows = (jax.nn.leaky_relu(out, slope),)
     return rows[0], rows_dot[0]
 
 
@@ -152,9 +174,9 @@ def _product(inputs, kernel):
     return sum(rest, first)
 
 
-def _normalized(centred):
+def _normalized(centred, epsilon):
     """Rows of mean 0 scaled to a variance of 1, and the scale factors."""
-    inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + _EPSILON)
+    inverse = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
     return centred * inverse, inverse
 
 

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._blocks import FcStack
+from ddspx.nn._decoder_config import Skip
 from ddspx.nn._recurrent import Gru
 
 
@@ -55,6 +56,10 @@ class RnnFcDecoder(nnx.Module):
       rnn_channels: size of the GRU's state. Static.
       fc_channels: width of the stacks. Static.
       fc_layers: blocks per stack; 0 leaves the GRU and the dense layer alone. Static.
+      skip: what the last stack takes beside the GRU's output: "stacks", the outputs of the stacks,
+        or "inputs", the inputs themselves. Static.
+      slope: slope of the leaky ReLUs below 0. Static.
+      epsilon: what the layer norms add to the variance. Static.
       rngs: draws the initial weights.
 
     Raises:
@@ -74,7 +79,8 @@ class RnnFcDecoder(nnx.Module):
 
     References:
       Engel et al., `DDSP: Differentiable Digital Signal Processing
-      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.2.
+      <https://arxiv.org/abs/2001.04643>`_, ICLR 2020, appendix B.2. ddsp_pytorch has
+      ``skip="inputs"``, and PyTorch's slope of 0.01 and epsilon of 1e-5.
     """
 
     def __init__(
@@ -85,13 +91,19 @@ class RnnFcDecoder(nnx.Module):
         rnn_channels: int,
         fc_channels: int,
         fc_layers: int,
+        skip: Skip = "stacks",
+        slope: float = 0.2,
+        epsilon: float = 1e-3,
         rngs: nnx.Rngs,
     ):
-        stacks = [FcStack(size, fc_channels, fc_layers, rngs=rngs) for size in in_features]
+        shape = {"slope": slope, "epsilon": epsilon, "rngs": rngs}
+        stacks = [FcStack(size, fc_channels, fc_layers, **shape) for size in in_features]
         joint = sum(stack.features for stack in stacks)
+        skipped = sum(in_features) if skip == "inputs" else joint
+        self.skip = skip
         self.stacks = nnx.data(stacks)
         self.gru = Gru(joint, rnn_channels, rngs=rngs)
-        self.out_stack = FcStack(joint + rnn_channels, fc_channels, fc_layers, rngs=rngs)
+        self.out_stack = FcStack(skipped + rnn_channels, fc_channels, fc_layers, **shape)
         self.dense = nnx.Linear(
             self.out_stack.features,
             positive_int("out_features", out_features),
@@ -131,12 +143,11 @@ class RnnFcDecoder(nnx.Module):
             carry = jnp.asarray(carry).reshape(-1, self.gru.features)
         # The GRU needs the frame axis first. Transposing the inputs and the outputs, which have few
         # channels, is cheaper than transposing the hundreds of channels between them.
-        features = [
-            stack(jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0))
-            for stack, x in zip(self.stacks, inputs, strict=True)
-        ]
+        inputs = [jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0) for x in inputs]
+        features = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]
         joint = jnp.concatenate(features, axis=-1)
         states = self.gru.frames_first(joint, carry)
-        outputs = jnp.moveaxis(self.dense(self.out_stack(joint, states)), 0, 1)
+        skipped = inputs if self.skip == "inputs" else (joint,)
+        outputs = jnp.moveaxis(self.dense(self.out_stack(*skipped, states)), 0, 1)
         state = states[-1].reshape(*batch, self.gru.features)
         return state, outputs.reshape(*batch, n_frames, outputs.shape[-1])

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
-from ddspx._checks import non_negative_int, number, size
+from ddspx._checks import non_negative_int, number, one_of, size
 
 if TYPE_CHECKING:
     from flax import nnx
 
     from ddspx.nn._decoder import Decoder, RnnFcDecoder
     from ddspx.nn._dilated_conv_decoder import DilatedConvDecoder
+
+Skip = Literal["stacks", "inputs"]
 
 
 @runtime_checkable
@@ -36,21 +38,31 @@ class RnnFcDecoderConfig:
       rnn_channels: size of the GRU's state.
       fc_channels: width of the fully connected stacks.
       fc_layers: blocks in each stack; with 0 there are no stacks, only the GRU and a dense layer.
+      skip: what the last stack takes beside the GRU's output: "stacks", the outputs of the other
+        stacks, or "inputs", the inputs themselves.
+      slope: slope of the leaky ReLUs below 0.
+      epsilon: what the layer norms add to the variance.
 
     Raises:
-      TypeError: a size is not an int.
-      ValueError: a size is out of range.
+      TypeError: a size is not an int, or `slope` or `epsilon` is not a number.
+      ValueError: a size, `skip`, `slope` or `epsilon` is out of range.
     """
 
     rnn_channels: int = 512
     fc_channels: int = 512
     fc_layers: int = 3
+    skip: Skip = "stacks"
+    slope: float = 0.2
+    epsilon: float = 1e-3
 
     def __post_init__(self):
         for name in ("rnn_channels", "fc_channels"):
             size(name, getattr(self, name))
         if non_negative_int("fc_layers", self.fc_layers):
             size("fc_layers", self.fc_layers)
+        one_of("skip", self.skip, get_args(Skip))
+        number("slope", self.slope, least=0, most=1)
+        number("epsilon", self.epsilon, above=0, most=1)
 
     def build(
         self, in_features: Sequence[int], out_features: int, *, rngs: "nnx.Rngs"
@@ -64,6 +76,9 @@ class RnnFcDecoderConfig:
             rnn_channels=self.rnn_channels,
             fc_channels=self.fc_channels,
             fc_layers=self.fc_layers,
+            skip=self.skip,
+            slope=self.slope,
+            epsilon=self.epsilon,
             rngs=rngs,
         )
 

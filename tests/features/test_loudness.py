@@ -35,6 +35,24 @@ def test_the_loudness_of_ddsp_2(hop_length, n_samples):
     assert loudness_db[0] == features.LOUDNESS_FLOORS_DB["ddsp-2"]
 
 
+def test_the_loudness_of_ddsp_pytorch():
+    """Its natural logarithms with a weighting in dB, but for the constant that this adds."""
+    n_samples, hop_length = 9_001, 160
+    audio = (noise(n_samples) * np.linspace(0, 1, n_samples) ** 4).astype(np.float32)
+    audio[: n_samples // 2] = 0
+    settings = {"n_fft": 2048, "hop_length": hop_length, "pad_mode": "constant"}
+    magnitudes = np.abs(librosa.stft(audio.astype(np.float64), **settings))
+    with np.errstate(divide="ignore"):
+        weights = librosa.A_weighting(librosa.fft_frequencies(sr=RATE, n_fft=2048))
+    published = np.mean(np.log(magnitudes + 1e-7) + weights[:, None], axis=0)
+    grid = {"sample_rate": RATE, "hop_length": hop_length}
+    blocks = np.split(audio, [1, 700, 7_000])
+    found = np.concatenate(list(features.stream_loudness(blocks, **grid, scale="ddsp-pytorch")))
+    expected = (published - weights.mean()) * 20 / np.log(10)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert found[0] == pytest.approx(features.LOUDNESS_FLOORS_DB["ddsp-pytorch"])
+
+
 def test_the_loudness_of_ddspx_is_that_of_the_core():
     audio = noise(6_000).astype(np.float32)
     grid = {"sample_rate": RATE, "hop_length": 300}
@@ -43,7 +61,7 @@ def test_the_loudness_of_ddspx_is_that_of_the_core():
 
 
 def test_versions_name_the_scale():
-    for scale in ("ddspx", "ddsp-2"):
+    for scale in ("ddspx", "ddsp-2", "ddsp-pytorch"):
         version = features.feature_version("ddspx-live", scale=scale)
         assert features.loudness_of(version) == scale
         assert features.method_of(version) == "ddspx-live"

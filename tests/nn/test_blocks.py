@@ -9,8 +9,9 @@ from ddspx.nn import FcStack
 from ddspx.nn._blocks import _stack
 
 
-def test_a_block_equals_dense_layer_norm_and_leaky_relu(rng):
-    stack = FcStack(3, 5, 2, rngs=nnx.Rngs(0))
+@pytest.mark.parametrize(("slope", "epsilon"), [(0.2, 1e-3), (0.01, 1e-5)])
+def test_a_block_equals_dense_layer_norm_and_leaky_relu(rng, slope, epsilon):
+    stack = FcStack(3, 5, 2, slope=slope, epsilon=epsilon, rngs=nnx.Rngs(0))
     for layer in stack.layers:
         for name in ("bias", "scale", "shift"):
             getattr(layer, name)[...] = jnp.asarray(rng.normal(size=5), jnp.float32)
@@ -18,9 +19,9 @@ def test_a_block_equals_dense_layer_norm_and_leaky_relu(rng):
     expected = inputs
     for layer in stack.layers:
         u = expected @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...])
-        normal = (u - u.mean(-1, keepdims=True)) / np.sqrt(u.var(-1, keepdims=True) + 1e-3)
+        normal = (u - u.mean(-1, keepdims=True)) / np.sqrt(u.var(-1, keepdims=True) + epsilon)
         y = normal * np.asarray(layer.scale[...]) + np.asarray(layer.shift[...])
-        expected = np.where(y > 0, y, 0.2 * y)
+        expected = np.where(y > 0, y, slope * y)
     assert_close(stack(jnp.asarray(inputs, jnp.float32)), expected, scale=8)
 
 
@@ -59,7 +60,7 @@ def test_the_gradient_is_that_of_the_definition(rng):
 
 def test_derivatives_equal_differences_in_both_modes(rng):
     def stack(first, second, *weights):
-        return _stack((first, second), (weights[:4], weights[4:]))
+        return _stack(0.05, 1e-2, (first, second), (weights[:4], weights[4:]))
 
     shapes = (3, 2), (3, 1), (3, 4), (4,), (4,), (4,), (4, 4), (4,), (4,), (4,)
     check_grads(stack, *(rng.normal(size=shape) for shape in shapes))

@@ -4,9 +4,9 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from ddspx._checks import number, size, sizes
+from ddspx._checks import number, one_of, size, sizes
 from ddspx.models._config import from_json, to_json
 from ddspx.nn import (
     DecayingReverbConfig,
@@ -68,6 +68,8 @@ class AutoencoderConfig:
         decoder beside pitch and loudness. `nn.ZEncoderConfig`, or your own class with the protocol
         `nn.EncoderConfig`; None for a model with pitch and loudness only. Its sample rate and hop
         length must be those of the model.
+      pitch_scale: how the decoder gets the pitch: "midi", as MIDI note number / 127, or "hz", as
+        frequency / 1000 Hz.
 
     Raises:
       TypeError: a size is not an int.
@@ -91,8 +93,10 @@ class AutoencoderConfig:
     reverb: DecayingReverbConfig | TapReverbConfig | ReverbConfig | None
     loss_n_ffts: tuple[int, ...]
     encoder: ZEncoderConfig | EncoderConfig | None = None
+    pitch_scale: Literal["midi", "hz"] = "midi"
 
     def __post_init__(self):
+        one_of("pitch_scale", self.pitch_scale, ("midi", "hz"))
         for name in ("sample_rate", "hop_length"):
             size(name, getattr(self, name))
         for name, protocol in _PROTOCOLS.items():

@@ -308,7 +308,8 @@ class Autoencoder(nnx.Module):
         loudness = loudness_db / 80.0 + 1.0
         # For the decoder, "no pitch" is 0 Hz: its recurrent state would keep a NaN forever.
         pitch_hz = jnp.where(jnp.isfinite(f0_hz), jnp.abs(f0_hz), 0)
-        pitch = core.hz_to_midi(pitch_hz) / 127.0
+        is_midi = self.config.pitch_scale == "midi"
+        pitch = core.hz_to_midi(pitch_hz) / 127.0 if is_midi else pitch_hz / 1000.0
         return (loudness[..., None], pitch[..., None], *([] if z is None else [jnp.asarray(z)]))
 
     def _check_z(self, z, frames):
