@@ -435,7 +435,7 @@ def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray
     return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C").copy()
 
 
-def _scalar(dtype: Any, content: Any) -> np.generic:
+def _scalar(dtype: Any, content: Any) -> Any:
     return _from_buffer(_encoded(content), dtype, (), "C")[()]
 
 
