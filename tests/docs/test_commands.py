@@ -1,6 +1,7 @@
 """The commands of the pages and the README are understood; those of the trainer's page run."""
 
 import importlib
+import keyword
 import re
 import shlex
 from pathlib import Path
@@ -44,7 +45,10 @@ COMMANDS = sorted(
 def test_the_parser_understands_a_command(words):
     count = 2 if " ".join(words[:2]) in _COMMANDS else 1
     module, *function = words[:count]
-    command = getattr(importlib.import_module(f"ddspx.cli._{module}"), (function or [module])[0])
+    name = (function or [module])[0]
+    # No function can be named `import`.
+    name = f"{name}_" if keyword.iskeyword(name) else name
+    command = getattr(importlib.import_module(f"ddspx.cli._{module}"), name)
     assert callable(parse(command, words[count:], program=f"ddspx {module}", usage=""))
 
 
