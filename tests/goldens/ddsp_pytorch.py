@@ -134,7 +134,7 @@ network = Network().eval()
 with torch.no_grad():
     for name, parameter in network.named_parameters():
         if "reverb" not in name:
-            parameter.add_(0.3 * torch.randn_like(parameter))
+            parameter.add_(torch.randn_like(parameter))
     network.reverb.decay.fill_(3.0)
     network.reverb.wet.fill_(-1.0)
     frames = torch.arange(40.0)
