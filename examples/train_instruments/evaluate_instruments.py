@@ -208,9 +208,9 @@ def main(arguments: argparse.Namespace) -> None:
         + " --- |" * 8
     )
     for name, instrument in instruments.items():
-        known = name.removeprefix("google ")
-        if known in NOTES:
-            print(f"| {name} {note_table(data, known, instrument)}", flush=True)
+        # Google's models take loudness on another scale.
+        if name in NOTES:
+            print(f"| {name} {note_table(data, name, instrument)}", flush=True)
     print("\n| | source | nearest | own | next | after 1 s, dB |\n|" + " --- |" * 6)
     right = dict.fromkeys(instruments, 0)
     for name, instrument in instruments.items():
