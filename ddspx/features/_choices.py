@@ -7,7 +7,7 @@ from typing import Literal
 NetworkMethod = Literal["ddspx", "ddspx-live"]
 StreamingMethod = Literal["ddspx", "ddspx-live", "yin"]
 PitchMethod = Literal["ddspx", "ddspx-live", "yin", "pyin", "crepe", "crepe-tiny"]
-LoudnessScale = Literal["ddspx", "ddsp-2", "ddsp-pytorch"]
+LoudnessScale = Literal["ddspx", "ddsp-2", "ddsp-pytorch", "power"]
 SpectralKind = Literal[
     "spectrogram",
     "mel",

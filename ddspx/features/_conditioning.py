@@ -36,6 +36,7 @@ _LOUDNESS: dict[LoudnessScale, str] = {
     "ddspx": "loudness-a-512-1",
     "ddsp-2": "loudness-bins-a-2048-1",
     "ddsp-pytorch": "loudness-bins-2048-1",
+    "power": "power-64ms-1",
 }
 # A version of the features names both.
 _VERSIONS: dict[str, tuple[StreamingMethod, LoudnessScale]] = {

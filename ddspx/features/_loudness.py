@@ -1,4 +1,4 @@
-"""Loudness on the scales that instruments take: that of ddspx, and that of older DDSP models."""
+"""Loudness on the scales that instruments take: that of ddspx, and those of models of DDSP."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,22 +24,19 @@ _FLOORS_DB: dict[LoudnessScale, float] = {
     "ddspx": -80.0,
     "ddsp-2": -120.0,
     "ddsp-pytorch": -140.0,
+    "power": -80.0,
 }
 LOUDNESS_FLOORS_DB: Mapping[LoudnessScale, float] = MappingProxyType(_FLOORS_DB)
 """What silence reads on each scale of loudness, in dB."""
 
-_LEADS: dict[LoudnessScale, int] = {"ddspx": 0, "ddsp-2": 1024, "ddsp-pytorch": 0}
+_LEADS: dict[LoudnessScale, int] = {"ddspx": 0, "ddsp-2": 1024, "ddsp-pytorch": 0, "power": 0}
 LOUDNESS_LEADS: Mapping[LoudnessScale, int] = MappingProxyType(_LEADS)
 """By how many samples the middle of what a frame describes is later than the frame."""
 
 _DDSP_FFT, _DDSP_REFERENCE_DB = 2048, 20.7
 _CHUNK_SECONDS = 2.0
-# The samples before and after that of a frame that its loudness depends on.
-_REACHES: dict[LoudnessScale, tuple[int, int]] = {
-    "ddspx": (LOUDNESS_FFT // 2, LOUDNESS_FFT // 2),
-    "ddsp-2": (0, _DDSP_FFT),
-    "ddsp-pytorch": (_DDSP_FFT // 2, _DDSP_FFT // 2),
-}
+# The length of the frames of power: 1024 samples at 16 kHz.
+_POWER_SECONDS = 0.064
 
 
 def stream_loudness(
@@ -66,7 +63,8 @@ def stream_loudness(
 
     with the same window, but around the sample. There natural logarithms are averaged, to which
     the A-weighting is added in decibels, so that it adds the same constant to every frame. The
-    constant is left out here; the import of a model takes it into account.
+    constant is left out here; the import of a model takes it into account. ``power`` is
+    `core.power_db` with frames of 64 ms, as DDSP's models for plugins take it.
 
     Args:
       blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
@@ -99,12 +97,12 @@ def stream_loudness(
 
     References:
       ``compute_loudness`` in DDSP 0.1 to 2.0 (``n_fft=2048, range_db=120, ref_db=20.7``),
-      ``extract_loudness`` in ddsp_pytorch.
+      ``compute_power`` in DDSP 3, and ``extract_loudness`` in ddsp_pytorch.
     """
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     one_of("scale", scale, get_args(LoudnessScale))
     chunk = max(64, 1 + math.ceil(_CHUNK_SECONDS * sample_rate / hop_length))
-    before, after = (math.ceil(reach / hop_length) for reach in _REACHES[scale])
+    before, after = (math.ceil(reach / hop_length) for reach in _reach(scale, sample_rate))
     n_frames = partial(core.n_frames, hop_length=hop_length)
     # One size of chunks: two seconds cost a millisecond.
     cut = {"hop": hop_length, "chunks": (chunk,), "margins": (before, after)}
@@ -113,6 +111,19 @@ def stream_loudness(
         run = partial(measure, sample_rate=sample_rate, hop_length=hop_length)
         loudness_db = by_rows(run, window, batch=window.shape[:-1])
         yield loudness_db[..., before : before + n]
+
+
+def _reach(scale: LoudnessScale, sample_rate: int) -> tuple[int, int]:
+    """The samples before and after that of a frame that its loudness depends on."""
+    if scale == "ddsp-2":
+        return 0, _DDSP_FFT
+    lengths = {"ddspx": LOUDNESS_FFT, "ddsp-pytorch": _DDSP_FFT}
+    length = lengths.get(scale, _power_length(sample_rate))
+    return -(-length // 2), -(-length // 2)
+
+
+def _power_length(sample_rate: int) -> int:
+    return max(1, round(_POWER_SECONDS * sample_rate))
 
 
 @partial(jax.jit, static_argnames=("sample_rate", "hop_length"))
@@ -141,8 +152,14 @@ def _mean_level_db(audio: Array, sample_rate: int, hop_length: int) -> Array:
     return (20 * jnp.log10(magnitudes + 1e-7)).mean(axis=-1)
 
 
+@partial(jax.jit, static_argnames=("sample_rate", "hop_length"))
+def _power_db(audio: ArrayLike, sample_rate: int, hop_length: int) -> Array:
+    return core.power_db(audio, hop_length=hop_length, win_length=_power_length(sample_rate))
+
+
 _MEASURES: dict[LoudnessScale, Callable[..., Array]] = {
     "ddspx": _loudness_db,
     "ddsp-2": _ddsp_loudness_db,
     "ddsp-pytorch": _mean_level_db,
+    "power": _power_db,
 }

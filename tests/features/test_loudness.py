@@ -1,5 +1,7 @@
 """The scales of loudness, against their definitions in float64 NumPy."""
 
+from typing import get_args
+
 import librosa
 import numpy as np
 import pytest
@@ -53,6 +55,20 @@ def test_the_loudness_of_ddsp_pytorch():
     assert found[0] == pytest.approx(features.LOUDNESS_FLOORS_DB["ddsp-pytorch"])
 
 
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_power_in_frames_of_64_ms(rate):
+    audio = (noise(3 * rate // 2) * np.linspace(0, 1, 3 * rate // 2) ** 4).astype(np.float32)
+    length, hop_length = round(0.064 * rate), rate // 50
+    blocks = np.split(audio, [1, 700, 7_000])
+    grid = {"sample_rate": rate, "hop_length": hop_length}
+    power_db = np.concatenate(list(features.stream_loudness(blocks, **grid, scale="power")))
+    padded = np.pad(audio.astype(np.float64), length // 2)
+    frames = np.stack([padded[i * hop_length :][:length] for i in range(len(power_db))])
+    expected = np.maximum(10 * np.log10(np.mean(frames**2, axis=-1)), -80)
+    np.testing.assert_allclose(power_db, expected, atol=1e-3)
+    assert len(power_db) == 1 + len(audio) // hop_length
+
+
 def test_the_loudness_of_ddspx_is_that_of_the_core():
     audio = noise(6_000).astype(np.float32)
     grid = {"sample_rate": RATE, "hop_length": 300}
@@ -61,7 +77,9 @@ def test_the_loudness_of_ddspx_is_that_of_the_core():
 
 
 def test_versions_name_the_scale():
-    for scale in ("ddspx", "ddsp-2", "ddsp-pytorch"):
+    scales = set(get_args(features.LoudnessScale))
+    assert scales == set(features.LOUDNESS_FLOORS_DB) == set(features.LOUDNESS_LEADS)
+    for scale in scales:
         version = features.feature_version("ddspx-live", scale=scale)
         assert features.loudness_of(version) == scale
         assert features.method_of(version) == "ddspx-live"
