@@ -39,6 +39,7 @@ def positive_int(name: str, value: object) -> int:
 LARGEST = {
     "sample_rate": 1_000_000,
     "hop_length": 1_000_000,
+    "mfcc_hop_length": 1_000_000,
     "n_fft": 65_536,
     "loss_n_ffts": 65_536,
     "win_length": 65_536,

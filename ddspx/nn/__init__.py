@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from ddspx.nn._encoder import Encoder as Encoder, ZEncoder as ZEncoder
     from ddspx.nn._encoder_config import (
+        DdspMfccConfig as DdspMfccConfig,
         EncoderConfig as EncoderConfig,
         ZEncoderConfig as ZEncoderConfig,
     )
@@ -111,7 +112,7 @@ else:
         _decoder_config="DecoderConfig DilatedConvDecoderConfig RnnFcDecoderConfig",
         _dilated_conv_decoder="CausalConvState DilatedConvDecoder WindowedConvState",
         _encoder="Encoder ZEncoder",
-        _encoder_config="EncoderConfig ZEncoderConfig",
+        _encoder_config="DdspMfccConfig EncoderConfig ZEncoderConfig",
         _recurrent="Gru",
         _reverb="DecayingReverb Reverb TapReverb",
         _reverb_config="DecayingReverbConfig ReverbConfig TapReverbConfig",

@@ -9,7 +9,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.nn._encoder_config import EncoderConfig, ZEncoderConfig
+from ddspx.nn._ddsp_mfcc import DdspMfcc
+from ddspx.nn._encoder_config import DdspMfccConfig, EncoderConfig, ZEncoderConfig
 from ddspx.nn._recurrent import Gru
 from ddspx.nn.frontend._compressions import PcenCompression
 from ddspx.nn.frontend._frontend import SpectralFrontend
@@ -90,12 +91,16 @@ class ZEncoder(nnx.Module):
       example, and it removes everything that is constant through a note, which is most of its
       timbre. This encoder normalizes the coefficients of each frame instead, with the same number
       of parameters. With `normalize` in the front-end's config it works as DDSP's, and cannot
-      stream.
+      stream; with a `DdspMfccConfig` it computes exactly what DDSP's does.
     """
 
     def __init__(self, config: ZEncoderConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.frontend = SpectralFrontend(config.frontend, rngs=rngs)
+        self.frontend: SpectralFrontend | DdspMfcc = (
+            DdspMfcc(config.frontend)
+            if isinstance(config.frontend, DdspMfccConfig)
+            else SpectralFrontend(config.frontend, rngs=rngs)
+        )
         features = config.frontend.n_features
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.shift = nnx.Param(jnp.zeros(features, jnp.float32))
@@ -111,7 +116,10 @@ class ZEncoder(nnx.Module):
         self, audio: Float[ArrayLike, "*batch samples"]
     ) -> Float[Array, "*batch frames z"]:
         """The z of a whole sound at the front-end's sample rate, on the frame rule."""
-        return self._encode(self.frontend(audio), None)[1]
+        z = self._encode(self.frontend(audio), None)[1]
+        if isinstance(self.frontend, DdspMfcc):
+            return self.frontend.interpolated(z, jnp.shape(audio)[-1])
+        return z
 
     def init(
         self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
@@ -139,9 +147,12 @@ class ZEncoder(nnx.Module):
 
     def _encode(self, features, carry):
         """The GRU's state after the last frame, and z of all frames, from front-end features."""
-        if not self.config.frontend.normalize:
-            mean = jnp.mean(features, axis=-1, keepdims=True)
-            variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
+        frontend = self.config.frontend
+        is_ddsp = isinstance(frontend, DdspMfccConfig)
+        if is_ddsp or not frontend.normalize:
+            axis = -2 if is_ddsp else -1
+            mean = jnp.mean(features, axis=axis, keepdims=True)
+            variance = jnp.mean(jnp.square(features - mean), axis=axis, keepdims=True)
             features = (features - mean) * jax.lax.rsqrt(variance + _EPSILON)
         row = (1,) * (features.ndim - 1) + (-1,)
         scale, shift = (
@@ -153,10 +164,12 @@ class ZEncoder(nnx.Module):
     def margin_frames(self) -> int | None:
         """Number of frames before and after a frame whose samples its window reaches.
 
-        None if a frame depends on more than its window: the front-end normalizes over time, has
-        a PCEN, or filters the whole sound.
+        None if a frame depends on more than its window: the front-end is DDSP's, normalizes over
+        time, has a PCEN, or filters the whole sound.
         """
         c = self.config.frontend
+        if isinstance(c, DdspMfccConfig):
+            return None
         needs_whole_sound = (
             c.normalize
             or isinstance(c.compression, PcenCompression)

@@ -41,19 +41,24 @@ class HarmonicNoiseConfig:
       n_magnitudes: bands of the noise filter, equally spaced from 0 Hz to Nyquist.
       amplitude_upsampling: how harmonic amplitudes go from frames to samples: "nearest", "linear"
         or "hann".
+      normalize_below_nyquist: whether the harmonic distribution sums to 1 over the harmonics below
+        Nyquist, so that a high note is as loud as a low one; False for all harmonics, also those
+        above, which stay silent.
 
     Raises:
       TypeError: a size is not an int.
-      ValueError: a size or `amplitude_upsampling` is out of range.
+      ValueError: a size, `amplitude_upsampling` or `normalize_below_nyquist` is out of range.
     """
 
     n_harmonics: int = 60
     n_magnitudes: int = 65
     amplitude_upsampling: UpsamplingMethod = "hann"
+    normalize_below_nyquist: bool = True
 
     def __post_init__(self):
         size("n_harmonics", self.n_harmonics)
         _check_noise_and_method(self.n_magnitudes, self.amplitude_upsampling)
+        one_of("normalize_below_nyquist", self.normalize_below_nyquist, (True, False))
 
     @property
     def n_outputs(self) -> int:

@@ -119,7 +119,8 @@ class HarmonicNoise(nnx.Module):
     .. math:: A = \sigma(o_0), \qquad d_k = \sigma(o_k) \Big/ \sum_j \sigma(o_j), \qquad
         H_b = \sigma(o_{K + b} - 5)
 
-    where the sum runs over the harmonics below Nyquist (`core.normalize_harmonics`). The audio is
+    where the sum runs over the harmonics below Nyquist (`core.normalize_harmonics`), or over all of
+    them without `normalize_below_nyquist`. The audio is
     `core.harmonic_synthesis` of A and d at the pitch plus `core.filtered_noise` of H.
 
     Args:
@@ -152,13 +153,16 @@ class HarmonicNoise(nnx.Module):
         outputs: Float[ArrayLike, "*batch frames outputs"],
         f0_hz: Float[ArrayLike, "*batch frames"],
     ) -> HarmonicNoiseControls:
-        """The controls; the distribution sums to 1 over the harmonics below Nyquist."""
+        """The controls; see `normalize_below_nyquist` for the sum of the distribution."""
         outputs, f0_hz = jnp.asarray(outputs), jnp.asarray(f0_hz)
         split = 1 + self.config.n_harmonics
         bounded = core.exp_sigmoid(outputs[..., :split])
-        distribution = core.normalize_harmonics(
-            bounded[..., 1:], f0_hz, sample_rate=self.sample_rate
-        )
+        weights = bounded[..., 1:]
+        distribution = core.normalize_harmonics(weights, f0_hz, sample_rate=self.sample_rate)
+        if not self.config.normalize_below_nyquist:
+            # Where the harmonic is audible, over the sum of all weights.
+            shares = core.safe_divide(weights, jnp.sum(weights, axis=-1, keepdims=True))
+            distribution = jnp.where(distribution > 0, shares, 0)
         harmonic = HarmonicControls(f0_hz, bounded[..., 0], distribution)
         return HarmonicNoiseControls(harmonic, noise_controls(outputs[..., split:]))
 

@@ -5,7 +5,9 @@ import pytest
 from flax import nnx
 from helpers import noise
 
+from ddspx.models._config import from_json, to_json
 from ddspx.nn import (
+    DdspMfccConfig,
     FftPath,
     FrontendConfig,
     GammatoneFilters,
@@ -108,3 +110,70 @@ def test_an_encoder_that_needs_the_whole_sound_has_no_margin(changes):
 def test_sizes_below_one_are_refused():
     with pytest.raises(ValueError, match="`z_size` must be at least 1, got 0"):
         ZEncoderConfig(FrontendConfig(), rnn_channels=8, z_size=0)
+
+
+DDSP = {"n_fft": 256, "mfcc_hop_length": 192, "n_bands": 20, "n_mfcc": 6}
+
+
+def ddsp_mfcc(audio, config):
+    """The definition: frames from their sample on, TensorFlow's triangles, log of magnitudes."""
+    n_frames = -(-len(audio) // config.mfcc_hop_length)
+    padded = np.pad(audio.astype(np.float64), (0, config.n_fft))
+    frames = [padded[i * config.mfcc_hop_length :][: config.n_fft] for i in range(n_frames)]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
+    magnitudes = np.abs(np.fft.rfft(np.stack(frames) * window))
+    mel = 2595 * np.log10(1 + np.fft.rfftfreq(config.n_fft, 1 / 16_000) / 700)
+    ends = 2595 * np.log10(1 + np.array([20.0, 8000.0]) / 700)
+    corners = np.linspace(*ends, config.n_bands + 2)
+    bands = np.zeros((n_frames, config.n_bands))
+    for band, (low, middle, high) in enumerate(
+        zip(corners, corners[1:], corners[2:], strict=False)
+    ):
+        for k in range(1, len(mel)):
+            weight = min((mel[k] - low) / (middle - low), (high - mel[k]) / (high - middle))
+            bands[:, band] += max(0, weight) * magnitudes[:, k]
+    levels = np.log(np.where(bands > 0, bands, 1e-5))
+    m = np.arange(config.n_bands)
+    rows = [np.cos(np.pi * n * (2 * m + 1) / (2 * config.n_bands)) for n in range(config.n_mfcc)]
+    return levels @ np.stack(rows, axis=1) * np.sqrt(2 / config.n_bands)
+
+
+def test_the_encoder_of_ddsp_normalizes_over_the_sound_and_interpolates():
+    config = DdspMfccConfig(**DDSP)
+    model = ZEncoder(ZEncoderConfig(config, rnn_channels=4, z_size=2), rngs=nnx.Rngs(0))
+    audio = np.stack([0.1 * noise(1600), 0.3 * noise(1600)]).astype(np.float32)
+    audio[:, 900:] = 0
+    mfcc = np.stack([ddsp_mfcc(one, config) for one in audio])
+    np.testing.assert_allclose(model.frontend(audio), mfcc, atol=1e-3)
+    deviation = np.sqrt(mfcc.var(axis=1, keepdims=True) + 1e-5)
+    normal = (mfcc - mfcc.mean(axis=1, keepdims=True)) / deviation
+    slow = model.dense(model.gru(jnp.asarray(normal, jnp.float32))[0])
+    z = model(audio)
+    assert z.shape == (2, 26, 2) and model.margin_frames() is None
+    time = np.minimum(np.arange(26) / 3, 8)
+    for row, column in np.ndindex(2, 2):
+        expected = np.interp(time, np.arange(9), slow[row, :, column])
+        np.testing.assert_allclose(z[row, :, column], expected, atol=1e-4)
+
+
+def test_the_encoder_of_ddsp_is_saved_and_older_configs_load():
+    for frontend in (DdspMfccConfig(), FrontendConfig(**LISTENING)):
+        config = ZEncoderConfig(frontend, rnn_channels=4, z_size=2)
+        fields = to_json(config)
+        assert from_json(ZEncoderConfig, fields) == config
+    del fields["frontend"]["kind"]
+    assert from_json(ZEncoderConfig, fields) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mfcc_hop_length": 100}, "`mfcc_hop_length` must be a multiple of `hop_length`, 64"),
+        ({"n_mfcc": 129}, "`n_mfcc` must be at most `n_bands`, 128"),
+        ({"fmax": 9000.0}, "`fmax` must be at most half of `sample_rate`"),
+        ({"n_fft": 0}, "`n_fft` must be at least 1"),
+    ],
+)
+def test_sizes_of_the_encoder_of_ddsp(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DdspMfccConfig(**changes)

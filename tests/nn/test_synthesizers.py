@@ -80,6 +80,17 @@ def test_controls_are_their_definition(synthesizer, outputs):
         np.testing.assert_allclose(made.noise.magnitudes, exp_sigmoid(bands - 5), rtol=1e-4)
 
 
+def test_harmonics_above_nyquist_may_count_in_the_sum(rng):
+    config = HarmonicNoiseConfig(5, 4, normalize_below_nyquist=False)
+    synthesizer = config.build(sample_rate=RATE, hop_length=HOP, rngs=nnx.Rngs(0))
+    outputs = jnp.asarray(rng.normal(0, 1, (FRAMES, config.n_outputs)), jnp.float32)
+    distribution = synthesizer.controls(outputs, jnp.asarray(F0_HZ)).harmonic.harmonic_distribution
+    weights = exp_sigmoid(np.asarray(outputs[:, 1:6], np.float64))
+    audible = shares(weights, F0_HZ[:, None] * np.arange(1, 6)) > 0
+    expected = np.where(audible, weights / weights.sum(-1, keepdims=True), 0)
+    np.testing.assert_allclose(distribution, expected, atol=1e-6)
+
+
 def test_blocks_equal_the_whole(synthesizer, outputs, key):
     """Cut where the pitch goes through Nyquist and where it begins anew; a last hop more."""
     n_samples = (FRAMES - 1) * HOP + 7
