@@ -14,6 +14,7 @@ from ddspx.models.autoencoder.serialization import save_autoencoder
 # The readers, and the files that each of them takes.
 _READERS: dict[str, str] = {
     "_tone_transfer": "model.json with its .bin (Tone Transfer)",
+    "_ddsp": "ckpt-N.index with its data, operative_config-N.gin and dataset_statistics.pkl (DDSP)",
     "_ddsp_pytorch": "state.pth with config.yaml, or a .ts (ddsp_pytorch)",
 }
 
