@@ -19,6 +19,10 @@ from ddspx.instruments import InstrumentCard, InstrumentScores
 if TYPE_CHECKING:
     from ddspx.metrics import Reverberation
 
+# The length of tenor_saxophone, so that no shipped name wraps.
+_LONGEST_SHIPPED = 15
+# The column of the licence, and the width of Apache-2.0.
+_LICENCE, _LEAST_LICENCE = 4, 10
 _SCORES = ("spectral_loss", "loudness_l1_db", "f0_l1_semitones")
 _CAPTION = (
     "Measured on recordings kept from training: spectral loss, loudness L1 in dB, "
@@ -137,13 +141,18 @@ def remove(name: Annotated[Positional[str], arg(metavar="NAME")]) -> None:
 def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> None:
     """Prints a table with a row for each instrument, then the authors to credit."""
     console.print(f"[bold]{escape(title)}[/bold]")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("name", "notes", "rate", "trained on", "licence", "scores"):
-        # Names may wrap to a second line, numbers must not.
-        is_text = heading in ("name", "licence")
-        table.add_column(heading, no_wrap=not is_text, overflow="fold")
-    for card in cards:
-        table.add_row(*(escape(printable(cell)) for cell in _cells(card)))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    rows = [[printable(cell) for cell in _cells(card)] for card in cards]
+    headings = ("name", "notes", "rate", "trained on", "licence", "scores")
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    widths[0] = min(widths[0], _LONGEST_SHIPPED)
+    # Long names and licences wrap; licences get the width that the numbers leave.
+    left = console.width - sum(widths) + widths[_LICENCE] - len(widths) - 1
+    widths[_LICENCE] = max(_LEAST_LICENCE, min(widths[_LICENCE], left))
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(heading, overflow="fold", min_width=width, max_width=width)
+    for row in rows:
+        table.add_row(*map(escape, row))
     console.print(table)
     for card in cards:
         if card.attribution is not None:

@@ -273,8 +273,8 @@ FAULTS = (
     ),
     Fault(
         "cli/_batch.py",
-        "self._count += 1",
-        "self._count = 0",
+        "self.count += 1",
+        "self.count = 0",
         "cli/test_pitch_cli.py",
     ),
     Fault(
@@ -297,9 +297,9 @@ FAULTS = (
         "features/test_conditioning.py -k 'stream or frame_rule'",
     ),
     Fault(
-        "features/_conditioning.py",
-        "yield loudness_db[..., margin : margin + n]",
-        "yield loudness_db[..., margin - 1 : margin - 1 + n]",
+        "features/_loudness.py",
+        "yield loudness_db[..., before : before + n]",
+        "yield loudness_db[..., before - 1 : before - 1 + n]",
         "features/test_conditioning.py -k 'stream or frame_rule'",
     ),
     # metrics and models

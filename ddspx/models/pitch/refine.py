@@ -22,7 +22,7 @@ _MOST_PERIODS = 0.4
 _LEAST_CORRELATION = 0.5
 # A pitch that moves within the window has no sharp peak, and the peak lies at the mean of the whole
 # window. So a move by more than these octaves needs a higher correlation.
-_SMALL_MOVE, _LEAST_OF_A_MOVE = 12 / 1200, 0.985
+_SMALL_MOVE, _LEAST_OF_A_MOVE = 15 / 1200, 0.985
 
 
 def refine_pitch(
@@ -36,7 +36,7 @@ def refine_pitch(
 
     with m the number of periods in 7.5 ms, then in 30 ms. The peak after m periods gives the
     frequency m times as exactly as the first peak. Where :math:`r` stays below one half or has no
-    peak, :math:`f_0` is kept; likewise where the peak is more than 12 cents away and r below 0.985,
+    peak, :math:`f_0` is kept; likewise where the peak is more than 15 cents away and r below 0.985,
     because the pitch moves then.
 
     Args:
