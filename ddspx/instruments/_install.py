@@ -8,10 +8,12 @@ from pathlib import Path
 from ddspx.instruments._archive import copy_files, model_files, pack_files
 from ddspx.instruments._card import describe_instrument
 from ddspx.instruments._library import (
+    SHIPPED,
     find_instrument,
     instruments_folder,
     is_name,
     is_shipped,
+    named_instrument,
 )
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS
 from ddspx.models.autoencoder.serialization import load_autoencoder
@@ -166,7 +168,8 @@ def remove_instrument(name: str) -> None:
       FileNotFoundError: the user has not installed an instrument of that name.
       ValueError: the instrument ships with ddspx.
     """
-    if is_shipped(name):
+    named = named_instrument(name)
+    if named is not None and named.parent == SHIPPED:
         raise ValueError(
             f"{name!r} ships with ddspx and cannot be removed; only your own instruments can."
         )

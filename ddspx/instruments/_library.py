@@ -53,7 +53,7 @@ def instrument_names() -> tuple[str, ...]:
     except ValueError:
         # Without a home folder, as in some containers, there are only the shipped instruments.
         own = []
-    return (*shipped, *(name for name in own if not is_shipped(name)))
+    return (*shipped, *(name for name in own if name not in shipped))
 
 
 def find_instrument(source: str | Path) -> Path:
@@ -78,10 +78,12 @@ def named_instrument(name: str) -> Path | None:
     """The folder of the instrument of that name, if there is one; of a shipped one in any case."""
     # Only a plain name is looked up, so that a path such as "../x" cannot leave the folder.
     if is_name(name):
-        if shipped := _shipped_names().get(name.lower()):
-            return SHIPPED / shipped
+        if name in _names_in(SHIPPED):
+            return SHIPPED / name
         if name in instrument_names():
             return instruments_folder() / name
+        if shipped := _shipped_names().get(name.lower()):
+            return SHIPPED / shipped
     return None
 
 

@@ -14,6 +14,9 @@ _CENTRES_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 _START_DB, _ENDS_DB = -5.0, (-35.0, -25.0)
 # Energy that is missing after the end of the response bends the curve; its last part is not used.
 _UNUSED_SHARE = 0.05
+# The least product of bandwidth and reverberation time, for a filter that runs backwards (Jacobsen
+# and Rindel, Journal of Sound and Vibration 117, 1987).
+_LEAST_PRODUCT = 4.0
 # The largest share of the decay's variance that a line may leave; ISO 3382 calls 0.01 suspicious.
 _MOST_BENT = 0.04
 
@@ -24,7 +27,8 @@ class Reverberation(NamedTuple):
     Attributes:
       bands_hz: the centres of the octaves.
       t60_s: the reverberation time of each octave in seconds; NaN where the response does not fall
-        by 25 dB, or not evenly: a response that rings on and is cut off has no such time.
+        by 25 dB, or not evenly: a response that rings on and is cut off has no such time; and
+        where it is shorter than a filter of the octave can tell, 5.7 periods of its centre.
       level_db: the energy of the whole response, in dB of the direct sound.
     """
 
@@ -80,8 +84,10 @@ def reverberation(
     bands = [centre for centre in _CENTRES_HZ if centre * 2**-0.5 < sample_rate / 2]
     with np.errstate(divide="ignore"):
         level_db = float(10 * np.log10(np.sum(taps**2)))
-    times = (_t60(_octave(taps, centre, sample_rate), sample_rate) for centre in bands)
-    return Reverberation(tuple(bands), tuple(times), level_db)
+    times = [_t60(_octave(taps, centre, sample_rate), sample_rate) for centre in bands]
+    least = [_LEAST_PRODUCT / (centre * (2**0.5 - 2**-0.5)) for centre in bands]
+    told = (t if t >= shortest else np.nan for t, shortest in zip(times, least, strict=True))
+    return Reverberation(tuple(bands), tuple(told), level_db)
 
 
 def _octave(taps: np.ndarray, centre: float, sample_rate: int) -> np.ndarray:
@@ -90,7 +96,10 @@ def _octave(taps: np.ndarray, centre: float, sample_rate: int) -> np.ndarray:
     # A filter that reaches almost to Nyquist would be no filter at its upper end.
     band, kind = ((low, high), "bandpass") if high < 0.49 * sample_rate else (low, "highpass")
     sections = scipy.signal.butter(3, band, btype=kind, fs=sample_rate, output="sos")
-    return np.asarray(scipy.signal.sosfilt(sections, np.append(taps, np.zeros(sample_rate // 10))))
+    # Filtered backwards, so that the filter rings before the response and not after it.
+    rest = np.zeros(sample_rate // 10)
+    backwards = np.concatenate([rest, taps[::-1], rest])
+    return np.asarray(scipy.signal.sosfilt(sections, backwards))[::-1]
 
 
 def _t60(taps: np.ndarray, sample_rate: int) -> float:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ddspx.nn._reverb import DecayingReverb, Reverb, TapReverb
 
 
+# More octaves below Nyquist than can be heard. Each has its own noise of the whole length.
+_MOST_OCTAVES = 16
+
+
 @runtime_checkable
 class ReverbConfig(Protocol):
     """The sizes of a `Reverb`: a frozen dataclass with a method `build` that makes the reverb.
@@ -74,7 +78,8 @@ class DecayingReverbConfig:
 
     def __post_init__(self):
         size("length", self.length)
-        size("n_bands", self.n_bands)
+        if size("n_bands", self.n_bands) > _MOST_OCTAVES:
+            raise ValueError(f"`n_bands` must be at most {_MOST_OCTAVES}, got {self.n_bands}.")
         if positive_int("early_length", self.early_length) > self.length:
             raise ValueError(
                 f"`early_length` must be at most `length`, {self.length}, got {self.early_length}."

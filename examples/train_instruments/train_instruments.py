@@ -51,7 +51,7 @@ TONEJS = "nbrosowsky/tonejs-instruments (copy in JamesRyanATX/Harmonicon)"
 NOTES = {
     "alto_saxophone": Recipe(
         "weresax",
-        start="alto_sax",
+        start="alto_saxophone",
         instrument="alto_sax",
         fmin=130.0,
         reach=0.7,
@@ -60,7 +60,7 @@ NOTES = {
     ),
     "tenor_saxophone": Recipe(
         "mtg_solo_sax",
-        start="tenor_sax",
+        start="tenor_saxophone",
         instrument="tenor_sax",
         fmin=95.0,
         reach=0.7,
@@ -93,7 +93,7 @@ NOTES = {
     ),
     "trumpet": Recipe(
         "notes_44k",
-        start="alto_sax",
+        start="alto_saxophone",
         fmin=160.0,
         reach=1.5,
         licence="CC BY 3.0",

@@ -14,7 +14,7 @@ import pytest
 from helpers import sine
 
 from ddspx import core, features, io, metrics
-from ddspx.instruments import load_instrument
+from ddspx.instruments import instrument_names, load_instrument
 from ddspx.nn import HarmonicControls, NoiseControls
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_instruments"
@@ -126,6 +126,11 @@ def test_notes_without_splits_are_divided_by_pitch(recipe, shared_data):
         # The pitch is the measured one: the names of the files are an octave or two off.
         midi = [float(row["midi"]) for row in rows[0]]
         assert midi == sorted(midi) and 50 < midi[0] and midi[-1] < 97
+
+
+def test_each_recipe_begins_with_an_instrument_that_ships(recipe):
+    assert {of.start for of in recipe[0].NOTES.values()} <= set(instrument_names())
+    assert {"violin", *recipe[0].NOTES} == set(instrument_names())
 
 
 class Teacher:

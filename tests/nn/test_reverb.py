@@ -104,6 +104,8 @@ def test_a_decaying_room_learns_from_every_parameter(rng):
 def test_early_taps_lie_within_the_response():
     with pytest.raises(ValueError, match="`early_length` must be at most `length`, 100, got 101"):
         DecayingReverbConfig(100, 101)
+    with pytest.raises(ValueError, match="`n_bands` must be at most 16, got 17"):
+        DecayingReverbConfig(n_bands=17)
     for length in (1, 2, 3):
         config = DecayingReverbConfig(length, 1, n_bands=1)
         reverb = DecayingReverb(config, sample_rate=SAMPLE_RATE, rngs=nnx.Rngs(0))
