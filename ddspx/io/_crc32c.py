@@ -1,13 +1,15 @@
 """The checksum CRC-32C (Castagnoli), computed in NumPy, a few hundred megabytes in seconds."""
 
+from functools import cache
+
 import numpy as np
 
 _POLYNOMIAL = 0x82F63B78  # its bits in reversed order, as the register holds them
 # From a register of zeros, these four bytes lead to the register of ones with which the checksum
 # begins. With them in front of the data, zeros before them change nothing.
 _START = b"\x54\x64\x1f\x64"
-# Columns of 2**10 bytes: their steps are a loop in Python, and their joints a tree.
-_LOG_COLUMN = 10
+# Fewer bytes than this are checked sooner one by one.
+_LEAST_COLUMNS = 2**12
 
 
 def _byte_table() -> np.ndarray:
@@ -18,12 +20,13 @@ def _byte_table() -> np.ndarray:
 
 
 _TABLE = _byte_table()
+_INTS = _TABLE.tolist()
 
 
 def crc32c(data: bytes | memoryview) -> int:
     """The CRC-32C of some bytes, as an int from 0 to 2**32 - 1.
 
-    The data are cut into columns of equal length, whose registers advance side by side, one byte
+    Many data are cut into columns of equal length, whose registers advance side by side, one byte
     each at a step. Then neighbours are joined, pairs after pairs: the register after both halves is
     that of the left half, advanced by the length of the right one, plus that of the right half. To
     advance by a number of bytes is linear over the field of two elements: a matrix of 32 x 32 bits,
@@ -32,26 +35,35 @@ def crc32c(data: bytes | memoryview) -> int:
     References:
       RFC 3720, appendix B.4, has the polynomial and test values.
     """
+    if len(data) < _LEAST_COLUMNS:
+        register = 0xFFFFFFFF
+        for byte in bytes(data):
+            register = _INTS[(register ^ byte) & 255] ^ (register >> 8)
+        return register ^ 0xFFFFFFFF
     n_bytes = len(_START) + len(data)
-    n_levels = max(0, (-(-n_bytes >> _LOG_COLUMN)) - 1).bit_length()
-    padded = np.zeros(1 << (n_levels + _LOG_COLUMN), np.uint8)
+    # The steps down the columns are a loop in Python, and the joints of the columns a tree, so as
+    # many columns as bytes in a column take the least time; of many data, longer rows do.
+    log_size = (n_bytes - 1).bit_length()
+    log_column = min(10, log_size // 2)
+    n_levels = (-(-n_bytes >> log_column) - 1).bit_length()
+    padded = np.zeros(1 << (n_levels + log_column), np.uint8)
     padded[-n_bytes:] = np.frombuffer(_START + bytes(data), np.uint8)
     registers = np.zeros(1 << n_levels, np.uint32)
     for byte in np.ascontiguousarray(padded.reshape(len(registers), -1).T):
         registers = _TABLE[(registers ^ byte) & 255] ^ (registers >> 8)
-    advance = _one_byte()
-    for _ in range(_LOG_COLUMN):
-        advance = _product(advance, advance)
-    for _ in range(n_levels):
-        registers = _product(advance, registers[0::2]) ^ registers[1::2]
-        advance = _product(advance, advance)
+    for level in range(n_levels):
+        registers = _product(_advance(log_column + level), registers[0::2]) ^ registers[1::2]
     return int(registers[0]) ^ 0xFFFFFFFF
 
 
-def _one_byte() -> np.ndarray:
-    """The columns of the matrix that advances a register by one byte of zeros."""
-    unit = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    return _TABLE[unit & 255] ^ (unit >> 8)
+@cache
+def _advance(log_bytes: int) -> np.ndarray:
+    """The columns of the matrix that advances a register by 2**log_bytes bytes of zeros."""
+    if log_bytes == 0:
+        unit = np.uint32(1) << np.arange(32, dtype=np.uint32)
+        return _TABLE[unit & 255] ^ (unit >> 8)
+    half = _advance(log_bytes - 1)
+    return _product(half, half)
 
 
 def _product(matrix: np.ndarray, registers: np.ndarray) -> np.ndarray:

@@ -20,7 +20,10 @@ _FOOTER_BYTES = 48
 _HANDLES_BYTES = 40  # of the two places in the footer, padded with zeros
 _TRAILER_BYTES = 5  # after a block: kind of compression, checksum
 _MASK = 0xA282EAD8
-_MOST_DIMENSIONS = 8
+_MOST_DIMENSIONS, _MOST_NUMBERS = 8, 2**40
+# Far above every checkpoint of an instrument. What is written in few bytes, as a key that begins
+# with the one before it or an empty message, must not fill the memory.
+_LONGEST_KEY, _MOST_ENTRIES, _MOST_FIELDS, _MOST_STRINGS = 1024, 10_000, 1000, 10_000
 _STRING = 7
 # The types of TensorFlow that NumPy has too, by their numbers in `types.proto`.
 _DTYPES = {
@@ -82,9 +85,14 @@ def read_bundle_index(index: bytes) -> BundleIndex:
         )
     footer = _Reader(index[-_FOOTER_BYTES:][:_HANDLES_BYTES])
     footer.handle()  # of a block that TensorFlow leaves empty
-    header, entries, before = None, {}, b""
+    header, entries, before, end = None, {}, b"", 0
     for _, place in _block_entries(_block(index, footer.handle())):
-        for key, value in _block_entries(_block(index, _Reader(place).handle())):
+        offset, n_bytes = _Reader(place).handle()
+        # One block that is named many times would be many tables.
+        if offset < end:
+            raise _damaged("its blocks overlap")
+        end = offset + n_bytes + _TRAILER_BYTES
+        for key, value in _block_entries(_block(index, (offset, n_bytes))):
             if header is None:
                 header = _fields(value)
                 if key or _number(header, 2):
@@ -93,6 +101,8 @@ def read_bundle_index(index: bytes) -> BundleIndex:
             if key <= before:
                 raise _damaged("its keys are not sorted")
             before = key
+            if len(entries) == _MOST_ENTRIES:
+                raise ValueError(f"holds more than {_MOST_ENTRIES} tensors, and is refused")
             entries[key.decode("utf-8", "backslashreplace")] = _entry(value)
     n_shards = 0 if header is None else _number(header, 1)
     if not 1 <= n_shards < 100_000:
@@ -126,8 +136,8 @@ def bundle_tensor(entry: BundleEntry, shard: bytes | memoryview) -> np.ndarray |
 
 def _strings(data: memoryview, count: int, checksum: int) -> list[bytes]:
     """A tensor of strings: all lengths, a checksum of them, and all strings."""
-    if count > len(data):
-        raise _damaged("it has more strings than bytes")
+    if count > min(len(data), _MOST_STRINGS):
+        raise ValueError(f"has {count} strings, more than bytes or than {_MOST_STRINGS}")
     reader = _Reader(bytes(data))
     lengths = [reader.varint() for _ in range(count)]
     # The checksums are of the lengths as fixed numbers, not as they are written.
@@ -147,8 +157,10 @@ def _entry(message: bytes) -> BundleEntry:
         for shape in _messages(fields, 2)
         for dimension in _messages(_fields(shape), 2)
     ]
-    if len(dimensions) > _MOST_DIMENSIONS or any(n >= 2**40 for n in dimensions):
-        raise _damaged(f"a tensor has {len(dimensions)} dimensions, or one that is too large")
+    # NumPy refuses large dimensions also beside one of 0.
+    size = math.prod(max(1, n) for n in dimensions[:_MOST_DIMENSIONS])
+    if len(dimensions) > _MOST_DIMENSIONS or size >= _MOST_NUMBERS:
+        raise _damaged(f"a tensor has {len(dimensions)} dimensions, or they are too large")
     return BundleEntry(
         dtype=_number(fields, 1),
         shape=tuple(dimensions),
@@ -192,6 +204,8 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         shared, added, n_bytes = reader.varint(), reader.varint(), reader.varint()
         if shared > len(key):
             raise _damaged("a key begins with more than the key before it")
+        if shared + added > _LONGEST_KEY:
+            raise _damaged(f"a key is longer than {_LONGEST_KEY} bytes")
         key = key[:shared] + reader.take(added)
         yield key, reader.take(n_bytes)
 
@@ -228,6 +242,8 @@ def _fields(message: bytes) -> list[tuple[int, int | bytes]]:
     """The numbers of the fields of a protobuf message, and their values."""
     reader, fields = _Reader(message), []
     while reader.at < len(message):
+        if len(fields) == _MOST_FIELDS:
+            raise _damaged(f"a message has more than {_MOST_FIELDS} fields")
         number, kind = divmod(reader.varint(), 8)
         if kind == 0:
             fields.append((number, reader.varint()))

@@ -5,7 +5,7 @@ their bytes, one weight after the other.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,9 @@ from ddspx.io._json import (
 _DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4"), "bool": np.dtype(np.bool_)}
 _QUANTIZED = {"uint8": np.dtype(np.uint8), "uint16": np.dtype("<u2"), "float16": np.dtype("<f2")}
 _MOST_WEIGHTS, _MOST_NODES, _MOST_AXES = 10_000, 100_000, 8
-_LARGEST_SHARD, _LARGEST_MODEL = 2**26, 2**28
+_LARGEST_MODEL = 2**26
+# Of one byte in a file, restoring makes eight for a moment, and four that stay.
+_MOST_NUMBERS = 2**24
 
 
 class TfjsNode(NamedTuple):
@@ -71,24 +73,40 @@ def read_tfjs(text: bytes, read: Callable[[str, int], bytes]) -> TfjsModel:
     groups = json_field(fields, "weightsManifest", list_of(OBJECT))
     if len(nodes) > _MOST_NODES:
         raise ValueError(f"its graph has {len(nodes)} nodes, more than {_MOST_NODES}.")
+    paths, entries = (
+        [json_field(group, key, list_of(kind), owner="weightsManifest") for group in groups]
+        for key, kind in (("paths", TEXT), ("weights", OBJECT))
+    )
+    n_weights = sum(map(len, entries))
+    if n_weights > _MOST_WEIGHTS:
+        raise ValueError(f"it has {n_weights} weights, more than {_MOST_WEIGHTS}.")
+    n_numbers = sum(math.prod(_shape(entry)) for group in entries for entry in group)
+    if n_numbers > _MOST_NUMBERS:
+        raise ValueError(f"its weights are {n_numbers:.3g} numbers, more than {_MOST_NUMBERS}.")
     weights: dict[str, np.ndarray] = {}
-    n_left = _LARGEST_MODEL
-    for group in groups:
-        data = b"".join(
-            read(path, min(n_left, _LARGEST_SHARD))
-            for path in json_field(group, "paths", list_of(TEXT), owner="weightsManifest")
-        )
-        n_left -= len(data)
-        entries = json_field(group, "weights", list_of(OBJECT), owner="weightsManifest")
-        if len(entries) > _MOST_WEIGHTS:
-            raise ValueError(f"it has {len(entries)} weights, more than {_MOST_WEIGHTS}.")
-        weights |= _weights(entries, data)
+    for group, data in zip(entries, _shards(paths, read), strict=True):
+        weights |= _weights(group, data)
     return TfjsModel(dict(map(_node, nodes)), weights)
+
+
+def _shards(paths: list[list[str]], read: Callable[[str, int], bytes]) -> Iterator[bytes]:
+    """The bytes of each group of files; all groups together have a largest size."""
+    n_left, seen = _LARGEST_MODEL, set()
+    for group in paths:
+        data = bytearray()
+        for path in group:
+            if path in seen:
+                raise ValueError(f"it names the file {path[:99]!r} of weights twice.")
+            seen.add(path)
+            shard = read(path, n_left)
+            n_left -= len(shard)
+            data += shard
+        yield bytes(data)
 
 
 def _node(fields: dict[str, Any]) -> tuple[str, TfjsNode]:
     name, op = (json_field(fields, key, TEXT, owner="a node") for key in ("name", "op"))
-    inputs = json_field(fields, "input", list_of(TEXT), owner=f"the node {name!r}", default=[])
+    inputs = json_field(fields, "input", list_of(TEXT), owner=f"the node {name[:99]!r}", default=[])
     # A number after a colon says which result; a caret marks an order without data.
     data = (source.partition(":")[0] for source in inputs if not source.startswith("^"))
     return name, TfjsNode(op, tuple(data))
@@ -98,20 +116,33 @@ def _weights(entries: list[dict[str, Any]], data: bytes) -> dict[str, np.ndarray
     """The arrays that lie one after the other in `data`."""
     arrays, start = {}, 0
     for entry in entries:
-        name = json_field(entry, "name", TEXT, owner="a weight")
-        owner = f"the weight {name!r}"
-        shape = json_field(entry, "shape", list_of(COUNT_OR_0), owner=owner)
-        if len(shape) > _MOST_AXES:
-            raise ValueError(f"`shape` of {owner} has more than {_MOST_AXES} axes.")
+        name, shape, owner = entry["name"], _shape(entry), _owner(entry)
         stored, restore = _stored(entry, owner)
-        stop = start + math.prod(shape) * stored.itemsize
+        count = math.prod(shape)
+        stop = start + count * stored.itemsize
         if stop > len(data):
             raise ValueError(f"the files of weights end within {owner}.")
-        arrays[name] = restore(np.frombuffer(data[start:stop], stored).reshape(shape))
+        arrays[name] = restore(np.frombuffer(data[start:stop], stored, count).reshape(shape))
         start = stop
     if start < len(data):
         raise ValueError(f"the files of weights hold {len(data) - start} bytes too many.")
     return arrays
+
+
+def _owner(entry: dict[str, Any]) -> str:
+    name = json_field(entry, "name", TEXT, owner="a weight")
+    return f"the weight {name[:99]!r}"
+
+
+def _shape(entry: dict[str, Any]) -> list[int]:
+    """The shape of a weight, of which even the axes beside one of 0 are no longer than an array."""
+    owner = _owner(entry)
+    shape = json_field(entry, "shape", list_of(COUNT_OR_0), owner=owner)
+    if len(shape) > _MOST_AXES or math.prod(max(1, n) for n in shape) > _MOST_NUMBERS:
+        raise ValueError(
+            f"`shape` of {owner} has more than {_MOST_AXES} axes or {_MOST_NUMBERS} numbers."
+        )
+    return shape
 
 
 def _stored(

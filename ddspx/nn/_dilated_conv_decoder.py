@@ -31,7 +31,7 @@ class WindowedConvState(NamedTuple):
     """The state of a stream of a `DilatedConvDecoder` that is not causal.
 
     Attributes:
-      position: the frame at which the next block begins.
+      position: the frame at which the next block begins, or the end of the sound.
       inputs: the inputs of the frames before it, one frame less than a window.
       windows: the numbers of the two windows that were decoded last.
       outputs: their outputs.
@@ -158,7 +158,8 @@ class DilatedConvDecoder(nnx.Module):
             causal needs `self.lookahead` frames there, or as many as the sound has. Static.
           lookahead: how many frames of `inputs` come after the block. Static.
           n_frames: how many frames of `inputs` belong to the sound, if it ends within them. What
-            follows counts as nothing, and outputs are held there. By default all.
+            follows counts as nothing, and a decoder that is not causal holds its last outputs
+            there, also in later blocks, to which `n_frames` gives 0 or less. By default all.
 
         Returns:
           The state after the block, and the outputs of the block.
@@ -183,19 +184,21 @@ class DilatedConvDecoder(nnx.Module):
         window, overlap = self.config.window_frames, self.config.overlap_frames
         hop, n_block = window - overlap, inputs.shape[-2] - lookahead
         position = state.position
-        end = position + jnp.int32(inputs.shape[-2] if n_frames is None else n_frames)
+        n_sound = jnp.maximum(jnp.int32(inputs.shape[-2] if n_frames is None else n_frames), 0)
+        end = position + n_sound
         # The frames from `position - window + 1` on, and room for the end of the last window.
         known = jnp.concatenate([state.inputs, inputs], axis=-2)
         known = jnp.pad(known, [(0, 0)] * (known.ndim - 2) + [(0, window), (0, 0)])
         frames = jnp.minimum(position + jnp.arange(n_block, dtype=jnp.int32), end - 1)
-        first = jnp.maximum(0, (position - overlap) // hop)
+        first = jnp.maximum(0, (frames[0] - overlap) // hop)
 
         def add(carry, number):
             windows, cache, total = carry
             start = number * hop
             # A window with no more frames than the overlap is not begun: the one before ends there.
             n_left = end - start
-            exists = (start < position + n_block) & ((number == 0) | (n_left > overlap))
+            least = jnp.where(number == 0, 0, overlap)
+            exists = (start < position + n_block) & (n_left > least)
             slot = number % 2
 
             def decoded():
@@ -218,12 +221,14 @@ class DilatedConvDecoder(nnx.Module):
         (windows, cache, outputs), _ = jax.lax.scan(
             add, carry, first + jnp.arange(n_windows, dtype=jnp.int32)
         )
-        past = known[..., n_block : n_block + window - 1, :]
-        return WindowedConvState(position + n_block, past, windows, cache), outputs
+        # The state stays at the end of the sound, whose last window it holds.
+        advance = jnp.minimum(n_block, n_sound)
+        past = jax.lax.dynamic_slice_in_dim(known, advance, window - 1, axis=-2)
+        return WindowedConvState(position + advance, past, windows, cache), outputs
 
     def _decode_window(self, inputs, n_frames):
         """The outputs of a window, of which only `n_frames` belong to the sound."""
-        n_frames = jnp.minimum(n_frames, self.config.window_frames)
+        n_frames = jnp.clip(n_frames, 1, self.config.window_frames)
         at = jnp.arange(inputs.shape[-2], dtype=jnp.int32)[:, None]
         is_sound = with_ndim(at, inputs.ndim) < n_frames
         share = is_sound.astype(inputs.dtype) / (n_frames * self.config.channels)

@@ -1,5 +1,6 @@
 """Import of models of DDSP, against what DDSP 3.7 computed itself (tests/goldens/make_ddsp.py)."""
 
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -13,7 +14,10 @@ from ddspx import features
 from ddspx.cli import main
 from ddspx.instruments import import_instrument, load_instrument
 from ddspx.instruments.published import _ddsp
+from ddspx.instruments.published._ddsp_config import ddsp_model
+from ddspx.instruments.published._ddsp_weights import ddsp_arrays
 from ddspx.instruments.published._files import PublishedFiles
+from ddspx.io._gin import GinConfig
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 KINDS = ("solo_instrument", "vst", "ae")
@@ -25,8 +29,8 @@ def files_of(kind):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def read(files):
-    """The instrument of files in memory."""
+def published(files):
+    """Files in memory."""
 
     def reader(data):
         def read_bounded(most):
@@ -37,7 +41,12 @@ def read(files):
 
     assert _ddsp.recognises(files.keys())
     readers = {name: reader(data) for name, data in files.items()}
-    return _ddsp.read(PublishedFiles(Path("model.zip"), "model", readers))
+    return PublishedFiles(Path("model.zip"), "model", readers)
+
+
+def read(files):
+    """The instrument of files in memory."""
+    return _ddsp.read(published(files))
 
 
 def changed(kind, *changes):
@@ -182,6 +191,10 @@ def test_a_missing_file_is_named(name, sentence):
         ("vst", "layers_per_stack = 1", "layers_per_stack = 2", "1 layers model/decoder"),
         ("vst", "layers_per_stack = 1", "layers_per_stack = None", "layers_per_stack = None, no"),
         ("vst", "('amps', 1)", "('amps', 2)", "not one amplitude"),
+        ("vst", "('amps', 1)", "('amps', 1), ('amps', 1)", "not one amplitude"),
+        ("vst", "output_splits =", "output_splits = 3\nOther.splits =", "not one amplitude"),
+        ("vst", "n_filter_banks = 5", "n_filter_banks = 6", r"of the shape \(10, 5\) .* 6 bands"),
+        ("vst", "n_filter_banks = 5", "n_filter_banks = 1025", "n_filter_banks = 1025, no size"),
         ("vst", "'pw_scaled'", "'ld_scaled'", "preprocessor OnlineF0PowerPreprocessor"),
         ("vst", "frame_size = 1024", "frame_size = 512", "frame_size = 512"),
         ("vst", "frame_rate = 50", "frame_rate = 51", "no whole number of samples"),
@@ -200,6 +213,36 @@ def test_a_model_of_another_kind_is_refused(kind, old, new, sentence):
     with pytest.raises(ValueError, match=sentence) as refusal:
         read(files)
     assert str(refusal.value).startswith("model.zip")
+
+
+def test_tensors_of_other_types_and_shapes_end_in_a_sentence():
+    """Each tensor of a model is replaced by extreme ones."""
+    n_read = n_refused = 0
+    older = ("F0LoudnessPreprocessor.compute_loudness = True\n", "")
+    for kind, changes in (("solo_instrument", [older]), ("vst", []), ("ae", [older])):
+        files = changed(kind, *changes)
+        model = ddsp_model(GinConfig(files[GIN].decode()))
+        tensors = _ddsp._tensors(published(files), "ckpt-0")
+        for name, tensor in tensors.items():
+            shapes = (), (1,), (0, 8), (1, *tensor.shape), (tensor.size + 1,), (2, 2**15)
+            values = [np.full_like(tensor, value) for value in (np.nan, 3e38, -3e38, -np.inf)]
+            others = [tensor.astype(np.int32), tensor.astype("c8"), tensor > 0, tensor[:0]]
+            for other in (*values, *others, *(np.zeros(shape, np.float32) for shape in shapes)):
+                try:
+                    ddsp_arrays(model, {**tensors, name: other})
+                    n_read += 1
+                except ValueError as refusal:
+                    n_refused += 1
+                    assert re.match("holds (model/|magnitudes|a )", str(refusal)), str(refusal)
+    assert n_read > 200 and n_refused > 500
+
+
+@pytest.mark.parametrize("value", [10**400, 1e300, float("nan"), -float("inf"), "9", None])
+def test_numbers_of_the_statistics_are_checked(value):
+    statistics = dict.fromkeys(("mean_pitch", "min_pitch", "max_pitch"), 60.0)
+    files = files_of("vst") | {STATISTICS: pickle.dumps(statistics | {"max_pitch": value})}
+    with pytest.raises(ValueError, match=rf"^model\.zip: {STATISTICS} lacks the number max_pitch"):
+        read(files)
 
 
 def mutated(files, rng):

@@ -149,23 +149,30 @@ def mutated(data, rng):
     return bytes(changed)
 
 
-def test_damaged_files_give_a_sentence_or_a_whole_model(tmp_path, rng, monkeypatch):
-    """200 times: in each of the files, and in the archive of them."""
-    files = small_graph().files()
-    folder = write(tmp_path / "oboe", files)
-    whole = read(folder).model
+def without_models(whole, monkeypatch):
+    """Makes the reader check arrays without a model, which would take most of the time.
+
+    Returns a list that grows with each set of arrays that would be read.
+    """
     weights = nnx.to_flat_state(nnx.state(whole))
     expected = {".".join(map(str, path)): x.shape for path, x in weights}
     read_right = []
 
     def with_arrays(build, arrays, path, again):
-        """The checks of that function, without the model, which would take most of the time."""
         if {name: x.shape for name, x in arrays.items()} != expected:
             raise ValueError(f"{path} holds other arrays; {again}.")
         read_right.append(build)
         return whole
 
     monkeypatch.setattr(_tone_transfer, "with_arrays", with_arrays)
+    return read_right
+
+
+def test_damaged_files_give_a_sentence_or_a_whole_model(tmp_path, rng, monkeypatch):
+    """200 times: in each of the files, and in the archive of them."""
+    files = small_graph().files()
+    folder = write(tmp_path / "oboe", files)
+    read_right = without_models(read(folder).model, monkeypatch)
     archive = zipped(tmp_path / "oboe.zip", files)
     names, packed, refused = list(files), archive.read_bytes(), 0
     for i in range(200):
@@ -180,6 +187,46 @@ def test_damaged_files_give_a_sentence_or_a_whole_model(tmp_path, rng, monkeypat
             assert str(place) in str(error) and "\n" not in str(error)
         target.write_bytes(packed if name == "oboe.zip" else files[name])
     assert refused + len(read_right) == 200 and 100 < refused < 200
+
+
+def test_extreme_weights_give_a_sentence_or_a_whole_model(tmp_path, monkeypatch):
+    """Each of the weights and constants gets another number, shape or type."""
+    folder = write(tmp_path / "oboe", small_graph().files())
+    read_right, refused, graph = without_models(read(folder).model, monkeypatch), 0, small_graph()
+    shapes = np.zeros(0, np.float32), np.ones((99, 1), np.float32), np.ones(3, np.bool_)
+    for name, before in list(graph.weights.items()):
+        is_int = before.dtype == np.int32
+        numbers = (0, -1, 2**31 - 1) if is_int else (1e5, 1e-45, 3e38, np.nan)
+        for value in (*shapes, *(np.full_like(before, x) for x in numbers)):
+            graph.weights[name] = value
+            write(folder, graph.files())
+            try:
+                read(folder)
+            except ValueError as error:
+                refused += 1
+                sentence = str(error)
+                assert sentence.startswith(str(folder)) and "\n" not in sentence, (name, value)
+                assert len(sentence) < 500 and "broadcast" not in sentence, (name, value)
+        graph.weights[name] = before
+    assert refused > 100 and len(read_right) > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (f"ConstantFolding/{ROOT}truediv_3_recip", 1e5, "in a range of 0 dB"),
+        (f"ConstantFolding/{ROOT}truediv_3_recip", 1 / 300, "in a range of 300 dB"),
+        (f"Func/{ROOT}conv2d/1", np.zeros(3), r"no convolution over the frames, but .* \(3,\)"),
+        (f"{ROOT}dilated_conv_decoder/Const", np.int32([1, -3, 5]), "`n_harmonics`"),
+        (f"{ROOT}dilated_conv_decoder/Const", np.zeros(10**6), "other outputs than"),
+    ],
+)
+def test_a_constant_of_another_model_is_named(name, value, sentence, tmp_path):
+    graph = small_graph()
+    value = np.asarray(value)
+    graph.weights[name] = value.astype(np.int32 if value.dtype.kind == "i" else np.float32)
+    with pytest.raises(ValueError, match=f"not a readable Tone Transfer model .*{sentence}"):
+        read(write(tmp_path / "oboe", graph.files()))
 
 
 # The models of Google

@@ -97,15 +97,22 @@ def test_blocks_of_a_stream_equal_the_whole(config, size):
         lambda state, block, n: decoder.step(state, block, lookahead=decoder.lookahead, n_frames=n)
     )
     state, outputs = decoder.init(batch_shape=(2,)), []
-    for start in range(0, n_frames, size):
+    # Two blocks come after the end.
+    for start in range(0, n_frames + 2 * size, size):
         frames = np.minimum(np.arange(start, start + size + decoder.lookahead), n_frames - 1)
-        state, block = step(state, [x[:, frames] for x in inputs], jnp.int32(n_frames - start))
+        n_left = n_frames - start if size == 7 else max(0, n_frames - start)
+        state, block = step(state, [x[:, frames] for x in inputs], jnp.int32(n_left))
         outputs.append(block)
     joined = np.concatenate(outputs, axis=-2)
     np.testing.assert_allclose(joined[:, :n_frames], whole(decoder, inputs), atol=1e-5)
     # Beyond the end, a decoder that hears the end holds its outputs.
-    if not config.causal and size == 50:
-        np.testing.assert_array_equal(joined[:, n_frames:], joined[:, [n_frames - 1] * 3])
+    if not config.causal:
+        held = np.broadcast_to(joined[:, n_frames - 1 : n_frames], joined[:, n_frames:].shape)
+        np.testing.assert_array_equal(joined[:, n_frames:], held)
+        assert state.position == n_frames
+        silence = np.zeros((2, size + 40, 1), np.float32)
+        _, none = step(decoder.init(batch_shape=(2,)), [silence, silence], jnp.int32(0))
+        assert not none.any()
 
 
 @pytest.mark.parametrize("config", [CAUSAL, WINDOWED])

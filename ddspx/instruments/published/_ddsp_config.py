@@ -30,7 +30,7 @@ _CREPE_RATE, _POWER_FRAME, _MFCC_RATE = 16_000, 1024, 16_000
 # For each number of frames of MFCCs per four seconds, the transform and the hop. With 63 frames,
 # DDSP stretches z a little.
 _MFCC_SIZES = {125: (1024, 512), 250: (1024, 256), 500: (512, 128), 1000: (256, 64)}
-_LARGEST = 2**24
+_LARGEST, _MOST_BANDS = 2**24, 1024
 _CENTRED = "frames are centred, where those of the training may be up to 32 ms late and stretched"
 
 
@@ -47,6 +47,7 @@ class DdspModel(NamedTuple):
       scale: the scale of loudness.
       room: the kind of the trained reverb; None without one.
       room_bias: what is added to the magnitudes of the noise of a `FilteredNoiseReverb`.
+      room_bands: the number of these magnitudes at each time.
       changes: what is different in the imported model.
     """
 
@@ -58,6 +59,7 @@ class DdspModel(NamedTuple):
     scale: LoudnessScale
     room: Room | None
     room_bias: float
+    room_bands: int
     changes: tuple[str, ...]
 
 
@@ -95,8 +97,11 @@ def ddsp_model(gin: GinConfig) -> DdspModel:
     if room:
         _require(gin, room, "trainable", True, default=False)
         _require(gin, room, "add_dry", True, default=True)
+    bands_of_room = _number(
+        gin, "FilteredNoiseReverb", "n_filter_banks", 16, least=2, most=_MOST_BANDS
+    )
     if room == "FilteredNoiseReverb":
-        _require_whole_filters(gin, room, _number(gin, room, "n_filter_banks", 16))
+        _require_whole_filters(gin, room, bands_of_room)
     return DdspModel(
         config=config,
         decoder=decoder,
@@ -106,6 +111,7 @@ def ddsp_model(gin: GinConfig) -> DdspModel:
         scale=scale,
         room=room,
         room_bias=_real(gin, "FilteredNoiseReverb", "initial_bias", -3.0),
+        room_bands=bands_of_room,
         changes=_changes(gin, scale, room, sample_rate),
     )
 
@@ -141,8 +147,9 @@ def _outputs(
 ) -> tuple[tuple[tuple[int, int], ...], int, int]:
     """Where the outputs of the decoder for each control begin, and how many they are."""
     splits = gin.get("RnnFcDecoder", "output_splits")
+    splits = splits if _is_list(splits) else ()
     places, first = {}, 0
-    for split in splits if _is_list(splits) else ():
+    for split in splits:
         if not _is_list(split) or len(split) != 2:
             raise ValueError("holds RnnFcDecoder.output_splits of another form than DDSP's")
         name, count = split
@@ -151,7 +158,12 @@ def _outputs(
         places[str(name)] = (first, count)
         first += count
     controls = [*dag["Harmonic"][:2], *dag["FilteredNoise"][:1]]
-    if len(controls) != 3 or set(controls) != places.keys() or places[controls[0]][1] != 1:
+    # No two of the controls are one output, and no two outputs have one name.
+    if (
+        not len(controls) == len(splits) == 3
+        or set(controls) != places.keys()
+        or places[controls[0]][1] != 1
+    ):
         raise ValueError(
             "has a decoder whose outputs are not one amplitude, a harmonic distribution and the "
             "magnitudes of noise"
@@ -298,10 +310,18 @@ def _require_whole(total: int, count: int, total_name: str, count_name: str) -> 
         )
 
 
-def _number(gin: GinConfig, owner: str, parameter: str, default: int, *, least: int = 1) -> int:
+def _number(
+    gin: GinConfig,
+    owner: str,
+    parameter: str,
+    default: int,
+    *,
+    least: int = 1,
+    most: int = _LARGEST,
+) -> int:
     """A size."""
     value = gin.get(owner, parameter, default)
-    if type(value) is not int or not least <= value <= _LARGEST:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError(f"has {owner}.{parameter} = {printable(repr(value)[:99])}, no size")
     return value
 

@@ -13,6 +13,8 @@ from ddspx.models.autoencoder import InstrumentStatistics
 
 STATISTICS = "dataset_statistics.pkl"
 _MOST_BYTES = 2**22
+# Above every number of notes, dB and Hz, and far from the range of floats.
+_LARGEST = 1e6
 # The transformer of loudness is an object of scikit-learn or of a copy of it, and holds a random
 # generator of NumPy. Of these, only the attributes are read.
 _TRANSFORMERS = (
@@ -68,7 +70,7 @@ def _is_record(name: str) -> bool:
 def _number(saved: dict[Any, Any], name: str, what: str) -> float:
     """A number of the notes; older versions have only that of all frames."""
     value = saved.get(f"{name}_note", saved.get(name))
-    if not isinstance(value, (int, float, np.floating)):
+    if not isinstance(value, (int, float, np.floating)) or not abs(value) < _LARGEST:
         raise ValueError(
             f"{what} lacks the number {name}; it is not the statistics of DDSP, or it is damaged."
         )
@@ -85,9 +87,9 @@ def _quantiles(saved: dict[Any, Any], model: DdspModel, what: str) -> np.ndarray
             f"{what} lacks the quantiles of loudness; it is not the statistics of DDSP, or it is "
             "damaged."
         )
+    if not 1 <= quantiles.size <= 10_000 or not (np.abs(quantiles) < _LARGEST).all():
+        raise ValueError(f"{what} has {quantiles.size} quantiles of loudness, or no levels in dB.")
     quantiles = quantiles.reshape(-1).astype(np.float64)
-    if not 1 <= quantiles.size <= 10_000 or not np.isfinite(quantiles).all():
-        raise ValueError(f"{what} has {quantiles.size} quantiles of loudness, or not finite ones.")
     if quantiles.size == 1:
         quantiles = np.repeat(quantiles, 2)
     if model.scale != "power":

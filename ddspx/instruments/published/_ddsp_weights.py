@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy.signal
 
 from ddspx.instruments.published._ddsp_config import DdspModel
 
@@ -13,15 +14,19 @@ _DECODER, _ENCODER = "model/decoder", "model/encoder"
 _NOISE_BIAS = -5.0
 # The name of each array of a fully connected layer in Keras, and in ddspx.
 _LAYER = {"kernel": "kernel", "bias": "bias", "gamma": "scale", "beta": "shift"}
+# DDSP's rooms have 500 filters.
+_MOST_FILTERS = 2**14
 
 Arrays = Mapping[str, np.ndarray]
 
 
+# Damaged weights may become infinite here, and are refused later.
+@np.errstate(over="ignore", invalid="ignore")
 def ddsp_arrays(model: DdspModel, tensors: Arrays) -> dict[str, np.ndarray]:
     """The arrays of the imported model by their dotted names.
 
     Raises:
-      ValueError: a tensor is missing or has another shape than the config says.
+      ValueError: a tensor is missing, or has another type or shape than the config says.
     """
     decoder, n_inputs = model.decoder, len(model.inputs)
     layers = _Layers(tensors)
@@ -66,7 +71,11 @@ class _Layers:
     def below(self, prefix: str, name: str) -> list[np.ndarray]:
         """All tensors of a name below a prefix, in the order of their layers."""
         found = [key for key in self.tensors if key.startswith(f"{prefix}/") and _last(key) == name]
-        return [self.tensors[key] for key in sorted(found, key=_numbers)]
+        tensors = [self.tensors[key] for key in sorted(found, key=_numbers)]
+        for tensor in tensors:
+            if tensor.dtype != np.float32:
+                raise ValueError(f"holds {prefix}/.../{name} as {tensor.dtype}, not as float32")
+        return tensors
 
     def one(self, prefix: str, *names: str) -> np.ndarray:
         """The only tensor of one of some names below a prefix."""
@@ -81,10 +90,7 @@ class _Layers:
     def dense(self, prefix: str) -> tuple[np.ndarray, np.ndarray]:
         """Kernel and bias of a dense layer."""
         kernel, bias = self.one(prefix, "kernel"), self.one(prefix, "bias")
-        if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
-            raise ValueError(
-                f"holds {prefix} with the shapes {kernel.shape} and {bias.shape}, no dense layer"
-            )
+        _require_layer(prefix, kernel, bias)
         return kernel, bias
 
     def stack(self, prefix: str, n_layers: int) -> dict[str, np.ndarray]:
@@ -98,15 +104,30 @@ class _Layers:
                     "config of the same training"
                 )
             arrays |= {f"layers.{i}.{own}": array for i, array in enumerate(found)}
+        for i in range(n_layers):
+            kernel, *others = (arrays[f"layers.{i}.{own}"] for own in _LAYER.values())
+            _require_layer(prefix, kernel, *others)
         return arrays
 
     def gru(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays of the only GRU below a prefix, whose gates are in the order of Keras."""
-        return {
-            "kernel": self.one(f"{prefix}/rnn", "kernel"),
-            "recurrent_kernel": self.one(f"{prefix}/rnn", "recurrent_kernel"),
-            "bias": self.one(f"{prefix}/rnn", "bias"),
-        }
+        prefix = f"{prefix}/rnn"
+        kernel, recurrent_kernel, bias = (
+            self.one(prefix, name) for name in ("kernel", "recurrent_kernel", "bias")
+        )
+        if bias.ndim != 2 or len(bias) != 2:
+            raise ValueError(f"holds {prefix}/.../bias of the shape {bias.shape}, not two biases")
+        _require_layer(prefix, kernel, *bias)
+        _require_layer(prefix, recurrent_kernel, *bias)
+        return {"kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
+
+
+def _require_layer(prefix: str, kernel: np.ndarray, *others: np.ndarray) -> None:
+    """Raises a ValueError unless the others hold one number for each output of the kernel."""
+    shapes = {other.shape for other in others}
+    if kernel.ndim != 2 or not len(kernel) or shapes != {kernel.shape[1:]}:
+        words = ", ".join(map(str, [kernel.shape, *sorted(shapes)]))
+        raise ValueError(f"holds {prefix} with the shapes {words}, no layer")
 
 
 def _last(key: str) -> str:
@@ -127,7 +148,7 @@ def _joint_sizes(model: DdspModel) -> list[int]:
 def _reordered_rows(kernel: np.ndarray, places: Sequence[int], sizes: list[int]) -> np.ndarray:
     """The rows for the inputs in the order of ddspx; those after them stay."""
     total = sum(sizes)
-    if kernel.ndim != 2 or len(kernel) < total:
+    if len(kernel) < total:
         raise ValueError(f"holds a kernel of the shape {kernel.shape} for {total} inputs")
     by_place = {place: size for place, size in zip(places, sizes, strict=True)}
     ends = np.cumsum([by_place[place] for place in range(len(places))])
@@ -158,12 +179,14 @@ def _taps(model: DdspModel, layers: _Layers) -> np.ndarray:
         return layers.one(prefix, "ir", "_ir")
     length = model.config.reverb.length if model.config.reverb else 0
     magnitudes = layers.one(prefix, "magnitudes", "_magnitudes")
-    if magnitudes.ndim != 2 or length % max(1, len(magnitudes)) or magnitudes.shape[1] < 2:
+    n_filters = magnitudes.shape[0] if magnitudes.shape[1:] == (model.room_bands,) else 0
+    if not 1 <= n_filters <= _MOST_FILTERS or length % n_filters:
         raise ValueError(
-            f"holds magnitudes of the shape {magnitudes.shape} for a room of {length} samples"
+            f"holds magnitudes of the shape {magnitudes.shape} for a room of {length} samples and "
+            f"{model.room_bands} bands"
         )
     bounded = 2 / (1 + np.exp(-(magnitudes.astype(np.float64) + model.room_bias))) ** math.log(10)
-    return _filtered_noise(bounded + 1e-7, length // len(magnitudes)).astype(np.float32)
+    return _filtered_noise(bounded + 1e-7, length // n_filters).astype(np.float32)
 
 
 def _filtered_noise(magnitudes: np.ndarray, hop_length: int) -> np.ndarray:
@@ -176,7 +199,8 @@ def _filtered_noise(magnitudes: np.ndarray, hop_length: int) -> np.ndarray:
     filtered = np.zeros(length + n_taps)
     for i, (filter_taps, frame) in enumerate(zip(taps, noise, strict=True)):
         first = i * hop_length
-        filtered[first : first + hop_length + n_taps - 1] += np.convolve(frame, filter_taps)
+        end = first + hop_length + n_taps - 1
+        filtered[first:end] += scipy.signal.fftconvolve(frame, filter_taps)
     return filtered[n_taps // 2 :][:length]
 
 

@@ -85,14 +85,14 @@ def read(files: PublishedFiles) -> Instrument:
 
     try:
         graph = read_graph(read_tfjs(text, shard))
-        config = _config(graph)
+        config, arrays = _config(graph), _arrays(graph)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{files.source} is not a readable Tone Transfer model ({error}); {_GET_AGAIN}."
         ) from error
     facts = _PUBLISHED.get(digest.hexdigest()) or _settings(files)
     model = with_arrays(
-        lambda: Autoencoder(config, rngs=nnx.Rngs(0)), _arrays(graph), files.source, _GET_AGAIN
+        lambda: Autoencoder(config, rngs=nnx.Rngs(0)), arrays, files.source, _GET_AGAIN
     )
     return Instrument(model, _statistics(config, facts), _provenance(facts))
 
@@ -123,6 +123,8 @@ def _config(graph: ToneTransferGraph) -> AutoencoderConfig:
     )
 
 
+# Damaged weights may be so large that they become infinite here, and are refused as such.
+@np.errstate(over="ignore", invalid="ignore")
 def _arrays(graph: ToneTransferGraph) -> dict[str, np.ndarray]:
     """The weights by the names that a model of ddspx gives them."""
     # loudness_db / range_db + 1 is scale * (loudness_db / 80 + 1) + shift.
@@ -130,12 +132,9 @@ def _arrays(graph: ToneTransferGraph) -> dict[str, np.ndarray]:
     kernel = graph.kernel.astype(np.float64)
     bias = graph.bias + (1 - scale) * kernel[:, 0].sum(axis=0)
     kernel[:, 0] *= scale
-    # Damaged weights may be so large that they become infinite here, and are refused as such.
-    with np.errstate(over="ignore"):
-        kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
     arrays = {
-        "conv.kernel": kernel,
-        "conv.bias": bias,
+        "conv.kernel": kernel.astype(np.float32),
+        "conv.bias": bias.astype(np.float32),
         "dense.kernel": graph.dense_kernel,
         "dense.bias": graph.dense_bias,
     }

@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddspx._text import printable
 from ddspx.io._tfjs import TfjsModel
 
 _STACK = "dilated_conv_decoder/dilated_conv_stack/"
+_MOST_LAYERS = 256
+# DDSP's ranges are 80 to 120 dB.
+_RANGES_DB = (20.0, 200.0)
 # What other graphs of the same names would have otherwise.
 _CONSTANTS = {
     "add_1/y": 1.0,
@@ -74,22 +78,27 @@ def read_graph(model: TfjsModel) -> ToneTransferGraph:
     for name, expected in _CONSTANTS.items():
         if not np.array_equal(np.float32(names.constant(name)), np.float32(expected)):
             raise ValueError(f"its graph has another {name!r}")
-    n_controls = names.constant("dilated_conv_decoder/Const").tolist()
-    if len(n_controls) != 3 or n_controls[0] != 1:
-        raise ValueError(f"its decoder has other outputs, {n_controls}")
+    n_controls = names.constant("dilated_conv_decoder/Const")
+    if n_controls.shape != (3,) or n_controls.dtype != np.int32 or n_controls[0] != 1:
+        raise ValueError("its decoder has other outputs than an amplitude, harmonics and noise")
     kernel, bias, _ = names.convolution("conv2d")
     if kernel.shape[1] != 2:
         raise ValueError(f"its first convolution has {kernel.shape[1]} inputs, not 2")
     loudness, pitch = (names.source(x) for x in names.inputs("dilated_conv_decoder/concat")[:2])
     if (loudness, pitch) != ("loudness_db", "f0_hz"):
-        raise ValueError(f"its decoder takes {loudness} and {pitch}")
+        raise ValueError(
+            f"its decoder takes {printable(loudness[:99])} and {printable(pitch[:99])}"
+        )
+    range_db = round(1 / names.number("ConstantFolding/truediv_3_recip"), 3)
+    if not _RANGES_DB[0] <= range_db <= _RANGES_DB[1]:
+        raise ValueError(f"it takes loudness in a range of {range_db:.3g} dB")
     return ToneTransferGraph(
         sample_rate=round(2 * names.number("processor_group/GreaterEqual/y")),
         n_samples=round(names.number("processor_group/resize/size")),
         n_frames=round(names.number("resize/size")),
-        n_harmonics=n_controls[1],
-        n_magnitudes=n_controls[2],
-        range_db=round(1 / names.number("ConstantFolding/truediv_3_recip"), 3),
+        n_harmonics=int(n_controls[1]),
+        n_magnitudes=int(n_controls[2]),
+        range_db=range_db,
         kernel=kernel,
         bias=bias,
         layers=tuple(names.layer(i) for i in range(names.n_layers())),
@@ -119,7 +128,7 @@ class _Names:
     def weight(self, name: str) -> np.ndarray:
         """The constant of a full name."""
         if name not in self.weights:
-            raise ValueError(f"its weights lack {name!r}")
+            raise ValueError(f"its weights lack {name[:200]!r}")
         return self.weights[name]
 
     def constant(self, name: str) -> np.ndarray:
@@ -150,7 +159,10 @@ class _Names:
     def n_layers(self) -> int:
         """The number of residual layers."""
         pattern = re.compile(rf"{re.escape(self.root + _STACK)}dilated_conv/conv2d_\d+/BiasAdd")
-        return sum(map(bool, map(pattern.fullmatch, self.nodes)))
+        count = sum(map(bool, map(pattern.fullmatch, self.nodes)))
+        if count > _MOST_LAYERS:
+            raise ValueError(f"its graph has {count} layers, more than {_MOST_LAYERS}")
+        return count
 
     def layer(self, i: int) -> Layer:
         """A residual layer, counted from 0."""
@@ -176,6 +188,9 @@ class _Names:
             kernel = self.weight(self.inputs(path)[1])
             if self.root + f"{path}/SpaceToBatchND" in self.nodes:
                 dilation = round(self.number(f"{path}/SpaceToBatchND/block_shape"))
-        if kernel.ndim != 4 or kernel.shape[1] != 1:
-            raise ValueError(f"its {name!r} is no convolution over the frames")
+        if kernel.ndim != 4 or kernel.shape[1] != 1 or bias.shape != kernel.shape[3:]:
+            raise ValueError(
+                f"its {name!r} is no convolution over the frames, but of the shapes {kernel.shape} "
+                f"and {bias.shape}"
+            )
         return kernel[:, 0], bias, dilation
