@@ -36,7 +36,9 @@ def evaluate(
     ] = None,
     *,
     against: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None,
-    split: Literal["train", "valid", "test"] = "test",
+    split: Annotated[
+        Literal["train", "valid", "test"] | None, tyro.conf.arg(help_behavior_hint="")
+    ] = None,
     baselines: bool = False,
     classifier: Annotated[
         Path | None, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")
@@ -62,7 +64,7 @@ def evaluate(
         of recordings.
       dataset: the prepared dataset.
       against: a folder of recordings to compare with.
-      split: the split to measure on.
+      split: the split to measure on, test if not given.
       baselines: also measure the untrained model and harmonics of fixed amplitudes 1/k.
       classifier: a model folder of ddspx classify train, whose embedding gives set distances too.
       sample_rate: the rate at which folders of recordings are compared, 16000 if not given.
@@ -75,10 +77,12 @@ def evaluate(
         skipped = Skipped("ddspx evaluate")
         options = {"classifier": classifier, "seed": seed, "report": skipped.leave_out}
         if dataset is None:
-            comparison = _of_recordings(model, against, sample_rate or 16_000, options)
+            _only_with("split", split, "a DATASET")
+            rate = 16_000 if sample_rate is None else sample_rate
+            comparison = _of_recordings(model, against, rate, options)
         else:
             _only_with("sample_rate", sample_rate, "two folders of recordings")
-            comparison = _of_renderings(model, dataset, against, split, options)
+            comparison = _of_renderings(model, dataset, against, split or "test", options)
         print_comparison(comparison, f"{model} against {against}")
         _write(json_output, plain_comparison(comparison))
         skipped.raise_if_any(comparison.n_target + comparison.n_predicted + skipped.count)
@@ -90,7 +94,7 @@ def evaluate(
             "name the DATASET to measure the instrument on, or a folder of recordings to compare "
             "with, by --against."
         )
-    _scores(model, dataset, split, baselines, seed, json_output)
+    _scores(model, dataset, split or "test", baselines, seed, json_output)
 
 
 def _scores(

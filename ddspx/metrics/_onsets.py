@@ -105,7 +105,7 @@ def onset_scores(
       is empty all are 0; if both are, they are NaN.
 
     Raises:
-      ValueError: the times are not ascending, or `tolerance_s` is not positive.
+      ValueError: the times are not finite or not ascending, or `tolerance_s` is not positive.
 
     Example:
       >>> import numpy as np
@@ -122,6 +122,10 @@ def onset_scores(
     for name, times in (("target_s", target_s), ("predicted_s", predicted_s)):
         if np.ndim(times) != 1 or not np.all(np.diff(times) >= 0):
             raise ValueError(f"`{name}` must be ascending times in seconds; sort them.")
+        if not np.all(np.isfinite(times)):
+            raise ValueError(
+                f"`{name}` must be finite times in seconds; leave out NaN and infinity."
+            )
     n_true, n_found = len(target_s), len(predicted_s)
     if not (n_true or n_found):
         return OnsetScores(np.nan, np.nan, np.nan)

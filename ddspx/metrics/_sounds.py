@@ -14,7 +14,7 @@ HOP_S = 0.01
 """Distance between the frames of cepstra and onsets, in seconds."""
 
 _N_MELS, _WINDOW_S = 80, 0.06
-_LEAST_DB, _RANGE_DB = -100.0, 80.0
+_RANGE_DB = 80.0
 _BLOCK_LENGTH = 1 << 15
 
 
@@ -51,6 +51,11 @@ def one_pair(target: object, predicted: object) -> tuple[np.ndarray, np.ndarray]
     return pair
 
 
+def peak_of(audio: np.ndarray) -> np.float64:
+    """The largest magnitude, 1 for silence; powers of ``audio / peak`` fit float32 at any gain."""
+    return np.float64(max(audio.max(), -audio.min())) or np.float64(1)
+
+
 def in_blocks(
     compute: Callable[[np.ndarray], jax.Array],
     audio: np.ndarray,
@@ -82,14 +87,20 @@ def in_blocks(
 
 
 def mel_levels(audio: np.ndarray, sample_rate: int) -> Float[np.ndarray, "frames bands"]:
-    """Power in 80 mel bands in dB, at least 80 dB under the loudest, every 10 ms."""
+    """Power in 80 mel bands every 10 ms, in dB under the loudest, at least -80; 0 for silence."""
     sample_rate = positive_int("sample_rate", sample_rate)
     n_fft, hop_length = sizes_of(sample_rate)
-    compute = partial(_mel, sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length)
+    peak = peak_of(audio)
+
+    def compute(block: np.ndarray) -> jax.Array:
+        return _mel(block / peak, sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length)
+
     blocks = in_blocks(compute, audio, hop_length=hop_length, n_fft=n_fft)
     power = np.concatenate([block.astype(np.float64) for block in blocks])
-    levels = 10 * np.log10(np.maximum(power, 10 ** (_LEAST_DB / 10)))
-    return np.maximum(levels, levels.max() - _RANGE_DB)
+    loudest = power.max()
+    if not loudest:
+        return np.zeros_like(power)
+    return 10 * np.log10(np.maximum(power / loudest, 10 ** (-_RANGE_DB / 10)))
 
 
 def sizes_of(sample_rate: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ddspx import core
 from ddspx._checks import number, positive_int
-from ddspx.metrics._sounds import cepstra, in_blocks, mel_levels, one_pair, one_sound
+from ddspx.metrics._sounds import cepstra, in_blocks, mel_levels, one_pair, one_sound, peak_of
 
 # n_fft, hop_length and win_length of each resolution.
 _RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
@@ -111,7 +111,8 @@ def log_spectral_distance_db(
         \Bigr\rangle_i, \qquad L[i, k] = 10 \log_{10} \max(|X[i, k]|^2,\ \epsilon)
 
     with the :func:`ddspx.core.spectrogram` of either sound. The floor :math:`\epsilon` lies
-    `range_db` under the loudest bin of the target, so that what nobody hears does not decide.
+    `range_db` under the loudest bin of the target, so that what nobody hears does not decide; under
+    a target of silence it is 1e-10.
 
     Args:
       target: one recording of shape ``(samples,)``, linear amplitude.
@@ -143,10 +144,11 @@ def log_spectral_distance_db(
     pair = one_pair(target, predicted)
     number("range_db", range_db, above=0)
     sizes = (positive_int("n_fft", n_fft), positive_int("hop_length", hop_length), n_fft)
-    loudest = max(float(block.max()) for block in _power(pair[0], sizes))
-    least = max(_LEAST_POWER, loudest * 10 ** (-range_db / 10))
+    peak = peak_of(pair[0])
+    loudest = max(float(block.max()) for block in _power(pair[0], sizes, peak))
+    least = loudest * 10 ** (-range_db / 10) or _LEAST_POWER
     distances = []
-    for powers in zip(*(_power(audio, sizes) for audio in pair), strict=True):
+    for powers in zip(*(_power(audio, sizes, peak) for audio in pair), strict=True):
         first, second = (10 * np.log10(np.maximum(power, least)) for power in powers)
         distances.append(np.sqrt(np.mean((first - second) ** 2, axis=1)))
     return float(np.mean(np.concatenate(distances)))
@@ -169,7 +171,8 @@ def multi_resolution_stft_distance(
       predicted: another one, of the same length.
 
     Returns:
-      Both parts; their sum is ``.total``. 0 for equal sounds.
+      Both parts; their sum is ``.total``. 0 for equal sounds. The least magnitude is the same for
+      soft and for loud sounds, so bring sounds under 0.01 to a usual level first.
 
     Raises:
       TypeError: a recording is not of floating point.
@@ -202,12 +205,16 @@ def multi_resolution_stft_distance(
     return StftDistance(*(float(part) for part in np.mean(parts, axis=0)))
 
 
-def _power(audio: np.ndarray, sizes: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """Power spectra in float64, in blocks of frames."""
+def _power(
+    audio: np.ndarray, sizes: tuple[int, int, int], unit: float | np.float64 = 1.0
+) -> Iterator[np.ndarray]:
+    """Power spectra of ``audio / unit`` in float64, in blocks of frames."""
     n_fft, hop_length, _ = sizes
-    for block in in_blocks(
-        partial(_spectrogram, sizes=sizes), audio, hop_length=hop_length, n_fft=n_fft
-    ):
+
+    def compute(block: np.ndarray) -> jax.Array:
+        return _spectrogram(block / unit, sizes=sizes)
+
+    for block in in_blocks(compute, audio, hop_length=hop_length, n_fft=n_fft):
         yield block.astype(np.float64)
 
 

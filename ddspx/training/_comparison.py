@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,8 +189,9 @@ def compare_recordings(
       embeddings: from a name to the embedding of the set distances; by default MFCC statistics,
         `metrics.mfcc_embedding`. `models.spectnet.spectnet_embedding` makes another one.
       seed: seed of the intervals.
-      report: called with each recording that cannot be read and its error; it is then left out. By
-        default the error is raised.
+      report: called with each recording that cannot be read, embedded or compared, which of a pair
+        is the predicted one, and its error of any kind; it is then left out. By default the error
+        is raised.
       progress: called with the number of recordings that were compared, and of all.
 
     Returns:
@@ -206,14 +208,22 @@ def compare_recordings(
         files["predicted"] = dict(zip(files["target"], files["predicted"].values(), strict=True))
     names = sorted({*files["target"], *files["predicted"]})
     slow: set[Path] = set()
-
-    def sounds() -> Iterator[tuple[str, NDArray | None, NDArray | None]]:
-        for done, name in enumerate(names):
-            progress("comparing", float(done), float(len(names)))
-            pair = [_read(of.get(name), sample_rate, report, slow) for of in files.values()]
-            yield name, pair[0], pair[1]
-
-    found = _compared(sounds(), sample_rate, embeddings, seed)
+    pairs: dict[str, PairMeasures] = {}
+    points: tuple[_Points, _Points] = ({}, {})
+    for done, name in enumerate(names):
+        progress("comparing", float(done), float(len(names)))
+        sounds = [
+            _listen(of[name], name, points_of, sample_rate, embeddings, report, slow)
+            for of, points_of in zip(files.values(), points, strict=True)
+            if name in of
+        ]
+        pair = [sound for sound in sounds if sound is not None]
+        if len(pair) == 2:
+            with _reported(files["predicted"][name], report):
+                pairs[name] = compare_sounds(pair[0], pair[1], sample_rate=sample_rate)
+            if name not in pairs:
+                del points[1][name]
+    found = _summary(pairs, points, embeddings, seed)
     if slow:
         warnings.warn(
             f"{len(slow)} recordings have a lower sample rate than {sample_rate} Hz, such as "
@@ -269,12 +279,10 @@ def compare_renderings(
         progress("rendering", float(index), None)
         name, rendering = f"{split} {index + 1}", rendered["model"]
         pairs[name] = compare_sounds(recording, rendering, sample_rate=sample_rate)
-        _embed(points[1], name, rendering, sample_rate, embeddings)
+        points[1][name] = _embedded(rendering, sample_rate, embeddings)
     for index, (name, path) in enumerate(files.items()):
         progress("listening", float(index), float(len(files)))
-        audio = _read(path, sample_rate, report, set())
-        if audio is not None:
-            _embed(points[0], name, audio, sample_rate, embeddings)
+        _listen(path, name, points[0], sample_rate, embeddings, report, set())
     return _summary(pairs, points, embeddings, seed)
 
 
@@ -282,32 +290,10 @@ def compare_renderings(
 _Points = dict[str, dict[str, NDArray]]
 
 
-def _compared(
-    sounds: Iterable[tuple[str, NDArray | None, NDArray | None]],
-    sample_rate: int,
-    embeddings: Mapping[str, Embedding],
-    seed: int,
-) -> Comparison:
-    """Compares named sounds, each of which is in one set or in both."""
-    pairs: dict[str, PairMeasures] = {}
-    points: tuple[_Points, _Points] = ({}, {})
-    for name, *pair in sounds:
-        for of, audio in zip(points, pair, strict=True):
-            if audio is not None:
-                _embed(of, name, audio, sample_rate, embeddings)
-        if pair[0] is not None and pair[1] is not None:
-            pairs[name] = compare_sounds(pair[0], pair[1], sample_rate=sample_rate)
-    return _summary(pairs, points, embeddings, seed)
-
-
-def _embed(
-    points: _Points,
-    name: str,
-    audio: NDArray,
-    sample_rate: int,
-    embeddings: Mapping[str, Embedding],
-) -> None:
-    points[name] = {key: embed(audio, sample_rate=sample_rate) for key, embed in embeddings.items()}
+def _embedded(
+    audio: NDArray, sample_rate: int, embeddings: Mapping[str, Embedding]
+) -> dict[str, NDArray]:
+    return {key: embed(audio, sample_rate=sample_rate) for key, embed in embeddings.items()}
 
 
 def _summary(
@@ -318,7 +304,7 @@ def _summary(
 ) -> Comparison:
     for name, of in zip(("target", "predicted"), points, strict=True):
         if not of:
-            raise ValueError(f"`{name}` holds no recording that can be read; add some.")
+            raise ValueError(f"`{name}` holds no recording that can be used; add some.")
     measures = {
         name: mean_interval(np.array([getattr(pair, name) for pair in pairs.values()]), seed)
         for name in PairMeasures._fields
@@ -393,22 +379,31 @@ def _named(place: Path) -> dict[str, Path]:
     return named
 
 
-def _read(
-    path: Path | None,
+def _listen(
+    path: Path,
+    name: str,
+    points: _Points,
     sample_rate: int,
+    embeddings: Mapping[str, Embedding],
     report: Callable[[Path, Exception], object] | None,
     slow: set[Path],
 ) -> NDArray | None:
-    """Reads a recording, or returns None if there is none; notes those of a lower sample rate."""
-    if path is None:
-        return None
-    try:
+    """Reads a recording and embeds it; None if it is left out. Notes those of a lower rate."""
+    with _reported(path, report):
         audio = io.read_audio(path, sample_rate=sample_rate)
+        points[name] = _embedded(audio, sample_rate, embeddings)
         if (io.declared_sample_rate(path) or sample_rate) < sample_rate:
             slow.add(path)
         return audio
-    except io.AudioError as error:
+    return None
+
+
+@contextmanager
+def _reported(path: Path, report: Callable[[Path, Exception], object] | None) -> Iterator[None]:
+    """Gives `report`, if there is one, any error that a recording causes within."""
+    try:
+        yield
+    except Exception as error:
         if report is None:
             raise
         report(path, error)
-        return None

@@ -115,6 +115,13 @@ def test_what_has_no_meaning_is_refused(folders, tmp_path, instrument, capsys):
     assert "with two folders of recordings only" in refused(
         capsys, instrument, tmp_path, "--against", two, "--sample-rate", 8000
     )
+    assert "`split` has a meaning with a DATASET only, got train" in refused(
+        capsys, one, "--against", two, "--split", "train"
+    )
+    for rate in (0, -1):
+        assert f"`sample_rate` must be at least 1, got {rate}" in refused(
+            capsys, one, "--against", two, "--sample-rate", rate
+        )
     assert "leave out --against" in refused(capsys, one, "--against", two, "--baselines")
     assert "violin is not there; name a folder" in refused(capsys, "violin", "--against", two)
     assert "absent is not there" in refused(capsys, one, "--against", tmp_path / "absent")

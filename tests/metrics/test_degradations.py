@@ -17,20 +17,25 @@ def sounds(shared_data):
     return list(recordings(shared_data, SOUNDS[:3], seconds=1.5).values())
 
 
+@pytest.fixture(scope="module")
+def clean(sounds):
+    return points(sounds)
+
+
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_spectra_and_sets_are_the_farther_the_worse_the_sound_is(sounds, name):
-    measured, clean = [], points(sounds)
+def test_spectra_and_sets_are_the_farther_the_worse_the_sound_is(sounds, clean, name):
+    measured = []
     for degree in DEGRADATIONS[name][1][1:]:
         worse = [degraded(audio, name, degree) for audio in sounds]
-        pairs = list(zip(sounds, worse, strict=True))
+        pairs, found = list(zip(sounds, worse, strict=True)), points(worse)
         row = [
             np.mean(
                 [metrics.mel_cepstral_distortion_db(*pair, sample_rate=RATE) for pair in pairs]
             ),
             np.mean([metrics.log_spectral_distance_db(*pair) for pair in pairs]),
             np.mean([metrics.multi_resolution_stft_distance(*pair).total for pair in pairs]),
-            metrics.frechet_distance(clean, points(worse)),
-            metrics.kernel_distance(clean, points(worse)),
+            metrics.frechet_distance(clean, found),
+            metrics.kernel_distance(clean, found),
         ]
         measured.append(row)
     columns = np.transpose(measured)

@@ -74,7 +74,9 @@ def test_empty_lists_have_scores():
 def test_onsets_are_where_notes_begin_at_any_gain():
     found = metrics.onset_times(notes(), sample_rate=RATE)
     np.testing.assert_allclose(found, STARTS_S, atol=0.03)
-    np.testing.assert_array_equal(metrics.onset_times(0.01 * notes(), sample_rate=RATE), found)
+    for gain in (1e-2, 1e-5, 1e-30):
+        at_gain = metrics.onset_times(gain * notes(), sample_rate=RATE)
+        np.testing.assert_array_equal(at_gain, found)
 
 
 def test_what_is_steady_has_no_onset_but_where_it_begins():
@@ -105,6 +107,9 @@ def test_onsets_of_a_violin_are_those_of_its_score(shared_data):
 def test_wrong_times_are_refused():
     with pytest.raises(ValueError, match="`predicted_s` must be ascending"):
         metrics.onset_scores(np.zeros(1), np.array([1.0, 0.0]))
+    for wrong in ([np.nan], [0.0, np.inf], [-np.inf, 0.0]):
+        with pytest.raises(ValueError, match="`target_s` must be finite times"):
+            metrics.onset_scores(np.array(wrong), np.zeros(1))
     with pytest.raises(ValueError, match="`tolerance_s` must be finite and above 0"):
         metrics.onset_scores(np.zeros(1), np.zeros(1), tolerance_s=0.0)
     with pytest.raises(ValueError, match="`threshold_db` must be finite and at least 0"):

@@ -24,7 +24,7 @@ def levels(audio):
     mel = librosa.feature.melspectrogram(
         y=audio, sr=RATE, n_fft=1024, hop_length=160, n_mels=80, pad_mode="constant"
     )
-    return librosa.power_to_db(mel, top_db=80).T
+    return librosa.power_to_db(mel, ref=np.max, top_db=80).T
 
 
 def cepstra(audio, count):
@@ -100,6 +100,22 @@ def test_a_gain_is_no_distortion_and_its_decibels_of_spectrum():
     assert distance == pytest.approx(20, abs=1e-2)
     parts = metrics.multi_resolution_stft_distance(audio, 0.1 * audio)
     np.testing.assert_allclose(parts, [0.9, np.log(10)], rtol=1e-3)
+
+
+@pytest.mark.parametrize("gain", [1e4, 1e-2, 1e-4, 1e-30, 1e25])
+def test_soft_and_loud_pairs_are_as_far_apart_as_others(gain):
+    """Also a tone, whose bands between the partials lie 80 dB below it."""
+    tone, sounds = 0.1 * sine(440, 8000, sample_rate=RATE), (noise(8000), 0.5 * noise(8000, seed=1))
+    assert metrics.mel_cepstral_distortion_db(tone, gain * tone, sample_rate=RATE) < 1e-3
+    for distance, options in (
+        (metrics.mel_cepstral_distortion_db, {"sample_rate": RATE}),
+        (metrics.log_spectral_distance_db, {}),
+    ):
+        found = distance(*(gain * audio for audio in sounds), **options)
+        assert found == pytest.approx(distance(*sounds, **options), rel=1e-5)
+        assert distance(gain * tone, 0 * tone, **options) == pytest.approx(
+            distance(tone, 0 * tone, **options), rel=1e-5
+        )
 
 
 def test_a_pause_and_another_tempo_are_aligned():

@@ -264,6 +264,23 @@ def test_the_embedding_is_what_the_logits_are_computed_from():
     assert np.linalg.norm(again - found) < 0.3 * np.linalg.norm(found)
 
 
+@pytest.mark.parametrize("n_samples", [1, 3, 47])
+def test_a_recording_of_any_length_and_rate_has_an_embedding(n_samples):
+    """Less than half a sample at the model's rate too, of which resampling leaves nothing."""
+    embedding = spectnet_embedding(spectnet(), batch_size=4)
+    points = embedding(np.ones(n_samples, np.float32), sample_rate=96_000)
+    assert points.shape == (1, SMALL.hidden) and np.isfinite(points).all()
+
+
+def test_the_embedding_refuses_what_is_no_recording():
+    embedding = spectnet_embedding(spectnet(), batch_size=4)
+    for audio in (np.zeros(0), np.full(9, np.nan)):
+        with pytest.raises(ValueError, match="`audio` must be"):
+            embedding(audio, sample_rate=1000)
+    with pytest.raises(ValueError, match="`sample_rate` must be"):
+        embedding(np.ones(9), sample_rate=0)
+
+
 # training
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from functools import partial
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy_instrument import toy_model
@@ -13,7 +14,6 @@ from ddspx import features, io, metrics
 from ddspx.models.autoencoder import Autoencoder
 from ddspx.training import (
     PairMeasures,
-    additive_baseline,
     compare_recordings,
     compare_renderings,
     compare_sounds,
@@ -190,9 +190,9 @@ class OctaveUp(Autoencoder):
     """An instrument that plays everything an octave too high."""
 
     def __call__(self, key, f0_hz, loudness_db, *, z=None, n_samples=None):
-        del key, z, n_samples
-        rates = {"hop_length": MODEL.hop_length, "sample_rate": MODEL.sample_rate}
-        return additive_baseline(2 * f0_hz, loudness_db, **rates, n_harmonics=2)
+        del key, loudness_db, z, n_samples
+        cycles = jnp.cumsum(jnp.repeat(2 * f0_hz, MODEL.hop_length) / MODEL.sample_rate)
+        return 0.1 * jnp.sin(2 * jnp.pi * cycles)
 
 
 def test_renderings_are_compared_with_the_split_and_with_recordings(tmp_path, folders):
@@ -235,6 +235,43 @@ def test_what_cannot_be_read_is_reported_and_left_out(tmp_path):
     assert "silent" in reported[1][1]
 
 
+@pytest.mark.parametrize("step", ["read", "embed", "compare"])
+def test_an_error_of_any_kind_is_of_the_recording_that_caused_it(tmp_path, monkeypatch, step):
+    folders = tmp_path / "one", tmp_path / "two"
+    for folder in folders:
+        for name, hz in zip("abc", (220, 330, 440), strict=True):
+            write(folder, f"{name}.wav", note(hz, 0.1))
+    bad = folders[1] / "b.wav"
+    read_audio, heard = io.read_audio, []
+
+    def read(path, **options):
+        heard.append(path)
+        if step == "read" and path == bad:
+            raise MemoryError("no room")
+        return read_audio(path, **options)
+
+    def embed(audio, **_):
+        if step == "embed" and heard[-1] == bad:
+            raise IndexError("no room")
+        return audio[:40].reshape(-1, 2)
+
+    def compare(*_, **__):
+        if step == "compare" and heard[-1] == bad:
+            raise ZeroDivisionError("no room")
+        return PairMeasures(*np.arange(10.0))
+
+    monkeypatch.setattr(io, "read_audio", read)
+    monkeypatch.setattr("ddspx.training._comparison.compare_sounds", compare)
+    reported, options = [], {"sample_rate": RATE, "embeddings": {"points": embed}}
+    found = compare_recordings(
+        *folders, **options, report=lambda path, error: reported.append((path, str(error)))
+    )
+    assert reported == [(bad, "no room")] and list(found.pairs) == ["a", "c"]
+    assert (found.n_target, found.n_predicted) == (3, 2) and found.sets[0].n_predicted == 40
+    with pytest.raises((MemoryError, IndexError, ZeroDivisionError), match="no room"):
+        compare_recordings(*folders, **options)
+
+
 def test_a_lower_rate_gives_a_warning(tmp_path):
     write(tmp_path / "one", "a.wav", note(220), rate=RATE)
     write(tmp_path / "two", "a.wav", note(220, rate=2 * RATE), rate=2 * RATE)
@@ -255,7 +292,7 @@ def test_folders_that_cannot_be_compared_are_refused(tmp_path):
     with pytest.raises(ValueError, match="nowhere is not there; name a folder"):
         compare_recordings(tmp_path / "nowhere", one)
     (one / "a.wav").write_text("words")
-    with pytest.raises(ValueError, match="`target` holds no recording that can be read"):
+    with pytest.raises(ValueError, match="`target` holds no recording that can be used"):
         compare_recordings(one, one, report=lambda path, error: None)
     with pytest.raises(ValueError, match="`target` must be finite"):
         compare_sounds(np.full(10, np.nan, np.float32), np.ones(10, np.float32), sample_rate=RATE)

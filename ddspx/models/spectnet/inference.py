@@ -14,6 +14,7 @@ from ddspx import io
 from ddspx._checks import positive_int
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Array, Float
+from ddspx.metrics._sounds import one_sound
 from ddspx.models.spectnet.config import SpectNetConfig
 from ddspx.models.spectnet.model import SpectNet
 from ddspx.models.spectnet.recordings import segments, vote_mean_probability
@@ -158,8 +159,9 @@ def spectnet_embedding(
       `training.compare_recordings`.
 
     Raises:
-      TypeError: `batch_size` is not an int.
-      ValueError: `batch_size` is below 1; from the embedding, a recording is empty.
+      TypeError: a number is not an int; from the embedding, a recording is not of floating point.
+      ValueError: a number is below 1; from the embedding, a recording is empty, not finite or has
+        several axes.
 
     Example:
       >>> import numpy as np
@@ -179,7 +181,11 @@ def spectnet_embedding(
     ) -> Float[np.ndarray, "segments hidden"]:
         import soxr
 
-        sound = soxr.resample(np.asarray(audio, np.float32), sample_rate, rate, quality="HQ")
+        sound = one_sound("audio", audio).astype(np.float32)
+        # Of less than one sample at the model's rate, nothing would be left.
+        least = -(-positive_int("sample_rate", sample_rate) // rate)
+        sound = np.pad(sound, (0, max(0, least - sound.size)))
+        sound = soxr.resample(sound, sample_rate, rate, quality="HQ")
         (points,) = batched_logits(hidden, [sound], model.config, batch_size)
         return points
 
