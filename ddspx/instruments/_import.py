@@ -1,7 +1,6 @@
 """Importing models that others have published, as instruments of the user."""
 
 import importlib
-from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -58,10 +57,10 @@ def import_instrument(
       ValueError: ...
     """
     source = Path(source)
-    if source.is_file() and (reader := _reader_of({source.name})):
-        return _imported(reader, single_file(source), name, overwrite=overwrite, folder=folder)
+    if source.is_file() and (reader := _reader_of(file := single_file(source))):
+        return _imported(reader, file, name, overwrite=overwrite, folder=folder)
     with published_files(source) as files:
-        if reader := _reader_of(files.readers):
+        if reader := _reader_of(files):
             return _imported(reader, files, name, overwrite=overwrite, folder=folder)
         is_own = bool({CONFIG, WEIGHTS} & files.readers.keys())
     if is_own:
@@ -89,7 +88,7 @@ def _imported(
     return target
 
 
-def _reader_of(names: Collection[str]) -> ModuleType | None:
-    """The module that reads files of these names."""
+def _reader_of(files: PublishedFiles) -> ModuleType | None:
+    """The module that reads these files."""
     modules = (importlib.import_module(f"ddspx.instruments.published.{name}") for name in _READERS)
-    return next((module for module in modules if module.recognises(names)), None)
+    return next((module for module in modules if module.recognises(files)), None)

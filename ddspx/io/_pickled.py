@@ -17,11 +17,16 @@ import numpy as np
 from ddspx._text import printable
 
 # The limits are far above any file of weights or statistics. They keep a hostile file from filling
-# the memory or the machine's time: by its instructions, by nesting, or by lists that hold the same
-# list many times, which makes a value exponentially larger than its file.
+# the memory or the machine's time: by its instructions, by nesting, by lists that hold the same
+# list many times, which makes a value exponentially larger than its file, or by calling a function
+# many times with the same large value.
 _MOST_OPCODES = 2**20
-_MOST_VALUES = 2**22
+_MOST_BYTES = 2**27
 _DEEPEST = 64
+_LONGEST_NAME = 1000
+_MOST_AXES, _LONGEST_AXIS = 32, 2**40
+# What a value counts, without its content: about what Python needs for it.
+_VALUE_BYTES = 64
 # What NumPy calls a type of numbers, without the order of its bytes.
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"}
 # Modules that had other names in Python 2, or have other names in NumPy 2.
@@ -89,7 +94,7 @@ def read_pickle(
                 raise ValueError(f"more than {_MOST_OPCODES} instructions")
             machine.run(opcode.name, argument)
         (value,) = machine.stack
-        _check_tree(value)
+        _size(value)
     except _Refusal as refusal:
         raise ValueError(str(refusal)) from None
     except (ValueError, TypeError, LookupError, OverflowError, AttributeError) as error:
@@ -135,6 +140,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.n_bytes = 0
 
     def run(self, name: str, argument: Any) -> None:
         """Executes one instruction."""
@@ -166,6 +172,9 @@ class _Machine:
 
     def put(self, place: int) -> None:
         """Keeps the last value for later."""
+        # With large numbers as keys, somebody could make the memo slow.
+        if not 0 <= place < _MOST_OPCODES:
+            raise ValueError("a place that is too high")
         value = self.stack[-1]
         if isinstance(value, _Unfinished):
             value.places.append(place)
@@ -192,6 +201,8 @@ class _Machine:
         """Pushes what stands for a function or a class."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no text")
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise ValueError(f"a name of more than {_LONGEST_NAME} characters")
         full = f"{module}.{name}"
         for old, new in _RENAMED.items():
             full = new + full.removeprefix(old) if full.startswith(old) else full
@@ -213,9 +224,19 @@ class _Machine:
         if isinstance(function, PickledClass):
             self.push(PickledObject(function.name, arguments))
         elif isinstance(function, _Function):
+            self.charge([one for one in arguments if not isinstance(one, _Function)])
             self.push(function.call(*arguments))
         else:
             raise ValueError("a call of what is no function")
+
+    def charge(self, value: Any) -> None:
+        """Checks a value before a function gets it, and counts its size.
+
+        What a function does and returns is not larger than what it gets.
+        """
+        self.n_bytes += _size(value)
+        if self.n_bytes > _MOST_BYTES:
+            raise ValueError(f"calls with more than {_MOST_BYTES} bytes")
 
     def build(self) -> None:
         """Gives the state that was pushed last to the value below it."""
@@ -225,7 +246,9 @@ class _Machine:
         elif isinstance(target, dict):
             pass  # the attributes of an OrderedDict: what PyTorch adds to a state dict
         elif isinstance(target, _Unfinished):
-            places, target = target.places, target.finish(state)
+            self.charge(state)
+            places, target.places = target.places, []
+            target = target.finish(state)
             self.memo.update(dict.fromkeys(places, target))
         else:
             raise ValueError("a state of what has none")
@@ -235,6 +258,7 @@ class _Machine:
         """Pushes the value that lies outside of the pickle."""
         if self.persistent is None:
             raise ValueError("a value that lies outside of the file")
+        self.charge(identifier)
         self.push(self.persistent(identifier))
 
     def mark(self) -> None:
@@ -328,11 +352,12 @@ _INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
 }
 
 
-def _check_tree(value: Any) -> None:
-    """Checks depth and size of a value, where a part counts as often as it appears.
+def _size(value: Any) -> int:
+    """The bytes of a value, where a part counts as often as it appears; numbers of arrays are free.
 
-    The walk keeps its own stack, and visits each part once: on leaving it, its depth and size are
-    known. A part that is met again before that contains itself.
+    A value that is too deep or too large is refused. The walk keeps its own stack, and visits each
+    part once: on leaving it, its depth and size are known. A part that is met again before that
+    contains itself.
     """
     known: dict[int, tuple[int, int]] = {}
     stack = [(value, False)]
@@ -340,16 +365,26 @@ def _check_tree(value: Any) -> None:
         part, is_leaving = stack.pop()
         inner = _inside(part)
         if is_leaving:
-            shapes = [known[id(one)] for one in inner if not isinstance(one, _PLAIN)]
+            shapes = [
+                (0, _length(one)) if isinstance(one, _PLAIN) else known[id(one)] for one in inner
+            ]
             depth = 1 + max((depth for depth, _ in shapes), default=0)
-            size = 1 + len(inner) + sum(size for _, size in shapes)
-            if depth > _DEEPEST or size > _MOST_VALUES:
-                raise ValueError(f"deeper than {_DEEPEST}, or more than {_MOST_VALUES} values")
+            size = _length(part) + _VALUE_BYTES * (1 + len(inner)) + sum(size for _, size in shapes)
+            if depth > _DEEPEST or size > _MOST_BYTES:
+                raise ValueError(f"deeper than {_DEEPEST}, or more than {_MOST_BYTES} bytes")
             known[id(part)] = depth, size
         elif id(part) not in known:
             known[id(part)] = _DEEPEST, 0
             stack.append((part, True))
             stack.extend((one, False) for one in inner if not isinstance(one, _PLAIN))
+    return known[id(value)][1]
+
+
+def _length(value: Any) -> int:
+    """The bytes of a text, of bytes or of an integer."""
+    if isinstance(value, int):
+        return value.bit_length() // 8
+    return len(value) if isinstance(value, str | bytes | bytearray) else 0
 
 
 def _inside(value: Any) -> list[Any]:
@@ -359,15 +394,15 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, PickledObject):
         return [value.arguments, value.state]
     if isinstance(value, dict):
-        return list(value.values())
-    is_sequence = isinstance(value, list | tuple) and not isinstance(value, PickledClass)
-    return list(value) if is_sequence else []
+        return [*value.keys(), *value.values()]
+    is_group = isinstance(value, list | tuple | set | frozenset)
+    return list(value) if is_group and not isinstance(value, PickledClass) else []
 
 
 def _encoded(text: Any, encoding: str = "latin-1") -> bytes:
     """Bytes that a protocol without bytes saves as text."""
     if encoding not in ("latin1", "latin-1", "iso-8859-1"):
-        raise ValueError(f"bytes as {encoding!r}")
+        raise ValueError("bytes in another encoding than Latin-1")
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
@@ -396,8 +431,9 @@ def _no_call(*_: Any) -> None:
 
 def _dtype(code: Any, *_: Any) -> _Unfinished:
     """A dtype of numbers; its state has the order of the bytes."""
-    if code not in _NUMBERS:
-        raise ValueError(f"an array of {code!r}, which is no type of numbers")
+    if not isinstance(code, str) or code not in _NUMBERS:
+        name = repr(code[:99]) if isinstance(code, str) else type(code).__name__
+        raise ValueError(f"an array of {name}, which is no type of numbers")
 
     def finish(state: Any) -> np.dtype:
         order = _text(state[1])
@@ -424,11 +460,20 @@ def _reconstruct(kind: Any, *_: Any) -> _Unfinished:
     return _Unfinished(finish)
 
 
+def is_shape(value: Any) -> bool:
+    """Whether a value of a pickle is a tuple of sizes whose product is quickly computed."""
+    return (
+        isinstance(value, tuple)
+        and len(value) <= _MOST_AXES
+        and all(type(size) is int and 0 <= size < _LONGEST_AXIS for size in value)
+    )
+
+
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     """An array of its bytes, whose number must be that of the shape."""
     if not isinstance(dtype, np.dtype) or not isinstance(content, bytes | bytearray):
         raise ValueError("an array without a dtype or bytes")
-    if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
+    if not is_shape(shape):
         raise ValueError("an array without a shape")
     if math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"an array of the shape {shape} with {len(content)} bytes")

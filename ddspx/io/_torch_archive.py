@@ -8,12 +8,12 @@ The code of a TorchScript file is not read.
 import io
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx.io._pickled import PickledClass, PickledObject, read_pickle
+from ddspx.io._pickled import PickledClass, PickledObject, is_shape, read_pickle
 from ddspx.io._zip import archive_errors, blocks, objection_to_file, opened_archive
 
 # The dtypes of PyTorch's storages. NumPy has no bfloat16: these are the upper halves of float32.
@@ -34,6 +34,10 @@ _MOST_PICKLE = 2**25
 # The number at the beginning of the older format, as a pickle of protocol 2 has it.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _SCRIPT = "__torch__."
+# A tensor can be larger than its storage, and a storage can have many tensors. In a model, few
+# weights are shared; in a hostile file, one number can have a million names and a million places.
+_MOST_TENSORS, _LONGEST_NAME = 2**14, 1000
+_MOST_SHARED, _MOST_SMALL = 4, 2**20
 
 
 def read_tensors(content: bytes, what: str) -> dict[str, np.ndarray]:
@@ -51,7 +55,8 @@ def read_tensors(content: bytes, what: str) -> dict[str, np.ndarray]:
       numbers, with the strides that the file says, and cannot be written.
 
     Raises:
-      ValueError: the file is damaged, or holds other objects or dtypes.
+      ValueError: the file is damaged, or holds other objects or dtypes, or tensors that are much
+        larger than the file.
     """
     if content.startswith(b"PK"):
         value = _read_zip(content, what)
@@ -63,19 +68,39 @@ def read_tensors(content: bytes, what: str) -> dict[str, np.ndarray]:
             "in PyTorch and save its state dict."
         )
     arrays: dict[str, np.ndarray] = {}
-    _collect(value, "", arrays)
+    for name, array in _named(value, ""):
+        objection = None
+        if len(name) > _LONGEST_NAME:
+            objection = f"a name of more than {_LONGEST_NAME} characters"
+        elif len(arrays) == _MOST_TENSORS:
+            objection = f"more than {_MOST_TENSORS} tensors"
+        elif array is not None and array.dtype.kind not in "fiub":
+            objection = f"numbers of the type {array.dtype}"
+        if objection:
+            raise ValueError(f"{what} holds {objection}; save the state dict of the model alone.")
+        if array is not None:
+            arrays[name] = array
+    n_bytes = sum(array.nbytes for array in arrays.values())
+    if n_bytes > _MOST_SHARED * len(content) + _MOST_SMALL:
+        raise ValueError(
+            f"{what} has {len(content)} bytes for tensors of {n_bytes} bytes, and is refused; save "
+            "copies of the tensors."
+        )
     return arrays
 
 
-def _collect(value: Any, name: str, arrays: dict[str, np.ndarray]) -> None:
-    """Adds the arrays in dicts and objects, however deep: `read_pickle` has limited the depth."""
+def _named(value: Any, name: str) -> Iterator[tuple[str, np.ndarray | None]]:
+    """All names in dicts and objects, and the arrays that have one.
+
+    `read_pickle` has limited how many and how deep they are. A name that is too long is the last
+    one that is read, so no longer ones are made of it.
+    """
     if isinstance(value, PickledObject):
         value = value.state
-    if isinstance(value, np.ndarray):
-        arrays[name] = value
-    elif isinstance(value, dict):
+    yield name, value if isinstance(value, np.ndarray) else None
+    if isinstance(value, dict):
         for key, inner in value.items():
-            _collect(inner, f"{name}.{key}" if name else str(key), arrays)
+            yield from _named(inner, f"{name}.{key}" if name else str(key))
 
 
 def _read_zip(content: bytes, what: str) -> Any:
@@ -95,7 +120,7 @@ def _read_zip(content: bytes, what: str) -> Any:
         if f"{tops[0]}/byteorder" in members:
             order = ">" if read("byteorder", 16) == b"big" else "<"
 
-        def load(needed: Mapping[str, _Needed]) -> dict[str, np.ndarray]:
+        def load(needed: Mapping[str, _Needed]) -> dict[str, _Storage]:
             return {
                 key: _numbers(read(f"data/{key}", one.n_bytes), one, what, order)
                 for key, one in needed.items()
@@ -128,14 +153,16 @@ def _read_older(content: bytes, what: str) -> Any:
     """The value of a file of pickles, behind which are the bytes of the storages."""
     stream = io.BytesIO(content)
     header = [read_pickle(stream, what) for _ in range(3)]
-    is_known = header[:2] == [_MAGIC, 1001] and isinstance(header[2], dict)
+    # Arrays have no single answer to whether they equal a number.
+    is_known = [type(part) for part in header] == [int, int, dict]
+    is_known = is_known and header[:2] == [_MAGIC, 1001]
     if not is_known or header[2].get("little_endian") is not True:
         raise ValueError(
             f"{what} is a pickle, but not a file of `torch.save`; load it in PyTorch and save its "
             "state dict."
         )
 
-    def load(needed: Mapping[str, _Needed]) -> dict[str, np.ndarray]:
+    def load(needed: Mapping[str, _Needed]) -> dict[str, _Storage]:
         keys = read_pickle(stream, what)
         storages = {}
         for key in keys if isinstance(keys, list) else ():
@@ -146,6 +173,17 @@ def _read_older(content: bytes, what: str) -> Any:
         return storages
 
     return _value(stream, what, load)
+
+
+class _Storage:
+    """The numbers that are in the file, one after the other.
+
+    No instruction of a pickle makes one. A tensor, which one can make, may say that it is larger
+    than its storage.
+    """
+
+    def __init__(self, numbers: np.ndarray):
+        self.numbers = numbers
 
 
 class _Needed(NamedTuple):
@@ -163,7 +201,7 @@ class _Needed(NamedTuple):
 def _value(
     stream: io.BytesIO,
     what: str,
-    load: Callable[[Mapping[str, _Needed]], Mapping[str, np.ndarray]],
+    load: Callable[[Mapping[str, _Needed]], Mapping[str, _Storage]],
 ) -> Any:
     """The value of a pickle whose tensors are beside it.
 
@@ -207,7 +245,7 @@ def _identified(identifier: Any) -> tuple[str, _Needed]:
     return key, _Needed(kind.name, count)
 
 
-def _numbers(content: bytes, needed: _Needed, what: str, order: str) -> np.ndarray:
+def _numbers(content: bytes, needed: _Needed, what: str, order: str) -> _Storage:
     """The values of a storage."""
     if len(content) != needed.n_bytes:
         raise ValueError(
@@ -216,26 +254,29 @@ def _numbers(content: bytes, needed: _Needed, what: str, order: str) -> np.ndarr
         )
     dtype = np.dtype(order + _STORAGES[needed.kind])
     numbers = np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False)
-    if needed.kind != _BFLOAT16:
-        return numbers
-    return (numbers.astype(np.uint32) << 16).view(np.float32)
+    if needed.kind == _BFLOAT16:
+        numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+    return _Storage(numbers)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray | None:
     """A tensor, which must lie inside of its storage."""
     if storage is None:  # the first reading of the older format
         return None
-    numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
+    if not isinstance(storage, _Storage):
+        raise ValueError("a tensor without a storage")
+    are_shapes = all(map(is_shape, ((offset,), shape, strides)))
+    if not are_shapes or len(shape) != len(strides):
         raise ValueError("a tensor without a shape")
+    numbers = storage.numbers
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     is_empty = 0 in shape
-    if len(shape) > 32 or math.prod(shape) >= 2**40 or (last >= storage.size and not is_empty):
-        raise ValueError(f"a tensor of the shape {shape} outside of its {storage.size} values")
+    if math.prod(shape) >= 2**40 or (last >= numbers.size and not is_empty):
+        raise ValueError(f"a tensor of the shape {shape} outside of its {numbers.size} values")
     if is_empty:
-        return np.zeros(shape, storage.dtype)
-    steps = [stride * storage.itemsize for stride in strides]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+        return np.zeros(shape, numbers.dtype)
+    steps = [stride * numbers.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
 
 
 def _first(value: Any, *_: Any) -> Any:

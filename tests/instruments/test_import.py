@@ -36,10 +36,10 @@ def reader(toy, monkeypatch):
 
     module = types.ModuleType("reader")
     vars(module).update(
-        recognises=lambda names: {"a.num", "b.num"} <= set(names), read=read, seen=seen
+        recognises=lambda files: {"a.num", "b.num"} <= set(files.readers), read=read, seen=seen
     )
     monkeypatch.setattr(
-        _import, "_reader_of", lambda names: module if module.recognises(names) else None
+        _import, "_reader_of", lambda files: module if module.recognises(files) else None
     )
     return module
 

@@ -39,14 +39,15 @@ def published(files):
 
         return read_bounded
 
-    assert _ddsp.recognises(files.keys())
     readers = {name: reader(data) for name, data in files.items()}
     return PublishedFiles(Path("model.zip"), "model", readers)
 
 
 def read(files):
     """The instrument of files in memory."""
-    return _ddsp.read(published(files))
+    found = published(files)
+    assert _ddsp.recognises(found)
+    return _ddsp.read(found)
 
 
 def changed(kind, *changes):

@@ -1,16 +1,18 @@
 """Tests of importing models of ddsp_pytorch, against what its network computes."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import quick_jit
-from torch_files import archive, files_of
+from torch_files import archive, files_of, raw, saved, tensor
 
 from ddspx import core, features
 from ddspx.instruments import import_instrument, load_instrument
+from ddspx.io._torch_archive import read_tensors
 from ddspx.models._weights import arrays_by_name
 from ddspx.models.autoencoder import Autoencoder
 
@@ -61,6 +63,70 @@ def test_the_room_is_its_impulse_response(instrument, golden):
     np.testing.assert_allclose(
         instrument[0].reverb.impulse_response[1:], golden["response"][1:], atol=1e-7
     )
+
+
+def tensors():
+    return read_tensors((RUN / "state.pth").read_bytes(), "state.pth")
+
+
+def state(changes):
+    """A state dict with other tensors; None leaves one out."""
+    changed = {name: array for name, array in (tensors() | changes).items() if array is not None}
+    return saved({name: np.array(array, np.float32, order="C") for name, array in changed.items()})
+
+
+def test_the_taps_of_a_shorter_room_have_the_same_times(golden, tmp_path):
+    """A room has its times in seconds, whether they are saved or not."""
+    found = tensors()
+    for i, times in enumerate((found["reverb.t"][:, :500], None)):
+        changes = {"reverb.noise": found["reverb.noise"][:500], "reverb.t": times}
+        source = run_in(tmp_path / str(i), state=state(changes))
+        model = load_instrument(import_instrument(source, folder=tmp_path / "models")).model
+        np.testing.assert_allclose(
+            model.reverb.impulse_response[1:], golden["response"][1:500], atol=1e-7
+        )
+
+
+SHAPES = {
+    "a size": ("proj_matrices.1.bias", np.zeros(8), r"bias` has the shape \(8,\), not \(9,\)"),
+    "an axis": ("gru.bias_ih_l0", np.zeros((18, 1)), r"has the shape \(18, 1\), not \(18,\)"),
+    "one number": ("gru.weight_hh_l0", np.zeros(()), "is not a model of ddsp_pytorch"),
+    "many channels": ("gru.weight_hh_l0", np.zeros((3, 90_000)), r", not \(270000"),
+    "missing": ("out_mlp.4.bias", None, "it lacks 'out_mlp.4.bias'"),
+    "unknown": ("out_mlp.9.bias", np.zeros(2), "the tensor 'out_mlp.9.bias', which is of another"),
+    "times": ("reverb.t", np.zeros((1, 2000, 1)), "not the time of each tap"),
+    "shape of times": ("reverb.t", np.arange(2000) / 2000, "not the time of each tap"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_tensors_of_another_model_are_refused(name, tmp_path):
+    key, array, message = SHAPES[name]
+    source = run_in(tmp_path / "run", state=state({key: array}))
+    with pytest.raises(ValueError, match=message) as refusal:
+        import_instrument(source, folder=tmp_path / "models")
+    assert str(source) in str(refusal.value)
+
+
+def test_a_repeated_number_makes_no_large_weights(tmp_path):
+    content = b"\x80\x02}" + raw("in_mlps.1.0.weight")
+    content += tensor("0", 1, shape=(2**37, 1), strides=(0, 0)) + b"s."
+    bomb = archive({"a/data.pkl": content, "a/data/0": bytes(4)})
+    with pytest.raises(ValueError, match="for tensors of 549755813888 bytes, and is refused"):
+        import_instrument(run_in(tmp_path / "run", state=bomb), folder=tmp_path / "models")
+
+
+def test_other_files_with_the_suffix_of_an_export(tmp_path, toy):
+    """Sources of TypeScript are passed by."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "main.ts").write_text("export const answer = 42;\n")
+    with pytest.raises(ValueError, match="holds no model that can be imported"):
+        import_instrument(source, folder=tmp_path / "models")
+    with pytest.raises(ValueError, match=r"main\.ts is not a readable zip archive"):
+        import_instrument(source / "main.ts", folder=tmp_path / "models")
+    shutil.copytree(toy, source, dirs_exist_ok=True)
+    assert import_instrument(source, folder=tmp_path / "models").is_dir()
 
 
 def run_in(folder, **changes):

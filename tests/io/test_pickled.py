@@ -154,7 +154,7 @@ REFUSED = {
     "ndarray as a value": (np.ndarray, "without its content"),
     "cycle": (cycle(), "deeper than 64"),
     "deep": (deep(), "deeper than 64"),
-    "laughs": (laughs(), "more than 4194304 values"),
+    "laughs": (laughs(), "more than 134217728 bytes"),
     "slow keys": ({k * (2**61 - 1): 0 for k in range(9)}, "a key of the type int"),
     "tuple keys": ({(1, 2): 0}, "a key of the type tuple"),
 }
@@ -195,6 +195,69 @@ BROKEN = {
 def test_broken_pickles_end_in_a_sentence(name):
     with pytest.raises(ValueError, match=r"^x.pkl is not a readable pickle \(.*\); copy it again"):
         read(BROKEN[name])
+
+
+DEEP = b")" + b"\x85" * 200_000
+DTYPE, ENCODE, SET = b"cnumpy\ndtype\n", b"c_codecs\nencode\n", b"cbuiltins\nset\n"
+FROM_BUFFER = b"cnumpy.core.numeric\n_frombuffer\n"
+# Each program: one instruction after the other, with the memo for what it uses many times.
+BOMBS = {
+    "hash of a deep value": (DTYPE + DEEP + b"R.", "deeper than 64"),
+    "text of a deep value": (ENCODE + b"X\x01\0\0\0a" + DEEP + b"\x86R.", "deeper than 64"),
+    "deep state": (DTYPE + b"X\x02\0\0\0f8\x85R" + DEEP + b"b.", "deeper than 64"),
+    "deep identifier": (DEEP + b"Q.", "deeper than 64"),
+    "type that is no text": (DTYPE + b"K\x08\x85R.", "an array of int, which is no type"),
+    "encoding that is no text": (ENCODE + b"X\x01\0\0\0a)\x86R.", "another encoding"),
+    "one text encoded often": (
+        ENCODE + b"q\0" + b"X\0\0\x10\0" + b"a" * 2**20 + b"\x85q\x01"
+        + b"h\0h\x01R0" * 1000 + b"N.",
+        "calls with more than 4194304 bytes",
+    ),
+    "one list made a set often": (
+        SET + b"q\0](" + b"K\x01" * 10_000 + b"e\x85q\x01" + b"h\0h\x01R0" * 1000 + b"N.",
+        "calls with more than 4194304 bytes",
+    ),
+    "one set made a set often": (
+        SET + b"q\0\x8f(" + b"".join(b"M" + n.to_bytes(2, "little") for n in range(10_000))
+        + b"\x90\x85q\x01" + b"h\0h\x01R0" * 1000 + b"N.",
+        "calls with more than 4194304 bytes",
+    ),
+    "one long name often": (
+        b"X\0\0\x01\0" + b"a" * 2**16 + b"q\0" + b"h\0h\0\x93" * 1000 + b".",
+        "a name of more than 1000 characters",
+    ),
+    "large places": (b"Np%d\n." % (2**61 - 1), "a place that is too high"),
+    "negative place": (b"Np-1\n.", "a place that is too high"),
+    "one large size often": (
+        FROM_BUFFER + b"C\0" + DTYPE + b"X\x02\0\0\0f8\x85R(K\x03X\x01\0\0\0<NNNK\0K\0K\0tb"
+        + b"\x8b\0\0\x01\0" + b"\x7f" * 2**16 + b"q\0(" + b"h\0" * 1000
+        + b"tX\x01\0\0\0CtR.",
+        None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_programs_that_would_take_much_are_refused(name, monkeypatch):
+    monkeypatch.setattr(_pickled, "_MOST_BYTES", 2**22)
+    data, message = BOMBS[name]
+    with pytest.raises(ValueError, match=r"^x.pkl is not a readable pickle \(.*\)") as refusal:
+        read(b"\x80\x04" + data, persistent=lambda identifier: identifier)
+    assert message is None or message in str(refusal.value)
+
+
+def test_a_shape_is_a_few_sizes():
+    for shape in ((2**16,) * 40, (2**300, 2), (-1,), (1.0,), [1], None, b"\x01"):
+        assert not _pickled.is_shape(shape)
+    assert _pickled.is_shape(()) and _pickled.is_shape((0, 2**39))
+
+
+def test_a_value_that_gets_its_content_twice():
+    """Each place in the memo is written once, also if the content is given many times."""
+    state = b"(K\x03X\x01\0\0\0<NNNK\0K\0K\0tb"
+    data = DTYPE + b"X\x02\0\0\0f8\x85Rq\0q\x012" + state + b"0" + state + b"h\0h\x01\x87."
+    first, *others = read(b"\x80\x04" + data)
+    assert first == np.float64 and others == [first, first]
 
 
 def test_too_many_instructions(monkeypatch):

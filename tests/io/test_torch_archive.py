@@ -94,7 +94,9 @@ REFUSED = {
     "no strides": ({"strides": ()}, "without a shape"),
     "huge": ({"shape": (2**30, 2**30), "strides": (0, 0)}, "outside of its 6 values"),
     "huge and empty": ({"shape": (0, 2**62, 2**62), "strides": (1, 1, 1)}, "not a readable pickle"),
-    "many axes": ({"shape": (1,) * 50, "strides": (1,) * 50}, "outside of its 6 values"),
+    "many axes": ({"shape": (1,) * 50, "strides": (1,) * 50}, "without a shape"),
+    "large sizes": ({"shape": (2**4000,) * 30, "strides": (0,) * 30}, "without a shape"),
+    "a million times": ({"shape": (2**20, 2), "strides": (0, 1)}, "for tensors of 8388608 bytes"),
     "other numbers": ({"count": 7}, "24 bytes for 7 values"),
     "countless": ({"count": 2**50}, "without a size"),
     "negative": ({"count": -1}, "without a size"),
@@ -116,6 +118,34 @@ def test_tensors_outside_of_their_storage_are_refused(name):
     assert str(caught.value).startswith("x.pth") and str(caught.value).isprintable()
 
 
+def test_a_tensor_of_a_tensor_is_refused():
+    """A view of a few numbers may say that it is large, and is no bound for another view."""
+    storage = (
+        b"(" + raw("storage") + b"ctorch\nFloatStorage\n" + raw("0") + raw("cpu") + raw(6) + b"tQ"
+    )
+    view = b"ctorch._utils\n_rebuild_tensor_v2\n(%b" + raw(0) + raw((2**30,)) + b"%btR"
+    inner = view % (storage, raw((0,)))
+    for inside in (inner, raw(np.arange(6.0)), raw([1.0]), raw("text")):
+        content = b"\x80\x02}" + raw("x") + view % (inside, raw((1,))) + b"s."
+        with pytest.raises(ValueError, match=r"^x.pth.*a tensor without a storage"):
+            read_tensors(archive({"a/data.pkl": content, "a/data/0": BASE[:6].tobytes()}), "x.pth")
+
+
+def test_names_and_numbers_of_tensors_are_bounded():
+    one = tensor("0", 6, shape=(), strides=()) + b"q\1"
+    many = b"".join(raw(str(i)) + b"h\1s" for i in range(2**14))
+    nested = (raw("k" * 400) + b"}") * 3 + raw("x") + b"h\1" + b"s" * 4
+    for rest, message in {
+        many: "more than 16384 tensors",
+        raw("k" * 2000) + b"Ns": "a name of more than 1000 characters",
+        nested: "a name of more than 1000 characters",
+        raw("y") + raw(np.zeros(2, complex)) + b"s": "numbers of the type complex128",
+    }.items():
+        content = b"\x80\x02}" + raw("x") + one + b"s" + rest + b"."
+        with pytest.raises(ValueError, match=rf"^x.pth holds {message}; save the state dict"):
+            read_tensors(archive({"a/data.pkl": content, "a/data/0": BASE[:6].tobytes()}), "x.pth")
+
+
 def test_foreign_and_compressed_files_are_refused():
     files = files_of(one_tensor())
     for content, message in {
@@ -126,6 +156,7 @@ def test_foreign_and_compressed_files_are_refused():
         archive({f"a/{i}": b"" for i in range(3000)}): "its directory is too long",
         pickle.dumps({"x": 1}): "not a readable pickle",
         pickle.dumps(1) + pickle.dumps(2) + pickle.dumps(3): "not a file of `torch.save`",
+        pickle.dumps(np.zeros(3)) + pickle.dumps(1001) + pickle.dumps({}): "not a file of `torch",
         b"": "is not a file of `torch.save`",
         b"\x89HDF\r\n": "is not a file of `torch.save`",
     }.items():

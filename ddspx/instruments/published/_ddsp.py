@@ -5,7 +5,7 @@ Models of one instrument (`solo_instrument`, `vst`) and models with an encoder (
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,9 +32,9 @@ _MOST_WEIGHTS = 2**27
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(files: PublishedFiles) -> bool:
     """Whether there is a checkpoint of TensorFlow under the name that DDSP gives it."""
-    return any(_INDEX.fullmatch(_file(name)) for name in names)
+    return any(_INDEX.fullmatch(_file(name)) for name in files.readers)
 
 
 def read(files: PublishedFiles) -> Instrument:

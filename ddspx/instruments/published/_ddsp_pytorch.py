@@ -50,9 +50,15 @@ _STATES = {"cache_gru", "phase", "reverb.t"}
 _LINE = re.compile(r"(\s*)([A-Za-z_]\w*):(?:\s+(\S.*?))?\s*")
 
 
-def recognises(names: Collection[str]) -> bool:
-    """Whether files of these names are a training of ddsp_pytorch, or its export."""
-    return {_STATE, _CONFIG} <= set(names) or len(_exports(names)) == 1
+def recognises(files: PublishedFiles) -> bool:
+    """Whether the files are a training of ddsp_pytorch, or its export.
+
+    Sources of TypeScript and films have the suffix of an export too, but are no archives.
+    """
+    if {_STATE, _CONFIG} <= files.readers.keys():
+        return True
+    exports = _exports(files.readers)
+    return len(exports) == 1 and files.read(exports[0], most=_LARGEST).startswith(b"PK")
 
 
 def read(files: PublishedFiles) -> Instrument:
@@ -129,14 +135,16 @@ def _parts(tensors: Mapping[str, np.ndarray], settings: Mapping[str, float]) -> 
     mean, deviation = (settings[name] for name in _NUMBERS[2:])
     if not (np.isfinite(mean) and np.isfinite(deviation) and deviation > 0):
         raise ValueError(f"its loudness has the mean {mean} and the deviation {deviation}")
-    config = _config(weights, sample_rate, hop_length)
+    sizes = _sizes(weights)
+    _check_shapes(weights, sizes)
+    config = _config(sizes, sample_rate, hop_length)
+    if "reverb.t" in tensors:
+        _check_times(tensors["reverb.t"], sizes.n_taps, sample_rate)
     offset = _weighting_offset(sample_rate)
     # An `Autoencoder` gives its decoder x = level_db / 80 + 1, where theirs gets
     # (level_db * ln(10) / 20 + offset - mean) / deviation.
     scale = 80 * _NEPERS_PER_DB / deviation
-    arrays = _arrays(weights, scale, (offset - mean) / deviation - scale)
-    if weights:
-        raise ValueError(f"it has the tensor {next(iter(weights))!r}, which is of another version")
+    arrays = _arrays(weights, scale, (offset - mean) / deviation - scale, sample_rate)
     return _Parts(config, arrays, _statistics(config, mean - offset, deviation))
 
 
@@ -152,33 +160,92 @@ def _weighting_offset(sample_rate: int) -> float:
     return float(np.mean(np.asarray(core.a_weighting_db(frequencies_hz), np.float64)))
 
 
-def _config(
-    weights: Mapping[str, np.ndarray], sample_rate: int, hop_length: int
-) -> AutoencoderConfig:
-    rnn_channels = weights["gru.weight_hh_l0"].shape[1]
-    fc_channels = weights["out_mlp.0.weight"].shape[0]
-    n_outputs, n_bands = (len(weights[f"proj_matrices.{i}.weight"]) for i in (0, 1))
+class _Sizes(NamedTuple):
+    """The sizes of a model."""
+
+    rnn_channels: int
+    fc_channels: int
+    n_outputs: int
+    n_bands: int
+    n_taps: int
+
+
+def _sizes(weights: Mapping[str, np.ndarray]) -> _Sizes:
+    return _Sizes(
+        rnn_channels=weights["gru.weight_hh_l0"].shape[1],
+        fc_channels=weights["out_mlp.0.weight"].shape[0],
+        n_outputs=weights["proj_matrices.0.weight"].shape[0],
+        n_bands=weights["proj_matrices.1.weight"].shape[0],
+        n_taps=weights["reverb.noise"].shape[0],
+    )
+
+
+def _shapes(sizes: _Sizes) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a model."""
+    rnn, fc, *outputs, n_taps = sizes
+    shapes: dict[str, tuple[int, ...]] = {
+        "reverb.noise": (n_taps, 1),
+        "reverb.decay": (),
+        "reverb.wet": (),
+    }
+    for stack, n_inputs in (("in_mlps.0", 1), ("in_mlps.1", 1), ("out_mlp", rnn + 2)):
+        for i in range(0, 3 * _LAYERS, 3):
+            vectors = (f"{i}.bias", f"{i + 1}.weight", f"{i + 1}.bias")
+            shapes[f"{stack}.{i}.weight"] = fc, fc if i else n_inputs
+            shapes |= {f"{stack}.{name}": (fc,) for name in vectors}
+    for side, n_inputs in (("ih", 2 * fc), ("hh", rnn)):
+        shapes[f"gru.weight_{side}_l0"] = 3 * rnn, n_inputs
+        shapes[f"gru.bias_{side}_l0"] = (3 * rnn,)
+    for i, n_outputs in enumerate(outputs):
+        shapes[f"proj_matrices.{i}.weight"] = n_outputs, fc
+        shapes[f"proj_matrices.{i}.bias"] = (n_outputs,)
+    return shapes
+
+
+def _config(sizes: _Sizes, sample_rate: int, hop_length: int) -> AutoencoderConfig:
     return AutoencoderConfig(
         sample_rate=sample_rate,
         hop_length=hop_length,
-        synthesizer=HarmonicNoiseConfig(n_outputs - 1, n_bands, "linear"),
+        synthesizer=HarmonicNoiseConfig(sizes.n_outputs - 1, sizes.n_bands, "linear"),
         decoder=RnnFcDecoderConfig(
-            rnn_channels, fc_channels, _LAYERS, skip="inputs", slope=0.01, epsilon=1e-5
+            sizes.rnn_channels,
+            sizes.fc_channels,
+            _LAYERS,
+            skip="inputs",
+            slope=0.01,
+            epsilon=1e-5,
         ),
-        reverb=TapReverbConfig(len(weights["reverb.noise"])),
+        reverb=TapReverbConfig(sizes.n_taps),
         loss_n_ffts=(4096, 2048, 1024, 512, 256, 128),
         pitch_scale="hz",
     )
 
 
-def _arrays(weights: dict[str, np.ndarray], scale: float, shift: float) -> dict[str, np.ndarray]:
-    """The weights by the names that a model of ddspx gives them; takes them out of `weights`.
+def _check_shapes(weights: Mapping[str, np.ndarray], sizes: _Sizes) -> None:
+    """Checks names and shapes before anything is made of the weights.
+
+    A tensor can be much larger than its numbers in the file.
+    """
+    expected = _shapes(sizes)
+    if missing := [name for name in expected if name not in weights]:
+        raise KeyError(missing[0])
+    for name, array in weights.items():
+        if name not in expected:
+            raise ValueError(f"it has the tensor {name!r}, which is of another version")
+        if array.shape != expected[name]:
+            raise ValueError(f"`{name}` has the shape {array.shape}, not {expected[name]}")
+
+
+def _arrays(
+    weights: Mapping[str, np.ndarray], scale: float, shift: float, sample_rate: int
+) -> dict[str, np.ndarray]:
+    """The weights by the names that a model of ddspx gives them.
 
     The first layers get the loudness ``scale * x + shift`` of our input x, and the pitch in kHz.
     """
 
     def take(name: str) -> np.ndarray:
-        return weights.pop(name).astype(np.float64)
+        return weights[name].astype(np.float64)
 
     arrays: dict[str, np.ndarray] = {}
 
@@ -216,7 +283,7 @@ def _arrays(weights: dict[str, np.ndarray], scale: float, shift: float) -> dict[
     arrays["dense.bias"] = np.concatenate([take(f"{name}.bias") for name in outputs])
     arrays = {f"decoder.{name}": array for name, array in arrays.items()}
     room = (take(f"reverb.{name}") for name in ("noise", "decay", "wet"))
-    arrays["reverb.taps"] = _room(*room)
+    arrays["reverb.taps"] = _room(*room, sample_rate)
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -226,11 +293,18 @@ def _gates(array: np.ndarray) -> np.ndarray:
     return np.concatenate([z, r, n], axis=-1)
 
 
-def _room(noise: np.ndarray, decay: np.ndarray, wet: np.ndarray) -> np.ndarray:
-    """A second of decaying noise; in place of its first tap is the direct sound."""
-    time = np.arange(len(noise)) / len(noise)
-    envelope = np.exp(-np.logaddexp(0, -decay) * 500 * time)
+def _room(noise: np.ndarray, decay: np.ndarray, wet: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Decaying noise, of a second as a rule; in place of its first tap is the direct sound."""
+    time_s = np.arange(len(noise)) / sample_rate
+    envelope = np.exp(-np.logaddexp(0, -decay) * 500 * time_s)
     return noise[:, 0] * envelope * scipy.special.expit(wet)
+
+
+def _check_times(times: np.ndarray, n_taps: int, sample_rate: int) -> None:
+    """Checks the times of the taps of the room, which some versions save."""
+    expected = np.arange(n_taps) / sample_rate
+    if times.shape != (1, n_taps, 1) or not np.allclose(times.reshape(-1), expected, rtol=1e-5):
+        raise ValueError("its `reverb.t` is not the time of each tap of the room in seconds")
 
 
 def _statistics(config: AutoencoderConfig, mean: float, deviation: float) -> InstrumentStatistics:

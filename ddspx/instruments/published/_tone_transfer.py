@@ -1,7 +1,6 @@
 """Google's Tone Transfer models: graph models of TensorFlow.js with a decoder of convolutions."""
 
 import hashlib
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,9 +64,9 @@ _PUBLISHED = {
 }
 
 
-def recognises(names: Collection[str]) -> bool:
+def recognises(files: PublishedFiles) -> bool:
     """Whether files of these names are a graph model of TensorFlow.js."""
-    return _MODEL in names and any(name.endswith(".bin") for name in names)
+    return _MODEL in files.readers and any(name.endswith(".bin") for name in files.readers)
 
 
 def read(files: PublishedFiles) -> Instrument:
