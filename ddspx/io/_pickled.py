@@ -399,14 +399,14 @@ def _inside(value: Any) -> list[Any]:
     return list(value) if is_group and not isinstance(value, PickledClass) else []
 
 
-def _encoded(text: Any, encoding: str = "latin-1") -> bytes:
+def _encoded(text: Any, encoding: Any = "latin-1") -> bytes:
     """Bytes that a protocol without bytes saves as text."""
     if encoding not in ("latin1", "latin-1", "iso-8859-1"):
         raise ValueError("bytes in another encoding than Latin-1")
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-def _bytes(text: Any = b"", *encoding: str) -> bytes:
+def _bytes(text: Any = b"", *encoding: Any) -> bytes:
     return _encoded(text, *encoding)
 
 

@@ -15,6 +15,7 @@ from ddspx.instruments import import_instrument, load_instrument
 from ddspx.io._torch_archive import read_tensors
 from ddspx.models._weights import arrays_by_name
 from ddspx.models.autoencoder import Autoencoder
+from ddspx.models.autoencoder.serialization import save_autoencoder
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 RUN, EXPORT = GOLDENS / "ddsp_pytorch", GOLDENS / "ddsp_flute_pretrained.ts"
@@ -116,7 +117,7 @@ def test_a_repeated_number_makes_no_large_weights(tmp_path):
         import_instrument(run_in(tmp_path / "run", state=bomb), folder=tmp_path / "models")
 
 
-def test_other_files_with_the_suffix_of_an_export(tmp_path, toy):
+def test_other_files_with_the_suffix_of_an_export(tmp_path, instrument):
     """Sources of TypeScript are passed by."""
     source = tmp_path / "source"
     source.mkdir()
@@ -125,7 +126,9 @@ def test_other_files_with_the_suffix_of_an_export(tmp_path, toy):
         import_instrument(source, folder=tmp_path / "models")
     with pytest.raises(ValueError, match=r"main\.ts is not a readable zip archive"):
         import_instrument(source / "main.ts", folder=tmp_path / "models")
-    shutil.copytree(toy, source, dirs_exist_ok=True)
+    model, statistics, provenance = instrument
+    save_autoencoder(tmp_path / "own", model, statistics=statistics, provenance=provenance)
+    shutil.copytree(tmp_path / "own", source, dirs_exist_ok=True)
     assert import_instrument(source, folder=tmp_path / "models").is_dir()
 
 

@@ -197,9 +197,8 @@ def test_broken_pickles_end_in_a_sentence(name):
         read(BROKEN[name])
 
 
-DEEP = b")" + b"\x85" * 200_000
+DEEP = b")" + b"\x85" * 20_000
 DTYPE, ENCODE, SET = b"cnumpy\ndtype\n", b"c_codecs\nencode\n", b"cbuiltins\nset\n"
-FROM_BUFFER = b"cnumpy.core.numeric\n_frombuffer\n"
 # Each program: one instruction after the other, with the memo for what it uses many times.
 BOMBS = {
     "hash of a deep value": (DTYPE + DEEP + b"R.", "deeper than 64"),
@@ -228,12 +227,6 @@ BOMBS = {
     ),
     "large places": (b"Np%d\n." % (2**61 - 1), "a place that is too high"),
     "negative place": (b"Np-1\n.", "a place that is too high"),
-    "one large size often": (
-        FROM_BUFFER + b"C\0" + DTYPE + b"X\x02\0\0\0f8\x85R(K\x03X\x01\0\0\0<NNNK\0K\0K\0tb"
-        + b"\x8b\0\0\x01\0" + b"\x7f" * 2**16 + b"q\0(" + b"h\0" * 1000
-        + b"tX\x01\0\0\0CtR.",
-        None,
-    ),
 }  # fmt: skip
 
 
@@ -243,7 +236,7 @@ def test_small_programs_that_would_take_much_are_refused(name, monkeypatch):
     data, message = BOMBS[name]
     with pytest.raises(ValueError, match=r"^x.pkl is not a readable pickle \(.*\)") as refusal:
         read(b"\x80\x04" + data, persistent=lambda identifier: identifier)
-    assert message is None or message in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_a_shape_is_a_few_sizes():

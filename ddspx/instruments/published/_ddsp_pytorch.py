@@ -282,8 +282,8 @@ def _arrays(
     arrays["dense.kernel"] = np.concatenate([take(f"{name}.weight") for name in outputs]).T
     arrays["dense.bias"] = np.concatenate([take(f"{name}.bias") for name in outputs])
     arrays = {f"decoder.{name}": array for name, array in arrays.items()}
-    room = (take(f"reverb.{name}") for name in ("noise", "decay", "wet"))
-    arrays["reverb.taps"] = _room(*room, sample_rate)
+    noise, decay, wet = (take(f"reverb.{name}") for name in ("noise", "decay", "wet"))
+    arrays["reverb.taps"] = _room(noise, decay, wet, sample_rate)
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
