@@ -220,7 +220,8 @@ def test_foreign_tensors_are_refused(tmp_path):
         import_instrument(run_in(tmp_path / "run", state=whole), folder=tmp_path / "models")
 
 
-def test_mutations_are_refused_or_imported(tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.slow)])
+def test_mutations_are_refused_or_imported(count, tmp_path, monkeypatch):
     """Cut files, changed bytes, and changed bytes of the pickle, of a number or of the config."""
     monkeypatch.chdir(tmp_path)
     rng, originals = (
@@ -228,7 +229,7 @@ def test_mutations_are_refused_or_imported(tmp_path, monkeypatch):
         [(RUN / "state.pth").read_bytes(), EXPORT.read_bytes()],
     )
     outcomes = []
-    for i in range(200):
+    for i in range(count):
         content = originals[i % 2]
         if i % 4 < 2:
             data = bytearray(content[: rng.integers(len(content))] if i % 8 < 2 else content)
@@ -256,6 +257,6 @@ def test_mutations_are_refused_or_imported(tmp_path, monkeypatch):
         except ValueError as error:
             assert str(source) in str(error) and "\n" not in str(error), error
             outcomes.append(False)
-    assert outcomes.count(False) > 80
+    assert outcomes.count(False) > 0.4 * count
     assert {path.name for path in tmp_path.iterdir()} <= {"run", "x.ts", "models"}
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["x"]
