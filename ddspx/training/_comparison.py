@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from ddspx.training._autoencoder_evaluation import (
 Embedding = Callable[..., NDArray[np.floating]]
 """``embedding(audio, sample_rate=...)``: points of shape (points, features), at least one."""
 
-EMBEDDINGS: Mapping[str, Embedding] = {"MFCC": metrics.mfcc_embedding}
+EMBEDDINGS: Mapping[str, Embedding] = MappingProxyType({"MFCC": metrics.mfcc_embedding})
 """The default embeddings of a comparison."""
 
 # Alignment takes the time of all pairs of frames.
