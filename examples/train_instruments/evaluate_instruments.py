@@ -21,13 +21,12 @@ import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
-import scipy.linalg
 import scipy.signal
 import soundfile
 from phrases import SAMPLE_RATE
 from train_instruments import NOTES, note_rows
 
-from ddspx import features
+from ddspx import features, metrics
 from ddspx.instruments import import_instrument, instrument_names, load_instrument, measure_room
 from ddspx.transfer import transfer
 
@@ -170,13 +169,6 @@ def near(library: tuple[np.ndarray, np.ndarray], low: float, high: float) -> np.
     return vectors[distance <= np.sort(distance)[min(len(distance) - 1, LEAST_FRAMES)]]
 
 
-def frechet(one: np.ndarray, other: np.ndarray) -> float:
-    """The Frechet distance of the Gaussians of two sets of vectors."""
-    means, covariances = zip(*((x.mean(0), np.cov(x.T)) for x in (one, other)), strict=True)
-    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
-    return float(np.sum((means[0] - means[1]) ** 2) + np.trace(sum(covariances) - 2 * root))
-
-
 def left_after(audio: np.ndarray) -> float:
     """The level 1.0 to 1.4 s after the end of a phrase, below that of its loud parts, in dB."""
     tenths = audio[: len(audio) // TENTH * TENTH].reshape(-1, TENTH)
@@ -220,7 +212,9 @@ def main(arguments: argparse.Namespace) -> None:
             played = sounding(audio)
             sets = {other: near(of, low, high) for other, of in libraries.items()}
             sets["source"] = sounding(soundfile.read(path, dtype="float32")[0])
-            distances = {other: frechet(played, vectors) for other, vectors in sets.items()}
+            distances = {
+                other: metrics.frechet_distance(played, vectors) for other, vectors in sets.items()
+            }
             own = name.removeprefix("google ")
             first, second = sorted(distances, key=distances.__getitem__)[:2]
             right[name] += first == own

@@ -29,10 +29,10 @@ def corrections(teacher: Instrument, notes: list[Note]) -> tuple[np.ndarray, np.
     rows = []
     for played in sorted(notes, key=lambda note: note.midi):
         audio = played.audio[::OVERSAMPLING][: round(NOTE_S * SAMPLE_RATE)].astype(np.float32)
-        heard = features_of(audio, teacher)
+        n_frames = core.n_frames(len(audio), hop_length=teacher.model.config.hop_length)
         harmonic, _ = teacher.model.controls(
-            jnp.full(len(heard.f0_hz), 440 * 2 ** ((played.midi - 69) / 12), jnp.float32),
-            jnp.full(len(heard.f0_hz), middle_db(teacher), jnp.float32),
+            jnp.full(n_frames, 440 * 2 ** ((played.midi - 69) / 12), jnp.float32),
+            jnp.full(n_frames, middle_db(teacher), jnp.float32),
         )
         # In the middle, far from the ends, the teacher's network plays a steady note.
         distribution = np.asarray(harmonic.harmonic_distribution)
