@@ -1,0 +1,166 @@
+"""XLA's compilers for TPU and CUDA on a machine that has neither, and what their programs need.
+
+The chips are descriptions: nothing runs, so arguments are shapes. The extras `tpu` and `cuda12`
+bring the compilers. The time of compiling is CPU time, as several compilations share the cores.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+# What libtpu otherwise asks a server about. It reads these when it is loaded.
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+PLATFORMS = ("tpu", "cuda")
+# An H200, as far as the compiler asks: NVIDIA's data sheet, in XLA's text form.
+_H200 = """
+gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448
+  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 4800000000000 l2_cache_size: 52428800
+  clock_rate_ghz: 1.98 device_memory_size: 150000000000
+  cuda_compute_capability { major: 9 minor: 0 }
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 patch: 0 }
+device_description_str: "NVIDIA H200"
+"""
+
+
+class Program(NamedTuple):
+    """What a compiled program needs.
+
+    Attributes:
+      compile_s: CPU seconds of compiling, tracing included.
+      temporaries: bytes beside arguments and results.
+      bytes_moved: bytes read and written by all operations, by the compiler's count; None on CUDA,
+        whose compiler does not count.
+      launches: kernels that a run starts; None on TPU, where a program is one launch.
+      text: the optimised program.
+    """
+
+    compile_s: float
+    temporaries: int
+    bytes_moved: float | None
+    launches: int | None
+    text: str
+
+
+@cache
+def devices(platform: str) -> tuple[jax.Device, ...]:
+    """The chips of a description: four of a TPU v5e, one H200.
+
+    Raises:
+      RuntimeError: the compiler is not installed, with its reason.
+    """
+    try:
+        if platform == "tpu":
+            topology = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2")
+        else:
+            topology = topologies.get_topology_desc(
+                "h200", "cuda", topology="1x1x1", target_config=_H200
+            )
+    except Exception as error:  # Each jaxlib has another class for it.
+        extra = {"tpu": "tpu", "cuda": "cuda12"}[platform]
+        reason = str(error).splitlines()[0]
+        raise RuntimeError(f"no compiler for {platform} ({reason}); extra `{extra}`") from error
+    return tuple(topology.devices)
+
+
+def compile_for(platform: str, f: Callable, *arguments: Any, **options: Any) -> Program:
+    """The program of a function for one chip.
+
+    Args:
+      platform: ``tpu`` or ``cuda``.
+      f: a function of arrays.
+      arguments: arrays or shapes, in any pytree.
+      options: of `jax.jit`.
+    """
+    mesh = Mesh(np.array(devices(platform)[:1]), ("data",))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shapes = jax.tree.map(lambda x: shape_of(x, everywhere), arguments)
+    return compile_shapes(jax.jit(f, **options), *shapes)
+
+
+def shape_of(array: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    """The shape of an array, where a compiler without its chip can find it."""
+    return jax.ShapeDtypeStruct(np.shape(array), jax.dtypes.result_type(array), sharding=sharding)
+
+
+def compile_shapes(jitted: Any, *shapes: Any) -> Program:
+    """Compiles a jitted function for the chips that its arguments are on."""
+    start = time.process_time()
+    compiled = jitted.lower(*shapes).compile()
+    compile_s = time.process_time() - start
+    costs, text = compiled.cost_analysis(), compiled.as_text()
+    return Program(
+        compile_s,
+        compiled.memory_analysis().temp_size_in_bytes,
+        costs["bytes accessed"] if costs else None,
+        None if costs else launches(text),
+        text,
+    )
+
+
+# What a CUDA program does without a kernel of its own.
+_FREE = {
+    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
+    "opt-barrier", "add-dependency", "fusion-done", "copy-done", "async-done", "custom-call-done",
+}  # fmt: skip
+_COMPUTATION = re.compile(r"^(ENTRY )?%?(\S+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?\S+ = (?:\(.*?\)|\S+) ([\w-]+)\((.*)$")
+
+
+def launches(text: str) -> int:
+    """Kernels that a run of an optimised CUDA program starts.
+
+    A loop counts as often as it is known to run; of the branches of a condition, the longest one.
+
+    Raises:
+      ValueError: the program has a loop whose number of rounds it does not know.
+    """
+    bodies, entry, name = {}, "", ""
+    for line in text.splitlines():
+        if started := _COMPUTATION.match(line):
+            name = started[2]
+            entry = name if started[1] else entry
+            bodies[name] = []
+        elif found := _INSTRUCTION.match(line):
+            bodies[name].append((found[1], found[2]))
+    return sum(_launches_of(*instruction, bodies) for instruction in bodies[entry])
+
+
+def _launches_of(operation: str, rest: str, bodies: dict[str, list[tuple[str, str]]]) -> int:
+    def inside(names: list[str]) -> list[int]:
+        return [sum(_launches_of(*i, bodies) for i in bodies[name]) for name in names]
+
+    if operation in _FREE:
+        return 0
+    if operation == "while":
+        trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
+        if trips is None:
+            raise ValueError(f"a loop of unknown length: {rest[:200]}")
+        return int(trips[1]) * inside(re.findall(r"body=%?([\w.-]+)", rest))[0]
+    if operation == "conditional":
+        listed = re.search(r"branch_computations=\{(.*?)\}", rest)
+        names = (
+            listed[1] if listed else " ".join(re.findall(r"(?:true|false)_computation=(\S+)", rest))
+        )
+        return max(inside(re.findall(r"[\w.-]+", names.replace("%", ""))))
+    if operation == "call":
+        return inside(re.findall(r"to_apply=%?([\w.-]+)", rest))[0]
+    return 1
