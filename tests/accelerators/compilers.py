@@ -1,7 +1,8 @@
 """XLA's compilers for TPU and CUDA on a machine that has neither, and what their programs need.
 
 The chips are descriptions: nothing runs, so arguments are shapes. The extras `tpu` and `cuda12`
-bring the compilers. The time of compiling is CPU time, as several compilations share the cores.
+bring the compilers. Run with ``JAX_PLATFORMS=cpu``: otherwise JAX asks the driver of NVIDIA, which is
+not there. The time of compiling is CPU time, as several compilations share the cores.
 """
 
 import os
@@ -11,7 +12,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-# What libtpu otherwise asks a server about. It reads these when it is loaded.
+# What libtpu otherwise asks a server about, and that other processes may compile at the same time.
+# It reads these when it is loaded.
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
@@ -77,34 +80,35 @@ def devices(platform: str) -> tuple[jax.Device, ...]:
     except Exception as error:  # Each jaxlib has another class for it.
         extra = {"tpu": "tpu", "cuda": "cuda12"}[platform]
         reason = str(error).splitlines()[0]
-        raise RuntimeError(f"no compiler for {platform} ({reason}); extra `{extra}`") from error
+        raise RuntimeError(
+            f"no compiler for {platform} ({reason}): install the extra `{extra}` and set "
+            "JAX_PLATFORMS=cpu"
+        ) from error
     return tuple(topology.devices)
 
 
-def compile_for(platform: str, f: Callable, *arguments: Any, **options: Any) -> Program:
-    """The program of a function for one chip.
+def compile_for(platform: str, f: Callable, *arguments: Any, n_chips: int = 1) -> Program:
+    """The program of a function for one chip, or for several that each have a part of the batch.
 
     Args:
       platform: ``tpu`` or ``cuda``.
-      f: a function of arrays.
-      arguments: arrays or shapes, in any pytree.
-      options: of `jax.jit`.
+      f: a function of arrays; it may be jitted already.
+      arguments: arrays or shapes, in any pytree. With several chips, the first argument is on all,
+        and the others are split along their first axes.
+      n_chips: how many.
     """
-    mesh = Mesh(np.array(devices(platform)[:1]), ("data",))
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    shapes = jax.tree.map(lambda x: shape_of(x, everywhere), arguments)
-    return compile_shapes(jax.jit(f, **options), *shapes)
+    mesh = Mesh(np.array(devices(platform)[:n_chips]), ("data",))
+    everywhere, parts = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
 
+    def placed(index: int, tree: Any) -> Any:
+        sharding = parts if n_chips > 1 and index > 0 else everywhere
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+        )
 
-def shape_of(array: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-    """The shape of an array, where a compiler without its chip can find it."""
-    return jax.ShapeDtypeStruct(np.shape(array), jax.dtypes.result_type(array), sharding=sharding)
-
-
-def compile_shapes(jitted: Any, *shapes: Any) -> Program:
-    """Compiles a jitted function for the chips that its arguments are on."""
     start = time.process_time()
-    compiled = jitted.lower(*shapes).compile()
+    jitted = f if hasattr(f, "lower") else jax.jit(f)
+    compiled = jitted.lower(*(placed(*each) for each in enumerate(arguments))).compile()
     compile_s = time.process_time() - start
     costs, text = compiled.cost_analysis(), compiled.as_text()
     return Program(
