@@ -1,10 +1,11 @@
 """XLA's compilers for TPU and CUDA on a machine that has neither, and what their programs need.
 
 The chips are descriptions: nothing runs, so arguments are shapes. The extras `tpu` and `cuda12`
-bring the compilers. Run with ``JAX_PLATFORMS=cpu``: otherwise JAX asks the driver of NVIDIA, which is
-not there. The time of compiling is CPU time, as several compilations share the cores.
+bring the compilers. Run with ``JAX_PLATFORMS=cpu``: otherwise JAX asks the driver of NVIDIA, which
+is not there. The time of compiling is CPU time, as several compilations share the cores.
 """
 
+import math
 import os
 import re
 import time
@@ -52,7 +53,8 @@ class Program(NamedTuple):
       temporaries: bytes beside arguments and results.
       bytes_moved: bytes read and written by all operations, by the compiler's count; None on CUDA,
         whose compiler does not count.
-      launches: kernels that a run starts; None on TPU, where a program is one launch.
+      launches: kernels that a run starts; None on TPU, where a program is one launch, and where
+        the number of rounds of a loop depends on the data.
       text: the optimised program.
     """
 
@@ -108,7 +110,7 @@ def compile_for(platform: str, f: Callable, *arguments: Any, n_chips: int = 1) -
 
     start = time.process_time()
     jitted = f if hasattr(f, "lower") else jax.jit(f)
-    compiled = jitted.lower(*(placed(*each) for each in enumerate(arguments))).compile()
+    compiled = _compile(jitted.lower(*(placed(*each) for each in enumerate(arguments))))
     compile_s = time.process_time() - start
     costs, text = compiled.cost_analysis(), compiled.as_text()
     return Program(
@@ -120,6 +122,20 @@ def compile_for(platform: str, f: Callable, *arguments: Any, n_chips: int = 1) -
     )
 
 
+def _compile(lowered: Any) -> Any:
+    """Compiles; matrix products that XLA's own kernels cannot tile go to cuBLAS.
+
+    With a chip, XLA tries several tilings and cuBLAS, and takes the fastest. Without one it takes
+    the first tiling, even if that does not fit the sizes.
+    """
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "Couldn't find output tile sizes" not in str(error):
+            raise
+        return lowered.compile({"xla_gpu_enable_triton_gemm": False})
+
+
 # What a CUDA program does without a kernel of its own.
 _FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
@@ -129,13 +145,11 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?(\S+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?\S+ = (?:\(.*?\)|\S+) ([\w-]+)\((.*)$")
 
 
-def launches(text: str) -> int:
+def launches(text: str) -> int | None:
     """Kernels that a run of an optimised CUDA program starts.
 
-    A loop counts as often as it is known to run; of the branches of a condition, the longest one.
-
-    Raises:
-      ValueError: the program has a loop whose number of rounds it does not know.
+    A loop counts as often as it is known to run, and None is returned if it is not known; of the
+    branches of a condition, the longest one counts.
     """
     bodies, entry, name = {}, "", ""
     for line in text.splitlines():
@@ -145,26 +159,29 @@ def launches(text: str) -> int:
             bodies[name] = []
         elif found := _INSTRUCTION.match(line):
             bodies[name].append((found[1], found[2]))
-    return sum(_launches_of(*instruction, bodies) for instruction in bodies[entry])
+    total = _launches_in(entry, bodies)
+    return None if math.isnan(total) else int(total)
 
 
-def _launches_of(operation: str, rest: str, bodies: dict[str, list[tuple[str, str]]]) -> int:
-    def inside(names: list[str]) -> list[int]:
-        return [sum(_launches_of(*i, bodies) for i in bodies[name]) for name in names]
+def _launches_in(name: str, bodies: dict[str, list[tuple[str, str]]]) -> float:
+    """Kernels of one computation; NaN if it has a loop of unknown length."""
 
-    if operation in _FREE:
-        return 0
-    if operation == "while":
-        trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
-        if trips is None:
-            raise ValueError(f"a loop of unknown length: {rest[:200]}")
-        return int(trips[1]) * inside(re.findall(r"body=%?([\w.-]+)", rest))[0]
-    if operation == "conditional":
-        listed = re.search(r"branch_computations=\{(.*?)\}", rest)
-        names = (
-            listed[1] if listed else " ".join(re.findall(r"(?:true|false)_computation=(\S+)", rest))
-        )
-        return max(inside(re.findall(r"[\w.-]+", names.replace("%", ""))))
-    if operation == "call":
-        return inside(re.findall(r"to_apply=%?([\w.-]+)", rest))[0]
-    return 1
+    def inside(field: str, rest: str) -> list[float]:
+        listed = re.search(field + r"=\{?([^={}]*?)(?:\}|, \w+=|$)", rest)
+        names = listed[1].replace("%", "").split(", ") if listed else []
+        return [_launches_in(name, bodies) for name in names]
+
+    total = 0.0
+    for operation, rest in bodies[name]:
+        if operation == "while":
+            trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
+            total += inside("body", rest)[0] * (int(trips[1]) if trips else math.nan)
+        elif operation == "conditional":
+            branches = inside("branch_computations", rest)
+            branches += inside("true_computation", rest) + inside("false_computation", rest)
+            total += max(branches)
+        elif operation == "call":
+            total += inside("to_apply", rest)[0]
+        else:
+            total += operation not in _FREE
+    return total
