@@ -1,4 +1,4 @@
-"""Every public operation of `core` and `nn`, and the training steps of every preset, to compile.
+"""Every public operation of `core` and `nn`, to compile.
 
 They are small: whether a program compiles hardly depends on the sizes. Real sizes are those of the
 benchmark `accelerators`.
@@ -16,9 +16,6 @@ import test_streams as streams
 from flax import nnx
 
 from ddspx import core, nn
-from ddspx.io import Batch
-from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
-from ddspx.training import adam, autoencoder_loss, initial_state, train_step
 
 
 class Case(NamedTuple):
@@ -146,20 +143,6 @@ class _Heard(nnx.Module):
     def __call__(self, outputs: Any, f0_hz: Any) -> Any:
         controls = self.synthesizer.controls(outputs, f0_hz)
         return self.synthesizer(jax.random.key(0), controls)
-
-
-def autoencoder_step(config: AutoencoderConfig, *, batch_size: int, n_hops: int) -> Case:
-    """The training step of an autoencoder, as `train_autoencoder` compiles it."""
-    shape = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
-    graphdef, *states = nnx.split(shape, nnx.Param, ...)
-    params, rest = map(nnx.to_pure_dict, states)
-    optimizer = adam()
-    state = jax.eval_shape(lambda p, r: initial_state(p, optimizer, seed=0, rest=r), params, rest)
-    frames = jax.ShapeDtypeStruct((batch_size, 1 + n_hops), jnp.float32)
-    audio = jax.ShapeDtypeStruct((batch_size, n_hops * config.hop_length), jnp.float32)
-    return Case(
-        train_step(autoencoder_loss(graphdef), optimizer), (state, Batch(audio, *3 * [frames]))
-    )
 
 
 CORE, NN = _core(), _nn()

@@ -9,6 +9,7 @@ import cases
 import compilers
 import jax
 import pytest
+from steps import PRESETS, autoencoder_step
 
 from ddspx.models.autoencoder import AutoencoderConfig
 
@@ -39,14 +40,11 @@ def test_values_and_gradients_compile(platform, name):
     assert program.temporaries < 2**22
 
 
-PRESETS = "tiny", "small", "solo_instrument", "nsynth"
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_training_steps_compile(platform, preset):
     """Of 64 ms: the same operations, but shorter."""
     config = getattr(AutoencoderConfig, preset)()
     config = dataclasses.replace(config, loss_n_ffts=(512, 64))
-    step, arguments = cases.autoencoder_step(config, batch_size=2, n_hops=16)
+    step, *arguments = autoencoder_step(config, batch_size=2, n_hops=16)
     program = compilers.compile_for(platform, step, *arguments)
     assert program.temporaries < 2**29

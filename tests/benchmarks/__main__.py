@@ -3,7 +3,8 @@
 Run: ``python tests/benchmarks``, with ``DDSPX_BENCH_TF``, ``DDSPX_BENCH_TORCH`` and
 ``DDSPX_BENCH_LIBROSAX`` naming interpreters with the rivals; without them their rows are missing.
 Names of benchmarks as arguments (``stft gru``) measure those only, and leave the other sections as
-they are.
+they are. ``--device`` measures on the device at hand, a GPU above all, in under 8 minutes;
+``accelerators`` compiles for chips that are not there.
 """
 
 import datetime
@@ -35,7 +36,7 @@ def sections() -> dict[str, str]:
 
 def measured(name: str) -> str:
     """Runs a benchmark: where and when, and its tables."""
-    script = HERE / f"bench_{name}.py"
+    script = HERE / ("device.py" if name == "device" else f"bench_{name}.py")
     print(f"--- {name}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -49,9 +50,9 @@ def measured(name: str) -> str:
 
 
 def main() -> None:
-    every = sorted(p.stem.removeprefix("bench_") for p in HERE.glob("bench_*.py"))
-    found = sections()
-    for name in sys.argv[1:] or every:
+    benches = sorted(p.stem.removeprefix("bench_") for p in HERE.glob("bench_*.py"))
+    found, every = sections(), [*benches, "device"]
+    for name in [name.removeprefix("--") for name in sys.argv[1:]] or benches:
         if name not in every:
             raise SystemExit(f"{name!r} is none of the benchmarks: {', '.join(every)}.")
         found[name] = measured(name)
