@@ -1,22 +1,21 @@
-"""Synthesis of the harmonics of one pitch, by a recurrence with a hand-written derivative."""
+"""Synthesis of the harmonics of one pitch, with a hand-written derivative."""
 
-import math
-import operator
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._numerics import linear_map, varying_alike, with_ndim
+from ddspx.core._numerics import linear_map, varying_alike
 from ddspx.core._upsampling import METHODS, interpolation_weights
+from ddspx.core.synthesis import _harmonic_recurrence, _harmonic_sines
 from ddspx.core.synthesis._frame_phase import gliding_cycles, hops_of, linear_cycles
+from ddspx.core.synthesis._harmonic_taps import Size
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,
     highest_within_reach,
@@ -30,14 +29,6 @@ from ddspx.core.synthesis._phase import (
     radians_of,
     to_float_cycles,
 )
-
-# The backward pass processes the hops in blocks. There are at least 16, so that temporary arrays
-# stay below a few times the audio, and they have at most about 256 rows, so that these arrays stay
-# in a core's cache.
-_MIN_BLOCKS, _MAX_BLOCK_ROWS = 16, 256
-# Largest number of harmonics times taps in one fused loop. Two smaller loops would compile faster
-# but run slower.
-_MAX_UNROLLED = 256
 
 
 def harmonic_synthesis(
@@ -64,8 +55,9 @@ def harmonic_synthesis(
     A frame without a pitch (0 Hz, NaN, infinite) is silent, and the hops beside it keep the pitch
     of their other frame: a note begins and ends at its own pitch.
 
-    All harmonics share :math:`\phi`, so they are computed by a recurrence instead of a sine for
-    each: :math:`\sin (k+4)\phi = 2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`.
+    All harmonics share :math:`\phi`, so a CPU computes them by a recurrence instead of a sine for
+    each: :math:`\sin (k+4)\phi = 2 \cos 4\phi \sin k\phi - \sin (k-4)\phi`. A GPU or TPU computes
+    the sines, in one kernel with their sum. The results are equal up to rounding.
 
     Args:
       f0_hz: fundamental at each frame, in Hz; the phase of a negative one runs backwards.
@@ -253,23 +245,13 @@ def _synthesize(
     highest = highest_within_reach(f0_hz, offsets, neighbours_hz=neighbours_hz)
     harmonics_hz = harmonic_frequencies(highest, products.shape[-1])
     products = remove_above_nyquist(products, harmonics_hz, sample_rate=sample_rate)
-    n_blocks = -(-n_samples // hop_length)
-    ends = hops_of(f0_hz, n_blocks)
-    taps = _taps(products, offsets, n_blocks, ends[0] != 0)
+    n_hops = -(-n_samples // hop_length)
+    ends = hops_of(f0_hz, n_hops)
     start = initial_phase_of(initial_phase, tuple(batch))
     radians = radians_of(initial_phase, tuple(batch), f0_hz.dtype)
-    size = _Size(hop_length, sample_rate, method)
-    blocks = jnp.asarray(_harmonics(*varying_alike(ends, taps, radians, start), size))
-    audio = jnp.moveaxis(blocks, 0, -2).reshape(*batch, n_blocks * hop_length)
-    return audio[..., :n_samples]
-
-
-class _Size(NamedTuple):
-    """The static parameters of a synthesis."""
-
-    hop_length: int
-    sample_rate: int
-    method: UpsamplingMethod
+    size = Size(hop_length, sample_rate, method)
+    hops = jnp.asarray(_harmonics(*varying_alike(ends, products, radians, start), size))
+    return hops.reshape(*batch, n_hops * hop_length)[..., :n_samples]
 
 
 def _checked_controls(
@@ -299,277 +281,81 @@ def _checked_controls(
     return jnp.broadcast_to(f0_hz, (*batch, frames)), products
 
 
-def _taps(products: Array, offsets: tuple[int, ...], n_blocks: int, pitched: Array) -> Array:
-    """The frames between which each hop interpolates, ``(taps, blocks, *batch, harmonics)``.
-
-    The edge frames are repeated outward, and a hop that starts at the last frame holds it. A hop
-    without a pitch lies between silent frames, but cubic interpolation also reads the frames beyond
-    those, so its taps are masked. The loop makes XLA store its result. Fused into the sum of
-    harmonics, products and masks would be computed again for each sample, at ten times the cost of
-    the sum.
-    """
-    frames = products.shape[-2]
-    products = jnp.moveaxis(products, -2, 0)
-    index = np.arange(n_blocks) + np.array(offsets)[:, None]
-    index = np.where(np.arange(n_blocks) == frames - 1, frames - 1, index).clip(0, frames - 1)
-    pitched = jnp.moveaxis(pitched, -1, 0)[..., None]
-
-    def tap(row: Array) -> Array:
-        taken = jnp.take(products, row, axis=0)
-        return jnp.where(pitched, taken, 0) if len(offsets) > 2 else taken
-
-    return jax.lax.map(tap, jnp.asarray(index))
-
-
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
 def _harmonics(
-    ends: tuple[Array, Array], taps: Array, radians: Array, start: Phase, size: _Size
+    ends: tuple[Array, Array], products: Array, radians: Array, start: Phase, size: Size
 ) -> Array:
-    """The sum of harmonics, ``(blocks, *batch, hop)``.
+    """The sum of harmonics, ``(*batch, hops, hop_length)``.
 
     `start` holds the initial phase with `radians` included; `radians` is passed for its derivative.
-    The axis of hops comes first, so that loops over parts of the hops split an axis of known size,
-    even if the size of the batch is unknown.
     """
-    return _sum_of_harmonics(_phase_blocks(ends, start, size), taps, _weights(taps, size))
+    return _sum_of_harmonics(_cycles(ends, start, size), products, ends[0] != 0, size)
 
 
 @_harmonics.defjvp
 def _harmonics_jvp(size, primals, tangents):
     """Written by hand, because JAX's transpose of the recurrence would store all harmonics."""
-    ends, taps, radians, start = primals
-    cycles, weights = _phase_blocks(ends, start, size), _weights(taps, size)
-    phase = 2 * jnp.pi * to_float_cycles(cycles, taps.dtype)
+    ends, products, radians, start = primals
+    cycles, pitched = _cycles(ends, start, size), ends[0] != 0
+    phase = 2 * jnp.pi * to_float_cycles(cycles, products.dtype)
     # The value is that of the fixed point, which does not drift, and the derivative that of
     # `moving`.
     moving = _linear_radians(ends, radians, size)
     phase = phase + (moving - jax.lax.stop_gradient(moving))
 
     def definition(along):
-        return jax.jvp(partial(_harmonics_by_definition, weights=weights), (phase, taps), along)[1]
+        harmonics = partial(_harmonic_sines.by_definition, pitched=pitched, size=size)
+        return jax.jvp(harmonics, (phase, products), along)[1]
 
     def forward(along):
-        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
-        return along[0] * slope + _sum_of_harmonics(cycles, along[1], weights)
+        slope = _sum_of_harmonics(cycles, products, pitched, size, slope=True)
+        return along[0] * slope + _sum_of_harmonics(cycles, along[1], pitched, size)
 
     def backward(cotangent):
-        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
-        return cotangent * slope, _taps_adjoint(cycles, cotangent, taps.shape[-1], weights)
+        slope = _sum_of_harmonics(cycles, products, pitched, size, slope=True)
+        return cotangent * slope, _products_adjoint(cycles, cotangent, products, pitched, size)
 
     # The value is computed by `_harmonics`, so that it has this rule in higher derivatives too.
-    audio = _harmonics(ends, taps, radians, start, size)
+    audio = _harmonics(ends, products, radians, start, size)
     along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
     return audio, linear_map(definition, forward, backward, along, audio)
 
 
-def _harmonics_by_definition(phase: Array, taps: Array, *, weights: Array) -> Array:
-    """The sum with a sine for each harmonic and sample; JAX derives higher derivatives from it."""
-    k = jnp.arange(1, taps.shape[-1] + 1, dtype=phase.dtype)
-    sines = jnp.sin(with_ndim(k, phase.ndim + 1) * phase[..., None])
-    return jnp.einsum("tj,t...k,...jk->...j", weights, taps, sines)
+def _cycles(ends: tuple[Array, Array], start: Phase, size: Size) -> Array:
+    """Phase in cycles in fixed point, ``(*batch, hops, hop_length)``."""
+    return gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
 
 
-def _phase_blocks(ends: tuple[Array, Array], start: Phase, size: _Size) -> Array:
-    """Phase in cycles in fixed point, ``(blocks, *batch, hop)``."""
-    cycles = gliding_cycles(*ends, start, size.hop_length, size.sample_rate, inclusive=True)
-    return jnp.moveaxis(cycles, -2, 0)
-
-
-def _linear_radians(ends: tuple[Array, Array], radians: Array, size: _Size) -> Array:
-    """Phase in floats, ``(blocks, *batch, hop)``, which is linear in `ends` and `radians`."""
+def _linear_radians(ends: tuple[Array, Array], radians: Array, size: Size) -> Array:
+    """Phase in floats, ``(*batch, hops, hop_length)``, which is linear in `ends` and `radians`."""
     n_samples = ends[0].shape[-1] * size.hop_length
     cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
     cycles = cycles.reshape(*ends[0].shape, size.hop_length)
-    return jnp.moveaxis(2 * jnp.pi * cycles + radians[..., None, None], -2, 0)
+    return 2 * jnp.pi * cycles + radians[..., None, None]
 
 
-def _weights(taps: Array, size: _Size) -> Array:
-    """Weights ``(taps, hop)`` of the frames that a hop interpolates between."""
-    weights = interpolation_weights(size.hop_length, size.method)[1]
-    return varying_alike(jnp.asarray(weights, taps.dtype), taps)[0]
-
-
-class _Fold(NamedTuple):
-    r"""A phase :math:`x = r + \pi q / 4`, divided in fixed point into q eighths of a turn and r.
-
-    So :math:`|r| \le \pi / 8` is accurate, and :math:`\sin 4x` and :math:`\cos 4x` are those of
-    :math:`4r` times the sign :math:`(-1)^q`. Angles are stored as pairs of a sine and a cosine.
-
-    Attributes:
-      rest: angle :math:`r`.
-      once: angle :math:`\pi q / 4`.
-      twice: angle :math:`\pi q / 2`.
-      sign: :math:`(-1)^q`.
-    """
-
-    rest: tuple[Array, Array]
-    once: tuple[Array, Array]
-    twice: tuple[Array, Array]
-    sign: Array
-
-
-def _fold(cycles: Array, dtype: jnp.dtype) -> _Fold:
-    """Splits a phase in fixed point into eighths of a turn and a rest."""
-    bits = jnp.iinfo(cycles.dtype).bits
-    eighth = (cycles + (1 << (bits - 4))) >> (bits - 3)
-    rest = to_float_cycles(cycles - (eighth << (bits - 3)), dtype) * (2 * np.pi)
-    sine, cosine = _quarter_turns(eighth >> 1, dtype)
-    half_root = jnp.asarray(math.sqrt(0.5), dtype)
-    between = half_root * (sine + cosine), half_root * (cosine - sine)
-    odd = (eighth & 1) == 1
-    once = jnp.where(odd, between[0], sine), jnp.where(odd, between[1], cosine)
-    sign = 1 - 2 * (eighth & 1).astype(dtype)
-    return _Fold((jnp.sin(rest), jnp.cos(rest)), once, _quarter_turns(eighth, dtype), sign)
-
-
-def _quarter_turns(quarter: Array, dtype: jnp.dtype) -> tuple[Array, Array]:
-    odd = (quarter & 1).astype(dtype)
-    toward = 1 - (quarter & 2).astype(dtype)
-    return odd * toward, (1 - odd) * toward
-
-
-@partial(jax.jit, static_argnames="slope")
-def _sum_of_harmonics(cycles: Array, taps: Array, weights: Array, *, slope: bool = False) -> Array:
+def _sum_of_harmonics(
+    cycles: Array, products: Array, pitched: Array, size: Size, *, slope: bool = False
+) -> Array:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`.
 
-    A loop computes the hops in two halves, to make XLA store its result. Otherwise XLA moves the
-    reshape that follows into the fused loop over samples, which then has to divide to find its hop
-    and is not vectorized, at five times the cost. The same loop goes through chunks of harmonics,
-    so that the compile time does not grow with their number.
+    On a CPU sines cost more than memory, so harmonics follow from each other by a recurrence. On a
+    GPU and a TPU it is the other way round: there one kernel computes a sine for each.
     """
-    (n_taps, hop_length), n_harmonics = weights.shape, taps.shape[-1]
-    n_blocks, *batch, _ = cycles.shape
-    n_chunks = -(-n_harmonics * n_taps // _MAX_UNROLLED)
-    chunk = -(-n_harmonics // n_chunks)
-    even = n_blocks + n_blocks % 2
-    cycles = _padded(cycles, even, axis=0)
-    taps = _padded(_padded(taps, even, axis=1), n_chunks * chunk, axis=-1)
-    rows = even // 2 * math.prod(batch)
-    cycles = cycles.reshape(2, rows, hop_length)
-    taps = taps.reshape(n_taps, 2, rows, n_chunks * chunk)
-
-    def sum_of_part(i):
-        half, below = i % 2, i // 2 * chunk
-        part = jax.lax.dynamic_index_in_dim(taps, half, 1, False)
-        part = jax.lax.dynamic_slice_in_dim(part, below, chunk, axis=-1)
-        x = jax.lax.dynamic_index_in_dim(cycles, half, 0, False)
-        return _sum_of_rows(x, part, below if n_chunks > 1 else None, weights, slope)
-
-    parts = jax.lax.map(sum_of_part, jnp.arange(2 * n_chunks))
-    total = reduce(operator.add, parts.reshape(n_chunks, even, *batch, hop_length))
-    return total[:n_blocks]
+    recurrence, sines = (
+        partial(program.sum_of_harmonics, size=size, slope=slope)
+        for program in (_harmonic_recurrence, _harmonic_sines)
+    )
+    return jax.lax.platform_dependent(cycles, products, pitched, cpu=recurrence, default=sines)
 
 
-def _padded(array: Array, size: int, *, axis: int) -> Array:
-    """The array with zeros at the end of an axis."""
-    fill = [(0, 0)] * array.ndim
-    fill[axis] = 0, size - array.shape[axis]
-    return jnp.pad(array, fill)
-
-
-def _sum_of_rows(
-    cycles: Array, taps: Array, below: Array | None, weights: Array, slope: bool
+def _products_adjoint(
+    cycles: Array, cotangent: Array, products: Array, pitched: Array, size: Size
 ) -> Array:
-    r"""Rows ``(rows, hop)`` of `_sum_of_harmonics`, by one fused loop over the samples.
-
-    The taps are those of the harmonics from ``below + 1`` on; None means a `below` of 0.
-
-    Harmonics k, k + 4, k + 8, ... are a recurrence with the stride 4x. There are four such
-    recurrences, so that the processor can work on three while the sum of the fourth is in progress.
-    With :math:`x = r + \pi q / 4` the stride is :math:`4r` and a sign :math:`(-1)^q`. Reinsch's
-    form, :math:`\delta \leftarrow \delta - \kappa v` and :math:`v \leftarrow v + \delta` with
-    :math:`\kappa = 4 \sin^2 2r`, is stable because :math:`|4r| \le \pi/2`. The sign applies to
-    every second step. Each tap has one accumulator for the steps with the sign and one for the
-    others, so a harmonic costs one multiply-add for each tap and two for the recurrence.
-    """
-    fold = _fold(cycles, taps.dtype)
-    angle = None
-    if below is not None:
-        under = _fold(cycles * below.astype(cycles.dtype), taps.dtype)
-        angle = _turned(under.rest, under.once)
-    values, steps, kappa = _first_harmonics(fold, angle, slope)
-    number = 1 if below is None else 1 + below.astype(taps.dtype)
-    sums = [[jnp.zeros_like(kappa)] * len(taps) for _ in range(2)]
-    for k in range(taps.shape[-1]):
-        chain, step = k % 4, k // 4 % 2
-        scaled = values[chain] * (k + number) if slope else values[chain]
-        parts = [jax.lax.slice_in_dim(tap, k, k + 1, axis=1) for tap in taps]
-        sums[step] = [total + part * scaled for total, part in zip(sums[step], parts, strict=True)]
-        steps[chain] = steps[chain] - kappa * values[chain]
-        values[chain] = values[chain] + steps[chain]
-    audio = jnp.zeros_like(kappa)
-    for weight, same, other in zip(weights[:, None], *sums, strict=True):
-        audio = audio + weight * (same + fold.sign * other)
-    return audio
-
-
-def _first_harmonics(
-    fold: _Fold, below: tuple[Array, Array] | None, slope: bool
-) -> tuple[list[Array], list[Array], Array]:
-    r"""The first four harmonics, their differences from the harmonics four lower, and kappa.
-
-    At half of the stride, :math:`a_k = k x - 2r = (k - 2) r + k \pi q / 4`, the difference is
-    :math:`2 \cos a_k \sin 2r`, without cancellation, and the harmonic is :math:`\sin(a_k + 2r)`;
-    with `slope`, the same holds with the cosine. The angle `below` is added to all of them.
-    """
-    (s, c), (turn_s, turn_c), sign = fold.rest, fold.once, fold.sign
-    zero, one = jnp.zeros_like(s), jnp.ones_like(s)
-    double = 2 * s * c, 1 - 2 * s * s
-    # Sine and cosine of 3 pi q / 4 are those of pi q / 4, except for a sign.
-    turns = fold.once, fold.twice, (-sign * turn_s, sign * turn_c), (zero, sign)
-    rests = (-s, c), (zero, one), (s, c), double
-    halfway = [_turned(rest, turn) for rest, turn in zip(rests, turns, strict=True)]
-    if below is not None:
-        halfway = [_turned(angle, below) for angle in halfway]
-    values = [_turned(angle, double)[slope] for angle in halfway]
-    steps = [-2 * s * double[0] if slope else 2 * c * double[0] for s, c in halfway]
-    return values, steps, 4 * double[0] * double[0]
-
-
-def _taps_adjoint(cycles: Array, cotangent: Array, n_harmonics: int, weights: Array) -> Array:
-    r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k.
-
-    With :math:`k = p + q` and the angle addition
-    :math:`\sin p\phi \cos q\phi + \cos p\phi \sin q\phi`, the K sums over a hop are a product of
-    two small matrices of about :math:`\sqrt K` rows each. So 2 sqrt(K) sinusoids are computed
-    instead of K, and matrix units compute the product.
-    """
-    (n_taps, hop_length), (n_blocks, *batch, _) = weights.shape, cycles.shape
-    # Each example adds a row to a block for each hop. A batch of unknown size counts as one.
-    examples = math.prod(n for n in batch if isinstance(n, int))
-    longest = max(1, _MAX_BLOCK_ROWS // max(1, examples))
-    block = max(1, min(n_blocks // _MIN_BLOCKS, longest))
-    n_parts = -(-n_blocks // block)
-    shape = n_parts, block * math.prod(batch), hop_length
-    parts = [_padded(x, n_parts * block, axis=0).reshape(shape) for x in (cycles, cotangent)]
-    correlate = jax.vmap(lambda c, g: _correlate(c, g, weights, n_harmonics))
-    out = jax.lax.map(lambda part: correlate(*part), parts)
-    out = out.reshape(n_parts * block, *batch, n_taps, n_harmonics)[:n_blocks]
-    return jnp.moveaxis(out, -2, 0)
-
-
-def _correlate(cycles: Array, cotangent: Array, weights: Array, n_harmonics: int) -> Array:
-    """The adjoint ``(taps, harmonics)`` of one hop, see `_taps_adjoint`."""
-    n_fine = max(2, math.ceil(math.sqrt(n_harmonics * len(weights))))
-    n_coarse = -(-n_harmonics // n_fine)
-    fold = _fold(cycles, cotangent.dtype)
-    first = _turned(fold.rest, fold.once)
-    fine = [(jnp.zeros_like(first[0]), jnp.ones_like(first[0])), first]
-    while len(fine) <= n_fine:
-        fine.append(_turned(fine[-1], first))
-    stride = fine.pop()
-    coarse = [first]
-    while len(coarse) < n_coarse:
-        coarse.append(_turned(coarse[-1], stride))
-
-    left = jnp.stack([jnp.concatenate([s, c]) for s, c in coarse])
-    left = left[None] * jnp.tile(cotangent[None] * weights, 2)[:, None]
-    right = jnp.stack([jnp.concatenate([c, s]) for s, c in fine])
-    out = jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
-    return out.reshape(len(weights), n_coarse * n_fine)[:, :n_harmonics]
-
-
-def _turned(angle: tuple[Array, Array], by: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Sine and cosine of the sum of two angles, given those of each."""
-    (s, c), (ds, dc) = angle, by
-    return s * dc + c * ds, c * dc - s * ds
+    """Cotangent of the products, given that of `_sum_of_harmonics`."""
+    recurrence, sines = (
+        partial(program.products_adjoint, size=size)
+        for program in (_harmonic_recurrence, _harmonic_sines)
+    )
+    arrays = cycles, cotangent, products, pitched
+    return jax.lax.platform_dependent(*arrays, cpu=recurrence, default=sines)
