@@ -30,13 +30,14 @@ def sum_of_harmonics(
     slope: bool,
 ) -> Float[Array, "*batch hops hop_length"]:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`."""
-    weights = size.weights(products)[..., None]
-    taps = _taps(products, pitched, size)
-    amplitudes = sum(w * x[..., None, :] for w, x in zip(weights, taps, strict=True))
     waves = _harmonics(cycles, products, quarters=int(slope))
+    weights = _over_hops(size.weights(products), waves.ndim - 1)
+    taps = (jnp.moveaxis(x, -1, 0)[:, None] for x in _taps(products, pitched, size))
+    amplitudes = sum(w * x for w, x in zip(weights, taps, strict=True))
     if slope:
-        waves = waves * np.arange(1, products.shape[-1] + 1, dtype=waves.dtype)
-    return jnp.sum(amplitudes * waves, axis=-1)
+        k = np.arange(1, len(waves) + 1, dtype=waves.dtype)
+        waves = waves * k.reshape(-1, *(1,) * (waves.ndim - 1))
+    return jnp.moveaxis(jnp.sum(amplitudes * waves, axis=0), 0, -1)
 
 
 def products_adjoint(
@@ -49,14 +50,16 @@ def products_adjoint(
 ) -> Float[Array, "*batch frames harmonics"]:
     r"""Cotangent of the products: :math:`\sum_j g_j w_t[j] \sin k\phi_j` in each tap."""
     waves = _harmonics(cycles, products)
-    terms = [(cotangent * w)[..., None] * waves for w in size.weights(products)]
+    cotangent = jnp.moveaxis(cotangent, -1, 0)
+    terms = [cotangent * w * waves for w in _over_hops(size.weights(products), cotangent.ndim)]
     zero = jnp.zeros_like(terms[0], shape=())
 
     def add(left: list[Array], right: list[Array]) -> list[Array]:
         return [x + y for x, y in zip(left, right, strict=True)]
 
     # One reduction of all taps computes the sines only once.
-    taps = jax.lax.reduce(terms, [zero] * len(terms), add, (cycles.ndim - 1,))
+    taps = jax.lax.reduce(terms, [zero] * len(terms), add, (1,))
+    taps = [jnp.moveaxis(x, 0, -1) for x in taps]
     _, transpose = jax.vjp(lambda x: _taps(x, pitched, size), products)
     return transpose(taps)[0]
 
@@ -80,9 +83,15 @@ def _taps(products: Array, pitched: Array, size: Size) -> list[Array]:
 
 
 def _harmonics(cycles: Array, products: Array, *, quarters: int = 0) -> Array:
-    """``(*batch, hops, hop_length, harmonics)``, see `_sine`."""
+    """``(harmonics, hop_length, *batch, hops)``, see `_sine`."""
     k = np.arange(1, products.shape[-1] + 1).astype(cycles.dtype)
-    return _sine(cycles[..., None] * with_ndim(k, cycles.ndim + 1), products.dtype, quarters)
+    multiples = jnp.moveaxis(cycles, -1, 0) * k.reshape(-1, *(1,) * cycles.ndim)
+    return _sine(multiples, products.dtype, quarters)
+
+
+def _over_hops(weights: Array, ndim: int) -> Array:
+    """``(taps, hop_length, ...)`` with axes of size one for a batch and hops."""
+    return weights.reshape(*weights.shape, *(1,) * (ndim - 1))
 
 
 def _sine(cycles: Array, dtype: jnp.dtype, quarters: int) -> Array:
