@@ -11,11 +11,11 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positi
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
-from ddspx.core._numerics import linear_map, varying_alike
-from ddspx.core._upsampling import METHODS, interpolation_weights
+from ddspx.core._numerics import linear_map, varying_alike, with_ndim
+from ddspx.core._upsampling import METHODS
 from ddspx.core.synthesis import _harmonic_recurrence, _harmonic_sines
 from ddspx.core.synthesis._frame_phase import gliding_cycles, hops_of, linear_cycles
-from ddspx.core.synthesis._harmonic_taps import Size
+from ddspx.core.synthesis._harmonic_taps import Size, taps_of
 from ddspx.core.synthesis._oscillators import (
     harmonic_frequencies,
     highest_within_reach,
@@ -241,16 +241,16 @@ def _synthesize(
     f0_hz, products = controls
     *batch, frames = f0_hz.shape
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
-    offsets, _ = interpolation_weights(hop_length, method)
-    highest = highest_within_reach(f0_hz, offsets, neighbours_hz=neighbours_hz)
+    n_hops = -(-n_samples // hop_length)
+    size = Size(hop_length, sample_rate, method)
+    highest = highest_within_reach(f0_hz, size.offsets, neighbours_hz=neighbours_hz)
     harmonics_hz = harmonic_frequencies(highest, products.shape[-1])
     products = remove_above_nyquist(products, harmonics_hz, sample_rate=sample_rate)
-    n_hops = -(-n_samples // hop_length)
     ends = hops_of(f0_hz, n_hops)
+    taps = taps_of(products, ends[0] != 0, size)
     start = initial_phase_of(initial_phase, tuple(batch))
     radians = radians_of(initial_phase, tuple(batch), f0_hz.dtype)
-    size = Size(hop_length, sample_rate, method)
-    hops = jnp.asarray(_harmonics(*varying_alike(ends, products, radians, start), size))
+    hops = jnp.asarray(_harmonics(*varying_alike(ends, taps, radians, start), size))
     return hops.reshape(*batch, n_hops * hop_length)[..., :n_samples]
 
 
@@ -283,42 +283,79 @@ def _checked_controls(
 
 @partial(jax.custom_jvp, nondiff_argnums=(4,))
 def _harmonics(
-    ends: tuple[Array, Array], products: Array, radians: Array, start: Phase, size: Size
+    ends: tuple[Array, Array], taps: tuple[Array, ...], radians: Array, start: Phase, size: Size
 ) -> Array:
     """The sum of harmonics, ``(*batch, hops, hop_length)``.
 
     `start` holds the initial phase with `radians` included; `radians` is passed for its derivative.
     """
-    return _sum_of_harmonics(_cycles(ends, start, size), products, ends[0] != 0, size)
+    return _sum_of_harmonics(_cycles(ends, start, size), taps, size.weights(taps))
 
 
 @_harmonics.defjvp
 def _harmonics_jvp(size, primals, tangents):
     """Written by hand, because JAX's transpose of the recurrence would store all harmonics."""
-    ends, products, radians, start = primals
-    cycles, pitched = _cycles(ends, start, size), ends[0] != 0
-    phase = 2 * jnp.pi * to_float_cycles(cycles, products.dtype)
+    ends, taps, radians, start = primals
+    cycles, weights = _cycles(ends, start, size), size.weights(taps)
+    n_harmonics, dtype = taps[0].shape[-1], taps[0].dtype
+    phase = 2 * jnp.pi * to_float_cycles(cycles, dtype)
     # The value is that of the fixed point, which does not drift, and the derivative that of
     # `moving`.
     moving = _linear_radians(ends, radians, size)
     phase = phase + (moving - jax.lax.stop_gradient(moving))
 
     def definition(along):
-        harmonics = partial(_harmonic_sines.by_definition, pitched=pitched, size=size)
-        return jax.jvp(harmonics, (phase, products), along)[1]
+        return jax.jvp(partial(_harmonics_by_definition, weights=weights), (phase, taps), along)[1]
 
     def forward(along):
-        slope = _sum_of_harmonics(cycles, products, pitched, size, slope=True)
-        return along[0] * slope + _sum_of_harmonics(cycles, along[1], pitched, size)
+        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
+        return along[0] * slope + _sum_of_harmonics(cycles, along[1], weights)
 
     def backward(cotangent):
-        slope = _sum_of_harmonics(cycles, products, pitched, size, slope=True)
-        return cotangent * slope, _products_adjoint(cycles, cotangent, products, pitched, size)
+        slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
+        return cotangent * slope, _taps_adjoint(cycles, cotangent, weights, n_harmonics)
 
     # The value is computed by `_harmonics`, so that it has this rule in higher derivatives too.
-    audio = _harmonics(ends, products, radians, start, size)
+    audio = _harmonics(ends, taps, radians, start, size)
     along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
     return audio, linear_map(definition, forward, backward, along, audio)
+
+
+def _harmonics_by_definition(phase: Array, taps: tuple[Array, ...], *, weights: Array) -> Array:
+    """The sum with a sine for each harmonic and sample; JAX derives higher derivatives from it."""
+    k = jnp.arange(1, taps[0].shape[-1] + 1, dtype=phase.dtype)
+    sines = jnp.sin(with_ndim(k, phase.ndim + 1) * phase[..., None])
+    return jnp.einsum("tj,t...k,...jk->...j", weights, jnp.stack(taps), sines)
+
+
+def _sum_of_harmonics(
+    cycles: Array, taps: tuple[Array, ...], weights: Array, *, slope: bool = False
+) -> Array:
+    r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`.
+
+    On a CPU sines cost more than memory, so harmonics follow from each other by a recurrence. On a
+    GPU and a TPU it is the other way round: there one kernel computes a sine for each.
+    """
+    return jax.lax.platform_dependent(
+        cycles,
+        taps,
+        weights,
+        cpu=partial(_harmonic_recurrence.sum_of_harmonics, slope=slope),
+        default=partial(_harmonic_sines.sum_of_harmonics, slope=slope),
+    )
+
+
+def _taps_adjoint(
+    cycles: Array, cotangent: Array, weights: Array, n_harmonics: int
+) -> tuple[Array, ...]:
+    """Cotangent of the taps, given that of `_sum_of_harmonics`."""
+    return jax.lax.platform_dependent(
+        cycles,
+        cotangent,
+        weights,
+        cpu=partial(_harmonic_recurrence.taps_adjoint, n_harmonics=n_harmonics),
+        default=partial(_harmonic_sines.taps_adjoint, n_harmonics=n_harmonics),
+    )
 
 
 def _cycles(ends: tuple[Array, Array], start: Phase, size: Size) -> Array:
@@ -332,30 +369,3 @@ def _linear_radians(ends: tuple[Array, Array], radians: Array, size: Size) -> Ar
     cycles = linear_cycles(*ends, size.hop_length, size.sample_rate, n_samples, True)
     cycles = cycles.reshape(*ends[0].shape, size.hop_length)
     return 2 * jnp.pi * cycles + radians[..., None, None]
-
-
-def _sum_of_harmonics(
-    cycles: Array, products: Array, pitched: Array, size: Size, *, slope: bool = False
-) -> Array:
-    r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`.
-
-    On a CPU sines cost more than memory, so harmonics follow from each other by a recurrence. On a
-    GPU and a TPU it is the other way round: there one kernel computes a sine for each.
-    """
-    recurrence, sines = (
-        partial(program.sum_of_harmonics, size=size, slope=slope)
-        for program in (_harmonic_recurrence, _harmonic_sines)
-    )
-    return jax.lax.platform_dependent(cycles, products, pitched, cpu=recurrence, default=sines)
-
-
-def _products_adjoint(
-    cycles: Array, cotangent: Array, products: Array, pitched: Array, size: Size
-) -> Array:
-    """Cotangent of the products, given that of `_sum_of_harmonics`."""
-    recurrence, sines = (
-        partial(program.products_adjoint, size=size)
-        for program in (_harmonic_recurrence, _harmonic_sines)
-    )
-    arrays = cycles, cotangent, products, pitched
-    return jax.lax.platform_dependent(*arrays, cpu=recurrence, default=sines)

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._typing import Array, Bool, Float, UInt
-from ddspx.core.synthesis._harmonic_taps import Size, tap, with_edges
+from ddspx._typing import Array, Float, UInt
 from ddspx.core.synthesis._phase import to_float_cycles
 
 # The backward pass processes the hops in blocks. There are at least 16, so that temporary arrays
@@ -28,45 +27,27 @@ _MAX_UNROLLED = 256
 
 def sum_of_harmonics(
     cycles: UInt[Array, "*batch hops hop_length"],
-    products: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
+    taps: tuple[Float[Array, "*batch hops harmonics"], ...],
+    weights: Float[Array, "taps hop_length"],
     *,
-    size: Size,
     slope: bool,
 ) -> Float[Array, "*batch hops hop_length"]:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`."""
-    taps = _stored_taps(products, pitched, size)
-    hops = _sum_of_taps(jnp.moveaxis(cycles, -2, 0), taps, size.weights(products), slope=slope)
-    return jnp.moveaxis(hops, 0, -2)
+    cycles, *taps = (jnp.moveaxis(x, -2, 0) for x in (cycles, *taps))
+    return jnp.moveaxis(_sum_of_taps(cycles, jnp.stack(taps), weights, slope=slope), 0, -2)
 
 
-def products_adjoint(
+def taps_adjoint(
     cycles: UInt[Array, "*batch hops hop_length"],
     cotangent: Float[Array, "*batch hops hop_length"],
-    products: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
+    weights: Float[Array, "taps hop_length"],
     *,
-    size: Size,
-) -> Float[Array, "*batch frames harmonics"]:
-    r"""Cotangent of the products: :math:`\sum_j g_j w_t[j] \sin k\phi_j` in each tap."""
-    hops = (jnp.moveaxis(x, -2, 0) for x in (cycles, cotangent))
-    taps = _taps_adjoint(*hops, products.shape[-1], size.weights(products))
-    _, transpose = jax.vjp(lambda x: _stored_taps(x, pitched, size), products)
-    return transpose(taps)[0]
-
-
-def _stored_taps(products: Array, pitched: Array, size: Size) -> Array:
-    """The frames between which each hop interpolates, ``(taps, hops, *batch, harmonics)``.
-
-    The loop makes XLA store its result. Fused into the sum of harmonics, products and masks would
-    be computed again for each sample, at ten times the cost of the sum.
-    """
-    frames = with_edges(products, size)
-
-    def take(number: Array) -> Array:
-        return jnp.moveaxis(tap(frames, pitched, number, size), -2, 0)
-
-    return jax.lax.map(take, jnp.arange(len(size.offsets)))
+    n_harmonics: int,
+) -> tuple[Float[Array, "*batch hops harmonics"], ...]:
+    r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k."""
+    cycles, cotangent = (jnp.moveaxis(x, -2, 0) for x in (cycles, cotangent))
+    taps = _taps_adjoint(cycles, cotangent, n_harmonics, weights)
+    return tuple(jnp.moveaxis(tap, 0, -2) for tap in taps)
 
 
 class _Fold(NamedTuple):

@@ -13,9 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
-from ddspx._typing import Array, Bool, Float, UInt
-from ddspx.core._numerics import with_ndim
-from ddspx.core.synthesis._harmonic_taps import Size, tap, with_edges
+from ddspx._typing import Array, Float, UInt
 
 # Terms of the polynomial of a sine, which make its error smaller than rounding.
 _TERMS = {"float32": 5, "float64": 9}
@@ -23,70 +21,49 @@ _TERMS = {"float32": 5, "float64": 9}
 
 def sum_of_harmonics(
     cycles: UInt[Array, "*batch hops hop_length"],
-    products: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
+    taps: tuple[Float[Array, "*batch hops harmonics"], ...],
+    weights: Float[Array, "taps hop_length"],
     *,
-    size: Size,
     slope: bool,
 ) -> Float[Array, "*batch hops hop_length"]:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`."""
-    waves = _harmonics(cycles, products, quarters=int(slope))
-    weights = _over_hops(size.weights(products), waves.ndim - 1)
-    taps = (jnp.moveaxis(x, -1, 0)[:, None] for x in _taps(products, pitched, size))
-    amplitudes = sum(w * x for w, x in zip(weights, taps, strict=True))
+    waves = _harmonics(cycles, taps[0].shape[-1], taps[0].dtype, quarters=int(slope))
+    each = zip(_over_hops(weights, waves.ndim - 1), taps, strict=True)
+    amplitudes = sum(w * jnp.moveaxis(x, -1, 0)[:, None] for w, x in each)
     if slope:
         k = np.arange(1, len(waves) + 1, dtype=waves.dtype)
         waves = waves * k.reshape(-1, *(1,) * (waves.ndim - 1))
     return jnp.moveaxis(jnp.sum(amplitudes * waves, axis=0), 0, -1)
 
 
-def products_adjoint(
+def taps_adjoint(
     cycles: UInt[Array, "*batch hops hop_length"],
     cotangent: Float[Array, "*batch hops hop_length"],
-    products: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
+    weights: Float[Array, "taps hop_length"],
     *,
-    size: Size,
-) -> Float[Array, "*batch frames harmonics"]:
-    r"""Cotangent of the products: :math:`\sum_j g_j w_t[j] \sin k\phi_j` in each tap."""
-    waves = _harmonics(cycles, products)
+    n_harmonics: int,
+) -> tuple[Float[Array, "*batch hops harmonics"], ...]:
+    r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k."""
+    waves = _harmonics(cycles, n_harmonics, cotangent.dtype)
     cotangent = jnp.moveaxis(cotangent, -1, 0)
-    terms = [cotangent * w * waves for w in _over_hops(size.weights(products), cotangent.ndim)]
-    zero = jnp.zeros_like(terms[0], shape=())
+    terms = [cotangent * w * waves for w in _over_hops(weights, cotangent.ndim)]
+    zero = jnp.zeros_like(cotangent, shape=())
 
     def add(left: list[Array], right: list[Array]) -> list[Array]:
         return [x + y for x, y in zip(left, right, strict=True)]
 
-    # One reduction of all taps computes the sines only once.
-    taps = jax.lax.reduce(terms, [zero] * len(terms), add, (1,))
-    taps = [jnp.moveaxis(x, 0, -1) for x in taps]
-    _, transpose = jax.vjp(lambda x: _taps(x, pitched, size), products)
-    return transpose(taps)[0]
+    # A reduction of two taps computes the sines once. One of four would store them.
+    sums = []
+    for pair in range(0, len(terms), 2):
+        sums += jax.lax.reduce(terms[pair : pair + 2], [zero] * 2, add, (1,))
+    return tuple(jnp.moveaxis(x, 0, -1) for x in sums)
 
 
-def by_definition(
-    phase: Float[Array, "*batch hops hop_length"],
-    products: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
-    size: Size,
-) -> Float[Array, "*batch hops hop_length"]:
-    """The sum of a phase in radians in floats; JAX derives higher derivatives from it."""
-    k = jnp.arange(1, products.shape[-1] + 1, dtype=phase.dtype)
-    sines = jnp.sin(with_ndim(k, phase.ndim + 1) * phase[..., None])
-    taps = jnp.stack(_taps(products, pitched, size))
-    return jnp.einsum("tj,t...k,...jk->...j", size.weights(products), taps, sines)
-
-
-def _taps(products: Array, pitched: Array, size: Size) -> list[Array]:
-    frames = with_edges(products, size)
-    return [tap(frames, pitched, number, size) for number in range(len(size.offsets))]
-
-
-def _harmonics(cycles: Array, products: Array, *, quarters: int = 0) -> Array:
+def _harmonics(cycles: Array, n_harmonics: int, dtype: jnp.dtype, *, quarters: int = 0) -> Array:
     """``(harmonics, hop_length, *batch, hops)``, see `_sine`."""
-    k = np.arange(1, products.shape[-1] + 1).astype(cycles.dtype)
+    k = np.arange(1, n_harmonics + 1).astype(cycles.dtype)
     multiples = jnp.moveaxis(cycles, -1, 0) * k.reshape(-1, *(1,) * cycles.ndim)
-    return _sine(multiples, products.dtype, quarters)
+    return _sine(multiples, dtype, quarters)
 
 
 def _over_hops(weights: Array, ndim: int) -> Array:

@@ -24,36 +24,30 @@ class Size(NamedTuple):
         """The frames of a hop, relative to that at its start."""
         return interpolation_weights(self.hop_length, self.method)[0]
 
-    def weights(self, products: Array) -> Float[Array, "taps hop_length"]:
+    def weights(self, taps: tuple[Array, ...]) -> Float[Array, "taps hop_length"]:
         """The weights of these frames at each sample of a hop."""
         weights = interpolation_weights(self.hop_length, self.method)[1]
-        return varying_alike(jnp.asarray(weights, products.dtype), products)[0]
+        return varying_alike(jnp.asarray(weights, taps[0].dtype), taps)[0]
 
 
-def with_edges(
-    products: Float[Array, "*batch frames harmonics"], size: Size
-) -> Float[Array, "*batch more_frames harmonics"]:
-    """The frames, with those at the edges repeated outward, as far as hops reach."""
+def taps_of(
+    products: Float[Array, "*batch frames harmonics"],
+    pitched: Bool[Array, "*batch hops"],
+    size: Size,
+) -> tuple[Float[Array, "*batch hops harmonics"], ...]:
+    """The frames between which each hop interpolates.
+
+    The edge frames are repeated outward, and a hop that starts at the last frame holds it. A hop
+    without a pitch lies between silent frames, but cubic interpolation also reads the frames beyond
+    those, so its taps are masked.
+    """
+    frames, n_hops = products.shape[-2], pitched.shape[-1]
     first, last = products[..., :1, :], products[..., -1:, :]
     before, after = -size.offsets[0], size.offsets[-1]
-    return jnp.concatenate([first] * before + [products] + [last] * after, axis=-2)
-
-
-def tap(
-    frames: Float[Array, "*batch frames harmonics"],
-    pitched: Bool[Array, "*batch hops"],
-    number: int | Array,
-    size: Size,
-) -> Float[Array, "*batch hops harmonics"]:
-    """The frame of this number for each hop, from those of `with_edges`.
-
-    A hop that starts at the last frame holds it. A hop without a pitch lies between silent frames,
-    but cubic interpolation also reads the frames beyond those, so its taps are masked.
-    """
-    n_hops, n_taps = pitched.shape[-1], len(size.offsets)
-    taken = jax.lax.dynamic_slice_in_dim(frames, number, n_hops, axis=-2)
-    if n_taps == 2:
-        return taken
-    held = np.arange(n_hops)[:, None] == frames.shape[-2] - n_taps
-    taken = jnp.where(held, frames[..., -1:, :], taken)
-    return jnp.where(pitched[..., None], taken, 0)
+    extended = jnp.concatenate([first] * before + [products] + [last] * after, axis=-2)
+    n_taps = len(size.offsets)
+    taps = [jax.lax.slice_in_dim(extended, t, t + n_hops, axis=-2) for t in range(n_taps)]
+    if n_taps > 2:
+        held = np.arange(n_hops)[:, None] == frames - 1
+        taps = [jnp.where(pitched[..., None], jnp.where(held, last, tap), 0) for tap in taps]
+    return tuple(taps)

@@ -13,7 +13,7 @@ from helpers import (
 )
 
 from ddspx import core
-from ddspx.core.synthesis import _harmonic as private
+from ddspx.core.synthesis import _harmonic_recurrence, _harmonic_sines
 
 harmonic_synthesis = compiled(core.harmonic_synthesis)
 
@@ -106,11 +106,49 @@ def test_holds_the_last_frame(method, rng):
     assert_close(audio[: 11 * HOP], synthesizer(method)(*args), scale=20)
 
 
+# That of a CPU, and that of a GPU and a TPU.
+programs = pytest.mark.parametrize(
+    "program", [_harmonic_recurrence, _harmonic_sines], ids=["recurrence", "sines"]
+)
+
+
+@programs
+@pytest.mark.parametrize("n_taps", [2, 4])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_program_of_each_platform_equals_the_definition(dtype, n_taps, program, rng):
+    """Sum, slope, and cotangent of the taps, with phases and weights chosen freely."""
+    shape, hop_length, k = (3, 5), 7, 11
+    bits = np.iinfo(np.uint32 if dtype == np.float32 else np.uint64)
+    cycles = rng.integers(0, bits.max, (*shape, hop_length), bits.dtype, endpoint=True)
+    taps = rng.normal(size=(n_taps, *shape, k)).astype(dtype)
+    weights = rng.normal(size=(n_taps, hop_length)).astype(dtype)
+    cotangent = rng.normal(size=cycles.shape).astype(dtype)
+    number = np.arange(1, k + 1)
+    turns = 2 * np.pi * number * (cycles.astype(np.float64) / 2.0**bits.bits)[..., None]
+    amplitudes = np.einsum("tj,t...k->...jk", *(x.astype(np.float64) for x in (weights, taps)))
+    expected = (
+        (amplitudes * np.sin(turns)).sum(-1),
+        (number * amplitudes * np.cos(turns)).sum(-1),
+        np.einsum("tj,...j,...jk->t...k", weights, cotangent, np.sin(turns)),
+    )
+
+    @jax.jit
+    def run(cycles, taps, weights, cotangent):
+        sums = [program.sum_of_harmonics(cycles, taps, weights, slope=s) for s in (False, True)]
+        return *sums, jnp.stack(program.taps_adjoint(cycles, cotangent, weights, n_harmonics=k))
+
+    for got, want in zip(run(cycles, tuple(taps), weights, cotangent), expected, strict=True):
+        assert got.dtype == dtype
+        bound = 2e-6 if dtype == np.float32 else 2e-14
+        assert np.abs(got - want).max() < bound * np.abs(want).max()
+
+
 # One chunk of harmonics, and two of which the second is padded.
 @pytest.mark.parametrize("k", [100, 149])
 @pytest.mark.parametrize("slope", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_recurrence_is_accurate_at_the_ends(dtype, slope, k):
+@programs
+def test_programs_are_accurate_at_the_ends(program, dtype, slope, k):
     # The sum and its derivative without the mask, of the last harmonic. One sample a hop:
     # phases chosen freely, near 0 and pi where the plain recurrence fails.
     near = np.array([0, 1e-7, 1e-5, 1e-3, 0.1, 0.25, 0.4, 0.4999, 0.499999, 0.5])
@@ -123,7 +161,7 @@ def test_recurrence_is_accurate_at_the_ends(dtype, slope, k):
     fixed = jnp.asarray((phase % 1 * 2**32).round() % 2**32, jnp.uint32)[:, None]
     # Linear between frames: at its first sample a hop is the frame.
     weights = jnp.asarray([[1], [0]], dtype)
-    audio = private._sum_of_harmonics(fixed, jnp.stack([bank, bank]), weights, slope=slope)[:, 0]
+    audio = program.sum_of_harmonics(fixed, (bank, bank), weights, slope=slope)[:, 0]
     # float32 turns the phase with an error of 2**-26 of a quarter cycle, a hundred times that in
     # the harmonic; the plain recurrence is out by 1e-3 here.
     bound = (2e-7 if dtype == np.float32 else 2e-9) * k * (k if slope else 1)
