@@ -305,19 +305,20 @@ def _harmonics_jvp(size, primals, tangents):
     phase = phase + (moving - jax.lax.stop_gradient(moving))
 
     def definition(along):
-        return jax.jvp(partial(_harmonics_by_definition, weights=weights), (phase, taps), along)[1]
+        harmonics = partial(_harmonics_by_definition, weights=weights)
+        return jax.jvp(harmonics, (phase, taps), (along[0], along[1:]))[1]
 
     def forward(along):
         slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
-        return along[0] * slope + _sum_of_harmonics(cycles, along[1], weights)
+        return along[0] * slope + _sum_of_harmonics(cycles, along[1:], weights)
 
     def backward(cotangent):
         slope = _sum_of_harmonics(cycles, taps, weights, slope=True)
-        return cotangent * slope, _taps_adjoint(cycles, cotangent, weights, n_harmonics)
+        return cotangent * slope, *_taps_adjoint(cycles, cotangent, weights, n_harmonics)
 
     # The value is computed by `_harmonics`, so that it has this rule in higher derivatives too.
     audio = _harmonics(ends, taps, radians, start, size)
-    along = _linear_radians(tangents[0], tangents[2], size), tangents[1]
+    along = _linear_radians(tangents[0], tangents[2], size), *tangents[1]
     return audio, linear_map(definition, forward, backward, along, audio)
 
 

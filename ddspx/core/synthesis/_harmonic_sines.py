@@ -29,7 +29,7 @@ def sum_of_harmonics(
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`."""
     waves = _harmonics(cycles, taps[0].shape[-1], taps[0].dtype, quarters=int(slope))
     each = zip(_over_hops(weights, waves.ndim - 1), taps, strict=True)
-    amplitudes = sum(w * jnp.moveaxis(x, -1, 0)[:, None] for w, x in each)
+    amplitudes = sum(w[None] * jnp.moveaxis(x, -1, 0)[:, None] for w, x in each)
     if slope:
         k = np.arange(1, len(waves) + 1, dtype=waves.dtype)
         waves = waves * k.reshape(-1, *(1,) * (waves.ndim - 1))
@@ -46,7 +46,7 @@ def taps_adjoint(
     r"""Cotangent of the taps: :math:`\sum_j g_j w_t[j] \sin k\phi_j` for each hop, tap and k."""
     waves = _harmonics(cycles, n_harmonics, cotangent.dtype)
     cotangent = jnp.moveaxis(cotangent, -1, 0)
-    terms = [cotangent * w * waves for w in _over_hops(weights, cotangent.ndim)]
+    terms = [(cotangent * w)[None] * waves for w in _over_hops(weights, cotangent.ndim)]
     zero = jnp.zeros_like(cotangent, shape=())
 
     def add(left: list[Array], right: list[Array]) -> list[Array]:
@@ -62,7 +62,7 @@ def taps_adjoint(
 def _harmonics(cycles: Array, n_harmonics: int, dtype: jnp.dtype, *, quarters: int = 0) -> Array:
     """``(harmonics, hop_length, *batch, hops)``, see `_sine`."""
     k = np.arange(1, n_harmonics + 1).astype(cycles.dtype)
-    multiples = jnp.moveaxis(cycles, -1, 0) * k.reshape(-1, *(1,) * cycles.ndim)
+    multiples = jnp.moveaxis(cycles, -1, 0)[None] * k.reshape(-1, *(1,) * cycles.ndim)
     return _sine(multiples, dtype, quarters)
 
 
