@@ -1,14 +1,10 @@
 """Recursive filters: biquad designs, cascades of sections and all-pole filters, in parallel.
 
-A recursive filter is a linear recurrence. With fixed coefficients it is computed in blocks. The
-response within a block is a product with one small Toeplitz matrix, and the states at the borders
-of blocks are computed by doubling. So a signal takes about ten wide steps instead of one step for
-each sample. Filters whose coefficients vary in time are in `_time_varying`.
+A recursive filter is a linear recurrence. One with fixed coefficients is run by `_linear_filter`,
+and one whose coefficients vary in time by `_time_varying`.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import jax
@@ -19,6 +15,7 @@ from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positi
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
 from ddspx.core._numerics import varying_alike, with_ndim
+from ddspx.core.filters._linear_filter import LinearFilter, run_linear_filter
 from ddspx.core.filters._sections import (
     Section,
     about_a_point,
@@ -41,9 +38,6 @@ _KINDS = (
     "low_shelf",
     "high_shelf",
 )
-# Length of a block, in samples. Longer blocks need more products and shorter ones more blocks;
-# forward and backward pass are fastest near this length.
-_BLOCK = 64
 _BUTTERWORTH = math.sqrt(0.5)
 
 
@@ -399,10 +393,10 @@ def sos_filter_step(
     if hop_length is not None:
         return moving_sections(entering, audio, sos, hop_length)
     sign = nearest_point(sos[..., 4])
-    step = partial(_step_of_sections, about_a_point(sos, sign))
+    cascade = _cascade(about_a_point(sos, sign))
     sign = with_ndim(sign, len(batch) + 1)
     entering = about_point(entering, sign).reshape(*batch, 2 * sections)
-    state, audio = _run_in_blocks(step, entering, audio, filter_batch)
+    state, audio = run_linear_filter(cascade, entering, audio)
     return about_both(state.reshape(*batch, sections, 2), sign), audio
 
 
@@ -510,13 +504,16 @@ def allpole_step(
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     state = jnp.zeros(order) if state is None else jnp.asarray(state)
     entering, audio, coefficients = varying_alike(state.astype(audio.dtype), audio, coefficients)
-
-    def step(state: Array, x: Array) -> tuple[Array, Array]:
-        y = x - jnp.sum(state * with_ndim(coefficients, state.ndim), axis=-1)
-        return jnp.concatenate([y[..., None], state[..., :-1]], axis=-1), y
-
-    entering = jnp.broadcast_to(entering, (*batch, order))
-    return _run_in_blocks(step, entering, audio, tuple(filter_batch))
+    older = jnp.zeros_like(coefficients, shape=(*filter_batch, order, order - 1))
+    older = older + np.eye(order, order - 1, dtype=audio.dtype)
+    filter = LinearFilter(
+        diagonal=jnp.zeros_like(coefficients),
+        change=jnp.concatenate([-coefficients[..., None], older], axis=-1),
+        into=jnp.zeros_like(coefficients) + np.eye(order, dtype=audio.dtype)[0],
+        out=-coefficients,
+        through=jnp.ones_like(coefficients[..., 0]),
+    )
+    return run_linear_filter(filter, jnp.broadcast_to(entering, (*batch, order)), audio)
 
 
 def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[tuple, tuple]:
@@ -532,92 +529,23 @@ def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[
     return b, a
 
 
-def _step_of_sections(sections: Section, state: Array, x: Array) -> tuple[Array, Array]:
-    """One sample through all sections; state is ``(..., 2 * sections)``: s and t of each."""
-    sign, d1, d2, b0, *_ = (with_ndim(c, x.ndim + 1) for c in sections)
-    g1, g2 = (with_ndim(g, x.ndim + 1) for g in sections.gains())
-    states = []
-    for i in range(b0.shape[-1]):
-        s, t = state[..., 2 * i], state[..., 2 * i + 1]
-        states.append(sign[..., i] * (s - d1[..., i] * s + t) + g1[..., i] * x)
-        states.append(sign[..., i] * (t - d2[..., i] * s) + g2[..., i] * x)
-        x = b0[..., i] * x + s
-    return jnp.stack(states, axis=-1), x
-
-
-def _run_in_blocks(
-    step: Callable[[Array, Array], tuple[Array, Array]],
-    state: Array,
-    audio: Array,
-    filter_batch: tuple[int, ...],
-) -> tuple[Array, Array]:
-    r"""Runs a linear, time-invariant ``step(state, x) -> (state, y)`` over the audio.
-
-    The output of a block is :math:`T x + O s` and its last state :math:`C x + M s`, with the input
-    x and the first state s of the block. Running the step for one block from an impulse and from
-    each unit state gives all four matrices. The states at the borders of blocks,
-    :math:`s_{i+1} = M s_i + C x_i`, are computed by doubling: after step j each holds the
-    contributions of the last :math:`2^j` blocks, and the next step adds :math:`M^{2^j}` times the
-    sum that is :math:`2^j` blocks earlier.
-    """
-    order, samples, batch = state.shape[-1], audio.shape[-1], audio.shape[:-1]
-    if samples == 0:
-        return state, audio
-    length = min(_BLOCK, samples)
-    n_blocks = -(-samples // length)
-    outputs, states = _responses(step, order, length, filter_batch, audio)
-    lags = np.subtract.outer(np.arange(length), np.arange(length))
-    toeplitz = jnp.where(lags >= 0, outputs[..., 0][..., np.maximum(lags, 0)], 0)
-    blocks = jnp.pad(audio, [(0, 0)] * len(batch) + [(0, n_blocks * length - samples)])
-    blocks = blocks.reshape(*batch, n_blocks, length)
-    inside = _matmul(blocks, jnp.swapaxes(toeplitz, -1, -2))
-    arrived = _matmul(blocks, states[..., ::-1, 0, :])
-    power = states[..., -1, 1:, :]
-    # The initial state is one more term of the sum; after the first block it has decayed by one
-    # block.
-    entering = jnp.concatenate([state[..., None, :], arrived], axis=-2)
-    reach = 1
-    while reach <= n_blocks:
-        earlier = jnp.pad(entering, [(0, 0)] * len(batch) + [(reach, 0), (0, 0)])
-        entering = entering + _matmul(earlier[..., : n_blocks + 1, :], power)
-        power, reach = _matmul(power, power), 2 * reach
-    audio = inside + _matmul(entering[..., :-1, :], jnp.swapaxes(outputs[..., 1:], -1, -2))
-    audio = audio.reshape(*batch, n_blocks * length)[..., :samples]
-    return _last_state(step, entering, blocks, samples - (n_blocks - 1) * length), audio
-
-
-def _responses(step, order: int, length: int, filter_batch: tuple[int, ...], audio: Array):
-    """Responses of a block to an impulse (index 0) and to each unit state (from index 1).
-
-    Returns outputs ``(*batch, length, 1 + order)`` and states ``(*batch, length, 1 + order,
-    order)``.
-    """
-    lead = (1 + order, *filter_batch)
-    start = np.eye(1 + order, order, -1).reshape(1 + order, *(1,) * len(filter_batch), order)
-    impulse = np.eye(1 + order, 1).reshape(1 + order, *(1,) * len(filter_batch))
-    start = jnp.broadcast_to(start.astype(audio.dtype), (*lead, order))
-    impulse = jnp.broadcast_to(impulse.astype(audio.dtype), lead)
-    start, impulse, _ = varying_alike(start, impulse, audio)
-
-    def advance(carry, _):
-        state, x = carry
-        state, y = step(state, x)
-        return (state, jnp.zeros_like(x)), (y, state)
-
-    _, (outputs, states) = jax.lax.scan(advance, (start, impulse), None, length=length)
-    return jnp.moveaxis(outputs, (0, 1), (-2, -1)), jnp.moveaxis(states, (0, 1), (-3, -2))
-
-
-def _last_state(step, entering: Array, blocks: Array, left: int) -> Array:
-    """The state after the first `left` samples of the last block; the others are padding."""
-    if left == blocks.shape[-1]:
-        return entering[..., -1, :]
-    rest = jnp.moveaxis(blocks[..., -1, :left], -1, 0)
-    return jax.lax.scan(step, entering[..., -2, :], rest)[0]
-
-
-def _matmul(left: Array, right: Array) -> Array:
-    """Matrix product over broadcast batch axes, in full precision."""
-    ndim = max(left.ndim, right.ndim)
-    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+def _cascade(sections: Section) -> LinearFilter:
+    """The sections in series; the state is s and t of each."""
+    n_sections = sections.b0.shape[-1]
+    unit = np.eye(2 * n_sections + 1, dtype=sections.b0.dtype)
+    # The input of a section, from each number of the state, and from the input of the filter.
+    x = jnp.zeros_like(sections.b0, shape=(*sections.b0.shape[:-1], len(unit))) + unit[-1]
+    columns = []
+    gains = sections.gains()
+    for i in range(n_sections):
+        sign, d1, d2, b0, g1, g2 = (
+            c[..., i, None] for c in (sections.sign, sections.d1, sections.d2, sections.b0, *gains)
+        )
+        s, t = unit[2 * i], unit[2 * i + 1]
+        columns += [sign * (t - d1 * s) + g1 * x, -sign * d2 * s + g2 * x]
+        x = b0 * x + s
+    changes = jnp.stack(columns, axis=-1)
+    diagonal = jnp.repeat(sections.sign, 2, axis=-1)
+    return LinearFilter(
+        diagonal, changes[..., :-1, :], changes[..., -1, :], x[..., :-1], x[..., -1]
+    )
