@@ -504,12 +504,13 @@ def allpole_step(
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
     state = jnp.zeros(order) if state is None else jnp.asarray(state)
     entering, audio, coefficients = varying_alike(state.astype(audio.dtype), audio, coefficients)
-    older = jnp.zeros_like(coefficients, shape=(*filter_batch, order, order - 1))
-    older = older + np.eye(order, order - 1, dtype=audio.dtype)
+    rest = jnp.zeros_like(coefficients)
+    older = rest[..., :-1][..., None, :] + with_ndim(np.eye(order, order - 1), rest.ndim + 1)
+    older = older.astype(audio.dtype)
     filter = LinearFilter(
-        diagonal=jnp.zeros_like(coefficients),
+        diagonal=rest,
         change=jnp.concatenate([-coefficients[..., None], older], axis=-1),
-        into=jnp.zeros_like(coefficients) + np.eye(order, dtype=audio.dtype)[0],
+        into=rest.at[..., 0].set(1),
         out=-coefficients,
         through=jnp.ones_like(coefficients[..., 0]),
     )
@@ -531,10 +532,11 @@ def _shelf(amplitude: Array, cosine: Array, alpha: Array, side: float) -> tuple[
 
 def _cascade(sections: Section) -> LinearFilter:
     """The sections in series; the state is s and t of each."""
-    n_sections = sections.b0.shape[-1]
+    *batch, n_sections = sections.b0.shape
     unit = np.eye(2 * n_sections + 1, dtype=sections.b0.dtype)
+    unit = unit.reshape(len(unit), *(1,) * len(batch), len(unit))
     # The input of a section, from each number of the state, and from the input of the filter.
-    x = jnp.zeros_like(sections.b0, shape=(*sections.b0.shape[:-1], len(unit))) + unit[-1]
+    x = jnp.zeros_like(sections.b0, shape=(*batch, len(unit))) + unit[-1]
     columns = []
     gains = sections.gains()
     for i in range(n_sections):

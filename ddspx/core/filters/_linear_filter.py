@@ -41,24 +41,45 @@ class LinearFilter(NamedTuple):
     through: Array
 
 
+def _matmul(left: Array, right: Array) -> Array:
+    """Matrix product over broadcast batch axes, in full precision."""
+    ndim = max(left.ndim, right.ndim)
+    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+
+
+def _small_matmul(left: Array, right: Array) -> Array:
+    """The same by a sum, which XLA fuses with what is before and after it."""
+    ndim = max(left.ndim, right.ndim)
+    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
+    return jnp.sum(left[..., None] * right[..., None, :, :], axis=-2)
+
+
 class _Power(NamedTuple):
-    """Powers of the matrix of a filter: their diagonal matrices, and the rest."""
+    """A power of the matrix of a filter: its diagonal matrix, and the rest."""
 
     diagonal: Array
     change: Array
 
-    def times(self, other: "_Power") -> "_Power":
-        left = self.diagonal[..., None] * other.change
-        right = self.change * other.diagonal[..., None, :]
-        change = left + right + _small_matmul(self.change, other.change)
-        return _Power(self.diagonal * other.diagonal, change)
+    @property
+    def squared(self) -> "_Power":
+        diagonal = self.diagonal**2
+        both_sides = self.diagonal[..., None] + self.diagonal[..., None, :]
+        change = both_sides * self.change + _small_matmul(self.change, self.change)
+        return _Power(diagonal, change)
 
-    def part(self, number: int | slice) -> "_Power":
-        """One of several powers, or some of them."""
-        return _Power(self.diagonal[..., number, :], self.change[..., number, :, :])
+    @property
+    def turned(self) -> "_Power":
+        return _Power(self.diagonal, jnp.swapaxes(self.change, -1, -2))
+
+    @property
+    def whole(self) -> Array:
+        """The sum of the two."""
+        unit = np.eye(self.diagonal.shape[-1], dtype=self.change.dtype)
+        return self.change + self.diagonal[..., None] * with_ndim(unit, self.change.ndim)
 
     def after(self, states: Float[Array, "*batch states order"]) -> Array:
-        """The states, so many samples later."""
+        """States, which are rows, so many samples later."""
         stay = states * with_ndim(self.diagonal[..., None, :], states.ndim)
         return stay + _small_matmul(states, self.change)
 
@@ -70,25 +91,24 @@ def run_linear_filter(
     *batch, samples = audio.shape
     if samples == 0:
         return state, audio
-    length = min(_BLOCK, samples)
+    length = min(_BLOCK, 1 << (samples - 1).bit_length())
     n_blocks = -(-samples // length)
     blocks = jnp.pad(audio, [(0, 0)] * len(batch) + [(0, n_blocks * length - samples)])
     blocks = blocks.reshape(*batch, n_blocks, length)
-    powers = _powers(filter, length)
     # What an impulse adds to the state n samples later, and a state to the output: b P^n, P^n c.
-    diagonal, change = powers.part(slice(length - 1))
-    first, last = filter.into[..., None, :], filter.out[..., None, :]
-    into = first * diagonal + jnp.sum(first[..., None] * change, axis=-2)
-    into = jnp.concatenate([first, into], axis=-2)
-    out = last * diagonal + jnp.sum(last[..., None, :] * change, axis=-1)
-    out = jnp.concatenate([last, out], axis=-2)
-    impulse = jnp.sum(into[..., :-1, :] * last, axis=-1)
+    into, out = filter.into[..., None, :], filter.out[..., None, :]
+    powers = [_Power(filter.diagonal, filter.change)]
+    while into.shape[-2] < length:
+        into = jnp.concatenate([into, powers[-1].after(into)], axis=-2)
+        out = jnp.concatenate([out, powers[-1].turned.after(out)], axis=-2)
+        powers.append(powers[-1].squared)
+    impulse = jnp.sum(into[..., :-1, :] * filter.out[..., None, :], axis=-1)
     impulse = jnp.concatenate([filter.through[..., None], impulse], axis=-1)
     # The initial state is one more term of the sum; after the first block it has decayed by one
     # block.
     arrived = _matmul(blocks, into[..., ::-1, :])
     entering = jnp.concatenate([state[..., None, :], arrived], axis=-2)
-    entering = _running_sum(entering, powers.part(-1))
+    entering = _running_sum(entering, powers[-1].whole)
     audio = _matmul(blocks, _toeplitz(impulse))
     audio = audio + _matmul(entering[..., :-1, :], jnp.swapaxes(out, -1, -2))
     audio = audio.reshape(*batch, n_blocks * length)[..., :samples]
@@ -96,25 +116,15 @@ def run_linear_filter(
     if left == length:
         return entering[..., -1, :], audio
     # The rest of the last block is padding.
-    last = powers.part(left - 1).after(entering[..., -2:-1, :])
+    last = entering[..., -2:-1, :]
+    for j, power in enumerate(powers):
+        if left >> j & 1:
+            last = power.after(last)
     last = last + _matmul(blocks[..., -1:, :left], into[..., left - 1 :: -1, :])
     return last[..., 0, :], audio
 
 
-def _powers(filter: LinearFilter, length: int) -> _Power:
-    """The powers 1 to `length`, along a new axis before those of a matrix."""
-    odd = np.arange(1, length + 1)[:, None] % 2 == 1
-    diagonal = filter.diagonal[..., None, :]
-    diagonal = jnp.where(odd, diagonal, diagonal**2)
-    change = filter.change[..., None, :, :]
-    while (number := change.shape[-3]) < length:
-        powers = _Power(diagonal[..., :number, :], change)
-        more = powers.part(slice(length - number)).times(powers.part(slice(-1, None)))
-        change = jnp.concatenate([change, more.change], axis=-3)
-    return _Power(diagonal, change)
-
-
-def _running_sum(arrived: Float[Array, "*batch blocks order"], power: _Power) -> Array:
+def _running_sum(arrived: Float[Array, "*batch blocks order"], power: Array) -> Array:
     """The states :math:`s_i = s_{i-1} P + a_i`, with the derivatives of that equation.
 
     After step j each holds the contributions of the last :math:`2^j` blocks, and the next step adds
@@ -123,25 +133,26 @@ def _running_sum(arrived: Float[Array, "*batch blocks order"], power: _Power) ->
     """
     n_blocks, powers = arrived.shape[-2], [power]
     while 2 ** len(powers) < n_blocks:
-        powers.append(powers[-1].times(powers[-1]))
+        powers.append(_matmul(powers[-1], powers[-1]))
 
-    def shifted(states: Array, ahead: int) -> Array:
-        fill = [(max(ahead, 0), max(-ahead, 0)), (0, 0)]
-        padded = jnp.pad(states, [(0, 0)] * (states.ndim - 2) + fill)
-        return jax.lax.slice_in_dim(padded, fill[0][1], fill[0][1] + n_blocks, axis=-2)
+    def later(states: Array, power: Array, blocks: int) -> Array:
+        """The states so many blocks later, at the places of those that are there."""
+        fill = [(0, 0)] * (states.ndim - 2) + [(max(blocks, 0), max(-blocks, 0)), (0, 0)]
+        start = max(-blocks, 0)
+        moved = jax.lax.slice_in_dim(jnp.pad(states, fill), start, start + n_blocks, axis=-2)
+        return _matmul(moved, power)
 
     def equation(states: Array) -> Array:
-        return states - power.after(shifted(states, 1))
+        return states - later(states, power, 1)
 
     def solve(_, states: Array) -> Array:
         for j, reach in enumerate(powers):
-            states = states + reach.after(shifted(states, 2**j))
+            states = states + later(states, reach, 2**j)
         return states
 
     def transposed(_, states: Array) -> Array:
-        for j, (diagonal, change) in enumerate(powers):
-            turned = _Power(diagonal, jnp.swapaxes(change, -1, -2))
-            states = states + turned.after(shifted(states, -(2**j)))
+        for j, reach in enumerate(powers):
+            states = states + later(states, jnp.swapaxes(reach, -1, -2), -(2**j))
         return states
 
     return jax.lax.custom_linear_solve(equation, arrived, solve, transposed)
@@ -157,16 +168,3 @@ def _toeplitz(impulse: Float[Array, "*batch length"]) -> Float[Array, "*batch le
     table = jnp.broadcast_to(row[..., None, :], (*batch, length, 2 * length))
     table = table.reshape(*batch, 2 * length**2)[..., : length * (2 * length - 1)]
     return table.reshape(*batch, length, 2 * length - 1)[..., :length]
-
-
-def _small_matmul(left: Array, right: Array) -> Array:
-    ndim = max(left.ndim, right.ndim)
-    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
-    return jnp.sum(left[..., None] * right[..., None, :, :], axis=-2)
-
-
-def _matmul(left: Array, right: Array) -> Array:
-    """Matrix product over broadcast batch axes, in full precision."""
-    ndim = max(left.ndim, right.ndim)
-    left, right = with_ndim(left, ndim), with_ndim(right, ndim)
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
