@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._typing import Array
-from ddspx.core.filters._recurrence import recurrence
+from ddspx.core.filters._recurrence import composed, recurrence
 from ddspx.core.filters._sections import (
     Section,
     about_a_point,
@@ -150,6 +150,30 @@ def _step(d1: Array, d2: Array, state: _Pair, *, backward: bool = False) -> _Pai
 
 def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
     """Solves `equation` of :func:`_solve`, or its transpose, in blocks."""
+    loops, doubling = (partial(f, backward=backward) for f in (in_loops, by_doubling))
+    return jax.lax.platform_dependent(d1, d2, offset, cpu=loops, default=doubling)
+
+
+def by_doubling(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
+    """:func:`_run` on a GPU or a TPU: the maps of all samples, composed by doubling."""
+
+    def turned(tree):
+        return jax.tree.map(lambda x: jnp.flip(x, (0, -1)), tree) if backward else tree
+
+    # As in `_step`, the transpose uses D of the sample after.
+    places = (np.arange(len(offset[0])) + backward).reshape(-1, *(1,) * d1.start.ndim)
+    a, c = (d.start[None] + d.slope[None] * places.astype(d.start.dtype) for d in (d1, d2))
+    one, zero = jnp.ones_like(a), jnp.zeros_like(a)
+    columns = ((-a, one), (-c, zero)) if backward else ((-a, -c), (one, zero))
+    inside = composed(_compose, turned((columns, offset)), axis=0)
+    rest = jnp.zeros_like(a[0, ..., 0])
+    whole = jax.tree.map(lambda x: x[-1], inside)
+    entering = tuple(_shifted(x) for x in recurrence(_compose, _apply, whole, (rest, rest)))
+    return turned(_apply(inside, tuple(x[None] for x in entering)))
+
+
+def in_loops(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
+    """:func:`_run` on a CPU: a loop composes the samples of each block, another filters them."""
     length = len(offset[0])
     # The transpose of the step from n to n + 1 is a step from n + 1 to n that uses D of n + 1.
     places = (jnp.arange(length) + backward).astype(offset[0].dtype)
@@ -183,10 +207,13 @@ def _run(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:
     turned = (lambda x: x[..., ::-1]) if backward else (lambda x: x)
     blocks = jax.tree.map(turned, blocks)
     after = recurrence(_compose, _apply, blocks, (rest[..., 0], rest[..., 0]))
-    before = tuple(
-        turned(jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)) for x in after
-    )
+    before = tuple(turned(_shifted(x)) for x in after)
     return jax.lax.scan(run, before, inputs, reverse=backward)[1]
+
+
+def _shifted(x: Array) -> Array:
+    """What is before each block: nothing before the first."""
+    return jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :-1]], axis=-1)
 
 
 def _compose(earlier, later):
