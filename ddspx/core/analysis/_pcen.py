@@ -10,6 +10,7 @@ import numpy as np
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike, with_ndim
+from ddspx.core.filters._recurrence import composed
 
 
 def pcen_smoothing(
@@ -88,8 +89,8 @@ def pcen(
     Properties:
       Differentiable in all arrays, silence included: the power is taken as
       :math:`\delta^r \operatorname{expm1}(r \operatorname{log1p}(\cdot / \delta))`, and the
-      quotient as an exponential. The recurrence takes about :math:`2 \sqrt F` steps for F frames,
-      without a power of :math:`1 - s` in a denominator, so that nothing overflows in a long
+      quotient as an exponential. On a CPU the recurrence takes about :math:`2 \sqrt F` steps for F
+      frames, without a power of :math:`1 - s` in a denominator, so that nothing overflows in a long
       recording. :func:`pcen_step` gives the same result block by block. Static: `eps`, `initial`.
 
     Example:
@@ -226,7 +227,24 @@ def _check_numbers(
 
 
 def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
-    r"""States :math:`m_t = d\, m_{t-1} + v_t`, in two loops of :math:`\sqrt F` steps.
+    r"""States :math:`m_t = d\, m_{t-1} + v_t`, of shape ``(*batch, frames, bands)``."""
+    arrays = varying_alike(decay, inputs, state)
+    return jax.lax.platform_dependent(*arrays, cpu=in_loops, default=by_doubling)
+
+
+def by_doubling(decay: Array, inputs: Array, state: Array) -> Array:
+    """The recurrence on a GPU or a TPU, where each step of a loop has a cost of its own."""
+
+    def compose(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
+        return earlier[0] * later[0], later[0] * earlier[1] + later[1]
+
+    slopes = jnp.broadcast_to(decay, inputs.shape)
+    slopes, offsets = composed(compose, (slopes, inputs), axis=-2)
+    return slopes * state[..., None, :] + offsets
+
+
+def in_loops(decay: Array, inputs: Array, state: Array) -> Array:
+    r"""The recurrence on a CPU, in two loops of :math:`\sqrt F` steps.
 
     One loop runs through all blocks at once, each from a state of zero. The other computes the
     state at the start of each block, whose contribution decays by powers of d. Because d is the
@@ -234,7 +252,6 @@ def _recurrence(decay: Array, inputs: Array, state: Array) -> Array:
     ``jax.lax.associative_scan`` takes as long to run and, with the gradient, up to six seconds to
     compile, where this takes one.
     """
-    decay, inputs, state = varying_alike(decay, inputs, state)
     *batch, frames, bands = inputs.shape
     length = math.isqrt(frames - 1) + 1
     n_blocks = -(-frames // length)

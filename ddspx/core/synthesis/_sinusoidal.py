@@ -1,5 +1,7 @@
 """Free sinusoids from frame-rate controls, and conversions to and from harmonics of a pitch."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -35,6 +37,9 @@ from ddspx.core.synthesis._phase import (
     initial_phase_of,
 )
 
+# Sinusoids that a GPU or a TPU computes at once. The derivative needs memory for each of them, and
+# each round costs launches of kernels.
+_AT_ONCE = 16
 # Pitches below this, in Hz, mean "no pitch".
 _LEAST_HZ = 1e-3
 
@@ -261,7 +266,6 @@ def _synthesize(
     samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
     offsets, _ = interpolation_weights(hop_length, method)
 
-    @jax.checkpoint
     def sinusoid(
         f_hz: Array,
         amplitude: Array,
@@ -285,9 +289,6 @@ def _synthesize(
         cycles = exact + (moving - jax.lax.stop_gradient(moving))
         return envelope * jnp.sin(2 * jnp.pi * cycles)
 
-    def add(total: Array, controls: tuple) -> tuple[Array, None]:
-        return total + sinusoid(*controls), None
-
     def each(x: Array) -> Array:
         return jnp.moveaxis(x, -1, 0)
 
@@ -298,7 +299,26 @@ def _synthesize(
     controls = frequencies_hz, amplitudes, initial_phase, neighbours_hz
     controls = varying_alike(*jax.tree.map(each, controls))
     silence = jnp.zeros_like(controls[0], shape=(*batch, samples))
-    return jax.lax.scan(add, silence, controls)[0]
+    one, several = (partial(_sum_in_rounds, sinusoid, size=size) for size in (1, _AT_ONCE))
+    return jax.lax.platform_dependent(silence, controls, cpu=one, default=several)
+
+
+def _sum_in_rounds(
+    sinusoid: Callable[..., Array], silence: Array, controls: tuple, *, size: int
+) -> Array:
+    """The sum of all sinusoids, of which each round computes `size`."""
+    n_rounds = -(-len(controls[0]) // size)
+
+    def rounds(x: Array) -> Array:
+        # A sinusoid of 0 Hz is silent.
+        fill = [(0, n_rounds * size - len(x))] + [(0, 0)] * (x.ndim - 1)
+        return jnp.pad(x, fill).reshape(n_rounds, size, *x.shape[1:])
+
+    @jax.checkpoint
+    def add(total: Array, controls: tuple) -> tuple[Array, None]:
+        return total + jnp.sum(jax.vmap(sinusoid)(*controls), axis=0), None
+
+    return jax.lax.scan(add, silence, jax.tree.map(rounds, controls))[0]
 
 
 def harmonic_to_sinusoidal(
