@@ -168,8 +168,8 @@ def by_doubling(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pa
     inside = composed(_compose, turned((columns, offset)), axis=0)
     rest = jnp.zeros_like(a[0, ..., 0])
     whole = jax.tree.map(lambda x: x[-1], inside)
-    entering = tuple(_shifted(x) for x in recurrence(_compose, _apply, whole, (rest, rest)))
-    return turned(_apply(inside, tuple(x[None] for x in entering)))
+    s, t = (_shifted(x)[None] for x in recurrence(_compose, _apply, whole, (rest, rest)))
+    return turned(_apply(inside, (s, t)))
 
 
 def in_loops(d1: _Glide, d2: _Glide, offset: _Pair, *, backward: bool) -> _Pair:

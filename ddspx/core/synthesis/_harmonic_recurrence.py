@@ -33,8 +33,8 @@ def sum_of_harmonics(
     slope: bool,
 ) -> Float[Array, "*batch hops hop_length"]:
     r""":math:`\sum_k A_k \sin k\phi`, or its derivative :math:`\sum_k k A_k \cos k\phi`."""
-    cycles, *taps = (jnp.moveaxis(x, -2, 0) for x in (cycles, *taps))
-    return jnp.moveaxis(_sum_of_taps(cycles, jnp.stack(taps), weights, slope=slope), 0, -2)
+    cycles, stacked = jnp.moveaxis(cycles, -2, 0), jnp.stack([jnp.moveaxis(x, -2, 0) for x in taps])
+    return jnp.moveaxis(_sum_of_taps(cycles, stacked, weights, slope=slope), 0, -2)
 
 
 def taps_adjoint(

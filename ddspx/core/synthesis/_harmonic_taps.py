@@ -27,7 +27,7 @@ class Size(NamedTuple):
     def weights(self, taps: tuple[Array, ...]) -> Float[Array, "taps hop_length"]:
         """The weights of these frames at each sample of a hop."""
         weights = interpolation_weights(self.hop_length, self.method)[1]
-        return varying_alike(jnp.asarray(weights, taps[0].dtype), taps)[0]
+        return varying_alike(jnp.asarray(weights, taps[0].dtype), *taps)[0]
 
 
 def taps_of(
