@@ -30,7 +30,8 @@ def transfer(
 
     Args:
       recording: one voice or instrument, in any format that libsndfile reads.
-      to: the folder of a trained model, or an instrument's name (ddspx instruments).
+      to: the folder of a trained model, an instrument's name (ddspx instruments), or the folder or
+        archive of a model that others have published.
       output: the .wav, .flac or .ogg file to write, as long as the recording.
       config: the musician's settings.
       seed: seed of the instrument's noise.

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, positive_int, same_size
-from ddspx._typing import Array, ArrayLike, Float
+from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.nn._blocks import FcStack
 from ddspx.nn._decoder_config import Skip
 from ddspx.nn._recurrent import Gru
@@ -40,6 +41,28 @@ class Decoder(Protocol):
     ) -> tuple[Any, Float[Array, "*batch frames outputs"]]:
         """Decodes the next frames, one or more: returns the new state and their outputs."""
         ...
+
+
+def check_lookahead(
+    lookahead: int, *, needed: int, n_given: int, n_frames: Int[ArrayLike, ""] | int | None
+) -> None:
+    """Raises a ValueError if a block has too few frames after it for a decoder that hears them.
+
+    Fewer frames than needed are enough where the sound ends within those that are given, which
+    `n_frames` says. A traced `n_frames` is not checked.
+    """
+    if lookahead < 0:
+        raise ValueError(
+            f"`lookahead` must be at least 0, got {lookahead}; it is how many of the given frames "
+            "come after the block."
+        )
+    goes_on = n_frames is None or (isinstance(n_frames, int | np.integer) and n_frames > n_given)
+    if lookahead < needed and goes_on:
+        raise ValueError(
+            f"`lookahead` must be at least {needed}, because the decoder hears later frames, got "
+            f"{lookahead}; give so many frames after the block, or in `n_frames` how many of the "
+            f"{n_given} given frames belong to the sound, if it ends within them."
+        )
 
 
 class RnnFcDecoder(nnx.Module):

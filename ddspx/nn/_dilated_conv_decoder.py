@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._numerics import varying_alike, with_ndim
+from ddspx.nn._decoder import check_lookahead
 from ddspx.nn._decoder_config import DilatedConvDecoderConfig
 
 _EPSILON = 1e-5
@@ -121,7 +122,7 @@ class DilatedConvDecoder(nnx.Module):
         """The outputs of all frames."""
         joined = self._joined(inputs)
         state = self.init(batch_shape=joined.shape[:-2], dtype=joined.dtype)
-        return self.step(state, inputs)[1]
+        return self.step(state, inputs, n_frames=joined.shape[-2])[1]
 
     def init(self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32) -> Any:
         """The state before the first frame."""
@@ -159,12 +160,19 @@ class DilatedConvDecoder(nnx.Module):
           lookahead: how many frames of `inputs` come after the block. Static.
           n_frames: how many frames of `inputs` belong to the sound, if it ends within them. What
             follows counts as nothing, and a decoder that is not causal holds its last outputs
-            there, also in later blocks, to which `n_frames` gives 0 or less. By default all.
+            there, also in later blocks, to which `n_frames` gives 0 or less. By default the sound
+            goes on after them.
 
         Returns:
           The state after the block, and the outputs of the block.
+
+        Raises:
+          ValueError: as on call; or `lookahead` is smaller than `self.lookahead`, and `n_frames`
+            does not say that the sound ends within the given frames.
         """
         joined = self._joined(inputs)
+        n_given = joined.shape[-2]
+        check_lookahead(lookahead, needed=self.lookahead, n_given=n_given, n_frames=n_frames)
         if isinstance(state, CausalConvState):
             return self._causal_step(state, joined[..., : joined.shape[-2] - lookahead, :])
         return self._windowed_step(state, joined, lookahead, n_frames)

@@ -141,8 +141,8 @@ def transfer(
       recording: any sound, in a format that libsndfile reads.
       output: the file to write, ``.wav``, ``.flac`` or ``.ogg``. It has the model's sample rate
         and the duration of the recording.
-      to: a model folder, the name of a shipped or installed instrument, or the result of
-        `instruments.load_instrument`.
+      to: the result of `instruments.load_instrument`, or what it takes: a model folder, the name
+        of a shipped or installed instrument, or the folder or archive of a published model.
       config: the musician's settings.
       seed: seed of the instrument's noise.
       progress: called with the name of the stage ("listening", "encoding", "rehearsing" or

@@ -7,10 +7,11 @@ import types
 import zipfile
 
 import pytest
-from toy_instrument import save_toy_instrument
+import soundfile
+from toy_instrument import SAMPLE_RATE, save_toy_instrument, tone
 
 from ddspx.cli import main
-from ddspx.instruments import _import, import_instrument, load_instrument
+from ddspx.instruments import _import, import_instrument, load_instrument, pack_instrument
 from ddspx.instruments.published._files import published_files
 
 
@@ -86,6 +87,46 @@ def test_an_import_is_an_instrument(tmp_path, library, reader):
     with pytest.raises(ValueError, match="ships with ddspx"):
         import_instrument(source, name="violin")
     assert import_instrument(source, name="violin", folder=tmp_path).parent == tmp_path
+
+
+def test_what_can_be_imported_is_loaded_and_played_without_it(
+    tmp_path, library, reader, monkeypatch, capsys
+):
+    """A transfer takes the archive or the folder itself, and nothing of it stays."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    folder = tmp_path / "oboe"
+    folder.mkdir()
+    (folder / "a.num").write_bytes(b"1")
+    (folder / "b.num").write_bytes(b"2")
+    archive = zipped(tmp_path / "my oboe, 2.zip", ("a.num", b"1"), ("b.num", b"2"))
+    for source in (folder, archive, str(archive)):
+        assert load_instrument(source).statistics.pitch_midi_mean == 69
+    soundfile.write(tmp_path / "tone.wav", tone(0.5), SAMPLE_RATE)
+    played = tmp_path / "played.wav"
+    command = ["transfer", str(tmp_path / "tone.wav"), "-o", str(played), "--to"]
+    assert main([*command, str(archive)]) == 0
+    assert soundfile.info(played).frames == SAMPLE_RATE // 2
+    played.unlink()
+    capsys.readouterr()
+    foreign = zipped(tmp_path / "foreign.zip", ("setup.py", b"print()"))
+    for source, sentence in {
+        foreign: "holds no model that can be imported",
+        tmp_path / "temporary": "holds no model that can be imported",
+        tmp_path / "tone.wav": "is not a readable zip archive",
+        tmp_path / "absent.zip": "There is no model folder or instrument",
+    }.items():
+        assert main([*command, str(source)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("ddspx transfer: ") and sentence in said and said.count("\n") == 1
+    assert not played.exists() and not library.exists() and not any(place.iterdir())
+
+
+def test_a_packed_instrument_plays_from_its_archive(toy, tmp_path):
+    archive = pack_instrument(toy, tmp_path / "kalimba.zip")
+    packed, original = load_instrument(archive), load_instrument(toy)
+    assert packed.statistics == original.statistics and packed.provenance == original.provenance
 
 
 def test_a_model_of_ddspx_is_installed(toy, library):

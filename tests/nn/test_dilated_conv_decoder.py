@@ -152,3 +152,22 @@ def test_inputs_are_checked():
         decoder(tracks(9)[:1])
     with pytest.raises(ValueError, match="frames"):
         decoder((tracks(9)[0], tracks(8)[1]))
+
+
+def test_a_decoder_that_hears_later_frames_refuses_a_block_without_them():
+    decoder, inputs = decoder_of(WINDOWED), tracks(50)
+    state = decoder.init()
+    for wrong, sentence in {
+        (0, None): "`lookahead` must be at least 40, .* got 0; .* of the 50 given frames",
+        (39, None): "`lookahead` must be at least 40, .* got 39",
+        (39, 51): "`lookahead` must be at least 40, .* got 39",
+        (-1, None): "`lookahead` must be at least 0, got -1",
+    }.items():
+        lookahead, n_frames = wrong
+        with pytest.raises(ValueError, match=sentence):
+            decoder.step(state, inputs, lookahead=lookahead, n_frames=n_frames)
+    # The sound may end before it has so many frames more.
+    _, outputs = decoder.step(state, inputs, lookahead=9, n_frames=50)
+    np.testing.assert_allclose(outputs, whole(decoder, inputs)[:41], atol=1e-5)
+    _, outputs = decoder_of(CAUSAL).step(decoder_of(CAUSAL).init(), inputs)
+    assert outputs.shape == (50, 5)

@@ -11,6 +11,7 @@ from ddspx import core
 from ddspx._typing import Array, ArrayLike, Float, Int, Key
 from ddspx.models.autoencoder.config import AutoencoderConfig
 from ddspx.nn import Decoder, Encoder, Fixed, Reverb, Synthesizer
+from ddspx.nn._decoder import check_lookahead
 
 
 class DryState(NamedTuple):
@@ -204,9 +205,9 @@ class Autoencoder(nnx.Module):
           lookahead: how many frames after frame b `f0_hz`, `loudness_db` and `z` hold. With
             frame b + 1, a partial that reaches Nyquist there fades out before it, as it does in
             `__call__`. With a decoder that is not causal it must be `self.lookahead`, or all that
-            the sound has. 0 in the last block. Static.
+            the sound has, and `n_frames` must say so. 0 in the last block. Static.
           n_frames: how many of all these frames belong to the sound, if it ends within them, for a
-            decoder that is not causal. By default all.
+            decoder that is not causal. By default the sound goes on after them.
           n_samples: length of this block; only the last block may be longer than its hops, as in
             `__call__`. Static.
 
@@ -214,7 +215,8 @@ class Autoencoder(nnx.Module):
           The state at frame b, and the audio.
 
         Raises:
-          ValueError: as for `__call__`.
+          ValueError: as for `__call__`; or `lookahead` is negative, or too small for a decoder that
+            is not causal, and `n_frames` does not say that the sound ends within the given frames.
         """
         dry, audio = self.dry_step(
             state.dry,
@@ -266,6 +268,8 @@ class Autoencoder(nnx.Module):
                 f"`f0_hz` must have at least {1 + lookahead} frames, got {n_given}; {lookahead} of "
                 "them are the `lookahead`."
             )
+        needed = self.lookahead if self.lookahead > 1 else 0
+        check_lookahead(lookahead, needed=needed, n_given=n_given, n_frames=n_frames)
         n_frames = n_given if n_frames is None else n_frames
         decoder, parts = state.decoder, []
         if last > 0:
