@@ -3,7 +3,7 @@
     python evaluate_instruments.py RECORDINGS [--models violin=FOLDER ...] [--rivals DIR]
 
 It prints three tables. Rooms: the energy of the impulse response in each tenth of a second, and its
-reverberation times. Notes: the notes of the test split, played again from their pitch and loudness,
+reverberation times. Notes: the notes of a split, played again from their pitch and loudness,
 and how their spectra differ (Welch's by SciPy, librosa's centroid). Nearest: five recordings that
 no instrument was trained on, played by each; the library that the result is nearest to, by the
 Frechet distance of librosa's MFCCs, among notes of the same pitch; and what is left one second
@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
-import scipy.signal
 import soundfile
+from partials import HIGHEST_HZ, partial_powers, spectrum
 from phrases import SAMPLE_RATE
 from train_instruments import NOTES, note_rows
 
 from ddspx import features, metrics
-from ddspx.instruments import import_instrument, instrument_names, load_instrument, measure_room
+from ddspx.instruments import Instrument, instrument_names, load_instrument, measure_room
 from ddspx.transfer import transfer
 
 NOTE_S = 2.5
@@ -57,14 +57,12 @@ class Shape(NamedTuple):
 
 def shape(audio: np.ndarray, f0_hz: float) -> Shape:
     """Measures the partials of a steady note, and the valleys between them."""
-    options = {"fs": SAMPLE_RATE, "window": "blackmanharris", "nperseg": 4096, "noverlap": 3072}
-    frequency, power = scipy.signal.welch(audio, scaling="spectrum", **options)
-    level_db = 10 * np.log10(power + 1e-14)
-    orders = np.arange(1, min(40, int(7600 / f0_hz)) + 1)
-    near = [np.abs(frequency - k * f0_hz) < 0.03 * k * f0_hz + 4 for k in orders]
-    partials_db = np.array([level_db[bins].max() for bins in near])
-    between = [np.abs(frequency - (k + 0.5) * f0_hz) < 0.1 * f0_hz + 2 for k in orders[:-1]]
-    valleys_db = np.array([np.median(level_db[bins]) for bins in between])
+    found = spectrum(audio)
+    orders = np.arange(1, min(40, int(HIGHEST_HZ / f0_hz)) + 1)
+    partials_db = in_db(partial_powers(found, f0_hz, len(orders)))
+    middles_hz = (orders[:-1] + 0.5) * f0_hz
+    between = [np.abs(found.frequency_hz - hz) < 0.1 * f0_hz + 2 for hz in middles_hz]
+    valleys_db = np.array([np.median(in_db(found.power[bins])) for bins in between])
     audible = partials_db > partials_db.max() - 50
     tilt = np.polyfit(np.log2(orders[audible]), partials_db[audible], 1)[0]
     depth_db = (partials_db[:-1] + partials_db[1:]) / 2 - valleys_db
@@ -80,6 +78,11 @@ def shape(audio: np.ndarray, f0_hz: float) -> Shape:
     )
 
 
+def in_db(power: np.ndarray) -> np.ndarray:
+    """A power in dB, at least -140."""
+    return 10 * np.log10(power + 1e-14)
+
+
 def library_notes(data: Path, name: str, splits: tuple[str, ...]) -> Iterator[tuple[float, Any]]:
     """Pitch and samples of the notes of an instrument, all of `NOTE_S` seconds."""
     library, size = NOTES[name].library, round(NOTE_S * SAMPLE_RATE)
@@ -92,7 +95,9 @@ def library_notes(data: Path, name: str, splits: tuple[str, ...]) -> Iterator[tu
                 yield float(row["midi"]), np.pad(audio, (0, size - len(audio)))
 
 
-def compared(instrument: Any, play: Any, midi: float, audio: np.ndarray) -> np.ndarray | None:
+def compared(
+    instrument: Instrument, play: Any, midi: float, audio: np.ndarray
+) -> np.ndarray | None:
     """Differences between a note and its rendering, in the order of `note_table`'s columns."""
     model, statistics, _ = instrument
     hop, f0_hz = model.config.hop_length, librosa.midi_to_hz(midi)
@@ -116,8 +121,8 @@ def compared(instrument: Any, play: Any, midi: float, audio: np.ndarray) -> np.n
     )
 
 
-def note_table(data: Path, name: str, instrument: Any) -> str:
-    """Mean differences, and mean absolute differences, over the notes of the test split."""
+def note_table(data: Path, name: str, instrument: Instrument, split: str) -> str:
+    """Mean differences, and mean absolute differences, over the notes of a split."""
     model, size = instrument.model, round(NOTE_S * SAMPLE_RATE)
     key = jax.random.key(0)
     program = jax.jit(lambda f0_hz, loudness_db: model(key, f0_hz, loudness_db, n_samples=size))
@@ -125,7 +130,7 @@ def note_table(data: Path, name: str, instrument: Any) -> str:
     def play(f0_hz, loudness_db):
         return program(jnp.asarray(f0_hz), jnp.asarray(loudness_db))
 
-    notes = library_notes(data, name, ("test",))
+    notes = library_notes(data, name, (split,))
     rows = [compared(instrument, play, midi, audio) for midi, audio in notes]
     found = np.array([row for row in rows if row is not None])
     cells = [
@@ -135,7 +140,7 @@ def note_table(data: Path, name: str, instrument: Any) -> str:
     return f"| {len(found)} | " + " | ".join(cells) + " |"
 
 
-def rendered(instrument: Any, source: Path) -> tuple[np.ndarray, tuple[float, float]]:
+def rendered(instrument: Instrument, source: Path) -> tuple[np.ndarray, tuple[float, float]]:
     """A recording, played as users play it, with the room; and the range of the played notes."""
     audio, rate = soundfile.read(source, dtype="float32")
     with tempfile.TemporaryDirectory() as folder:
@@ -176,17 +181,38 @@ def left_after(audio: np.ndarray) -> float:
     return float(level_db[-4:].max() - np.percentile(level_db, 95))
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Prints the tables."""
-    data, shelf = arguments.recordings, {name: name for name in ("violin", *NOTES)}
-    shelf = {name: name for name in shelf if name in instrument_names()}
+def library(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The pitch and the embedding of each sounding frame of an instrument's recordings."""
+    if name == "violin":
+        path = data / "violin_bach" / "john-garner_bwv1002_mov8.flac"
+        audio, _ = soundfile.read(path, dtype="float32")
+        vectors, sounds = embedding(audio)
+        f0_hz, confidence = features.track_pitch(
+            audio, sample_rate=SAMPLE_RATE, hop_length=512, fmin=185.0
+        )
+        sounds = sounds & (confidence >= 0.5)
+        return librosa.hz_to_midi(f0_hz[sounds]), vectors[sounds]
+    notes = [
+        (midi, sounding(0.1 * audio / np.abs(audio).max()))
+        for midi, audio in library_notes(data, name, ("train", "valid", "test"))
+    ]
+    midis = np.concatenate([np.full(len(vectors), midi) for midi, vectors in notes])
+    return midis, np.concatenate([vectors for _, vectors in notes])
+
+
+def instruments_of(arguments: argparse.Namespace) -> dict[str, Instrument]:
+    """The instruments to measure: those that ship, or others under their names, and the rivals."""
+    shelf = {name: name for name in ("violin", *NOTES) if name in instrument_names()}
     shelf |= dict(pair.split("=", 1) for pair in arguments.models)
-    instruments = {name: load_instrument(folder) for name, folder in shelf.items()}
-    libraries = {name: library(data, name) for name in ("violin", *NOTES)}
+    found = {name: load_instrument(folder) for name, folder in shelf.items()}
     if arguments.rivals:
         for folder in sorted(path for path in arguments.rivals.iterdir() if path.is_dir()):
-            target = import_instrument(folder, folder=arguments.scratch, overwrite=True)
-            instruments[f"google {folder.name}"] = load_instrument(target)
+            found[f"google {folder.name}"] = load_instrument(folder)
+    return found
+
+
+def print_rooms(instruments: dict[str, Instrument]) -> None:
+    """The first table: how the room of each instrument decays."""
     print("| | dB in each tenth of a second | T60, s, 125 Hz to 8 kHz |\n| --- | --- | --- |")
     for name, instrument in instruments.items():
         if (room := measure_room(instrument.model)) is not None:
@@ -194,15 +220,21 @@ def main(arguments: argparse.Namespace) -> None:
             tenths = taps[: len(taps) // TENTH * TENTH].reshape(-1, TENTH)
             energy = 10 * np.log10(np.sum(tenths**2, axis=1) + 1e-30)
             print(f"| {name} | {energy.round().astype(int).tolist()} | {np.round(room.t60_s, 2)} |")
-    print(
-        "\n| | notes | centroid | tilt | valleys | first | harmonics | level |"
-        + "\n|"
-        + " --- |" * 8
-    )
+
+
+def print_notes(instruments: dict[str, Instrument], data: Path, split: str) -> None:
+    """The second table: the recorded notes of a split beside those that are played again."""
+    print("\n| | notes | centroid | tilt | valleys | first | harmonics | level |")
+    print("|" + " --- |" * 8)
     for name, instrument in instruments.items():
         # Google's models take loudness on another scale.
         if name in NOTES:
-            print(f"| {name} {note_table(data, name, instrument)}", flush=True)
+            print(f"| {name} {note_table(data, name, instrument, split)}", flush=True)
+
+
+def print_nearest(instruments: dict[str, Instrument], data: Path) -> None:
+    """The third table: the library that each instrument is nearest to."""
+    libraries = {name: library(data, name) for name in ("violin", *NOTES)}
     print("\n| | source | nearest | own | next | after 1 s, dB |\n|" + " --- |" * 6)
     right = dict.fromkeys(instruments, 0)
     for name, instrument in instruments.items():
@@ -225,23 +257,12 @@ def main(arguments: argparse.Namespace) -> None:
     print("\nnearest to their own library:", right, sum(right.values()), len(SOURCES) * len(right))
 
 
-def library(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The pitch and the embedding of each sounding frame of an instrument's recordings."""
-    if name == "violin":
-        path = data / "violin_bach" / "john-garner_bwv1002_mov8.flac"
-        audio, _ = soundfile.read(path, dtype="float32")
-        vectors, sounds = embedding(audio)
-        f0_hz, confidence = features.track_pitch(
-            audio, sample_rate=SAMPLE_RATE, hop_length=512, fmin=185.0
-        )
-        sounds = sounds & (confidence >= 0.5)
-        return librosa.hz_to_midi(f0_hz[sounds]), vectors[sounds]
-    notes = [
-        (midi, sounding(0.1 * audio / np.abs(audio).max()))
-        for midi, audio in library_notes(data, name, ("train", "valid", "test"))
-    ]
-    midis = np.concatenate([np.full(len(vectors), midi) for midi, vectors in notes])
-    return midis, np.concatenate([vectors for _, vectors in notes])
+def main(arguments: argparse.Namespace) -> None:
+    """Prints the tables."""
+    instruments = instruments_of(arguments)
+    print_rooms(instruments)
+    print_notes(instruments, arguments.recordings, arguments.split)
+    print_nearest(instruments, arguments.recordings)
 
 
 if __name__ == "__main__":
@@ -249,5 +270,5 @@ if __name__ == "__main__":
     parser.add_argument("recordings", type=Path)
     parser.add_argument("--models", nargs="*", default=[], help="NAME=FOLDER, instead of shipped")
     parser.add_argument("--rivals", type=Path, help="a folder of Tone Transfer models")
-    parser.add_argument("--scratch", type=Path, default=Path("imported"))
+    parser.add_argument("--split", default="test", help="of the notes; valid to choose by")
     main(parser.parse_args())

@@ -11,8 +11,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
 import soundfile
+from partials import partial_powers, spectrum
 from phrases import OVERSAMPLING, SAMPLE_RATE, Note
 
 from ddspx import core, features
@@ -57,16 +57,9 @@ def middle_db(teacher: Instrument) -> float:
 
 def harmonics_of(audio: np.ndarray, midi: float, n_harmonics: int) -> np.ndarray:
     """Amplitudes of the harmonics of a note after its attack; their sum is 1."""
-    steady = audio[round(0.2 * SAMPLE_RATE) :]
-    frequency, power = scipy.signal.welch(
-        steady, SAMPLE_RATE, "blackmanharris", 4096, 3072, scaling="spectrum"
-    )
-    f0_hz, found = 440 * 2 ** ((midi - 69) / 12), np.zeros(n_harmonics)
-    for k in range(1, n_harmonics + 1):
-        bins = np.abs(frequency - k * f0_hz) < 0.03 * k * f0_hz + 4
-        if k * f0_hz < 0.48 * SAMPLE_RATE:
-            found[k - 1] = np.sqrt(power[bins].max())
-    return found / found.sum()
+    steady, f0_hz = audio[round(0.2 * SAMPLE_RATE) :], 440 * 2 ** ((midi - 69) / 12)
+    amplitudes = np.sqrt(partial_powers(spectrum(steady), f0_hz, n_harmonics))
+    return amplitudes / amplitudes.sum()
 
 
 def lessons(recordings: list[Path], teacher: Instrument, notes: list[Note]) -> list[np.ndarray]:
