@@ -16,6 +16,12 @@ SAMPLE_RATE = 16_000
 # points is below -70 dB up to 8 kHz.
 OVERSAMPLING = 4
 PHRASE_S = 40.0
+# A note that is played louder also sounds brighter, but one that is amplified does not. So swells
+# are small, or an instrument would play its loud tones at every level.
+SWELL_DB = 2.0
+# A note is amplified up to this peak. If a whole phrase were lowered instead, all its tones would
+# be too bright for their level.
+PEAK = 0.98
 
 
 class Note(NamedTuple):
@@ -44,7 +50,7 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
         test splits.
 
     Returns:
-      Audio at `SAMPLE_RATE`, peak at most 0.9.
+      Audio at `SAMPLE_RATE`, peak at most `PEAK`.
     """
     if all(len(n.audio) < OVERSAMPLING * SAMPLE_RATE // 2 for n in notes):
         raise SystemExit("A phrase needs a note of half a second, and none is as long.")
@@ -61,7 +67,7 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
         if lasting < 0.12:
             continue
         if plain:
-            semitones, level_db = np.zeros(round(lasting * SAMPLE_RATE)), 0.0
+            semitones = level_db = np.zeros(round(lasting * SAMPLE_RATE))
         else:
             semitones, level_db = moved(rng, lasting, reach), swell(rng, lasting)
         played = tape(chosen.audio, begin, semitones)
@@ -70,7 +76,8 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
         fade_in, fade_out = 0.03 if begin else 0.002, rng.uniform(0.03, 0.1)
         edge = np.minimum(time_s / fade_in, (time_s[-1] - time_s) / fade_out)
         played = played * np.sin(np.pi / 2 * np.clip(edge, 0, 1)) ** 2
-        played = played * 10 ** (np.asarray(level_db)[: len(played)] / 20 if not plain else 0)
+        most_db = 20 * np.log10(PEAK / np.maximum(np.abs(played).max(), 1e-9))
+        played = played * 10 ** (np.minimum(level_db, most_db)[: len(played)] / 20)
         parts.append((at, played))
         overlap_s = rng.uniform(0.02, 0.05) if rng.random() < 0.7 else -rng.uniform(0.1, 0.5)
         at += len(played) / SAMPLE_RATE - overlap_s
@@ -78,7 +85,7 @@ def phrase(rng: np.random.Generator, notes: list[Note], *, reach: float, plain: 
     for start, played in parts:
         first = round(start * SAMPLE_RATE)
         audio[first : first + len(played)] += played
-    return (audio * min(1.0, 0.9 / np.abs(audio).max())).astype(np.float32)
+    return (audio * min(1.0, PEAK / np.abs(audio).max())).astype(np.float32)
 
 
 def moved(rng: np.random.Generator, lasting: float, reach: float) -> np.ndarray:
@@ -98,11 +105,11 @@ def moved(rng: np.random.Generator, lasting: float, reach: float) -> np.ndarray:
 
 def swell(rng: np.random.Generator, lasting: float) -> np.ndarray:
     """The level of a note at each sample in dB, around 0."""
-    anchors = rng.normal(0, 4, size=2 + int(lasting))
+    anchors = rng.normal(0, SWELL_DB, size=2 + int(lasting))
     if rng.random() < 0.2:
         anchors[-1] -= rng.uniform(6, 20)
     time = np.linspace(0, 1, round(lasting * SAMPLE_RATE))
-    return np.interp(time, np.linspace(0, 1, len(anchors)), np.minimum(anchors, 8.0))
+    return np.interp(time, np.linspace(0, 1, len(anchors)), anchors)
 
 
 def tape(audio: np.ndarray, begin_s: float, semitones: np.ndarray) -> np.ndarray:

@@ -35,7 +35,11 @@ MTG = "Music Technology Group, Universitat Pompeu Fabra (sfzinstruments/MTG.Solo
 
 
 class Recipe(NamedTuple):
-    """The library of an instrument's notes, their pitch range, licence and attribution."""
+    """The library of an instrument's notes, their pitch range, licence and attribution.
+
+    `reach` is half the largest distance of adjacent notes of the train split in one dynamic, so
+    that every pitch between them is heard in training; at most 3 semitones, which move formants.
+    """
 
     library: str
     fmin: float
@@ -54,7 +58,7 @@ NOTES = {
         start="alto_saxophone",
         instrument="alto_sax",
         fmin=130.0,
-        reach=0.7,
+        reach=1.0,
         licence="CC0 1.0",
         attribution="karoryfer, weresax (sfzinstruments/karoryfer.weresax)",
     ),
@@ -63,7 +67,7 @@ NOTES = {
         start="tenor_saxophone",
         instrument="tenor_sax",
         fmin=95.0,
-        reach=0.7,
+        reach=1.0,
         licence="CC BY 4.0",
         attribution=MTG,
     ),
@@ -71,7 +75,7 @@ NOTES = {
         "bigcat",
         start="cello",
         fmin=60.0,
-        reach=1.7,
+        reach=3.0,
         licence="CC0 1.0",
         attribution="Kamila Borowiak, cello (sfzinstruments/karoryfer-bigcat.cello)",
     ),
@@ -79,7 +83,7 @@ NOTES = {
         "ixox",
         start="flute",
         fmin=245.0,
-        reach=1.5,
+        reach=3.0,
         licence="CC BY 4.0",
         attribution="Xavier Hosxe, flute (sfzinstruments/Ixox.Flute)",
     ),
@@ -95,7 +99,7 @@ NOTES = {
         "notes_44k",
         start="alto_saxophone",
         fmin=160.0,
-        reach=1.5,
+        reach=3.0,
         licence="CC BY 3.0",
         attribution=f"trumpet of {TONEJS}",
         teacher="trumpet",
@@ -105,7 +109,7 @@ NOTES = {
         start="flute",
         instrument="flute",
         fmin=245.0,
-        reach=1.5,
+        reach=3.0,
         licence="CC BY 3.0",
         attribution=f"flute of {TONEJS}",
         teacher="flute",
@@ -136,8 +140,10 @@ def prepare_notes(data: Path, name: str, dataset: Path, teachers: Path | None) -
 
     An instrument with a teacher learns from a third as much of what the teacher plays, too.
     """
-    recipe, folder, rng = NOTES[name], dataset.parent / "phrases", np.random.default_rng(0)
-    for split, count in PHRASES.items():
+    recipe, folder = NOTES[name], dataset.parent / "phrases"
+    for seed, (split, count) in enumerate(PHRASES.items()):
+        # A split of its own seed stays the same when another one is changed.
+        rng = np.random.default_rng(seed)
         (folder / split).mkdir(parents=True, exist_ok=True)
         notes = read_notes(data, name, split)
         for i in range(count):

@@ -69,6 +69,18 @@ def test_training_phrases_cover_pitches_between_the_notes(phrases):
     assert np.std(heard.loudness_db[heard.f0_confidence > 0.9]) > 2.0
 
 
+def test_training_phrases_keep_the_levels_of_the_notes(phrases):
+    """What sounds like a loud note is as loud, however many of them a phrase amplifies."""
+    notes = [phrases.note(57.0, 3.0 * tone(57.0)), phrases.note(69.0, 0.3 * tone(69.0))]
+    levels_db = []
+    for plain in (True, False):
+        audio = phrases.phrase(np.random.default_rng(1), notes, reach=0.3, plain=plain)
+        heard = features.conditioning_features(audio, sample_rate=RATE, hop_length=128)
+        midi = 69 + 12 * np.log2(heard.f0_hz / 440)
+        levels_db.append([np.median(heard.loudness_db[np.abs(midi - n.midi) < 1.0]) for n in notes])
+    np.testing.assert_allclose(levels_db[1], levels_db[0], atol=2.5)
+
+
 @pytest.mark.slow
 def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     tmp_path, monkeypatch, capsys
