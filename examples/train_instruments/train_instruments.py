@@ -239,7 +239,7 @@ def main(arguments: argparse.Namespace) -> None:
             steps=arguments.steps,
             batch_size=8,
             learning_rate=arguments.learning_rate,
-            decay_rate=0.98,
+            decay_rate=0.96,
             decay_steps=max(1, arguments.steps // 60),
             evaluate_every=max(1, arguments.steps // 10),
             loudness_weight=LOUDNESS_WEIGHT,
