@@ -117,17 +117,30 @@ def _gru(inputs, carry, kernel, recurrent_kernel, bias):
 def _forward(inputs, carry, kernel, recurrent_kernel, bias):
     """The states of all frames, and the values of the gates that the derivative needs."""
 
-    def some(h, frames):
-        # The product of these few frames stays in the cache. And a CPU's loop over the gates can
-        # only be vectorized if it does not read the number of the frame, as it would to read one
-        # frame from the products of all.
-        values = []
-        for x in _rows(frames, kernel):
-            h, gates = _gates(x + bias[:1], h @ recurrent_kernel + bias[1:], h)
-            values.append((h, gates))
-        return h, values
+    def step(h, x):
+        h, gates = _gates(x + bias[:1], h @ recurrent_kernel + bias[1:], h)
+        return h, (h, gates)
 
-    return _scan(some, carry, inputs, at_once=8)
+    def block(h, frames):
+        # The product of these few frames stays in the cache. And a CPU's loop over the gates can
+        # only be vectorized if it does not read the number of the frame, as it would to take one
+        # frame out of the products of all.
+        return jax.lax.scan(step, h, _rows(frames, kernel), unroll=True)
+
+    def scan(longest, carry, inputs):
+        n_frames = inputs.shape[0]
+        length = _block_length(n_frames, longest)
+        rest = n_frames % length
+        blocks = inputs[: n_frames - rest]
+        blocks = blocks.reshape(n_frames // length, length, *inputs.shape[1:])
+        carry, outputs = jax.lax.scan(block, carry, blocks)
+        outputs = jax.tree.map(lambda x: x.reshape(n_frames - rest, *x.shape[2:]), outputs)
+        if not rest:
+            return outputs
+        last = block(carry, inputs[n_frames - rest :])[1]
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
+
+    return _by_platform(partial(scan, 16), partial(scan, 8), carry, inputs)
 
 
 def _gates(x, q, h):
@@ -156,6 +169,8 @@ def _gru_jvp(primals, tangents):
     # Transposed once here, and not at every step of the transposed loop.
     transposed_kernel = recurrent_kernel.T
 
+    # The transpose stores only the gates and recomputes their products, to save memory.
+    @partial(jax.checkpoint, prevent_cse=False)
     def move(h_dot, frame):
         gates_dot, z, r, n, qn, h = frame
         xz_dot, xr_dot, xn_dot = jnp.split(gates_dot, 3, axis=-1)
@@ -164,66 +179,35 @@ def _gru_jvp(primals, tangents):
         r_dot = (xr_dot + qr_dot) * r * (1 - r)
         n_dot = (xn_dot + r * qn_dot + qn * r_dot) * (1 - n * n)
         z_dot = (xz_dot + qz_dot) * z * (1 - z)
-        return z * h_dot + (1 - z) * n_dot + (h - n) * z_dot
+        h_dot = z * h_dot + (1 - z) * n_dot + (h - n) * z_dot
+        return h_dot, h_dot
 
-    # The transpose stores only the gates and recomputes their products, to save memory.
-    @partial(jax.checkpoint, prevent_cse=False)
-    def some(h_dot, frames):
-        values = []
-        for frame in zip(*frames, strict=True):
-            h_dot = move(h_dot, frame)
-            values.append(h_dot)
-        return h_dot, values
+    def scan(longest, carry_dot, frames):
+        unroll = _block_length(frames[0].shape[0], longest)
+        return jax.lax.scan(move, carry_dot, frames, unroll=unroll)[1]
 
     def moved(carry_dot, gates_dot):
-        return _scan(some, carry_dot, (gates_dot, z, r, n, qn, previous), at_once=1)
+        frames = (gates_dot, z, r, n, qn, previous)
+        return _by_platform(partial(scan, 16), partial(scan, 1), carry_dot, frames)
 
     # `moved` is linear, so it is its own derivative. jax 0.7 can transpose it only in this form.
     dots = (carry_dot, gates_dot)
     return states, jax.jvp(moved, tuple(map(jnp.zeros_like, dots)), dots)[1]
 
 
-def _scan(some, carry, frames, *, at_once):
-    """`jax.lax.scan` over blocks of frames; `some` goes through a block and lists its outputs.
+def _by_platform(on_gpu, elsewhere, *arguments):
+    """A GPU gets long blocks of frames, because its loops start kernels of their own.
 
-    A GPU gets long blocks, because there the loop costs kernels of its own: one counts, and one
-    stores each output. With blocks they run once for a block and not once for a frame. Elsewhere a
-    block has at most `at_once` frames.
+    One counts, and one stores each output: once for a frame without blocks, once for a block with
+    them.
     """
-
-    def block(carry, frames):
-        carry, values = some(carry, frames)
-        return carry, jax.tree.map(lambda *each: jnp.stack(each), *values)
-
-    def scan(longest, carry, frames):
-        n_frames = jax.tree.leaves(frames)[0].shape[0]
-        length = _block_length(n_frames, longest)
-        in_blocks = n_frames // length * length
-        carry, outputs = _scan_blocks(block, carry, _part(frames, 0, in_blocks), length)
-        if in_blocks == n_frames:
-            return outputs
-        rest = _scan_blocks(block, carry, _part(frames, in_blocks, n_frames), 1)[1]
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, rest)
-
-    gpu, other = partial(scan, 16), partial(scan, at_once)
-    return jax.lax.platform_dependent(carry, frames, cuda=gpu, rocm=gpu, default=other)
+    return jax.lax.platform_dependent(*arguments, cuda=on_gpu, rocm=on_gpu, default=elsewhere)
 
 
 def _block_length(n_frames, longest):
-    """The length of a block that leaves the fewest frames over, from half of `longest` on."""
+    """The length, from half of `longest` on, of blocks that leave the fewest frames over."""
     lengths = range(longest // 2 + 1, longest + 1)
     return max(1, min(n_frames, min(lengths, key=lambda length: (n_frames % length, -length))))
-
-
-def _scan_blocks(block, carry, frames, length):
-    """The last carry and the outputs of all frames, of which there must be a multiple of `length`."""
-    blocks = jax.tree.map(lambda x: x.reshape(x.shape[0] // length, length, *x.shape[1:]), frames)
-    carry, outputs = jax.lax.scan(block, carry, blocks)
-    return carry, jax.tree.map(lambda x: x.reshape(x.shape[0] * length, *x.shape[2:]), outputs)
-
-
-def _part(frames, start, stop):
-    return jax.tree.map(lambda x: x[start:stop], frames)
 
 
 def _rows(frames, kernel):

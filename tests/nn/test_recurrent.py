@@ -5,10 +5,11 @@ import pytest
 from flax import nnx
 from helpers import assert_close, check_grads
 
-from ddspx.nn import Gru
+from ddspx.nn import Gru, _recurrent
 from ddspx.nn._recurrent import _gru
 
-BATCH, FRAMES, INPUTS, STATE = 3, 7, 2, 4
+# 23 frames are several blocks and a rest, on every platform.
+BATCH, FRAMES, INPUTS, STATE = 3, 23, 2, 4
 
 
 def sigmoid(x):
@@ -35,6 +36,16 @@ def gru(rng) -> Gru:
     return layer
 
 
+@pytest.fixture(params=["elsewhere", "on_gpu"])
+def program(request, monkeypatch):
+    """Lets this machine run the program of a platform."""
+
+    def chosen(on_gpu, elsewhere, *arguments):
+        return {"on_gpu": on_gpu, "elsewhere": elsewhere}[request.param](*arguments)
+
+    monkeypatch.setattr(_recurrent, "_by_platform", chosen)
+
+
 def weights(layer):
     return [np.asarray(w[...]) for w in (layer.kernel, layer.recurrent_kernel, layer.bias)]
 
@@ -42,7 +53,7 @@ def weights(layer):
 # values
 
 
-def test_results_equal_the_definition(gru, rng):
+def test_results_equal_the_definition(gru, program, rng):
     inputs = rng.normal(size=(BATCH, FRAMES, INPUTS))
     carry = rng.uniform(-1, 1, (BATCH, STATE))
     states, last = jax.jit(lambda *x: nnx.merge(*nnx.split(gru))(*x))(
@@ -63,6 +74,12 @@ def test_the_gru_has_the_number_of_weights_of_keras():
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(5), atol=1e-5)
 
 
+def test_blocks_leave_few_frames_over():
+    lengths = {n: _recurrent._block_length(n, 16) for n in (0, 1, 5, 16, 751, 1000, 1001)}
+    assert lengths == {0: 1, 1: 1, 5: 5, 16: 16, 751: 15, 1000: 10, 1001: 13}
+    assert {_recurrent._block_length(n, 1) for n in (1, 2, 1001)} == {1}
+
+
 # streaming
 
 
@@ -77,7 +94,7 @@ def test_the_carry_continues_a_sequence(gru, rng):
 # gradients
 
 
-def test_the_custom_derivative_equals_the_automatic_one(rng):
+def test_the_custom_derivative_equals_the_automatic_one(program, rng):
     if not jax.config.jax_enable_x64:
         pytest.skip("1e-10 needs float64")
     gates = 3 * STATE
