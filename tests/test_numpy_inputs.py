@@ -131,6 +131,7 @@ MODULES = {
         noise(2, 9, 6) ** 2
     ),
     "gru": lambda rngs: nn.Gru(2, 3, rngs=rngs)(noise(2, 9, 2), noise(2, 3)),
+    "minimal gru": lambda rngs: nn.MinGru(2, 3, rngs=rngs)(noise(2, 9, 2), noise(2, 3)),
     "images": lambda rngs: nn.compat.kapre_filterbank(
         4, True, sr=8000, n_dft=64, image_data_format="channels_first", rngs=rngs
     )(noise(2, 1, 33, 5)),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         EncoderConfig as EncoderConfig,
         ZEncoderConfig as ZEncoderConfig,
     )
-    from ddspx.nn._recurrent import Gru as Gru
+    from ddspx.nn._recurrent import Gru as Gru, MinGru as MinGru
     from ddspx.nn._reverb import (
         DecayingReverb as DecayingReverb,
         Reverb as Reverb,
@@ -113,7 +113,7 @@ else:
         _dilated_conv_decoder="CausalConvState DilatedConvDecoder WindowedConvState",
         _encoder="Encoder ZEncoder",
         _encoder_config="DdspMfccConfig EncoderConfig ZEncoderConfig",
-        _recurrent="Gru",
+        _recurrent="Gru MinGru",
         _reverb="DecayingReverb Reverb TapReverb",
         _reverb_config="DecayingReverbConfig ReverbConfig TapReverbConfig",
         _sinusoidal_noise=(

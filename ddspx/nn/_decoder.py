@@ -11,8 +11,8 @@ from jax.typing import DTypeLike
 from ddspx._checks import at_least_ndim, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.nn._blocks import FcStack
-from ddspx.nn._decoder_config import Skip
-from ddspx.nn._recurrent import Gru
+from ddspx.nn._decoder_config import Recurrence, Skip
+from ddspx.nn._recurrent import Gru, MinGru
 
 
 @runtime_checkable
@@ -71,18 +71,20 @@ class RnnFcDecoder(nnx.Module):
     Every input has its own `FcStack`. The outputs of these stacks are concatenated and go into
     the GRU. The last stack takes them together with the output of the GRU, and a dense layer makes
     the (unbounded) outputs. The decoder is causal: the outputs of a frame depend on no later frame.
+    A `MinGru` may take the place of the GRU.
 
     Args:
       in_features: size of each input, in the order in which they are given on call: (1, 1)
         for loudness and pitch. Static.
       out_features: size of a frame's output. Static.
-      rnn_channels: size of the GRU's state. Static.
+      rnn_channels: size of the recurrent layer's state. Static.
       fc_channels: width of the stacks. Static.
-      fc_layers: blocks per stack; 0 leaves the GRU and the dense layer alone. Static.
-      skip: what the last stack takes beside the GRU's output: "stacks", the outputs of the stacks,
+      fc_layers: blocks per stack; 0 leaves the recurrent and the dense layer alone. Static.
+      skip: what the last stack takes beside the recurrent layer's output: "stacks", the outputs of the stacks,
         or "inputs", the inputs themselves. Static.
       slope: slope of the leaky ReLUs below 0. Static.
       epsilon: what the layer norms add to the variance. Static.
+      recurrence: "gru" for a `Gru`, "min_gru" for a `MinGru`. Static.
       rngs: draws the initial weights.
 
     Raises:
@@ -117,6 +119,7 @@ class RnnFcDecoder(nnx.Module):
         skip: Skip = "stacks",
         slope: float = 0.2,
         epsilon: float = 1e-3,
+        recurrence: Recurrence = "gru",
         rngs: nnx.Rngs,
     ):
         shape = {"slope": slope, "epsilon": epsilon, "rngs": rngs}
@@ -125,7 +128,8 @@ class RnnFcDecoder(nnx.Module):
         skipped = sum(in_features) if skip == "inputs" else joint
         self.skip = skip
         self.stacks = nnx.data(stacks)
-        self.gru = Gru(joint, rnn_channels, rngs=rngs)
+        recurrent = {"gru": Gru, "min_gru": MinGru}[recurrence]
+        self.gru: Gru | MinGru = recurrent(joint, rnn_channels, rngs=rngs)
         self.out_stack = FcStack(skipped + rnn_channels, fc_channels, fc_layers, **shape)
         self.dense = nnx.Linear(
             self.out_stack.features,
@@ -143,7 +147,7 @@ class RnnFcDecoder(nnx.Module):
     def init(
         self, *, batch_shape: tuple[int, ...] = (), dtype: DTypeLike = jnp.float32
     ) -> Float[Array, "*batch state"]:
-        """The state of the GRU before the first frame: zeros."""
+        """The state of the recurrent layer before the first frame: zeros."""
         return jnp.zeros((*batch_shape, self.gru.features), dtype)
 
     def step(
@@ -151,11 +155,11 @@ class RnnFcDecoder(nnx.Module):
         state: Float[ArrayLike, "*batch state"],
         inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
     ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames outputs"]]:
-        """Decodes the next frames: returns the new state of the GRU and their outputs."""
+        """Decodes the next frames: returns the new state of the recurrent layer, and their outputs."""
         return self._decode(inputs, state)
 
     def _decode(self, inputs, carry):
-        """The GRU's state after the last frame, and the outputs of all frames."""
+        """The recurrent layer's state after the last frame, and the outputs of all frames."""
         same_size("`inputs` and the decoder's", len(inputs), len(self.stacks), "inputs")
         inputs = [jnp.asarray(x) for x in inputs]
         for i, x in enumerate(inputs):
@@ -164,7 +168,7 @@ class RnnFcDecoder(nnx.Module):
         *batch, n_frames, _ = inputs[0].shape
         if carry is not None:
             carry = jnp.asarray(carry).reshape(-1, self.gru.features)
-        # The GRU needs the frame axis first. Transposing the inputs and the outputs, which have few
+        # The recurrent layer needs the frame axis first. Transposing the inputs and the outputs, which have few
         # channels, is cheaper than transposing the hundreds of channels between them.
         inputs = [jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0) for x in inputs]
         features = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ddspx.nn._dilated_conv_decoder import DilatedConvDecoder
 
 Skip = Literal["stacks", "inputs"]
+Recurrence = Literal["gru", "min_gru"]
 
 
 @runtime_checkable
@@ -35,17 +36,20 @@ class RnnFcDecoderConfig:
     """The sizes of an `RnnFcDecoder`.
 
     Attributes:
-      rnn_channels: size of the GRU's state.
+      rnn_channels: size of the recurrent layer's state.
       fc_channels: width of the fully connected stacks.
-      fc_layers: blocks in each stack; with 0 there are no stacks, only the GRU and a dense layer.
-      skip: what the last stack takes beside the GRU's output: "stacks", the outputs of the other
-        stacks, or "inputs", the inputs themselves.
+      fc_layers: blocks in each stack; with 0 there are no stacks, only the recurrent layer and a
+        dense layer.
+      skip: what the last stack takes beside the recurrent layer's output: "stacks", the outputs of
+        the other stacks, or "inputs", the inputs themselves.
       slope: slope of the leaky ReLUs below 0.
       epsilon: what the layer norms add to the variance.
+      recurrence: the recurrent layer: "gru", a `Gru`, or "min_gru", a `MinGru`, whose frames a GPU
+        or TPU computes at the same time.
 
     Raises:
       TypeError: a size is not an int, or `slope` or `epsilon` is not a number.
-      ValueError: a size, `skip`, `slope` or `epsilon` is out of range.
+      ValueError: a size, `skip`, `slope`, `epsilon` or `recurrence` is out of range.
     """
 
     rnn_channels: int = 512
@@ -54,6 +58,7 @@ class RnnFcDecoderConfig:
     skip: Skip = "stacks"
     slope: float = 0.2
     epsilon: float = 1e-3
+    recurrence: Recurrence = "gru"
 
     def __post_init__(self):
         for name in ("rnn_channels", "fc_channels"):
@@ -61,6 +66,7 @@ class RnnFcDecoderConfig:
         if non_negative_int("fc_layers", self.fc_layers):
             size("fc_layers", self.fc_layers)
         one_of("skip", self.skip, get_args(Skip))
+        one_of("recurrence", self.recurrence, get_args(Recurrence))
         number("slope", self.slope, least=0, most=1)
         number("epsilon", self.epsilon, above=0, most=1)
 
@@ -79,6 +85,7 @@ class RnnFcDecoderConfig:
             skip=self.skip,
             slope=self.slope,
             epsilon=self.epsilon,
+            recurrence=self.recurrence,
             rngs=rngs,
         )
 

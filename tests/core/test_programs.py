@@ -149,6 +149,7 @@ RULES = {
     "cumulative_phase": None,
     "multi_scale_spectral_loss": None,
     "Gru": 2,
+    "MinGru": 2,
     "FcStack": 2,
 }
 
@@ -188,15 +189,17 @@ def layer(name: str) -> nnx.Module:
     rngs = nnx.Rngs(0)
     if name == "Gru":
         return nn.Gru(2, 3, rngs=rngs)
+    if name == "MinGru":
+        return nn.MinGru(2, 3, rngs=rngs)
     if name == "FcStack":
         return nn.FcStack(2, 3, 2, rngs=rngs)
     return nn.SpectralFrontend(getattr(nn.FrontendConfig, name)(), rngs=rngs)
 
 
-@pytest.mark.parametrize("name", ["Gru", "FcStack", "learnable", "leaf", "pcen_mel"])
+@pytest.mark.parametrize("name", ["Gru", "MinGru", "FcStack", "learnable", "leaf", "pcen_mel"])
 def test_layers_with_replicated_weights_take_sharded_data(name):
     graph, state = nnx.split(layer(name))
-    inputs = jnp.zeros((2, 5, 2) if name in ("Gru", "FcStack") else (2, 500), jnp.float32)
+    inputs = jnp.zeros((2, 5, 2) if name in ("Gru", "MinGru", "FcStack") else (2, 500), jnp.float32)
 
     def loss(state, inputs):
         return jnp.sum(jax.tree.leaves(nnx.merge(graph, state)(inputs))[0])[None]
@@ -209,9 +212,9 @@ def test_layers_with_replicated_weights_take_sharded_data(name):
     assert gradients[1].shape == inputs.shape
 
 
-@pytest.mark.parametrize("name", ["Gru", "FcStack", "pcen_mel", "leaf", "sincnet"])
+@pytest.mark.parametrize("name", ["Gru", "MinGru", "FcStack", "pcen_mel", "leaf", "sincnet"])
 def test_layers_take_an_empty_batch_and_refuse_integers(name):
-    shape = (0, 5, 2) if name in ("Gru", "FcStack") else (0, 500)
+    shape = (0, 5, 2) if name in ("Gru", "MinGru", "FcStack") else (0, 500)
     module = layer(name)
     assert_leading(jax.eval_shape(module, jax.ShapeDtypeStruct(shape, jnp.float32)), 0)
     for dtype in ("int16", "float16", "complex64"):

@@ -1,7 +1,9 @@
-"""The GRU decoder: what its last stack takes, blocks of a stream, and refused configs.
+"""The recurrent decoder: what its last stack takes, blocks of a stream, and refused configs.
 
 Its values are tested where models of others are imported.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,11 @@ from ddspx.models.autoencoder import AutoencoderConfig
 from ddspx.nn import RnnFcDecoderConfig
 
 
-def test_a_decoder_that_skips_the_inputs_streams(rng):
-    config = RnnFcDecoderConfig(3, 4, 1, skip="inputs", slope=0.01, epsilon=1e-5)
+@pytest.mark.parametrize("recurrence", ["gru", "min_gru"])
+def test_a_decoder_that_skips_the_inputs_streams(recurrence, rng):
+    config = RnnFcDecoderConfig(
+        3, 4, 1, skip="inputs", slope=0.01, epsilon=1e-5, recurrence=recurrence
+    )
     decoder = config.build((1, 2), 5, rngs=nnx.Rngs(0))
     assert decoder.out_stack.layers[0].in_features == 3 + 1 + 2
     graph, weights = nnx.split(decoder)
@@ -38,6 +43,16 @@ def test_a_decoder_that_skips_the_inputs_streams(rng):
 def test_configs_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=f"`{field}` must be"):
         RnnFcDecoderConfig(**{field: value})
+
+
+def test_the_recurrent_layer_is_saved():
+    config = AutoencoderConfig.tiny()
+    decoder = dataclasses.replace(config.decoder, recurrence="min_gru")
+    config = dataclasses.replace(config, decoder=decoder)
+    fields = config.to_json()
+    assert AutoencoderConfig.from_json(fields) == config
+    del fields["decoder"]["recurrence"]  # as older versions saved it
+    assert AutoencoderConfig.from_json(fields).decoder.recurrence == "gru"
 
 
 def test_the_scale_of_the_pitch_is_saved():

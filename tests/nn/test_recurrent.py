@@ -5,8 +5,8 @@ import pytest
 from flax import nnx
 from helpers import assert_close, check_grads
 
-from ddspx.nn import Gru, _recurrent
-from ddspx.nn._recurrent import _gru
+from ddspx.nn import Gru, MinGru, _recurrent
+from ddspx.nn._recurrent import _gru, _mix
 
 # 23 frames are several blocks and a rest, on every platform.
 BATCH, FRAMES, INPUTS, STATE = 3, 23, 2, 4
@@ -29,6 +29,16 @@ def definition(inputs, kernel, recurrent_kernel, bias, h):
     return np.stack(states)
 
 
+def averages(inputs, kernel, bias, h):
+    """Moving averages whose weights and values depend on the input of their frame alone."""
+    states = []
+    for x in inputs:
+        gate, candidate = np.split(x @ kernel + bias, 2, -1)
+        h = (1 - sigmoid(gate)) * h + sigmoid(gate) * candidate
+        states.append(h)
+    return np.stack(states)
+
+
 @pytest.fixture
 def gru(rng) -> Gru:
     layer = Gru(INPUTS, STATE, rngs=nnx.Rngs(0))
@@ -36,18 +46,30 @@ def gru(rng) -> Gru:
     return layer
 
 
-@pytest.fixture(params=["elsewhere", "on_gpu"])
+@pytest.fixture
+def min_gru(rng) -> MinGru:
+    layer = MinGru(INPUTS, STATE, rngs=nnx.Rngs(0))
+    layer.bias[...] = jnp.asarray(rng.normal(size=2 * STATE), jnp.float32)
+    return layer
+
+
+@pytest.fixture(params=["cpu", "cuda"])
 def program(request, monkeypatch):
     """Lets this machine run the program of a platform."""
 
-    def chosen(on_gpu, elsewhere, *arguments):
-        return {"on_gpu": on_gpu, "elsewhere": elsewhere}[request.param](*arguments)
+    def chosen(*arguments, default, **programs):
+        return programs.get(request.param, default)(*arguments)
 
-    monkeypatch.setattr(_recurrent, "_by_platform", chosen)
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
 
 
 def weights(layer):
     return [np.asarray(w[...]) for w in (layer.kernel, layer.recurrent_kernel, layer.bias)]
+
+
+def states_of(layer, inputs, carry):
+    arrays = jnp.asarray(inputs, jnp.float32), jnp.asarray(carry, jnp.float32)
+    return jax.jit(lambda *x: nnx.merge(*nnx.split(layer))(*x))(*arrays)
 
 
 # values
@@ -56,12 +78,21 @@ def weights(layer):
 def test_results_equal_the_definition(gru, program, rng):
     inputs = rng.normal(size=(BATCH, FRAMES, INPUTS))
     carry = rng.uniform(-1, 1, (BATCH, STATE))
-    states, last = jax.jit(lambda *x: nnx.merge(*nnx.split(gru))(*x))(
-        jnp.asarray(inputs, jnp.float32), jnp.asarray(carry, jnp.float32)
-    )
+    states, last = states_of(gru, inputs, carry)
     expected = np.stack(
         [definition(i, *weights(gru), c) for i, c in zip(inputs, carry, strict=True)]
     )
+    assert_close(states, expected, scale=4)
+    assert_close(last, expected[:, -1], scale=4)
+
+
+def test_averages_equal_the_definition(min_gru, program, rng):
+    inputs = rng.normal(size=(BATCH, FRAMES, INPUTS))
+    carry = rng.uniform(-1, 1, (BATCH, STATE))
+    states, last = states_of(min_gru, inputs, carry)
+    kernel, bias = (np.asarray(w[...], np.float64) for w in (min_gru.kernel, min_gru.bias))
+    expected = np.stack([averages(i, kernel, bias, c) for i, c in zip(inputs, carry, strict=True)])
+    assert states.dtype == jnp.float32
     assert_close(states, expected, scale=4)
     assert_close(last, expected[:, -1], scale=4)
 
@@ -83,11 +114,13 @@ def test_blocks_leave_few_frames_over():
 # streaming
 
 
-def test_the_carry_continues_a_sequence(gru, rng):
+@pytest.mark.parametrize("kind", ["gru", "min_gru"])
+def test_the_carry_continues_a_sequence(kind, request, rng):
+    layer = request.getfixturevalue(kind)
     inputs = jnp.asarray(rng.normal(size=(2, BATCH, FRAMES, INPUTS)), jnp.float32)
-    whole, _ = gru(inputs)
-    first, carry = gru(inputs[:, :, :3])
-    second, _ = gru(inputs[:, :, 3:], carry)
+    whole, _ = layer(inputs)
+    first, carry = layer(inputs[:, :, :3])
+    second, _ = layer(inputs[:, :, 3:], carry)
     assert_close(jnp.concatenate([first, second], -2), whole)
 
 
@@ -102,21 +135,32 @@ def test_the_custom_derivative_equals_the_automatic_one(program, rng):
     args = [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
     cotangent = jnp.asarray(rng.normal(size=(FRAMES, BATCH, STATE)))
 
-    def loss(f):
-        return jax.jit(jax.grad(lambda *x: jnp.sum(f(*x) * cotangent), argnums=(0, 1, 2, 3, 4)))
+    gates, candidates = (jnp.asarray(rng.normal(size=cotangent.shape)) for _ in range(2))
 
-    for custom, automatic in zip(loss(_gru)(*args), loss(_gru.fun)(*args), strict=True):
+    @jax.jit
+    def gradients(args, gates, candidates):
+        def of(f, args):
+            return jax.grad(lambda args: jnp.sum(f(*args) * cotangent))(args)
+
+        averaged = jax.nn.sigmoid(gates), candidates, args[1]
+        pairs = [(of(f, args), of(f.fun, args)) for f, args in ((_gru, args), (_mix, averaged))]
+        return [jax.tree.leaves(sides) for sides in zip(*pairs, strict=True)]
+
+    for custom, automatic in zip(*gradients(args, gates, candidates), strict=True):
         np.testing.assert_allclose(custom, automatic, rtol=1e-10, atol=1e-12)
 
 
 def test_derivatives_equal_differences_in_both_modes(rng):
     shapes = (3, 1, 2), (1, 2), (2, 6), (2, 6), (2, 6)
     check_grads(_gru, *(rng.normal(size=shape) for shape in shapes))
+    gates, candidates, carry = (rng.uniform(size=shape) for shape in ((3, 1, 2), (3, 1, 2), (1, 2)))
+    check_grads(_mix, gates, candidates, carry)
 
 
 # boundary
 
 
-def test_inputs_of_another_size_are_refused(gru):
+@pytest.mark.parametrize("kind", ["gru", "min_gru"])
+def test_inputs_of_another_size_are_refused(kind, request):
     with pytest.raises(ValueError, match="must have the same number of features, got 3 and 2"):
-        gru(jnp.ones((1, 2, 3), jnp.float32))
+        request.getfixturevalue(kind)(jnp.ones((1, 2, 3), jnp.float32))
