@@ -80,8 +80,8 @@ class RnnFcDecoder(nnx.Module):
       rnn_channels: size of the recurrent layer's state. Static.
       fc_channels: width of the stacks. Static.
       fc_layers: blocks per stack; 0 leaves the recurrent and the dense layer alone. Static.
-      skip: what the last stack takes beside the recurrent layer's output: "stacks", the outputs of the stacks,
-        or "inputs", the inputs themselves. Static.
+      skip: what the last stack takes beside the recurrent layer's output: "stacks", the outputs of
+        the stacks, or "inputs", the inputs themselves. Static.
       slope: slope of the leaky ReLUs below 0. Static.
       epsilon: what the layer norms add to the variance. Static.
       recurrence: "gru" for a `Gru`, "min_gru" for a `MinGru`. Static.
@@ -155,7 +155,7 @@ class RnnFcDecoder(nnx.Module):
         state: Float[ArrayLike, "*batch state"],
         inputs: Sequence[Float[ArrayLike, "*batch frames _"]],
     ) -> tuple[Float[Array, "*batch state"], Float[Array, "*batch frames outputs"]]:
-        """Decodes the next frames: returns the new state of the recurrent layer, and their outputs."""
+        """Decodes the next frames: returns the recurrent layer's new state, and their outputs."""
         return self._decode(inputs, state)
 
     def _decode(self, inputs, carry):
@@ -168,8 +168,8 @@ class RnnFcDecoder(nnx.Module):
         *batch, n_frames, _ = inputs[0].shape
         if carry is not None:
             carry = jnp.asarray(carry).reshape(-1, self.gru.features)
-        # The recurrent layer needs the frame axis first. Transposing the inputs and the outputs, which have few
-        # channels, is cheaper than transposing the hundreds of channels between them.
+        # The recurrent layer needs the frame axis first. Transposing the inputs and the outputs,
+        # which have few channels, is cheaper than transposing the hundreds between them.
         inputs = [jnp.moveaxis(x.reshape(-1, *x.shape[-2:]), 1, 0) for x in inputs]
         features = [stack(x) for stack, x in zip(self.stacks, inputs, strict=True)]
         joint = jnp.concatenate(features, axis=-1)

@@ -109,14 +109,14 @@ class MinGru(nnx.Module):
 
     Gate and candidate depend on the input alone, unlike those of a `Gru`. So they are matrix
     products over all frames, and the state is a moving average whose weights are known beforehand.
-    On a GPU or TPU it is computed for all frames at the same time, by the composition of neighbouring
-    frames, of pairs of frames, of pairs of these, and so on. On a CPU one loop goes through the frames.
-    The layer holds :math:`2 h (in + 1)` numbers. With :math:`1 + h / in` to 1.5 times the
-    `features` of a `Gru`, it has about as many.
+    On a GPU or TPU it is computed for all frames at the same time: neighbouring frames are composed,
+    then pairs of frames, then pairs of these, and so on. On a CPU one loop goes through the frames.
+    The layer holds :math:`2 h (in + 1)` numbers. As many as in a `Gru` need more than twice its
+    `features`.
 
-    The derivative is written by hand, for forward and reverse mode. It keeps gate, candidate and
-    state of each frame; the gradient of the state is a moving average of the same kind, backwards
-    in time.
+    The derivative is written by hand, for forward and reverse mode. It keeps the gate, the candidate
+    and the state of each frame, and computes the tangent of the states as an average of the same
+    kind.
 
     Args:
       in_features: size of a frame's input. Static.
@@ -175,9 +175,7 @@ class MinGru(nnx.Module):
         (inputs,) = floats(inputs=inputs)
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
-        inputs, kernel, bias = (
-            x.astype(dtype) for x in (inputs, self.kernel[...], self.bias[...])
-        )
+        inputs, kernel, bias = (x.astype(dtype) for x in (inputs, self.kernel[...], self.bias[...]))
         gate, candidate = jnp.split(_rows(inputs, kernel) + bias[None, None], 2, axis=-1)
         start = jnp.zeros((inputs.shape[1], self.features)) if carry is None else jnp.asarray(carry)
         return _mix(*varying_alike(jax.nn.sigmoid(gate), candidate, start.astype(dtype)))
@@ -247,7 +245,7 @@ def _gru_jvp(primals, tangents):
     They are matrix products over all frames. The loop, and its transpose, only carry the tangent
     of the state.
     """
-    inputs, carry, kernel, recurrent_kernel, bias = primals
+    inputs, carry, kernel, recurrent_kernel, _ = primals
     inputs_dot, carry_dot, kernel_dot, recurrent_dot, bias_dot = tangents
     states, (z, r, n, qn) = _forward(*primals)
     previous = jnp.concatenate([carry[None], states[:-1]])
