@@ -74,6 +74,8 @@ LARGEST = {
     # The optimizer counts steps in 32-bit integers.
     "steps": 10**9,
     "decay_steps": 10**9,
+    # All their batches are in memory at once.
+    "steps_per_dispatch": 1000,
 }
 
 

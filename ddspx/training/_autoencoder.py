@@ -146,8 +146,8 @@ def _task(
     statistics = dataset_statistics(dataset, manifest)
     every, each = placements(config.batch_size)
     batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
-    rate = config.learning_rate, config.decay_rate, config.decay_steps
-    programs = _programs(model, *rate, config.clip_norm, config.loudness_weight, every)
+    rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
+    programs = _programs(model, *rate, config.loudness_weight, config.microbatches, every)
     measure = None
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
@@ -268,6 +268,7 @@ def _programs(
     decay_steps: int,
     clip_norm: float,
     loudness_weight: float,
+    microbatches: int,
     placement: NamedSharding,
 ) -> _Programs:
     """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
@@ -285,6 +286,7 @@ def _programs(
         train_step(
             autoencoder_loss(graphdef, loudness_weight=loudness_weight),
             optimizer,
+            microbatches=microbatches,
             placement=placement,
         ),
         autoencoder_evaluation(graphdef, loudness_weight=loudness_weight),

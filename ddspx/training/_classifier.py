@@ -231,7 +231,10 @@ class _Programs(NamedTuple):
 
 def _compiled_in(config: ClassifierTrainConfig) -> ClassifierTrainConfig:
     """Resets the settings that no program depends on, so that more runs share one program."""
-    names = "steps", "batch_size", "evaluate_every", "keep_checkpoints", "max_minutes", "seed"
+    names = (
+        "steps", "batch_size", "evaluate_every", "keep_checkpoints", "max_minutes", "seed",
+        "steps_per_dispatch",
+    )  # fmt: skip
     return dataclasses.replace(config, **{name: getattr(_DEFAULTS, name) for name in names})
 
 

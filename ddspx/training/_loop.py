@@ -32,7 +32,7 @@ from ddspx.io import (
 from ddspx.training._config import RunConfig
 from ddspx.training._logging import RunLog, progress_bar, summary_writer
 from ddspx.training._state import TrainState, from_arrays, to_arrays
-from ddspx.training._step import StepReport
+from ddspx.training._step import StepReport, several_steps
 
 
 @runtime_checkable
@@ -193,9 +193,11 @@ class _Run:
         self.folder, self._best_folder = folder, folder / "best"
         _check_claim(folder, output, task, config)
         self._every, self._each = placements(config.batch_size)
+        # Several batches, of which each has its examples split over the devices.
+        self._stack = NamedSharding(self._each.mesh, PartitionSpec(None, *self._each.spec))
         self._state = jax.device_put(task.state, self._every)
         self._pending: StepReport | None = None
-        self._clock: deque[float] = deque(maxlen=20)
+        self._clock: deque[tuple[float, int]] = deque(maxlen=20)
         self.taken = self.saved = self.evaluated = 0
         self.loss, self.best, self.kept = math.nan, Best(), Best()
         self._resume()
@@ -216,36 +218,54 @@ class _Run:
         self.taken = self.saved = step
 
     def step(self, log: RunLog) -> None:
-        """Starts one step, then waits for the report of the step before it.
+        """Starts one step or several, then waits for the report of those before.
 
         The device would be idle if the host waited for a step's report before starting the next.
         """
-        batch = jax.device_put(next(self._task.batches), self._each)
-        self._state, report = self._task.step(self._state, batch)
+        count = self._config.steps_per_dispatch
+        if count > self._until_a_pause():
+            count = 1
+        batches = [next(self._task.batches) for _ in range(count)]
+        if count == 1:
+            batch = jax.device_put(batches[0], self._each)
+            self._state, report = self._task.step(self._state, batch)
+        else:
+            stacked = jax.tree.map(lambda *each: np.stack(each), *batches)
+            steps = several_steps(self._task.step, self._every)
+            self._state, report = steps(self._state, jax.device_put(stacked, self._stack))
         self.settle(log)
         self._pending = report
-        self.taken += 1
+        self.taken += count
+
+    def _until_a_pause(self) -> int:
+        """The number of steps until the next evaluation or the last step."""
+        every = self._config.evaluate_every
+        return min(self._config.steps - self.taken, every - self.taken % every)
 
     def settle(self, log: RunLog) -> None:
-        """Waits for the last report, logs it, and raises a FloatingPointError if not finite."""
+        """Waits for the last reports, logs them, and raises a FloatingPointError if not finite."""
         if self._pending is None:
             return
-        self.loss, norm = (float(value) for value in self._pending)
+        losses, norms = (np.atleast_1d(value) for value in self._pending)
         self._pending = None
-        self._clock.append(time.monotonic())
-        if not (math.isfinite(self.loss) and math.isfinite(norm)):
-            raise FloatingPointError(
-                f"Training stopped at step {self.taken}: the loss is {self.loss} and the norm "
-                f"of its gradient {norm}; start again with a lower learning rate."
-            )
-        log.scalars(self.taken, {"train/loss": self.loss, "train/gradient_norm": norm})
+        self._clock.append((time.monotonic(), self.taken))
+        first = self.taken - len(losses) + 1
+        for step, (loss, norm) in enumerate(zip(losses, norms, strict=True), first):
+            self.loss, norm = float(loss), float(norm)
+            if not (math.isfinite(self.loss) and math.isfinite(norm)):
+                raise FloatingPointError(
+                    f"Training stopped at step {step}: the loss is {self.loss} and the norm "
+                    f"of its gradient {norm}; start again with a lower learning rate."
+                )
+            log.scalars(step, {"train/loss": self.loss, "train/gradient_norm": norm})
 
     @property
     def rate(self) -> float:
-        """Steps per second over the last few steps; NaN before the second step."""
+        """Steps per second over the last few reports; NaN before the second one."""
         if len(self._clock) < 2:
             return math.nan
-        return (len(self._clock) - 1) / (self._clock[-1] - self._clock[0])
+        (began, before), (ended, after) = self._clock[0], self._clock[-1]
+        return (after - before) / (ended - began)
 
     def evaluate(self, log: RunLog) -> str:
         """Measures the loss on the valid split, and keeps the weights if it is the lowest so far.

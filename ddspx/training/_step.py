@@ -1,6 +1,7 @@
 """Makes one compiled training step from a loss and an optimizer; the autoencoder's losses."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from flax import nnx
 
 from ddspx import core
+from ddspx._checks import positive_int
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
 from ddspx.training._state import TrainState
@@ -58,6 +60,7 @@ def train_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
+    microbatches: int = 1,
     placement: jax.sharding.Sharding | None = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
     """Makes a compiled function of (state, batch) that takes one optimizer step.
@@ -70,10 +73,14 @@ def train_step(
       loss: pure function of (params, rest, key, batch) that returns a mean over the batch, and the
         `rest` for the next step.
       optimizer: turns gradients into updates.
+      microbatches: equal parts of a batch whose gradients are computed one after the other, and
+        averaged; so only one of them needs memory for its intermediate results. Each part has a
+        key of its own, and `rest` goes from one to the next. Static.
       placement: the sharding of the new state; by default XLA chooses it.
 
     Returns:
-      ``step(state, batch) -> (state, report)``, compiled once per shape of the batch.
+      ``step(state, batch) -> (state, report)``, compiled once per shape of the batch. It raises a
+      ValueError if `microbatches` does not divide the batch.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -85,10 +92,12 @@ def train_step(
       >>> float(state.params), float(report.loss), int(state.step)
       (2.0, 16.0, 1)
     """
+    slope = jax.value_and_grad(loss, has_aux=True)
+    if positive_int("microbatches", microbatches) > 1:
+        slope = _accumulated(slope, microbatches)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
         key = jax.random.fold_in(state.key, state.step)
-        slope = jax.value_and_grad(loss, has_aux=True)
         (value, rest), gradient = slope(state.params, state.rest, key, batch)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -96,6 +105,56 @@ def train_step(
         return TrainState(params, opt_state, state.step + 1, state.key, rest), report
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement)
+
+
+def _accumulated(slope: Callable, n_parts: int) -> Callable:
+    """The mean of the values and gradients of a batch's parts, computed one after the other."""
+
+    def split(x: Any) -> Array:
+        if x.shape[0] % n_parts:
+            raise ValueError(
+                f"`microbatches` must divide the batch of {x.shape[0]} examples, got {n_parts}."
+            )
+        # Every n-th example, so that each of several devices has its share of every part.
+        return jnp.moveaxis(x.reshape(x.shape[0] // n_parts, n_parts, *x.shape[1:]), 1, 0)
+
+    def accumulated(params: Any, rest: Any, key: Key, batch: Any) -> tuple[tuple[Array, Any], Any]:
+        def add(carry: Any, part: Any) -> tuple[Any, None]:
+            total, rest = carry
+            index, examples = part
+            (value, rest), gradient = slope(params, rest, jax.random.fold_in(key, index), examples)
+            return (jax.tree.map(jnp.add, total, (value, gradient)), rest), None
+
+        parts = jnp.arange(n_parts), jax.tree.map(split, batch)
+        first = jax.tree.map(lambda x: x[0], parts)
+        (value, _), gradient = jax.eval_shape(slope, params, rest, key, first[1])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (value, gradient))
+        (total, rest), _ = jax.lax.scan(add, (nothing, rest), parts)
+        value, gradient = jax.tree.map(lambda x: x / n_parts, total)
+        return (value, rest), gradient
+
+    return accumulated
+
+
+@lru_cache(maxsize=2)
+def several_steps(
+    step: Callable[[TrainState, Any], tuple[TrainState, StepReport]],
+    placement: jax.sharding.Sharding | None,
+) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
+    """Makes a compiled function that takes a step for each of several batches, without the host.
+
+    Args:
+      step: from `train_step`.
+      placement: as in `train_step`.
+
+    Returns:
+      ``steps(state, batches) -> (state, reports)``: batches and reports have a first axis of steps.
+    """
+
+    def steps(state: TrainState, batches: Any) -> tuple[TrainState, StepReport]:
+        return jax.lax.scan(step, state, batches)
+
+    return jax.jit(steps, donate_argnums=0, out_shardings=placement)
 
 
 def autoencoder_loss(graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0) -> Loss:

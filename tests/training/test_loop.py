@@ -142,6 +142,16 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(runs):
     assert losses[0] == losses[1]
 
 
+def test_several_steps_at_once_are_the_single_steps_bit_for_bit(runs, dataset, tmp_path):
+    """Two steps, and the one that is left before the evaluation; and again."""
+    straight, several = runs[0], tmp_path / "several"
+    run(dataset, several, steps_per_dispatch=2)
+    assert_same_state(straight, several, 6)
+    assert weights(straight) == weights(several)
+    lines = [[{**line, "time": 0} for line in log(output)] for output in (straight, several)]
+    assert lines[0] == lines[1]
+
+
 @pytest.fixture(scope="module")
 def twelve(dataset, tmp_path_factory):
     """Twelve steps at a stretch, evaluated every six, and the result."""
@@ -370,6 +380,12 @@ def test_a_run_resumes_only_with_its_own_settings(dataset, runs, tmp_path):
         (name,) = change
         with pytest.raises(ValueError, match=f"other settings .`{name}` is"):
             run(dataset, tmp_path / "out", **change)
+    settings = json.loads((tmp_path / "out.run" / "run.json").read_text())
+    del settings["training"]["microbatches"]  # as a version without it saved them
+    (tmp_path / "out.run" / "run.json").write_text(json.dumps(settings))
+    run(dataset, tmp_path / "out", max_minutes=AT_ONCE)
+    with pytest.raises(ValueError, match=r"other settings .`microbatches` is 2, .* it is 1"):
+        run(dataset, tmp_path / "out", microbatches=2)
     with pytest.raises(ValueError, match="the sizes of the model differ"):
         tiny = AutoencoderConfig.tiny(sample_rate=SAMPLE_RATE, hop_length=HOP)
         run(dataset, tmp_path / "out", model=tiny)

@@ -95,6 +95,42 @@ def test_the_state_of_a_loss_is_carried_between_steps_without_a_gradient():
     assert int(state.rest["calls"]) == 3
 
 
+@pytest.mark.parametrize("microbatches", [2, 3])
+def test_microbatches_have_the_gradient_of_the_whole_batch(microbatches, rng):
+    def loss(w, rest, key, batch):
+        return jnp.mean((jnp.sin(batch @ w) - 1) ** 2), rest + len(batch)
+
+    batch = jnp.asarray(rng.standard_normal((6, 3)), jnp.float32)
+    states, reports = [], []
+    for parts in (1, microbatches):
+        descent = optax.sgd(0.5)
+        state = initial_state(jnp.arange(3, dtype=jnp.float32), descent, seed=0, rest=jnp.int32(0))
+        state, report = train_step(loss, descent, microbatches=parts)(state, batch)
+        states.append(state)
+        reports.append(report)
+    np.testing.assert_allclose(states[1].params, states[0].params, rtol=1e-5)
+    np.testing.assert_allclose(reports[1], reports[0], rtol=1e-5)
+    assert [int(state.rest) for state in states] == [6, 6]
+
+
+def test_every_microbatch_draws_from_its_own_key():
+    def loss(w, rest, key, batch):
+        return w * jax.random.normal(key) + 0 * jnp.mean(batch), rest
+
+    still = optax.sgd(0.0)
+    state = initial_state(jnp.float32(1.0), still, seed=7)
+    _, report = train_step(loss, still, microbatches=2)(state, jnp.zeros(2, jnp.float32))
+    key = jax.random.fold_in(jax.random.key(7), 0)
+    drawn = [jax.random.normal(jax.random.fold_in(key, part)) for part in range(2)]
+    np.testing.assert_allclose(report.loss, np.mean(drawn), rtol=1e-6)
+
+
+def test_a_batch_that_microbatches_do_not_divide_is_refused():
+    step = train_step(quadratic, still := optax.sgd(0.0), microbatches=2)
+    with pytest.raises(ValueError, match="`microbatches` must divide the batch of 3 examples"):
+        step(initial_state(jnp.float32(1.0), still, seed=0), jnp.zeros(3, jnp.float32))
+
+
 # the autoencoder's losses
 
 
@@ -176,6 +212,8 @@ def test_two_devices_take_the_same_step_as_one():
         ({"clip_norm": float("inf")}, "`clip_norm` must be finite"),
         ({"max_minutes": -1.0}, "`max_minutes` must be finite and above 0"),
         ({"seed": -1}, "`seed` must be at least 0"),
+        ({"steps_per_dispatch": 0}, "`steps_per_dispatch` must be at least 1"),
+        ({"microbatches": 3}, "`microbatches` must divide `batch_size`, 16, got 3"),
         ({"seed": 2**32}, "`seed` must be from 0 to"),
     ],
 )
