@@ -147,7 +147,8 @@ def _task(
     every, each = placements(config.batch_size)
     batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
     rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
-    programs = _programs(model, *rate, config.loudness_weight, config.microbatches, every)
+    loss = config.loudness_weight, config.bfloat16
+    programs = _programs(model, *rate, *loss, config.microbatches, every)
     measure = None
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
@@ -268,6 +269,7 @@ def _programs(
     decay_steps: int,
     clip_norm: float,
     loudness_weight: float,
+    bfloat16: bool,
     microbatches: int,
     placement: NamedSharding,
 ) -> _Programs:
@@ -284,7 +286,7 @@ def _programs(
         graphdef,
         optimizer,
         train_step(
-            autoencoder_loss(graphdef, loudness_weight=loudness_weight),
+            autoencoder_loss(graphdef, loudness_weight=loudness_weight, bfloat16=bfloat16),
             optimizer,
             microbatches=microbatches,
             placement=placement,

@@ -98,17 +98,23 @@ class AutoencoderTrainConfig(RunConfig):
         `core.multi_scale_spectral_loss`; DDSP's is 0.
       microbatches: equal parts of a batch whose gradients are computed one after the other, and
         averaged: less memory for the same step.
+      bfloat16: whether a GPU rounds the factors of the networks' matrix products to bfloat16; sums,
+        weights, synthesis and loss stay in float32. A TPU always rounds them, a CPU never.
 
     Raises:
-      TypeError: a count is not an int, or another field is not a number.
+      TypeError: a count is not an int, `bfloat16` is not True or False, or another field is not a
+        number.
       ValueError: a number is out of range, or `microbatches` does not divide `batch_size`.
     """
 
     loudness_weight: float = 0.0
     microbatches: int = 1
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.bfloat16, bool):
+            raise TypeError(f"`bfloat16` must be True or False, got {self.bfloat16!r}.")
         if self.batch_size % positive_int("microbatches", self.microbatches):
             raise ValueError(
                 f"`microbatches` must divide `batch_size`, {self.batch_size}, got "

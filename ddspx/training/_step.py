@@ -1,6 +1,7 @@
 """Makes one compiled training step from a loss and an optimizer; the autoencoder's losses."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -157,12 +158,15 @@ def several_steps(
     return jax.jit(steps, donate_argnums=0, out_shardings=placement)
 
 
-def autoencoder_loss(graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0) -> Loss:
+def autoencoder_loss(
+    graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0, bfloat16: bool = False
+) -> Loss:
     """Makes the loss: the mean multi-scale spectral distance of a batch and its rendering.
 
     Args:
       graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param, ...)``.
       loudness_weight: as in `core.multi_scale_spectral_loss`.
+      bfloat16: as in `AutoencoderTrainConfig`.
 
     Returns:
       The loss as a function of (params, rest, key, batch), which returns `rest` unchanged.
@@ -170,7 +174,9 @@ def autoencoder_loss(graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0) ->
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params, rest)
-        predicted = _render(model, key, batch)
+        # The products in `core` ask for the highest precision, so this changes the networks alone.
+        with jax.default_matmul_precision("BF16_BF16_F32") if bfloat16 else nullcontext():
+            predicted = _render(model, key, batch)
         return _distance(model.config, batch.audio, predicted, loudness_weight), rest
 
     return loss

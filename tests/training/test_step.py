@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,27 @@ def test_the_loss_is_the_mean_of_the_evaluations_and_falls():
         history.append(float(report.loss))
     np.testing.assert_allclose(history[0], np.mean(losses), rtol=1e-5)
     assert min(history[-3:]) < 0.7 * history[0]
+
+
+def test_bfloat16_rounds_the_products_of_the_networks_alone():
+    batch = Batch(*(a[None] for a in glide(1)))
+    graphdef, *states = nnx.split(toy_model(small_model()), nnx.Param, ...)
+    params, rest = map(nnx.to_pure_dict, states)
+
+    def products(bfloat16):
+        loss = autoencoder_loss(graphdef, bfloat16=bfloat16)
+        slope = jax.jit(jax.grad(loss, has_aux=True))
+        text = slope.lower(params, rest, jax.random.key(0), batch).as_text()
+        return Counter(
+            "bfloat16" if "bf16" in line else "exact" if "HIGHEST" in line else "default"
+            for line in text.splitlines()
+            if "dot_general" in line
+        )
+
+    default, rounded = products(False), products(True)
+    assert default["exact"] == rounded["exact"] > 0
+    assert default["default"] == rounded["bfloat16"] > 0
+    assert rounded["default"] == default["bfloat16"] == 0
 
 
 # devices
