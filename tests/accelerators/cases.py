@@ -97,6 +97,7 @@ def _nn() -> dict[str, Case]:
         "Fc": _module(lambda: nn.Fc(3, 4, rngs=rngs), frames[2]),
         "FcStack": _module(lambda: nn.FcStack(3, 4, 2, rngs=rngs), frames[2]),
         "Gru": _module(lambda: nn.Gru(3, 4, rngs=rngs), frames[2]),
+        "MinGru": _module(lambda: nn.MinGru(3, 4, rngs=rngs), frames[2]),
         "TapReverb": _module(lambda: nn.TapReverbConfig(90).build(**room), audio),
         "DecayingReverb": _module(
             lambda: nn.DecayingReverbConfig(300, early_length=50, n_bands=3).build(**room), audio

@@ -8,9 +8,12 @@ import dataclasses
 import cases
 import compilers
 import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
 from steps import PRESETS, autoencoder_step
 
+from ddspx import nn
 from ddspx.models.autoencoder import AutoencoderConfig
 
 pytestmark = pytest.mark.slow
@@ -48,3 +51,26 @@ def test_training_steps_compile(platform, preset):
     step, *arguments = autoencoder_step(config, batch_size=2, n_hops=16)
     program = compilers.compile_for(platform, step, *arguments)
     assert program.temporaries < 2**29
+
+
+@pytest.mark.parametrize(
+    ("layer", "forward", "gradient"), [(nn.Gru, 2400, 5000), (nn.MinGru, 20, 40)]
+)
+def test_recurrent_layers_start_few_kernels_on_a_gpu(layer, forward, gradient):
+    """For 16 x 1001 frames, with the sizes of the shipped models: two a frame and two back."""
+    try:
+        compilers.devices("cuda")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    graph, weights = nnx.split(nnx.eval_shape(lambda: layer(384, 256, rngs=nnx.Rngs(0))))
+
+    def states(weights, frames):
+        return nnx.merge(graph, weights).frames_first(frames)
+
+    def slope(*arguments):
+        return jax.grad(lambda *xs: jnp.sum(states(*xs) ** 2), argnums=(0, 1))(*arguments)
+
+    arguments = weights, jax.ShapeDtypeStruct((1001, 16, 384), jnp.float32)
+    for function, most in ((states, forward), (slope, gradient)):
+        launches = compilers.compile_for("cuda", function, *arguments).launches
+        assert launches is not None and launches <= most
