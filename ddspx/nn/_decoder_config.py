@@ -45,7 +45,7 @@ class RnnFcDecoderConfig:
       slope: slope of the leaky ReLUs below 0.
       epsilon: what the layer norms add to the variance.
       recurrence: the recurrent layer: "gru", a `Gru`, or "min_gru", a `MinGru`, whose frames a GPU
-        or TPU computes at the same time.
+        computes at the same time.
 
     Raises:
       TypeError: a size is not an int, or `slope` or `epsilon` is not a number.

@@ -109,9 +109,9 @@ class MinGru(nnx.Module):
 
     Gate and candidate depend on the input alone, unlike those of a `Gru`. So they are matrix
     products over all frames, and the state is a moving average whose weights are known beforehand.
-    On a GPU or TPU it is computed for all frames at the same time: neighbouring frames are
-    composed, then pairs of frames, then pairs of these, and so on. On a CPU one loop goes through
-    the frames. The layer holds :math:`2 h (in + 1)` numbers. As many as in a `Gru` need more than
+    On a GPU it is computed for all frames at the same time: neighbouring frames are composed, then
+    pairs of frames, then pairs of these, and so on. Elsewhere one loop goes through the frames. The
+    layer holds :math:`2 h (in + 1)` numbers. As many as in a `Gru` need more than
     twice its `features`.
 
     The derivative is written by hand, for forward and reverse mode. It keeps the gate, the
@@ -305,7 +305,10 @@ def _mix_jvp(primals, tangents):
 
 
 def _averages(gates, changes, carry):
-    """All states h = (1 - z) h' + d, of frames first; on a CPU one after the other."""
+    """All states h = (1 - z) h' + d of frames first; on a GPU in 2 log2(frames) rounds.
+
+    Elsewhere a round of a loop costs little, and the rounds would move many times the memory.
+    """
 
     def one_by_one(gates, changes, carry):
         def step(h, frame):
@@ -321,14 +324,13 @@ def _averages(gates, changes, carry):
         decays, states = jax.lax.associative_scan(compose, (1 - gates, changes))
         return states + decays * carry[None]
 
-    return jax.lax.platform_dependent(gates, changes, carry, cpu=one_by_one, default=at_once)
+    return _by_platform(at_once, one_by_one, gates, changes, carry)
 
 
 def _by_platform(on_gpu, elsewhere, *arguments):
-    """A GPU gets long blocks of frames, because its loops start kernels of their own.
+    """The result of one of two programs; for a GPU of the one that takes few rounds of a loop.
 
-    One counts, and one stores each output: once for a frame without blocks, once for a block with
-    them.
+    Each round starts kernels there: one that counts, one that stores each output.
     """
     return jax.lax.platform_dependent(*arguments, cuda=on_gpu, rocm=on_gpu, default=elsewhere)
 
