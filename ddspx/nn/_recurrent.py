@@ -175,10 +175,9 @@ class MinGru(nnx.Module):
         (inputs,) = floats(inputs=inputs)
         same_size("`inputs` and the layer", inputs.shape[-1], self.in_features, "features")
         dtype = jnp.result_type(inputs.dtype, self.kernel[...].dtype)
-        inputs, kernel, bias = (x.astype(dtype) for x in (inputs, self.kernel[...], self.bias[...]))
-        gate, candidate = jnp.split(_rows(inputs, kernel) + bias[None, None], 2, axis=-1)
         start = jnp.zeros((inputs.shape[1], self.features)) if carry is None else jnp.asarray(carry)
-        return _mix(*varying_alike(jax.nn.sigmoid(gate), candidate, start.astype(dtype)))
+        arrays = (inputs, start, self.kernel[...], self.bias[...])
+        return _min_gru(*varying_alike(*(x.astype(dtype) for x in arrays)))
 
 
 def _batch_first(layer, inputs, carry):
@@ -213,20 +212,23 @@ def _forward(inputs, carry, kernel, recurrent_kernel, bias):
         # frame out of the products of all.
         return jax.lax.scan(step, h, _rows(frames, kernel), unroll=True)
 
-    def scan(longest, carry, inputs):
-        n_frames = inputs.shape[0]
-        length = _block_length(n_frames, longest)
-        rest = n_frames % length
-        blocks = inputs[: n_frames - rest]
-        blocks = blocks.reshape(n_frames // length, length, *inputs.shape[1:])
-        carry, outputs = jax.lax.scan(block, carry, blocks)
-        outputs = jax.tree.map(lambda x: x.reshape(n_frames - rest, *x.shape[2:]), outputs)
-        if not rest:
-            return outputs
-        last = block(carry, inputs[n_frames - rest :])[1]
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
+    on_gpu, elsewhere = (partial(_in_blocks, block, longest) for longest in (16, 8))
+    return _by_platform(on_gpu, elsewhere, carry, inputs)
 
-    return _by_platform(partial(scan, 16), partial(scan, 8), carry, inputs)
+
+def _in_blocks(block, longest, carry, inputs):
+    """Goes through blocks of at most `longest` frames; returns the outputs of all frames."""
+    n_frames = inputs.shape[0]
+    length = _block_length(n_frames, longest)
+    rest = n_frames % length
+    blocks = inputs[: n_frames - rest]
+    blocks = blocks.reshape(n_frames // length, length, *inputs.shape[1:])
+    carry, outputs = jax.lax.scan(block, carry, blocks)
+    outputs = jax.tree.map(lambda x: x.reshape(n_frames - rest, *x.shape[2:]), outputs)
+    if not rest:
+        return outputs
+    last = block(carry, inputs[n_frames - rest :])[1]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
 
 
 def _gates(x, q, h):
@@ -282,49 +284,72 @@ def _gru_jvp(primals, tangents):
 
 
 @jax.custom_jvp
-def _mix(gates, candidates, carry):
-    """States h = (1 - z) h' + z c (frames, batch, h) of gates, candidates and the state before."""
-    return _averages(gates, gates * candidates, carry)
+def _min_gru(inputs, carry, kernel, bias):
+    """States (frames, batch, h) from inputs (frames, batch, in) and the state before them."""
+    return _averages(inputs, carry, kernel, bias)[0]
 
 
-@_mix.defjvp
-def _mix_jvp(primals, tangents):
+def _averages(inputs, carry, kernel, bias):
+    """The states of all frames, their gates and their candidates."""
+
+    def weighed(frames):
+        gate, candidate = jnp.split(_rows(frames, kernel) + bias[None, None], 2, axis=-1)
+        return jax.nn.sigmoid(gate), candidate
+
+    def step(h, frame):
+        h = h + frame[0] * (frame[1] - h)
+        return h, h
+
+    def block(h, frames):
+        # As for the GRU.
+        z, c = weighed(frames)
+        h, states = jax.lax.scan(step, h, (z, c), unroll=True)
+        return h, (states, z, c)
+
+    def at_once(carry, inputs):
+        z, c = weighed(inputs)
+        return _all_at_once(carry, z, z * c), z, c
+
+    return _by_platform(at_once, partial(_in_blocks, block, 8), carry, inputs)
+
+
+@_min_gru.defjvp
+def _min_gru_jvp(primals, tangents):
     """The tangent is an average too, of all that moves a state besides the state before it."""
-    gates, candidates, carry = primals
-    gates_dot, candidates_dot, carry_dot = tangents
-    states = _mix(*primals)
+    inputs, carry, kernel, _ = primals
+    inputs_dot, carry_dot, kernel_dot, bias_dot = tangents
+    states, z, c = _averages(*primals)
     previous = jnp.concatenate([carry[None], states[:-1]])
-    change = gates * candidates_dot + (candidates - previous) * gates_dot
+    dots = _rows(inputs_dot, kernel) + _rows(inputs, kernel_dot) + bias_dot[None, None]
+    gate_dot, c_dot = jnp.split(dots, 2, axis=-1)
+    change = z * c_dot + (c - previous) * z * (1 - z) * gate_dot
 
-    def moved(change, carry_dot):
-        return _averages(gates, change, carry_dot)
+    def step(h_dot, frame):
+        h_dot = (1 - frame[0]) * h_dot + frame[1]
+        return h_dot, h_dot
+
+    def one_by_one(carry_dot, z, change):
+        return jax.lax.scan(step, carry_dot, (z, change))[1]
+
+    def moved(carry_dot, change):
+        return _by_platform(_all_at_once, one_by_one, carry_dot, z, change)
 
     # As for the GRU.
-    dots = (change, carry_dot)
+    dots = (carry_dot, change)
     return states, jax.jvp(moved, tuple(map(jnp.zeros_like, dots)), dots)[1]
 
 
-def _averages(gates, changes, carry):
-    """All states h = (1 - z) h' + d of frames first; on a GPU in 2 log2(frames) rounds.
+def _all_at_once(carry, gates, changes):
+    """All states h = (1 - z) h' + d, in 2 log2(frames) rounds.
 
-    Elsewhere a round of a loop costs little, and the rounds would move many times the memory.
+    A loop takes less memory, which a CPU and a TPU mind more than its rounds.
     """
 
-    def one_by_one(gates, changes, carry):
-        def step(h, frame):
-            h = (1 - frame[0]) * h + frame[1]
-            return h, h
+    def compose(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
 
-        return jax.lax.scan(step, carry, (gates, changes))[1]
-
-    def at_once(gates, changes, carry):
-        def compose(first, second):
-            return first[0] * second[0], second[0] * first[1] + second[1]
-
-        decays, states = jax.lax.associative_scan(compose, (1 - gates, changes))
-        return states + decays * carry[None]
-
-    return _by_platform(at_once, one_by_one, gates, changes, carry)
+    decays, states = jax.lax.associative_scan(compose, (1 - gates, changes))
+    return states + decays * carry[None]
 
 
 def _by_platform(on_gpu, elsewhere, *arguments):

@@ -6,7 +6,7 @@ from flax import nnx
 from helpers import assert_close, check_grads
 
 from ddspx.nn import Gru, MinGru, _recurrent
-from ddspx.nn._recurrent import _gru, _mix
+from ddspx.nn._recurrent import _gru, _min_gru
 
 # 23 frames are several blocks and a rest, on every platform.
 BATCH, FRAMES, INPUTS, STATE = 3, 23, 2, 4
@@ -135,26 +135,26 @@ def test_the_custom_derivative_equals_the_automatic_one(program, rng):
     args = [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
     cotangent = jnp.asarray(rng.normal(size=(FRAMES, BATCH, STATE)))
 
-    gates, candidates = (jnp.asarray(rng.normal(size=cotangent.shape)) for _ in range(2))
+    averaged = (*args[:2], *(jnp.asarray(rng.normal(size=s)) for s in ((INPUTS, 8), (8,))))
 
     @jax.jit
-    def gradients(args, gates, candidates):
+    def gradients(*both):
         def of(f, args):
             return jax.grad(lambda args: jnp.sum(f(*args) * cotangent))(args)
 
-        averaged = jax.nn.sigmoid(gates), candidates, args[1]
-        pairs = [(of(f, args), of(f.fun, args)) for f, args in ((_gru, args), (_mix, averaged))]
+        pairs = zip((_gru, _min_gru), both, strict=True)
+        pairs = [(of(f, args), of(f.fun, args)) for f, args in pairs]
         return [jax.tree.leaves(sides) for sides in zip(*pairs, strict=True)]
 
-    for custom, automatic in zip(*gradients(args, gates, candidates), strict=True):
+    for custom, automatic in zip(*gradients(args, averaged), strict=True):
         np.testing.assert_allclose(custom, automatic, rtol=1e-10, atol=1e-12)
 
 
 def test_derivatives_equal_differences_in_both_modes(rng):
     shapes = (3, 1, 2), (1, 2), (2, 6), (2, 6), (2, 6)
     check_grads(_gru, *(rng.normal(size=shape) for shape in shapes))
-    gates, candidates, carry = (rng.uniform(size=shape) for shape in ((3, 1, 2), (3, 1, 2), (1, 2)))
-    check_grads(_mix, gates, candidates, carry)
+    shapes = (3, 1, 2), (1, 2), (2, 4), (4,)
+    check_grads(_min_gru, *(rng.normal(size=shape) for shape in shapes))
 
 
 # boundary
