@@ -101,8 +101,8 @@ FAULTS = (
     # nn
     Fault(
         "nn/_recurrent.py",
-        "self.frames_first(frames, carry)",
-        "self.frames_first(frames)",
+        "layer.frames_first(frames, carry)",
+        "layer.frames_first(frames)",
         "nn/test_recurrent.py",
     ),
     Fault(
