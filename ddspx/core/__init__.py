@@ -25,7 +25,7 @@ Envelopes:
   adsr.
 
 Filters:
-  fft_convolve, fft_convolve_init, fft_convolve_step, frequency_filter,
+  fft_convolve, ConvolutionState, fft_convolve_init, fft_convolve_step, frequency_filter,
   frequency_impulse_response, sinc_highpass, sinc_lowpass.
 
 Recursive filters:
@@ -268,12 +268,15 @@ from ddspx.core.effects._reverb import (
 # Filters
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
-    fft_convolve_init as fft_convolve_init,
-    fft_convolve_step as fft_convolve_step,
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
     sinc_highpass as sinc_highpass,
     sinc_lowpass as sinc_lowpass,
+)
+from ddspx.core.filters._streaming_convolution import (
+    ConvolutionState as ConvolutionState,
+    fft_convolve_init as fft_convolve_init,
+    fft_convolve_step as fft_convolve_step,
 )
 
 # Recursive filters

@@ -10,7 +10,12 @@ import jax.numpy as jnp
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.core._numerics import safe_divide, with_ndim
-from ddspx.core.filters._fir import fft_convolve, fft_convolve_init, fft_convolve_step
+from ddspx.core.filters._fir import fft_convolve
+from ddspx.core.filters._streaming_convolution import (
+    ConvolutionState,
+    fft_convolve_init,
+    fft_convolve_step,
+)
 from ddspx.core.synthesis._noise import filtered_noise, white_noise
 
 # If the response has at least _LEAST_ROOM taps and is more than _MOST_ROOM times as long as the
@@ -19,13 +24,13 @@ _LEAST_ROOM, _MOST_ROOM = 1024, 4
 
 
 class ReverbState(NamedTuple):
-    """The reverberation of past blocks that is still to come.
+    """What a room still needs of the past blocks.
 
     Attributes:
-      tail: the next ``taps - 1`` wet samples if silence followed.
+      convolution: the state of its convolution.
     """
 
-    tail: Float[Array, "*batch tail"]
+    convolution: ConvolutionState
 
 
 def convolution_reverb(
@@ -104,8 +109,8 @@ def convolution_reverb_init(
     Example:
       >>> import jax.numpy as jnp
       >>> from ddspx import core
-      >>> core.convolution_reverb_init(jnp.ones(4), batch_shape=(2,)).tail.shape
-      (2, 3)
+      >>> core.convolution_reverb_init(jnp.ones(4), batch_shape=(2,)).convolution.past.shape
+      (2, 4)
     """
     return ReverbState(fft_convolve_init(impulse_response, batch_shape=batch_shape))
 
@@ -147,8 +152,8 @@ def convolution_reverb_step(
       [1.0, 2.0, 0.5, 1.0, 0.0]
     """
     audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
-    tail, wet = fft_convolve_step(state.tail, audio, impulse_response)
-    return ReverbState(tail), _mix(audio, wet, add_dry)
+    convolution, wet = fft_convolve_step(state.convolution, audio, impulse_response)
+    return ReverbState(convolution), _mix(audio, wet, add_dry)
 
 
 def exponential_reverb_ir(

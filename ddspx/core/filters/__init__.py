@@ -3,8 +3,6 @@
 from ddspx._exports import public_names as _public_names
 from ddspx.core.filters._fir import (
     fft_convolve as fft_convolve,
-    fft_convolve_init as fft_convolve_init,
-    fft_convolve_step as fft_convolve_step,
     frequency_filter as frequency_filter,
     frequency_impulse_response as frequency_impulse_response,
     sinc_highpass as sinc_highpass,
@@ -24,5 +22,10 @@ from ddspx.core.filters._iir import (
     stable_biquad as stable_biquad,
 )
 from ddspx.core.filters._resampling import resample as resample
+from ddspx.core.filters._streaming_convolution import (
+    ConvolutionState as ConvolutionState,
+    fft_convolve_init as fft_convolve_init,
+    fft_convolve_step as fft_convolve_step,
+)
 
 __all__ = _public_names(globals())

@@ -9,6 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._fourier import irfft, next_fast_length, rfft
 from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core._upsampling import interpolation_weights
@@ -106,7 +107,7 @@ def _convolve(audio: Array, impulse_response: Array) -> Array:
     """The whole convolution, followed by the zeros that fill the FFT."""
     n_fft = next_fast_length(audio.shape[-1] + impulse_response.shape[-1] - 1)
     audio, impulse_response = _align_batch(audio, impulse_response)
-    return jnp.fft.irfft(jnp.fft.rfft(audio, n_fft) * jnp.fft.rfft(impulse_response, n_fft), n_fft)
+    return irfft(rfft(audio, n_fft) * rfft(impulse_response, n_fft), n_fft)
 
 
 def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> Array:
@@ -134,78 +135,6 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
     around = -(-(taps - 1) // hop_length)
     filtered = jnp.pad(filtered, [(0, 0)] * (filtered.ndim - 2) + [(around, around), (0, 0)])
     return overlap_add(filtered, hop_length=hop_length)[..., around * hop_length - middle :]
-
-
-def fft_convolve_init(
-    impulse_response: Float[ArrayLike, "*ir_batch taps"], *, batch_shape: tuple[int, ...] = ()
-) -> Float[Array, "*out_batch tail"]:
-    """The state of a filter at rest, before the first block of :func:`fft_convolve_step`.
-
-    Args:
-      impulse_response: the filter.
-      batch_shape: batch axes of the audio to come, broadcast with those of the filter. Static.
-
-    Returns:
-      The state, in the dtype of the filter: the next ``taps - 1`` outputs if silence followed.
-
-    Raises:
-      TypeError: `impulse_response` is neither float32 nor float64.
-      ValueError: `impulse_response` is empty or has no axis.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from ddspx import core
-      >>> core.fft_convolve_init(jnp.ones(4), batch_shape=(2,)).shape
-      (2, 3)
-    """
-    (impulse_response,) = floats(impulse_response=impulse_response)
-    at_least_ndim("impulse_response", impulse_response.shape, 1, "(*batch, taps)")
-    *ir_batch, taps = impulse_response.shape
-    positive_int("impulse_response.shape[-1]", taps)
-    batch = broadcast_batch(batch_shape=tuple(batch_shape), impulse_response=tuple(ir_batch))
-    return jnp.zeros((*batch, taps - 1), impulse_response.dtype)
-
-
-def fft_convolve_step(
-    state: Float[ArrayLike, "*state_batch tail"],
-    audio: Float[ArrayLike, "*batch samples"],
-    impulse_response: Float[ArrayLike, "*ir_batch taps"],
-) -> tuple[Float[Array, "*out_batch tail"], Float[Array, "*out_batch samples"]]:
-    """Next block of a causal convolution, without latency.
-
-    Args:
-      state: from :func:`fft_convolve_init` or the step before.
-      audio: the next block, of any size from 1.
-      impulse_response: the filter, the same in all steps.
-
-    Returns:
-      The state after the block, and a block of the input's length.
-
-    Raises:
-      TypeError: an array is neither float32 nor float64.
-      ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
-
-    Properties:
-      Concatenated blocks of any sizes equal the beginning of :func:`fft_convolve` in ``full``
-      mode (up to rounding). Differentiable in all arrays.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from ddspx import core
-      >>> echo = jnp.array([1.0, 0.0, 0.5])
-      >>> state = core.fft_convolve_init(echo)
-      >>> state, first = core.fft_convolve_step(state, jnp.array([1.0, 2.0]), echo)
-      >>> state, second = core.fft_convolve_step(state, jnp.array([0.0, 0.0]), echo)
-      >>> [round(abs(v), 3) for v in [*first.tolist(), *second.tolist()]]
-      [1.0, 2.0, 0.5, 1.0]
-    """
-    audio, impulse_response = floats(audio=audio, impulse_response=impulse_response)
-    at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=True)
-    samples = audio.shape[-1]
-    out = fft_convolve(audio, impulse_response, mode="full")
-    state, out = _align_batch(jnp.asarray(state, out.dtype), out)
-    out = out + jnp.pad(state, [(0, 0)] * (state.ndim - 1) + [(0, samples)])
-    return out[..., samples:], out[..., :samples]
 
 
 def sinc_lowpass(
@@ -415,12 +344,6 @@ def frequency_filter(
     return crossfaded_filter(segments, magnitudes, hop_length, win_length)[..., :samples]
 
 
-def next_fast_length(n: int) -> int:
-    """Smallest product of powers of 2, 3 and 5 that is at least n."""
-    odd = (3**b * 5**c for b in range(n.bit_length()) for c in range(n.bit_length()))
-    return min(m << max(0, (-(-n // m) - 1).bit_length()) for m in odd)
-
-
 def filter_reach(shape: tuple[int, ...], win_length: int | None) -> int:
     """Taps on each side of the middle one, for magnitudes of this shape."""
     at_least_ndim("magnitudes", shape, 1, "(*batch, bands)")
@@ -465,7 +388,7 @@ def crossfaded_filter(
     segments, magnitudes = _align_batch(segments, magnitudes)
     design = _response_design(magnitudes.shape[-1], win_length, n_fft).astype(magnitudes.dtype)
     response = jnp.matmul(magnitudes, design, precision=jax.lax.Precision.HIGHEST)
-    filtered = jnp.fft.irfft(jnp.fft.rfft(segments) * response, n_fft)
+    filtered = irfft(rfft(segments, n_fft) * response, n_fft)
     centre = n_fft // 2
     _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
     shape = (1,) * (filtered.ndim - 1) + (hop_length,)

@@ -11,6 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from ddspx._checks import at_least_ndim, floats, sizes
 from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._fourier import irfft, rfft
 from ddspx.core._framing import hann_window, n_frames
 from ddspx.core._numerics import safe_log, safe_sqrt
 from ddspx.core.analysis._loudness import loudness_db
@@ -252,7 +253,7 @@ def _spectra(audio: jax.Array, n_fft: int) -> jax.Array:
         for i, count in enumerate(_set_sizes(n_frames(samples, hop_length=hop)))
     ]
     window = hann_window(n_fft, dtype=audio.dtype)
-    return jnp.fft.rfft(jnp.concatenate(sets, axis=1) * window[None, None])
+    return rfft(jnp.concatenate(sets, axis=1) * window[None, None], n_fft)
 
 
 def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.Array:
@@ -268,7 +269,7 @@ def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.A
     scale[[0, -1]] = n_fft
     scaled = jnp.conj(cotangents) * scale.astype(cotangents.real.dtype)[None, None]
     window = hann_window(n_fft, dtype=cotangents.real.dtype)
-    segments = jnp.fft.irfft(scaled, n_fft) * window[None, None]
+    segments = irfft(scaled, n_fft) * window[None, None]
     sizes = _set_sizes(frames)
     audio = jnp.zeros((batch, samples), segments.dtype)
     for i, part in enumerate(jnp.split(segments, np.cumsum(sizes)[:-1], axis=1)):
