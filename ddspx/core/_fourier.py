@@ -1,14 +1,17 @@
-r"""Fourier transforms of real signals: FFTs, and on a TPU products with matrices.
+r"""Fourier transforms of real signals and convolution: by FFT, and on a TPU by products of matrices.
 
-A TPU has units for products of matrices and none for FFTs: there XLA expands a size that is no
-power of two into a program of many times its memory, and compiles each size for up to a minute.
-As products, a transform of any usual size compiles in seconds and moves a fraction of the bytes.
-
-A size n = p q above `_LARGEST_MATRIX` is done in two products and a rotation between them:
-with sample ``q a + b`` and bin ``c + p d``,
+A TPU has units for products of matrices and none for FFTs: XLA expands a transform there, one whose
+size is no power of two into a program of many times its memory, and compiles each size for up to a
+minute. The matrices of short transforms fit into the chip. A longer one, of n = p q samples, is two
+products with a rotation between them: with sample ``q a + b`` and bin ``c + p d``,
 
 .. math:: X[c + p d] = \sum_b e^{-2\pi j b d / q} \Bigl( e^{-2\pi j b c / n}
     \sum_a e^{-2\pi j a c / p}\, x[q a + b] \Bigr)
+
+A convolution does not need the bins in their order, and none at whole frequencies: it takes those
+at c + 1/2, of which every second one is the conjugate of another. So half of the c are left out,
+and there are exactly as many numbers as samples. (A product of such spectra is a convolution whose
+end comes back at the beginning with the opposite sign; n has room for all of it.)
 """
 
 import math
@@ -19,9 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddspx._typing import Array, Complex, Float
+from ddspx.core._numerics import varying_alike, with_ndim
 
 # The matrix of a transform of this size has 16 MB.
 _LARGEST_MATRIX = 2048
+# Of the c of a convolution.
+_BINS_AT_ONCE = 32
 
 
 def next_fast_length(n: int) -> int:
@@ -30,24 +36,74 @@ def next_fast_length(n: int) -> int:
     return min(m << max(0, (-(-n // m) - 1).bit_length()) for m in odd)
 
 
+# Compiled as a whole, because JAX does not keep a choice of platforms that runs outside of `jit`.
 @partial(jax.jit, static_argnums=1)
 def rfft(x: Float[Array, "*batch samples"], n: int) -> Complex[Array, "*batch bins"]:
     """Transform of the last axis, cropped or filled with zeros to n samples."""
     by_fft = partial(jnp.fft.rfft, n=n)
-    if not _has_products(n):
+    if max(_factors(n)) > _LARGEST_MATRIX:
         return by_fft(x)
-    by_products = partial(rfft_by_products, n=n)
-    return jax.lax.platform_dependent(x, tpu=by_products, default=by_fft)
+    return jax.lax.platform_dependent(x, tpu=partial(rfft_by_products, n=n), default=by_fft)
 
 
 @partial(jax.jit, static_argnums=1)
 def irfft(spectrum: Complex[Array, "*batch bins"], n: int) -> Float[Array, "*batch n"]:
-    """Inverse of :func:`rfft` for all of its ``n // 2 + 1`` bins."""
+    """Inverse of :func:`rfft`, from all of its ``n // 2 + 1`` bins."""
     by_fft = partial(jnp.fft.irfft, n=n)
-    if not _has_products(n):
+    if max(_factors(n)) > _LARGEST_MATRIX:
         return by_fft(spectrum)
     by_products = partial(irfft_by_products, n=n)
     return jax.lax.platform_dependent(spectrum, tpu=by_products, default=by_fft)
+
+
+@jax.jit
+def convolve(
+    x: Float[Array, "*x_batch samples"], taps: Float[Array, "*taps_batch taps"]
+) -> Float[Array, "*batch longer"]:
+    """The whole convolution, of ``samples + taps - 1`` samples."""
+    ndim = max(x.ndim, taps.ndim)
+    x, taps = with_ndim(x, ndim), with_ndim(taps, ndim)
+    programs = {"tpu": convolve_by_products, "default": convolve_by_fft}
+    return jax.lax.platform_dependent(x, taps, **programs)
+
+
+def convolve_by_fft(x: Array, taps: Array) -> Array:
+    """Computes :func:`convolve` as a product of spectra."""
+    longer = x.shape[-1] + taps.shape[-1] - 1
+    n = next_fast_length(longer)
+    return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
+
+
+def convolve_by_products(x: Array, taps: Array) -> Array:
+    """Computes :func:`convolve` as products with matrices.
+
+    A loop over a few of the c at a time: what it keeps fits into the chip, and so small a program
+    compiles in a tenth of the time.
+    """
+    longer = x.shape[-1] + taps.shape[-1] - 1
+    exponent = max(2, (longer - 1).bit_length())
+    p, q = 1 << (exponent + 1) // 2, 1 << exponent // 2
+    if p > _LARGEST_MATRIX:
+        # Of a size for which XLA has a program that fits.
+        n = p * q
+        return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
+    x, taps = varying_alike(_rows(x, q), _rows(taps, q))
+    batch = jnp.broadcast_shapes(x.shape[:-2], taps.shape[:-2])
+    wet = jax.ShapeDtypeStruct((*batch, -(-longer // q), q), x.dtype)
+    matrix = _inner_matrix(q, x.dtype)
+    at_once = min(p // 2, _BINS_AT_ONCE)
+
+    def add(total: Array, first: Array) -> tuple[Array, None]:
+        # The bins c + 1/2 for the first half of the c.
+        c = 2 * (first + jnp.arange(at_once, dtype=jnp.int32)) + 1
+        bins = partial(_bins, c=c, p=2 * p, matrix=matrix)
+        (a, b), (c, d) = (jnp.split(bins(y), 2, axis=-1) for y in (x, taps))
+        product = jnp.concatenate([a * c - b * d, a * d + b * c], axis=-1) * (2 / (p * q))
+        return total + jax.linear_transpose(bins, wet)(product)[0], None
+
+    silence = jnp.zeros(wet.shape, wet.dtype) + jnp.zeros_like(x, shape=())
+    total, _ = jax.lax.scan(add, silence, at_once * jnp.arange(p // 2 // at_once, dtype=jnp.int32))
+    return total.reshape(*batch, wet.shape[-2] * q)[..., :longer]
 
 
 def rfft_by_products(x: Array, *, n: int) -> Array:
@@ -55,25 +111,39 @@ def rfft_by_products(x: Array, *, n: int) -> Array:
     x = x[..., :n]
     samples = x.shape[-1]
     if n <= _LARGEST_MATRIX:
-        return jax.lax.complex(*_product("...a,ac->...c", x, samples, n // 2 + 1, n))
+        bins = _product("...a,ac->...c", x, real_matrix(samples, n, x.dtype))
+        return jax.lax.complex(*parts_of(bins))
     p, q = _factors(n)
-    rows = -(-samples // q)
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, rows * q - samples)])
-    x = x.reshape(*x.shape[:-1], rows, q)
-    # The sums over a are those of real numbers, so only half of them are computed: the others are
-    # their conjugates in the opposite order.
-    half = p // 2 + 1
-    sums = jax.lax.complex(*_product("...ab,ac->...bc", x, rows, half, p))
-    sums *= jax.lax.complex(*_rotations(q, half, n, x.dtype))
-    both = jnp.concatenate([sums.real, sums.imag], axis=-1)
-    cos, sin = _product("...bc,bd->...dc", both, q, q, q)
-    real = cos[..., :half] - sin[..., half:]
-    imaginary = sin[..., :half] + cos[..., half:]
-    first = jax.lax.complex(real, imaginary)
+    # The sums over a are those of real numbers: the ones that are left out are conjugates of the
+    # others, in the opposite order.
+    c = jnp.arange(p // 2 + 1, dtype=jnp.int32)
+    parts = _bins(_rows(x, q), c, p, _inner_matrix(q, x.dtype))
+    first = jnp.swapaxes(jax.lax.complex(*jnp.split(parts, 2, axis=-1)), -1, -2)
     count = q // 2 + 1
     second = jnp.flip(first[..., q - count :, 1 : (p + 1) // 2], (-2, -1)).conj()
     bins = jnp.concatenate([first[..., :count, :], second], axis=-1)
     return bins.reshape(*bins.shape[:-2], count * p)[..., : n // 2 + 1]
+
+
+def real_matrix(samples: int, n: int, dtype: np.dtype) -> Array:
+    """Multiplies signals by their transform; see :func:`parts_of` for the order of its columns.
+
+    There are as many columns as samples: all real parts, then the imaginary parts that are not
+    always zero.
+    """
+    a, c = jnp.arange(samples, dtype=jnp.int32), jnp.arange(n // 2 + 1, dtype=jnp.int32)
+    real, imaginary = _rotations(a, c, n, dtype)
+    matrix = jnp.concatenate([real, imaginary[:, 1 : (n + 1) // 2]], axis=-1)
+    # Without a barrier XLA would compute the matrix again for each tile of the product.
+    return jax.lax.optimization_barrier(matrix)
+
+
+def parts_of(bins: Array) -> tuple[Array, Array]:
+    """Real and imaginary parts of all bins, from a product with :func:`real_matrix`."""
+    n = bins.shape[-1]
+    real, imaginary = bins[..., : n // 2 + 1], bins[..., n // 2 + 1 :]
+    edges = [(0, 0)] * (bins.ndim - 1) + [(1, 1 - n % 2)]
+    return real, jnp.pad(imaginary, edges)[..., : n // 2 + 1]
 
 
 def irfft_by_products(spectrum: Array, *, n: int) -> Array:
@@ -82,59 +152,81 @@ def irfft_by_products(spectrum: Array, *, n: int) -> Array:
     # All bins but that of 0 Hz and that of an even n's Nyquist count twice.
     weights = np.full(bins, 2 / n)
     weights[0] = 1 / n
-    weights[n // 2 :] /= 2 - n % 2
-    real, imaginary = (x * weights.astype(x.dtype) for x in (spectrum.real, spectrum.imag))
+    weights[(n + 1) // 2 :] = 1 / n
+    real, imaginary = (
+        x * with_ndim(weights, x.ndim).astype(x.dtype) for x in (spectrum.real, spectrum.imag)
+    )
     signal = jax.ShapeDtypeStruct((*spectrum.shape[:-1], n), real.dtype)
     transpose = jax.linear_transpose(partial(rfft_by_products, n=n), signal)
     return transpose(jax.lax.complex(real, -imaginary))[0]
 
 
-def _has_products(n: int) -> bool:
-    return max(_factors(n)) <= _LARGEST_MATRIX
-
-
 def _factors(n: int) -> tuple[int, int]:
-    """The two factors of n that are nearest to its root, the smaller one first."""
+    """The two factors of n that are nearest to its root, the smaller one first; of a short n, 1."""
+    if n <= _LARGEST_MATRIX:
+        return 1, n
     p = max(p for p in range(1, math.isqrt(n) + 1) if n % p == 0)
     return p, n // p
 
 
-def _product(axes: str, x: Array, rows: int, columns: int, n: int) -> tuple[Array, Array]:
-    """Products of real numbers with both parts of rotations, as one of twice the columns."""
-    matrix = jnp.concatenate(_rotations(rows, columns, n, x.dtype), axis=-1)
-    # Without a barrier XLA computes the rotations again for each tile of the product, and compiles
-    # that for minutes.
-    matrix = jax.lax.optimization_barrier(matrix)
-    product = jnp.einsum(axes, x, matrix, precision=jax.lax.Precision.HIGHEST)
-    axis = axes.split(">")[1].index(axes[axes.index(",") + 2]) - len(axes.split(">")[1])
-    return tuple(jnp.split(product, 2, axis=axis))
+def _rows(x: Array, size: int) -> Array:
+    """The samples in rows of this size, the last one filled with zeros."""
+    count = -(-x.shape[-1] // size)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * size - x.shape[-1])])
+    return x.reshape(*x.shape[:-1], count, size)
 
 
-def _rotations(rows: int, columns: int, n: int, dtype: np.dtype) -> tuple[Array, Array]:
+def _inner_matrix(q: int, dtype: np.dtype) -> Array:
+    """Multiplies rows of q complex numbers, real parts before imaginary ones, by the transform."""
+    b = jnp.arange(q, dtype=jnp.int32)
+    cos, sin = _rotations(b, b, q, dtype)
+    return jax.lax.optimization_barrier(jnp.block([[cos, sin], [-sin, cos]]))
+
+
+def _bins(x: Array, c: Array, p: int, matrix: Array) -> Array:
+    """The sums over rows a with the rotations ``a c / p``, and their transforms along the rows.
+
+    Returns for each c the bins of all d, real parts before imaginary ones.
+    """
+    rows, q = x.shape[-2:]
+    a, b = jnp.arange(rows, dtype=jnp.int32), jnp.arange(q, dtype=jnp.int32)
+    outer = jnp.concatenate(_rotations(c, a, p, x.dtype), axis=-2)
+    real, imaginary = jnp.split(_product("...ab,ca->...cb", x, outer), 2, axis=-2)
+    cos, sin = (with_ndim(y, x.ndim) for y in _rotations(c, b, p * q, x.dtype))
+    sums = jnp.concatenate([real * cos - imaginary * sin, real * sin + imaginary * cos], axis=-1)
+    return _product("...cb,bd->...cd", sums, matrix)
+
+
+def _product(axes: str, x: Array, matrix: Array) -> Array:
+    return jnp.einsum(axes, x, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
+def _rotations(a: Array, c: Array, n: int, dtype: np.dtype) -> tuple[Array, Array]:
     r"""Real and imaginary part of :math:`e^{-2\pi j a c / n}` for each row a and column c.
 
-    The numbers are computed where they are used, because programs with such matrices as constants
-    are large. The eighth of a turn next to a multiple of a quarter is exact in integers.
+    They are computed in the program, which would be large if it contained such matrices. Whole
+    quarters of a turn are taken away in integers, so that at most an eighth is left to round.
     """
-    turn = jnp.arange(rows, dtype=jnp.int32)[:, None] * jnp.arange(columns, dtype=jnp.int32) % n
+    turn = a[:, None] * c[None] % n
     quarter = (4 * turn + n // 2) // n
     angle = (4 * turn - quarter * n).astype(dtype) * (math.pi / (2 * n))
     square = angle * angle
     cos, sin = (
-        sum_of_powers(square, [(-1) ** i / math.factorial(2 * i + odd) for i in range(9)])
+        _polynomial(square, [(-1) ** i / math.factorial(2 * i + odd) for i in range(9)])
         for odd in (0, 1)
     )
     sin = angle * sin
     is_odd, is_upper = quarter % 2 == 1, quarter % 4 >= 2
     real, imaginary = jnp.where(is_odd, sin, cos), jnp.where(is_odd, cos, sin)
-    # cos is negative in the quarters 1 and 2, sin in 2 and 3; the imaginary part is -sin.
-    real = jnp.where(is_odd ^ is_upper, -real, real)
-    imaginary = jnp.where(is_upper, imaginary, -imaginary)
-    return real, imaginary
+    # The cosine is negative in quarters 1 and 2, the sine in 2 and 3; the imaginary part is -sine.
+    return (
+        jnp.where(is_odd ^ is_upper, -real, real),
+        jnp.where(is_upper, imaginary, -imaginary),
+    )
 
 
-def sum_of_powers(x: Array, coefficients: list[float]) -> Array:
-    """The polynomial with these coefficients, lowest first, by Horner's rule."""
+def _polynomial(x: Array, coefficients: list[float]) -> Array:
+    """The polynomial with these coefficients, lowest first."""
     total = jnp.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total = total * x + coefficient

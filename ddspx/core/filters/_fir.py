@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._fourier import irfft, next_fast_length, rfft
+from ddspx.core._fourier import convolve, irfft, next_fast_length, rfft
 from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core._upsampling import interpolation_weights
@@ -92,7 +92,7 @@ def fft_convolve(
             audio=audio.shape[:-1],
             **{"impulse_response` without `hop_length": impulse_response.shape[:-1]},
         )
-        convolution = _convolve(audio, impulse_response)
+        convolution = convolve(audio, impulse_response)
     else:
         convolution = _convolve_moving(audio, impulse_response, hop_length)
     start, length = {
@@ -101,13 +101,6 @@ def fft_convolve(
         "valid": (min(samples, taps) - 1, abs(samples - taps) + 1),
     }[mode]
     return convolution[..., start : start + length]
-
-
-def _convolve(audio: Array, impulse_response: Array) -> Array:
-    """The whole convolution, followed by the zeros that fill the FFT."""
-    n_fft = next_fast_length(audio.shape[-1] + impulse_response.shape[-1] - 1)
-    audio, impulse_response = _align_batch(audio, impulse_response)
-    return irfft(rfft(audio, n_fft) * rfft(impulse_response, n_fft), n_fft)
 
 
 def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> Array:
@@ -127,8 +120,7 @@ def _convolve_moving(audio: Array, impulse_response: Array, hop_length: int) -> 
     segments = frame(audio, frame_length=2 * hop_length, hop_length=hop_length)
     _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
     fades = with_ndim(np.concatenate([fade_in, fade_out]), segments.ndim)
-    filtered = _convolve(segments * fades.astype(audio.dtype), impulse_response)
-    filtered = filtered[..., : 2 * hop_length + taps - 1]
+    filtered = convolve(segments * fades.astype(audio.dtype), impulse_response)
     # `overlap_add` places the middle of each segment, which is the middle tap, at its frame. Empty
     # frames before and after make room for the parts of the segments outside of the audio.
     middle = (taps - 1) // 2

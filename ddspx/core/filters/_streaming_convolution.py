@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from numpy.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
-from ddspx._typing import Array, ArrayLike, Complex, Float, Int
+from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._fourier import irfft, next_fast_length, rfft
 from ddspx.core._numerics import varying_alike, with_ndim
 
@@ -30,16 +29,16 @@ class ConvolutionState(NamedTuple):
     Attributes:
       past: the last samples of the input, as many as all partitions of the filter have taps.
       spectra: of the past input, cut where partitions begin: one for each partition after the
-        first, the newest first.
+        first, the newest first; real parts and imaginary parts.
       later: what the partitions after the first add to the output between the last cut and the
         next one.
-      position: samples since the last cut.
+      position: samples since the last cut, a whole number.
     """
 
     past: Float[Array, "*batch past"]
-    spectra: Complex[Array, "*batch partitions bins"]
+    spectra: Float[Array, "*batch 2 partitions bins"]
     later: Float[Array, "*batch partition"]
-    position: Int[Array, ""]
+    position: Float[Array, ""]
 
 
 def fft_convolve_init(
@@ -74,9 +73,9 @@ def fft_convolve_init(
     dtype = impulse_response.dtype
     return ConvolutionState(
         past=jnp.zeros((*batch, (1 + others) * size), dtype),
-        spectra=jnp.zeros((*batch, others, size + 1), jnp.result_type(dtype, 1j)),
+        spectra=jnp.zeros((*batch, 2, others, size + 1), dtype),
         later=jnp.zeros((*batch, size), dtype),
-        position=jnp.zeros((), jnp.int32),
+        position=jnp.zeros((), dtype),
     )
 
 
@@ -143,7 +142,7 @@ def fft_convolve_step(
     whole, last = audio[..., : count * size], audio[..., count * size :]
     out = []
     if count:
-        spectra = rfft(others, 2 * size)
+        spectra = _spectra(others)
 
         def advance(state: ConvolutionState, block: Array) -> tuple[ConvolutionState, Array]:
             return _block(state, block, first, lambda: spectra)
@@ -152,7 +151,7 @@ def fft_convolve_step(
         state, wet = jax.lax.scan(advance, state, blocks)
         out.append(jnp.moveaxis(wet, 0, -2).reshape(whole.shape))
     if rest:
-        state, wet = _block(state, last, first, lambda: rfft(others, 2 * size))
+        state, wet = _block(state, last, first, lambda: _spectra(others))
         out.append(wet)
     return state, jnp.concatenate(out, axis=-1)
 
@@ -163,21 +162,22 @@ def _alike(
     """Gives the arrays of a state the batch axes and the dtype of the audio."""
     batch, dtype = audio.shape[:-1], audio.dtype
 
-    def given(x: ArrayLike, n_axes: int, dtype: DTypeLike) -> Array:
+    def given(x: ArrayLike, n_axes: int) -> Array:
         x = jnp.asarray(x, dtype)
         return jnp.broadcast_to(x, (*batch, *x.shape[x.ndim - n_axes :]))
 
-    past, later = (given(x, 1, dtype) for x in (state.past, state.later))
-    spectra = given(state.spectra, 2, jnp.result_type(dtype, 1j))
-    *arrays, audio, impulse_response = varying_alike(past, spectra, later, audio, impulse_response)
-    return ConvolutionState(*arrays, state.position), audio, impulse_response
+    arrays = given(state.past, 1), given(state.spectra, 3), given(state.later, 1)
+    *arrays, audio, impulse_response = varying_alike(*arrays, audio, impulse_response)
+    position = jnp.asarray(state.position, dtype)
+    return ConvolutionState(*arrays, position), audio, impulse_response
 
 
 def _partitions(taps: Array, size: int) -> Array:
-    """Divides taps into rows of one size, the last one filled with zeros."""
+    """Divides taps into rows of one size, and fills them with zeros to twice that size."""
     count = -(-taps.shape[-1] // size)
-    filled = jnp.pad(taps, [(0, 0)] * (taps.ndim - 1) + [(0, count * size - taps.shape[-1])])
-    return filled.reshape(*taps.shape[:-1], count, size)
+    edges = [(0, 0)] * (taps.ndim - 1)
+    filled = jnp.pad(taps, [*edges, (0, count * size - taps.shape[-1])])
+    return jnp.pad(filled.reshape(*taps.shape[:-1], count, size), [*edges, (0, 0), (0, size)])
 
 
 def _heard(past: Array, taps: Array, samples: int) -> Array:
@@ -189,10 +189,18 @@ def _heard(past: Array, taps: Array, samples: int) -> Array:
     return irfft(rfft(past, n_fft) * rfft(taps, n_fft), n_fft)[..., before : before + samples]
 
 
+def _spectra(signals: Array) -> Array:
+    """Spectra of signals in rows, ``(..., signals, samples)``: (..., 2, signals, bins)."""
+    spectra = rfft(signals, signals.shape[-1])
+    return jnp.stack([spectra.real, spectra.imag], axis=-3)
+
+
 def _later(spectra: Array, responses: Array) -> Array:
     """What past samples add to the ones after the last cut, through the partitions that follow."""
     size = spectra.shape[-1] - 1
-    return irfft(jnp.sum(spectra * responses, axis=-2), 2 * size)[..., size:]
+    (a, b), (c, d) = (jnp.moveaxis(x, -3, 0) for x in (spectra, responses))
+    total = jax.lax.complex(jnp.sum(a * c - b * d, axis=-2), jnp.sum(a * d + b * c, axis=-2))
+    return irfft(total, 2 * size)[..., size:]
 
 
 def _block(
@@ -201,12 +209,13 @@ def _block(
     """The step for a block of at most a partition; `responses` computes the other ones' spectra."""
     samples, size = block.shape[-1], state.later.shape[-1]
     past = jnp.concatenate([state.past, block], axis=-1)
-    reach = state.position + samples
+    position = state.position.astype(jnp.int32)
+    reach = position + samples
 
     def cut() -> tuple[Array, Array]:
         end = past.shape[-1] - reach + size
         newest = jax.lax.dynamic_slice_in_dim(past, end - 2 * size, 2 * size, axis=-1)
-        newest = rfft(newest, 2 * size)[..., None, :]
+        newest = _spectra(newest[..., None, :])
         spectra = jnp.concatenate([newest, state.spectra[..., :-1, :]], axis=-2)
         return spectra, _later(spectra, responses())
 
@@ -217,24 +226,25 @@ def _block(
     spectra, after = cut() if samples == size else jax.lax.cond(is_cut, cut, keep)
     around = jnp.concatenate([state.later, after], axis=-1)
     wet = _heard(past, first, samples)
-    wet += jax.lax.dynamic_slice_in_dim(around, state.position, samples, axis=-1)
+    wet += jax.lax.dynamic_slice_in_dim(around, position, samples, axis=-1)
     later = jnp.where(is_cut, after, state.later)
-    return ConvolutionState(past[..., samples:], spectra, later, reach % size), wet
+    position = (reach % size).astype(state.position.dtype)
+    return ConvolutionState(past[..., samples:], spectra, later, position), wet
 
 
 def _long_block(
     state: ConvolutionState, block: Array, impulse_response: Array, others: Array
 ) -> tuple[ConvolutionState, Array]:
     """The step for a block much longer than a partition."""
-    count, size = others.shape[-2:]
-    samples = block.shape[-1]
+    count, samples, size = others.shape[-2], block.shape[-1], state.later.shape[-1]
     past = jnp.concatenate([state.past, block], axis=-1)
-    position = (state.position + samples) % size
+    position = (state.position.astype(jnp.int32) + samples) % size
     start = past.shape[-1] - position - (count + 1) * size
     parts = jax.lax.dynamic_slice_in_dim(past, start, (count + 1) * size, axis=-1)
     parts = jnp.flip(parts.reshape(*block.shape[:-1], count + 1, size), -2)
     pairs = jnp.concatenate([parts[..., 1:, :], parts[..., :-1, :]], axis=-1)
-    spectra = rfft(pairs, 2 * size)
-    later = _later(spectra, rfft(others, 2 * size))
+    spectra = _spectra(pairs)
+    later = _later(spectra, _spectra(others))
     wet = _heard(past, impulse_response, samples)
+    position = position.astype(state.position.dtype)
     return ConvolutionState(past[..., samples:], spectra, later, position), wet

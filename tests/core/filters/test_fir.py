@@ -18,7 +18,7 @@ from helpers import (
 )
 
 from ddspx import core
-from ddspx.core.filters._fir import next_fast_length
+from ddspx.core._fourier import next_fast_length
 
 # (samples, hop_length, bands, win_length): even and odd windows, lengths between two frames,
 # a filter longer than a hop and longer than the signal, the fewest bands, hop 1.
@@ -375,14 +375,3 @@ def test_sinc_filters_are_windowed_sincs(rng):
     assert_finite_grads(design, np.array([0.0, 4000.0]))
     with pytest.raises(ValueError, match="`win_length` must be odd, got 8"):
         core.sinc_lowpass(100.0, sample_rate=8000, win_length=8)
-
-
-@pytest.mark.parametrize("batch_shape", [(2,), ()])
-def test_blocks_of_a_convolution_equal_the_whole(batch_shape):
-    audio, taps = jnp.asarray(noise(2, 50)), jnp.asarray(noise(7, seed=1))
-    state, out = core.fft_convolve_init(taps, batch_shape=batch_shape), []
-    for start, end in [(0, 1), (1, 30), (30, 50)]:
-        state, block = core.fft_convolve_step(state, audio[:, start:end], taps)
-        out.append(block)
-    whole = core.fft_convolve(audio, taps, mode="full")
-    assert_close(np.concatenate([*out, state], -1), whole, scale=9)
