@@ -24,8 +24,11 @@ import numpy as np
 from ddspx._typing import Array, Complex, Float
 from ddspx.core._numerics import varying_alike, with_ndim
 
-# The matrix of a transform of this size has 16 MB.
-_LARGEST_MATRIX = 2048
+# Transforms up to the first size are one product; longer ones are two, with factors up to it. Those
+# that have no such factors are one product up to the second size. Larger products compile slowly.
+_LARGEST_FACTOR, _LARGEST_MATRIX = 512, 2048
+# The factors of a convolution, whose loop makes smaller products of them.
+_LARGEST_ROWS = 1024
 # Of the c of a convolution.
 _BINS_AT_ONCE = 32
 
@@ -41,7 +44,7 @@ def next_fast_length(n: int) -> int:
 def rfft(x: Float[Array, "*batch samples"], n: int) -> Complex[Array, "*batch bins"]:
     """Transform of the last axis, cropped or filled with zeros to n samples."""
     by_fft = partial(jnp.fft.rfft, n=n)
-    if max(_factors(n)) > _LARGEST_MATRIX:
+    if not _factors(n):
         return by_fft(x)
     return jax.lax.platform_dependent(x, tpu=partial(rfft_by_products, n=n), default=by_fft)
 
@@ -50,7 +53,7 @@ def rfft(x: Float[Array, "*batch samples"], n: int) -> Complex[Array, "*batch bi
 def irfft(spectrum: Complex[Array, "*batch bins"], n: int) -> Float[Array, "*batch n"]:
     """Inverse of :func:`rfft`, from all of its ``n // 2 + 1`` bins."""
     by_fft = partial(jnp.fft.irfft, n=n)
-    if max(_factors(n)) > _LARGEST_MATRIX:
+    if not _factors(n):
         return by_fft(spectrum)
     by_products = partial(irfft_by_products, n=n)
     return jax.lax.platform_dependent(spectrum, tpu=by_products, default=by_fft)
@@ -83,7 +86,7 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
     longer = x.shape[-1] + taps.shape[-1] - 1
     exponent = max(2, (longer - 1).bit_length())
     p, q = 1 << (exponent + 1) // 2, 1 << exponent // 2
-    if p > _LARGEST_MATRIX:
+    if p > _LARGEST_ROWS:
         # Of a size for which XLA has a program that fits.
         n = p * q
         return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
@@ -109,11 +112,9 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
 def rfft_by_products(x: Array, *, n: int) -> Array:
     """Computes :func:`rfft` as products with matrices."""
     x = x[..., :n]
-    samples = x.shape[-1]
-    if n <= _LARGEST_MATRIX:
-        bins = _product("...a,ac->...c", x, real_matrix(samples, n, x.dtype))
-        return jax.lax.complex(*parts_of(bins))
     p, q = _factors(n)
+    if p == 1:
+        return _bins_by_one_product(x, n)
     # The sums over a are those of real numbers: the ones that are left out are conjugates of the
     # others, in the opposite order.
     c = jnp.arange(p // 2 + 1, dtype=jnp.int32)
@@ -125,25 +126,15 @@ def rfft_by_products(x: Array, *, n: int) -> Array:
     return bins.reshape(*bins.shape[:-2], count * p)[..., : n // 2 + 1]
 
 
-def real_matrix(samples: int, n: int, dtype: np.dtype) -> Array:
-    """Multiplies signals by their transform; see :func:`parts_of` for the order of its columns.
-
-    There are as many columns as samples: all real parts, then the imaginary parts that are not
-    always zero.
-    """
-    a, c = jnp.arange(samples, dtype=jnp.int32), jnp.arange(n // 2 + 1, dtype=jnp.int32)
-    real, imaginary = _rotations(a, c, n, dtype)
+def _bins_by_one_product(x: Array, n: int) -> Array:
+    """The bins in as many columns as samples: imaginary parts that are always zero are left out."""
+    a, c = (jnp.arange(size, dtype=jnp.int32) for size in (x.shape[-1], n // 2 + 1))
+    real, imaginary = _rotations(a, c, n, x.dtype)
     matrix = jnp.concatenate([real, imaginary[:, 1 : (n + 1) // 2]], axis=-1)
-    # Without a barrier XLA would compute the matrix again for each tile of the product.
-    return jax.lax.optimization_barrier(matrix)
-
-
-def parts_of(bins: Array) -> tuple[Array, Array]:
-    """Real and imaginary parts of all bins, from a product with :func:`real_matrix`."""
-    n = bins.shape[-1]
-    real, imaginary = bins[..., : n // 2 + 1], bins[..., n // 2 + 1 :]
-    edges = [(0, 0)] * (bins.ndim - 1) + [(1, 1 - n % 2)]
-    return real, jnp.pad(imaginary, edges)[..., : n // 2 + 1]
+    bins = _product("...a,ac->...c", x, matrix)
+    edges = [(0, 0)] * (x.ndim - 1) + [(1, 1 - n % 2)]
+    imaginary = jnp.pad(bins[..., n // 2 + 1 :], edges)
+    return jax.lax.complex(bins[..., : n // 2 + 1], imaginary[..., : n // 2 + 1])
 
 
 def irfft_by_products(spectrum: Array, *, n: int) -> Array:
@@ -161,12 +152,12 @@ def irfft_by_products(spectrum: Array, *, n: int) -> Array:
     return transpose(jax.lax.complex(real, -imaginary))[0]
 
 
-def _factors(n: int) -> tuple[int, int]:
-    """The two factors of n that are nearest to its root, the smaller one first; of a short n, 1."""
-    if n <= _LARGEST_MATRIX:
-        return 1, n
+def _factors(n: int) -> tuple[int, int] | tuple[()]:
+    """Factors p and q of a transform by products, p not above q; none for an FFT."""
     p = max(p for p in range(1, math.isqrt(n) + 1) if n % p == 0)
-    return p, n // p
+    if n > _LARGEST_FACTOR and n // p <= _LARGEST_FACTOR:
+        return p, n // p
+    return (1, n) if n <= _LARGEST_MATRIX else ()
 
 
 def _rows(x: Array, size: int) -> Array:
@@ -180,7 +171,7 @@ def _inner_matrix(q: int, dtype: np.dtype) -> Array:
     """Multiplies rows of q complex numbers, real parts before imaginary ones, by the transform."""
     b = jnp.arange(q, dtype=jnp.int32)
     cos, sin = _rotations(b, b, q, dtype)
-    return jax.lax.optimization_barrier(jnp.block([[cos, sin], [-sin, cos]]))
+    return jnp.block([[cos, sin], [-sin, cos]])
 
 
 def _bins(x: Array, c: Array, p: int, matrix: Array) -> Array:
@@ -198,6 +189,8 @@ def _bins(x: Array, c: Array, p: int, matrix: Array) -> Array:
 
 
 def _product(axes: str, x: Array, matrix: Array) -> Array:
+    # Without a barrier XLA would compute the matrix again for each tile of the product.
+    matrix = jax.lax.optimization_barrier(matrix)
     return jnp.einsum(axes, x, matrix, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from ddspx._typing import Array
-from ddspx.core._fourier import parts_of, real_matrix
+from ddspx.core._fourier import rfft_by_products
 from ddspx.core._framing import hann_window, n_frames
 from ddspx.core._numerics import varying_alike
 
 # The spectra of so much audio at a time, of every example, stay in the memory of a TPU's core.
-_SAMPLES_AT_ONCE = 8192
+_SAMPLES_AT_ONCE = 4096
 
 
 def loss_by_products(
@@ -49,9 +49,8 @@ def _of_one_size(pair, n_fft, distance, argnums):
     edges = (n_fft // 2, rounds * at_once * hop + n_fft // 4 - samples)
     sounds = [jnp.pad(audio, ((0, 0), edges)) for audio in pair]
     window = hann_window(n_fft, dtype=sounds[0].dtype)
-    matrix = real_matrix(n_fft, n_fft, sounds[0].dtype) * window[:, None]
     share = at_once / count
-    part = partial(_of_a_part, matrix=matrix, distance=lambda *both: share * distance(*both))
+    part = partial(_of_a_part, window=window, distance=lambda *both: share * distance(*both))
 
     def add(sums, first):
         total, gradients = sums
@@ -76,15 +75,14 @@ def _of_one_size(pair, n_fft, distance, argnums):
     return total, [x[:, n_fft // 2 : n_fft // 2 + samples] for x in gradients]
 
 
-def _of_a_part(target, predicted, is_frame, *, matrix, distance):
+def _of_a_part(target, predicted, is_frame, *, window, distance):
     """The mean over the frames of a part of the audio, of which some may be left out."""
 
     def spectra(audio):
-        batch, hop, count = audio.shape[0], len(matrix) // 4, len(is_frame)
-        hops = audio.reshape(batch, count + 3, hop)
+        n_fft, count = len(window), len(is_frame)
+        hops = audio.reshape(audio.shape[0], count + 3, n_fft // 4)
         frames = jnp.concatenate([hops[:, i : i + count] for i in range(4)], axis=-1)
-        frames = jnp.where(is_frame[None, :, None], frames, 0)
-        bins = jnp.einsum("zfa,ac->zfc", frames, matrix, precision=jax.lax.Precision.HIGHEST)
-        return jax.lax.complex(*parts_of(bins))
+        frames = jnp.where(is_frame[None, :, None], frames * window[None, None], 0)
+        return rfft_by_products(frames, n=n_fft)
 
     return distance(spectra(target), spectra(predicted))

@@ -203,7 +203,7 @@ def lag_sums(
     frames = frames / jnp.where(peak > 0, peak, 1)
     n_fft = next_fast_length(length + n_lags - 1)
     spectrum = rfft(frames, n_fft)
-    correlation = irfft(spectrum.real**2 + spectrum.imag**2, n_fft)[..., :n_lags]
+    correlation = irfft(spectrum * spectrum.conj(), n_fft)[..., :n_lags]
     squares = frames**2
     front, back = squares[..., : n_lags - 1], squares[..., : length - n_lags : -1]
     pad = [(0, 0)] * (frames.ndim - 1) + [(1, 0)]
