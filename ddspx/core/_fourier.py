@@ -15,6 +15,7 @@ end comes back at the beginning with the opposite sign; n has room for all of it
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -92,7 +93,7 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
         return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
     x, taps = varying_alike(_rows(x, q), _rows(taps, q))
     batch = jnp.broadcast_shapes(x.shape[:-2], taps.shape[:-2])
-    wet = jax.ShapeDtypeStruct((*batch, -(-longer // q), q), x.dtype)
+    silence = jnp.zeros_like(x, shape=(*batch, -(-longer // q), q))
     matrix = _inner_matrix(q, x.dtype)
     at_once = min(p // 2, _BINS_AT_ONCE)
 
@@ -102,11 +103,10 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
         bins = partial(_bins, c=c, p=2 * p, matrix=matrix)
         (a, b), (c, d) = (jnp.split(bins(y), 2, axis=-1) for y in (x, taps))
         product = jnp.concatenate([a * c - b * d, a * d + b * c], axis=-1) * (2 / (p * q))
-        return total + jax.linear_transpose(bins, wet)(product)[0], None
+        return total + _transpose(bins, silence, product), None
 
-    silence = jnp.zeros(wet.shape, wet.dtype) + jnp.zeros_like(x, shape=())
     total, _ = jax.lax.scan(add, silence, at_once * jnp.arange(p // 2 // at_once, dtype=jnp.int32))
-    return total.reshape(*batch, wet.shape[-2] * q)[..., :longer]
+    return total.reshape(*batch, -(-longer // q) * q)[..., :longer]
 
 
 def rfft_by_products(x: Array, *, n: int) -> Array:
@@ -147,9 +147,15 @@ def irfft_by_products(spectrum: Array, *, n: int) -> Array:
     real, imaginary = (
         x * with_ndim(weights, x.ndim).astype(x.dtype) for x in (spectrum.real, spectrum.imag)
     )
-    signal = jax.ShapeDtypeStruct((*spectrum.shape[:-1], n), real.dtype)
-    transpose = jax.linear_transpose(partial(rfft_by_products, n=n), signal)
-    return transpose(jax.lax.complex(real, -imaginary))[0]
+    silence = jnp.zeros_like(real, shape=(*real.shape[:-1], n))
+    transform = partial(rfft_by_products, n=n)
+    return _transpose(transform, silence, jax.lax.complex(real, -imaginary))
+
+
+def _transpose(linear: Callable[[Array], Array], like: Array, y: Array) -> Array:
+    """The transpose of a linear function of an array like this one, at y."""
+    # `jax.linear_transpose` does not take the types of `jax.shard_map`.
+    return jax.vjp(linear, like)[1](y)[0]
 
 
 def _factors(n: int) -> tuple[int, int] | tuple[()]:
