@@ -30,6 +30,8 @@ from ddspx.core._numerics import varying_alike, with_ndim
 _LARGEST_FACTOR, _LARGEST_MATRIX = 512, 2048
 # The factors of a convolution, whose loop makes smaller products of them.
 _LARGEST_ROWS = 1024
+# Of each example, in a loop over frames.
+_SAMPLES_AT_ONCE = 8192
 # Of the c of a convolution.
 _BINS_AT_ONCE = 32
 
@@ -58,6 +60,38 @@ def irfft(spectrum: Complex[Array, "*batch bins"], n: int) -> Float[Array, "*bat
         return by_fft(spectrum)
     by_products = partial(irfft_by_products, n=n)
     return jax.lax.platform_dependent(spectrum, tpu=by_products, default=by_fft)
+
+
+@partial(jax.jit, static_argnums=1)
+def rfft_of_frames(
+    frames: Float[Array, "*batch frames samples"], n: int
+) -> Complex[Array, "*batch frames bins"]:
+    """Computes :func:`rfft` of many frames; a TPU does it in a loop, whose body compiles fast."""
+    return _in_groups(partial(rfft, n=n), frames, n)
+
+
+@partial(jax.jit, static_argnums=1)
+def irfft_of_frames(
+    spectra: Complex[Array, "*batch frames bins"], n: int
+) -> Float[Array, "*batch frames n"]:
+    """Inverse of :func:`rfft_of_frames`."""
+    return _in_groups(partial(irfft, n=n), spectra, n)
+
+
+def _in_groups(transform: Callable[[Array], Array], frames: Array, n: int) -> Array:
+    *batch, count, length = frames.shape
+    size = max(1, _SAMPLES_AT_ONCE // n)
+    rounds = -(-count // size)
+    if rounds <= 1:
+        return transform(frames)
+
+    def grouped(frames: Array) -> Array:
+        edges = [(0, 0)] * len(batch) + [(0, rounds * size - count), (0, 0)]
+        groups = jnp.pad(frames, edges).reshape(*batch, rounds, size, length)
+        out = jnp.moveaxis(jax.lax.map(transform, jnp.moveaxis(groups, -3, 0)), 0, -3)
+        return out.reshape(*batch, rounds * size, out.shape[-1])[..., :count, :]
+
+    return jax.lax.platform_dependent(frames, tpu=grouped, default=transform)
 
 
 @jax.jit

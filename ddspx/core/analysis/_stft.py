@@ -5,7 +5,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Complex, Float
-from ddspx.core._fourier import irfft, rfft
+from ddspx.core._fourier import irfft_of_frames, rfft_of_frames
 from ddspx.core._framing import frame, hann_window, n_samples_of, overlap_add
 from ddspx.core._numerics import safe_sqrt, with_ndim
 
@@ -60,7 +60,7 @@ def stft(
     hop_length = positive_int("hop_length", hop_length)
     window = _centred_window(n_fft, win_length).astype(audio.dtype)
     frames = frame(audio, frame_length=n_fft, hop_length=hop_length)
-    return rfft(frames * with_ndim(window, audio.ndim + 1), n_fft)
+    return rfft_of_frames(frames * with_ndim(window, audio.ndim + 1), n_fft)
 
 
 def istft(
@@ -132,7 +132,7 @@ def istft(
     window = _centred_window(n_fft, win_length)
     dtype = spectrum.real.dtype
     rows = with_ndim(window.astype(dtype), spectrum.ndim)
-    segments = irfft(spectrum, n_fft) * rows
+    segments = irfft_of_frames(spectrum, n_fft) * rows
     audio = overlap_add(segments, hop_length=hop_length, n_samples=n_samples)
     gains = _overlap_gains(window, frames, hop_length).astype(dtype)[:n_samples]
     return audio * with_ndim(gains, len(batch) + 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, positive_int
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._fourier import rfft
+from ddspx.core._fourier import rfft_of_frames
 from ddspx.core._framing import overlapping_blocks
 from ddspx.core._numerics import with_ndim
 from ddspx.core.analysis._mel import cepstral_coefficients
@@ -82,7 +82,7 @@ def textbook_log_mel(
     segments = overlapping_blocks(audio - _PRE_EMPHASIS * before, 0, frames, length, hop_length)
     lead = (1,) * audio.ndim
     window = np.hamming(length).astype(audio.dtype).reshape(*lead, length)
-    spectrum = rfft(segments * window, n_fft)
+    spectrum = rfft_of_frames(segments * window, n_fft)
     power = (jnp.square(spectrum.real) + jnp.square(spectrum.imag)) / n_fft
     filters = _floored_filterbank(positive_int("n_mels", n_mels), n_fft, sample_rate)
     warn_of_empty_bands(filters, n_fft)

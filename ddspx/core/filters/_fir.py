@@ -9,7 +9,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._fourier import convolve, irfft, next_fast_length, rfft
+from ddspx.core._fourier import convolve, irfft_of_frames, next_fast_length, rfft_of_frames
 from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core._upsampling import interpolation_weights
@@ -380,7 +380,7 @@ def crossfaded_filter(
     segments, magnitudes = _align_batch(segments, magnitudes)
     design = _response_design(magnitudes.shape[-1], win_length, n_fft).astype(magnitudes.dtype)
     response = jnp.matmul(magnitudes, design, precision=jax.lax.Precision.HIGHEST)
-    filtered = irfft(rfft(segments, n_fft) * response, n_fft)
+    filtered = irfft_of_frames(rfft_of_frames(segments, n_fft) * response, n_fft)
     centre = n_fft // 2
     _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
     shape = (1,) * (filtered.ndim - 1) + (hop_length,)

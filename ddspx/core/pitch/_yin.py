@@ -8,7 +8,7 @@ import numpy as np
 
 from ddspx._checks import at_least_ndim, floats, one_of, positive_int
 from ddspx._typing import Array, ArrayLike, Bool, Float
-from ddspx.core._fourier import irfft, next_fast_length, rfft
+from ddspx.core._fourier import irfft_of_frames, next_fast_length, rfft_of_frames
 from ddspx.core._framing import frame
 
 YinMethod = Literal["paper", "librosa"]
@@ -202,8 +202,8 @@ def lag_sums(
     peak = jnp.max(jnp.abs(frames), axis=-1, keepdims=True)
     frames = frames / jnp.where(peak > 0, peak, 1)
     n_fft = next_fast_length(length + n_lags - 1)
-    spectrum = rfft(frames, n_fft)
-    correlation = irfft(spectrum * spectrum.conj(), n_fft)[..., :n_lags]
+    spectrum = rfft_of_frames(frames, n_fft)
+    correlation = irfft_of_frames(spectrum * spectrum.conj(), n_fft)[..., :n_lags]
     squares = frames**2
     front, back = squares[..., : n_lags - 1], squares[..., : length - n_lags : -1]
     pad = [(0, 0)] * (frames.ndim - 1) + [(1, 0)]
