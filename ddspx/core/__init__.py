@@ -273,11 +273,6 @@ from ddspx.core.filters._fir import (
     sinc_highpass as sinc_highpass,
     sinc_lowpass as sinc_lowpass,
 )
-from ddspx.core.filters._streaming_convolution import (
-    ConvolutionState as ConvolutionState,
-    fft_convolve_init as fft_convolve_init,
-    fft_convolve_step as fft_convolve_step,
-)
 
 # Recursive filters
 from ddspx.core.filters._iir import (
@@ -296,6 +291,11 @@ from ddspx.core.filters._iir import (
 
 # Sample rates
 from ddspx.core.filters._resampling import resample as resample
+from ddspx.core.filters._streaming_convolution import (
+    ConvolutionState as ConvolutionState,
+    fft_convolve_init as fft_convolve_init,
+    fft_convolve_step as fft_convolve_step,
+)
 
 # Losses
 from ddspx.core.losses._controls import (

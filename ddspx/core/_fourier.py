@@ -1,4 +1,4 @@
-r"""Fourier transforms of real signals and convolution: by FFT, and on a TPU by products of matrices.
+r"""Fourier transforms of real signals, and convolution: by FFT, and on a TPU by matrix products.
 
 A TPU has units for products of matrices and none for FFTs: XLA expands a transform there, one whose
 size is no power of two into a program of many times its memory, and compiles each size for up to a

@@ -181,6 +181,7 @@ def _value_and_gradients(
     fitting = [size for size in range(1, batch + 1) if batch % size == 0]
     size = max(size for size in fitting if size == 1 or size * samples <= _TILE_SAMPLES)
     whole = partial(_tile_value_and_gradients, n_ffts=n_ffts, weights=weights, argnums=argnums)
+
     def tiled(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
         tiles = [audio.reshape(-1, size, samples) for audio in pair]
         values, gradients = jax.lax.map(whole, tuple(tiles))
