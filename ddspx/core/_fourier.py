@@ -143,6 +143,7 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
     return total.reshape(*batch, -(-longer // q) * q)[..., :longer]
 
 
+@partial(jax.jit, static_argnames="n")
 def rfft_by_products(x: Array, *, n: int) -> Array:
     """Computes :func:`rfft` as products with matrices."""
     x = x[..., :n]
@@ -234,6 +235,7 @@ def _product(axes: str, x: Array, matrix: Array) -> Array:
     return jnp.einsum(axes, x, matrix, precision=jax.lax.Precision.HIGHEST)
 
 
+@partial(jax.jit, static_argnums=(2, 3))
 def _rotations(a: Array, c: Array, n: int, dtype: np.dtype) -> tuple[Array, Array]:
     r"""Real and imaginary part of :math:`e^{-2\pi j a c / n}` for each row a and column c.
 

@@ -21,6 +21,7 @@ def loss_by_products(
     n_ffts: Sequence[int],
     distance: Callable[[Array, Array], Array],
     argnums: tuple[int, ...],
+    in_parts: bool = True,
 ) -> tuple[Array, list[Array]]:
     """The sum over `n_ffts` of a mean over frames, and its gradients.
 
@@ -30,20 +31,21 @@ def loss_by_products(
       distance: takes two sets of spectra, ``(batch, frames, bins)``, and returns a mean over their
         frames in which a frame that is 0 in both sets adds 0.
       argnums: of which of the two sounds the gradients are.
+      in_parts: `distance` may get some of the frames at a time; else it gets all of them.
     """
     total, gradients = jnp.zeros((), pair[0].dtype), [jnp.zeros_like(pair[i]) for i in argnums]
     for n_fft in n_ffts:
-        term, more = _of_one_size(pair, n_fft, distance, argnums)
+        term, more = _of_one_size(pair, n_fft, distance, argnums, in_parts)
         total += term
         gradients = [a + b for a, b in zip(gradients, more, strict=True)]
     return total, gradients
 
 
-def _of_one_size(pair, n_fft, distance, argnums):
+def _of_one_size(pair, n_fft, distance, argnums, in_parts):
     """Computes :func:`loss_by_products` for one size, in a loop over time."""
     samples, hop = pair[0].shape[-1], n_fft // 4
     count = n_frames(samples, hop_length=hop)
-    at_once = min(count, max(1, _SAMPLES_AT_ONCE // hop))
+    at_once = min(count, max(1, _SAMPLES_AT_ONCE // hop)) if in_parts else count
     rounds = -(-count // at_once)
     length = (at_once + 3) * hop
     edges = (n_fft // 2, rounds * at_once * hop + n_fft // 4 - samples)

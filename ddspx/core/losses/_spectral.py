@@ -1,6 +1,6 @@
 """Losses between spectrograms at several resolutions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ from jax.custom_derivatives import SymbolicZero
 
 from ddspx._checks import at_least_ndim, floats, sizes
 from ddspx._typing import Array, ArrayLike, Float
-from ddspx.core._fourier import irfft, rfft
 from ddspx.core._framing import hann_window, n_frames
 from ddspx.core._numerics import safe_log, safe_sqrt
 from ddspx.core.analysis._loudness import loudness_db
@@ -188,14 +187,18 @@ def _value_and_gradients(
         share = size / batch
         return jnp.mean(values), [share * g.reshape(batch, samples) for g in gradients]
 
-    programs = {"cpu": whole if size == batch else tiled, "default": whole}
-    # Differences from frame to frame would cross the borders of the short times.
-    if not weights.delta_time:
-        distance = partial(_distance, weights=weights)
-        programs["tpu"] = partial(
-            loss_by_products, n_ffts=n_ffts, distance=distance, argnums=argnums
-        )
-    return jax.lax.platform_dependent((target, predicted), **programs)
+    by_products = partial(
+        loss_by_products,
+        n_ffts=n_ffts,
+        distance=partial(_distance, weights=weights, steps=partial(jnp.diff, axis=1)),
+        argnums=argnums,
+        # Differences from frame to frame would cross the borders of short times.
+        in_parts=not weights.delta_time,
+    )
+    on_a_cpu = whole if size == batch else tiled
+    return jax.lax.platform_dependent(
+        (target, predicted), cpu=on_a_cpu, tpu=by_products, default=whole
+    )
 
 
 def _tile_value_and_gradients(
@@ -221,8 +224,22 @@ def _tile_value_and_gradients(
     return loss, gradients
 
 
-def _distance(target: jax.Array, predicted: jax.Array, *, weights: _Weights) -> jax.Array:
-    """Weighted mean differences of two sets of spectra, laid out as by :func:`_spectra`."""
+def _frame_steps(frames: jax.Array) -> jax.Array:
+    """Frame i + 1 minus frame i, for frames in the order of :func:`_spectra`."""
+    sets = jnp.split(frames, np.cumsum(_set_sizes(frames.shape[1]))[:-1], axis=1)
+    following = [*sets[1:], sets[0][:, 1:]]
+    steps = [b - a[:, : b.shape[1]] for a, b in zip(sets, following, strict=True)]
+    return jnp.concatenate(steps, axis=1)
+
+
+def _distance(
+    target: jax.Array,
+    predicted: jax.Array,
+    *,
+    weights: _Weights,
+    steps: Callable[[jax.Array], jax.Array] = _frame_steps,
+) -> jax.Array:
+    """Weighted mean differences of two sets of spectra, whose order of frames `steps` knows."""
     first, second = (
         safe_sqrt(jnp.square(spectra.real) + jnp.square(spectra.imag))
         for spectra in (target, predicted)
@@ -235,8 +252,8 @@ def _distance(target: jax.Array, predicted: jax.Array, *, weights: _Weights) -> 
         logs = safe_log(first, eps=_LOG_EPS) - safe_log(second, eps=_LOG_EPS)
         loss += weights.logmag * jnp.mean(jnp.abs(logs))
     if weights.delta_time:
-        steps = _frame_steps(difference)
-        loss += weights.delta_time * jnp.sum(jnp.abs(steps)) / max(steps.size, 1)
+        changes = steps(difference)
+        loss += weights.delta_time * jnp.sum(jnp.abs(changes)) / max(changes.size, 1)
     if weights.delta_freq:
         loss += weights.delta_freq * jnp.mean(jnp.abs(jnp.diff(difference)))
     if weights.cumsum_freq:
@@ -260,7 +277,7 @@ def _spectra(audio: jax.Array, n_fft: int) -> jax.Array:
         for i, count in enumerate(_set_sizes(n_frames(samples, hop_length=hop)))
     ]
     window = hann_window(n_fft, dtype=audio.dtype)
-    return rfft(jnp.concatenate(sets, axis=1) * window[None, None], n_fft)
+    return jnp.fft.rfft(jnp.concatenate(sets, axis=1) * window[None, None])
 
 
 def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.Array:
@@ -276,7 +293,7 @@ def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.A
     scale[[0, -1]] = n_fft
     scaled = jnp.conj(cotangents) * scale.astype(cotangents.real.dtype)[None, None]
     window = hann_window(n_fft, dtype=cotangents.real.dtype)
-    segments = irfft(scaled, n_fft) * window[None, None]
+    segments = jnp.fft.irfft(scaled, n_fft) * window[None, None]
     sizes = _set_sizes(frames)
     audio = jnp.zeros((batch, samples), segments.dtype)
     for i, part in enumerate(jnp.split(segments, np.cumsum(sizes)[:-1], axis=1)):
@@ -285,14 +302,6 @@ def _spectra_transpose(cotangents: jax.Array, n_fft: int, samples: int) -> jax.A
         zero = jnp.zeros((), segments.dtype)
         audio += jax.lax.pad(part.reshape(batch, length), zero, edges)
     return audio
-
-
-def _frame_steps(frames: jax.Array) -> jax.Array:
-    """Frame i + 1 minus frame i, for frames in the order of :func:`_spectra`."""
-    sets = jnp.split(frames, np.cumsum(_set_sizes(frames.shape[1]))[:-1], axis=1)
-    following = [*sets[1:], sets[0][:, 1:]]
-    steps = [b - a[:, : b.shape[1]] for a, b in zip(sets, following, strict=True)]
-    return jnp.concatenate(steps, axis=1)
 
 
 def _set_sizes(frames: int) -> list[int]:
