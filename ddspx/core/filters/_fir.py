@@ -56,7 +56,8 @@ def fft_convolve(
 
     Properties:
       Linear, and differentiable, in both inputs. The size of the FFT is the next of the form
-      :math:`2^a 3^b 5^c` that holds the whole convolution, so that it is not circular. With
+      :math:`2^a 3^b 5^c` that holds the whole convolution, so that it is not circular; a TPU
+      multiplies matrices instead. With
       `hop_length` there is one FFT of ``2 * hop_length + taps - 1`` samples for each frame. Static:
       `mode`, `hop_length`.
 
