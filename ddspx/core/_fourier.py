@@ -47,7 +47,7 @@ def next_fast_length(n: int) -> int:
 def rfft(x: Float[Array, "*batch samples"], n: int) -> Complex[Array, "*batch bins"]:
     """Transform of the last axis, cropped or filled with zeros to n samples."""
     by_fft = partial(jnp.fft.rfft, n=n)
-    if not _factors(n):
+    if not _has_products(n):
         return by_fft(x)
     return jax.lax.platform_dependent(x, tpu=partial(rfft_by_products, n=n), default=by_fft)
 
@@ -56,7 +56,7 @@ def rfft(x: Float[Array, "*batch samples"], n: int) -> Complex[Array, "*batch bi
 def irfft(spectrum: Complex[Array, "*batch bins"], n: int) -> Float[Array, "*batch n"]:
     """Inverse of :func:`rfft`, from all of its ``n // 2 + 1`` bins."""
     by_fft = partial(jnp.fft.irfft, n=n)
-    if not _factors(n):
+    if not _has_products(n):
         return by_fft(spectrum)
     by_products = partial(irfft_by_products, n=n)
     return jax.lax.platform_dependent(spectrum, tpu=by_products, default=by_fft)
@@ -193,12 +193,14 @@ def _transpose(linear: Callable[[Array], Array], like: Array, y: Array) -> Array
     return jax.vjp(linear, like)[1](y)[0]
 
 
-def _factors(n: int) -> tuple[int, int] | tuple[()]:
-    """Factors p and q of a transform by products, p not above q; none for an FFT."""
+def _has_products(n: int) -> bool:
+    return _factors(n)[1] <= _LARGEST_MATRIX
+
+
+def _factors(n: int) -> tuple[int, int]:
+    """Factors p and q of a transform by two products, p not above q; 1 and n if it is one product."""
     p = max(p for p in range(1, math.isqrt(n) + 1) if n % p == 0)
-    if n > _LARGEST_FACTOR and n // p <= _LARGEST_FACTOR:
-        return p, n // p
-    return (1, n) if n <= _LARGEST_MATRIX else ()
+    return (p, n // p) if n > _LARGEST_FACTOR and n // p <= _LARGEST_FACTOR else (1, n)
 
 
 def _rows(x: Array, size: int) -> Array:

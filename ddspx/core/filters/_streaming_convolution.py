@@ -167,9 +167,9 @@ def _alike(
         return jnp.broadcast_to(x, (*batch, *x.shape[x.ndim - n_axes :]))
 
     arrays = given(state.past, 1), given(state.spectra, 3), given(state.later, 1)
-    *arrays, audio, impulse_response = varying_alike(*arrays, audio, impulse_response)
+    past, spectra, later, audio, impulse_response = varying_alike(*arrays, audio, impulse_response)
     position = jnp.asarray(state.position, dtype)
-    return ConvolutionState(*arrays, position), audio, impulse_response
+    return ConvolutionState(past, spectra, later, position), audio, impulse_response
 
 
 def _partitions(taps: Array, size: int) -> Array:

@@ -57,11 +57,13 @@ def _of_one_size(pair, n_fft, distance, argnums, in_parts):
     def add(sums, first):
         total, gradients = sums
         start = first * hop
-        parts = [jax.lax.dynamic_slice_in_dim(sound, start, length, axis=1) for sound in sounds]
+        first_part, second_part = (
+            jax.lax.dynamic_slice_in_dim(sound, start, length, axis=1) for sound in sounds
+        )
         is_frame = first + jnp.arange(at_once, dtype=jnp.int32) < count
         if not argnums:
-            return (total + part(*parts, is_frame), gradients), None
-        value, slopes = jax.value_and_grad(part, argnums)(*parts, is_frame)
+            return (total + part(first_part, second_part, is_frame), gradients), None
+        value, slopes = jax.value_and_grad(part, argnums)(first_part, second_part, is_frame)
         moved = []
         for gradient, slope in zip(gradients, slopes, strict=True):
             before = jax.lax.dynamic_slice_in_dim(gradient, start, length, axis=1)
