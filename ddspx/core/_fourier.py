@@ -198,7 +198,7 @@ def _has_products(n: int) -> bool:
 
 
 def _factors(n: int) -> tuple[int, int]:
-    """Factors p and q of a transform by two products, p not above q; 1 and n if it is one product."""
+    """Factors p and q of two products, p not above q; 1 and n where one product is done."""
     p = max(p for p in range(1, math.isqrt(n) + 1) if n % p == 0)
     return (p, n // p) if n > _LARGEST_FACTOR and n // p <= _LARGEST_FACTOR else (1, n)
 
