@@ -30,9 +30,10 @@ class RunConfig:
       keep_checkpoints: how many checkpoints stay on disk.
       max_minutes: after this many minutes the run stops, and can be resumed; None for no limit.
       seed: seed of the initial weights, the order of the data and the noise, from 0 to 2**32 - 1.
-      steps_per_dispatch: steps that the device takes without a word from the host between them. The
-        weights are the same. More than 1 is faster where a step takes only a few milliseconds, as
-        that of a small model on a GPU.
+      steps_per_dispatch: steps that the device takes without a word from the host between them, at
+        most `evaluate_every`. The weights are the same. More than 1 is faster where a step takes
+        only a few milliseconds, as that of a small model on a GPU. Ctrl-C and `max_minutes` then
+        wait for all of them, and what is left before an evaluation is taken step by step.
 
     Raises:
       TypeError: a count is not an int, or another field is not a number.
@@ -56,6 +57,11 @@ class RunConfig:
             size(name, getattr(self, name))
         for name in ("evaluate_every", "keep_checkpoints"):
             positive_int(name, getattr(self, name))
+        if self.steps_per_dispatch > self.evaluate_every:
+            raise ValueError(
+                "`steps_per_dispatch` must be at most `evaluate_every`, "
+                f"{self.evaluate_every}, got {self.steps_per_dispatch}."
+            )
         for name in ("learning_rate", "decay_rate", "clip_norm", "max_minutes"):
             if name != "max_minutes" or self.max_minutes is not None:
                 number(name, getattr(self, name), above=0)

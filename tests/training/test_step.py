@@ -235,6 +235,10 @@ def test_two_devices_take_the_same_step_as_one():
         ({"max_minutes": -1.0}, "`max_minutes` must be finite and above 0"),
         ({"seed": -1}, "`seed` must be at least 0"),
         ({"steps_per_dispatch": 0}, "`steps_per_dispatch` must be at least 1"),
+        (
+            {"steps_per_dispatch": 9, "evaluate_every": 8},
+            "`steps_per_dispatch` must be at most `evaluate_every`, 8",
+        ),
         ({"microbatches": 3}, "`microbatches` must divide `batch_size`, 16, got 3"),
         ({"seed": 2**32}, "`seed` must be from 0 to"),
     ],

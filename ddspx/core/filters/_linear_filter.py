@@ -18,6 +18,9 @@ from ddspx.core._numerics import with_ndim
 # Length of a block, in samples. Longer blocks need more products and shorter ones more blocks;
 # forward and backward pass are fastest near this length.
 _BLOCK = 64
+# Largest order whose matrices are multiplied by sums. The derivative stores the terms of a sum,
+# whose number is the cube of the order: beyond this they would be larger than the audio.
+_SMALL = 8
 
 
 class LinearFilter(NamedTuple):
@@ -49,7 +52,9 @@ def _matmul(left: Array, right: Array) -> Array:
 
 
 def _small_matmul(left: Array, right: Array) -> Array:
-    """The same by a sum, which XLA fuses with what is before and after it."""
+    """The same; of small matrices by a sum, which XLA fuses with what is before and after it."""
+    if right.shape[-1] > _SMALL:
+        return _matmul(left, right)
     ndim = max(left.ndim, right.ndim)
     left, right = with_ndim(left, ndim), with_ndim(right, ndim)
     return jnp.sum(left[..., None] * right[..., None, :, :], axis=-2)

@@ -68,15 +68,16 @@ def fft_convolve_init(
     *ir_batch, taps = impulse_response.shape
     positive_int("impulse_response.shape[-1]", taps)
     batch = broadcast_batch(batch_shape=tuple(batch_shape), impulse_response=tuple(ir_batch))
+    dtype = impulse_response.dtype
+    arrays = {name: jnp.zeros((*batch, *axes), dtype) for name, axes in _axes(taps).items()}
+    return ConvolutionState(**arrays, position=jnp.zeros((), dtype))
+
+
+def _axes(taps: int) -> dict[str, tuple[int, ...]]:
+    """The sizes of the arrays of a state, without batch axes, by their names."""
     size = min(taps, _LARGEST_PARTITION)
     others = (taps - 1) // size
-    dtype = impulse_response.dtype
-    return ConvolutionState(
-        past=jnp.zeros((*batch, (1 + others) * size), dtype),
-        spectra=jnp.zeros((*batch, 2, others, size + 1), dtype),
-        later=jnp.zeros((*batch, size), dtype),
-        position=jnp.zeros((), dtype),
-    )
+    return {"past": ((1 + others) * size,), "spectra": (2, others, size + 1), "later": (size,)}
 
 
 def fft_convolve_step(
@@ -96,7 +97,8 @@ def fft_convolve_step(
 
     Raises:
       TypeError: an array is neither float32 nor float64.
-      ValueError: an input is empty, an axis is missing, or the batch axes do not broadcast.
+      ValueError: an input is empty, an axis is missing, the batch axes do not broadcast, or `state`
+        is that of a filter of another length.
 
     Properties:
       Concatenated blocks of any sizes equal the beginning of :func:`fft_convolve` in ``full``
@@ -128,6 +130,7 @@ def fft_convolve_step(
         impulse_response=impulse_response.shape[:-1],
         state=state.past.shape[:-1],
     )
+    _check_length(state, impulse_response.shape[-1])
     impulse_response = with_ndim(impulse_response, len(batch) + 1)
     audio = jnp.broadcast_to(audio, (*batch, samples))
     state, audio, impulse_response = _alike(state, audio, impulse_response)
@@ -154,6 +157,17 @@ def fft_convolve_step(
         state, wet = _block(state, last, first, lambda: _spectra(others))
         out.append(wet)
     return state, jnp.concatenate(out, axis=-1)
+
+
+def _check_length(state: ConvolutionState, taps: int) -> None:
+    """Raises a ValueError if a state is that of a filter of another length."""
+    for name, expected in _axes(taps).items():
+        axes = jnp.shape(getattr(state, name))[-len(expected) :]
+        if axes != expected:
+            raise ValueError(
+                f"`state` must be that of a filter of {taps} taps, whose `{name}` ends in "
+                f"{expected}, got {axes}; make it with the filter of the steps."
+            )
 
 
 def _alike(

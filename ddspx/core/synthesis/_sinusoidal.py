@@ -299,7 +299,8 @@ def _synthesize(
     controls = frequencies_hz, amplitudes, initial_phase, neighbours_hz
     controls = varying_alike(*jax.tree.map(each, controls))
     silence = jnp.zeros_like(controls[0], shape=(*batch, samples))
-    one, several = (partial(_sum_in_rounds, sinusoid, size=size) for size in (1, _AT_ONCE))
+    at_once = min(_AT_ONCE, len(controls[0]))
+    one, several = (partial(_sum_in_rounds, sinusoid, size=size) for size in (1, at_once))
     return jax.lax.platform_dependent(silence, controls, cpu=one, default=several)
 
 

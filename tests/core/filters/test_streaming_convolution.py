@@ -57,3 +57,10 @@ def test_a_step_transforms_its_block_and_partitions_only(samples):
     text = jax.jit(core.fft_convolve_step).lower(state, block, taps).as_text()
     sizes = [int(n) for n in re.findall(r"length = (?:array<i64: |\[)(\d+)", text)]
     assert sizes and max(sizes) <= 2048
+
+
+@pytest.mark.parametrize(("first", "then"), [(2048, 5120), (5120, 2048), (1000, 1024), (4, 5000)])
+def test_a_state_of_a_filter_of_another_length_is_refused(first, then):
+    state = core.fft_convolve_init(jnp.zeros(first))
+    with pytest.raises(ValueError, match=f"`state` must be that of a filter of {then} taps"):
+        core.fft_convolve_step(state, jnp.zeros(400), jnp.zeros(then))
