@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ddspx.nn._encoder_config import (
         DdspMfccConfig as DdspMfccConfig,
         EncoderConfig as EncoderConfig,
+        StoredTimbreConfig as StoredTimbreConfig,
+        TimbreEncoderConfig as TimbreEncoderConfig,
         ZEncoderConfig as ZEncoderConfig,
     )
     from ddspx.nn._recurrent import Gru as Gru, MinGru as MinGru
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         NoiseControls as NoiseControls,
         Synthesizer as Synthesizer,
     )
+    from ddspx.nn._timbre import StoredTimbre as StoredTimbre, TimbreEncoder as TimbreEncoder
     from ddspx.nn._variables import Fixed as Fixed
     from ddspx.nn._wavetable_noise import WavetableNoise as WavetableNoise
     from ddspx.nn.frontend._compressions import (
@@ -112,7 +115,9 @@ else:
         _decoder_config="DecoderConfig DilatedConvDecoderConfig RnnFcDecoderConfig",
         _dilated_conv_decoder="CausalConvState DilatedConvDecoder WindowedConvState",
         _encoder="Encoder ZEncoder",
-        _encoder_config="DdspMfccConfig EncoderConfig ZEncoderConfig",
+        _encoder_config=(
+            "DdspMfccConfig EncoderConfig StoredTimbreConfig TimbreEncoderConfig ZEncoderConfig"
+        ),
         _recurrent="Gru MinGru",
         _reverb="DecayingReverb Reverb TapReverb",
         _reverb_config="DecayingReverbConfig ReverbConfig TapReverbConfig",
@@ -126,6 +131,7 @@ else:
             "HarmonicControls HarmonicNoise HarmonicNoiseControls HarmonicNoiseState NoiseControls "
             "Synthesizer"
         ),
+        _timbre="StoredTimbre TimbreEncoder",
         _variables="Fixed",
         _wavetable_noise="WavetableNoise",
         **_FRONTEND,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from ddspx.nn._encoder import Encoder, ZEncoder
+    from ddspx.nn._timbre import StoredTimbre, TimbreEncoder
 
 _MFCC_SIZES = ("sample_rate", "hop_length", "n_fft", "mfcc_hop_length", "n_bands", "n_mfcc")
 
@@ -152,3 +153,68 @@ class ZEncoderConfig:
         from ddspx.nn._encoder import ZEncoder
 
         return ZEncoder(self, rngs=rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class TimbreEncoderConfig:
+    """The sizes of a `TimbreEncoder`.
+
+    Attributes:
+      frontend: the front-end. Its frames are pooled, so they need not be those of the model.
+      hop_length: samples between two frames of z, the model's.
+      channels: size of the GRU's state.
+      z_size: number of values of the embedding.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is below 1.
+    """
+
+    frontend: FrontendConfig
+    hop_length: int
+    channels: int = 64
+    z_size: int = 16
+
+    def __post_init__(self):
+        for name in ("hop_length", "channels", "z_size"):
+            size(name, getattr(self, name))
+
+    @property
+    def sample_rate(self) -> int:
+        """The front-end's sample rate, in Hz."""
+        return self.frontend.sample_rate
+
+    def build(self, *, rngs: "nnx.Rngs") -> "TimbreEncoder":
+        """The encoder, with weights drawn from `rngs`."""
+        from ddspx.nn._timbre import TimbreEncoder
+
+        return TimbreEncoder(self, rngs=rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTimbreConfig:
+    """The sizes of a `StoredTimbre`.
+
+    Attributes:
+      sample_rate: the model's, in Hz.
+      hop_length: samples between two frames of z, the model's.
+      z_size: number of values of the embedding.
+
+    Raises:
+      TypeError: a size is not an int.
+      ValueError: a size is below 1.
+    """
+
+    sample_rate: int
+    hop_length: int
+    z_size: int = 16
+
+    def __post_init__(self):
+        for name in ("sample_rate", "hop_length", "z_size"):
+            size(name, getattr(self, name))
+
+    def build(self, *, rngs: "nnx.Rngs") -> "StoredTimbre":
+        """The stored embedding, drawn from `rngs`."""
+        from ddspx.nn._timbre import StoredTimbre
+
+        return StoredTimbre(self, rngs=rngs)

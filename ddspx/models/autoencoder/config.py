@@ -18,8 +18,10 @@ from ddspx.nn import (
     ReverbConfig,
     RnnFcDecoderConfig,
     SinusoidalNoiseConfig,
+    StoredTimbreConfig,
     SynthesizerConfig,
     TapReverbConfig,
+    TimbreEncoderConfig,
     WavetableNoiseConfig,
     ZEncoderConfig,
 )
@@ -65,9 +67,10 @@ class AutoencoderConfig:
         your own class with the protocol `nn.ReverbConfig`; None for no reverb.
       loss_n_ffts: FFT sizes of the multi-scale spectral loss that trains the model.
       encoder: the config of the encoder, which computes z from a sound; z is an input of the
-        decoder beside pitch and loudness. `nn.ZEncoderConfig`, or your own class with the protocol
-        `nn.EncoderConfig`; None for a model with pitch and loudness only. Its sample rate and hop
-        length must be those of the model.
+        decoder beside pitch and loudness. `nn.ZEncoderConfig`, `nn.TimbreEncoderConfig`,
+        `nn.StoredTimbreConfig`, or your own class with the protocol `nn.EncoderConfig`; None for a
+        model with pitch and loudness only. Its sample rate and hop length must be those of the
+        model.
       pitch_scale: how the decoder gets the pitch: "midi", as MIDI note number / 127, or "hz", as
         frequency / 1000 Hz.
 
@@ -92,7 +95,7 @@ class AutoencoderConfig:
     decoder: RnnFcDecoderConfig | DilatedConvDecoderConfig | DecoderConfig
     reverb: DecayingReverbConfig | TapReverbConfig | ReverbConfig | None
     loss_n_ffts: tuple[int, ...]
-    encoder: ZEncoderConfig | EncoderConfig | None = None
+    encoder: ZEncoderConfig | TimbreEncoderConfig | StoredTimbreConfig | EncoderConfig | None = None
     pitch_scale: Literal["midi", "hz"] = "midi"
 
     def __post_init__(self):
