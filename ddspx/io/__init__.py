@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ddspx.io._batches import (
         Batch as Batch,
         BatchIterator as BatchIterator,
+        MixedBatch as MixedBatch,
         evaluation_batches as evaluation_batches,
+        mixed_batches as mixed_batches,
         training_batches as training_batches,
     )
     from ddspx.io._checkpoints import (
@@ -66,7 +68,7 @@ else:
         __name__,
         elsewhere={name: f"it is {here}" for name, here in IO_NAMES.items()},
         _audio="AudioError declared_duration_s declared_sample_rate read_audio stream_audio",
-        _batches="Batch BatchIterator evaluation_batches training_batches",
+        _batches="Batch BatchIterator MixedBatch evaluation_batches mixed_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
         _crops="BalancedBatches LabelledAudio LabelledBatch",
         _datasets=(

@@ -1,6 +1,6 @@
 """Batches of examples from a prepared dataset: random for training, in order for evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ddspx._checks import checked_seed, one_of, positive_int
-from ddspx._typing import Float
+from ddspx._typing import Float, Int
 from ddspx.io._datasets import (
     SPLITS,
     DatasetError,
@@ -31,10 +31,25 @@ class Batch(NamedTuple):
     loudness_db: Float[np.ndarray, "batch frames"]
 
 
+class MixedBatch(NamedTuple):
+    """Examples of several datasets, and another stretch of the dataset of each.
+
+    Attributes:
+      examples: the examples.
+      reference: the other stretches.
+      source: the number of each example's dataset.
+    """
+
+    examples: Batch
+    reference: Float[np.ndarray, "batch samples"]
+    source: Int[np.ndarray, " batch"]
+
+
 class BatchIterator:
     """An endless iterator of training batches whose position can be saved and restored.
 
-    :func:`training_batches` returns it. Threads read and crop the next batches ahead of time.
+    :func:`training_batches` and :func:`mixed_batches` return it. Threads read and crop the next
+    batches ahead of time.
     """
 
     def __init__(self, batches: Any, facts: dict[str, Any]) -> None:
@@ -44,7 +59,7 @@ class BatchIterator:
     def __iter__(self) -> "BatchIterator":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
@@ -94,10 +109,8 @@ def training_batches(
     """
     positive_int("batch_size", batch_size)
     checked_seed(seed)
-    manifest, records = _opened(dataset, split)
-    info = manifest.splits[split]
-    ends = np.cumsum(info.weights_s)
-    n_parts = info.n_examples
+    stretches = _Stretches(dataset, split)
+    n_parts = stretches.info.n_examples
 
     # Not grain's shuffle, which for a small index walks through 2**16 numbers: 1 ms an example.
     @lru_cache(maxsize=4)
@@ -107,27 +120,180 @@ def training_batches(
     def draw(index: int) -> Segment:
         epoch, turn = divmod(index, n_parts)
         jitter = np.random.default_rng((seed, 1, index)).random()
-        place = (order(epoch)[turn] + jitter) / n_parts * ends[-1]
-        record = min(int(np.searchsorted(ends, place, side="right")), len(ends) - 1)
-        into = 1.0 - (ends[record] - place) / info.weights_s[record]
-        start = min(max(int(into * info.starts[record]), 0), info.starts[record] - 1)
-        return records[record].crop(start, manifest.example_hops, hop_length=manifest.hop_length)
+        return stretches.crop(stretches.place((order(epoch)[turn] + jitter) / n_parts))
 
-    grain = _grain()
-    batches = (
-        grain.MapDataset.range(_ENDLESS)
-        .map(draw)
-        .batch(batch_size, batch_fn=_stacked)
-        .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    )
     facts = {
         "split": split,
         "batch_size": batch_size,
         "seed": seed,
         "n_examples": n_parts,
-        "duration_s": info.duration_s,
+        "duration_s": stretches.info.duration_s,
     }
+    return _batches(draw, _stacked, batch_size, facts)
+
+
+def mixed_batches(
+    datasets: Sequence[str | Path],
+    *,
+    batch_size: int,
+    seed: int,
+    weights: Sequence[float] | None = None,
+    split: str = "train",
+) -> BatchIterator:
+    """Endless random batches from several datasets, each example with a reference beside it.
+
+    A batch holds examples of the datasets in proportion to their weights, as far as its size
+    allows. Within a dataset an example begins anywhere with equal probability. Its reference is a
+    crop of the same dataset and length that shares no sample with it. Batch ``i`` depends only on
+    the datasets and their order, `weights`, `batch_size`, `seed` and ``i``.
+
+    Args:
+      datasets: folders written by :func:`ddspx.training.prepare`, with the same rates and example
+        length.
+      batch_size: examples in a batch.
+      seed: from 0 to 2**32 - 1.
+      weights: how often each dataset is drawn from, relative to the others; by default all alike.
+      split: which split to draw from.
+
+    Returns:
+      An iterator of `MixedBatch` with ``get_state`` and ``set_state`` for exact resumption.
+
+    Raises:
+      DatasetError: a dataset is missing, damaged, or too short in that split for an example beside
+        its reference.
+      ValueError: there is no dataset, their rates differ, or an argument is not allowed.
+      ModuleNotFoundError: grain or array_record is not installed.
+    """
+    positive_int("batch_size", batch_size)
+    checked_seed(seed)
+    if not datasets:
+        raise ValueError("`datasets` must hold at least one dataset, got none.")
+    stretches = [_Stretches(dataset, split) for dataset in datasets]
+    for each in stretches:
+        _check_alike(each, stretches[0])
+        each.check_room_for_reference()
+    shares = _shares(weights, len(datasets))
+
+    @lru_cache(maxsize=4)
+    def order(batch: int) -> np.ndarray:
+        return np.random.default_rng((seed, 0, batch)).permutation(batch_size)
+
+    def draw(index: int) -> tuple[Segment, np.ndarray, int]:
+        batch, slot = divmod(index, batch_size)
+        rng = np.random.default_rng((seed, 1, index))
+        at = (order(batch)[slot] + rng.random()) / batch_size
+        source = min(int(np.searchsorted(shares, at, side="right")), len(stretches) - 1)
+        chosen = stretches[source]
+        place = chosen.place(rng.random())
+        return chosen.crop(place), chosen.crop(chosen.place_apart(place, rng)).audio, source
+
+    def stacked(drawn: list[tuple[Segment, np.ndarray, int]]) -> MixedBatch:
+        segments, references, sources = zip(*drawn, strict=True)
+        return MixedBatch(
+            _stacked(list(segments)), np.stack(references), np.array(sources, np.int32)
+        )
+
+    facts = {
+        "split": split,
+        "batch_size": batch_size,
+        "seed": seed,
+        "n_examples": [each.info.n_examples for each in stretches],
+        "duration_s": [each.info.duration_s for each in stretches],
+        "shares": shares.tolist(),
+    }
+    return _batches(draw, stacked, batch_size, facts)
+
+
+def _batches(
+    draw: Callable[[int], Any],
+    stacked: Callable[[list[Any]], Any],
+    batch_size: int,
+    facts: dict[str, Any],
+) -> BatchIterator:
+    """An iterator over batches of what is drawn for the indices 0, 1, 2, ..."""
+    grain = _grain()
+    batches = (
+        grain.MapDataset.range(_ENDLESS)
+        .map(draw)
+        .batch(batch_size, batch_fn=stacked)
+        .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
+    )
     return BatchIterator(batches, facts)
+
+
+class _Place(NamedTuple):
+    """Where an example begins: its record, and a frame in that."""
+
+    record: int
+    start: int
+
+
+class _Stretches:
+    """The examples of a split, anywhere in its sound."""
+
+    def __init__(self, dataset: str | Path, split: str) -> None:
+        self.name, self._split = dataset, split
+        self.manifest, self._records = _opened(dataset, split)
+        self.info = self.manifest.splits[split]
+        self._ends = np.cumsum(self.info.weights_s)
+        self._first = np.concatenate([[0], np.cumsum(self.info.starts)])
+
+    def place(self, share: float) -> _Place:
+        """The place at a share, from 0 to 1, of the duration of the split."""
+        at, ends = share * self._ends[-1], self._ends
+        record = min(int(np.searchsorted(ends, at, side="right")), len(ends) - 1)
+        starts = self.info.starts[record]
+        into = 1.0 - (ends[record] - at) / self.info.weights_s[record]
+        return _Place(record, min(max(int(into * starts), 0), starts - 1))
+
+    def place_apart(self, place: _Place, rng: np.random.Generator) -> _Place:
+        """A random place whose example shares no sample with the one at `place`.
+
+        The starts of all records, one after the other, are those of each stretch of sound one
+        after the other. So places that are an example apart in this order are apart in the sound.
+        """
+        at, reach = self._first[place.record] + place.start, self.manifest.example_hops
+        before, after = max(0, at - reach + 1), max(0, self._first[-1] - at - reach)
+        drawn = int(rng.integers(before + after))
+        start = drawn if drawn < before else at + reach + drawn - before
+        record = int(np.searchsorted(self._first, start, side="right")) - 1
+        return _Place(record, int(start - self._first[record]))
+
+    def check_room_for_reference(self) -> None:
+        """Raises a DatasetError if some example has no other one apart from it."""
+        if self._first[-1] < 2 * self.manifest.example_hops:
+            needed = 3 * self.manifest.example_length / self.manifest.sample_rate
+            raise DatasetError(
+                f"{self.name} has {self.info.duration_s:.0f} s in its {self._split} split, too "
+                f"little for an example beside its reference; prepare it from at least "
+                f"{needed:.0f} s for that split."
+            )
+
+    def crop(self, place: _Place) -> Segment:
+        """The example at a place."""
+        hops, hop_length = self.manifest.example_hops, self.manifest.hop_length
+        return self._records[place.record].crop(place.start, hops, hop_length=hop_length)
+
+
+def _check_alike(one: _Stretches, first: _Stretches) -> None:
+    """Raises a ValueError unless two datasets can stand in one batch."""
+    for name in ("sample_rate", "hop_length", "example_length", "feature_version"):
+        value, expected = getattr(one.manifest, name), getattr(first.manifest, name)
+        if value != expected:
+            raise ValueError(
+                f"`datasets` must have the same `{name}`, but {first.name} has {expected!r} and "
+                f"{one.name} {value!r}; prepare them alike."
+            )
+
+
+def _shares(weights: Sequence[float] | None, n_datasets: int) -> np.ndarray:
+    """The cumulative shares of the datasets in a batch."""
+    values = np.ones(n_datasets) if weights is None else np.asarray(weights, np.float64)
+    if values.shape != (n_datasets,) or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(
+            f"`weights` must be {n_datasets} numbers above 0, one for each dataset, got {weights}."
+        )
+    return np.cumsum(values) / np.sum(values)
 
 
 def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> Iterator[Batch]:
