@@ -182,6 +182,21 @@ class AutoencoderConfig:
         return dataclasses.replace(model, encoder=encoder)
 
     @classmethod
+    def any_instrument(
+        cls, *, sample_rate: int = 16_000, hop_length: int | None = None
+    ) -> "AutoencoderConfig":
+        """A model of any instrument: `small`, and a `nn.TimbreEncoder` with SpectNet's front-end.
+
+        The encoder makes one embedding of a recording, from trained gammatones and PCEN, on the
+        frames of `ddspx classify train`. There is no reverb: each recording has its own room.
+        """
+        model = cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=0.0)
+        listening = FrontendConfig.learnable(sample_rate=sample_rate)
+        return dataclasses.replace(
+            model, encoder=TimbreEncoderConfig(listening, model.hop_length)
+        )
+
+    @classmethod
     def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s, n_harmonics=None):
         size("sample_rate", sample_rate)
         # DDSP's numbers at 16 kHz and at higher rates, which have room for more harmonics. 97 bands
