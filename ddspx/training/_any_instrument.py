@@ -1,23 +1,16 @@
 """Training of one model of many instruments, on a dataset of each."""
 
-import dataclasses
-from collections.abc import Callable
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
-from jax.sharding import NamedSharding
 
 from ddspx import core
 from ddspx._typing import Array, Float, Key
 from ddspx.io import MixedBatch
-from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.nn import ReverbConfig
-from ddspx.training._state import TrainState
-from ddspx.training._step import Loss, StepReport, adam, spectral_distance, train_step
+from ddspx.training._step import Loss, spectral_distance
 
 
 class Rooms(NamedTuple):

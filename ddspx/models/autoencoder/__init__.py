@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         load_autoencoder as load_autoencoder,
         save_autoencoder as save_autoencoder,
     )
+    from ddspx.models.autoencoder.timbres import with_timbre as with_timbre
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         config="AutoencoderConfig InstrumentStatistics",
         model="Autoencoder AutoencoderState DryState",
         serialization="load_autoencoder save_autoencoder",
+        timbres="with_timbre",
     )

@@ -192,9 +192,7 @@ class AutoencoderConfig:
         """
         model = cls._preset(sample_rate, hop_length, rnn=256, fc=192, layers=2, reverb_s=0.0)
         listening = FrontendConfig.learnable(sample_rate=sample_rate)
-        return dataclasses.replace(
-            model, encoder=TimbreEncoderConfig(listening, model.hop_length)
-        )
+        return dataclasses.replace(model, encoder=TimbreEncoderConfig(listening, model.hop_length))
 
     @classmethod
     def _preset(cls, sample_rate, hop_length, *, rnn, fc, layers, reverb_s, n_harmonics=None):
