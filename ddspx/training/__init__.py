@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ddspx._exports import lazy
 
 if TYPE_CHECKING:
+    from ddspx.training._any_instrument import train_any_instrument as train_any_instrument
     from ddspx.training._autoencoder import train_autoencoder as train_autoencoder
     from ddspx.training._autoencoder_evaluation import (
         AutoencoderEvaluation as AutoencoderEvaluation,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         compare_sounds as compare_sounds,
     )
     from ddspx.training._config import (
+        AnyInstrumentTrainConfig as AnyInstrumentTrainConfig,
         AutoencoderTrainConfig as AutoencoderTrainConfig,
         ClassifierTrainConfig as ClassifierTrainConfig,
         EvaluationPart as EvaluationPart,
@@ -72,6 +74,7 @@ else:
             "train_util": "it is `training.train_autoencoder`",
             "trainers": "`training.train_autoencoder`, of steps from `training.train_step`",
         },
+        _any_instrument="train_any_instrument",
         _autoencoder="train_autoencoder",
         _classifier="train_classifier",
         _classifier_evaluation="ClassifierEvaluation evaluate_classifier recordings_to_test",
@@ -79,7 +82,10 @@ else:
             "EMBEDDINGS Comparison Embedding PairMeasures SetDistances compare_recordings "
             "compare_renderings compare_sounds"
         ),
-        _config="AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart RunConfig",
+        _config=(
+            "AnyInstrumentTrainConfig AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart "
+            "RunConfig"
+        ),
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",
         _logging="RunLog",

@@ -1,59 +1,237 @@
 """Training of one model of many instruments, on a dataset of each."""
 
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from flax import nnx
+from jax.sharding import NamedSharding
+from rich.console import Console
 
-from ddspx import core
-from ddspx._typing import Array, Float, Key
-from ddspx.io import MixedBatch
-from ddspx.nn import ReverbConfig
-from ddspx.training._step import Loss, spectral_distance
+from ddspx import __version__, core
+from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx.io import (
+    Batch,
+    Manifest,
+    MixedBatch,
+    evaluation_batches,
+    mixed_batches,
+    read_manifest,
+    training_batches,
+)
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    InstrumentStatistics,
+    Timbre,
+    save_any_instrument,
+)
+from ddspx.models.autoencoder.serialization import check_loads_back
+from ddspx.models.autoencoder.timbres import normalized, timbre_encoder
+from ddspx.nn import DecayingReverbConfig, SpectralFrontend, TapReverbConfig, copy_frontend
+from ddspx.training._autoencoder import padded_to
+from ddspx.training._config import AnyInstrumentTrainConfig
+from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._logging import RunLog
+from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._state import TrainState, initial_state
+from ddspx.training._step import Loss, StepReport, adam, spectral_distance, train_step
+
+# Stretches of the train split whose mean embedding stands for an instrument.
+_HEARD_STRETCHES = 16
 
 
-class Rooms(NamedTuple):
-    """The reverbs of several recordings, in one tree whose first axis is the recordings."""
+def train_any_instrument(
+    datasets: Mapping[str, str | Path],
+    output: str | Path,
+    *,
+    model: AutoencoderConfig,
+    room: DecayingReverbConfig | TapReverbConfig,
+    config: AnyInstrumentTrainConfig | None = None,
+    weights: Mapping[str, float] | None = None,
+    front_end: SpectralFrontend | None = None,
+    console: Console | None = None,
+) -> TrainResult:
+    """Trains one model on the datasets of many instruments and writes it as a model folder.
+
+    In each example the encoder hears another stretch of the same recordings, and the decoder plays
+    the example with the embedding of what was heard. Each dataset has its own room, so that the
+    embedding need not describe it. The folder is that of an autoencoder, with a file of the
+    instruments' embeddings, rooms and statistics beside it. A run is resumed, stopped and evaluated
+    as by `train_autoencoder`; the loss on the valid split is the mean over the instruments.
+
+    Args:
+      datasets: the folder that `prepare` wrote of each instrument, by its name.
+      output: the model folder to make.
+      model: the sizes of the model, such as ``AutoencoderConfig.any_instrument()``: with a
+        `nn.TimbreEncoderConfig`, and without a reverb.
+      room: the config of the reverb of each dataset.
+      config: the settings of the training.
+      weights: how often each dataset is drawn from, relative to the others; by default all alike.
+      front_end: a trained front-end, such as that of a `SpectNet`, which the encoder starts with.
+      console: as in `train_autoencoder`.
+
+    Returns:
+      The step at which the run ended, and the weights that are in `output`.
+
+    Raises:
+      ValueError: there is no dataset, a dataset does not fit the model or the others, the model has
+        a reverb or another encoder, or as `train_autoencoder`.
+      FileExistsError: `output` exists and does not belong to a training run.
+      FloatingPointError: the loss or its gradient is not finite any more.
+      ModuleNotFoundError: a package that training needs is not installed.
+    """
+    config = config or AnyInstrumentTrainConfig()
+    names = tuple(datasets)
+    shares = None if weights is None else tuple(weights.get(name, 1.0) for name in names)
+    folders = tuple(Path(datasets[name]) for name in names)
+    begin = partial(_task, names, folders, shares, model, room, config, front_end)
+    return run_task(begin, output, config=config, console=console)
+
+
+def _task(
+    names: tuple[str, ...],
+    folders: tuple[Path, ...],
+    shares: tuple[float, ...] | None,
+    model: AutoencoderConfig,
+    room: DecayingReverbConfig | TapReverbConfig,
+    config: AnyInstrumentTrainConfig,
+    front_end: SpectralFrontend | None,
+) -> Task:
+    """Makes the task; raises a ValueError if the data and the model do not fit each other."""
+    if model.reverb is not None:
+        raise ValueError("`model` must have no reverb: each dataset gets a `room` of its own.")
+    manifests = [read_manifest(folder) for folder in folders]
+    for manifest in manifests:
+        check_dataset(manifest, model)
+    every, each = placements(config.batch_size)
+    batches = mixed_batches(folders, batch_size=config.batch_size, seed=config.seed, weights=shares)
+    module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
+    encoder = timbre_encoder(module)
+    if front_end is not None:
+        encoder.frontend = copy_frontend(front_end, encoder.frontend)
+    check_loads_back(module)
+    programs = _programs(model, room, config, every)
+    params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
+    rooms, fixed = _initial_rooms(room, len(folders), model.sample_rate, config.seed)
+    statistics = [dataset_statistics(*each) for each in zip(folders, manifests, strict=True)]
+    facts = {
+        "ddspx": __version__,
+        "jax": jax.__version__,
+        "instruments": {
+            name: {"licence": m.licence, "attribution": m.attribution}
+            for name, m in zip(names, manifests, strict=True)
+        },
+        "training": config.to_json(),
+    }
+    sounds = _Sounds(names, folders, [m.splits["valid"].n_examples > 0 for m in manifests])
+    measured = partial(_measure, sounds, config, programs, each)
+    return Task(
+        model={"model": model.to_json(), "room": repr(room)},
+        data=_digest(names, manifests, front_end),
+        batches=batches,
+        state=initial_state(
+            {"model": params, "rooms": rooms},
+            programs.optimizer,
+            seed=config.seed,
+            rest={"model": rest, "rooms": fixed},
+        ),
+        step=programs.step,
+        measure=measured if any(sounds.has_valid) else None,
+        save=partial(_save, sounds, programs, statistics, facts),
+    )
+
+
+class _Sounds(NamedTuple):
+    """The datasets, by number."""
+
+    names: tuple[str, ...]
+    folders: tuple[Path, ...]
+    has_valid: list[bool]
+
+    def heard(self, source: int) -> np.ndarray:
+        """The stretches of the train split that stand for a dataset."""
+        batches = training_batches(self.folders[source], batch_size=_HEARD_STRETCHES, seed=0)
+        return next(batches).audio
+
+
+class _Programs(NamedTuple):
+    """The compiled functions of a run, and the structures of the model and of a room."""
 
     graphdef: nnx.GraphDef
-    params: Any
-    rest: Any
+    room: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    step: Callable[[TrainState, MixedBatch], tuple[TrainState, StepReport]]
+    embedding: Callable[[Any, Any, ArrayLike], Array]
+    evaluation: Callable[[Any, Any, Key, Batch, Array, Any], Array]
 
 
-def rooms_of(config: ReverbConfig, n_rooms: int, *, sample_rate: int, seed: int) -> Rooms:
-    """Initial reverbs, each drawn from its own key."""
-
-    def build(rngs: nnx.Rngs) -> Any:
-        return config.build(sample_rate=sample_rate, rngs=rngs)
-
-    graphdef, *_ = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param, ...)
-    drawn = [nnx.split(build(nnx.Rngs(seed + i)), nnx.Param, ...)[1:] for i in range(n_rooms)]
-    params, rest = (
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(nnx.to_pure_dict, states))
-        for states in zip(*drawn, strict=True)
+@lru_cache(maxsize=2)
+def _programs(
+    model: AutoencoderConfig,
+    room: DecayingReverbConfig | TapReverbConfig,
+    config: AnyInstrumentTrainConfig,
+    placement: NamedSharding,
+) -> _Programs:
+    """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
+    shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
+    graphdef, *_ = nnx.split(shape, nnx.Param, ...)
+    room_graph = _room_graph(room, model.sample_rate)
+    optimizer = _optimizer(config)
+    loss = any_instrument_loss(
+        graphdef,
+        room_graph,
+        loudness_weight=config.loudness_weight,
+        embedding_noise=config.embedding_noise,
     )
-    return Rooms(graphdef, params, rest)
+
+    @jax.jit
+    def embedding(params: Any, rest: Any, audio: ArrayLike) -> Array:
+        encoder = timbre_encoder(nnx.merge(graphdef, params["model"], rest["model"]))
+        return normalized(jnp.mean(encoder.embed(audio), axis=0))
+
+    @jax.jit
+    def evaluation(params: Any, rest: Any, key: Key, batch: Batch, z: Array, source: Any) -> Array:
+        model = nnx.merge(graphdef, params["model"], rest["model"])
+        n_examples = batch.audio.shape[0]
+        dry = _dry(model, key, batch, jnp.broadcast_to(z, (n_examples, z.size)))
+        one = jax.tree.map(lambda x: x[source], (params["rooms"], rest["rooms"]))
+        wet = nnx.merge(room_graph, *one)(dry)
+        each = jax.vmap(lambda a, b: spectral_distance(model.config, a, b, config.loudness_weight))
+        return each(jnp.asarray(batch.audio), wet)
+
+    step = train_step(loss, optimizer, placement=placement)
+    return _Programs(graphdef, room_graph, optimizer, step, embedding, evaluation)
 
 
 def any_instrument_loss(
-    graphdef: nnx.GraphDef, rooms: nnx.GraphDef, *, loudness_weight: float, embedding_noise: float
+    graphdef: nnx.GraphDef, room: nnx.GraphDef, *, loudness_weight: float, embedding_noise: float
 ) -> Loss:
     """Makes the loss: the mean spectral distance of each example and its rendering.
 
     The timbre of an example is the embedding of its reference, which is another stretch of the
     same recordings, so it cannot hold the notes of the example. Noise is added to the embedding:
-    what lies between two instruments is trained too, and few bits remain for anything else.
+    so what lies between two instruments is trained too, and the embedding holds few numbers beside
+    the timbre.
 
     Args:
-      graphdef: of an `Autoencoder` with an `nn.TimbreEncoder`.
-      rooms: of a reverb.
+      graphdef: of an `Autoencoder` with a `nn.TimbreEncoder`, from ``nnx.split(model, nnx.Param,
+        ...)``.
+      room: of a reverb, likewise.
       loudness_weight: as in `core.multi_scale_spectral_loss`.
       embedding_noise: standard deviation of the noise; the embedding has a mean square of 1.
 
     Returns:
-      The loss as a function of (params, rest, key, batch), with the params and the rest of the
-      model and of the rooms.
+      The loss as a function of (params, rest, key, batch); params and rest are dicts with those of
+      the ``model`` and of the ``rooms``, whose first axis is that of the datasets.
     """
 
     def loss(
@@ -61,11 +239,117 @@ def any_instrument_loss(
     ) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params["model"], rest["model"])
         noise_key, key = jax.random.split(key)
-        z = model.encoder.embed(jnp.asarray(batch.reference))
+        z = timbre_encoder(model).embed(jnp.asarray(batch.reference))
         z = z + embedding_noise * jax.random.normal(noise_key, z.shape, z.dtype)
-        dry = rendered(model, key, batch.examples, z)
-        taps = responses(rooms, params["rooms"], rest["rooms"])[jnp.asarray(batch.source)]
-        wet = core.convolution_reverb(dry, taps[:, : dry.shape[-1]], add_dry=True)
+        dry = _dry(model, key, batch.examples, z)
+        taps = jax.vmap(lambda *states: nnx.merge(room, *states).impulse_response)(
+            params["rooms"], rest["rooms"]
+        )
+        wet = core.convolution_reverb(
+            dry, taps[jnp.asarray(batch.source), : dry.shape[-1]], add_dry=True
+        )
         return spectral_distance(model.config, batch.examples.audio, wet, loudness_weight), rest
 
     return loss
+
+
+def _dry(model: Autoencoder, key: Key, batch: Batch, z: Array) -> Float[Array, "batch samples"]:
+    """The examples as the model plays them, each with its embedding."""
+    frames = batch.f0_hz.shape[-1]
+    held = jnp.broadcast_to(z[:, None], (z.shape[0], frames, z.shape[-1]))
+    n_samples = batch.audio.shape[-1]
+    return model(key, batch.f0_hz, batch.loudness_db, z=held, n_samples=n_samples)
+
+
+def _room_graph(config: DecayingReverbConfig | TapReverbConfig, sample_rate: int) -> nnx.GraphDef:
+    shape = nnx.eval_shape(lambda: config.build(sample_rate=sample_rate, rngs=nnx.Rngs(0)))
+    return nnx.split(shape, nnx.Param, ...)[0]
+
+
+def _initial_rooms(
+    config: DecayingReverbConfig | TapReverbConfig, n_rooms: int, sample_rate: int, seed: int
+) -> tuple[Any, Any]:
+    """Parameters and other variables of the rooms, each drawn from its own seed."""
+    rooms = [config.build(sample_rate=sample_rate, rngs=nnx.Rngs(seed + i)) for i in range(n_rooms)]
+    states = zip(*(nnx.state(room, nnx.Param, ...) for room in rooms), strict=True)
+    params, rest = (
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(nnx.to_pure_dict, each))
+        for each in states
+    )
+    return params, rest
+
+
+def _optimizer(config: AnyInstrumentTrainConfig) -> optax.GradientTransformation:
+    """Adam; the front-end has a learning rate of its own, and none at 0."""
+    rates = {"decay_rate": config.decay_rate, "decay_steps": config.decay_steps}
+
+    def rate(factor: float) -> optax.GradientTransformation:
+        if not factor:
+            return optax.set_to_zero()
+        return adam(
+            learning_rate=factor * config.learning_rate, clip_norm=config.clip_norm, **rates
+        )
+
+    def owners(params: Any) -> Any:
+        def owner(path: Any, _: Any) -> str:
+            return "frontend" if any(getattr(k, "key", None) == "frontend" for k in path) else "all"
+
+        return jax.tree.map_with_path(owner, params)
+
+    return optax.multi_transform({"frontend": rate(config.frontend_rate), "all": rate(1.0)}, owners)
+
+
+def _measure(
+    sounds: _Sounds,
+    config: AnyInstrumentTrainConfig,
+    programs: _Programs,
+    each: NamedSharding,
+    state: TrainState,
+    log: RunLog,
+) -> Measured:
+    """The mean loss on the valid split of each dataset, with the timbre of its train split."""
+    losses, size = {}, config.batch_size
+    for source, name in enumerate(sounds.names):
+        if not sounds.has_valid[source]:
+            continue
+        z = programs.embedding(state.params, state.rest, sounds.heard(source))
+        found = []
+        batches = evaluation_batches(sounds.folders[source], split="valid", batch_size=size)
+        for index, batch in enumerate(batches):
+            key = jax.random.fold_in(jax.random.key(0), index)
+            padded = jax.device_put(padded_to(batch, size), each)
+            loss = programs.evaluation(state.params, state.rest, key, padded, z, source)
+            found.append(np.asarray(loss)[: len(batch.audio)])
+        losses[name] = float(np.mean(np.concatenate(found)))
+    return Measured(float(np.mean(list(losses.values()))), losses)
+
+
+def _save(
+    sounds: _Sounds,
+    programs: _Programs,
+    statistics: list[InstrumentStatistics],
+    facts: dict[str, Any],
+    folder: Path,
+    state: TrainState,
+    selected: dict[str, Any],
+) -> None:
+    model = nnx.merge(programs.graphdef, state.params["model"], state.rest["model"])
+    timbres = {}
+    for source, name in enumerate(sounds.names):
+        z = programs.embedding(state.params, state.rest, sounds.heard(source))
+        one = jax.tree.map(lambda x, i=source: x[i], (state.params["rooms"], state.rest["rooms"]))
+        room = nnx.merge(programs.room, *one)
+        timbres[name] = Timbre(np.asarray(z), room, statistics[source])
+    save_any_instrument(folder, model, timbres, provenance=facts | {"selected": selected})
+
+
+def _digest(
+    names: tuple[str, ...], manifests: list[Manifest], front_end: SpectralFrontend | None
+) -> str:
+    """Hashes what decides the weights together with the settings."""
+    fields = {name: asdict(manifest) for name, manifest in zip(names, manifests, strict=True)}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    if front_end is not None:
+        for leaf in jax.tree.leaves(nnx.to_pure_dict(nnx.state(front_end))):
+            digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()

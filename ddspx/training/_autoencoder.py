@@ -240,7 +240,7 @@ def _valid_loss(
         n_examples = len(batch.audio)
         # The noise is always the same, so that two evaluations differ by the weights alone.
         key = jax.random.fold_in(jax.random.key(0), index)
-        padded = jax.device_put(_padded(batch, size), each)
+        padded = jax.device_put(padded_to(batch, size), each)
         loss, audio = programs.evaluation(state.params, state.rest, key, padded)
         losses.append(np.asarray(loss)[:n_examples])
         if index > 0:
@@ -295,7 +295,7 @@ def _programs(
     )
 
 
-def _padded(batch: Batch, size: int) -> Batch:
+def padded_to(batch: Batch, size: int) -> Batch:
     """Fills a batch up to `size` with copies of its first example, so that one program fits all."""
     missing = size - len(batch.audio)
     return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))

@@ -130,6 +130,29 @@ class AutoencoderTrainConfig(RunConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class AnyInstrumentTrainConfig(AutoencoderTrainConfig):
+    """The settings of `train_any_instrument`: those of `AutoencoderTrainConfig`, and two more.
+
+    Args:
+      embedding_noise: standard deviation of the noise on the embedding, whose mean square is 1.
+      frontend_rate: learning rate of the encoder's front-end, as a factor of `learning_rate`; 0
+        keeps it as it is.
+
+    Raises:
+      TypeError: a count is not an int, or another field is not a number.
+      ValueError: a number is out of range.
+    """
+
+    embedding_noise: float = 0.1
+    frontend_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("embedding_noise", "frontend_rate"):
+            number(name, getattr(self, name), least=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassifierTrainConfig(RunConfig):
     """The settings of a classifier's training: those of `RunConfig`, and its augmentation.
 

@@ -177,7 +177,7 @@ def autoencoder_loss(
         # The products in `core` ask for the highest precision, so this changes the networks alone.
         with jax.default_matmul_precision("BF16_BF16_F32") if bfloat16 else nullcontext():
             predicted = _render(model, key, batch)
-        return _distance(model.config, batch.audio, predicted, loudness_weight), rest
+        return spectral_distance(model.config, batch.audio, predicted, loudness_weight), rest
 
     return loss
 
@@ -192,14 +192,14 @@ def autoencoder_evaluation(
         predicted = _render(model, key, batch)
 
         def loss(target: jax.Array, rendering: jax.Array) -> jax.Array:
-            return _distance(model.config, target, rendering, loudness_weight)
+            return spectral_distance(model.config, target, rendering, loudness_weight)
 
         return jax.vmap(loss)(jnp.asarray(batch.audio), predicted), predicted
 
     return jax.jit(evaluation)
 
 
-def _distance(config: Any, target: Any, predicted: Any, loudness_weight: float) -> Array:
+def spectral_distance(config: Any, target: Any, predicted: Any, loudness_weight: float) -> Array:
     return core.multi_scale_spectral_loss(
         jnp.asarray(target),
         predicted,

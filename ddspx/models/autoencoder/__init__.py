@@ -18,12 +18,17 @@ if TYPE_CHECKING:
         load_autoencoder as load_autoencoder,
         save_autoencoder as save_autoencoder,
     )
-    from ddspx.models.autoencoder.timbres import with_timbre as with_timbre
+    from ddspx.models.autoencoder.timbres import (
+        Timbre as Timbre,
+        load_timbres as load_timbres,
+        save_any_instrument as save_any_instrument,
+        with_timbre as with_timbre,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         config="AutoencoderConfig InstrumentStatistics",
         model="Autoencoder AutoencoderState DryState",
         serialization="load_autoencoder save_autoencoder",
-        timbres="with_timbre",
+        timbres="Timbre load_timbres save_any_instrument with_timbre",
     )

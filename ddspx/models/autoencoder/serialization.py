@@ -23,6 +23,7 @@ def save_autoencoder(
     *,
     statistics: InstrumentStatistics,
     provenance: Mapping[str, Any],
+    **others: Mapping[str, Any],
 ) -> None:
     """Writes a model as `weights.safetensors` and three JSON files.
 
@@ -35,6 +36,7 @@ def save_autoencoder(
       model: the model, with its weights and config.
       statistics: statistics of the recordings that it was trained on.
       provenance: the origin of the model: recordings, their licence and attribution, training.
+      others: further JSON files, by name without suffix.
 
     Raises:
       TypeError: `model` is of a subclass of `Autoencoder`.
@@ -52,6 +54,7 @@ def save_autoencoder(
         keep_others=True,
         statistics=statistics.to_json(),
         provenance=provenance,
+        **others,
     )
 
 

@@ -1,17 +1,61 @@
-"""One instrument out of a model of any: its embedding and its room in place of the encoder."""
+"""The instruments that a model of any instrument knows, and one of them as a model of its own."""
 
 import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from ddspx._typing import ArrayLike, Float
+from ddspx._typing import Array, ArrayLike, Float
+from ddspx.io._json import FINITE, OBJECT, json_field, json_object, list_of
+from ddspx.models._config import from_json, read_json, to_json
+from ddspx.models._weights import FOLDER_AGAIN, finite_weights, with_arrays
+from ddspx.models.autoencoder.config import InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
-from ddspx.nn import Reverb, StoredTimbreConfig, TimbreEncoder
+from ddspx.models.autoencoder.serialization import save_autoencoder
+from ddspx.nn import (
+    DecayingReverb,
+    DecayingReverbConfig,
+    StoredTimbre,
+    StoredTimbreConfig,
+    TapReverb,
+    TapReverbConfig,
+    TimbreEncoder,
+)
+
+TIMBRES = "timbres.json"
+
+
+class Timbre(NamedTuple):
+    """An instrument that a model of any instrument knows.
+
+    Attributes:
+      embedding: what its encoder says of the recordings; its mean square is 1.
+      reverb: the room of the recordings; None for none.
+      statistics: their loudness and pitch.
+    """
+
+    embedding: Float[np.ndarray, " z"]
+    reverb: DecayingReverb | TapReverb | None
+    statistics: InstrumentStatistics
+
+
+def normalized(z: Float[ArrayLike, "*batch z"]) -> Float[Array, "*batch z"]:
+    """The vector in the same direction whose mean square is 1, as every embedding's."""
+    z = jnp.asarray(z)
+    return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), axis=-1, keepdims=True) + 1e-12)
 
 
 def with_timbre(
-    model: Autoencoder, embedding: Float[ArrayLike, " z"], *, reverb: Reverb | None = None
+    model: Autoencoder,
+    embedding: Float[ArrayLike, " z"],
+    *,
+    reverb: DecayingReverb | TapReverb | None = None,
 ) -> Autoencoder:
     """The model of one instrument: decoder and synthesizer of `model`, and a stored embedding.
 
@@ -34,17 +78,16 @@ def with_timbre(
             f"`embedding` must have the {encoder.config.z_size} values of the model's encoder, got "
             f"the shape {embedding.shape}."
         )
-    c = model.config
-    config = dataclasses.replace(
-        c,
-        encoder=StoredTimbreConfig(c.sample_rate, c.hop_length, encoder.config.z_size),
-        reverb=None if reverb is None else reverb.config,
-    )
+    c, z_size = model.config, encoder.config.z_size
+    stored = StoredTimbre(StoredTimbreConfig(c.sample_rate, c.hop_length, z_size), rngs=nnx.Rngs(0))
+    stored.embedding[...] = embedding
+    room = None if reverb is None else reverb.config
+    config = dataclasses.replace(c, encoder=stored.config, reverb=room)
     single = Autoencoder(config, rngs=nnx.Rngs(0))
     parts = {"decoder": model.decoder, "synthesizer": model.synthesizer, "reverb": reverb}
     for name, part in parts.items():
         setattr(single, name, part if part is None else nnx.clone(part))
-    single.encoder.embedding[...] = embedding
+    single.encoder = stored
     return single
 
 
@@ -56,3 +99,105 @@ def timbre_encoder(model: Autoencoder) -> TimbreEncoder:
             "in AutoencoderConfig.any_instrument()."
         )
     return model.encoder
+
+
+def save_any_instrument(
+    folder: str | Path,
+    model: Autoencoder,
+    timbres: Mapping[str, Timbre],
+    *,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Writes a model of any instrument, with the instruments that it knows in ``timbres.json``.
+
+    Args:
+      folder: the model folder to make, as by `save_autoencoder`.
+      model: the model.
+      timbres: the instruments by name.
+      provenance: as in `save_autoencoder`.
+
+    Raises:
+      ValueError: the model has no `nn.TimbreEncoder`, there is no timbre or one of another size or
+        with a weight that is not finite, or as `save_autoencoder`.
+    """
+    z_size = timbre_encoder(model).config.z_size
+    if not timbres:
+        raise ValueError("`timbres` must hold at least one instrument.")
+    saved = {}
+    for name, (embedding, reverb, statistics) in timbres.items():
+        values = np.asarray(embedding, np.float64)
+        if values.shape != (z_size,) or not np.isfinite(values).all():
+            raise ValueError(f"The embedding of {name!r} must be {z_size} finite numbers.")
+        room = {} if reverb is None else finite_weights(reverb)
+        saved[name] = {
+            "embedding": values.tolist(),
+            "statistics": statistics.to_json(),
+            **to_json(_Room(None if reverb is None else reverb.config)),
+            "room": {key: np.asarray(x, np.float64).tolist() for key, x in room.items()},
+        }
+    statistics = _pooled([timbre.statistics for timbre in timbres.values()])
+    save_autoencoder(
+        folder, model, statistics=statistics, provenance=provenance, timbres={"timbres": saved}
+    )
+
+
+def load_timbres(folder: str | Path, *, sample_rate: int) -> dict[str, Timbre]:
+    """The instruments that a saved model of any instrument knows, by name.
+
+    Args:
+      folder: a folder that `save_any_instrument` wrote.
+      sample_rate: the model's.
+
+    Raises:
+      FileNotFoundError: the file of the timbres is missing.
+      ValueError: it is damaged.
+    """
+    path = Path(folder) / TIMBRES
+
+    def timbre(fields: Any) -> Timbre:
+        embedding = json_field(fields, "embedding", list_of(FINITE))
+        statistics = InstrumentStatistics.from_json(json_field(fields, "statistics", OBJECT))
+        config = from_json(_Room, {"reverb": fields.get("reverb")}).reverb
+        arrays = {
+            name: np.asarray(values, np.float32)
+            for name, values in json_field(fields, "room", OBJECT).items()
+        }
+        reverb = None
+        if config is not None:
+            build = partial(_built, config, sample_rate)
+            reverb = with_arrays(build, arrays, path, FOLDER_AGAIN)
+        return Timbre(np.asarray(embedding, np.float32), reverb, statistics)
+
+    def timbres(fields: Any) -> dict[str, Timbre]:
+        saved = json_field(json_object(fields), "timbres", OBJECT)
+        return {name: timbre(each) for name, each in saved.items()}
+
+    return read_json(path, timbres)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Room:
+    """The field of a saved timbre that holds the config of its room."""
+
+    reverb: DecayingReverbConfig | TapReverbConfig | None
+
+
+def _built(
+    config: DecayingReverbConfig | TapReverbConfig, sample_rate: int
+) -> DecayingReverb | TapReverb:
+    return config.build(sample_rate=sample_rate, rngs=nnx.Rngs(0))
+
+
+def _pooled(each: list[InstrumentStatistics]) -> InstrumentStatistics:
+    """The statistics of all recordings together; each instrument counts alike."""
+    quantiles = np.concatenate([one.loudness_quantiles for one in each])
+    return InstrumentStatistics(
+        sample_rate=each[0].sample_rate,
+        hop_length=each[0].hop_length,
+        loudness_quantiles=tuple(np.quantile(quantiles, np.linspace(0, 1, 101))),
+        pitch_midi_min=min(one.pitch_midi_min for one in each),
+        pitch_midi_mean=float(np.mean([one.pitch_midi_mean for one in each])),
+        pitch_midi_max=max(one.pitch_midi_max for one in each),
+        duration_s=sum(one.duration_s for one in each),
+        feature_version=each[0].feature_version,
+    )
