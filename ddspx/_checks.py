@@ -69,6 +69,7 @@ LARGEST = {
     "window_frames": 100_000,
     "overlap_frames": 50_000,
     "z_size": 4096,
+    "rank": 1024,
     "length": 2**20,
     "batch_size": 65_536,
     # The optimizer counts steps in 32-bit integers.

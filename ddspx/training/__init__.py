@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ddspx._exports import lazy
 
 if TYPE_CHECKING:
+    from ddspx.training._adaptation import adapt as adapt
     from ddspx.training._any_instrument import train_any_instrument as train_any_instrument
     from ddspx.training._autoencoder import train_autoencoder as train_autoencoder
     from ddspx.training._autoencoder_evaluation import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         compare_sounds as compare_sounds,
     )
     from ddspx.training._config import (
+        AdaptationConfig as AdaptationConfig,
         AnyInstrumentTrainConfig as AnyInstrumentTrainConfig,
         AutoencoderTrainConfig as AutoencoderTrainConfig,
         ClassifierTrainConfig as ClassifierTrainConfig,
@@ -74,6 +76,7 @@ else:
             "train_util": "it is `training.train_autoencoder`",
             "trainers": "`training.train_autoencoder`, of steps from `training.train_step`",
         },
+        _adaptation="adapt",
         _any_instrument="train_any_instrument",
         _autoencoder="train_autoencoder",
         _classifier="train_classifier",
@@ -83,8 +86,8 @@ else:
             "compare_renderings compare_sounds"
         ),
         _config=(
-            "AnyInstrumentTrainConfig AutoencoderTrainConfig ClassifierTrainConfig EvaluationPart "
-            "RunConfig"
+            "AdaptationConfig AnyInstrumentTrainConfig AutoencoderTrainConfig "
+            "ClassifierTrainConfig EvaluationPart RunConfig"
         ),
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _data="instrument_statistics",

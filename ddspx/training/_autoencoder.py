@@ -152,7 +152,7 @@ def _task(
     measure = None
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
-        measure = partial(_valid_loss, dataset, manifest, config, programs, each)
+        measure = partial(valid_loss, dataset, manifest, config, programs, each)
     module, origin = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
     if start is not None:
         module, origin = _started(module, start, manifest)
@@ -161,7 +161,7 @@ def _task(
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
     return Task(
         model=model.to_json(),
-        data=_digest(manifest, origin),
+        data=dataset_digest(manifest, origin),
         batches=batches,
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
         step=programs.step,
@@ -170,7 +170,7 @@ def _task(
             _save,
             programs.graphdef,
             statistics,
-            _provenance(manifest, statistics, config) | origin,
+            provenance_of(manifest, statistics, config) | origin,
         ),
     )
 
@@ -224,11 +224,11 @@ def _save(
     )
 
 
-def _valid_loss(
+def valid_loss(
     dataset: Path,
     manifest: Manifest,
     config: AutoencoderTrainConfig,
-    programs: "_Programs",
+    programs: "Programs",
     each: NamedSharding,
     state: TrainState,
     log: RunLog,
@@ -252,7 +252,7 @@ def _valid_loss(
     return Measured(float(np.mean(np.concatenate(losses))))
 
 
-class _Programs(NamedTuple):
+class Programs(NamedTuple):
     """The compiled functions of a run."""
 
     graphdef: nnx.GraphDef
@@ -272,7 +272,7 @@ def _programs(
     bfloat16: bool,
     microbatches: int,
     placement: NamedSharding,
-) -> _Programs:
+) -> Programs:
     """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
@@ -282,7 +282,7 @@ def _programs(
         decay_steps=decay_steps,
         clip_norm=clip_norm,
     )
-    return _Programs(
+    return Programs(
         graphdef,
         optimizer,
         train_step(
@@ -301,13 +301,13 @@ def padded_to(batch: Batch, size: int) -> Batch:
     return Batch(*(np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in batch))
 
 
-def _digest(manifest: Manifest, origin: dict[str, Any]) -> str:
+def dataset_digest(manifest: Manifest, origin: dict[str, Any]) -> str:
     """Hashes the data and the start, which decide the weights together with the settings."""
     fields = json.dumps(dataclasses.asdict(manifest) | origin, sort_keys=True)
     return hashlib.sha256(fields.encode()).hexdigest()
 
 
-def _provenance(
+def provenance_of(
     data: Manifest, statistics: InstrumentStatistics, config: AutoencoderTrainConfig
 ) -> dict[str, Any]:
     """Describes where a model comes from, as far as it is known before training."""

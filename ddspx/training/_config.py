@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ddspx._checks import checked_seed, number, positive_int, size
+from ddspx._checks import checked_seed, non_negative_int, number, positive_int, size
 
 EvaluationPart = Literal["unheard", "train", "valid", "test", "all"]
 
@@ -150,6 +150,36 @@ class AnyInstrumentTrainConfig(AutoencoderTrainConfig):
         super().__post_init__()
         for name in ("embedding_noise", "frontend_rate"):
             number(name, getattr(self, name), least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptationConfig(AutoencoderTrainConfig):
+    """The settings of `adapt`: those of `AutoencoderTrainConfig`, and of what is trained.
+
+    The defaults are for seconds of sound.
+
+    Args:
+      rank: rank of the change of each matrix of the decoder.
+      decoder_after: step after which the decoder is changed; until then, the embedding and the room
+        are trained alone.
+
+    Raises:
+      TypeError: a count is not an int, or another field is not a number.
+      ValueError: a number is out of range.
+    """
+
+    steps: int = 300
+    batch_size: int = 8
+    learning_rate: float = 3e-3
+    evaluate_every: int = 50
+    loudness_weight: float = 0.2
+    rank: int = 4
+    decoder_after: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size("rank", self.rank)
+        non_negative_int("decoder_after", self.decoder_after)
 
 
 @dataclasses.dataclass(frozen=True)

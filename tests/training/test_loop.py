@@ -20,7 +20,7 @@ from ddspx.io import read_manifest
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.nn import RnnFcDecoderConfig
 from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
-from ddspx.training._autoencoder import _Programs, _valid_loss
+from ddspx.training._autoencoder import Programs, valid_loss
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, _Run, placements
 from ddspx.training._state import TrainState
@@ -247,12 +247,12 @@ def test_padding_of_the_last_valid_batch_does_not_count(dataset, tmp_path):
     def evaluation(params, rest, key, batch):
         return jnp.arange(3.0), jnp.asarray(batch.audio)
 
-    programs, (_, each) = _Programs(None, None, None, evaluation), placements(1)
+    programs, (_, each) = Programs(None, None, None, evaluation), placements(1)
     state = TrainState(None, None, np.int32(9), None, None)
     with RunLog(tmp_path / "logs", step=9) as log:
         # Two examples in a batch of three.
         config = numbers(batch_size=3)
-        measured = _valid_loss(dataset, read_manifest(dataset), config, programs, each, state, log)
+        measured = valid_loss(dataset, read_manifest(dataset), config, programs, each, state, log)
     assert measured.loss == 0.5
 
 

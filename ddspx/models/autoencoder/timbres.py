@@ -86,9 +86,17 @@ def with_timbre(
     single = Autoencoder(config, rngs=nnx.Rngs(0))
     parts = {"decoder": model.decoder, "synthesizer": model.synthesizer, "reverb": reverb}
     for name, part in parts.items():
-        setattr(single, name, part if part is None else nnx.clone(part))
+        setattr(single, name, _copied(part))
     single.encoder = stored
     return single
+
+
+def _copied(part: Any) -> Any:
+    """A part with arrays of its own: a training step that donates them would delete others'."""
+    if part is None:
+        return None
+    graph, state = nnx.split(part)
+    return nnx.merge(graph, jax.tree.map(jnp.copy, state))
 
 
 def timbre_encoder(model: Autoencoder) -> TimbreEncoder:

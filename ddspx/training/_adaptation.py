@@ -1,0 +1,257 @@
+"""Adaptation of a model of any instrument to recordings: embedding, room, low-rank weights."""
+
+import hashlib
+import math
+from collections.abc import Hashable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import NamedSharding
+from rich.console import Console
+
+from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx.instruments._room import room_facts
+from ddspx.io import Batch, Manifest, files_below, read_manifest, training_batches
+from ddspx.models.autoencoder import (
+    Autoencoder,
+    AutoencoderConfig,
+    InstrumentStatistics,
+    save_autoencoder,
+    with_timbre,
+)
+from ddspx.models.autoencoder.timbres import normalized, timbre_encoder
+from ddspx.nn import DecayingReverbConfig, TapReverbConfig
+from ddspx.training._autoencoder import Programs, dataset_digest, provenance_of, valid_loss
+from ddspx.training._config import AdaptationConfig
+from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._loop import Task, TrainResult, placements, run_task
+from ddspx.training._prepare import prepare
+from ddspx.training._state import TrainState, initial_state
+from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
+
+# Stretches of the recordings whose mean embedding the adaptation starts from.
+_HEARD_STRETCHES = 16
+_EXAMPLE_S = 2.0
+
+
+def adapt(
+    recordings: Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: Autoencoder,
+    room: DecayingReverbConfig | TapReverbConfig | None = None,
+    config: AdaptationConfig | None = None,
+    licence: str = "not stated",
+    attribution: str = "not stated",
+    console: Console | None = None,
+) -> TrainResult:
+    r"""Adapts a model of any instrument to recordings of one, and writes it as a model folder.
+
+    The embedding that the encoder hears in the recordings, and a new room, are trained on them
+    first. Then so is a change of low rank of each matrix of the decoder,
+
+    .. math:: W' = W + D\,U, \qquad D \in R^{m \times r},\; U \in R^{r \times n}
+
+    with U zero at first. Seconds of sound are too few for the million weights of a decoder, but
+    enough for the few that tell one instrument from others like it. The result is a model as of
+    `train_autoencoder`, without an encoder; it is resumed, stopped and evaluated likewise. The
+    features of the recordings are in ``<output>.run/dataset``.
+
+    Args:
+      recordings: audio files and folders of one instrument, as in `prepare`; 10 s are enough.
+      output: the model folder to make.
+      model: the model of any instrument.
+      room: the config of the reverb; None for none.
+      config: the settings.
+      licence: the licence of the recordings; it is stored with the model.
+      attribution: the authors to credit; it is stored likewise.
+      console: as in `train_autoencoder`.
+
+    Returns:
+      The step at which the run ended, and the weights that are in `output`.
+
+    Raises:
+      AudioError: the recordings cannot be used, or have no pitch.
+      ValueError: the model has no `nn.TimbreEncoder`, or as `train_autoencoder`.
+      FileExistsError: `output` exists and does not belong to a training run.
+      FloatingPointError: the loss or its gradient is not finite any more.
+      ModuleNotFoundError: a package that training needs is not installed.
+    """
+    config = config or AdaptationConfig()
+    console = console or Console()
+    timbre_encoder(model)
+    dataset = Path(output).with_name(f"{Path(output).name}.run") / "dataset"
+    begin = partial(
+        _task, recordings, dataset, model, room, config, (licence, attribution), console
+    )
+    return run_task(begin, output, config=config, console=console)
+
+
+def _task(
+    recordings: Sequence[str | Path],
+    dataset: Path,
+    model: Autoencoder,
+    room: DecayingReverbConfig | TapReverbConfig | None,
+    config: AdaptationConfig,
+    credit: tuple[str, str],
+    console: Console,
+) -> Task:
+    """Makes the task; the recordings are prepared if they have not been."""
+    c = model.config
+    if not dataset.exists():
+        prepare(
+            recordings,
+            dataset,
+            sample_rate=c.sample_rate,
+            hop_length=c.hop_length,
+            example_s=_EXAMPLE_S,
+            licence=credit[0],
+            attribution=credit[1],
+            report=partial(console.print, markup=False, soft_wrap=True),
+        )
+    manifest = read_manifest(dataset)
+    _check_same(manifest, recordings, dataset)
+    check_dataset(manifest, c)
+    statistics = dataset_statistics(dataset, manifest)
+    every, each = placements(config.batch_size)
+    heard = next(training_batches(dataset, batch_size=_HEARD_STRETCHES, seed=0)).audio
+    embedding = _embedding(*nnx.split(timbre_encoder(model)), heard)
+    reverb = None
+    if room is not None:
+        reverb = room.build(sample_rate=c.sample_rate, rngs=nnx.Rngs(config.seed))
+    single = with_timbre(model, np.asarray(embedding), reverb=reverb)
+    programs = _programs(single.config, config, every)
+    weights, fixed = map(nnx.to_pure_dict, nnx.state(single, nnx.Param, ...))
+    params = {
+        "changes": _no_changes(weights["decoder"], config),
+        **{name: weights.pop(name) for name in ("encoder", "reverb") if name in weights},
+    }
+    facts = provenance_of(manifest, statistics, config)
+    measured = partial(valid_loss, dataset, manifest, config, programs, each)
+    return Task(
+        model=single.config.to_json(),
+        data=dataset_digest(manifest, {"model": _checksum(weights)}),
+        batches=training_batches(dataset, batch_size=config.batch_size, seed=config.seed),
+        state=initial_state(
+            params, programs.optimizer, seed=config.seed, rest={"frozen": weights, "fixed": fixed}
+        ),
+        step=programs.step,
+        measure=measured if manifest.splits["valid"].n_examples else None,
+        save=partial(_save, programs, statistics, facts),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _embedding(graph: nnx.GraphDef, weights: Any, audio: ArrayLike) -> Array:
+    """The mean embedding of several stretches."""
+    return normalized(jnp.mean(nnx.merge(graph, weights).embed(audio), axis=0))
+
+
+def _programs(
+    model: AutoencoderConfig, config: AdaptationConfig, placement: NamedSharding
+) -> Programs:
+    """Compiled functions of the few numbers that are trained, and of the frozen weights."""
+    shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
+    graphdef, *_ = nnx.split(shape, nnx.Param, ...)
+    weight = config.loudness_weight
+    whole_loss = autoencoder_loss(graphdef, loudness_weight=weight)
+    whole_evaluation = autoencoder_evaluation(graphdef, loudness_weight=weight)
+
+    def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
+        value, _ = whole_loss(_changed(params, rest), rest["fixed"], key, batch)
+        return value, rest
+
+    @jax.jit
+    def evaluation(
+        params: Any, rest: Any, key: Key, batch: Batch
+    ) -> tuple[Float[Array, " batch"], Float[Array, "batch samples"]]:
+        return whole_evaluation(_changed(params, rest), rest["fixed"], key, batch)
+
+    optimizer = _optimizer(config)
+    return Programs(
+        graphdef, optimizer, train_step(loss, optimizer, placement=placement), evaluation
+    )
+
+
+def _optimizer(config: AdaptationConfig) -> optax.GradientTransformation:
+    """Adam; the changes of the decoder begin later than the rest."""
+    rate = optax.exponential_decay(config.learning_rate, config.decay_steps, config.decay_rate)
+    late = optax.join_schedules([optax.constant_schedule(0.0), rate], [config.decoder_after])
+    adam = partial(optax.adam, b1=0.9, b2=0.999, eps=1e-7)
+    parts: dict[Hashable, optax.GradientTransformation]
+    parts = {"first": adam(rate), "later": adam(late)}
+
+    def owners(params: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: jax.tree.map(lambda _, n=name: "later" if n == "changes" else "first", part)
+            for name, part in params.items()
+        }
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm), optax.multi_transform(parts, owners)
+    )
+
+
+def _no_changes(decoder: Any, config: AdaptationConfig) -> dict[str, dict[str, Array]]:
+    """For each matrix of the decoder, by its path: D, drawn small, and U, zero."""
+    key, changes = jax.random.key(config.seed), {}
+    for index, (path, kernel) in enumerate(jax.tree.leaves_with_path(decoder)):
+        if kernel.ndim != 2 or min(kernel.shape) <= config.rank:
+            continue
+        rows, columns = kernel.shape
+        drawn = jax.random.normal(jax.random.fold_in(key, index), (rows, config.rank), jnp.float32)
+        changes[jax.tree_util.keystr(path)] = {
+            "down": drawn / math.sqrt(rows),
+            "up": jnp.zeros((config.rank, columns), jnp.float32),
+        }
+    return changes
+
+
+def _changed(params: Any, rest: Any) -> Any:
+    """The weights of the whole model: what is trained, and the frozen ones with their changes."""
+    changes = params["changes"]
+
+    def weight(path: Any, kernel: Array) -> Array:
+        change = changes.get(jax.tree_util.keystr(path))
+        return kernel if change is None else kernel + change["down"] @ change["up"]
+
+    decoder = jax.tree.map_with_path(weight, rest["frozen"]["decoder"])
+    trained = {name: part for name, part in params.items() if name != "changes"}
+    return {**rest["frozen"], **trained, "decoder": decoder}
+
+
+def _save(
+    programs: Programs,
+    statistics: InstrumentStatistics,
+    facts: dict[str, Any],
+    folder: Path,
+    state: TrainState,
+    selected: dict[str, Any],
+) -> None:
+    model = nnx.merge(programs.graphdef, _changed(state.params, state.rest), state.rest["fixed"])
+    provenance = facts | {"selected": selected} | room_facts(model)
+    save_autoencoder(folder, model, statistics=statistics, provenance=provenance)
+
+
+def _checksum(weights: Any) -> str:
+    leaves = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(weights)]
+    return hashlib.sha256(b"".join(leaves)).hexdigest()
+
+
+def _check_same(manifest: Manifest, recordings: Sequence[str | Path], dataset: Path) -> None:
+    """Raises a ValueError if an interrupted run was one of other recordings."""
+    given = set()
+    for path in map(Path, recordings):
+        for file in files_below(path) if path.is_dir() else [path]:
+            given.add(hashlib.sha256(file.read_bytes()).hexdigest())
+    if not all(source.sha256 in given for source in manifest.sources):
+        raise ValueError(
+            f"{dataset} was made from other recordings; give those of the first run to resume it, "
+            "or choose another output."
+        )
