@@ -160,7 +160,7 @@ def _programs(
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
     weight = config.loudness_weight
-    whole_loss = autoencoder_loss(graphdef, loudness_weight=weight)
+    whole_loss = autoencoder_loss(graphdef, loudness_weight=weight, bfloat16=config.bfloat16)
     whole_evaluation = autoencoder_evaluation(graphdef, loudness_weight=weight)
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
@@ -174,9 +174,8 @@ def _programs(
         return whole_evaluation(_changed(params, rest), rest["fixed"], key, batch)
 
     optimizer = _optimizer(config)
-    return Programs(
-        graphdef, optimizer, train_step(loss, optimizer, placement=placement), evaluation
-    )
+    step = train_step(loss, optimizer, microbatches=config.microbatches, placement=placement)
+    return Programs(graphdef, optimizer, step, evaluation)
 
 
 def _optimizer(config: AdaptationConfig) -> optax.GradientTransformation:

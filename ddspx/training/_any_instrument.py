@@ -43,7 +43,14 @@ from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
-from ddspx.training._step import Loss, StepReport, adam, spectral_distance, train_step
+from ddspx.training._step import (
+    Loss,
+    StepReport,
+    adam,
+    network_precision,
+    spectral_distance,
+    train_step,
+)
 
 # Stretches of the train split whose mean embedding stands for an instrument.
 _HEARD_STRETCHES = 16
@@ -191,6 +198,7 @@ def _programs(
         room_graph,
         loudness_weight=config.loudness_weight,
         embedding_noise=config.embedding_noise,
+        bfloat16=config.bfloat16,
     )
 
     @jax.jit
@@ -208,12 +216,17 @@ def _programs(
         each = jax.vmap(lambda a, b: spectral_distance(model.config, a, b, config.loudness_weight))
         return each(jnp.asarray(batch.audio), wet)
 
-    step = train_step(loss, optimizer, placement=placement)
+    step = train_step(loss, optimizer, microbatches=config.microbatches, placement=placement)
     return _Programs(graphdef, room_graph, optimizer, step, embedding, evaluation)
 
 
 def any_instrument_loss(
-    graphdef: nnx.GraphDef, room: nnx.GraphDef, *, loudness_weight: float, embedding_noise: float
+    graphdef: nnx.GraphDef,
+    room: nnx.GraphDef,
+    *,
+    loudness_weight: float,
+    embedding_noise: float,
+    bfloat16: bool = False,
 ) -> Loss:
     """Makes the loss: the mean spectral distance of each example and its rendering.
 
@@ -228,6 +241,7 @@ def any_instrument_loss(
       room: of a reverb, likewise.
       loudness_weight: as in `core.multi_scale_spectral_loss`.
       embedding_noise: standard deviation of the noise; the embedding has a mean square of 1.
+      bfloat16: as in `AutoencoderTrainConfig`.
 
     Returns:
       The loss as a function of (params, rest, key, batch); params and rest are dicts with those of
@@ -239,9 +253,10 @@ def any_instrument_loss(
     ) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params["model"], rest["model"])
         noise_key, key = jax.random.split(key)
-        z = timbre_encoder(model).embed(jnp.asarray(batch.reference))
-        z = z + embedding_noise * jax.random.normal(noise_key, z.shape, z.dtype)
-        dry = _dry(model, key, batch.examples, z)
+        with network_precision(bfloat16=bfloat16):
+            z = timbre_encoder(model).embed(jnp.asarray(batch.reference))
+            z = z + embedding_noise * jax.random.normal(noise_key, z.shape, z.dtype)
+            dry = _dry(model, key, batch.examples, z)
         taps = jax.vmap(lambda *states: nnx.merge(room, *states).impulse_response)(
             params["rooms"], rest["rooms"]
         )

@@ -1,7 +1,7 @@
 """Makes one compiled training step from a loss and an optimizer; the autoencoder's losses."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -174,8 +174,7 @@ def autoencoder_loss(
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params, rest)
-        # The products in `core` ask for the highest precision, so this changes the networks alone.
-        with jax.default_matmul_precision("BF16_BF16_F32") if bfloat16 else nullcontext():
+        with network_precision(bfloat16=bfloat16):
             predicted = _render(model, key, batch)
         return spectral_distance(model.config, batch.audio, predicted, loudness_weight), rest
 
@@ -197,6 +196,11 @@ def autoencoder_evaluation(
         return jax.vmap(loss)(jnp.asarray(batch.audio), predicted), predicted
 
     return jax.jit(evaluation)
+
+
+def network_precision(*, bfloat16: bool) -> AbstractContextManager[Any]:
+    """The precision of the networks' products; those in `core` ask for the highest themselves."""
+    return jax.default_matmul_precision("BF16_BF16_F32") if bfloat16 else nullcontext()
 
 
 def spectral_distance(config: Any, target: Any, predicted: Any, loudness_weight: float) -> Array:

@@ -120,6 +120,10 @@ def _nn() -> dict[str, Case]:
         found[name] = _module(partial(_Heard, synthesizer), outputs, np.full((2, 6), 300.0))
     encoder = nn.ZEncoderConfig(nn.FrontendConfig.mfcc(**bands, n_mfcc=3), rnn_channels=3, z_size=2)
     found["ZEncoder"] = _module(partial(encoder.build, rngs=rngs), audio)
+    pooled = nn.TimbreEncoderConfig(nn.FrontendConfig.learnable(**bands), 40, channels=3, z_size=2)
+    found["TimbreEncoder"] = _module(partial(pooled.build, rngs=rngs), audio)
+    stored = nn.StoredTimbreConfig(8000, 40, z_size=2)
+    found["StoredTimbre"] = _module(partial(stored.build, rngs=rngs), audio)
     frontends = {
         name: getattr(nn.FrontendConfig, name)(**bands)
         for name in ("log_mel", "pcen_mel", "learnable", "leaf", "spectnet", "sincnet")
