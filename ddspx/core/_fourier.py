@@ -164,7 +164,7 @@ def rfft_by_products(x: Array, *, n: int) -> Array:
 def _bins_by_one_product(x: Array, n: int) -> Array:
     """The bins in as many columns as samples: imaginary parts that are always zero are left out."""
     a, c = (jnp.arange(size, dtype=jnp.int32) for size in (x.shape[-1], n // 2 + 1))
-    real, imaginary = _rotations(a, c, n, x.dtype)
+    real, imaginary = rotations(a, c, n, x.dtype)
     matrix = jnp.concatenate([real, imaginary[:, 1 : (n + 1) // 2]], axis=-1)
     bins = _product("...a,ac->...c", x, matrix)
     edges = [(0, 0)] * (x.ndim - 1) + [(1, 1 - n % 2)]
@@ -213,7 +213,7 @@ def _rows(x: Array, size: int) -> Array:
 def _inner_matrix(q: int, dtype: np.dtype) -> Array:
     """Multiplies rows of q complex numbers, real parts before imaginary ones, by the transform."""
     b = jnp.arange(q, dtype=jnp.int32)
-    cos, sin = _rotations(b, b, q, dtype)
+    cos, sin = rotations(b, b, q, dtype)
     return jnp.block([[cos, sin], [-sin, cos]])
 
 
@@ -224,9 +224,9 @@ def _bins(x: Array, c: Array, p: int, matrix: Array) -> Array:
     """
     rows, q = x.shape[-2:]
     a, b = jnp.arange(rows, dtype=jnp.int32), jnp.arange(q, dtype=jnp.int32)
-    outer = jnp.concatenate(_rotations(c, a, p, x.dtype), axis=-2)
+    outer = jnp.concatenate(rotations(c, a, p, x.dtype), axis=-2)
     real, imaginary = jnp.split(_product("...ab,ca->...cb", x, outer), 2, axis=-2)
-    cos, sin = (with_ndim(y, x.ndim) for y in _rotations(c, b, p * q, x.dtype))
+    cos, sin = (with_ndim(y, x.ndim) for y in rotations(c, b, p * q, x.dtype))
     sums = jnp.concatenate([real * cos - imaginary * sin, real * sin + imaginary * cos], axis=-1)
     return _product("...cb,bd->...cd", sums, matrix)
 
@@ -238,7 +238,7 @@ def _product(axes: str, x: Array, matrix: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _rotations(a: Array, c: Array, n: int, dtype: np.dtype) -> tuple[Array, Array]:
+def rotations(a: Array, c: Array, n: int, dtype: np.dtype) -> tuple[Array, Array]:
     r"""Real and imaginary part of :math:`e^{-2\pi j a c / n}` for each row a and column c.
 
     They are computed in the program, which would be large if it contained such matrices. Whole

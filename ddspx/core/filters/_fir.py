@@ -1,6 +1,6 @@
 """FIR filters by FFT: convolution, and filters designed from their frequency response."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import jax
@@ -13,6 +13,10 @@ from ddspx.core._fourier import convolve, irfft_of_frames, next_fast_length, rff
 from ddspx.core._framing import frame, n_frames, overlap_add
 from ddspx.core._numerics import sinc, with_ndim
 from ddspx.core._upsampling import interpolation_weights
+from ddspx.core.filters._crossfade_by_products import crossfaded_by_products
+
+# Moving filters whose hop and reach have more samples are applied by FFT on a TPU too.
+_LARGEST_PRODUCT = 512
 
 ConvolutionMode = Literal["full", "same", "valid"]
 
@@ -331,10 +335,10 @@ def frequency_filter(
     same_size("`magnitudes` and `audio`", magnitudes.shape[-2], frames, "frames")
     magnitudes = hold_last_frame(magnitudes, samples, hop_length)
     rest = (magnitudes.shape[-2] - 1) * hop_length - samples
-    audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(0, rest)])
-    n_fft = crossfade_fft_length(magnitudes.shape, hop_length, win_length)
-    segments = frame(audio, frame_length=n_fft, hop_length=hop_length)
-    return crossfaded_filter(segments, magnitudes, hop_length, win_length)[..., :samples]
+    around = crossfade_reach(magnitudes.shape, hop_length, win_length) * hop_length
+    audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(around, around + rest)])
+    hops = audio.reshape(*audio.shape[:-1], -1, hop_length)
+    return crossfaded_filter(hops, magnitudes, win_length)[..., :samples]
 
 
 def filter_reach(shape: tuple[int, ...], win_length: int | None) -> int:
@@ -361,36 +365,54 @@ def hold_last_frame(
     return jnp.concatenate([magnitudes, magnitudes[..., -1:, :]], -2)
 
 
-def crossfade_fft_length(shape: tuple[int, ...], hop_length: int, win_length: int | None) -> int:
-    """FFT length that :func:`crossfaded_filter` needs for magnitudes of this shape."""
-    return next_fast_length(2 * (hop_length + filter_reach(shape, win_length)))
+def crossfade_reach(shape: tuple[int, ...], hop_length: int, win_length: int | None) -> int:
+    """Hops that :func:`crossfaded_filter` reads before the first frame and after the last."""
+    return 1 + -(-filter_reach(shape, win_length) // hop_length)
 
 
 def crossfaded_filter(
-    segments: Float[Array, "*batch frames n_fft"],
+    hops: Float[Array, "*batch more_hops hop_length"],
     magnitudes: Float[Array, "*filter_batch frames bands"],
-    hop_length: int,
     win_length: int | None,
 ) -> Float[Array, "*out_batch samples"]:
     """Filters the audio around each frame with its own filter and fades from one to the next.
 
+    There are :func:`crossfade_reach` hops before the first frame and after the last.
+    """
+    hops, magnitudes = _align_batch(hops, magnitudes)
+    by_fft = partial(crossfaded_by_fft, win_length=win_length)
+    if hops.shape[-1] + filter_reach(magnitudes.shape, win_length) > _LARGEST_PRODUCT:
+        out = by_fft(hops, magnitudes)
+    else:
+        taps = _zero_phase_taps(np.eye(magnitudes.shape[-1]), win_length, xp=np)
+        by_products = partial(crossfaded_by_products, taps=taps)
+        out = jax.lax.platform_dependent(hops, magnitudes, tpu=by_products, default=by_fft)
+    return out.reshape(*out.shape[:-2], out.shape[-2] * out.shape[-1])
+
+
+def crossfaded_by_fft(hops: Array, magnitudes: Array, *, win_length: int | None) -> Array:
+    """Computes :func:`crossfaded_filter`, in hops.
+
     The product of spectra is a circular convolution. It is wrong within the filter's reach from the
     ends of the segment; only the two hops in the middle are used, which that does not affect.
     """
-    n_fft = segments.shape[-1]
-    segments, magnitudes = _align_batch(segments, magnitudes)
+    hop_length, frames = hops.shape[-1], magnitudes.shape[-2]
+    around = crossfade_reach(magnitudes.shape, hop_length, win_length)
+    n_fft = next_fast_length(2 * (hop_length + filter_reach(magnitudes.shape, win_length)))
+    audio = hops.reshape(*hops.shape[:-2], hops.shape[-2] * hop_length)
+    segments = frame(audio, frame_length=n_fft, hop_length=hop_length)
+    segments = segments[..., around : around + frames, :]
     design = _response_design(magnitudes.shape[-1], win_length, n_fft).astype(magnitudes.dtype)
     response = jnp.matmul(magnitudes, design, precision=jax.lax.Precision.HIGHEST)
     filtered = irfft_of_frames(rfft_of_frames(segments, n_fft) * response, n_fft)
     centre = n_fft // 2
     _, (fade_out, fade_in) = interpolation_weights(hop_length, "hann")
     shape = (1,) * (filtered.ndim - 1) + (hop_length,)
-    out = filtered[..., :-1, centre : centre + hop_length] * jnp.asarray(
+    return filtered[..., :-1, centre : centre + hop_length] * jnp.asarray(
         fade_out.reshape(shape), filtered.dtype
     ) + filtered[..., 1:, centre - hop_length : centre] * jnp.asarray(
         fade_in.reshape(shape), filtered.dtype
     )
-    return out.reshape(*out.shape[:-2], out.shape[-2] * hop_length)
 
 
 @lru_cache(maxsize=32)

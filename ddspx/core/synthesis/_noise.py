@@ -7,13 +7,8 @@ import jax.numpy as jnp
 
 from ddspx._checks import at_least_ndim, floats, positive_int, random_key
 from ddspx._typing import Array, ArrayLike, Float, Key, UInt
-from ddspx.core._framing import frame, n_samples_of
-from ddspx.core.filters._fir import (
-    crossfade_fft_length,
-    crossfaded_filter,
-    filter_reach,
-    hold_last_frame,
-)
+from ddspx.core._framing import n_samples_of
+from ddspx.core.filters._fir import crossfade_reach, crossfaded_filter, hold_last_frame
 
 
 class NoiseState(NamedTuple):
@@ -198,9 +193,7 @@ def filtered_noise_step(
     n_samples = n_samples_of(frames, hop_length=hop_length, n_samples=n_samples)
     magnitudes = hold_last_frame(magnitudes, n_samples, hop_length)
     hops = magnitudes.shape[-2] - 1
-    # Number of hops of noise that the filters read before the first frame and after the last.
-    around = 1 + -(-filter_reach(magnitudes.shape, win_length) // hop_length)
-    n_fft = crossfade_fft_length(magnitudes.shape, hop_length, win_length)
+    around = crossfade_reach(magnitudes.shape, hop_length, win_length)
     # Modulo 2**32, so that hops before frame 0 have indices too.
     indices = state.frame - jnp.uint32(around) + jnp.arange(hops + 2 * around, dtype=jnp.uint32)
 
@@ -209,10 +202,6 @@ def filtered_noise_step(
         return white_noise(key, (*batch, hop_length), dtype=magnitudes.dtype)
 
     noise = jax.vmap(draw, out_axes=-2)(indices)
-    noise = noise.reshape(*batch, len(indices) * hop_length)
-    segments = frame(noise, frame_length=n_fft, hop_length=hop_length)
-    audio = crossfaded_filter(
-        segments[..., around : around + hops + 1, :], magnitudes, hop_length, win_length
-    )
+    audio = crossfaded_filter(noise, magnitudes, win_length)
     state = NoiseState(state.key, state.frame + jnp.uint32(frames - 1))
     return state, audio[..., :n_samples]

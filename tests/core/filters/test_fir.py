@@ -10,6 +10,7 @@ from helpers import (
     DTYPES,
     assert_close,
     assert_finite_grads,
+    assert_trees_close,
     check_dtypes,
     check_grads,
     check_transformations,
@@ -197,6 +198,42 @@ def test_frequency_filter_is_its_definition(samples, hop_length, bands, win_leng
             win_length=win_length,
         )
         assert_close(y, expected, scale=4.0)
+
+
+def test_a_tpu_filters_by_products(monkeypatch):
+    """All cases in one program, with the gradients, which are those of a CPU."""
+    cases = [
+        (noise(core.n_frames(samples, hop_length=hop), bands, seed=1), noise(2, samples), hop, win)
+        for samples, hop, bands, win in VARYING
+    ]
+
+    def run(arrays):
+        def total(arrays):
+            each = zip(arrays, cases, strict=True)
+            outs = [
+                core.frequency_filter(y, x, hop_length=hop, win_length=win)
+                for (x, y), (_, _, hop, win) in each
+            ]
+            return sum(jnp.sum(jnp.sin(out)) for out in outs), outs
+
+        return jax.grad(total, has_aux=True)(arrays)
+
+    arrays = [tuple(jnp.asarray(x) for x in case[:2]) for case in cases]
+    on_cpu = jax.jit(run)(arrays)
+    programs = []
+
+    def on_tpu(*arguments, tpu, **_):
+        programs.append(tpu)
+        return tpu(*arguments)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", on_tpu)
+    # Another function, because JAX keeps the program that it traced.
+    gradients, outs = jax.jit(lambda arrays: run(arrays))(arrays)
+    assert len(programs) == len(cases)
+    assert_trees_close(gradients, on_cpu[0], scale=100.0)
+    for (magnitudes, audio, hop, win), out in zip(cases, outs, strict=True):
+        expected = [filter_by_loop(row, magnitudes, hop, win) for row in audio]
+        assert_close(out, np.stack(expected), scale=4.0)
 
 
 @pytest.mark.parametrize(("samples", "hop_length", "bands", "win_length"), VARYING[1:4])
