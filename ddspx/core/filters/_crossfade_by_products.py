@@ -7,6 +7,8 @@ multiples of 1 / 4K cycles per sample: K complex numbers hold 2K samples exactly
 bin at 0 Hz that would need another weight.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,7 +76,7 @@ def _along_hops(x: Array, matrix: Array) -> Array:
     # Without a barrier XLA would compute the matrix again for each tile of the product.
     matrix = jax.lax.optimization_barrier(matrix)
     out = jax.lax.conv_general_dilated(
-        x.reshape(-1, *x.shape[-2:]),
+        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]),
         matrix,
         window_strides=(1,),
         padding="VALID",

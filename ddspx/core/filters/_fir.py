@@ -337,7 +337,7 @@ def frequency_filter(
     rest = (magnitudes.shape[-2] - 1) * hop_length - samples
     around = crossfade_reach(magnitudes.shape, hop_length, win_length) * hop_length
     audio = jnp.pad(audio, [(0, 0)] * (audio.ndim - 1) + [(around, around + rest)])
-    hops = audio.reshape(*audio.shape[:-1], -1, hop_length)
+    hops = audio.reshape(*audio.shape[:-1], audio.shape[-1] // hop_length, hop_length)
     return crossfaded_filter(hops, magnitudes, win_length)[..., :samples]
 
 
