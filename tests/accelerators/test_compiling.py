@@ -40,7 +40,8 @@ def platform(request):
 def test_values_and_gradients_compile(platform, name):
     function, arguments = (cases.CORE | cases.NN)[name]
     program = compilers.compile_for(platform, function, *cases.shapes(arguments))
-    assert program.temporaries < 2**22
+    # cuBLAS asks for 4 MB of its own.
+    assert program.temporaries < 2**24
 
 
 @pytest.mark.parametrize("preset", PRESETS)
