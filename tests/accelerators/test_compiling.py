@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def as_users_have_it():
     """Without float64, which no TPU has, and as optimised as a program is elsewhere."""
     jax.config.update("jax_disable_most_optimizations", False)
-    with jax.enable_x64(False):
+    with compilers.without_x64():
         yield
 
 

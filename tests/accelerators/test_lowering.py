@@ -6,6 +6,7 @@ import cases
 import jax
 import pytest
 import test_contracts as contracts
+from compilers import without_x64
 from flax import nnx
 from jax import export
 
@@ -15,7 +16,7 @@ from ddspx import core, nn
 @pytest.fixture(autouse=True)
 def as_users_have_it():
     """Without float64, which no TPU has."""
-    with jax.enable_x64(False):
+    with without_x64():
         yield
 
 

@@ -4,7 +4,6 @@ The limits are a little above what was measured; `tests/benchmarks/results.md` h
 """
 
 import compilers
-import jax
 import pytest
 from test_compiling import as_users_have_it as as_users_have_it
 from workloads import gradient, training, workloads
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def operations():
-    with jax.enable_x64(False):
+    with compilers.without_x64():
         return workloads()
 
 
