@@ -105,10 +105,10 @@ def convolve(
     return jax.lax.platform_dependent(x, taps, **programs)
 
 
-def convolve_by_fft(x: Array, taps: Array) -> Array:
-    """Computes :func:`convolve` as a product of spectra."""
+def convolve_by_fft(x: Array, taps: Array, n: int | None = None) -> Array:
+    """Computes :func:`convolve` as a product of spectra, by FFTs of a size that has room for it."""
     longer = x.shape[-1] + taps.shape[-1] - 1
-    n = next_fast_length(longer)
+    n = next_fast_length(longer) if n is None else n
     return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
 
 
@@ -122,9 +122,8 @@ def convolve_by_products(x: Array, taps: Array) -> Array:
     exponent = max(2, (longer - 1).bit_length())
     p, q = 1 << (exponent + 1) // 2, 1 << exponent // 2
     if p > _LARGEST_ROWS:
-        # Of a size for which XLA has a program that fits.
-        n = p * q
-        return jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(taps, n), n)[..., :longer]
+        # A power of two, for which XLA has a program that fits.
+        return convolve_by_fft(x, taps, p * q)
     x, taps = varying_alike(_rows(x, q), _rows(taps, q))
     batch = jnp.broadcast_shapes(x.shape[:-2], taps.shape[:-2])
     silence = jnp.zeros_like(x, shape=(*batch, -(-longer // q), q))

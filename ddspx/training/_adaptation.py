@@ -16,27 +16,29 @@ from jax.sharding import NamedSharding
 from rich.console import Console
 
 from ddspx._typing import Array, ArrayLike, Float, Key
-from ddspx.instruments._room import room_facts
 from ddspx.io import Batch, Manifest, files_below, read_manifest, training_batches
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
     InstrumentStatistics,
-    save_autoencoder,
     with_timbre,
 )
-from ddspx.models.autoencoder.timbres import normalized, timbre_encoder
+from ddspx.models.autoencoder.timbres import mean_embedding, timbre_encoder
 from ddspx.nn import DecayingReverbConfig, TapReverbConfig
-from ddspx.training._autoencoder import Programs, dataset_digest, provenance_of, valid_loss
+from ddspx.training._autoencoder import (
+    Programs,
+    dataset_digest,
+    provenance_of,
+    save_trained,
+    valid_loss,
+)
 from ddspx.training._config import AdaptationConfig
-from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
 from ddspx.training._loop import Task, TrainResult, placements, run_task
 from ddspx.training._prepare import prepare
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
 
-# Stretches of the recordings whose mean embedding the adaptation starts from.
-_HEARD_STRETCHES = 16
 _EXAMPLE_S = 2.0
 
 
@@ -60,8 +62,8 @@ def adapt(
 
     with U zero at first. Seconds of sound are too few for the million weights of a decoder, but
     enough for the few that tell one instrument from others like it. The result is a model as of
-    `train_autoencoder`, without an encoder; it is resumed, stopped and evaluated likewise. The
-    features of the recordings are in ``<output>.run/dataset``.
+    `train_autoencoder`, with the embedding stored in place of the encoder; it is resumed, stopped
+    and evaluated likewise. The features of the recordings are in ``<output>.run/dataset``.
 
     Args:
       recordings: audio files and folders of one instrument, as in `prepare`; 10 s are enough.
@@ -120,11 +122,9 @@ def _task(
     check_dataset(manifest, c)
     statistics = dataset_statistics(dataset, manifest)
     every, each = placements(config.batch_size)
-    heard = next(training_batches(dataset, batch_size=_HEARD_STRETCHES, seed=0)).audio
+    heard = stretches_to_hear(dataset)
     embedding = _embedding(*nnx.split(timbre_encoder(model)), heard)
-    reverb = None
-    if room is not None:
-        reverb = room.build(sample_rate=c.sample_rate, rngs=nnx.Rngs(config.seed))
+    reverb = room and room.build(sample_rate=c.sample_rate, rngs=nnx.Rngs(config.seed))
     single = with_timbre(model, np.asarray(embedding), reverb=reverb)
     programs = _programs(single.config, config, every)
     weights, fixed = map(nnx.to_pure_dict, nnx.state(single, nnx.Param, ...))
@@ -150,7 +150,7 @@ def _task(
 @partial(jax.jit, static_argnums=0)
 def _embedding(graph: nnx.GraphDef, weights: Any, audio: ArrayLike) -> Array:
     """The mean embedding of several stretches."""
-    return normalized(jnp.mean(nnx.merge(graph, weights).embed(audio), axis=0))
+    return mean_embedding(nnx.merge(graph, weights), audio)
 
 
 def _programs(
@@ -234,8 +234,7 @@ def _save(
     selected: dict[str, Any],
 ) -> None:
     model = nnx.merge(programs.graphdef, _changed(state.params, state.rest), state.rest["fixed"])
-    provenance = facts | {"selected": selected} | room_facts(model)
-    save_autoencoder(folder, model, statistics=statistics, provenance=provenance)
+    save_trained(model, statistics, facts, folder, selected)
 
 
 def _checksum(weights: Any) -> str:
@@ -248,7 +247,8 @@ def _check_same(manifest: Manifest, recordings: Sequence[str | Path], dataset: P
     given = set()
     for path in map(Path, recordings):
         for file in files_below(path) if path.is_dir() else [path]:
-            given.add(hashlib.sha256(file.read_bytes()).hexdigest())
+            with file.open("rb") as opened:
+                given.add(hashlib.file_digest(opened, "sha256").hexdigest())
     if not all(source.sha256 in given for source in manifest.sources):
         raise ValueError(
             f"{dataset} was made from other recordings; give those of the first run to resume it, "

@@ -25,7 +25,6 @@ from ddspx.io import (
     evaluation_batches,
     mixed_batches,
     read_manifest,
-    training_batches,
 )
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -35,11 +34,11 @@ from ddspx.models.autoencoder import (
     save_any_instrument,
 )
 from ddspx.models.autoencoder.serialization import check_loads_back
-from ddspx.models.autoencoder.timbres import normalized, timbre_encoder
+from ddspx.models.autoencoder.timbres import mean_embedding, timbre_encoder
 from ddspx.nn import DecayingReverbConfig, SpectralFrontend, TapReverbConfig, copy_frontend
 from ddspx.training._autoencoder import padded_to
 from ddspx.training._config import AnyInstrumentTrainConfig
-from ddspx.training._data import check_dataset, dataset_statistics
+from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
@@ -51,9 +50,6 @@ from ddspx.training._step import (
     spectral_distance,
     train_step,
 )
-
-# Stretches of the train split whose mean embedding stands for an instrument.
-_HEARD_STRETCHES = 16
 
 
 def train_any_instrument(
@@ -164,11 +160,6 @@ class _Sounds(NamedTuple):
     folders: tuple[Path, ...]
     has_valid: list[bool]
 
-    def heard(self, source: int) -> np.ndarray:
-        """The stretches of the train split that stand for a dataset."""
-        batches = training_batches(self.folders[source], batch_size=_HEARD_STRETCHES, seed=0)
-        return next(batches).audio
-
 
 class _Programs(NamedTuple):
     """The compiled functions of a run, and the structures of the model and of a room."""
@@ -204,7 +195,7 @@ def _programs(
     @jax.jit
     def embedding(params: Any, rest: Any, audio: ArrayLike) -> Array:
         encoder = timbre_encoder(nnx.merge(graphdef, params["model"], rest["model"]))
-        return normalized(jnp.mean(encoder.embed(audio), axis=0))
+        return mean_embedding(encoder, audio)
 
     @jax.jit
     def evaluation(params: Any, rest: Any, key: Key, batch: Batch, z: Array, source: Any) -> Array:
@@ -327,7 +318,7 @@ def _measure(
     for source, name in enumerate(sounds.names):
         if not sounds.has_valid[source]:
             continue
-        z = programs.embedding(state.params, state.rest, sounds.heard(source))
+        z = programs.embedding(state.params, state.rest, stretches_to_hear(sounds.folders[source]))
         found = []
         batches = evaluation_batches(sounds.folders[source], split="valid", batch_size=size)
         for index, batch in enumerate(batches):
@@ -351,7 +342,7 @@ def _save(
     model = nnx.merge(programs.graphdef, state.params["model"], state.rest["model"])
     timbres = {}
     for source, name in enumerate(sounds.names):
-        z = programs.embedding(state.params, state.rest, sounds.heard(source))
+        z = programs.embedding(state.params, state.rest, stretches_to_hear(sounds.folders[source]))
         one = jax.tree.map(lambda x, i=source: x[i], (state.params["rooms"], state.rest["rooms"]))
         room = nnx.merge(programs.room, *one)
         timbres[name] = Timbre(np.asarray(z), room, statistics[source])

@@ -216,6 +216,17 @@ def _save(
     selected: dict[str, Any],
 ) -> None:
     model = nnx.merge(graphdef, state.params, state.rest)
+    save_trained(model, statistics, provenance, folder, selected)
+
+
+def save_trained(
+    model: Autoencoder,
+    statistics: InstrumentStatistics,
+    provenance: dict[str, Any],
+    folder: Path,
+    selected: dict[str, Any],
+) -> None:
+    """Writes a trained model with the facts of its selection and of its room."""
     save_autoencoder(
         folder,
         model,

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from ddspx._notes import hz_to_midi
-from ddspx._typing import Bool
+from ddspx._typing import Bool, Float
 from ddspx.features import Features, StreamingMethod, feature_version, loudness_of, method_of
-from ddspx.io import AudioError, DatasetError, Manifest
+from ddspx.io import AudioError, DatasetError, Manifest, training_batches
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
+
+_HEARD_STRETCHES = 16
 
 
 def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
@@ -44,6 +46,11 @@ def dataset_statistics(dataset: str | Path, manifest: Manifest) -> InstrumentSta
         raise DatasetError(
             f"{dataset} has damaged statistics ({error}); prepare the dataset again."
         ) from error
+
+
+def stretches_to_hear(dataset: str | Path) -> Float[np.ndarray, "stretches samples"]:
+    """Returns the stretches of the train split whose mean embedding stands for a dataset."""
+    return next(training_batches(dataset, batch_size=_HEARD_STRETCHES, seed=0)).audio
 
 
 def instrument_statistics(

@@ -51,8 +51,10 @@ def without_x64() -> Iterator[None]:
     """Makes float32 the widest type, as users have it; no TPU has another."""
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", False)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 class Program(NamedTuple):

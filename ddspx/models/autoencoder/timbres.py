@@ -45,10 +45,12 @@ class Timbre(NamedTuple):
     statistics: InstrumentStatistics
 
 
-def normalized(z: Float[ArrayLike, "*batch z"]) -> Float[Array, "*batch z"]:
-    """The vector in the same direction whose mean square is 1, as every embedding's."""
-    z = jnp.asarray(z)
-    return z * jax.lax.rsqrt(jnp.mean(jnp.square(z), axis=-1, keepdims=True) + 1e-12)
+def mean_embedding(
+    encoder: TimbreEncoder, audio: Float[ArrayLike, "stretches samples"]
+) -> Float[Array, " z"]:
+    """The mean embedding of several stretches, scaled to a mean square of 1 as each of them."""
+    z = jnp.mean(encoder.embed(audio), axis=0)
+    return z * jax.lax.rsqrt(jnp.mean(jnp.square(z)) + 1e-12)
 
 
 def with_timbre(
