@@ -110,9 +110,9 @@ class MinGru(nnx.Module):
     Gate and candidate depend on the input alone, unlike those of a `Gru`. So they are matrix
     products over all frames, and the state is a moving average whose weights are known beforehand.
     On a GPU it is computed for all frames at the same time: neighbouring frames are composed, then
-    pairs of frames, then pairs of these, and so on. Elsewhere one loop goes through the frames. The
-    layer holds :math:`2 h (in + 1)` numbers. As many as in a `Gru` need more than
-    twice its `features`.
+    pairs of frames, then pairs of these, and so on. Elsewhere a loop goes through short blocks of
+    frames. The layer holds :math:`2 h (in + 1)` numbers. To hold as many as a `Gru`, it needs more
+    than twice its `features`.
 
     The derivative is written by hand, for forward and reverse mode. It keeps the gate, the
     candidate and the state of each frame, and computes the tangent of the states as an average of
