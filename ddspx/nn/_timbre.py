@@ -28,7 +28,7 @@ class TimbreEncoder(nnx.Module):
         \alpha_t = \mathrm{softmax}_t\bigl(V \tanh h_t + a \ln (E_t / \max E)\bigr), \quad
         \mu = \sum_t \alpha_t h_t, \quad \sigma^2 = \sum_t \alpha_t h_t^2 - \mu^2
 
-    .. math:: y = W (\mu, \sigma) + b, \qquad z = y \Big/ \sqrt{\tfrac1Z \textstyle\sum_i y_i^2}
+    .. math:: y = W (\mu, \sigma) + b, \qquad z = y \Big/ \sqrt{\frac1Z \sum_i y_i^2}
 
     for each channel of the state. V begins at zero and a at 1, so that an untrained encoder weighs
     the frames by their energy, and pauses do not count.

@@ -29,7 +29,7 @@ from ddspx.nn.frontend._responses import (
 class OrderedBank(nnx.Module):
     r"""The base of ordered banks: centres that keep their order, and gains.
 
-    .. math:: c = s^{-1}(\textstyle\sum \mathrm{softmax}\,\gamma), \qquad g_i \text{ in dB}
+    .. math:: c = s^{-1}(\sum \mathrm{softmax}\,\gamma), \qquad g_i \text{ in dB}
     """
 
     def __init__(self, config: FrontendConfig, trainable: tuple[str, ...]):
