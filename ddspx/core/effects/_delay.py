@@ -1,8 +1,10 @@
 """Delays that vary in time: echoes, chorus, flanger and vibrato."""
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -15,6 +17,8 @@ from ddspx._checks import (
     same_size,
 )
 from ddspx._typing import Array, ArrayLike, Float
+from ddspx.core._framing import overlapping_blocks
+from ddspx.core._lookup import PLACES_AT_ONCE, weighted_sums
 from ddspx.core._numerics import with_ndim
 
 Interpolation = Literal["linear", "cubic"]
@@ -257,22 +261,52 @@ def modulated_delay(
     return with_ndim(audio, ndim) + wet if add_dry else wet
 
 
+# Compiled as a whole, because JAX does not keep a choice of platforms that runs outside of `jit`.
+@partial(jax.jit, static_argnums=2)
 def _read(line: Array, delay: Array, interpolation: Interpolation) -> Array:
     """Reads the line, interpolated, `delay` samples before each of its last samples."""
+    return jax.lax.platform_dependent(
+        line,
+        delay,
+        tpu=partial(read_by_products, interpolation=interpolation),
+        default=partial(read_by_gathers, interpolation=interpolation),
+    )
+
+
+def read_by_gathers(line: Array, delay: Array, *, interpolation: Interpolation) -> Array:
+    """Computes :func:`_read` on a CPU and a GPU."""
+    here = jnp.arange(line.shape[-1] - delay.shape[-1], line.shape[-1], dtype=jnp.int32)
+    first, weights = _places(delay, here, interpolation)
+    taps = (
+        weight * jnp.take_along_axis(line, first + i, axis=-1, mode="clip")
+        for i, weight in enumerate(weights)
+    )
+    return sum(taps, jnp.zeros_like(delay))
+
+
+def read_by_products(line: Array, delay: Array, *, interpolation: Interpolation) -> Array:
+    """Computes :func:`_read` on a TPU: each block of samples reads its part of the line."""
+    samples, past = delay.shape[-1], line.shape[-1] - delay.shape[-1]
+    size = max(1, min(samples, max(PLACES_AT_ONCE, past)))
+    count = -(-samples // size)
+    parts = overlapping_blocks(line, 0, count, past + size, size)
+    delay = overlapping_blocks(delay, 0, count, size, size)
+    here = jnp.arange(past, past + size, dtype=jnp.int32)
+    sums = weighted_sums(parts, *_places(delay, here, interpolation))
+    return sums.reshape(*sums.shape[:-2], count * size)[..., :samples]
+
+
+def _places(delay: Array, here: Array, interpolation: Interpolation) -> tuple[Array, list[Array]]:
+    """The first sample that is read of the line, and the weights of it and those after it."""
     whole = jnp.floor(delay)
     u = delay - whole
-    here = jnp.arange(line.shape[-1] - delay.shape[-1], line.shape[-1], dtype=jnp.int32)
     index = with_ndim(here, delay.ndim) - whole.astype(jnp.int32)
-
-    def tap(earlier: int) -> Array:
-        return jnp.take_along_axis(line, index - earlier, axis=-1, mode="clip")
-
     if interpolation == "linear":
-        return (1 - u) * tap(0) + u * tap(1)
-    weights = (
-        -0.5 * u * (1 - u) ** 2,
-        1 + u**2 * (1.5 * u - 2.5),
-        0.5 * u * (1 + u * (4 - 3 * u)),
+        return index - 1, [u, 1 - u]
+    weights = [
         -0.5 * u**2 * (1 - u),
-    )
-    return sum((weight * tap(i - 1) for i, weight in enumerate(weights)), jnp.zeros_like(u))
+        0.5 * u * (1 + u * (4 - 3 * u)),
+        1 + u**2 * (1.5 * u - 2.5),
+        -0.5 * u * (1 - u) ** 2,
+    ]
+    return index - 2, weights

@@ -1,14 +1,18 @@
 """Wavetable synthesis: a table of one period, read repeatedly at a given pitch."""
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
 from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
 from ddspx._typing import Array, ArrayLike, Float, Int
-from ddspx.core._framing import n_frames, n_samples_of
+from ddspx.core._fourier import irfft, irfft_of_frames, rfft_of_frames
+from ddspx.core._framing import n_frames, n_samples_of, overlapping_blocks
+from ddspx.core._lookup import PLACES_AT_ONCE, weighted_sums
 from ddspx.core._numerics import with_ndim
 from ddspx.core._upsampling import interpolation_weights, upsample
 from ddspx.core.synthesis._frame_phase import gliding_phase
@@ -405,7 +409,7 @@ def harmonic_distribution_to_wavetable(
     fill = table_length // 2 - n_harmonics
     bins = jnp.pad(distribution, [(0, 0)] * (distribution.ndim - 1) + [(1, fill)])
     sines = jnp.zeros_like(bins) - 1j * bins * (table_length / 2)
-    return jnp.fft.irfft(sines, table_length, axis=-1).astype(distribution.dtype)
+    return irfft(sines, table_length)
 
 
 def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Array:
@@ -417,7 +421,7 @@ def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Ar
     """
     length = wavetables.shape[-1]
     # The bin at half of an even length is left out: only its cosine is known.
-    spectrum = jnp.fft.rfft(wavetables, axis=-1)[..., : (length + 1) // 2]
+    spectrum = rfft_of_frames(wavetables, length)[..., : (length + 1) // 2]
     audible = harmonic_frequencies(highest_hz, spectrum.shape[-1] - 1) < sample_rate / 2
     audible = jnp.pad(audible, [(0, 0)] * highest_hz.ndim + [(1, 0)], constant_values=True)
     ndim = max(audible.ndim, spectrum.ndim)
@@ -425,18 +429,28 @@ def _below_nyquist(wavetables: Array, highest_hz: Array, sample_rate: int) -> Ar
     longer = _OVERSAMPLING * length
     gain = _OVERSAMPLING / np.sinc(np.arange(spectrum.shape[-1]) / longer) ** 2
     limited = limited * with_ndim(gain, ndim).astype(wavetables.dtype)
-    return jnp.fft.irfft(limited, longer, axis=-1).astype(wavetables.dtype)
+    # The bins from half of the given table's length on are zero.
+    fill = longer // 2 + 1 - limited.shape[-1]
+    limited = jnp.pad(limited, [(0, 0)] * (ndim - 1) + [(0, fill)])
+    return irfft_of_frames(limited, longer)
 
 
+# Compiled as a whole, because JAX does not keep a choice of platforms that runs outside of `jit`.
+@partial(jax.jit, static_argnums=2)
 def _look_up(cycles: Array, wavetables: Array, hop_length: int | None) -> Array:
     """Reads the table, or with `hop_length` those of the frames, at phases within half a cycle."""
+    return jax.lax.platform_dependent(
+        cycles,
+        wavetables,
+        tpu=partial(look_up_by_products, hop_length=hop_length),
+        default=partial(look_up_by_gathers, hop_length=hop_length),
+    )
+
+
+def look_up_by_gathers(cycles: Array, wavetables: Array, *, hop_length: int | None) -> Array:
+    """Computes :func:`_look_up` on a CPU and a GPU."""
     if hop_length is None:
         return _read(wavetables, cycles, jnp.zeros(1, jnp.int32), wavetables.shape[-1])
-    return _read_changing(wavetables, cycles, hop_length)
-
-
-def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
-    """Reads the tables of the two frames around each sample, and cross-fades them."""
     frames, length = wavetables.shape[-2:]
     flat = wavetables.reshape(*wavetables.shape[:-2], frames * length)
     hop, sample = jnp.divmod(jnp.arange(cycles.shape[-1], dtype=jnp.int32), hop_length)
@@ -447,17 +461,50 @@ def _read_changing(wavetables: Array, cycles: Array, hop_length: int) -> Array:
     return (1 - fade) * earlier + fade * later
 
 
+def look_up_by_products(cycles: Array, wavetables: Array, *, hop_length: int | None) -> Array:
+    """Computes :func:`_look_up` on a TPU.
+
+    Each frame's table is read once, for the hop before it and for the one after it.
+    """
+    samples = cycles.shape[-1]
+    ndim = max(cycles.ndim, wavetables.ndim - (hop_length is not None))
+    cycles = with_ndim(cycles, ndim)
+    if hop_length is None:
+        size = max(1, min(samples, PLACES_AT_ONCE))
+        blocks = overlapping_blocks(cycles, 0, -(-samples // size), size, size)
+        sound = _read_blocks(with_ndim(wavetables[..., None, :], ndim + 1), blocks)
+    else:
+        frames = wavetables.shape[-2]
+        sides = overlapping_blocks(cycles, hop_length, frames, 2 * hop_length, hop_length)
+        sides = _read_blocks(with_ndim(wavetables, ndim + 1), sides)
+        earlier = sides[..., hop_length:]
+        later = jnp.concatenate([sides[..., 1:, :hop_length], earlier[..., -1:, :]], axis=-2)
+        fade = with_ndim(np.arange(hop_length) / hop_length, ndim + 1).astype(cycles.dtype)
+        sound = (1 - fade) * earlier + fade * later
+    return sound.reshape(*sound.shape[:-2], sound.shape[-2] * sound.shape[-1])[..., :samples]
+
+
+def _read_blocks(tables: Array, cycles: Array) -> Array:
+    """Reads in each block of samples its own table, or the same one in all."""
+    entry, rest = _entries(cycles, tables.shape[-1])
+    return weighted_sums(tables, entry, [1 - rest, rest])
+
+
 def _read(tables: Array, cycles: Array, offset: Array, length: int) -> Array:
     """Reads, for each sample, the table of `length` entries at `offset`, linear between entries."""
-    position = cycles * length
-    whole = jnp.floor(position)
-    rest = position - whole
-    entry = whole.astype(jnp.int32)
+    entry, rest = _entries(cycles, length)
     offset = with_ndim(offset, cycles.ndim)
-    before = _take(tables, offset + jnp.mod(entry, length))
+    before = _take(tables, offset + entry)
     after = _take(tables, offset + jnp.mod(entry + 1, length))
     rest = with_ndim(rest, before.ndim)
     return before + rest * (after - before)
+
+
+def _entries(cycles: Array, length: int) -> tuple[Array, Array]:
+    """The entry at or before each phase, and how far the phase is on the way to the next."""
+    position = cycles * length
+    whole = jnp.floor(position)
+    return jnp.mod(whole.astype(jnp.int32), length), position - whole
 
 
 def _take(tables: Array, index: Int[Array, "..."]) -> Array:
