@@ -1,9 +1,11 @@
 """Further losses over several resolutions: spectral convergence, complex spectra, phase and mel."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 
 from ddspx._checks import one_of, positive_int, sizes
@@ -62,14 +64,15 @@ def spectral_convergence_loss(
       Networks <https://arxiv.org/abs/1808.06719>`_, IEEE Signal Processing Letters 26(1), 2019.
       auraloss takes both norms over the whole batch, so the loudest example decides.
     """
+    pair = checked_pair(target, predicted)
+    return _mean_over(_convergence, pair, tuple((n_fft,) for n_fft in checked_n_ffts(n_ffts)))
 
-    def loss(first: Array, second: Array, n_fft: int) -> Array:
-        sizes = {"n_fft": n_fft, "hop_length": n_fft // 4}
-        target, predicted = spectrogram(first, **sizes), spectrogram(second, **sizes)
-        difference = _norm(target - predicted)
-        return jnp.mean(safe_divide(difference, _norm(target)))
 
-    return _mean_over(loss, target, predicted, n_ffts)
+def _convergence(first: Array, second: Array, n_fft: int) -> Array:
+    """Computes :func:`spectral_convergence_loss` at one resolution."""
+    sizes = {"n_fft": n_fft, "hop_length": n_fft // 4}
+    target, predicted = spectrogram(first, **sizes), spectrogram(second, **sizes)
+    return jnp.mean(safe_divide(_norm(target - predicted), _norm(target)))
 
 
 def complex_spectral_loss(
@@ -115,11 +118,13 @@ def complex_spectral_loss(
       Because of the modulus the loss is invariant to a common rotation of all phases, which a sum
       of absolute real and imaginary parts is not.
     """
+    pair = checked_pair(target, predicted)
+    return _mean_over(_complex_distance, pair, tuple((n_fft,) for n_fft in checked_n_ffts(n_ffts)))
 
-    def loss(first: Array, second: Array, n_fft: int) -> Array:
-        return jnp.mean(spectrogram(first - second, n_fft=n_fft, hop_length=n_fft // 4))
 
-    return _mean_over(loss, target, predicted, n_ffts)
+def _complex_distance(first: Array, second: Array, n_fft: int) -> Array:
+    """Computes :func:`complex_spectral_loss` at one resolution."""
+    return jnp.mean(spectrogram(first - second, n_fft=n_fft, hop_length=n_fft // 4))
 
 
 def phase_loss(
@@ -181,8 +186,14 @@ def phase_loss(
       the negative cosine, of phase and of group delay. The weights by magnitude are ours.
     """
     one_of("kind", kind, ("phase", "instantaneous_frequency", "group_delay"))
+    pair = checked_pair(target, predicted)
+    return _mean_over(_phase, pair, tuple((n_fft, kind) for n_fft in checked_n_ffts(n_ffts)))
 
-    def phasors(audio: Array, n_fft: int) -> tuple[Array, Array]:
+
+def _phase(first: Array, second: Array, n_fft: int, kind: PhaseKind) -> Array:
+    """Computes :func:`phase_loss` at one resolution."""
+
+    def phasors(audio: Array) -> tuple[Array, Array]:
         # Scaled to a level of 1, because fourth powers of quiet audio would underflow.
         level = safe_sqrt(jnp.mean(jnp.square(audio), axis=-1, keepdims=True))
         audio = safe_divide(audio, level, eps=_LEAST_LEVEL)
@@ -193,13 +204,10 @@ def phase_loss(
             spectrum = spectrum[..., 1:] * spectrum[..., :-1].conj()
         return spectrum, safe_sqrt(jnp.square(spectrum.real) + jnp.square(spectrum.imag))
 
-    def loss(first: Array, second: Array, n_fft: int) -> Array:
-        (p, p_size), (q, q_size) = phasors(first, n_fft), phasors(second, n_fft)
-        sizes = jnp.sum(p_size * q_size, axis=(-2, -1))
-        cosines = jnp.sum(p.real * q.real + p.imag * q.imag, axis=(-2, -1))
-        return jnp.mean(safe_divide(sizes - cosines, sizes))
-
-    return _mean_over(loss, target, predicted, n_ffts)
+    (p, p_size), (q, q_size) = phasors(first), phasors(second)
+    sizes = jnp.sum(p_size * q_size, axis=(-2, -1))
+    cosines = jnp.sum(p.real * q.real + p.imag * q.imag, axis=(-2, -1))
+    return jnp.mean(safe_divide(sizes - cosines, sizes))
 
 
 def mel_spectral_loss(
@@ -259,38 +267,48 @@ def mel_spectral_loss(
       <https://arxiv.org/abs/2306.06546>`_, NeurIPS 2023: the resolutions, down to 5 filters for
       32 samples, and the logarithm alone. There it is base 10 and resolutions are summed.
     """
-    sample_rate = positive_int("sample_rate", sample_rate)
+    pair = checked_pair(target, predicted)
     n_ffts = checked_n_ffts(n_ffts)
-    n_mels = _checked_n_mels(n_mels, n_ffts)
-    first, second = checked_pair(target, predicted)
+    counts = _checked_n_mels(n_mels, n_ffts)
+    options = positive_int("sample_rate", sample_rate), fmin, fmax, mag_weight, logmag_weight
+    resolutions = tuple((*sizes, *options) for sizes in zip(n_ffts, counts, strict=True))
+    return _mean_over(_mel_distance, pair, resolutions)
 
-    def loss(n_fft: int, count: int) -> Array:
-        filters = mel_filterbank(
-            n_mels=count,
-            n_fft=n_fft,
-            sample_rate=sample_rate,
-            fmin=fmin,
-            fmax=fmax,
-            norm=None,
-            dtype=first.dtype,
+
+def _mel_distance(
+    first: Array,
+    second: Array,
+    n_fft: int,
+    n_mels: int,
+    sample_rate: int,
+    fmin: float,
+    fmax: float | None,
+    mag_weight: float,
+    logmag_weight: float,
+) -> Array:
+    """Computes :func:`mel_spectral_loss` at one resolution."""
+    filters = mel_filterbank(
+        n_mels=n_mels,
+        n_fft=n_fft,
+        sample_rate=sample_rate,
+        fmin=fmin,
+        fmax=fmax,
+        norm=None,
+        dtype=first.dtype,
+    )
+    mels = [
+        jnp.matmul(
+            spectrogram(audio, n_fft=n_fft, hop_length=n_fft // 4), filters.T, precision="highest"
         )
-        mels = [
-            jnp.matmul(
-                spectrogram(audio, n_fft=n_fft, hop_length=n_fft // 4),
-                filters.T,
-                precision="highest",
-            )
-            for audio in (first, second)
-        ]
-        total = jnp.zeros((), first.dtype)
-        if mag_weight:
-            total += mag_weight * jnp.mean(jnp.abs(mels[0] - mels[1]))
-        if logmag_weight:
-            logs = safe_log(mels[0]) - safe_log(mels[1])
-            total += logmag_weight * jnp.mean(jnp.abs(logs))
-        return total
-
-    return jnp.mean(jnp.stack([loss(*pair) for pair in zip(n_ffts, n_mels, strict=True)]))
+        for audio in (first, second)
+    ]
+    total = jnp.zeros((), first.dtype)
+    if mag_weight:
+        total += mag_weight * jnp.mean(jnp.abs(mels[0] - mels[1]))
+    if logmag_weight:
+        logs = safe_log(mels[0]) - safe_log(mels[1])
+        total += logmag_weight * jnp.mean(jnp.abs(logs))
+    return total
 
 
 def _checked_n_mels(n_mels: int | Sequence[int] | None, n_ffts: tuple[int, ...]) -> tuple[int, ...]:
@@ -308,16 +326,32 @@ def _checked_n_mels(n_mels: int | Sequence[int] | None, n_ffts: tuple[int, ...])
     return counts
 
 
+# Compiled as a whole, because JAX does not keep a choice of platforms that runs outside of `jit`.
+@partial(jax.jit, static_argnums=(0, 2))
 def _mean_over(
-    loss: Callable[[Array, Array, int], Array],
-    target: ArrayLike,
-    predicted: ArrayLike,
-    n_ffts: int | Sequence[int],
+    loss: Callable[..., Array], pair: tuple[Array, Array], resolutions: tuple[tuple, ...]
 ) -> Array:
-    """Mean over resolutions of a loss between sounds of shape (batch, samples)."""
-    target, predicted = checked_pair(target, predicted)
-    losses = [loss(target, predicted, n_fft) for n_fft in checked_n_ffts(n_ffts)]
-    return jnp.mean(jnp.stack(losses))
+    """Mean over resolutions of a loss between sounds of shape (batch, samples).
+
+    A TPU takes one example after the other: its spectra stay in the chip, and the program compiles
+    in a third of the time.
+    """
+
+    def whole(first: Array, second: Array) -> Array:
+        losses = [loss(first, second, *resolution) for resolution in resolutions]
+        return jnp.mean(jnp.stack(losses))
+
+    return jax.lax.platform_dependent(*pair, tpu=partial(one_by_one, whole), default=whole)
+
+
+def one_by_one(
+    loss: Callable[[Array, Array], Array],
+    first: Float[Array, "batch samples"],
+    second: Float[Array, "batch samples"],
+) -> Float[Array, ""]:
+    """The mean of a loss over examples, in a loop."""
+    one = jax.checkpoint(lambda pair: loss(pair[0][None], pair[1][None]))
+    return jnp.mean(jax.lax.map(one, (first, second)))
 
 
 def _norm(spectra: Array) -> Array:
