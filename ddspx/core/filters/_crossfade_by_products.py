@@ -15,10 +15,13 @@ import numpy as np
 
 from ddspx._typing import Array, Float
 from ddspx.core._fourier import rotations
+from ddspx.core._numerics import varying_alike
 from ddspx.core._upsampling import interpolation_weights
 
 # The number of bins is a multiple of this, as the rows of an array are stored in such groups.
 _ROWS = 8
+# Frames of examples that are filtered at the same time.
+_SHORT = 128
 
 
 def crossfaded_by_products(
@@ -28,12 +31,29 @@ def crossfaded_by_products(
 ) -> Float[Array, "*out_batch hops hop_length"]:
     """Filters hops of audio and fades from each frame's filter to the next.
 
+    One example after the other, unless they are short: the program compiles in a fifth of the time,
+    and what it keeps fits into the chip.
+
     Args:
       hops: those between the frames, and those that the filters reach before and after: one more
         on each side than the reach is long.
       magnitudes: the frames, with as many axes as `hops`.
       taps: the matrix from magnitudes to the middle tap and the later ones.
     """
+    if magnitudes.shape[-2] <= _SHORT:
+        return _filtered(hops, magnitudes, taps)
+    batch = jnp.broadcast_shapes(hops.shape[:-2], magnitudes.shape[:-2])
+    pair = [
+        jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(math.prod(batch), *x.shape[-2:])
+        for x in (hops, magnitudes)
+    ]
+    one = jax.checkpoint(lambda pair: _filtered(*(x[None] for x in pair), taps)[0])
+    out = jax.lax.map(one, varying_alike(*pair))
+    return out.reshape(*batch, *out.shape[-2:])
+
+
+def _filtered(hops: Array, magnitudes: Array, taps: np.ndarray) -> Array:
+    """Computes :func:`crossfaded_by_products` for all examples at once."""
     hop_length, reach, dtype = hops.shape[-1], taps.shape[-1] - 1, magnitudes.dtype
     n_bins = -(-(hop_length + reach) // _ROWS) * _ROWS
     # The filter is even, so that its response is real.

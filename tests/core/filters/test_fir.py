@@ -20,6 +20,7 @@ from helpers import (
 
 from ddspx import core
 from ddspx.core._fourier import next_fast_length
+from ddspx.core.filters import _crossfade_by_products
 
 # (samples, hop_length, bands, win_length): even and odd windows, lengths between two frames,
 # a filter longer than a hop and longer than the signal, the fewest bands, hop 1.
@@ -227,6 +228,8 @@ def test_a_tpu_filters_by_products(monkeypatch):
         return tpu(*arguments)
 
     monkeypatch.setattr(jax.lax, "platform_dependent", on_tpu)
+    # Of the long cases one example after the other, of the short ones all at once.
+    monkeypatch.setattr(_crossfade_by_products, "_SHORT", 6)
     # Another function, because JAX keeps the program that it traced.
     gradients, outs = jax.jit(lambda arrays: run(arrays))(arrays)
     assert len(programs) == len(cases)
