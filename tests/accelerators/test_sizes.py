@@ -64,6 +64,9 @@ def test_kernels_and_memory_of_a_training_step_on_a_gpu():
     [
         ("harmonic_synthesis, 100", (100, 200), (5, 5)),
         ("convolution_reverb, 48,000", (300, 600), (100, 100)),
+        ("filtered_noise, 65", (80, 120), (5, 5)),
+        ("wavetable_synthesis, 2,048", (300, 500), (5, 5)),
+        ("variable_delay, 400", (200, 450), (5, 5)),
     ],
 )
 def test_bytes_and_memory_on_a_tpu(operations, name, moved, megabytes):

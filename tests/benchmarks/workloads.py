@@ -26,7 +26,7 @@ from ddspx.models.autoencoder import AutoencoderConfig
 BATCH, RATE, HOP = 16, 16000, 64
 SAMPLES = 4 * RATE
 FRAMES = 1 + SAMPLES // HOP
-ROOM, FEATURES = 48000, 256
+ROOM, FEATURES, TABLE, MAX_DELAY = 48000, 256, 2048, 400
 N_FFTS = (2048, 1024, 512, 256, 128, 64)
 
 
@@ -76,6 +76,19 @@ def workloads() -> dict[str, Workload]:
         "multi_scale_spectral_loss, 6 sizes": Workload(
             partial(core.multi_scale_spectral_loss, n_ffts=N_FFTS), textbook_loss, audio
         ),
+        "mel_spectral_loss, 6 sizes": Workload(
+            partial(core.mel_spectral_loss, sample_rate=RATE, n_ffts=N_FFTS), textbook_mel, audio
+        ),
+        "wavetable_synthesis, 2,048": Workload(
+            partial(core.wavetable_synthesis, **rates),
+            textbook_wavetable,
+            (f0_hz, amplitudes, uniform(-1, 1, BATCH, TABLE)),
+        ),
+        "variable_delay, 400": Workload(
+            partial(core.variable_delay, max_delay=MAX_DELAY),
+            textbook_delay,
+            (audio[0], uniform(0, MAX_DELAY, BATCH, SAMPLES)),
+        ),
         "loudness_db": Workload(partial(core.loudness_db, **rates), textbook_loudness, (audio[0],)),
         "Gru, 256": Workload(gru, textbook_gru, (frames, *map(np.asarray, weights))),
     }
@@ -96,19 +109,18 @@ def training(preset: str) -> tuple[Callable, Any, Any]:
     return autoencoder_step(config, batch_size=BATCH, n_hops=FRAMES - 1)
 
 
+def _between(frames: jax.Array) -> jax.Array:
+    """The values of each hop's samples, linear, on an axis after that of the hops."""
+    w = (np.arange(HOP, dtype=np.float32) / HOP).reshape(-1, *(1,) * (frames.ndim - 2))
+    return (1 - w) * frames[:, :-1, None] + w * frames[:, 1:, None]
+
+
 def textbook_harmonics(f0_hz: Any, amplitudes: Any, distribution: Any) -> jax.Array:
     """A sine for each harmonic; everything is linear between frames."""
-    weights = np.arange(HOP, dtype=np.float32) / HOP
-
-    def between(frames: jax.Array) -> jax.Array:
-        """The values of each hop's samples, on an axis after that of the hops."""
-        w = weights.reshape(-1, *(1,) * (frames.ndim - 2))
-        return (1 - w) * frames[:, :-1, None] + w * frames[:, 1:, None]
-
-    hz = between(f0_hz)
+    hz = _between(f0_hz)
     phase = jnp.cumsum(hz.reshape(BATCH, -1) * (2 * np.pi / RATE), axis=-1).reshape(hz.shape)
     k = np.arange(1, distribution.shape[-1] + 1, dtype=np.float32)
-    gains = between(amplitudes[..., None] * distribution)
+    gains = _between(amplitudes[..., None] * distribution)
     audible = jnp.where(hz[..., None] * k < RATE / 2, gains, 0)
     return jnp.sum(audible * jnp.sin(phase[..., None] * k), axis=-1).reshape(BATCH, -1)
 
@@ -165,6 +177,38 @@ def textbook_loss(target: Any, predicted: Any) -> jax.Array:
         a, b = (_magnitudes(x, n_fft, n_fft // 4) for x in (target, predicted))
         total += jnp.mean(jnp.abs(a - b)) + jnp.mean(jnp.abs(jnp.log(a + 1e-5) - jnp.log(b + 1e-5)))
     return total
+
+
+def textbook_mel(target: Any, predicted: Any) -> jax.Array:
+    """The mean distance of logarithms."""
+    total = 0.0
+    for n_fft in N_FFTS:
+        sizes = {"n_mels": 5 * n_fft // 32, "n_fft": n_fft, "sample_rate": RATE}
+        filters = core.mel_filterbank(**sizes, norm=None, dtype=np.float32).T
+        a, b = (_magnitudes(x, n_fft, n_fft // 4) @ filters for x in (target, predicted))
+        total += jnp.mean(jnp.abs(jnp.log(a + 1e-5) - jnp.log(b + 1e-5)))
+    return total / len(N_FFTS)
+
+
+def textbook_wavetable(f0_hz: Any, amplitudes: Any, tables: Any) -> jax.Array:
+    """Two entries of each example's table for each sample."""
+    hz = _between(f0_hz).reshape(BATCH, -1)
+    position = (jnp.cumsum(hz, axis=-1) - hz) / RATE % 1 * TABLE
+    return _between(amplitudes).reshape(hz.shape) * _linear(tables, position)
+
+
+def textbook_delay(audio: Any, delay: Any) -> jax.Array:
+    """Two samples of the past for each sample."""
+    past = jnp.pad(audio, [(0, 0), (MAX_DELAY + 1, 0)])
+    return _linear(past, np.arange(MAX_DELAY + 1, MAX_DELAY + 1 + SAMPLES) - delay)
+
+
+def _linear(tables: Any, position: jax.Array) -> jax.Array:
+    entry = jnp.floor(position).astype(jnp.int32)
+    before, after = (
+        jnp.take_along_axis(tables, (entry + i) % tables.shape[-1], axis=-1) for i in (0, 1)
+    )
+    return before + (position - entry) * (after - before)
 
 
 def textbook_loudness(audio: Any) -> jax.Array:

@@ -92,7 +92,9 @@ def composed(compose: Callable[[Any, Any], Any], steps: Any, *, axis: int) -> An
 
     After round j each map is composed of the last :math:`2^j`, and the next round puts those before
     it that end :math:`2^j` earlier. It is a loop, because XLA compiles unrolled rounds into few
-    kernels that compute the first rounds many times, which also took half a minute to compile.
+    kernels that compute the first rounds many times, which also took half a minute to compile. Two
+    rounds make a turn of the loop: from the arrays that it carries to others, and back. After one,
+    each array would have to be copied back.
     """
     leaf = jax.tree.leaves(steps)[0]
     axis = axis % leaf.ndim
@@ -107,7 +109,8 @@ def composed(compose: Callable[[Any, Any], Any], steps: Any, *, axis: int) -> An
 
         later = compose(jax.tree.map(moved, steps), steps)
         is_later = with_ndim(place, leaf.ndim) >= reach
-        return jax.tree.map(lambda x, y: jnp.where(is_later, y, x), steps, later), None
+        both = jax.tree.map(lambda x, y: jnp.where(is_later, y, x), steps, later)
+        return jax.lax.optimization_barrier(both), None
 
     reaches = 2 ** np.arange((length - 1).bit_length())
-    return jax.lax.scan(double, steps, jnp.asarray(reaches, jnp.int32))[0]
+    return jax.lax.scan(jax.checkpoint(double), steps, jnp.asarray(reaches, jnp.int32), unroll=2)[0]
