@@ -3,10 +3,15 @@
 The limits are a little above what was measured; `tests/benchmarks/results.md` has all figures.
 """
 
+from functools import partial
+
 import compilers
+import numpy as np
 import pytest
 from test_compiling import as_users_have_it as as_users_have_it
-from workloads import gradient, training, workloads
+from workloads import BATCH, FRAMES, HOP, SAMPLES, Workload, gradient, training, workloads
+
+from ddspx import core
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +52,19 @@ def test_kernels_and_memory_on_a_gpu(operations, name, launches, megabytes):
     ):
         assert program.launches is not None and program.launches <= most
         assert program.temporaries <= mb * 1e6
+
+
+def test_kernels_and_memory_of_sections_that_move_on_a_gpu():
+    """Two kernels for two of sixteen rounds in each of four sections, and one that counts."""
+    audio, frames = (
+        np.zeros(shape, np.float32) for shape in ((BATCH, SAMPLES), (BATCH, FRAMES, 4, 6))
+    )
+    moving = partial(core.sos_filter, hop_length=HOP)
+    for program, most in zip(
+        compile_both("cuda", Workload(moving, moving, (audio, frames))), (180, 650), strict=True
+    ):
+        assert program.launches is not None and program.launches <= most
+        assert program.temporaries <= 90e6
 
 
 def test_kernels_and_memory_of_a_training_step_on_a_gpu():
