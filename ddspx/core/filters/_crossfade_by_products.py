@@ -47,7 +47,7 @@ def crossfaded_by_products(
         jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(math.prod(batch), *x.shape[-2:])
         for x in (hops, magnitudes)
     ]
-    one = jax.checkpoint(lambda pair: _filtered(*(x[None] for x in pair), taps)[0])
+    one = jax.checkpoint(lambda pair: _filtered(pair[0][None], pair[1][None], taps)[0])
     out = jax.lax.map(one, varying_alike(*pair))
     return out.reshape(*batch, *out.shape[-2:])
 

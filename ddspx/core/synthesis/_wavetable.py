@@ -479,7 +479,8 @@ def look_up_by_products(cycles: Array, wavetables: Array, *, hop_length: int | N
         sides = _read_blocks(with_ndim(wavetables, ndim + 1), sides)
         earlier = sides[..., hop_length:]
         later = jnp.concatenate([sides[..., 1:, :hop_length], earlier[..., -1:, :]], axis=-2)
-        fade = with_ndim(np.arange(hop_length) / hop_length, ndim + 1).astype(cycles.dtype)
+        fade = jnp.arange(hop_length, dtype=cycles.dtype) / hop_length
+        fade = with_ndim(fade, ndim + 1)
         sound = (1 - fade) * earlier + fade * later
     return sound.reshape(*sound.shape[:-2], sound.shape[-2] * sound.shape[-1])[..., :samples]
 
