@@ -79,19 +79,20 @@ def workloads() -> dict[str, Workload]:
         "mel_spectral_loss, 6 sizes": Workload(
             partial(core.mel_spectral_loss, sample_rate=RATE, n_ffts=N_FFTS), textbook_mel, audio
         ),
+        "loudness_db": Workload(partial(core.loudness_db, **rates), textbook_loudness, (audio[0],)),
+        "Gru, 256": Workload(gru, textbook_gru, (frames, *map(np.asarray, weights))),
         "wavetable_synthesis, 2,048": Workload(
             partial(core.wavetable_synthesis, **rates),
             textbook_wavetable,
             (f0_hz, amplitudes, uniform(-1, 1, BATCH, TABLE)),
         ),
-        "variable_delay, 400": Workload(
-            partial(core.variable_delay, max_delay=MAX_DELAY),
-            textbook_delay,
-            (audio[0], uniform(0, MAX_DELAY, BATCH, SAMPLES)),
-        ),
-        "loudness_db": Workload(partial(core.loudness_db, **rates), textbook_loudness, (audio[0],)),
-        "Gru, 256": Workload(gru, textbook_gru, (frames, *map(np.asarray, weights))),
+        **_delays(audio[0], uniform(0, MAX_DELAY, BATCH, SAMPLES)),
     }
+
+
+def _delays(*arrays: np.ndarray) -> dict[str, Workload]:
+    ours = partial(core.variable_delay, max_delay=MAX_DELAY)
+    return {"variable_delay, 400": Workload(ours, textbook_delay, arrays)}
 
 
 def gradient(f: Callable, n_arrays: int) -> Callable:
