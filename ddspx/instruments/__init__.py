@@ -1,4 +1,4 @@
-"""Instruments, which are models with a name: those of ddspx, and those that users install."""
+"""Instruments: those of ddspx, those that users install, and timbres of recordings."""
 
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         INSTRUMENTS_VARIABLE as INSTRUMENTS_VARIABLE,
         instrument_names as instrument_names,
         instruments_folder as instruments_folder,
+        timbre_names as timbre_names,
     )
     from ddspx.instruments._loading import (
         Instrument as Instrument,
@@ -32,13 +33,23 @@ if TYPE_CHECKING:
         export_room as export_room,
         measure_room as measure_room,
     )
+    from ddspx.instruments._statistics import instrument_statistics as instrument_statistics
+    from ddspx.instruments._timbres import (
+        AnyInstrument as AnyInstrument,
+        embed as embed,
+        interpolate as interpolate,
+        load_any_instrument as load_any_instrument,
+        recorded_timbre as recorded_timbre,
+    )
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
         _card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
         _import="import_instrument",
         _install="install_instrument pack_instrument remove_instrument",
-        _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder",
+        _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder timbre_names",
         _loading="Instrument as_instrument load_instrument",
         _room="export_room measure_room",
+        _statistics="instrument_statistics",
+        _timbres="AnyInstrument embed interpolate load_any_instrument recorded_timbre",
     )

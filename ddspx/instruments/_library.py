@@ -5,11 +5,15 @@ import re
 from pathlib import Path
 
 from ddspx._folders import data_folder
+from ddspx.io._json import OBJECT, json_field, json_object
+from ddspx.models._config import TIMBRES, read_json
 
 INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
 """The environment variable that names the folder of the user's own instruments."""
 
 SHIPPED = Path(__file__).parent / "shipped"
+# The model of any instrument. It is no instrument by itself, because it plays with a timbre.
+ANY_INSTRUMENT = SHIPPED / "any_instrument"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 # Names that no file can have on Windows, in upper or lower case.
@@ -47,13 +51,32 @@ def instrument_names() -> tuple[str, ...]:
       >>> "violin" in instrument_names()
       True
     """
-    shipped = _names_in(SHIPPED)
+    shipped = _shipped_names().values()
     try:
         own = _names_in(instruments_folder())
     except ValueError:
         # Without a home folder, as in some containers, there are only the shipped instruments.
         own = []
     return (*shipped, *(name for name in own if name not in shipped))
+
+
+def timbre_names() -> tuple[str, ...]:
+    """The instruments that the shipped model of any instrument knows; none if it is not there.
+
+    `load_instrument` takes them joined by "+", each with a weight or without: "violin+flute:0.3".
+
+    Raises:
+      ValueError: the file of the timbres is damaged.
+
+    Example:
+      >>> from ddspx.instruments import timbre_names
+      >>> all(isinstance(name, str) for name in timbre_names())
+      True
+    """
+    path = ANY_INSTRUMENT / TIMBRES
+    if not path.is_file():
+        return ()
+    return read_json(path, lambda file: tuple(json_field(json_object(file), "timbres", OBJECT)))
 
 
 def find_instrument(source: str | Path) -> Path:
@@ -67,10 +90,15 @@ def find_instrument(source: str | Path) -> Path:
         return folder
     if named := named_instrument(str(source)):
         return named
+    raise unknown_instrument(source)
+
+
+def unknown_instrument(source: str | Path, *, or_else: str = "") -> FileNotFoundError:
+    """The error for what is no instrument; `or_else` names what else could have been given."""
     known = ", ".join(instrument_names()) or "none"
-    raise FileNotFoundError(
+    return FileNotFoundError(
         f"There is no model folder or instrument {str(source)!r}; give the path of a folder that "
-        f"`ddspx train` wrote, or an instrument's name ({known})."
+        f"`ddspx train` wrote, or an instrument's name ({known}){or_else}."
     )
 
 
@@ -78,12 +106,13 @@ def named_instrument(name: str) -> Path | None:
     """The folder of the instrument of that name, if there is one; of a shipped one in any case."""
     # Only a plain name is looked up, so that a path such as "../x" cannot leave the folder.
     if is_name(name):
-        if name in _names_in(SHIPPED):
+        shipped = _shipped_names()
+        if name in shipped.values():
             return SHIPPED / name
         if name in instrument_names():
             return instruments_folder() / name
-        if shipped := _shipped_names().get(name.lower()):
-            return SHIPPED / shipped
+        if name.lower() in shipped:
+            return SHIPPED / shipped[name.lower()]
     return None
 
 
@@ -93,16 +122,17 @@ def is_name(name: str) -> bool:
 
 
 def is_shipped(name: str) -> bool:
-    """Whether an instrument of that name ships with ddspx.
+    """Whether an instrument of that name ships with ddspx, or the model of any instrument.
 
     Case is ignored, because some file systems do not distinguish it.
     """
-    return name.lower() in _shipped_names()
+    return name.lower() in (ANY_INSTRUMENT.name, *_shipped_names())
 
 
 def _shipped_names() -> dict[str, str]:
     """The shipped instruments by their names in lower case: Tenor_Saxophone is tenor_saxophone."""
-    return {name.lower(): name for name in _names_in(SHIPPED)}
+    names = _names_in(SHIPPED)
+    return {name.lower(): name for name in names if name != ANY_INSTRUMENT.name}
 
 
 def _names_in(folder: Path) -> list[str]:

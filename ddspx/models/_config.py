@@ -15,6 +15,7 @@ Config = TypeVar("Config")
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
+TIMBRES = "timbres.json"
 # The JSON field that holds the class of a config, where the annotation allows several classes.
 _KIND = "kind"
 

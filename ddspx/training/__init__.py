@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         EvaluationPart as EvaluationPart,
         RunConfig as RunConfig,
     )
-    from ddspx.training._data import instrument_statistics as instrument_statistics
     from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
         Batches as Batches,
@@ -90,7 +89,6 @@ else:
             "ClassifierTrainConfig EvaluationPart RunConfig"
         ),
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
-        _data="instrument_statistics",
         _logging="RunLog",
         _loop="Batches Best Measured Task TrainResult placements run_task",
         _prepare="prepare",

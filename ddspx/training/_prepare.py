@@ -19,6 +19,7 @@ from ddspx.features import (
     feature_version,
     pitch_range,
 )
+from ddspx.instruments._statistics import instrument_statistics, is_voiced
 from ddspx.io import (
     AudioError,
     DatasetError,
@@ -34,7 +35,6 @@ from ddspx.io import (
 )
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import InstrumentStatistics
-from ddspx.training._data import instrument_statistics, is_voiced
 
 # Half an hour, longer than any useful example: it keeps a mistyped number from filling the memory.
 _LONGEST_EXAMPLE_S = 1800

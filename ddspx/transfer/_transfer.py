@@ -1,7 +1,6 @@
 """Timbre transfer from file to file, in memory that does not grow with the recording."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from ddspx.features import (
     stream_loudness,
 )
 from ddspx.instruments import Instrument, as_instrument
+from ddspx.instruments._hearing import warn_if_unpitched
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.models.autoencoder.model import require_autoencoder
@@ -34,8 +34,6 @@ from ddspx.transfer._rendering import render
 
 # The shortest recording: the shortest note, 50 ms, with a little around it.
 _SHORTEST_S = 0.064
-# With a smaller share of pitched frames among the audible ones, the recording is hardly a melody.
-_MOSTLY_UNPITCHED = 0.25
 _DEFAULT = TransferConfig()
 
 
@@ -100,7 +98,7 @@ class Performance(NamedTuple):
       seed: seed of the noise.
     """
 
-    to: str | Path | Instrument
+    to: Instrument
     played: AdjustedControls
     z: Float[np.ndarray, "frames z"] | None
     seed: int
@@ -109,9 +107,8 @@ class Performance(NamedTuple):
         self, report: TransferReport, *, notes_only: bool = False
     ) -> Iterator[Float[np.ndarray, " samples"]]:
         """Renders the instrument alone, in blocks; with `notes_only` without reverb and breath."""
-        model = as_instrument(self.to).model
         return render(
-            model,
+            self.to.model,
             self.played._replace(breath=None) if notes_only else self.played,
             n_samples=report.n_samples,
             z=self.z,
@@ -183,7 +180,8 @@ def transfer(
     if os.path.realpath(output) == os.path.realpath(recording):
         raise ValueError(f"{output} is the recording itself; choose another output.")
     checked_seed(seed)
-    model, statistics, _ = as_instrument(to)
+    instrument = as_instrument(to)
+    model, statistics, _ = instrument
     require_autoencoder(model, "whose own __call__ would not be played")
     try:
         # The pitch has to come from the tracker that the instrument was trained with.
@@ -218,17 +216,13 @@ def transfer(
             writer.write(block)
             done += block.size
             progress("playing", done / rate, n_samples / rate)
-    performance = Performance(to, matched, z, seed)
+    performance = Performance(instrument, matched, z, seed)
     report = _report(
         heard, played, n_samples, model.config, writer.peak, method, config, performance
     )
-    if report.confident_share < _MOSTLY_UNPITCHED:
-        warnings.warn(
-            f"{recording} is mostly unpitched: only {report.confident_share:.0%} of its "
-            "audible frames have a confident pitch, and the instrument plays its notes only there; "
-            "use a recording of one voice or instrument.",
-            stacklevel=2,
-        )
+    warn_if_unpitched(
+        str(recording), report.confident_share, "the instrument plays its notes only there"
+    )
     return report
 
 

@@ -17,7 +17,7 @@ import optax
 from flax import nnx
 
 from ddspx import core, features, io, nn, training
-from ddspx.instruments import load_instrument
+from ddspx.instruments import instrument_statistics, load_instrument
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
 from ddspx.transfer import evaluate_transfer, transfer
@@ -103,7 +103,7 @@ def load(paths):
             excerpts.append((sound, f0_hz[frames], track.loudness_db[frames]))
         tracks.append(track)
     joined = features.Features(*map(np.concatenate, zip(*tracks, strict=True)))
-    statistics = training.instrument_statistics(joined, sample_rate=RATE, hop_length=HOP)
+    statistics = instrument_statistics(joined, sample_rate=RATE, hop_length=HOP)
     return [jnp.stack(arrays) for arrays in zip(*excerpts, strict=True)], statistics
 
 

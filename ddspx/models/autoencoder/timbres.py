@@ -13,7 +13,7 @@ from flax import nnx
 
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.io._json import FINITE, OBJECT, json_field, json_object, list_of
-from ddspx.models._config import from_json, read_json, to_json
+from ddspx.models._config import TIMBRES, from_json, read_json, to_json
 from ddspx.models._weights import FOLDER_AGAIN, finite_weights, with_arrays
 from ddspx.models.autoencoder.config import InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
@@ -21,14 +21,11 @@ from ddspx.models.autoencoder.serialization import save_autoencoder
 from ddspx.nn import (
     DecayingReverb,
     DecayingReverbConfig,
-    StoredTimbre,
     StoredTimbreConfig,
     TapReverb,
     TapReverbConfig,
     TimbreEncoder,
 )
-
-TIMBRES = "timbres.json"
 
 
 class Timbre(NamedTuple):
@@ -49,8 +46,12 @@ def mean_embedding(
     encoder: TimbreEncoder, audio: Float[ArrayLike, "stretches samples"]
 ) -> Float[Array, " z"]:
     """The mean embedding of several stretches, scaled to a mean square of 1 as each of them."""
-    z = jnp.mean(encoder.embed(audio), axis=0)
-    return z * jax.lax.rsqrt(jnp.mean(jnp.square(z)) + 1e-12)
+    return scaled_embedding(jnp.mean(encoder.embed(audio), axis=0))
+
+
+def scaled_embedding(z: Any) -> Any:
+    """The direction of a vector, of JAX or NumPy, as an embedding, whose mean square is 1."""
+    return z / ((z * z).mean() + 1e-12) ** 0.5
 
 
 def with_timbre(
@@ -81,15 +82,15 @@ def with_timbre(
             f"the shape {embedding.shape}."
         )
     c, z_size = model.config, encoder.config.z_size
-    stored = StoredTimbre(StoredTimbreConfig(c.sample_rate, c.hop_length, z_size), rngs=nnx.Rngs(0))
-    stored.embedding[...] = embedding
+    stored = StoredTimbreConfig(c.sample_rate, c.hop_length, z_size)
     room = None if reverb is None else reverb.config
-    config = dataclasses.replace(c, encoder=stored.config, reverb=room)
-    single = Autoencoder(config, rngs=nnx.Rngs(0))
+    config = dataclasses.replace(c, encoder=stored, reverb=room)
+    # Only traced: drawing weights that are replaced takes seconds.
+    single = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
+    single.encoder.embedding = nnx.Param(embedding)
     parts = {"decoder": model.decoder, "synthesizer": model.synthesizer, "reverb": reverb}
     for name, part in parts.items():
         setattr(single, name, _copied(part))
-    single.encoder = stored
     return single
 
 

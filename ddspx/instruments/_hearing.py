@@ -1,0 +1,186 @@
+"""What is heard in recordings that are to be an instrument: pitch, and reasons to doubt them."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ddspx._typing import Bool, Float
+from ddspx.features import Features, StreamingMethod, blockwise_features
+from ddspx.instruments._statistics import is_voiced
+from ddspx.io import AudioError
+
+_SHORTEST_S = 3.0
+# What is encoded at once: the length of the stretches that the model of any instrument is trained
+# with.
+_STRETCH_S = 4.0
+# Frames this far below the loudest are pauses, and so is digital silence.
+_PAUSE_DB, _SILENCE_DB = 60.0, -79.0
+# With a smaller share of pitched frames among the audible ones, a recording is hardly a melody.
+_MOSTLY_UNPITCHED = 0.25
+# A second voice is looked for where the pitch is steady: within a semitone over a window, which is
+# long enough to keep the harmonics of low notes apart. Up to the tenth harmonic, nothing but
+# harmonics is to be within 10 dB of the strongest of them. In recordings of one instrument, that
+# fails in up to a tenth of the windows, and in a fourth where strings ring on in a church; with
+# two voices, it fails in two of five windows or more.
+_WINDOW_S, _STEP_S, _STEADY_S = 0.128, 0.05, 1.0
+_HARMONICS, _WITHIN_DB, _OFTEN = 10, 10.0, 1 / 3
+
+Blocks = Callable[[], Iterable[np.ndarray]]
+"""Starts reading a recording: consecutive blocks of samples."""
+
+
+class Heard(NamedTuple):
+    """What was heard in one or several recordings.
+
+    Attributes:
+      tracks: pitch, confidence and loudness of all, one after the other.
+      is_pitched: the frames that sound and have a pitch.
+      duration_s: the duration of all.
+      sounding_s: how much of it is no pause.
+      pitched_s: how much of it has a pitch.
+      second_voice_share: share of the steady sound in which something else is about as strong as
+        the harmonics of the pitch; 0 if too little of it is steady.
+    """
+
+    tracks: Features
+    is_pitched: Bool[np.ndarray, " frames"]
+    duration_s: float
+    sounding_s: float
+    pitched_s: float
+    second_voice_share: float
+
+
+def hear(
+    recordings: Sequence[Blocks],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    method: StreamingMethod = "ddspx",
+    each: Callable[[np.ndarray, int], None] = lambda audio, n_pitched: None,
+) -> Heard:
+    """Listens to recordings, twice each, in memory that grows with their frames alone.
+
+    Args:
+      recordings: for each, a function that starts reading it.
+      sample_rate: samples per second.
+      hop_length: samples between frames.
+      method: the pitch tracker.
+      each: called with each stretch of 4 s and the number of its pitched frames. The last stretch
+        of a recording overlaps the one before it; a recording that is shorter is one stretch.
+
+    Raises:
+      AudioError: a recording cannot be read, or is silent.
+    """
+    length = max(1, round(_STRETCH_S * sample_rate / hop_length)) * hop_length
+    rates = {"sample_rate": sample_rate, "hop_length": hop_length}
+    tracks, pitched, n_sounding, n_steady, n_doubled = [], [], 0, 0, 0
+    for blocks in recordings:
+        found = blockwise_features(blocks(), **rates, method=method)
+        sounds = found.loudness_db > max(found.loudness_db.max() - _PAUSE_DB, _SILENCE_DB)
+        is_pitched = is_voiced(found) & sounds
+        for first, audio in _stretches(blocks(), length, hop_length):
+            frames = slice(first, first + audio.size // hop_length)
+            each(audio, int(is_pitched[frames].sum()))
+            f0_hz = np.where(is_pitched[frames], found.f0_hz[frames], np.nan)
+            steady, doubled = _second_voice(audio, f0_hz, **rates)
+            n_steady, n_doubled = n_steady + steady, n_doubled + doubled
+        tracks.append(found)
+        pitched.append(is_pitched)
+        n_sounding += int(sounds.sum())
+    is_pitched = np.concatenate(pitched)
+    seconds = hop_length / sample_rate
+    return Heard(
+        tracks=Features(*map(np.concatenate, zip(*tracks, strict=True))),
+        is_pitched=is_pitched,
+        duration_s=is_pitched.size * seconds,
+        sounding_s=n_sounding * seconds,
+        pitched_s=int(is_pitched.sum()) * seconds,
+        second_voice_share=n_doubled / n_steady if n_steady * _STEP_S >= _STEADY_S else 0.0,
+    )
+
+
+def check_heard(heard: Heard, name: str) -> None:
+    """Raises an AudioError if too little has a pitch; warns of noise and of a second voice.
+
+    Args:
+      heard: the result of `hear`.
+      name: what the messages begin with, such as the path of the recording.
+    """
+    if heard.pitched_s < _SHORTEST_S:
+        raise AudioError(
+            f"{name} is too short for an instrument: a clear pitch was found in "
+            f"{heard.pitched_s:.1f} s of {heard.duration_s:.1f} s, and {_SHORTEST_S:g} s are "
+            "needed; use a longer recording of one voice or pitched instrument."
+        )
+    warn_if_unpitched(
+        name, heard.pitched_s / heard.sounding_s, "the instrument is made of these alone"
+    )
+    if heard.second_voice_share > _OFTEN:
+        warnings.warn(
+            f"{name} has more than one voice: in {heard.second_voice_share:.0%} of its steady "
+            "sound, something else is about as loud as the note, and the instrument will sound "
+            "like a mixture; use a recording of one note at a time.",
+            stacklevel=2,
+        )
+
+
+def warn_if_unpitched(name: str, share: float, consequence: str) -> None:
+    """Warns if the share of the audible frames that have a pitch is small."""
+    if share < _MOSTLY_UNPITCHED:
+        warnings.warn(
+            f"{name} is mostly unpitched: only {share:.0%} of its audible frames have a confident "
+            f"pitch, and {consequence}; use a recording of one voice or instrument.",
+            stacklevel=3,
+        )
+
+
+def _stretches(
+    blocks: Iterable[np.ndarray], length: int, hop_length: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields stretches of a length, each with the number of its first frame."""
+    rest, before, first = np.zeros(0, np.float32), np.zeros(0, np.float32), 0
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while rest.size >= length:
+            before, rest = rest[:length], rest[length:]
+            yield first // hop_length, before
+            first += length
+    if not before.size:
+        yield 0, rest
+    elif (moved := rest.size // hop_length * hop_length) > 0:
+        audio = np.concatenate([before, rest])[moved : moved + length]
+        yield (first - length + moved) // hop_length, audio
+
+
+def _second_voice(
+    audio: Float[np.ndarray, " samples"],
+    f0_hz: Float[np.ndarray, " frames"],
+    *,
+    sample_rate: int,
+    hop_length: int,
+) -> tuple[int, int]:
+    """The number of windows with a steady pitch (NaN: none), and of those with something else."""
+    n_fft = 2 ** round(math.log2(_WINDOW_S * sample_rate))
+    half, step = n_fft // 2 // hop_length, max(1, round(_STEP_S * sample_rate / hop_length))
+    window, n_steady, n_doubled = np.hanning(n_fft), 0, 0
+    frequencies = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    numbers = np.arange(1, _HARMONICS + 1)[:, None]
+    for centre in range(half + 1, f0_hz.size - half - 1, step):
+        around = f0_hz[centre - half : centre + half + 1]
+        # NaN compares as False.
+        if not around.max() < around.min() * 2 ** (1 / 12):
+            continue
+        start = centre * hop_length - n_fft // 2
+        power = np.abs(np.fft.rfft(audio[start : start + n_fft] * window)) ** 2
+        harmonics = numbers * np.median(around)
+        # The main lobe of the window, and what a vibrato smears.
+        reach = np.maximum(3 * sample_rate / n_fft, 0.03 * harmonics)
+        is_harmonic = (np.abs(frequencies - harmonics) <= reach).any(axis=0)
+        inside = (frequencies > 60) & (frequencies < harmonics[-1] + 0.5 * harmonics[0])
+        other = np.max(power, where=inside & ~is_harmonic, initial=0)
+        n_steady += 1
+        n_doubled += other > np.max(power, where=is_harmonic, initial=0) / 10 ** (_WITHIN_DB / 10)
+    return n_steady, int(n_doubled)
