@@ -26,11 +26,15 @@ from ddspx.cli._errors import (
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
     "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
+    "adapt": ("RECORDING... -o MODEL", "make an instrument of seconds of recordings"),
     "evaluate": (
         "MODEL [DATASET] [--against FOLDER]",
         "measure an instrument on a dataset, or recordings against others",
     ),
-    "transfer": ("RECORDING --to MODEL -o FILE", "play a recording on an instrument"),
+    "transfer": (
+        "RECORDING --to INSTRUMENT -o FILE",
+        "play a recording on an instrument, or on another recording",
+    ),
     "app": ("[MODEL...]", "play recordings on instruments in a browser on this machine"),
     "pitch": ("RECORDING... [-o DIR]", "write the pitch of recordings as CSV, and draw it"),
     "features": (
@@ -64,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       0 for success; 1 if some of many inputs were left out, and for an error that is not in the
       input, such as diverging training; 2 for unusable input or arguments; 130 after Ctrl-C.
-      `train` ends after the current step at the first Ctrl-C or SIGTERM, with a checkpoint and
-      status 0.
+      `train` and `adapt` end after the current step at the first Ctrl-C or SIGTERM, with a
+      checkpoint and status 0.
 
     Raises:
       SystemExit: with status 143 after SIGTERM, when unfinished files have been removed.

@@ -28,6 +28,10 @@ _CAPTION = (
     "Measured on recordings kept from training: spectral loss, loudness L1 in dB, "
     "f0 L1 in semitones; lower is better."
 )
+_TIMBRES = (
+    "The model of any instrument plays a recording (--to RECORDING), or what is between two or "
+    "more timbres (--to violin+flute:0.3). Its timbres:"
+)
 
 
 def instruments() -> None:
@@ -49,6 +53,8 @@ def instruments() -> None:
         _print(console, f"Your own, in {printable(library.instruments_folder())}", own)
     if any(card.scores for card in cards):
         console.print(_CAPTION)
+    if timbres := library.timbre_names():
+        console.print(f"{_TIMBRES} {', '.join(map(printable, timbres))}", markup=False)
     if len(cards) < len(names):
         raise SkippedInputError(f"left out {len(names) - len(cards)} of {len(names)} instruments.")
 
@@ -159,11 +165,16 @@ def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> Non
             console.print(
                 f"{card.name}: {printable(card.attribution)}", markup=False, highlight=False
             )
+        if card.adapted_from is not None:
+            text = f"{card.name}: adapted from {printable(card.adapted_from)}"
+            console.print(text, markup=False, highlight=False)
     console.print()
 
 
 def _cells(card: InstrumentCard) -> list[str]:
-    trained = f"{card.duration_s / 60:.1f} min" if card.duration_s > 0 else "not stated"
+    minutes = card.duration_s / 60
+    trained = f"{minutes:.1f} min" if minutes >= 1 else f"{card.duration_s:.0f} s"
+    trained = trained if minutes > 0 else "not stated"
     if card.n_recordings is not None:
         trained = f"{card.n_recordings} files, {trained}"
     return [

@@ -20,7 +20,7 @@ _DEFAULTS = timbre.TransferConfig()
 def transfer(
     recording: Annotated[Positional[Path], arg(metavar="RECORDING")],
     *,
-    to: Annotated[str, arg(metavar="MODEL")],
+    to: Annotated[str, arg(metavar="INSTRUMENT")],
     output: Annotated[Path, arg(aliases=["-o"], metavar="FILE")],
     config: Annotated[timbre.TransferConfig, arg(name="")] = _DEFAULTS,
     seed: Annotated[int, arg(metavar="N")] = 0,
@@ -30,8 +30,10 @@ def transfer(
 
     Args:
       recording: one voice or instrument, in any format that libsndfile reads.
-      to: the folder of a trained model, an instrument's name (ddspx instruments), or the folder or
-        archive of a model that others have published.
+      to: the folder of a trained model, an instrument's name (ddspx instruments), the folder or
+        archive of a model that others have published; a recording of one instrument, which is
+        then played; or what is between several timbres and recordings, such as violin+flute:0.3,
+        where weights are from 0 to 1 and names without one share the rest.
       output: the .wav, .flac or .ogg file to write, as long as the recording.
       config: the musician's settings.
       seed: seed of the instrument's noise.

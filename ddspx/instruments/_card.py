@@ -28,7 +28,7 @@ from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatist
 
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _LONGEST_LINE = 400
-_MOST_ORIGINS = 8
+_MOST_ORIGINS, _MOST_INSTRUMENTS = 8, 64
 _MEASURE = number_below(1e6)
 _TIMES = list_of(Kind("null or a number", lambda value: value is None or _MEASURE.allows(value)))
 
@@ -73,6 +73,8 @@ class InstrumentCard(NamedTuple):
       room_t60_s: how long its trained reverb rings: for the centre of each octave, in Hz, the time
         in seconds in which it falls by 60 dB, or None where it does not fall evenly.
       n_bytes: size of its folder, in bytes.
+      adapted_from: the name of the model of any instrument that was adapted to the recordings, with
+        the first 12 digits of the SHA-256 of its weights; None for another instrument.
     """
 
     name: str
@@ -88,6 +90,7 @@ class InstrumentCard(NamedTuple):
     scores: InstrumentScores | None
     room_t60_s: dict[float, float | None] | None
     n_bytes: int
+    adapted_from: str | None
 
 
 def describe_instrument(source: str | Path) -> InstrumentCard:
@@ -128,6 +131,7 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
         scores=origin.scores,
         room_t60_s=origin.room_t60_s,
         n_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
+        adapted_from=origin.adapted_from,
     )
 
 
@@ -174,6 +178,7 @@ class _Origin(NamedTuple):
     n_recordings: int | None
     scores: InstrumentScores | None
     room_t60_s: dict[float, float | None] | None
+    adapted_from: str | None
 
 
 def _origin(provenance: Any) -> _Origin:
@@ -187,7 +192,14 @@ def _origin(provenance: Any) -> _Origin:
         scores = InstrumentScores(_line(scores, "split"), n_examples, *measures)
     n_recordings = None if sources is None else len(sources)
     licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
-    return _Origin(licence, attribution, n_recordings, scores, _room(provenance))
+    room, base = _room(provenance), _adapted_from(provenance)
+    return _Origin(licence, attribution, n_recordings, scores, room, base)
+
+
+def _adapted_from(provenance: Any) -> str | None:
+    base = _value(provenance, "started_from", OBJECT) or {}
+    name, digest = (_line(base, field) for field in ("name", "weights_sha256"))
+    return None if name is None else f"{name} {(digest or '')[:12]}".strip()
 
 
 def _room(provenance: Any) -> dict[float, float | None] | None:
@@ -205,11 +217,17 @@ def _room(provenance: Any) -> dict[float, float | None] | None:
 def _joined(provenance: Any, name: str) -> str | None:
     """The licence or attribution of a model and of all models that its training began with."""
     found: list[str] = []
-    while provenance is not None and len(found) < _MOST_ORIGINS:
+    for _ in range(_MOST_ORIGINS):
+        if provenance is None:
+            break
+        # A model of many instruments has the recordings of each.
+        instruments = _value(provenance, "instruments", OBJECT) or {}
+        parts = (json_object(part) for part in list(instruments.values())[:_MOST_INSTRUMENTS])
         data = _value(provenance, "data", OBJECT)
-        text = None if data is None else _line(data, name) or "not stated"
-        if text is not None and text not in found:
-            found.append(text)
+        for part in (*([] if data is None else [data]), *parts):
+            text = _line(part, name) or "not stated"
+            if text not in found:
+                found.append(text)
         provenance = _value(provenance, "started_from", OBJECT)
     # Licences require that everybody is credited, so no text is left out. The result stays short,
     # because the length and the number of the texts are limited.

@@ -33,80 +33,74 @@ Blocks = Callable[[], Iterable[np.ndarray]]
 
 
 class Heard(NamedTuple):
-    """What was heard in one or several recordings.
+    """What was heard in a recording, or in several.
 
     Attributes:
-      tracks: pitch, confidence and loudness of all, one after the other.
-      is_pitched: the frames that sound and have a pitch.
-      duration_s: the duration of all.
+      duration_s: the duration.
       sounding_s: how much of it is no pause.
       pitched_s: how much of it has a pitch.
-      second_voice_share: share of the steady sound in which something else is about as strong as
-        the harmonics of the pitch; 0 if too little of it is steady.
+      steady_s: how much of it has a steady pitch, beside which a second voice is looked for.
+      doubled_s: how much of that has something else about as strong as the harmonics of the pitch.
     """
 
-    tracks: Features
-    is_pitched: Bool[np.ndarray, " frames"]
     duration_s: float
     sounding_s: float
     pitched_s: float
-    second_voice_share: float
+    steady_s: float
+    doubled_s: float
 
 
 def hear(
-    recordings: Sequence[Blocks],
+    blocks: Blocks,
     *,
     sample_rate: int,
     hop_length: int,
     method: StreamingMethod = "ddspx",
     each: Callable[[np.ndarray, int], None] = lambda audio, n_pitched: None,
-) -> Heard:
-    """Listens to recordings, twice each, in memory that grows with their frames alone.
+) -> tuple[Heard, Features, Bool[np.ndarray, " frames"]]:
+    """Listens to a recording, twice, in memory that grows with its frames alone.
 
     Args:
-      recordings: for each, a function that starts reading it.
+      blocks: starts reading the recording.
       sample_rate: samples per second.
       hop_length: samples between frames.
       method: the pitch tracker.
       each: called with each stretch of 4 s and the number of its pitched frames. The last stretch
-        of a recording overlaps the one before it; a recording that is shorter is one stretch.
+        overlaps the one before it; a recording that is shorter is one stretch.
+
+    Returns:
+      What was heard, the features of all frames, and which of them sound and have a pitch.
 
     Raises:
-      AudioError: a recording cannot be read, or is silent.
+      AudioError: the recording cannot be read, or is silent.
     """
     length = max(1, round(_STRETCH_S * sample_rate / hop_length)) * hop_length
     rates = {"sample_rate": sample_rate, "hop_length": hop_length}
-    tracks, pitched, n_sounding, n_steady, n_doubled = [], [], 0, 0, 0
-    for blocks in recordings:
-        found = blockwise_features(blocks(), **rates, method=method)
-        sounds = found.loudness_db > max(found.loudness_db.max() - _PAUSE_DB, _SILENCE_DB)
-        is_pitched = is_voiced(found) & sounds
-        for first, audio in _stretches(blocks(), length, hop_length):
-            frames = slice(first, first + audio.size // hop_length)
-            each(audio, int(is_pitched[frames].sum()))
-            f0_hz = np.where(is_pitched[frames], found.f0_hz[frames], np.nan)
-            steady, doubled = _second_voice(audio, f0_hz, **rates)
-            n_steady, n_doubled = n_steady + steady, n_doubled + doubled
-        tracks.append(found)
-        pitched.append(is_pitched)
-        n_sounding += int(sounds.sum())
-    is_pitched = np.concatenate(pitched)
-    seconds = hop_length / sample_rate
-    return Heard(
-        tracks=Features(*map(np.concatenate, zip(*tracks, strict=True))),
-        is_pitched=is_pitched,
-        duration_s=is_pitched.size * seconds,
-        sounding_s=n_sounding * seconds,
-        pitched_s=int(is_pitched.sum()) * seconds,
-        second_voice_share=n_doubled / n_steady if n_steady * _STEP_S >= _STEADY_S else 0.0,
-    )
+    tracks = blockwise_features(blocks(), **rates, method=method)
+    sounds = tracks.loudness_db > max(tracks.loudness_db.max() - _PAUSE_DB, _SILENCE_DB)
+    is_pitched = is_voiced(tracks) & sounds
+    n_steady = n_doubled = 0
+    for first, audio in _stretches(blocks(), length, hop_length):
+        frames = slice(first, first + audio.size // hop_length)
+        each(audio, int(is_pitched[frames].sum()))
+        f0_hz = np.where(is_pitched[frames], tracks.f0_hz[frames], np.nan)
+        steady, doubled = _second_voice(audio, f0_hz, **rates)
+        n_steady, n_doubled = n_steady + steady, n_doubled + doubled
+    n_frames = (sounds.size, sounds.sum(), is_pitched.sum())
+    seconds = (float(n) * hop_length / sample_rate for n in n_frames)
+    return Heard(*seconds, n_steady * _STEP_S, n_doubled * _STEP_S), tracks, is_pitched
+
+
+def heard_together(each: Sequence[Heard]) -> Heard:
+    """What was heard in several recordings together."""
+    return Heard(*map(sum, zip(*each, strict=True)))
 
 
 def check_heard(heard: Heard, name: str) -> None:
     """Raises an AudioError if too little has a pitch; warns of noise and of a second voice.
 
     Args:
-      heard: the result of `hear`.
+      heard: from `hear`.
       name: what the messages begin with, such as the path of the recording.
     """
     if heard.pitched_s < _SHORTEST_S:
@@ -118,11 +112,11 @@ def check_heard(heard: Heard, name: str) -> None:
     warn_if_unpitched(
         name, heard.pitched_s / heard.sounding_s, "the instrument is made of these alone"
     )
-    if heard.second_voice_share > _OFTEN:
+    if heard.steady_s >= _STEADY_S and heard.doubled_s > _OFTEN * heard.steady_s:
         warnings.warn(
-            f"{name} has more than one voice: in {heard.second_voice_share:.0%} of its steady "
-            "sound, something else is about as loud as the note, and the instrument will sound "
-            "like a mixture; use a recording of one note at a time.",
+            f"{name} has more than one voice: in {heard.doubled_s / heard.steady_s:.0%} of its "
+            "steady sound, something else is about as loud as the note, and the instrument will "
+            "sound like a mixture; use a recording of one note at a time.",
             stacklevel=2,
         )
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ddspx._notes import hz_to_midi
-from ddspx._typing import Bool, Float
+from ddspx._typing import Bool
 from ddspx.features import Features, StreamingMethod, feature_version
 from ddspx.io import AudioError
 from ddspx.metrics import VOICED

@@ -20,6 +20,7 @@ from ddspx.instruments._library import ANY_INSTRUMENT, timbre_names, unknown_ins
 from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
 from ddspx.io import AudioError, Source, declared_sample_rate, stream_audio
+from ddspx.models._config import HISTORY
 from ddspx.models._weights import arrays_by_name
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -33,8 +34,6 @@ from ddspx.models.autoencoder.timbres import scaled_embedding, timbre_encoder
 from ddspx.nn import DecayingReverb, TapReverb, TapReverbConfig
 
 _BLOCK_LENGTH = 1 << 16
-# What of a provenance says whose recordings are in the weights.
-_HISTORY = ("data", "instruments", "started_from")
 
 
 class AnyInstrument(NamedTuple):
@@ -57,7 +56,7 @@ class AnyInstrument(NamedTuple):
     @property
     def origin(self) -> dict[str, Any]:
         """What the provenance of an instrument made with this model says under `started_from`."""
-        history = {name: self.provenance[name] for name in _HISTORY if name in self.provenance}
+        history = {name: self.provenance[name] for name in HISTORY if name in self.provenance}
         return {"name": self.name, "weights_sha256": weights_sha256(self.model), **history}
 
 
@@ -129,8 +128,8 @@ def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.n
     at_least_ndim("audio", sound.shape, 1, "(samples,)")
     encoder, c = _Encoder(model), model.config
     rates = {"sample_rate": c.sample_rate, "hop_length": c.hop_length}
-    heard = hear([lambda: [sound]], **rates, each=encoder.add)
-    if not heard.is_pitched.any():
+    *_, is_pitched = hear(lambda: [sound], **rates, each=encoder.add)
+    if not is_pitched.any():
         raise AudioError("Nothing in `audio` has a pitch; give a sound of a pitched instrument.")
     return encoder.embedding
 
@@ -159,11 +158,9 @@ def recorded_timbre(
     encoder, c = _Encoder(model), model.config
     rates = {"sample_rate": c.sample_rate, "hop_length": c.hop_length}
     read = partial(stream_audio, recording, sample_rate=c.sample_rate, block_length=_BLOCK_LENGTH)
-    heard = hear([read], **rates, method=method, each=encoder.add)
+    heard, tracks, is_pitched = hear(read, **rates, method=method, each=encoder.add)
     check_heard(heard, str(recording))
-    played = heard.tracks._replace(
-        f0_confidence=np.where(heard.is_pitched, heard.tracks.f0_confidence, 0)
-    )
+    played = tracks._replace(f0_confidence=np.where(is_pitched, tracks.f0_confidence, 0))
     statistics = instrument_statistics(played, **rates, method=method)
     fmin, fmax = pitch_range(method, sample_rate=c.sample_rate, fmin=None, fmax=None)
     return Timbre(encoder.embedding, None, dataclasses.replace(statistics, fmin=fmin, fmax=fmax))

@@ -16,6 +16,8 @@ Config = TypeVar("Config")
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
 TIMBRES = "timbres.json"
+# The fields of a provenance that say on whose recordings a model was trained.
+HISTORY = ("data", "instruments", "started_from")
 # The JSON field that holds the class of a config, where the annotation allows several classes.
 _KIND = "kind"
 

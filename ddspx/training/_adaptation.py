@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,17 @@ from jax.sharding import NamedSharding
 from rich.console import Console
 
 from ddspx._typing import Array, ArrayLike, Float, Key
-from ddspx.io import Batch, Manifest, files_below, read_manifest, training_batches
+from ddspx.instruments._hearing import check_heard, hear, heard_together
+from ddspx.instruments._timbres import weights_sha256
+from ddspx.io import (
+    AudioError,
+    Batch,
+    Manifest,
+    files_below,
+    read_manifest,
+    stream_audio,
+    training_batches,
+)
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -51,6 +61,7 @@ def adapt(
     config: AdaptationConfig | None = None,
     licence: str = "not stated",
     attribution: str = "not stated",
+    origin: Mapping[str, Any] | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     r"""Adapts a model of any instrument to recordings of one, and writes it as a model folder.
@@ -73,24 +84,30 @@ def adapt(
       config: the settings.
       licence: the licence of the recordings; it is stored with the model.
       attribution: the authors to credit; it is stored likewise.
+      origin: what the provenance says about `model`, such as the `origin` of an
+        `instruments.AnyInstrument`: its name, and whose recordings it was trained on.
       console: as in `train_autoencoder`.
 
     Returns:
       The step at which the run ended, and the weights that are in `output`.
 
     Raises:
-      AudioError: the recordings cannot be used, or have no pitch.
+      AudioError: the recordings cannot be used, or less than 3 s of them have a pitch.
       ValueError: the model has no `nn.TimbreEncoder`, or as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
+
+    Warns:
+      UserWarning: most of the recordings have no pitch, or they have more than one voice.
     """
     config = config or AdaptationConfig()
     console = console or Console()
     timbre_encoder(model)
     dataset = Path(output).with_name(f"{Path(output).name}.run") / "dataset"
+    origin = {"weights_sha256": weights_sha256(model), **(origin or {})}
     begin = partial(
-        _task, recordings, dataset, model, room, config, (licence, attribution), console
+        _task, recordings, dataset, model, room, config, (licence, attribution), origin, console
     )
     return run_task(begin, output, config=config, console=console)
 
@@ -102,11 +119,13 @@ def _task(
     room: DecayingReverbConfig | TapReverbConfig | None,
     config: AdaptationConfig,
     credit: tuple[str, str],
+    origin: dict[str, Any],
     console: Console,
 ) -> Task:
     """Makes the task; the recordings are prepared if they have not been."""
     c = model.config
     if not dataset.exists():
+        _check_recordings(recordings, c)
         prepare(
             recordings,
             dataset,
@@ -132,7 +151,7 @@ def _task(
         "changes": _no_changes(weights["decoder"], config),
         **{name: weights.pop(name) for name in ("encoder", "reverb") if name in weights},
     }
-    facts = provenance_of(manifest, statistics, config)
+    facts = provenance_of(manifest, statistics, config) | {"started_from": origin}
     measured = partial(valid_loss, dataset, manifest, config, programs, each)
     return Task(
         model=single.config.to_json(),
@@ -242,13 +261,32 @@ def _checksum(weights: Any) -> str:
     return hashlib.sha256(b"".join(leaves)).hexdigest()
 
 
+def _check_recordings(recordings: Sequence[str | Path], model: AutoencoderConfig) -> None:
+    """Listens before anything is written; files of a folder that `prepare` skips do not count."""
+    rates, each = {"sample_rate": model.sample_rate, "hop_length": model.hop_length}, []
+    for file, is_named in _files(recordings):
+        read = partial(stream_audio, file, sample_rate=model.sample_rate, block_length=1 << 16)
+        try:
+            each.append(hear(read, **rates)[0])
+        except AudioError:
+            if is_named:
+                raise
+    if each:
+        check_heard(heard_together(each), ", ".join(map(str, recordings)))
+
+
+def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
+    """Yields the files, and whether the caller named each of them."""
+    for path in map(Path, recordings):
+        yield from ((f, False) for f in files_below(path)) if path.is_dir() else [(path, True)]
+
+
 def _check_same(manifest: Manifest, recordings: Sequence[str | Path], dataset: Path) -> None:
     """Raises a ValueError if an interrupted run was one of other recordings."""
     given = set()
-    for path in map(Path, recordings):
-        for file in files_below(path) if path.is_dir() else [path]:
-            with file.open("rb") as opened:
-                given.add(hashlib.file_digest(opened, "sha256").hexdigest())
+    for file, _ in _files(recordings):
+        with file.open("rb") as opened:
+            given.add(hashlib.file_digest(opened, "sha256").hexdigest())
     if not all(source.sha256 in given for source in manifest.sources):
         raise ValueError(
             f"{dataset} was made from other recordings; give those of the first run to resume it, "

@@ -20,6 +20,7 @@ from ddspx._typing import Array, Key
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.instruments._room import room_facts
 from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
+from ddspx.models._config import HISTORY
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -203,7 +204,7 @@ def _started(
     kept = [(path, leaf) for path, leaf in weights if path[0] != "reverb"]
     nnx.update(fresh, nnx.from_flat_state(kept))
     digest = hashlib.sha256(b"".join(np.asarray(leaf[...]).tobytes() for _, leaf in kept))
-    history = {name: provenance[name] for name in ("data", "started_from") if name in provenance}
+    history = {name: provenance[name] for name in HISTORY if name in provenance}
     return fresh, {"started_from": {"weights_sha256": digest.hexdigest(), **history}}
 
 

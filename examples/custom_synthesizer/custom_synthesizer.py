@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from ddspx import core, features, io, nn, training
+from ddspx import core, features, io, nn
 from ddspx.instruments import instrument_statistics, load_instrument
 from ddspx.metrics import VOICED
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
