@@ -79,11 +79,12 @@ def hear(
     tracks = blockwise_features(blocks(), **rates, method=method)
     sounds = tracks.loudness_db > max(tracks.loudness_db.max() - _PAUSE_DB, _SILENCE_DB)
     is_pitched = is_voiced(tracks) & sounds
-    n_steady = n_doubled = 0
+    n_steady = n_doubled = done = 0
     for first, audio in _stretches(blocks(), length, hop_length):
         frames = slice(first, first + audio.size // hop_length)
         each(audio, int(is_pitched[frames].sum()))
         f0_hz = np.where(is_pitched[frames], tracks.f0_hz[frames], np.nan)
+        f0_hz[: done - first], done = np.nan, frames.stop
         steady, doubled = _second_voice(audio, f0_hz, **rates)
         n_steady, n_doubled = n_steady + steady, n_doubled + doubled
     n_frames = (sounds.size, sounds.sum(), is_pitched.sum())
@@ -105,7 +106,7 @@ def check_heard(heard: Heard, name: str) -> None:
     """
     if heard.pitched_s < _SHORTEST_S:
         raise AudioError(
-            f"{name} is too short for an instrument: a clear pitch was found in "
+            f"{name} has too little pitch for an instrument: a clear pitch was found in "
             f"{heard.pitched_s:.1f} s of {heard.duration_s:.1f} s, and {_SHORTEST_S:g} s are "
             "needed; use a longer recording of one voice or pitched instrument."
         )
@@ -170,8 +171,10 @@ def _second_voice(
         start = centre * hop_length - n_fft // 2
         power = np.abs(np.fft.rfft(audio[start : start + n_fft] * window)) ** 2
         harmonics = numbers * np.median(around)
-        # The main lobe of the window, and what a vibrato smears.
-        reach = np.maximum(3 * sample_rate / n_fft, 0.03 * harmonics)
+        # The main lobe of the window, but no more than lies between low harmonics (there it has
+        # fallen by 20 dB), and what a vibrato smears.
+        lobe = np.minimum(3 * sample_rate / n_fft, 0.3 * harmonics[0])
+        reach = np.maximum(lobe, 0.03 * harmonics)
         is_harmonic = (np.abs(frequencies - harmonics) <= reach).any(axis=0)
         inside = (frequencies > 60) & (frequencies < harmonics[-1] + 0.5 * harmonics[0])
         other = np.max(power, where=inside & ~is_harmonic, initial=0)
