@@ -114,7 +114,9 @@ def _scores(
         )
     Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
     _write(json_output, _plain(evaluations))
-    if split == "test":
+    # Archives, recordings and mixtures have no folder to keep scores in.
+    has_folder = Path(model).is_dir() or model in instruments.instrument_names()
+    if split == "test" and has_folder:
         own = evaluations[0]
         measures = {name: getattr(own, name).value for name in _COLUMNS}
         instruments.store_scores(

@@ -49,12 +49,12 @@ def instruments() -> None:
     console = Console()
     if shipped := [card for card in cards if card.is_shipped]:
         _print(console, "Instruments that ship with ddspx", shipped)
+    if timbres := library.timbre_names():
+        console.print(f"{_TIMBRES} {', '.join(map(printable, timbres))}\n", markup=False)
     if own := [card for card in cards if not card.is_shipped]:
         _print(console, f"Your own, in {printable(library.instruments_folder())}", own)
     if any(card.scores for card in cards):
         console.print(_CAPTION)
-    if timbres := library.timbre_names():
-        console.print(f"{_TIMBRES} {', '.join(map(printable, timbres))}", markup=False)
     if len(cards) < len(names):
         raise SkippedInputError(f"left out {len(names) - len(cards)} of {len(names)} instruments.")
 

@@ -11,6 +11,8 @@ from toy_instrument import toy_model
 from training_data import HOP, SAMPLE_RATE, glide, small_model
 
 from ddspx import io
+from ddspx.instruments import describe_instrument
+from ddspx.instruments._timbres import weights_sha256
 from ddspx.models.autoencoder import load_autoencoder, with_timbre
 from ddspx.nn import FrontendConfig, StoredTimbreConfig, TapReverbConfig, TimbreEncoderConfig
 from ddspx.training import AdaptationConfig, adapt, evaluate_autoencoder
@@ -44,6 +46,7 @@ def run(model, recordings, output, **changes):
         model=model,
         room=TapReverbConfig(40),
         config=AdaptationConfig(**settings | changes),
+        origin={"name": "any"},
         console=Console(quiet=True),
     )
 
@@ -61,6 +64,8 @@ def test_it_fits_the_recording_better_and_is_a_model_like_any(model, adapted):
     assert isinstance(fitted.config.encoder, StoredTimbreConfig)
     assert 3 < statistics.duration_s < 8
     assert provenance["data"]["sources"][0]["name"] == "glide.wav"
+    assert provenance["started_from"] == {"weights_sha256": weights_sha256(model), "name": "any"}
+    assert describe_instrument(output).adapted_from == f"any {weights_sha256(model)[:12]}"
     dataset = output.with_name("mine.run") / "dataset"
     unfitted = with_timbre(model, np.asarray(fitted.encoder.embedding[...]))
     losses = [
@@ -104,4 +109,8 @@ def test_what_cannot_be_adapted_is_refused_before_anything_is_written(recording,
     for name in ("rank", "decoder_after"):
         with pytest.raises(ValueError, match=f"`{name}` must be"):
             dataclasses.replace(AdaptationConfig(), **{name: -1})
+    short = recording.with_name("short.wav")
+    io.write_audio(short, glide(2).audio, sample_rate=SAMPLE_RATE)
+    with pytest.raises(io.AudioError, match=r"short\.wav has too little pitch.* 3 s are needed"):
+        run(model, [short], tmp_path / "refused")
     assert not list(tmp_path.iterdir())

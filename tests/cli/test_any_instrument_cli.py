@@ -1,0 +1,111 @@
+"""Recordings and mixtures as instruments from the command line, and `ddspx adapt`."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from toy_any_instrument import save_toy_any_instrument, ship
+from toy_instrument import SAMPLE_RATE, tone
+
+from ddspx import io
+from ddspx.cli import main
+from ddspx.instruments import load_instrument
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_toy_any_instrument(tmp_path_factory.mktemp("shipped") / "any_instrument")
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Runs a command line with the toy in place of what ships; returns status, stdout, stderr."""
+    ship(monkeypatch, folder)
+
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def kazoo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recordings") / "kazoo.wav"
+    io.write_audio(path, tone(6.0, f0_hz=330.0), sample_rate=SAMPLE_RATE)
+    return path
+
+
+def test_a_recording_is_played_on_another_and_on_mixtures(run, recording, kazoo, tmp_path):
+    sounds = {}
+    for name, to in (
+        ("kazoo", kazoo),
+        ("voice", "voice"),
+        ("end", "voice+flute:0"),
+        ("between", "voice+flute:0.5"),
+        ("both", f"{kazoo}:0.5+voice"),
+    ):
+        status, _, said = run("transfer", recording, "--to", to, "-o", tmp_path / f"{name}.wav")
+        assert (status, said) == (0, "")
+        sounds[name], rate = soundfile.read(tmp_path / f"{name}.wav")
+        assert rate == SAMPLE_RATE and sounds[name].size == SAMPLE_RATE
+        assert np.abs(sounds[name]).max() > 1e-4
+    np.testing.assert_array_equal(sounds["voice"], sounds["end"])
+    for name in ("kazoo", "between", "both"):
+        assert not np.array_equal(sounds[name], sounds["voice"])
+
+
+@pytest.mark.parametrize(
+    ("to", "sentence"),
+    [
+        ("violin+oboe", "no timbre or recording 'oboe'"),
+        ("violin+flute:1.2", "'flute' must be from 0 to 1, got 1.2"),
+        ("violin:0.5+flute:0.2", "add up to 0.7, not to 1"),
+        ("RECORDING", "a clear pitch was found in 1.0 s of 1.0 s, and 3 s are needed"),
+        ("SILENCE", "silent from end to end"),
+        ("any_instrument", "no instrument by itself"),
+    ],
+)
+def test_what_cannot_be_an_instrument_is_said_in_a_line(run, recording, tmp_path, to, sentence):
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(4 * SAMPLE_RATE), SAMPLE_RATE)
+    to = {"RECORDING": recording, "SILENCE": silence}.get(to, to)
+    status, out, said = run("transfer", recording, "--to", to, "-o", tmp_path / "no.wav")
+    assert (status, out) == (2, "") and len(said.splitlines()) == 1 and sentence in said
+    assert [path.name for path in tmp_path.iterdir()] == ["silence.wav"]
+
+
+def test_the_list_names_the_timbres_and_not_their_model(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, text, _ = run("instruments")
+    assert status == 0 and "Its timbres: violin, flute, voice" in " ".join(text.split())
+    assert "any_instrument" not in text
+
+
+def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, monkeypatch):
+    for package in ("array_record", "grain"):
+        pytest.importorskip(package, reason="the train extra is not installed")
+    monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
+    monkeypatch.setenv("COLUMNS", "80")
+    output = tmp_path / "my-kazoo"
+    arguments = ["adapt", kazoo, "-o", output, "--steps", 2, "--batch-size", 1, "--rank", 2]
+    arguments += ["--decoder-after", 1, "--licence", "CC0-1.0", "--attribution", "Who hummed"]
+    status, text, said = run(*arguments)
+    assert (status, said) == (0, "")
+    assert f"It heard 6.0 s, and is played with --to {output}" in text
+    provenance = json.loads((output / "provenance.json").read_text())
+    assert provenance["started_from"]["name"] == "any_instrument"
+    assert run("instruments", "add", output)[0] == 0
+    text = run("instruments")[1].partition("Your own")[2]
+    assert "1 files, 6 s" in text
+    assert "my-kazoo: Who hummed; Who played the violin" in " ".join(text.split())
+    digest = provenance["started_from"]["weights_sha256"][:12]
+    assert f"my-kazoo: adapted from any_instrument {digest}" in text
+    assert run("transfer", recording, "--to", "my-kazoo", "-o", tmp_path / "played.wav")[0] == 0
+    assert load_instrument("my-kazoo").model.reverb is not None
+    # The same command goes on where it ended: here, there is nothing left to do.
+    assert "resuming from step 2" in run(*arguments)[1]
+    status, _, said = run("adapt", kazoo, "-o", tmp_path / "x", "--start", tmp_path / "no")
+    assert status == 2 and "no model of any instrument in" in said
