@@ -103,7 +103,7 @@ def test_another_recording_cannot_resume_a_run(model, adapted, tmp_path):
         run(model, [other], adapted[1])
 
 
-def test_what_cannot_be_adapted_is_refused_before_anything_is_written(recording, tmp_path):
+def test_what_cannot_be_adapted_is_refused_before_anything_is_written(model, recording, tmp_path):
     with pytest.raises(ValueError, match="cannot listen to an instrument"):
         run(toy_model(small_model()), [recording], tmp_path / "refused")
     for name in ("rank", "decoder_after"):
