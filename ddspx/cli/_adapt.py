@@ -40,7 +40,7 @@ def adapt(
       config: settings of the training.
     """
     writable_place(output.parent)
-    base = instruments.load_any_instrument(start)
+    base = instruments.load_any_instrument(folder=start)
     rooms = (timbre.reverb for timbre in base.timbres.values())
     result = training.adapt(
         recordings,

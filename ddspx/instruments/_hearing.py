@@ -87,9 +87,15 @@ def hear(
         f0_hz[: done - first], done = np.nan, frames.stop
         steady, doubled = _second_voice(audio, f0_hz, **rates)
         n_steady, n_doubled = n_steady + steady, n_doubled + doubled
-    n_frames = (sounds.size, sounds.sum(), is_pitched.sum())
-    seconds = (float(n) * hop_length / sample_rate for n in n_frames)
-    return Heard(*seconds, n_steady * _STEP_S, n_doubled * _STEP_S), tracks, is_pitched
+    frame_s = hop_length / sample_rate
+    heard = Heard(
+        duration_s=frame_s * sounds.size,
+        sounding_s=frame_s * int(sounds.sum()),
+        pitched_s=frame_s * int(is_pitched.sum()),
+        steady_s=_STEP_S * n_steady,
+        doubled_s=_STEP_S * n_doubled,
+    )
+    return heard, tracks, is_pitched
 
 
 def heard_together(each: Sequence[Heard]) -> Heard:

@@ -60,7 +60,7 @@ class AnyInstrument(NamedTuple):
         return {"name": self.name, "weights_sha256": weights_sha256(self.model), **history}
 
 
-def load_any_instrument(folder: str | Path | None = None) -> AnyInstrument:
+def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
     """Reads a model of any instrument, and the instruments that it knows.
 
     Args:
@@ -127,8 +127,9 @@ def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.n
     sound = np.asarray(audio)
     at_least_ndim("audio", sound.shape, 1, "(samples,)")
     encoder, c = _Encoder(model), model.config
-    rates = {"sample_rate": c.sample_rate, "hop_length": c.hop_length}
-    *_, is_pitched = hear(lambda: [sound], **rates, each=encoder.add)
+    *_, is_pitched = hear(
+        lambda: [sound], sample_rate=c.sample_rate, hop_length=c.hop_length, each=encoder.add
+    )
     if not is_pitched.any():
         raise AudioError("Nothing in `audio` has a pitch; give a sound of a pitched instrument.")
     return encoder.embedding

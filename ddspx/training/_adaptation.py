@@ -263,11 +263,11 @@ def _checksum(weights: Any) -> str:
 
 def _check_recordings(recordings: Sequence[str | Path], model: AutoencoderConfig) -> None:
     """Listens before anything is written; files of a folder that `prepare` skips do not count."""
-    rates, each = {"sample_rate": model.sample_rate, "hop_length": model.hop_length}, []
+    each, rate = [], model.sample_rate
     for file, is_named in _files(recordings):
-        read = partial(stream_audio, file, sample_rate=model.sample_rate, block_length=1 << 16)
+        read = partial(stream_audio, file, sample_rate=rate, block_length=1 << 16)
         try:
-            each.append(hear(read, **rates)[0])
+            each.append(hear(read, sample_rate=rate, hop_length=model.hop_length)[0])
         except AudioError:
             if is_named:
                 raise

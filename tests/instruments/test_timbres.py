@@ -263,7 +263,7 @@ def test_without_the_model_only_its_uses_are_refused(tmp_path, monkeypatch, reco
     with pytest.raises(FileNotFoundError, match="model of any instrument is missing"):
         load_instrument("violin+flute")
     with pytest.raises(FileNotFoundError, match=r"no model of any instrument in .*gone"):
-        load_any_instrument(tmp_path / "gone")
+        load_any_instrument(folder=tmp_path / "gone")
     assert isinstance(load_instrument("violin").model, Autoencoder)
 
 

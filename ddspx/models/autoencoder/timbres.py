@@ -21,6 +21,7 @@ from ddspx.models.autoencoder.serialization import save_autoencoder
 from ddspx.nn import (
     DecayingReverb,
     DecayingReverbConfig,
+    StoredTimbre,
     StoredTimbreConfig,
     TapReverb,
     TapReverbConfig,
@@ -87,10 +88,11 @@ def with_timbre(
     config = dataclasses.replace(c, encoder=stored, reverb=room)
     # Only traced: drawing weights that are replaced takes seconds.
     single = nnx.eval_shape(lambda: Autoencoder(config, rngs=nnx.Rngs(0)))
-    single.encoder.embedding = nnx.Param(embedding)
     parts = {"decoder": model.decoder, "synthesizer": model.synthesizer, "reverb": reverb}
     for name, part in parts.items():
         setattr(single, name, _copied(part))
+    single.encoder = nnx.eval_shape(lambda: StoredTimbre(stored, rngs=nnx.Rngs(0)))
+    single.encoder.embedding = nnx.Param(embedding)
     return single
 
 
