@@ -35,7 +35,8 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
     timbre that it hears in the recording (`recorded_timbre`); `training.adapt` needs minutes and
     comes nearer. Several timbres (`timbre_names`) and recordings are mixed by `interpolate`, if
     they are joined by "+". Each may have a weight from 0 to 1 after a colon, and those without one
-    share the rest: "violin+flute:0.3" is 0.7 of the violin.
+    share the rest: "violin+flute:0.3" is 0.7 of the violin. If an instrument and a timbre have the
+    same name, "violin" is the instrument, and "violin:1" the timbre.
 
     Args:
       source: the path of a model folder, a name from `instrument_names`, the path of a folder or

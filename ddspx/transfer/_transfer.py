@@ -139,7 +139,8 @@ def transfer(
       output: the file to write, ``.wav``, ``.flac`` or ``.ogg``. It has the model's sample rate
         and the duration of the recording.
       to: the result of `instruments.load_instrument`, or what it takes: a model folder, the name
-        of a shipped or installed instrument, or the folder or archive of a published model.
+        of a shipped or installed instrument, the folder or archive of a published model, a
+        recording of an instrument, or several timbres such as "violin+flute:0.3".
       config: the musician's settings.
       seed: seed of the instrument's noise.
       progress: called with the name of the stage ("listening", "encoding", "rehearsing" or

@@ -37,7 +37,7 @@ def test_the_usage_line_has_the_required_arguments(capsys):
     main(["prepare", "--help"])
     assert capsys.readouterr().out.startswith("usage: ddspx prepare RECORDING... -o DATASET [OPT")
     main(["transfer", "--help"])
-    usage = "usage: ddspx transfer RECORDING --to MODEL -o FILE [OPTIONS]\n\nPlays a"
+    usage = "usage: ddspx transfer RECORDING --to INSTRUMENT -o FILE [OPTIONS]\n\nPlays a"
     assert capsys.readouterr().out.startswith(usage)
 
 
@@ -55,7 +55,7 @@ def test_no_command_and_unknown_commands_end_with_status_2(capsys):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["transfer"], "missing: RECORDING --to MODEL -o FILE"),
+        (["transfer"], "missing: RECORDING --to INSTRUMENT -o FILE"),
         (["transfer", "a.wav", "-o", "b.wav", "--to"], "--to"),
         (
             ["transfer", "a.wav", "--to", "violin", "-o", "b.wav", "--pitch-shft", "1"],

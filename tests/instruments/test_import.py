@@ -111,10 +111,12 @@ def test_what_can_be_imported_is_loaded_and_played_without_it(
     played.unlink()
     capsys.readouterr()
     foreign = zipped(tmp_path / "foreign.zip", ("setup.py", b"print()"))
+    torn = tmp_path / "torn.zip"
+    torn.write_bytes(foreign.read_bytes()[:40])
     for source, sentence in {
         foreign: "holds no model that can be imported",
         tmp_path / "temporary": "holds no model that can be imported",
-        tmp_path / "tone.wav": "is not a readable zip archive",
+        torn: "is not a readable zip archive",
         tmp_path / "absent.zip": "There is no model folder or instrument",
     }.items():
         assert main([*command, str(source)]) == 2
