@@ -19,6 +19,7 @@ from ddspx.nn import (
     RnnFcDecoderConfig,
     SpectralFrontend,
     TapReverbConfig,
+    TimbreEncoderConfig,
     ZEncoderConfig,
 )
 
@@ -26,7 +27,10 @@ SAMPLE_RATE, HOP = 16_000, 64
 
 
 def toy_config(
-    *, sample_rate: int = SAMPLE_RATE, hop_length: int = HOP, encoder: ZEncoderConfig | None = None
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    hop_length: int = HOP,
+    encoder: ZEncoderConfig | TimbreEncoderConfig | None = None,
 ) -> AutoencoderConfig:
     """The sizes of the instrument."""
     return AutoencoderConfig(

@@ -25,7 +25,7 @@ from ddspx.cli._errors import (
 
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
-    "train": ("DATASET -o MODEL", "train an instrument on a dataset"),
+    "train": ("DATASET... -o MODEL", "train an instrument on a dataset, or one model on many"),
     "adapt": ("RECORDING... -o MODEL", "make an instrument of seconds of recordings"),
     "evaluate": (
         "MODEL [DATASET] [--against FOLDER]",

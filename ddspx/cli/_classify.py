@@ -1,15 +1,17 @@
 """`ddspx classify`: train, evaluate, predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import io, training
 from ddspx.cli._batch import Skipped, writable_place
-from ddspx.cli._errors import say
+from ddspx.cli._errors import meant, say
 from ddspx.cli._progress import print_ending, progress
+from ddspx.instruments import instrument_names
+from ddspx.instruments._library import ANY_INSTRUMENT
 from ddspx.models import spectnet
 from ddspx.models.spectnet import FrontEnd, Preset
 from ddspx.training import ClassifierTrainConfig, EvaluationPart
@@ -21,14 +23,16 @@ def train(
     data: Annotated[Positional[Path], arg(metavar="DATA")],
     *,
     output: Annotated[Path, arg(aliases=["-o"], metavar="MODEL")],
-    front_end: Annotated[FrontEnd | None, arg(help_behavior_hint="")] = None,
+    front_end: Annotated[
+        FrontEnd | Path | None, arg(metavar="NAME-OR-MODEL", help_behavior_hint="")
+    ] = None,
     preset: Annotated[Preset | None, arg(help_behavior_hint="")] = None,
     bands: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     blocks: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     channels: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     dropout: float = 0.2,
     sample_rate: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
-    hop_ms: float = 10.0,
+    hop_ms: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")] = None,
     fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     segment_s: Annotated[float | None, arg(metavar="S", help_behavior_hint="")] = None,
     fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
@@ -48,8 +52,11 @@ def train(
     Args:
       data: the labelled recordings.
       output: the model folder to make.
-      front_end: the front-end; by default gammatone-pcen, whose filters and PCEN are trained, and
-        spectnet with a preset.
+      front_end: the front-end: gammatone, gammatone-pcen, log-mel, mel-pcen, mfcc, sincnet, leaf,
+        spectnet, or spectnet-static; by default gammatone-pcen, whose filters and PCEN are trained,
+        and spectnet with a preset. Or a model, a classifier or one that ddspx train made with the
+        preset any_instrument or nsynth, whose front-end the training starts with, in its sizes;
+        --frontend-rate 0 keeps it as it is.
       preset: published sizes; the number is that of the bands. They are for 1000 Hz; at another
         --sample-rate the bands are wide enough to leave no gaps.
       bands: number of bands of the front-end; 40 without a preset.
@@ -58,7 +65,7 @@ def train(
       dropout: share of the channels that are dropped in training.
       sample_rate: sample rate of the model in Hz; by default that of the recordings, at most
         16000.
-      hop_ms: milliseconds from one frame to the next; a frame is 2.5 times as long.
+      hop_ms: milliseconds from one frame to the next, 10 by default; a frame is 2.5 times as long.
       fmin: lower end of the bands, in Hz; by default 60, with spectnet 0.
       segment_s: seconds of a segment, which is classified as a whole; by default the length that
         nine in ten recordings have, at most 2.5.
@@ -66,10 +73,15 @@ def train(
       config: settings of the training.
     """
     writable_place(output.parent)
+    choice, heard = front_end, None
+    if isinstance(choice, Path):
+        _check_exists(choice)
+        heard = training.load_frontend(choice)
+        choice = heard.config
     recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
     model = spectnet.SpectNetConfig.for_recordings(
         recordings,
-        front_end=front_end,
+        front_end=choice,
         preset=preset,
         n_bands=bands,
         n_blocks=blocks,
@@ -86,11 +98,22 @@ def train(
         output,
         model=model,
         config=config,
+        front_end=heard,
         provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
         report=skipped.report,
     )
     print_ending(result, output)
     skipped.raise_if_any(sum(recording.split != "test" for recording in recordings))
+
+
+def _check_exists(front_end: Path) -> None:
+    """Raises a ValueError for what is neither a front-end's name nor a model."""
+    if not front_end.exists() and str(front_end) not in (ANY_INSTRUMENT.name, *instrument_names()):
+        names = get_args(FrontEnd)
+        raise ValueError(
+            f"--front-end must be {', '.join(names)}, or a model with a trained one, got "
+            f"'{front_end}', which is no model." + meant(str(front_end), names)
+        )
 
 
 def evaluate(

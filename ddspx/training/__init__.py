@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         EvaluationPart as EvaluationPart,
         RunConfig as RunConfig,
     )
+    from ddspx.training._frontends import load_frontend as load_frontend
     from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
         Batches as Batches,
@@ -89,6 +90,7 @@ else:
             "ClassifierTrainConfig EvaluationPart RunConfig"
         ),
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
+        _frontends="load_frontend",
         _logging="RunLog",
         _loop="Batches Best Measured Task TrainResult placements run_task",
         _prepare="prepare",

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from ddspx import __version__, core
 from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx.instruments._library import is_name
 from ddspx.io import (
     Batch,
     Manifest,
@@ -35,17 +36,18 @@ from ddspx.models.autoencoder import (
 )
 from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.models.autoencoder.timbres import mean_embedding, timbre_encoder
-from ddspx.nn import DecayingReverbConfig, SpectralFrontend, TapReverbConfig, copy_frontend
+from ddspx.nn import DecayingReverbConfig, SpectralFrontend, TapReverbConfig
 from ddspx.training._autoencoder import padded_to
 from ddspx.training._config import AnyInstrumentTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
+from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import (
     Loss,
     StepReport,
-    adam,
+    adam_with_frontend,
     network_precision,
     spectral_distance,
     train_step,
@@ -79,21 +81,27 @@ def train_any_instrument(
       room: the config of the reverb of each dataset.
       config: the settings of the training.
       weights: how often each dataset is drawn from, relative to the others; by default all alike.
-      front_end: a trained front-end, such as that of a `SpectNet`, which the encoder starts with.
+      front_end: a trained front-end, such as `load_frontend` gives, which the encoder starts with.
       console: as in `train_autoencoder`.
 
     Returns:
       The step at which the run ended, and the weights that are in `output`.
 
     Raises:
-      ValueError: there is no dataset, a dataset does not fit the model or the others, the model has
-        a reverb or another encoder, or as `train_autoencoder`.
+      ValueError: there is no dataset, a name or a dataset does not fit the model or the others, the
+        model has a reverb or another encoder, `front_end` has another config than the model's, or
+        as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
     """
     config = config or AnyInstrumentTrainConfig()
     names = tuple(datasets)
+    if wrong := [name for name in names if not is_name(name)]:
+        raise ValueError(
+            f"{wrong[0]!r} cannot be the name of an instrument: use at most 40 letters, digits, _ "
+            "and -, and begin with a letter or digit."
+        )
     shares = None if weights is None else tuple(weights.get(name, 1.0) for name in names)
     folders = tuple(Path(datasets[name]) for name in names)
     begin = partial(_task, names, folders, shares, model, room, config, front_end)
@@ -113,14 +121,12 @@ def _task(
     if model.reverb is not None:
         raise ValueError("`model` must have no reverb: each dataset gets a `room` of its own.")
     manifests = [read_manifest(folder) for folder in folders]
-    for manifest in manifests:
-        check_dataset(manifest, model)
+    for name, manifest in zip(names, manifests, strict=True):
+        check_dataset(manifest, model, named=f"The dataset of {name}")
     every, each = placements(config.batch_size)
     batches = mixed_batches(folders, batch_size=config.batch_size, seed=config.seed, weights=shares)
     module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
-    encoder = timbre_encoder(module)
-    if front_end is not None:
-        encoder.frontend = copy_frontend(front_end, encoder.frontend)
+    origin = begin_with(front_end, timbre_encoder(module))
     check_loads_back(module)
     programs = _programs(model, room, config, every)
     params, rest = map(nnx.to_pure_dict, nnx.state(module, nnx.Param, ...))
@@ -134,12 +140,12 @@ def _task(
             for name, m in zip(names, manifests, strict=True)
         },
         "training": config.to_json(),
-    }
+    } | origin
     sounds = _Sounds(names, folders, [m.splits["valid"].n_examples > 0 for m in manifests])
     measured = partial(_measure, sounds, config, programs, each)
     return Task(
         model={"model": model.to_json(), "room": repr(room)},
-        data=_digest(names, manifests, front_end),
+        data=_digest(names, manifests, origin),
         batches=batches,
         state=initial_state(
             {"model": params, "rooms": rooms},
@@ -183,7 +189,7 @@ def _programs(
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
     room_graph = _room_graph(room, model.sample_rate)
-    optimizer = _optimizer(config)
+    optimizer = adam_with_frontend(config, frontend_rate=config.frontend_rate)
     loss = any_instrument_loss(
         graphdef,
         room_graph,
@@ -285,26 +291,6 @@ def _initial_rooms(
     return params, rest
 
 
-def _optimizer(config: AnyInstrumentTrainConfig) -> optax.GradientTransformation:
-    """Adam; the front-end has a learning rate of its own, and none at 0."""
-    rates = {"decay_rate": config.decay_rate, "decay_steps": config.decay_steps}
-
-    def rate(factor: float) -> optax.GradientTransformation:
-        if not factor:
-            return optax.set_to_zero()
-        return adam(
-            learning_rate=factor * config.learning_rate, clip_norm=config.clip_norm, **rates
-        )
-
-    def owners(params: Any) -> Any:
-        def owner(path: Any, _: Any) -> str:
-            return "frontend" if any(getattr(k, "key", None) == "frontend" for k in path) else "all"
-
-        return jax.tree.map_with_path(owner, params)
-
-    return optax.multi_transform({"frontend": rate(config.frontend_rate), "all": rate(1.0)}, owners)
-
-
 def _measure(
     sounds: _Sounds,
     config: AnyInstrumentTrainConfig,
@@ -349,13 +335,7 @@ def _save(
     save_any_instrument(folder, model, timbres, provenance=facts | {"selected": selected})
 
 
-def _digest(
-    names: tuple[str, ...], manifests: list[Manifest], front_end: SpectralFrontend | None
-) -> str:
+def _digest(names: tuple[str, ...], manifests: list[Manifest], origin: dict[str, Any]) -> str:
     """Hashes what decides the weights together with the settings."""
     fields = {name: asdict(manifest) for name, manifest in zip(names, manifests, strict=True)}
-    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    if front_end is not None:
-        for leaf in jax.tree.leaves(nnx.to_pure_dict(nnx.state(front_end))):
-            digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(fields | origin, sort_keys=True).encode()).hexdigest()

@@ -28,8 +28,10 @@ from ddspx.models.autoencoder import (
     save_autoencoder,
 )
 from ddspx.models.autoencoder.serialization import check_loads_back
+from ddspx.nn import SpectralFrontend
 from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, same_features
+from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
@@ -52,6 +54,7 @@ def train_autoencoder(
     model: AutoencoderConfig,
     config: AutoencoderTrainConfig | None = None,
     start: str | Path | Instrument | None = None,
+    front_end: SpectralFrontend | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
@@ -87,6 +90,8 @@ def train_autoencoder(
         instrument, or the result of `load_instrument`. Starting from a similar instrument needs
         far fewer steps. It must have the sizes of `model`. Its reverb may differ, because the
         reverb is always trained anew: it belongs to the room of the recordings.
+      front_end: a trained front-end, such as `load_frontend` gives, which the encoder starts with.
+        Give either it or `start`.
       console: where the progress bar and a line per evaluation are printed; by default the
         terminal.
 
@@ -96,8 +101,9 @@ def train_autoencoder(
     Raises:
       FileNotFoundError: there is no model `start`.
       ValueError: the rates differ, the dataset's features are of another version, its contents
-        or a checkpoint are damaged, `start` has other sizes, the settings are not those of the
-        run that `output` belongs to, or the batch cannot be divided among the devices.
+        or a checkpoint are damaged, `start` has other sizes, `front_end` has another config than
+        the encoder's, both are given, the settings are not those of the run that `output` belongs
+        to, or the batch cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
@@ -131,7 +137,11 @@ def train_autoencoder(
       >>> folder.cleanup()
     """
     config = config or AutoencoderTrainConfig()
-    begin = partial(_task, Path(dataset), model, config, start)
+    if start is not None and front_end is not None:
+        raise ValueError(
+            "Give `start` or `front_end`: the weights of `start` have a front-end too."
+        )
+    begin = partial(_task, Path(dataset), model, config, start, front_end)
     return run_task(begin, output, config=config, console=console)
 
 
@@ -140,6 +150,7 @@ def _task(
     model: AutoencoderConfig,
     config: AutoencoderTrainConfig,
     start: str | Path | Instrument | None,
+    front_end: SpectralFrontend | None,
 ) -> Task:
     """Makes the task of an autoencoder; raises a ValueError if its data does not fit it."""
     manifest = read_manifest(dataset)
@@ -154,7 +165,8 @@ def _task(
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
         measure = partial(valid_loss, dataset, manifest, config, programs, each)
-    module, origin = Autoencoder(model, rngs=nnx.Rngs(config.seed)), {}
+    module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
+    origin = begin_with(front_end, module.encoder)
     if start is not None:
         module, origin = _started(module, start, manifest)
     # A model that could not be saved is found before it is trained.

@@ -1,7 +1,9 @@
 """Training of a classifier on labelled recordings."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,11 +38,13 @@ from ddspx.models.spectnet import (
     vote_mean_probability,
 )
 from ddspx.models.spectnet.inference import batched_logits
+from ddspx.nn import SpectralFrontend
 from ddspx.training._config import ClassifierTrainConfig
+from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, reading_bar
 from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
-from ddspx.training._step import Loss, StepReport, adam, train_step
+from ddspx.training._step import Loss, StepReport, adam_with_frontend, train_step
 
 _DEFAULTS = ClassifierTrainConfig()
 
@@ -51,6 +55,7 @@ def train_classifier(
     *,
     model: SpectNetConfig,
     config: ClassifierTrainConfig | None = None,
+    front_end: SpectralFrontend | None = None,
     provenance: Mapping[str, Any] | None = None,
     report: Callable[[AudioError], object] | None = None,
     console: Console | None = None,
@@ -69,6 +74,8 @@ def train_classifier(
       output: the model folder to make.
       model: the sizes of the model; its labels must be those of the recordings.
       config: the settings of the training.
+      front_end: a trained front-end, such as `load_frontend` gives, which the training starts with;
+        `config.frontend_rate` is its learning rate.
       provenance: further facts about the data, stored with the weights.
       report: called with the error of every recording that cannot be read, which is then left
         out; by default the error is printed to the console.
@@ -80,8 +87,9 @@ def train_classifier(
 
     Raises:
       DatasetError: there is only one class, or a class has no recording to train on.
-      ValueError: the labels differ, a checkpoint is damaged, the settings are not those of the
-        run that `output` belongs to, or the batch cannot be divided among the devices.
+      ValueError: the labels differ, `front_end` has another config than the model's, a checkpoint
+        is damaged, the settings are not those of the run that `output` belongs to, or the batch
+        cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
@@ -102,7 +110,7 @@ def train_classifier(
             soft_wrap=True,
         )
         digest = recordings_digest(_training_recordings(recordings))
-        return _task(sounds, digest, model, config, provenance or {})
+        return _task(sounds, digest, model, config, provenance or {}, front_end)
 
     return run_task(begin, Path(output), config=config, console=console)
 
@@ -146,6 +154,7 @@ def _task(
     model: SpectNetConfig,
     config: ClassifierTrainConfig,
     provenance: Mapping[str, Any],
+    front_end: SpectralFrontend | None,
 ) -> Task:
     """Makes the task of a classifier."""
     every, each = placements(config.batch_size)
@@ -166,6 +175,8 @@ def _task(
     )
     valid = sounds.chosen(split["valid"]), np.array([labels[i] for i in split["valid"]])
     network = SpectNet(model, rngs=nnx.Rngs(config.seed))
+    if origin := begin_with(front_end, network):
+        digest = hashlib.sha256(json.dumps([digest, origin]).encode()).hexdigest()
     params, *rest = map(nnx.to_pure_dict, nnx.state(network, nnx.Param, nnx.BatchStat, ...))
     return Task(
         model=model.to_json(),
@@ -174,7 +185,7 @@ def _task(
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=tuple(rest)),
         step=programs.step,
         measure=partial(_measure, programs, model, config, each, *valid) if len(valid[0]) else None,
-        save=partial(_save, programs, _provenance(sounds, config) | dict(provenance)),
+        save=partial(_save, programs, _provenance(sounds, config) | origin | dict(provenance)),
     )
 
 
@@ -245,7 +256,7 @@ def _programs(
     """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
     shape = nnx.eval_shape(lambda: SpectNet(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, nnx.BatchStat, ...)
-    optimizer = _optimizer(config)
+    optimizer = adam_with_frontend(config, frontend_rate=config.frontend_rate)
 
     @jax.jit
     def logits(params: Any, rest: Any, audio: Array) -> Array:
@@ -296,30 +307,6 @@ def _masks(
         frequency_width=round(config.frequency_mask * model.frontend.n_features),
         mask_value="mean",
     )
-
-
-def _optimizer(config: ClassifierTrainConfig) -> optax.GradientTransformation:
-    """Returns two optimizers in one: the front-end has a learning rate of its own."""
-
-    def rate(factor: float) -> optax.GradientTransformation:
-        return adam(
-            learning_rate=factor * config.learning_rate,
-            decay_rate=config.decay_rate,
-            decay_steps=config.decay_steps,
-            clip_norm=config.clip_norm,
-        )
-
-    parts: dict[Hashable, optax.GradientTransformation]
-    parts = {"frontend": rate(config.frontend_rate), "classifier": rate(1.0)}
-
-    def owners(params: dict[str, Any]) -> dict[str, Any]:
-        return {name: jax.tree.map(partial(_first, name), part) for name, part in params.items()}
-
-    return optax.multi_transform(parts, owners)
-
-
-def _first(first: str, _: object) -> str:
-    return first
 
 
 def _provenance(sounds: LabelledAudio, config: ClassifierTrainConfig) -> dict[str, Any]:

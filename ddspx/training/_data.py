@@ -12,20 +12,22 @@ from ddspx.models.autoencoder import AutoencoderConfig, InstrumentStatistics
 _HEARD_STRETCHES = 16
 
 
-def check_dataset(manifest: Manifest, model: AutoencoderConfig) -> None:
+def check_dataset(
+    manifest: Manifest, model: AutoencoderConfig, *, named: str = "The dataset"
+) -> None:
     """Raises a ValueError unless a dataset has a model's rates and features of a known version."""
     for name in ("sample_rate", "hop_length"):
         prepared, expected = getattr(manifest, name), getattr(model, name)
         if prepared != expected:
             raise ValueError(
-                f"The dataset was prepared with `{name}` {prepared} and the model has {expected}; "
+                f"{named} was prepared with `{name}` {prepared} and the model has {expected}; "
                 f"prepare the recordings again with {expected}, or use a model with {prepared}."
             )
     # This ddspx must be able to compute the features of the training in use, too.
     try:
         method_of(manifest.feature_version)
     except ValueError as error:
-        raise ValueError(f"The dataset cannot be used: its {error}") from None
+        raise ValueError(f"{named} cannot be used: its {error}") from None
 
 
 def same_features(version: str, other: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from ddspx import core
 from ddspx._checks import positive_int
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
+from ddspx.training._config import RunConfig
 from ddspx.training._state import TrainState
 
 Loss = Callable[[Any, Any, Key, Any], tuple[Float[Array, ""], Any]]
@@ -54,6 +55,36 @@ def adam(
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),
         optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-7),
+    )
+
+
+def adam_with_frontend(config: RunConfig, *, frontend_rate: float) -> optax.GradientTransformation:
+    """Returns `adam` for a model with a front-end, whose learning rate is its own.
+
+    The gradient of the front-end and that of all other parameters are clipped separately.
+
+    Args:
+      config: the settings of the run.
+      frontend_rate: learning rate of the parameters below a ``frontend``, as a factor of that of
+        all others; at 0 they stay as they are.
+    """
+
+    def rate(factor: float) -> optax.GradientTransformation:
+        if not factor:
+            return optax.set_to_zero()
+        return adam(
+            learning_rate=factor * config.learning_rate,
+            decay_rate=config.decay_rate,
+            decay_steps=config.decay_steps,
+            clip_norm=config.clip_norm,
+        )
+
+    def owner(path: Any, _: Any) -> str:
+        is_frontend = any(getattr(key, "key", None) == "frontend" for key in path)
+        return "frontend" if is_frontend else "all"
+
+    return optax.multi_transform(
+        {"frontend": rate(frontend_rate), "all": rate(1.0)}, partial(jax.tree.map_with_path, owner)
     )
 
 

@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 from labelled_data import LABELS, RATE, sound, write_sounds
+from toy_instrument import save_toy_instrument, toy_config
 
 from ddspx import io
 from ddspx.cli import main
 from ddspx.models.spectnet import load_spectnet
 from ddspx.nn import (
+    FrontendConfig,
     GammatoneFilters,
     LeafFilters,
     LeafPcenCompression,
@@ -21,6 +23,7 @@ from ddspx.nn import (
     PcenCompression,
     SincNetFilters,
     SpectNetFilters,
+    TimbreEncoderConfig,
     TriangularFilters,
 )
 from ddspx.training import TrainResult
@@ -122,6 +125,32 @@ def test_every_front_end_can_be_chosen(
     assert isinstance(frontend.filters, filters) and frontend.compression == compression
     assert bool(frontend.filters.trainable) == is_learned
     assert (frontend.n_bands, frontend.sample_rate) == (40, RATE)
+
+
+def test_the_front_end_of_a_model_is_taken_with_its_sizes(sounds, tmp_path, asked, capsys):
+    config = FrontendConfig.learnable(sample_rate=RATE, n_bands=6)
+    encoder = TimbreEncoderConfig(config, 20, channels=2, z_size=2)
+    # An instrument that hears is as good as a classifier.
+    instrument = toy_config(sample_rate=RATE, hop_length=20, encoder=encoder)
+    model = save_toy_instrument(tmp_path / "hearing", config=instrument)
+    train = "train", sounds, "-o", tmp_path / "m", "--steps 3 --front-end", model
+    # What is the front-end's may be said; 10.01 ms are as many samples.
+    assert call(*train, "--bands 6 --hop-ms 10.01") == 0
+    assert asked["model"].frontend == config
+    assert asked["front_end"].config == config
+    for option, words in (
+        ("--bands 7", "`n_bands` must be that of the given front-end, 6, got 7; leave it out"),
+        ("--sample-rate 1000", "`sample_rate` must be that of the given front-end, 2000, got 1000"),
+        ("--hop-ms 20", "`hop_ms` must be that of the given front-end, 10, got 20.0"),
+        ("--fmin 0", "`fmin` must be that of the given front-end, 60, got 0.0"),
+        (
+            "--preset spectnet-16",
+            "`sample_rate` must be that of the given front-end, 2000, got 1000",
+        ),
+    ):
+        assert words in refused(capsys, *train, option)
+    line = refused(capsys, "train", sounds, "-o", tmp_path / "m", "--front-end log-mell")
+    assert "--front-end must be gammatone, " in line and "Did you mean log-mel?" in line
 
 
 def test_cepstra_of_few_bands_are_refused(sounds, tmp_path, asked, capsys):

@@ -3,17 +3,26 @@
 import dataclasses
 import json
 import re
+import shutil
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import soundfile
+from flax import nnx
+from labelled_data import write_sounds
+from modules import drawn
 from toy_instrument import save_toy_instrument
 from training_data import HOP as TRAINED_HOP, SAMPLE_RATE as TRAINED_RATE, write_dataset
 
+from ddspx import training
 from ddspx.cli import main
 from ddspx.instruments import describe_instrument
 from ddspx.models.autoencoder import AutoencoderConfig
-from ddspx.nn import WavetableNoiseConfig
+from ddspx.models.spectnet import SpectNet, SpectNetConfig, save_spectnet
+from ddspx.nn import FrontendConfig, SinusoidalNoiseConfig, WavetableNoiseConfig
+from ddspx.training import AnyInstrumentTrainConfig, AutoencoderTrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +131,8 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
 
     called = {}
 
-    def train(dataset, output, *, model, config, start):
-        called.update(dataset=dataset, output=output, model=model, config=config, start=start)
+    def train(dataset, output, **options):
+        called.update(options, dataset=dataset, output=output)
         return TrainResult(3, Best(2, 1.0), called["config"].steps == 3)
 
     from ddspx.training._loop import Best
@@ -138,7 +147,9 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
     assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     assert called["dataset"] == dataset and called["output"] == output
     config = called["config"]
+    assert type(config) is AutoencoderTrainConfig
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
+    assert called["start"] is None and called["front_end"] is None
     # The rates are the dataset's unless they are given.
     model = called["model"]
     assert (model.sample_rate, model.hop_length) == (TRAINED_RATE, TRAINED_HOP)
@@ -150,6 +161,133 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
     assert main([*map(str, arguments), "--steps", "9", "--sample-rate", "16000"]) == 0
     assert "step 2; the same command resumes the training." in capsys.readouterr().out
     assert called["model"].sample_rate == 16_000
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Replaces both trainings, and returns what they are called with."""
+    from ddspx.training import TrainResult
+    from ddspx.training._loop import Best
+
+    called = {}
+
+    def train(datasets, output, **options):
+        called.clear()
+        called.update(options, datasets=datasets)
+        return TrainResult(3, Best(2, 1.0), True)
+
+    monkeypatch.setattr("ddspx.training.train_autoencoder", train)
+    monkeypatch.setattr("ddspx.training.train_any_instrument", train)
+    return called
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory, dataset):
+    """The dataset under three names, one of which looks like a name and a weight."""
+    folder = tmp_path_factory.mktemp("many")
+    for name in ("violin", "flute", "a=b:2"):
+        shutil.copytree(dataset, folder / name)
+    return folder
+
+
+def test_several_datasets_are_one_model(datasets, tmp_path, asked, monkeypatch):
+    monkeypatch.chdir(datasets)
+    words = "train violin high=flute:2.5 third=a=b:2 -o out --frontend-rate 0.5 --steps 3"
+    assert main(words.split()) == 0
+    assert asked["datasets"] == {
+        "violin": Path("violin"), "high": Path("flute"), "third": Path("a=b:2")
+    }  # fmt: skip
+    assert asked["weights"] == {"violin": 1, "high": 2.5, "third": 1}
+    model, config = asked["model"], asked["config"]
+    rates = {"sample_rate": TRAINED_RATE, "hop_length": TRAINED_HOP}
+    assert model == AutoencoderConfig.any_instrument(**rates)
+    assert asked["room"] == AutoencoderConfig.small(**rates).reverb
+    assert type(config) is AnyInstrumentTrainConfig
+    assert (config.steps, config.frontend_rate) == (3, 0.5)
+    assert asked["front_end"] is None
+    # One dataset too, if it is asked for.
+    assert main("train violin -o out --preset any_instrument --synthesizer sinusoidal".split()) == 0
+    assert list(asked["datasets"]) == ["violin"]
+    assert isinstance(asked["model"].synthesizer, SinusoidalNoiseConfig)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("", "name at least one DATASET"),
+        ("violin flute --preset small", "--preset small takes one DATASET"),
+        ("high=violin --preset tiny", "takes one DATASET without a name"),
+        ("violin:2 --preset tiny", "without a name and a weight"),
+        ("violin violin/../violin", "2 of the datasets have the name 'violin'; name each"),
+        ("violin flute:0", "the weight in 'flute:0' must be a number above 0, got '0'"),
+        ("violin flute:nan", "must be a number above 0, got 'nan'"),
+        ("violin flute:much", "must be a number above 0, got 'much'"),
+        ("violin flute=", "'flute=' names no dataset"),
+        ("violin flute=:2", "'flute=:2' names no dataset"),
+        ("none:2 violin", "none:2 is not a folder; make a dataset with `ddspx prepare`"),
+        ("violin flute --start cello", "--start cello is the start of one instrument"),
+        ("violin --frontend-rate 0", "--frontend-rate 0.0 is a setting of --preset any_instrument"),
+        ("violin --embedding-noise 1 --preset nsynth", "--preset nsynth has no such"),
+        ("violin --front-end flute --preset tiny", "needs an encoder, which --preset tiny has not"),
+        ("violin --front-end cello", "cello has no front-end: it must be a classifier, or"),
+        ("violin --front-end none", "There is no model folder or instrument 'none'"),
+    ],
+)
+def test_what_makes_no_model_is_refused(
+    datasets, tmp_path, capsys, monkeypatch, asked, words, complaint
+):
+    monkeypatch.chdir(datasets)
+    assert main(["train", *words.split(), "-o", str(tmp_path / "model")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert complaint in said.err and not asked and not any(tmp_path.iterdir())
+
+
+def test_a_classifiers_front_end_is_the_encoders(datasets, tmp_path, capsys, monkeypatch, asked):
+    monkeypatch.chdir(datasets)
+    sizes = {"sample_rate": TRAINED_RATE, "n_bands": 8}
+    config = SpectNetConfig(FrontendConfig.learnable(**sizes), ("a", "b"), channels=2, hidden=2)
+    classifier = drawn(lambda: SpectNet(config, rngs=nnx.Rngs(0)), lambda _, shape: np.ones(shape))
+    ears = tmp_path / "ears"
+    save_spectnet(ears, classifier, provenance={})
+    assert main(["train", "violin", "-o", "out", "--front-end", str(ears)]) == 0
+    heard, encoder = asked["front_end"], asked["model"].encoder
+    assert list(asked["datasets"]) == ["violin"] and encoder.frontend == config.frontend
+    np.testing.assert_array_equal(
+        heard.bank.log_bandwidths[...], classifier.frontend.bank.log_bandwidths[...]
+    )
+    # The frames of a ZEncoder are the model's, and those of this dataset are its front-end's.
+    words = ["train", "violin", "-o", "out", "--front-end", str(ears), "--preset", "nsynth"]
+    assert main(words) == 0
+    assert asked["model"].encoder.frontend == config.frontend and asked["start"] is None
+    for option, complaint in (("hop-length", "and the model 40"), ("sample-rate", "8000 and the")):
+        assert main([*words, f"--{option}", "40" if option == "hop-length" else "16000"]) == 2
+        said = capsys.readouterr().err
+        assert f"The front-end has the `{option.replace('-', '_')}` " in said and complaint in said
+
+
+@pytest.mark.slow
+def test_a_front_end_moves_from_a_classifier_to_an_instrument_and_back(
+    datasets, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_sounds(tmp_path / "sounds")
+    sizes = f"--bands 8 --blocks 1 --channels 2 --sample-rate {TRAINED_RATE} --segment-s 0.2"
+    steps = "--steps 2 --batch-size 3"
+    train = f"train violin={datasets / 'violin'} flute={datasets / 'flute'} {steps}"
+    classify = f"classify train sounds {steps} --blocks 1 --channels 2 --segment-s 0.2"
+    assert main(f"classify train sounds -o ears {sizes} {steps}".split()) == 0
+    assert main(f"{train} -o any --front-end ears --frontend-rate 0".split()) == 0
+    assert main(f"{classify} -o again --front-end any --frontend-rate 0".split()) == 0
+    for name in ("any", "again"):
+        moved = training.load_frontend(name)
+        for ours, theirs in zip(
+            *(jax.tree.leaves(nnx.state(x)) for x in (moved, training.load_frontend("ears"))),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    # Another front-end is another run.
+    assert main(f"{classify} -o again".split()) == 2
 
 
 def test_training_at_other_rates_is_refused(dataset, tmp_path, capsys):

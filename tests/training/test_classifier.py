@@ -28,8 +28,9 @@ from ddspx.training import (
     initial_state,
     train_classifier,
 )
-from ddspx.training._classifier import _optimizer, classifier_loss
+from ddspx.training._classifier import classifier_loss
 from ddspx.training._logging import RunLog
+from ddspx.training._step import adam_with_frontend
 
 MODEL = toy_model()
 
@@ -199,7 +200,7 @@ def batch():
 @pytest.mark.parametrize("factor", [0.0, 0.1])
 def test_the_front_end_has_its_own_learning_rate(split, batch, factor):
     _, params, rest = split
-    optimizer = _optimizer(numbers(frontend_rate=factor, learning_rate=1e-3))
+    optimizer = adam_with_frontend(numbers(learning_rate=1e-3), frontend_rate=factor)
     state = initial_state(jax.tree.map(jnp.copy, params), optimizer, seed=0, rest=rest)
 
     def update(state, gradient):

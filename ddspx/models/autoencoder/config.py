@@ -210,6 +210,38 @@ class AutoencoderConfig:
             loss_n_ffts=_scaled_n_ffts(sample_rate),
         )
 
+    def with_frontend(self, frontend: FrontendConfig) -> "AutoencoderConfig":
+        """The same model, whose encoder hears with another front-end.
+
+        Args:
+          frontend: the config of a front-end that another model has trained, for example.
+
+        Raises:
+          ValueError: the model has no encoder with an `nn.SpectralFrontend`, or the front-end has
+            another sample rate, or another hop length and the encoder has a z in each frame.
+
+        Example:
+          >>> from ddspx.models.autoencoder import AutoencoderConfig
+          >>> from ddspx.nn import FrontendConfig
+          >>> config = AutoencoderConfig.any_instrument()
+          >>> config.with_frontend(FrontendConfig.learnable(n_bands=64)).encoder.frontend.n_bands
+          64
+        """
+        if not isinstance(self.encoder, (TimbreEncoderConfig, ZEncoderConfig)):
+            raise ValueError(
+                "A front-end needs a model whose encoder hears with one, such as "
+                "AutoencoderConfig.any_instrument() or nsynth()."
+            )
+        encoder = dataclasses.replace(self.encoder, frontend=frontend)
+        for name in ("sample_rate", "hop_length"):
+            own, other = getattr(self, name), getattr(encoder, name)
+            if own != other:
+                raise ValueError(
+                    f"The front-end has the `{name}` {other} and the model {own}; train the "
+                    f"front-end with {own}, or prepare the dataset with {other}."
+                )
+        return dataclasses.replace(self, encoder=encoder)
+
     @property
     def part_classes(self) -> tuple[type, ...]:
         """The classes of the parts' configs, for `from_json` and `load_autoencoder`."""

@@ -10,6 +10,7 @@ from ddspx.models._config import from_json, to_json
 from ddspx.models.spectnet.recipes import (
     FrontEnd,
     Preset,
+    check_sizes,
     named_frontend,
     preset_sizes,
     suggested_sample_rate,
@@ -108,14 +109,14 @@ class SpectNetConfig:
         cls,
         recordings: "Sequence[Recording]",
         *,
-        front_end: FrontEnd | None = None,
+        front_end: FrontEnd | FrontendConfig | None = None,
         preset: Preset | None = None,
         n_bands: int | None = None,
         n_blocks: int | None = None,
         channels: int | None = None,
         dropout: float = 0.2,
         sample_rate: int | None = None,
-        hop_ms: float = 10.0,
+        hop_ms: float | None = None,
         fmin: float | None = None,
         segment_s: float | None = None,
     ) -> "SpectNetConfig":
@@ -126,7 +127,8 @@ class SpectNetConfig:
             default sample rate and segment length come from the headers of the files in the train
             and valid splits.
           front_end: name of the front-end. The default is `gammatone-pcen`, trainable ordered
-            gammatones with trainable PCEN; with a preset it is SpectNet's front-end.
+            gammatones with trainable PCEN; with a preset it is SpectNet's front-end. Or the config
+            of a front-end, such as a trained one: other sizes than its own are then refused.
           preset: name of a published size, at 1000 Hz. At another `sample_rate` its filters are
             widened to leave no gaps.
           n_bands: bands of the front-end; 40 without a preset.
@@ -135,7 +137,7 @@ class SpectNetConfig:
           dropout: share of the channels, and of the units of the hidden layer, that are dropped in
             training.
           sample_rate: sample rate of the model, in Hz; by default :func:`suggested_sample_rate`.
-          hop_ms: milliseconds between frames; the window is 2.5 times as long.
+          hop_ms: milliseconds between frames, 10 by default; the window is 2.5 times as long.
           fmin: lower end of the bands, in Hz; by default 60, or 0 for SpectNet's front-ends.
           segment_s: duration of a segment, in seconds; by default :func:`suggested_segment_s`.
 
@@ -145,7 +147,7 @@ class SpectNetConfig:
         Raises:
           DatasetError: there is only one class, or a class has no recordings for training.
           TypeError: a size is not an int.
-          ValueError: a name is unknown or a size out of range.
+          ValueError: a name is unknown, or a size out of range or not that of `front_end`.
 
         Example:
           >>> from pathlib import Path
@@ -162,27 +164,33 @@ class SpectNetConfig:
             number("segment_s", segment_s, above=0, most=_LONGEST_SEGMENT_S)
         labels = training_labels(recordings)
         known = [recording for recording in recordings if recording.split != "test"]
-        sizes = preset_sizes(preset)
         arguments = {
             "n_bands": n_bands,
             "n_blocks": n_blocks,
             "channels": channels,
             "sample_rate": sample_rate,
         }
-        sizes |= {name: value for name, value in arguments.items() if value is not None}
-        rate = sizes["sample_rate"] if "sample_rate" in sizes else suggested_sample_rate(known)
-        frontend = named_frontend(
-            front_end or (None if preset else "gammatone-pcen"),
-            sample_rate=rate,
-            hop_ms=hop_ms,
-            n_bands=sizes["n_bands"],
-            fmin=fmin,
-        )
+        given = {name: value for name, value in arguments.items() if value is not None}
+        sizes = preset_sizes(preset) | given
+        rate = sizes.get("sample_rate")
+        if isinstance(front_end, FrontendConfig):
+            bands = sizes["n_bands"] if preset else n_bands
+            check_sizes(front_end, sample_rate=rate, hop_ms=hop_ms, n_bands=bands, fmin=fmin)
+            frontend = front_end
+        else:
+            frontend = named_frontend(
+                front_end or (None if preset else "gammatone-pcen"),
+                sample_rate=suggested_sample_rate(known) if rate is None else rate,
+                hop_ms=hop_ms,
+                n_bands=sizes["n_bands"],
+                fmin=fmin,
+            )
         seconds = suggested_segment_s(known) if segment_s is None else segment_s
+        frames = seconds * frontend.sample_rate / frontend.hop_length
         return cls(
             frontend,
             labels,
-            segment_frames=1 + max(1, round(seconds * rate / frontend.hop_length)),
+            segment_frames=1 + max(1, round(frames)),
             n_blocks=sizes["n_blocks"],
             channels=sizes["channels"],
             dropout=dropout,

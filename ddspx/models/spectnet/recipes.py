@@ -82,7 +82,12 @@ def preset_sizes(preset: Preset | None) -> dict[str, int]:
 
 
 def named_frontend(
-    name: FrontEnd | None, *, sample_rate: int, hop_ms: float, n_bands: int, fmin: float | None
+    name: FrontEnd | None,
+    *,
+    sample_rate: int,
+    hop_ms: float | None,
+    n_bands: int,
+    fmin: float | None,
 ) -> FrontendConfig:
     """The front-end of a name, or for None that of the presets; its window is 2.5 hops."""
     if name is not None:
@@ -90,7 +95,7 @@ def named_frontend(
     make, changes = _FRONT_ENDS[name]
     if name == "mfcc" and n_bands < _N_MFCC:
         raise ValueError(f"`n_bands` must be at least {_N_MFCC} with mfcc, got {n_bands}.")
-    hop_length = hop_length_of(hop_ms, sample_rate)
+    hop_length = hop_length_of(10.0 if hop_ms is None else hop_ms, sample_rate)
     lowest = {} if fmin is None else {"fmin": fmin}
     return make(
         sample_rate=sample_rate,
@@ -100,6 +105,32 @@ def named_frontend(
         **changes,
         **lowest,
     )
+
+
+def check_sizes(
+    frontend: FrontendConfig,
+    *,
+    sample_rate: int | None,
+    hop_ms: float | None,
+    n_bands: int | None,
+    fmin: float | None,
+) -> None:
+    """Raises a ValueError if a size is given, not None, that is not the front-end's."""
+    rate = frontend.sample_rate
+    if hop_ms is not None and hop_length_of(hop_ms, rate) == frontend.hop_length:
+        # It need not be the same number, because it is rounded to samples.
+        hop_ms = None
+    given = {"sample_rate": sample_rate, "hop_ms": hop_ms, "n_bands": n_bands, "fmin": fmin}
+    own_hop_ms = 1000 * frontend.hop_length / rate
+    own = {"sample_rate": rate, "hop_ms": own_hop_ms} | {
+        name: getattr(frontend, name) for name in ("n_bands", "fmin")
+    }
+    for name, value in given.items():
+        if value is not None and value != own[name]:
+            raise ValueError(
+                f"`{name}` must be that of the given front-end, {own[name]:g}, got {value}; leave "
+                "it out, or train another front-end."
+            )
 
 
 def suggested_sample_rate(recordings: "Sequence[Recording]") -> int:
