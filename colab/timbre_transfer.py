@@ -132,6 +132,7 @@ from ddspx.instruments import (
     instrument_names,
     load_instrument,
 )
+from ddspx.models.autoencoder import save_autoencoder
 from ddspx.plot import Sound, plot_sounds
 from ddspx.transfer import TransferConfig, detect_notes, evaluate_transfer, plot_transfer, transfer
 
@@ -206,14 +207,14 @@ RECORDER = """
 """
 
 
-def recorded(seconds):
-    """Records from the microphone, and returns the path of the recording."""
+def recorded(seconds, name):
+    """Records from the microphone into a file, and returns its path."""
     if output is None:
         raise RuntimeError('Recording needs Colab; elsewhere set SOURCE to "file".')
     sound = output.eval_js(f"({RECORDER})({seconds})")
     samples = np.frombuffer(base64.b64decode(sound["samples"]), "<i2") / 32768
-    io.write_audio("recording.wav", samples, sample_rate=int(sound["rate"]))
-    return Path("recording.wav")
+    io.write_audio(name, samples, sample_rate=int(sound["rate"]))
+    return Path(name)
 
 
 def sung_tune():
@@ -224,7 +225,7 @@ def sung_tune():
 
 
 if SOURCE == "record":
-    recordings = [recorded(SECONDS)]
+    recordings = [recorded(SECONDS, "recording.wav")]
 elif SOURCE == "upload":
     recordings = uploaded("a sound, or several")
 elif SOURCE == "file":
@@ -235,12 +236,19 @@ if not 1 <= WHICH <= len(recordings):
     raise ValueError(f"WHICH must be from 1 to {len(recordings)}, got {WHICH}.")
 recording = recordings[WHICH - 1]
 
-for number, path in enumerate(recordings, start=1):
+
+def present(path):
+    """Says how long and how loud a sound is, and offers to play it."""
     rate = io.declared_sample_rate(path) or 16_000
     sound = io.read_audio(path, sample_rate=rate)
     seconds = f"{sound.size / rate:.1f} s at {rate} Hz"
-    print(f"{number}. {path.name}: {seconds}, peak {np.abs(sound).max():.2f}")
+    print(f"{path.name}: {seconds}, peak {np.abs(sound).max():.2f}")
     display(Audio(sound, rate=rate))
+
+
+for number, path in enumerate(recordings, start=1):
+    print(number, end=". ")
+    present(path)
 
 # %% [markdown]
 # ## 2. The instrument
@@ -249,22 +257,49 @@ for number, path in enumerate(recordings, start=1):
 # `train_autoencoder.ipynb` makes, or a model that others have published, such as Google's Tone
 # Transfer models. (Outside Colab, write its path into `ZIP`.) A zip is checked before it is used,
 # and nothing in it is executed.
+#
+# **Your own sound as the instrument:** *upload* or *record your own sound*, about 20 seconds of one
+# instrument or voice, one note at a time. (Outside Colab, write its path into `SOUND`.) The model
+# of any instrument listens to it, and plays with its timbre. `ddspx adapt` comes nearer to it, in
+# minutes.
 
 # %% cellView="form"
 # @title Choose an instrument
-INSTRUMENT = "violin"  # @param ["alto_saxophone", "cello", "flute", "flute2", "tenor_saxophone", "trumpet", "tuba", "violin", "upload a zip"] {allow-input: true}
+INSTRUMENT = "violin"  # @param ["alto_saxophone", "cello", "flute", "flute2", "tenor_saxophone", "trumpet", "tuba", "violin", "upload a zip", "upload your own sound", "record your own sound"] {allow-input: true}
 ZIP = ""  # @param {type:"string"}
+SOUND = ""  # @param {type:"string"}
+SOUND_SECONDS = 20  # @param {type:"slider", min:5, max:60, step:1}
 
+
+def made_of(sound):
+    """Makes an instrument of a sound, in a folder whose name is returned."""
+    present(sound)
+    name = f"my-{sound.stem}"
+    heard, statistics, provenance = load_instrument(sound)
+    save_autoencoder(name, heard, statistics=statistics, provenance=provenance)
+    return name
+
+
+own = None
 if INSTRUMENT == "upload a zip":
     archive = Path(ZIP) if ZIP else uploaded("the zip of an instrument")[0]
     instrument = import_instrument(archive, overwrite=True).name
+elif INSTRUMENT == "upload your own sound":
+    own = Path(SOUND) if SOUND else uploaded("a sound of one instrument or voice")[0]
+    instrument = made_of(own)
+elif INSTRUMENT == "record your own sound":
+    own = recorded(SOUND_SECONDS, "sound.wav")
+    instrument = made_of(own)
 else:
     instrument = INSTRUMENT
 print(f"available: {', '.join(instrument_names())}")
 card = describe_instrument(instrument)
 print(f"{card.name}: notes {card.notes[0]} to {card.notes[1]}, {card.sample_rate} Hz")
-known = f"trained on {card.duration_s:.0f} s of " if card.duration_s > 0 else ""
-print(f"{known}{card.attribution} ({card.licence})")
+if own is not None:
+    print(f"as heard in {card.duration_s:.0f} s of {own.name}")
+else:
+    known = f"trained on {card.duration_s:.0f} s of " if card.duration_s > 0 else ""
+    print(f"{known}{card.attribution} ({card.licence})")
 if card.scores is not None and card.scores.spectral_loss is not None:
     print(f"spectral loss on recordings outside the training: {card.scores.spectral_loss:.2f}")
 

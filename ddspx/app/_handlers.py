@@ -18,6 +18,7 @@ from ddspx.app._job import (
     Played,
     StoppedError,
     check_recording,
+    hear,
     instrument_story,
     judge,
     plain,
@@ -108,10 +109,9 @@ class Sessions:
             return "", None
         path = Path(archive)
         self._files.hold(session, "archive", path)
-        place = self._files.place("instrument")
+        place = self._files.place(_folder_name(path))
         try:
-            name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:40] or "instrument"
-            folder = import_instrument(path, name=name, folder=place.parent)
+            folder = import_instrument(path, name=place.name, folder=place.parent)
         except Exception as error:
             self._files.discard(place)
             return _complaint(error, path), None
@@ -120,10 +120,47 @@ class Sessions:
         self._files.hold(session, "instrument", folder)
         return "", folder
 
+    def hear(
+        self, sound: str | None, *, session: str, progress: Progress
+    ) -> tuple[str, Path | None]:
+        """Makes an instrument of a page's sound, in place of the one that it made before.
+
+        Returns:
+          A message, and the model's folder, which is named after the sound; None for the folder if
+          there is no sound or it is unusable.
+        """
+        path = None if sound is None else Path(sound)
+        self._files.hold(session, "sound", path)
+        self._files.hold(session, "timbre", None)
+        if path is None:
+            return "", None
+        folder = self._files.place(_folder_name(path))
+        try:
+            with self._turn:
+                remarks = hear(path, folder, progress=progress)
+        except Exception as error:
+            self._files.discard(folder)
+            return _complaint(error, path), None
+        with self._lock:
+            # The page may have been closed, or have another sound by now.
+            if self._files.held(session, "sound") != path:
+                self._files.discard(folder)
+                return "", None
+            self._files.hold(session, "timbre", folder)
+        return _remarks(remarks), folder
+
+    def own(self, *, session: str) -> list[tuple[Path, str]]:
+        """Returns the instruments of a page alone, each with a word on where it comes from."""
+        words: tuple[tuple[Slot, str], ...] = (("instrument", "yours"), ("timbre", "your sound"))
+        held = [(self._files.held(session, slot), word) for slot, word in words]
+        return [(folder, word) for folder, word in held if folder is not None]
+
     def describe(self, instrument: str, *, session: str) -> str:
         """Returns a line about an instrument that a page offers."""
+        sound, timbre = (self._files.held(session, slot) for slot in ("sound", "timbre"))
+        name = sound.name if sound is not None and instrument == str(timbre) else None
         try:
-            return escape(instrument_story(self._offered(instrument, session)))
+            return escape(instrument_story(self._offered(instrument, session), sound=name))
         except (OSError, ValueError) as error:
             # A damaged instrument must not keep the page from offering the others.
             return escape(plain(error))
@@ -188,7 +225,7 @@ class Sessions:
             return Outcome(_complaint(error, path, output), "", "")
         job.played = played
         self._made_from[session] = (recording, instrument, *values)
-        return Outcome(_remarks(played), str(output), _AWAITED)
+        return Outcome(_remarks(played.remarks), str(output), _AWAITED)
 
     def report(self, *, session: str, progress: Progress) -> Outcome:
         """Evaluates the result that a page already has."""
@@ -220,8 +257,8 @@ class Sessions:
 
     def _offered(self, instrument: str, session: str) -> str:
         """Returns an instrument if the page offers it; otherwise no folder is accessed."""
-        own = self._files.held(session, "instrument")
-        if instrument in self._instruments or (own is not None and instrument == str(own)):
+        own = [str(folder) for folder, _ in self.own(session=session)]
+        if instrument in self._instruments or instrument in own:
             return instrument
         raise ValueError(f"There is no instrument {instrument[:99]!r} on this page.")
 
@@ -243,6 +280,11 @@ class Sessions:
             return self._jobs.pop(session)
 
 
+def _folder_name(path: Path) -> str:
+    """Returns the name of an instrument that is made of an uploaded file."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")[:40] or "instrument"
+
+
 def _result_name(recording: Path, instrument: str) -> str:
     """Returns the file name of a result: printable, and short enough for a file system."""
     stem = "".join(c if c.isprintable() else "_" for c in recording.stem)
@@ -262,8 +304,8 @@ def _complaint(error: Exception, *paths: Path) -> str:
     return f'<p class="complaint" role="alert">{escape(sentence)}</p>'
 
 
-def _remarks(played: Played) -> str:
-    return "".join(f'<p class="remark" role="status">{escape(text)}</p>' for text in played.remarks)
+def _remarks(sentences: Sequence[str]) -> str:
+    return "".join(f'<p class="remark" role="status">{escape(text)}</p>' for text in sentences)
 
 
 def _report(judged: Judged) -> str:

@@ -12,8 +12,9 @@ from ddspx._progress import Progress, no_progress
 from ddspx._text import printable
 from ddspx.app._report import Row, minutes, report_rows
 from ddspx.app._tune import tune_hint
-from ddspx.instruments import describe_instrument
+from ddspx.instruments import describe_instrument, load_instrument
 from ddspx.io import AudioError, declared_sample_rate, stream_audio
+from ddspx.models.autoencoder import save_autoencoder
 from ddspx.transfer import (
     TransferConfig,
     TransferReport,
@@ -139,6 +140,34 @@ def play(
     return Played(recording, output, tuple(remarks), report)
 
 
+def hear(
+    sound: Path,
+    folder: Path,
+    *,
+    progress: Progress = no_progress,
+) -> tuple[str, ...]:
+    """Makes an instrument of a sound, by the model of any instrument.
+
+    Args:
+      sound: any sound that :func:`check_recording` accepts.
+      folder: the model folder to make.
+      progress: called with a description, once.
+
+    Returns:
+      Warnings about the sound, as sentences for the listener.
+
+    Raises:
+      AudioError, ValueError, OSError: as `load_instrument`.
+    """
+    # The first time, what listens is compiled.
+    progress("Listening to your sound (the first time, about ten seconds)", 0.0, 1.0)
+    check_recording(sound)
+    with _remarks_on(sound) as remarks:
+        model, statistics, provenance = load_instrument(sound)
+    save_autoencoder(folder, model, statistics=statistics, provenance=provenance)
+    return tuple(remarks)
+
+
 def judge(
     played: Played,
     *,
@@ -190,11 +219,18 @@ def plain(message: object, *paths: Path) -> str:
     return printable(text)
 
 
-def instrument_story(name: str) -> str:
-    """Returns a line about an instrument: its range, its recordings and their authors."""
+def instrument_story(name: str, *, sound: str | None = None) -> str:
+    """Returns a line about an instrument: its range, its recordings and their authors.
+
+    Args:
+      name: an instrument's name or a model folder.
+      sound: the name of the sound that :func:`hear` made the instrument of.
+    """
     card = describe_instrument(name)
     lowest, highest = card.notes
     story = f"Plays from {lowest} to {highest}"
+    if sound is not None:
+        return f"{story}, as heard in {minutes(card.duration_s)} of {printable(sound)}."
     # Of a model that others have published, the recordings need not be known.
     if card.duration_s > 0:
         story += f"; trained on {minutes(card.duration_s)}"

@@ -14,7 +14,7 @@ from ddspx.app._handlers import Outcome, Sessions
 from ddspx.app._job import LARGEST_MB, LONGEST_S, instrument_story
 from ddspx.app._requests import Events
 from ddspx.app._session_files import Files
-from ddspx.instruments import instrument_names
+from ddspx.instruments import instrument_names, timbre_names
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -121,6 +121,7 @@ def _left(sessions: Sessions, names: Sequence[str]) -> dict[str, Any]:
             "Stop", variant="stop", size="lg", elem_id="stop", scale=1, interactive=False
         )
     story = gr.HTML(sessions.describe(names[0], session=""), elem_id="story", padding=False)
+    sound = _own_sound() if timbre_names() else None
     with gr.Accordion("Controls", open=False, elem_id="controls"):
         controls = _controls()
     own = gr.UploadButton(
@@ -138,6 +139,7 @@ def _left(sessions: Sessions, names: Sequence[str]) -> dict[str, Any]:
         "story": story,
         "controls": controls,
         "own": own,
+        "sound": sound,
     }
 
 
@@ -166,7 +168,13 @@ def _connect(
     recording.change(do.receive, recording, message, **_AT_ONCE)
     parts["example"].click(sessions.example, None, recording, concurrency_limit=None)
     instrument.change(do.describe, instrument, parts["story"], **_AT_ONCE)
-    own.upload(do.add, own, [message, instrument], show_progress_on=[instrument], **_AS_IT_IS)
+    chosen: dict[str, Any] = {
+        "outputs": [message, instrument],
+        "show_progress_on": [instrument],
+    }
+    own.upload(do.add, own, **chosen, **_AS_IT_IS)
+    if (sound := parts["sound"]) is not None:
+        sound.change(do.hear, [sound, instrument], **chosen, **_IN_TURN)
     for part in inputs:
         part.change(do.mark, inputs, parts["mark"], trigger_mode="always_last", **_AT_ONCE)
     begun = parts["play"].click(do.begin, None, buttons, **_AT_ONCE)
@@ -190,6 +198,18 @@ def _recording() -> tuple[gr.Audio, gr.Button]:
         )
         example = gr.Button("Use an example", size="sm", elem_id="example", min_width=140)
     return recording, example
+
+
+def _own_sound() -> gr.Audio:
+    """Makes the component for a sound that is to be an instrument."""
+    with gr.Accordion("Your own sound as the instrument", open=False, elem_id="own-sound"):
+        gr.HTML(
+            "About 20 seconds of one instrument or voice, one note at a time, soft and loud, low "
+            "and high. The page listens to it, and then offers it with the instruments.",
+            elem_id="own-sound-hint",
+            padding=False,
+        )
+        return _sound("Your sound", "sound", sources=["upload", "microphone"])
 
 
 def _choices(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -244,13 +264,35 @@ class _Handlers:
         return self._sessions.receive(_path(recording), session=_session(request))
 
     def add(self, archive: _Sent, request: gr.Request) -> tuple[str, Any]:
-        message, folder = self._sessions.add(_path(archive), session=_session(request))
+        session = _session(request)
+        message, folder = self._sessions.add(_path(archive), session=session)
         if folder is None:
             return message, gr.skip()
-        # An uploaded instrument may have the name of another one.
-        ((label, value),) = _choices([str(folder)])
-        choices = [*_choices(self._names), (f"{label} (yours)", value)]
-        return message, gr.update(choices=choices, value=value)
+        return message, gr.update(choices=self._offered(session), value=str(folder))
+
+    def hear(
+        self,
+        sound: _Sent,
+        instrument: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, Any]:
+        session = _session(request)
+        message, folder = self._sessions.hear(
+            _path(sound), session=session, progress=_progress_of(progress)
+        )
+        choices = self._offered(session)
+        # The instrument of the sound before this one is there no more.
+        left = instrument if instrument in [value for _, value in choices] else self._names[0]
+        return message, gr.update(choices=choices, value=left if folder is None else str(folder))
+
+    def _offered(self, session: str) -> list[tuple[str, str]]:
+        """The choices of a page; its own instruments may have the names of others."""
+        choices = _choices(self._names)
+        for folder, word in self._sessions.own(session=session):
+            ((label, value),) = _choices([str(folder)])
+            choices.append((f"{label} ({word})", value))
+        return choices
 
     def describe(self, instrument: str, request: gr.Request) -> str:
         return self._sessions.describe(str(instrument), session=_session(request))

@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-Slot = Literal["recording", "source", "result", "archive", "instrument"]
+Slot = Literal["recording", "source", "result", "archive", "instrument", "sound", "timbre"]
 """The kinds of files of a page, which has at most one of each: the recording on it, the recording
-that is being played, the result, an uploaded instrument, and the archive of that instrument."""
+that is being played, the result, an uploaded instrument, the archive of that instrument, the sound
+that is to be an instrument, and the instrument that was made of it."""
 
 
 class Files:

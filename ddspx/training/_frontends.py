@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ddspx.instruments._library import ANY_INSTRUMENT, find_instrument
+from ddspx.instruments import _library
 from ddspx.io._json import json_object
 from ddspx.models._config import CONFIG, read_json
 from ddspx.models.autoencoder import load_autoencoder
@@ -32,8 +32,9 @@ def load_frontend(source: str | Path) -> SpectralFrontend:
       FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
       ValueError: a file is corrupt, or the model has no `nn.SpectralFrontend`.
     """
-    is_any = str(source) == ANY_INSTRUMENT.name and not Path(source).is_dir()
-    folder = ANY_INSTRUMENT if is_any else find_instrument(source)
+    shipped = _library.ANY_INSTRUMENT
+    is_shipped = str(source) == shipped.name and not Path(source).is_dir()
+    folder = shipped if is_shipped else _library.find_instrument(source)
     if "labels" in read_json(folder / CONFIG, json_object):
         return load_spectnet(folder)[0].frontend
     frontend = getattr(load_autoencoder(folder)[0].encoder, "frontend", None)

@@ -16,7 +16,7 @@ from toy_instrument import save_toy_instrument
 from ddspx import io
 from ddspx.app._controls import CONTROLS
 from ddspx.features import track_pitch
-from ddspx.instruments import pack_instrument
+from ddspx.instruments import pack_instrument, timbre_names
 
 pytestmark = pytest.mark.slow
 
@@ -237,6 +237,25 @@ def test_an_uploaded_instrument_is_played(page, tmp_path, server):
     page.wait_for_selector("#recording #waveform")
     path = played(page, tmp_path)
     assert path.name == "example on harp.wav" and soundfile.info(path).duration > 5
+
+
+def test_a_sound_of_ones_own_is_an_instrument(page, server):
+    if not timbre_names():
+        pytest.skip("the model of any instrument is not in this copy of ddspx")
+    page.click("#own-sound > .label-wrap")
+    page.set_input_files("#sound input[type=file]", MELODY)
+    page.wait_for_function(
+        "document.querySelector('#instrument input').value === 'Melody (your sound)'",
+        timeout=PATIENCE_MS,
+    )
+    page.wait_for_function("document.querySelector('#story').innerText.includes('as heard in')")
+    assert page.inner_text("#message").strip() == ""
+    assert "weights.safetensors" in server.files()
+    page.locator("#sound").get_by_role("button", name="Clear").first.click()
+    page.wait_for_function(
+        "!document.querySelector('#instrument input').value.includes('your sound')"
+    )
+    assert "weights.safetensors" not in server.files()
 
 
 def test_a_sung_note_is_recorded(page, tmp_path):

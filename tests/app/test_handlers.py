@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from bad_recordings import SPOILT, write_cut_short, write_samples, write_text
+from app_events import DEFAULTS, UNUSABLE, names, result_of, values_with
+from bad_recordings import write_text
 from tone_transfer_graph import small_graph
 from toy_instrument import SAMPLE_RATE, tone
 
@@ -22,36 +23,6 @@ from ddspx.app._job import LONGEST_S
 from ddspx.features import track_pitch
 from ddspx.instruments import pack_instrument
 from ddspx.transfer import TransferConfig
-
-DEFAULTS = [default_of(control) for control in CONTROLS]
-
-
-def values_with(**changes):
-    return [
-        changes.get(control.field, value) for control, value in zip(CONTROLS, DEFAULTS, strict=True)
-    ]
-
-
-def result_of(
-    sessions, recording, instrument="toy", values=DEFAULTS, *, session="page", progress=no_progress
-):
-    """All that a recording and a click on Play lead to: the message, the result and the report."""
-    sessions.receive(None if recording is None else str(recording), session=session)
-    sessions.begin(session=session)
-    outcome = sessions.play(
-        None if recording is None else str(recording),
-        str(instrument),
-        values,
-        session=session,
-        progress=progress,
-    )
-    judged = sessions.report(session=session, progress=progress)
-    assert sessions.state(session=session) == "idle"
-    return [late or early for late, early in zip(judged, outcome, strict=True)]
-
-
-def names(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_recording_is_played_reported_and_drawn(sessions, recording, instrument, folder):
@@ -109,20 +80,7 @@ def test_the_controls_change_the_sound(sessions, recording, instrument):
     assert differences[0] < 1e-3 and differences[1] > 0.05
 
 
-@pytest.mark.parametrize(
-    ("make", "complaint"),
-    [
-        (lambda path: None, "does not exist"),
-        (write_text, "cannot be read as audio"),
-        (write_cut_short, "cannot be read as audio"),
-        (write_samples(np.zeros(0)), "holds no samples"),
-        (write_samples(tone(0.05)), "is too short"),
-        (write_samples(SPOILT), "NaN or infinite"),
-        (write_samples(np.zeros(20_000)), "silent from end to end"),
-        (write_samples(np.tile(tone(1.0), round(LONGEST_S) + 1), "PCM_16"), "than 5 minutes"),
-    ],
-    ids=["missing", "text", "cut-short", "no-samples", "too-short", "nan", "silence", "too-long"],
-)
+@pytest.mark.parametrize(("make", "complaint"), UNUSABLE.values(), ids=UNUSABLE)
 def test_an_unusable_recording_gives_an_error_sentence(make, complaint, sessions, files, folder):
     """The error appears at once and again on Play, without a path or a trace; no file is left."""
     path = files.place("<b>mine.wav")

@@ -19,8 +19,13 @@ from helpers import sine
 from nbclient import NotebookClient
 
 from ddspx import features, io
-from ddspx.instruments import instrument_names, pack_instrument
-from ddspx.models.autoencoder import load_autoencoder
+from ddspx.instruments import (
+    describe_instrument,
+    instrument_names,
+    load_instrument,
+    pack_instrument,
+)
+from ddspx.models.autoencoder import load_autoencoder, save_autoencoder
 from ddspx.transfer import RANGES, TransferConfig
 
 COLAB = Path(__file__).parents[2] / "colab"
@@ -262,12 +267,70 @@ def test_the_form_has_every_control_of_a_transfer_with_its_range_and_default():
 
 def test_forms_offer_the_instruments_that_ship(monkeypatch, tmp_path):
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path))
-    for name, title, field, other in (
-        ("timbre_transfer", "Choose an instrument", "INSTRUMENT", "upload a zip"),
-        ("train_autoencoder", "Prepare", "START", "none"),
+    own = ("upload a zip", "upload your own sound", "record your own sound")
+    for name, title, field, others in (
+        ("timbre_transfer", "Choose an instrument", "INSTRUMENT", own),
+        ("train_autoencoder", "Prepare", "START", ("none",)),
     ):
         choices = json.loads(form(name, title)[field][1].partition(" {")[0])
-        assert sorted(choices) == sorted((*instrument_names(), other)), (name, field)
+        assert sorted(choices) == sorted((*instrument_names(), *others)), (name, field)
+
+
+@pytest.fixture
+def chosen(tmp_path, monkeypatch):
+    """Runs the cell that chooses an instrument, with a stand-in for what listens to a sound."""
+    (cell,) = (cell for cell in cells_of("timbre_transfer") if "Choose an instrument" in cell)
+    (tools,) = (cell for cell in cells_of("timbre_transfer") if "def recorded(" in cell)
+    present = tools[tools.index("def present(") : tools.index("for number, path in")]
+    monkeypatch.chdir(tmp_path)
+    heard, played = [], []
+
+    def listen(sound):
+        heard.append(Path(sound))
+        return load_instrument("violin")
+
+    def run(instrument, **fields):
+        source = cell.replace('INSTRUMENT = "violin"', f"INSTRUMENT = {instrument!r}")
+        for name, value in fields.items():
+            source = source.replace(f'{name} = ""', f"{name} = {value!r}")
+        names = {
+            "Audio": lambda samples, rate: samples,
+            "Path": Path,
+            "describe_instrument": describe_instrument,
+            "display": played.append,
+            "instrument_names": instrument_names,
+            "io": io,
+            "load_instrument": listen,
+            "np": np,
+            "recorded": lambda seconds, name: shutil.copy(MELODY, name) and Path(name),
+            "save_autoencoder": save_autoencoder,
+            "uploaded": lambda what: [MELODY],
+        }
+        exec(compile(f"{present}\n\n{source}", "cell", "exec"), names)
+        return names["instrument"], heard, played
+
+    return run
+
+
+def test_a_sound_of_ones_own_is_the_instrument(chosen, capsys, tmp_path):
+    for fields, sound, name in (
+        ({"instrument": "upload your own sound"}, MELODY, "my-melody"),
+        ({"instrument": "upload your own sound", "SOUND": str(MELODY)}, MELODY, "my-melody"),
+        ({"instrument": "record your own sound"}, Path("sound.wav"), "my-sound"),
+    ):
+        instrument, heard, played = chosen(**fields)
+        assert (instrument, heard[-1]) == (name, sound) and played[-1].size > RATE
+        said = capsys.readouterr().out
+        assert re.search(
+            rf"{name}: notes \S+ to \S+, 16000 Hz\nas heard in \d+ s of {sound.name}", said
+        )
+        assert load_instrument(name).model.config.sample_rate == RATE
+    assert chosen("cello")[0] == "cello" and "as heard in" not in capsys.readouterr().out
+    # What is no sound is refused as a recording is, before anything listens to it.
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(io.AudioError, match=r"text\.wav cannot be read as audio"):
+        chosen("upload your own sound", SOUND="text.wav")
+    assert len(heard) == 3
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 from labelled_data import toy_model, write_sounds
 from modules import drawn
+from toy_any_instrument import save_toy_any_instrument, ship
 from toy_instrument import save_toy_instrument, z_config
 from training_data import HOP, SAMPLE_RATE, small_model, write_dataset
 
@@ -60,13 +61,18 @@ def begun(monkeypatch):
     return begin
 
 
-def test_a_front_end_is_loaded_from_every_model_that_hears(tmp_path):
+def test_a_front_end_is_loaded_from_every_model_that_hears(tmp_path, monkeypatch):
     classifier = drawn(lambda: SpectNet(toy_model(), rngs=nnx.Rngs(0)), numbered)
     save_spectnet(tmp_path / "classifier", classifier, provenance={})
     assert_same(parameters(training.load_frontend(tmp_path / "classifier")), classifier.frontend)
     instrument = save_toy_instrument(tmp_path / "hearing", config=z_config())
     loaded = training.load_frontend(instrument)
     assert_same(parameters(loaded), load_autoencoder(instrument)[0].encoder.frontend)
+
+    shipped = save_toy_any_instrument(tmp_path / "any_instrument")
+    ship(monkeypatch, shipped)
+    loaded = training.load_frontend("any_instrument")
+    assert_same(parameters(loaded), load_autoencoder(shipped)[0].encoder.frontend)
 
     deaf = save_toy_instrument(tmp_path / "deaf")
     for source in (deaf, "cello"):
