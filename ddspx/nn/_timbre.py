@@ -9,6 +9,7 @@ from ddspx import core
 from ddspx._checks import at_least_ndim, floats
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
+from ddspx.core._numerics import with_ndim
 from ddspx.nn._encoder_config import StoredTimbreConfig, TimbreEncoderConfig
 from ddspx.nn._recurrent import Gru
 from ddspx.nn.frontend._frontend import SpectralFrontend
@@ -20,18 +21,22 @@ _EPSILON = 1e-5
 class TimbreEncoder(nnx.Module):
     r"""A recording to one vector, its timbre: a front-end, a GRU, attentive statistics pooling.
 
-    With the states :math:`h_t` of a GRU over the features of the front-end, each of which is
-    normalized over the bands of its frame, the energies :math:`E_t` of the frames and a softmax
-    over the frames,
+    With the energies :math:`E_{ti}` of frame t in band i, their sums :math:`E_t`, the features
+    :math:`F_t` of the front-end and :math:`N` for the normalization over the bands of a frame, with
+    a trained gain and offset of each band,
 
     .. math::
-        \alpha_t = \mathrm{softmax}_t\bigl(V \tanh h_t + a \ln (E_t / \max E)\bigr), \quad
-        \mu = \sum_t \alpha_t h_t, \quad \sigma^2 = \sum_t \alpha_t h_t^2 - \mu^2
+        e_t = N\Bigl(\ln \frac{E_t}{\max E}\Bigr), \quad
+        h_t = \bigl(\mathrm{GRU}(N(F_t), e_t),\; e_t\bigr), \quad
+        \alpha_t = \mathrm{softmax}_t\bigl(V \tanh h_t + a \ln (E_t / \max E)\bigr)
 
-    .. math:: y = W (\mu, \sigma) + b, \qquad z = y \Big/ \sqrt{\frac1Z \sum_i y_i^2}
+    .. math::
+        \mu = \sum_t \alpha_t h_t, \quad \sigma^2 = \sum_t \alpha_t h_t^2 - \mu^2, \quad
+        y = W (\mu, \sigma) + b, \quad z = \frac{y}{\sqrt{\frac1Z \sum_i y_i^2}}
 
-    for each channel of the state. V begins at zero and a at 1, so that an untrained encoder weighs
-    the frames by their energy, and pauses do not count.
+    for each channel of h. A compression such as PCEN makes the bands of a steady tone alike, so the
+    logarithms stand beside it: their mean is the spectral envelope. V begins at zero and a at 1, so
+    that an untrained encoder weighs the frames by their energy, and pauses do not count.
 
     The level is kept out by construction: a gain cancels in the normalization of the frames and in
     the ratio of energies, if the front-end compresses by a logarithm or by a PCEN whose start is
@@ -60,14 +65,15 @@ class TimbreEncoder(nnx.Module):
     def __init__(self, config: TimbreEncoderConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.frontend = SpectralFrontend(config.frontend, rngs=rngs)
-        features, channels = config.frontend.n_features, config.channels
-        self.scale = nnx.Param(jnp.ones(features, jnp.float32))
-        self.shift = nnx.Param(jnp.zeros(features, jnp.float32))
-        self.gru = Gru(features, channels, rngs=rngs)
-        self.attention = nnx.Param(jnp.zeros((channels, channels), jnp.float32))
-        self.loudness_weight = nnx.Param(jnp.ones(channels, jnp.float32))
+        bands, channels = config.frontend.n_bands, config.channels
+        inputs, pooled = config.frontend.n_features + bands, channels + bands
+        self.scale = nnx.Param(jnp.ones(inputs, jnp.float32))
+        self.shift = nnx.Param(jnp.zeros(inputs, jnp.float32))
+        self.gru = Gru(inputs, channels, rngs=rngs)
+        self.attention = nnx.Param(jnp.zeros((pooled, pooled), jnp.float32))
+        self.loudness_weight = nnx.Param(jnp.ones(pooled, jnp.float32))
         self.dense = nnx.Linear(
-            2 * channels,
+            2 * pooled,
             config.z_size,
             kernel_init=nnx.initializers.glorot_uniform(),
             rngs=rngs,
@@ -83,8 +89,15 @@ class TimbreEncoder(nnx.Module):
         (audio,) = floats(audio=audio)
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
         energies = self.frontend.energies(audio)
-        states = self.gru(self._normalized(self.frontend.features(energies)))[0]
-        weights = jax.nn.softmax(self._scores(states, energies), axis=-2)
+        level = jnp.sum(energies, axis=-1, keepdims=True)
+        loudest = jnp.max(level, axis=-2, keepdims=True)
+        # Of silence, all frames count alike.
+        scale = jnp.where(loudest > 0, loudest, 1)
+        features = self.frontend.features(energies), core.safe_log(energies / scale, eps=1e-8)
+        frames = self._trained(jnp.concatenate([_normalized(x) for x in features], axis=-1))
+        envelopes = frames[..., features[0].shape[-1] :]
+        states = jnp.concatenate([self.gru(frames)[0], envelopes], axis=-1)
+        weights = jax.nn.softmax(self._scores(states, level / scale), axis=-2)
         mean = jnp.sum(weights * states, axis=-2)
         variance = jnp.sum(weights * jnp.square(states), axis=-2) - jnp.square(mean)
         deviation = jnp.sqrt(jax.nn.relu(variance) + _EPSILON)
@@ -115,23 +128,14 @@ class TimbreEncoder(nnx.Module):
             "sound; call the encoder with all of it."
         )
 
-    def _normalized(self, features: Array) -> Array:
-        mean = jnp.mean(features, axis=-1, keepdims=True)
-        variance = jnp.mean(jnp.square(features - mean), axis=-1, keepdims=True)
-        row = (1,) * (features.ndim - 1) + (-1,)
-        scale, shift = (
-            weight[...].astype(features.dtype).reshape(row) for weight in (self.scale, self.shift)
-        )
-        return (features - mean) * jax.lax.rsqrt(variance + _EPSILON) * scale + shift
+    def _trained(self, frames: Array) -> Array:
+        """The frames with the trained gain and offset of each band."""
+        scale, shift = (x[...].astype(frames.dtype) for x in (self.scale, self.shift))
+        return frames * with_ndim(scale, frames.ndim) + with_ndim(shift, frames.ndim)
 
-    def _scores(self, states: Array, energies: Array) -> Array:
-        level = jnp.sum(energies, axis=-1, keepdims=True)
-        loudest = jnp.max(level, axis=-2, keepdims=True)
-        # Of silence, all frames count alike.
-        relative = core.safe_log(level / jnp.where(loudest > 0, loudest, 1), eps=1e-6)
-        row = (1,) * (states.ndim - 1) + (-1,)
-        loudness_weight = self.loudness_weight[...].astype(states.dtype).reshape(row)
-        return jnp.tanh(states) @ self.attention[...] + loudness_weight * relative
+    def _scores(self, states: Array, relative: Array) -> Array:
+        weight = with_ndim(self.loudness_weight[...].astype(states.dtype), states.ndim)
+        return jnp.tanh(states) @ self.attention[...] + weight * core.safe_log(relative, eps=1e-6)
 
 
 class StoredTimbre(nnx.Module):
@@ -192,3 +196,10 @@ def held(embedding: Float[Array, "*batch z"], frames: int) -> Float[Array, "*bat
     """The same embedding at every frame."""
     shape = (*embedding.shape[:-1], frames, embedding.shape[-1])
     return jnp.broadcast_to(embedding[..., None, :], shape)
+
+
+def _normalized(frames: Array) -> Array:
+    """Frames of mean 0 and variance 1 over their bands."""
+    mean = jnp.mean(frames, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(frames - mean), axis=-1, keepdims=True)
+    return (frames - mean) * jax.lax.rsqrt(variance + _EPSILON)

@@ -19,6 +19,7 @@ from rich.console import Console
 from ddspx import __version__, core
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.instruments._library import is_name
+from ddspx.features import LOUDNESS_FFT
 from ddspx.io import (
     Batch,
     Manifest,
@@ -52,6 +53,9 @@ from ddspx.training._step import (
     spectral_distance,
     train_step,
 )
+
+_LOWEST_OCTAVE_HZ = 62.5
+_TEMPERATURE = 0.1
 
 
 def train_any_instrument(
@@ -195,6 +199,8 @@ def _programs(
         room_graph,
         loudness_weight=config.loudness_weight,
         embedding_noise=config.embedding_noise,
+        contrast_weight=config.contrast_weight,
+        equalization_db=config.equalization_db,
         bfloat16=config.bfloat16,
     )
 
@@ -223,6 +229,8 @@ def any_instrument_loss(
     *,
     loudness_weight: float,
     embedding_noise: float,
+    contrast_weight: float,
+    equalization_db: float,
     bfloat16: bool = False,
 ) -> Loss:
     """Makes the loss: the mean spectral distance of each example and its rendering.
@@ -230,7 +238,8 @@ def any_instrument_loss(
     The timbre of an example is the embedding of its reference, which is another stretch of the
     same recordings, so it cannot hold the notes of the example. Noise is added to the embedding:
     so what lies between two instruments is trained too, and the embedding holds few numbers beside
-    the timbre.
+    the timbre. An equalizer of random gains, the same for an example and its reference, makes new
+    timbres of a dozen: only who hears the reference knows how the example sounds.
 
     Args:
       graphdef: of an `Autoencoder` with a `nn.TimbreEncoder`, from ``nnx.split(model, nnx.Param,
@@ -238,6 +247,8 @@ def any_instrument_loss(
       room: of a reverb, likewise.
       loudness_weight: as in `core.multi_scale_spectral_loss`.
       embedding_noise: standard deviation of the noise; the embedding has a mean square of 1.
+      contrast_weight: weight of `contrast`, of the embeddings of the examples and their references.
+      equalization_db: as in `AnyInstrumentTrainConfig`.
       bfloat16: as in `AutoencoderTrainConfig`.
 
     Returns:
@@ -249,20 +260,90 @@ def any_instrument_loss(
         params: dict[str, Any], rest: dict[str, Any], key: Key, batch: MixedBatch
     ) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params["model"], rest["model"])
-        noise_key, key = jax.random.split(key)
+        noise_key, equalizer_key, key = jax.random.split(key, 3)
+        batch = equalized(equalizer_key, batch, equalization_db, model.config)
         with network_precision(bfloat16=bfloat16):
-            z = timbre_encoder(model).embed(jnp.asarray(batch.reference))
-            z = z + embedding_noise * jax.random.normal(noise_key, z.shape, z.dtype)
-            dry = _dry(model, key, batch.examples, z)
+            heard = jnp.concatenate([batch.reference, batch.examples.audio])
+            z, other = jnp.split(timbre_encoder(model).embed(heard), 2)
+            noise = embedding_noise * jax.random.normal(noise_key, z.shape, z.dtype)
+            dry = _dry(model, key, batch.examples, z + noise)
         taps = jax.vmap(lambda *states: nnx.merge(room, *states).impulse_response)(
             params["rooms"], rest["rooms"]
         )
         wet = core.convolution_reverb(
             dry, taps[jnp.asarray(batch.source), : dry.shape[-1]], add_dry=True
         )
-        return spectral_distance(model.config, batch.examples.audio, wet, loudness_weight), rest
+        distance = spectral_distance(model.config, batch.examples.audio, wet, loudness_weight)
+        return distance + contrast_weight * contrast(z, other), rest
 
     return loss
+
+
+def contrast(z: Float[Array, "batch z"], other: Float[Array, "batch z"]) -> Float[Array, ""]:
+    r"""How badly embeddings tell which two stretches of a batch belong together (InfoNCE).
+
+    .. math:: -\frac1{2B} \sum_i \ln \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}}
+        + \ln \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}}, \qquad s_{ij} = \frac{z_i \cdot z'_j}{\tau Z}
+
+    Args:
+      z: embeddings of mean square 1.
+      other: those of other stretches of the same sounds, in the same order.
+
+    References:
+      van den Oord et al., `Representation Learning with Contrastive Predictive Coding
+      <https://arxiv.org/abs/1807.03748>`_, 2018.
+    """
+    similarity = z @ other.T / (_TEMPERATURE * z.shape[-1])
+    both = jax.nn.log_softmax(similarity, axis=0) + jax.nn.log_softmax(similarity, axis=1)
+    return -jnp.mean(jnp.diagonal(both)) / 2
+
+
+def equalized(
+    key: Key, batch: MixedBatch, deviation_db: float, config: AutoencoderConfig
+) -> MixedBatch:
+    """Changes the timbre of each example and of its reference by one random equalizer.
+
+    The gains of the octaves are drawn independently, and go from one to the next in a straight line
+    over the logarithm of the frequency. The power of the example is kept; its loudness is computed
+    again.
+
+    Args:
+      key: draws the gains.
+      batch: the batch.
+      deviation_db: largest standard deviation of the gains. That of an example is drawn between 0
+        and this, so that some examples keep their timbre. At 0 the batch stays as it is.
+      config: of the model whose loudness is meant.
+    """
+    if not deviation_db:
+        return batch
+    audio, reference = jnp.asarray(batch.examples.audio), jnp.asarray(batch.reference)
+    octaves = 1 + int(np.log2(config.sample_rate / 2 / _LOWEST_OCTAVE_HZ))
+    gains_key, deviation_key = jax.random.split(key)
+    shape = (audio.shape[0], 1)
+    deviations = deviation_db * jax.random.uniform(deviation_key, shape, audio.dtype)
+    gains = deviations * jax.random.normal(gains_key, (audio.shape[0], octaves), audio.dtype)
+
+    def filtered(x: Array) -> Array:
+        frequencies = np.fft.rfftfreq(x.shape[-1], 1 / config.sample_rate)
+        octave = np.log2(np.maximum(frequencies, _LOWEST_OCTAVE_HZ) / _LOWEST_OCTAVE_HZ)
+        distance = np.abs(octave - np.arange(octaves)[:, None])
+        weights = jnp.asarray(np.maximum(1 - distance, 0), x.dtype)
+        response = 10 ** (gains @ weights / 20)
+        return jnp.fft.irfft(jnp.fft.rfft(x) * response, x.shape[-1])
+
+    def power(x: Array) -> Array:
+        return jnp.mean(jnp.square(x), axis=-1, keepdims=True)
+
+    changed = filtered(audio)
+    scale = jnp.sqrt(power(audio) / (power(changed) + 1e-12))
+    loudness = core.loudness_db(
+        scale * changed,
+        sample_rate=config.sample_rate,
+        hop_length=config.hop_length,
+        n_fft=LOUDNESS_FFT,
+    )
+    examples = batch.examples._replace(audio=scale * changed, loudness_db=loudness)
+    return batch._replace(examples=examples, reference=scale * filtered(reference))
 
 
 def _dry(model: Autoencoder, key: Key, batch: Batch, z: Array) -> Float[Array, "batch samples"]:

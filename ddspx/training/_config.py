@@ -131,10 +131,15 @@ class AutoencoderTrainConfig(RunConfig):
 
 @dataclasses.dataclass(frozen=True)
 class AnyInstrumentTrainConfig(AutoencoderTrainConfig):
-    """The settings of `train_any_instrument`: those of `AutoencoderTrainConfig`, and two more.
+    """The settings of `train_any_instrument`: those of `AutoencoderTrainConfig`, and four.
 
     Args:
       embedding_noise: standard deviation of the noise on the embedding, whose mean square is 1.
+      contrast_weight: weight of a second loss, which makes the embeddings of two stretches of one
+        sound alike, and those of two sounds different.
+      equalization_db: the examples and their references are changed by random equalizers, so that
+        the model hears more timbres than there are instruments; the largest standard deviation of
+        the gain of an octave, in dB. 0 changes nothing.
       frontend_rate: learning rate of the encoder's front-end, as a factor of `learning_rate`; 0
         keeps it as it is.
 
@@ -144,11 +149,13 @@ class AnyInstrumentTrainConfig(AutoencoderTrainConfig):
     """
 
     embedding_noise: float = 0.1
+    contrast_weight: float = 0.0
+    equalization_db: float = 0.0
     frontend_rate: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embedding_noise", "frontend_rate"):
+        for name in ("embedding_noise", "contrast_weight", "equalization_db", "frontend_rate"):
             number(name, getattr(self, name), least=0)
 
 

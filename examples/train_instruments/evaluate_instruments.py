@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 from partials import HIGHEST_HZ, partial_powers, spectrum
 from phrases import SAMPLE_RATE
-from train_instruments import NOTES, note_rows
+from recipes import NOTES, note_rows
 
 from ddspx import features, metrics
 from ddspx.instruments import Instrument, instrument_names, load_instrument, measure_room
@@ -85,11 +85,10 @@ def in_db(power: np.ndarray) -> np.ndarray:
 
 def library_notes(data: Path, name: str, splits: tuple[str, ...]) -> Iterator[tuple[float, Any]]:
     """Pitch and samples of the notes of an instrument, all of `NOTE_S` seconds."""
-    library, size = NOTES[name].library, round(NOTE_S * SAMPLE_RATE)
-    folder = data / (library if library == "notes_44k" else "solo_notes")
+    recipe, size = NOTES[name], round(NOTE_S * SAMPLE_RATE)
     for split in splits:
-        for row in note_rows(data, name, split):
-            audio, rate = soundfile.read(folder / row["file"], dtype="float32")
+        for row in note_rows(data, recipe, split):
+            audio, rate = soundfile.read(data / recipe.folder / row["file"], dtype="float32")
             audio = librosa.resample(audio, orig_sr=rate, target_sr=SAMPLE_RATE)[:size]
             if len(audio) >= SAMPLE_RATE:
                 yield float(row["midi"]), np.pad(audio, (0, size - len(audio)))

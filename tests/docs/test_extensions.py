@@ -1,5 +1,6 @@
 """What the pages are made with: formulas, signatures, tables of names."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -67,10 +68,21 @@ def test_invalid_latex_is_an_error():
 
 
 def test_every_formula_of_a_docstring_is_understood():
-    for name in core.__all__:
-        text = getattr(core, name).__doc__ or ""
-        for latex in re.findall(r":math:`([^`]*)`", text):
-            mathml(latex)
+    block = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +.*| *$))*)", re.MULTILINE)
+    found = 0
+    for path in (DOCS.parent / "ddspx").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if not isinstance(text, str):
+                continue
+            formulas = re.findall(r":math:`([^`]*)`", text)
+            formulas += [
+                latex for match in block.finditer(text) for latex in match[2].split("\n\n")
+            ]
+            for latex in filter(str.strip, formulas):
+                mathml(latex.strip(), as_block=True)
+                found += 1
+    assert found > 300
 
 
 def test_signatures_are_those_of_the_source():

@@ -122,16 +122,19 @@ def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
 @pytest.fixture
 def recipe(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE)
-    modules = [importlib.import_module(name) for name in ("train_instruments", "teacher")]
+    modules = [importlib.import_module(name) for name in ("recipes", "teacher")]
     yield modules
-    for name in ("train_instruments", "teacher", "phrases"):
+    for name in ("recipes", "teacher", "phrases"):
         sys.modules.pop(name, None)
 
 
 def test_notes_without_splits_are_divided_by_pitch(recipe, shared_data):
     module, _ = recipe
     for name, counts in (("trumpet", (8, 1, 2)), ("flute2", (7, 1, 2))):
-        rows = [module.note_rows(shared_data, name, split) for split in ("train", "valid", "test")]
+        rows = [
+            module.note_rows(shared_data, module.NOTES[name], split)
+            for split in ("train", "valid", "test")
+        ]
         assert tuple(map(len, rows)) == counts
         files = [row["file"] for split in rows for row in split]
         assert len(set(files)) == sum(counts)

@@ -47,11 +47,15 @@ def definition(encoder, audio):
     def array(variable):
         return np.asarray(variable[...], np.float64)
 
-    mean, variance = features.mean(-1, keepdims=True), features.var(-1, keepdims=True)
-    normal = (features - mean) / np.sqrt(variance + 1e-5)
-    normal = normal * array(encoder.scale) + array(encoder.shift)
-    states = np.asarray(encoder.gru(jnp.asarray(normal, jnp.float32))[0], np.float64)
+    def normalized(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
     level = energies.sum(-1, keepdims=True)
+    logs = np.log(energies / level.max(-2, keepdims=True))
+    frames = np.concatenate([normalized(features), normalized(logs)], -1)
+    frames = frames * array(encoder.scale) + array(encoder.shift)
+    states = np.asarray(encoder.gru(jnp.asarray(frames, jnp.float32))[0], np.float64)
+    states = np.concatenate([states, frames[..., features.shape[-1] :]], -1)
     scores = np.tanh(states) @ array(encoder.attention)
     scores = scores + array(encoder.loudness_weight) * np.log(level / level.max(-2, keepdims=True))
     weights = np.exp(scores - scores.max(-2, keepdims=True))
@@ -74,8 +78,8 @@ def test_the_embedding_is_attentive_statistics_of_the_states():
 
 def test_a_louder_sound_and_pauses_change_nothing():
     encoder = encoder_of()
-    encoder.attention[...] = jnp.zeros((5, 5), jnp.float32)
-    encoder.loudness_weight[...] = jnp.ones(5, jnp.float32)
+    encoder.attention[...] = jnp.zeros((17, 17), jnp.float32)
+    encoder.loudness_weight[...] = jnp.ones(17, jnp.float32)
     paused = np.concatenate([AUDIO, np.zeros((2, 1600), np.float32)], axis=-1)
     heard = embed(encoder, jnp.asarray(AUDIO))
     np.testing.assert_allclose(embed(encoder, jnp.asarray(8 * AUDIO)), heard, atol=2e-4)

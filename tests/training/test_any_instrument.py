@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers import quick_jit
 from rich.console import Console
 from training_data import EXAMPLE_HOPS, HOP, SAMPLE_RATE, glide, small_model, write_dataset
 
-from ddspx import io
+from ddspx import features, io
 from ddspx.models.autoencoder import load_autoencoder, load_timbres, with_timbre
 from ddspx.nn import (
     DecayingReverbConfig,
@@ -20,6 +21,7 @@ from ddspx.nn import (
     TimbreEncoderConfig,
 )
 from ddspx.training import AnyInstrumentTrainConfig, train_any_instrument
+from ddspx.training._any_instrument import contrast, equalized
 
 pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
@@ -115,6 +117,59 @@ def test_a_given_front_end_is_kept_if_its_rate_is_zero(datasets, tmp_path):
         *(jax.tree.leaves(nnx.to_pure_dict(nnx.state(x))) for x in (kept, given)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def equal():
+    """A batch, as it is and through random equalizers of 9 dB at most."""
+    rng = np.random.default_rng(0)
+    examples, references = 0.1 * rng.normal(size=(2, 3, 8000)).astype(np.float32)
+    frames = np.zeros((3, 8000 // HOP + 1), np.float32)
+    batch = io.MixedBatch(
+        io.Batch(examples, frames, frames, frames), references, np.zeros(3, np.int32)
+    )
+    assert equalized(jax.random.key(0), batch, 0.0, MODEL) is batch
+    return batch, quick_jit(lambda key: equalized(key, batch, 9.0, MODEL))(jax.random.key(1))
+
+
+def test_an_equalizer_changes_an_example_and_its_reference_alike(equal):
+    batch, changed = equal
+    frequencies = np.fft.rfftfreq(8000, 1 / SAMPLE_RATE)
+
+    def gains_db(before, after):
+        return 20 * np.log10(np.abs(np.fft.rfft(after) / np.fft.rfft(before)))
+
+    of_examples = gains_db(batch.examples.audio, changed.examples.audio)
+    of_references = gains_db(batch.reference, changed.reference)
+    np.testing.assert_allclose(of_examples[:, 1:-1], of_references[:, 1:-1], atol=0.02)
+    # Another one for each example; straight lines over the octaves, level below the lowest.
+    assert np.abs(np.diff(of_examples, axis=0)).max(axis=1).min() > 3
+    octaves = np.log2(np.maximum(frequencies, 62.5) / 62.5)
+    within = np.flatnonzero((octaves > 3) & (octaves < 4))
+    for gains in of_examples:
+        line = np.polyfit(octaves[within], gains[within], 1)
+        np.testing.assert_allclose(np.polyval(line, octaves[within]), gains[within], atol=0.02)
+        low = gains[1:][frequencies[1:] < 62]
+        np.testing.assert_allclose(low, low[0], atol=0.02)
+
+
+def test_an_equalized_example_keeps_its_power_and_has_its_own_loudness(equal):
+    batch, (examples, *_) = equal
+    power = [np.mean(np.square(x), axis=-1) for x in (batch.examples.audio, examples.audio)]
+    np.testing.assert_allclose(*power, rtol=1e-5)
+    grid = {"sample_rate": SAMPLE_RATE, "hop_length": HOP}
+    heard = features.conditioning_features(np.asarray(examples.audio), **grid)
+    np.testing.assert_allclose(examples.loudness_db, heard.loudness_db, atol=1e-3)
+
+
+def test_the_contrast_is_the_cross_entropy_of_the_right_pairs():
+    z, other = np.random.default_rng(2).normal(size=(2, 4, 3))
+    scores = z @ other.T / (0.1 * 3)
+    losses = [
+        np.log(np.exp(scores - scores[i, i]).sum(axis)[i]) for i in range(4) for axis in (0, 1)
+    ]
+    np.testing.assert_allclose(contrast(jnp.asarray(z), jnp.asarray(other)), np.mean(losses))
+    assert contrast(jnp.eye(3) * np.sqrt(3), jnp.eye(3) * np.sqrt(3)) < 1e-3
 
 
 @pytest.mark.slow

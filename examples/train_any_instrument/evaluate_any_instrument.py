@@ -1,0 +1,210 @@
+"""Measures a model of any instrument: those it knows, others, what is between, and embeddings.
+
+    python evaluate_any_instrument.py RECORDINGS RESULTS [--model NAME] [--unknown cello ...]
+
+RESULTS is the output of train_any_instrument.py, with its datasets. Unknown instruments are those
+that the model was trained without. They are heard in phrases of the train split's notes, joined as
+they are, and measured on the test split. All losses are the spectral loss of `evaluate_autoencoder`
+on the same examples, beside the instruments that ship with ddspx as models of their own.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "train_instruments"))
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import soundfile
+from embeddings import embeddings, plot, print_probe
+from evaluate_instruments import SOURCES, library, near, rendered, shape, sounding
+from phrases import SAMPLE_RATE, phrase
+from recipes import MORE_NOTES, NOTES, read_notes
+from rich.console import Console
+
+from ddspx import metrics
+from ddspx.instruments import (
+    AnyInstrument,
+    Instrument,
+    interpolate,
+    load_any_instrument,
+    load_instrument,
+    recorded_timbre,
+)
+from ddspx.models.autoencoder import Autoencoder, with_timbre
+from ddspx.training import AdaptationConfig, adapt, evaluate_autoencoder
+
+SHELF = ("violin", *NOTES)
+PAIRS = (("violin", "flute"), ("cello", "trumpet"), ("tuba", "tenor_saxophone"))
+
+
+class Heard:
+    """Recordings of an instrument that a model is to play: phrases of notes of the train split."""
+
+    def __init__(self, data: Path, name: str, count: int = 3) -> None:
+        self.sounds = []
+        if name == "violin":
+            path = data / "violin_bach" / "john-garner_bwv1002_mov6.flac"
+            audio, _ = soundfile.read(path, dtype="float32")
+            starts = (5 + 20 * i for i in range(count))
+            self.sounds = [audio[s * SAMPLE_RATE : (s + 60) * SAMPLE_RATE] for s in starts]
+            return
+        notes = read_notes(data, (NOTES | MORE_NOTES)[name], "train")
+        for i in range(count):
+            rng = np.random.default_rng(100 + i)
+            parts = [phrase(rng, notes, reach=1.0, plain=True) for _ in range(2)]
+            self.sounds.append(np.concatenate(parts)[: 60 * SAMPLE_RATE])
+
+    def file(self, folder: Path, index: int, seconds: int) -> Path:
+        """The beginning of a recording, as a file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{index}_{seconds}.flac"
+        soundfile.write(path, self.sounds[index][: seconds * SAMPLE_RATE], SAMPLE_RATE)
+        return path
+
+
+def loss(model: Autoencoder, dataset: Path) -> float:
+    """The spectral loss on the test split."""
+    return evaluate_autoencoder(model, dataset)[0].spectral_loss.value
+
+
+def others(name: str) -> list[str]:
+    """The other instruments of the shelf."""
+    return [other for other in SHELF if other != name]
+
+
+def print_known(base: AnyInstrument, results: Path) -> None:
+    """How each instrument that the model knows sounds, beside a model of its own."""
+    print("| known | own model | any instrument | ratio |\n|" + " --- |" * 4)
+    for name in SHELF:
+        if name in base.timbres:
+            dataset, timbre = results / name / "dataset", base.timbres[name]
+            own = loss(load_instrument(name).model, dataset)
+            ours = loss(with_timbre(base.model, timbre.embedding, reverb=timbre.reverb), dataset)
+            print(f"| {name} | {own:.2f} | {ours:.2f} | {ours / own:.3f} |", flush=True)
+
+
+def print_unknown(
+    base: AnyInstrument, names: list[str], data: Path, results: Path, seconds: list[int]
+) -> None:
+    """How instruments sound that the model was trained without, after hearing some seconds."""
+    room = next(timbre.reverb.config for timbre in base.timbres.values() if timbre.reverb)
+    titles = ["own model", "nearest other", "embeddings of 20 s", *(f"{s} s" for s in seconds)]
+    print("\n| unknown | " + " | ".join(titles) + " |\n|" + " --- |" * (1 + len(titles)))
+    for name in names:
+        heard, dataset = Heard(data, name), results / name / "dataset"
+        own = loss(load_instrument(name).model, dataset)
+        nearest, other = min((loss(load_instrument(o).model, dataset), o) for o in others(name))
+        cells, folder = [f"{own:.2f}", f"{nearest:.2f} {other}"], results / f"adapted_{base.name}"
+        timbres = [
+            recorded_timbre(heard.file(folder / name, i, 20), base.model)
+            for i in range(len(heard.sounds))
+        ]
+        at_once = [loss(with_timbre(base.model, z.embedding), dataset) for z in timbres]
+        cells.append(" ".join(f"{x:.2f}" for x in at_once))
+        for s in seconds:
+            adapted = folder / f"{name}_{s}"
+            with contextlib.redirect_stdout(None):
+                adapt(
+                    [heard.file(folder / name, 0, s)],
+                    adapted,
+                    model=base.model,
+                    room=room,
+                    config=AdaptationConfig(),
+                    origin=base.origin,
+                    console=Console(quiet=True),
+                )
+            value = loss(load_instrument(adapted).model, dataset)
+            cells.append(f"{value:.2f} ({value / own:.3f})")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_nearest(
+    base: AnyInstrument, names: list[str], data: Path, results: Path, seconds: list[int]
+) -> None:
+    """The library that phrases of others are nearest to, if unknown instruments play them."""
+    libraries = {name: library(data, name) for name in SHELF}
+    print("\n| unknown | heard | nearest in MFCC, of five phrases |\n|" + " --- |" * 3)
+    for name in names:
+        folder = results / f"adapted_{base.name}"
+        made: dict[str, Any] = {}
+        timbre = recorded_timbre(Heard(data, name).file(folder / name, 0, 20), base.model)
+        model = with_timbre(base.model, timbre.embedding)
+        made["at once, 20 s"] = Instrument(model, timbre.statistics, {})
+        made |= {f"adapted, {s} s": load_instrument(folder / f"{name}_{s}") for s in seconds}
+        for how, instrument in made.items():
+            found = []
+            for source in SOURCES:
+                audio, (low, high) = rendered(instrument, data / "sources" / f"{source}.flac")
+                distances = {
+                    other: metrics.frechet_distance(sounding(audio), near(of, low, high))
+                    for other, of in libraries.items()
+                }
+                found.append(min(distances, key=distances.__getitem__))
+            print(f"| {name} | {how} | {found.count(name)} of 5: {', '.join(found)} |", flush=True)
+
+
+def print_between(base: AnyInstrument) -> None:
+    """Centroid, tilt, pitch and clicks of a phrase from one instrument to another."""
+    print("\n| | weight | centroid, Hz | tilt, dB per octave | cents | clicks |\n|" + " --- |" * 6)
+    size, hop = 3 * SAMPLE_RATE, base.model.config.hop_length
+    for first, second in PAIRS:
+        for weight in np.linspace(0, 1, 6):
+            timbre = interpolate(base.timbres, {first: 1 - weight, second: weight})
+            model = with_timbre(base.model, timbre.embedding)
+            rows = []
+            for midi in (57.0, 62.0, 69.0):
+                frames = jnp.full(size // hop + 1, librosa.midi_to_hz(midi), jnp.float32)
+                level = jnp.full(frames.shape, -20.0, jnp.float32)
+                z = jnp.broadcast_to(jnp.asarray(timbre.embedding), (frames.size, z_size(model)))
+                audio = np.asarray(model(jax.random.key(0), frames, level, z=z, n_samples=size))
+                steady = audio[SAMPLE_RATE // 2 : -SAMPLE_RATE // 2]
+                found = shape(steady, float(frames[0]))
+                f0_hz = librosa.yin(steady, fmin=60, fmax=1000, sr=SAMPLE_RATE, frame_length=2048)
+                cents = 1200 * np.log2(np.median(f0_hz) / float(frames[0]))
+                clicks = metrics.click_times(audio, sample_rate=SAMPLE_RATE).size
+                hz = 440 * 2 ** (found.centroid_semitones / 12)
+                rows.append([hz, found.tilt_db_per_octave, abs(cents), clicks])
+            hz, tilt, cents, clicks = np.mean(rows, axis=0)
+            print(
+                f"| {first} to {second} | {weight:.1f} | {hz:.0f} | {tilt:.2f} | {cents:.1f} | "
+                f"{3 * clicks:.0f} |",
+                flush=True,
+            )
+
+
+def z_size(model: Autoencoder) -> int:
+    """The number of values of the embedding."""
+    return model.encoder.config.z_size
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Prints the tables."""
+    base = load_any_instrument(arguments.results / arguments.model)
+    data, results = arguments.recordings, arguments.results
+    if arguments.unknown:
+        print_unknown(base, arguments.unknown, data, results, arguments.seconds)
+        print_nearest(base, arguments.unknown, data, results, arguments.seconds)
+    else:
+        print_known(base, results)
+        print_between(base)
+        known = {name: results / name / "dataset" for name in base.timbres}
+        second = {"alto_saxophone": results / "alto_saxophone2" / "dataset"}
+        second = {name: path for name, path in second.items() if name in known and path.exists()}
+        print_probe(base, known, second)
+        plot(embeddings(base, known, "train"), results / f"{base.name}.png")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recordings", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--model", default="any_instrument", help="the model's folder in results")
+    parser.add_argument("--unknown", nargs="+", default=[], choices=SHELF, metavar="NAME")
+    parser.add_argument("--seconds", nargs="+", type=int, default=[10, 20, 60])
+    main(parser.parse_args())
