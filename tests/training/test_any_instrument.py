@@ -21,7 +21,7 @@ from ddspx.nn import (
     TimbreEncoderConfig,
 )
 from ddspx.training import AnyInstrumentTrainConfig, train_any_instrument
-from ddspx.training._any_instrument import contrast, equalized
+from ddspx.training._any_instrument_loss import contrast, equalized
 
 pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
