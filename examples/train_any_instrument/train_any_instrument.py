@@ -88,15 +88,20 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"ended at step {result.step}; kept are the weights of {result.best}")
 
 
-if __name__ == "__main__":
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recordings", type=Path)
     parser.add_argument("-o", "--output", required=True, type=Path, help="folder for all results")
     parser.add_argument("--name", default="any_instrument", help="the model's folder in it")
     parser.add_argument("--without", nargs="+", default=[], choices=INSTRUMENTS, metavar="NAME")
     parser.add_argument("--teachers", type=Path, help="a folder of Google's Tone Transfer models")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--contrast-weight", type=float, default=0.3)
     parser.add_argument("--equalization-db", type=float, default=6.0)
-    main(parser.parse_args())
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main(parse())
