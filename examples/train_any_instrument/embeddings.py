@@ -65,17 +65,17 @@ def r_squared(train: Embeddings, test: Embeddings, what: str) -> float:
     """How much of a number a linear probe explains within the instruments, on other notes.
 
     Instruments differ in range, so whoever knows the instrument knows something of the pitch. That
-    is no leak; so the mean of each instrument is taken off first.
+    is no leak; so the mean of each instrument is taken off both the number and the embeddings.
     """
     y, expected = (within(of.instrument, getattr(of, what)) for of in (train, test))
-    probe = RidgeCV(np.logspace(-3, 3, 13)).fit(train.z, y)
-    rest = expected - probe.predict(test.z)
+    z, other = (within(of.instrument, of.z) for of in (train, test))
+    rest = expected - RidgeCV(np.logspace(-3, 3, 13)).fit(z, y).predict(other)
     return 1 - float(np.sum(rest**2) / np.sum(expected**2))
 
 
 def within(names: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Values without the mean of each instrument."""
-    return values - np.array([values[names == name].mean() for name in names])
+    return values - np.stack([values[names == name].mean(axis=0) for name in names])
 
 
 def print_probe(base: AnyInstrument, known: dict[str, Path], other: dict[str, Path]) -> None:
