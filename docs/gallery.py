@@ -146,6 +146,33 @@ def flute_breath():
     return played
 
 
+@sound(
+    "Instruments",
+    "Between two instruments",
+    "The model of any instrument plays what lies between two embeddings that it knows.",
+)
+def between_two():
+    played = {}
+    for to in ("violin+flute:0", "violin+flute:0.5", "violin+flute:1"):
+        transfer.transfer(MELODY, "between.wav", to=to)
+        played[to] = io.read_audio("between.wav", sample_rate=rate)
+    return played
+
+
+@sound(
+    "Instruments",
+    "A recording as the instrument",
+    "The model hears seconds of a trumpet, and plays the tune on it at once, without its room.",
+)
+def a_recording():
+    transfer.transfer(MELODY, "trumpet.wav", to="trumpet")
+    transfer.transfer(MELODY, "heard.wav", to="trumpet.wav")
+    return {
+        "what is heard": io.read_audio("trumpet.wav", sample_rate=rate),
+        "what is played": io.read_audio("heard.wav", sample_rate=rate),
+    }
+
+
 # Oscillators
 
 

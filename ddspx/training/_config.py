@@ -149,8 +149,8 @@ class AnyInstrumentTrainConfig(AutoencoderTrainConfig):
     """
 
     embedding_noise: float = 0.1
-    contrast_weight: float = 0.0
-    equalization_db: float = 0.0
+    contrast_weight: float = 0.3
+    equalization_db: float = 6.0
     frontend_rate: float = 1.0
 
     def __post_init__(self) -> None:
