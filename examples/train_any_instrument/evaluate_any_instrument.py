@@ -40,31 +40,39 @@ from ddspx.models.autoencoder import Autoencoder, with_timbre
 from ddspx.training import AdaptationConfig, adapt, evaluate_autoencoder
 
 SHELF = ("violin", *NOTES)
+LONGEST = 120 * SAMPLE_RATE
 PAIRS = (("violin", "flute"), ("cello", "trumpet"), ("tuba", "tenor_saxophone"))
 
 
 class Heard:
-    """Recordings of an instrument that a model is to play: phrases of notes of the train split."""
+    """Recordings of an instrument that a model is to play: of its train split, high and low.
+
+    What is heard are pieces of two seconds from all over two minutes: of the violin's first
+    movement, or of phrases of notes that are joined as they are.
+    """
 
     def __init__(self, data: Path, name: str, count: int = 3) -> None:
         self.sounds = []
         if name == "violin":
             path = data / "violin_bach" / "john-garner_bwv1002_mov6.flac"
             audio, _ = soundfile.read(path, dtype="float32")
-            starts = (5 + 20 * i for i in range(count))
-            self.sounds = [audio[s * SAMPLE_RATE : (s + 60) * SAMPLE_RATE] for s in starts]
+            self.sounds = [audio[i * SAMPLE_RATE :][:LONGEST] for i in range(count)]
             return
         notes = read_notes(data, (NOTES | MORE_NOTES)[name], "train")
         for i in range(count):
             rng = np.random.default_rng(100 + i)
-            parts = [phrase(rng, notes, reach=1.0, plain=True) for _ in range(2)]
-            self.sounds.append(np.concatenate(parts)[: 60 * SAMPLE_RATE])
+            parts = [phrase(rng, notes, reach=1.0, plain=True) for _ in range(3)]
+            self.sounds.append(np.concatenate(parts)[:LONGEST])
 
     def file(self, folder: Path, index: int, seconds: int) -> Path:
-        """The beginning of a recording, as a file."""
+        """Some seconds of a recording, as a file."""
+        sound, length = self.sounds[index], 2 * SAMPLE_RATE
+        starts = np.linspace(0, len(sound) - length, seconds // 2).astype(int)
+        fade = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / 160)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{index}_{seconds}.flac"
-        soundfile.write(path, self.sounds[index][: seconds * SAMPLE_RATE], SAMPLE_RATE)
+        pieces = [fade * sound[start : start + length] for start in starts]
+        soundfile.write(path, np.concatenate(pieces), SAMPLE_RATE)
         return path
 
 
