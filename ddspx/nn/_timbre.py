@@ -16,6 +16,8 @@ from ddspx.nn.frontend._frontend import SpectralFrontend
 
 # Added to variances, so that silence stays small and has a gradient.
 _EPSILON = 1e-5
+# The RMS at which every sound is heard; a power of -120 dB is silence.
+_LEVEL, _SILENCE = 0.1, 1e-12
 
 
 class TimbreEncoder(nnx.Module):
@@ -38,9 +40,8 @@ class TimbreEncoder(nnx.Module):
     logarithms stand beside it: their mean is the spectral envelope. V begins at zero and a at 1, so
     that an untrained encoder weighs the frames by their energy, and pauses do not count.
 
-    The level is kept out by construction: a gain cancels in the normalization of the frames and in
-    the ratio of energies, if the front-end compresses by a logarithm or by a PCEN whose start is
-    over. The notes are kept out by training: the stretch that is encoded is never the one that is
+    The level is kept out by construction: every sound is scaled to the same RMS, -20 dB, before the
+    front-end hears it. The notes are kept out by training: the stretch that is encoded is never the one that is
     to be rendered.
 
     Args:
@@ -88,7 +89,8 @@ class TimbreEncoder(nnx.Module):
         """
         (audio,) = floats(audio=audio)
         at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-        energies = self.frontend.energies(audio)
+        power = jnp.mean(jnp.square(audio), axis=-1, keepdims=True)
+        energies = self.frontend.energies(_LEVEL * audio * jax.lax.rsqrt(power + _SILENCE))
         level = jnp.sum(energies, axis=-1, keepdims=True)
         loudest = jnp.max(level, axis=-2, keepdims=True)
         # Of silence, all frames count alike.
