@@ -42,12 +42,11 @@ def adapt(
     """
     writable_place(output.parent)
     base = instruments.load_any_instrument(folder=start)
-    rooms = (timbre.reverb for timbre in base.timbres.values())
     result = training.adapt(
         recordings,
         output,
         model=base.model,
-        room=next((room.config for room in rooms if room is not None), None),
+        room=base.room,
         config=config,
         licence=licence,
         attribution=attribution,

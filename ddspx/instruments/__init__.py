@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         pack_instrument as pack_instrument,
         remove_instrument as remove_instrument,
     )
+    from ddspx.instruments._instrument import Instrument as Instrument
     from ddspx.instruments._library import (
         INSTRUMENTS_VARIABLE as INSTRUMENTS_VARIABLE,
         instrument_names as instrument_names,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         timbre_names as timbre_names,
     )
     from ddspx.instruments._loading import (
-        Instrument as Instrument,
         as_instrument as as_instrument,
         load_instrument as load_instrument,
     )
@@ -47,8 +47,9 @@ else:
         _card="InstrumentCard InstrumentScores describe_instrument note_name store_scores",
         _import="import_instrument",
         _install="install_instrument pack_instrument remove_instrument",
+        _instrument="Instrument",
         _library="INSTRUMENTS_VARIABLE instrument_names instruments_folder timbre_names",
-        _loading="Instrument as_instrument load_instrument",
+        _loading="as_instrument load_instrument",
         _room="export_room measure_room",
         _statistics="instrument_statistics",
         _timbres="AnyInstrument embed interpolate load_any_instrument recorded_timbre",

@@ -3,26 +3,12 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from ddspx.instruments._instrument import Instrument
 from ddspx.instruments._library import named_instrument
 from ddspx.instruments._timbres import is_recording, load_mixture
 from ddspx.models._config import CONFIG, WEIGHTS
-from ddspx.models.autoencoder import Autoencoder, InstrumentStatistics, load_autoencoder
-
-
-class Instrument(NamedTuple):
-    """A trained model with its statistics and provenance.
-
-    Attributes:
-      model: the network.
-      statistics: loudness and pitch of the recordings that it was trained on.
-      provenance: the origin of the model.
-    """
-
-    model: Autoencoder
-    statistics: InstrumentStatistics
-    provenance: dict[str, Any]
+from ddspx.models.autoencoder import load_autoencoder
 
 
 def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instrument:
@@ -67,7 +53,7 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
     if not _needs_import(path, named):
         folder = path if path.is_dir() else named
         if folder is None:
-            return Instrument(*load_mixture(source))
+            return load_mixture(source)
         return Instrument(*load_autoencoder(folder, parts=parts))
     # Imported here, because an import measures the room by a module that loads instruments.
     from ddspx.instruments._import import import_instrument

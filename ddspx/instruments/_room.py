@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ddspx import metrics
-from ddspx.instruments._loading import Instrument, as_instrument
+from ddspx.instruments._instrument import Instrument
+from ddspx.instruments._loading import as_instrument
 from ddspx.models.autoencoder import Autoencoder
 
 

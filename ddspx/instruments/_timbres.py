@@ -16,6 +16,7 @@ from ddspx._checks import at_least_ndim
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.features import StreamingMethod, loudness_of, method_of, pitch_range
 from ddspx.instruments._hearing import check_heard, hear
+from ddspx.instruments._instrument import Instrument
 from ddspx.instruments._library import ANY_INSTRUMENT, timbre_names, unknown_instrument
 from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
@@ -31,7 +32,7 @@ from ddspx.models.autoencoder import (
     with_timbre,
 )
 from ddspx.models.autoencoder.timbres import scaled_embedding, timbre_encoder
-from ddspx.nn import DecayingReverb, TapReverb, TapReverbConfig
+from ddspx.nn import DecayingReverb, DecayingReverbConfig, TapReverb, TapReverbConfig
 
 _BLOCK_LENGTH = 1 << 16
 
@@ -58,6 +59,17 @@ class AnyInstrument(NamedTuple):
         """What the provenance of an instrument made with this model says under `started_from`."""
         history = {name: self.provenance[name] for name in HISTORY if name in self.provenance}
         return {"name": self.name, "weights_sha256": weights_sha256(self.model), **history}
+
+    @property
+    def room(self) -> DecayingReverbConfig | TapReverbConfig | None:
+        """The config of the rooms of its recordings, for `training.adapt`; None without rooms."""
+        rooms = (timbre.reverb for timbre in self.timbres.values())
+        return next((room.config for room in rooms if room is not None), None)
+
+    def instrument(self, timbre: Timbre) -> Instrument:
+        """The instrument that plays with a timbre, as `load_instrument` returns others."""
+        model = with_timbre(self.model, timbre.embedding, reverb=timbre.reverb)
+        return Instrument(model, timbre.statistics, {"started_from": self.origin})
 
 
 def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
@@ -292,9 +304,7 @@ def _response(graph: nnx.GraphDef, weights: Any) -> Array:
     return nnx.merge(graph, weights).impulse_response
 
 
-def load_mixture(
-    source: str | Path,
-) -> tuple[Autoencoder, InstrumentStatistics, dict[str, Any]]:
+def load_mixture(source: str | Path) -> Instrument:
     """An instrument of the shipped model of any instrument, as `load_autoencoder` reads others.
 
     Args:
@@ -321,11 +331,11 @@ def load_mixture(
             parts[name] = base.timbres[known[name.lower()]]
     timbre = interpolate(parts, weights)
     mixed = [{"name": Path(name).name, "weight": weight} for name, weight in weights.items()]
-    provenance: dict[str, Any] = {"timbre": mixed, "started_from": base.origin}
+    made = base.instrument(timbre)
+    provenance: dict[str, Any] = {"timbre": mixed, **made.provenance}
     if sources:
         provenance["data"] = {"sources": [dataclasses.asdict(one) for one in sources]}
-    model = with_timbre(base.model, timbre.embedding, reverb=timbre.reverb)
-    return model, timbre.statistics, provenance
+    return made._replace(provenance=provenance)
 
 
 def is_recording(path: Path) -> bool:

@@ -30,7 +30,6 @@ from rich.console import Console
 from ddspx import metrics
 from ddspx.instruments import (
     AnyInstrument,
-    Instrument,
     interpolate,
     load_any_instrument,
     load_instrument,
@@ -101,7 +100,6 @@ def print_unknown(
     base: AnyInstrument, names: list[str], data: Path, results: Path, seconds: list[int]
 ) -> None:
     """How instruments sound that the model was trained without, after hearing some seconds."""
-    room = next(timbre.reverb.config for timbre in base.timbres.values() if timbre.reverb)
     titles = ["own model", "nearest other", "embeddings of 20 s", *(f"{s} s" for s in seconds)]
     print("\n| unknown | " + " | ".join(titles) + " |\n|" + " --- |" * (1 + len(titles)))
     for name in names:
@@ -122,7 +120,7 @@ def print_unknown(
                     [heard.file(folder / name, 0, s)],
                     adapted,
                     model=base.model,
-                    room=room,
+                    room=base.room,
                     config=AdaptationConfig(),
                     origin=base.origin,
                     console=Console(quiet=True),
@@ -142,8 +140,7 @@ def print_nearest(
         folder = results / f"adapted_{base.name}"
         made: dict[str, Any] = {}
         timbre = recorded_timbre(Heard(data, name).file(folder / name, 0, 20), base.model)
-        model = with_timbre(base.model, timbre.embedding)
-        made["at once, 20 s"] = Instrument(model, timbre.statistics, {})
+        made["at once, 20 s"] = base.instrument(timbre)
         made |= {f"adapted, {s} s": load_instrument(folder / f"{name}_{s}") for s in seconds}
         for how, instrument in made.items():
             found = []

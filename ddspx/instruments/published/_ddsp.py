@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx._text import printable
-from ddspx.instruments._loading import Instrument
+from ddspx.instruments._instrument import Instrument
 from ddspx.instruments.published._ddsp_config import ddsp_model
 from ddspx.instruments.published._ddsp_statistics import STATISTICS, instrument_statistics
 from ddspx.instruments.published._ddsp_weights import ddsp_arrays

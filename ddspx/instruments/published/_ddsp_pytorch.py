@@ -14,7 +14,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx.features import LOUDNESS_FLOORS_DB, feature_version
-from ddspx.instruments._loading import Instrument
+from ddspx.instruments._instrument import Instrument
 from ddspx.instruments.published._files import PublishedFiles
 from ddspx.io._torch_archive import read_tensors
 from ddspx.models._weights import with_arrays

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx.features import feature_version
-from ddspx.instruments._loading import Instrument
+from ddspx.instruments._instrument import Instrument
 from ddspx.instruments.published._files import PublishedFiles
 from ddspx.instruments.published._tone_transfer_graph import ToneTransferGraph, read_graph
 from ddspx.io._json import FINITE, json_field, parse_json
