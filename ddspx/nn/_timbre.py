@@ -41,8 +41,8 @@ class TimbreEncoder(nnx.Module):
     that an untrained encoder weighs the frames by their energy, and pauses do not count.
 
     The level is kept out by construction: every sound is scaled to the same RMS, -20 dB, before the
-    front-end hears it. The notes are kept out by training: the stretch that is encoded is never the one that is
-    to be rendered.
+    front-end hears it. The notes are kept out by training: the stretch that is encoded is never the
+    one that is to be rendered.
 
     Args:
       config: the sizes.

@@ -26,6 +26,7 @@ from evaluate_instruments import SOURCES, library, near, rendered, shape, soundi
 from phrases import SAMPLE_RATE, phrase
 from recipes import MORE_NOTES, NOTES, read_notes
 from rich.console import Console
+from train_any_instrument import prepared
 
 from ddspx import metrics
 from ddspx.instruments import (
@@ -121,7 +122,7 @@ def print_unknown(
                     adapted,
                     model=base.model,
                     room=base.room,
-                    config=AdaptationConfig(),
+                    config=AdaptationConfig(max_minutes=2.5, evaluate_every=25),
                     origin=base.origin,
                     console=Console(quiet=True),
                 )
@@ -190,8 +191,10 @@ def z_size(model: Autoencoder) -> int:
 
 def main(arguments: argparse.Namespace) -> None:
     """Prints the tables."""
-    base = load_any_instrument(arguments.results / arguments.model)
+    base = load_any_instrument(folder=arguments.results / arguments.model)
     data, results = arguments.recordings, arguments.results
+    if known := sorted(base.timbres.keys() & set(arguments.unknown)):
+        raise SystemExit(f"{base.name} was trained on {', '.join(known)}; leave it out.")
     if arguments.unknown:
         print_unknown(base, arguments.unknown, data, results, arguments.seconds)
         print_nearest(base, arguments.unknown, data, results, arguments.seconds)
@@ -199,9 +202,8 @@ def main(arguments: argparse.Namespace) -> None:
         print_known(base, results)
         print_between(base)
         known = {name: results / name / "dataset" for name in base.timbres}
-        second = {"alto_saxophone": results / "alto_saxophone2" / "dataset"}
-        second = {name: path for name, path in second.items() if name in known and path.exists()}
-        print_probe(base, known, second)
+        second = prepared(arguments.recordings, results, "alto_saxophone2", None)
+        print_probe(base, known, {"alto_saxophone": second})
         plot(embeddings(base, known, "train"), results / f"{base.name}.png")
 
 

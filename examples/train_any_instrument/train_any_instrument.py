@@ -1,4 +1,4 @@
-"""Trains the model of any instrument that ships with ddspx, from recordings of twelve.
+"""Trains the model of any instrument that ships with ddspx, from recordings of eleven and a voice.
 
     python train_any_instrument.py RECORDINGS -o results --teachers TONE_TRANSFER
 
@@ -62,10 +62,9 @@ def main(arguments: argparse.Namespace) -> None:
     """Makes the datasets and trains; after an interruption the same command continues."""
     datasets = {
         name: prepared(arguments.recordings, arguments.output, name, arguments.teachers)
-        for name in (*INSTRUMENTS, *OTHER_NOTES)
+        for name in INSTRUMENTS
+        if name not in arguments.without
     }
-    for name in (*arguments.without, *OTHER_NOTES):
-        datasets.pop(name, None)
     result = train_any_instrument(
         datasets,
         arguments.output / arguments.name,

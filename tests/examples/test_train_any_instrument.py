@@ -80,7 +80,7 @@ def test_the_recipe_trains_a_model_of_the_sizes_that_ship(module, tmp_path, monk
     monkeypatch.setattr(train, "OTHER_NOTES", {})
     arguments = train.parse([str(data), "-o", str(tmp_path / "out"), "--steps", "1"])
     train.main(arguments)
-    base = load_any_instrument(tmp_path / "out" / "any_instrument")
+    base = load_any_instrument(folder=tmp_path / "out" / "any_instrument")
     assert list(base.timbres) == ["flute"]
     assert base.model.config == AutoencoderConfig.any_instrument(hop_length=128)
     assert base.provenance["training"]["equalization_db"] > 0
