@@ -18,8 +18,8 @@ from phrases import SAMPLE_RATE
 from recipes import MORE_NOTES, NOTES, OTHER_NOTES, prepare_notes, prepare_violin
 
 from ddspx.models.autoencoder import AutoencoderConfig
-from ddspx.nn import DecayingReverbConfig
-from ddspx.training import AnyInstrumentTrainConfig, prepare, train_any_instrument
+from ddspx.nn import DecayingReverbConfig, FrontendConfig
+from ddspx.training import AnyInstrumentTrainConfig, load_frontend, prepare, train_any_instrument
 
 INSTRUMENTS = ("violin", *NOTES, *MORE_NOTES, "voice")
 # Half a minute of singing would soon be known by heart.
@@ -65,12 +65,19 @@ def main(arguments: argparse.Namespace) -> None:
         for name in INSTRUMENTS
         if name not in arguments.without
     }
+    model, heard = AutoencoderConfig.any_instrument(sample_rate=SAMPLE_RATE, hop_length=128), None
+    if arguments.front_end:
+        heard = load_frontend(arguments.front_end)
+        model = model.with_frontend(heard.config)
+    elif arguments.log_mel:
+        model = model.with_frontend(FrontendConfig.log_mel(sample_rate=SAMPLE_RATE))
     result = train_any_instrument(
         datasets,
         arguments.output / arguments.name,
-        model=AutoencoderConfig.any_instrument(sample_rate=SAMPLE_RATE, hop_length=128),
+        model=model,
         room=ROOM,
-        weights=SHARES,
+        weights={name: share for name, share in SHARES.items() if name in datasets},
+        front_end=heard,
         config=AnyInstrumentTrainConfig(
             steps=arguments.steps,
             batch_size=8,
@@ -81,6 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
             loudness_weight=0.2,
             contrast_weight=arguments.contrast_weight,
             equalization_db=arguments.equalization_db,
+            frontend_rate=arguments.frontend_rate,
             seed=arguments.seed,
         ),
     )
@@ -97,6 +105,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--teachers", type=Path, help="a folder of Google's Tone Transfer models")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--front-end", type=Path, help="a classifier whose front-end it begins with"
+    )
+    parser.add_argument("--frontend-rate", type=float, default=1.0, help="0 freezes the front-end")
+    parser.add_argument("--log-mel", action="store_true", help="hear fixed mel bands instead")
     parser.add_argument("--contrast-weight", type=float, default=0.3)
     parser.add_argument("--equalization-db", type=float, default=6.0)
     return parser.parse_args(arguments)

@@ -61,6 +61,19 @@ def test_what_is_heard_is_never_of_the_test_split(module, shared_data):
         assert all(files) and sum(map(len, files)) == len(set.union(*files))
 
 
+def test_twenty_seconds_are_heard_from_all_over_the_train_split(module, shared_data, tmp_path):
+    heard = module("evaluate_any_instrument").Heard(shared_data, "violin", count=1)
+    path = heard.file(tmp_path, 0, 20)
+    audio = io.read_audio(path, sample_rate=RATE)
+    assert audio.size == 20 * RATE
+    movement = shared_data / "violin_bach" / "john-garner_bwv1002_mov6.flac"
+    whole = io.read_audio(movement, sample_rate=RATE)[: 120 * RATE]
+    for start in (0, 118 * RATE):
+        piece = audio[:RATE] if start == 0 else audio[18 * RATE : 19 * RATE]
+        expected = whole[start : start + RATE]
+        np.testing.assert_allclose(piece[200:], expected[200:], atol=2e-4)
+
+
 @pytest.mark.slow
 def test_the_recipe_trains_a_model_of_the_sizes_that_ship(module, tmp_path, monkeypatch, capsys):
     data = tmp_path / "recordings"
