@@ -15,6 +15,7 @@ from ddspx import instruments as library
 from ddspx._text import printable
 from ddspx.cli._errors import SkippedInputError, complain, say
 from ddspx.instruments import InstrumentCard, InstrumentScores
+from ddspx.instruments._mixture import check_is_no_source
 
 if TYPE_CHECKING:
     from ddspx.metrics import Reverberation
@@ -128,6 +129,7 @@ def room(
       model: the folder of a trained model, or an instrument's name.
       output: the sound file to write (.wav, .flac, .ogg).
     """
+    check_is_no_source(output, model)
     instrument = library.load_instrument(model)
     path = library.export_room(instrument, output)
     if (measured := library.measure_room(instrument.model)) is not None:

@@ -1,6 +1,8 @@
 """The text that names several timbres with their weights, such as "violin+flute:0.3"."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 # Weights are written with a few decimals, and their sum is rounded.
 _SLACK = 1e-6
@@ -40,6 +42,16 @@ def parse_mixture(text: str) -> dict[str, float]:
         )
     rest = max(0.0, 1 - total) / max(1, n_open)
     return {name: rest if weight is None else weight for name, weight in given.items()}
+
+
+def check_is_no_source(output: str | Path, source: str | Path) -> None:
+    """Raises a ValueError if writing `output` would replace a file that `source` names.
+
+    That is the recording or archive of an instrument, or a recording of a mixture.
+    """
+    parts = (_part(part.strip())[0] for part in str(source).split("+"))
+    if os.path.realpath(output) in map(os.path.realpath, filter(None, (str(source), *parts))):
+        raise ValueError(f"{output} is a recording of the instrument; choose another output.")
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from ddspx import metrics
 from ddspx.instruments._instrument import Instrument
 from ddspx.instruments._loading import as_instrument
+from ddspx.instruments._mixture import check_is_no_source
 from ddspx.models.autoencoder import Autoencoder
 
 
@@ -55,7 +56,8 @@ def export_room(source: str | Path | Instrument, path: str | Path) -> Path:
 
     Raises:
       FileNotFoundError: there is no such instrument.
-      ValueError: the instrument has no reverb, or the suffix is another one.
+      ValueError: the instrument has no reverb, the suffix is another one, or `path` is a recording
+        of the instrument.
       OSError: the file cannot be written.
 
     Example:
@@ -70,6 +72,8 @@ def export_room(source: str | Path | Instrument, path: str | Path) -> Path:
     """
     from ddspx.io import write_audio
 
+    if not isinstance(source, Instrument):
+        check_is_no_source(path, source)
     instrument = as_instrument(source)
     if instrument.model.reverb is None:
         name = "This instrument" if isinstance(source, Instrument) else f"The instrument {source}"

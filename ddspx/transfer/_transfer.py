@@ -23,6 +23,7 @@ from ddspx.features import (
 )
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.instruments._hearing import warn_if_unpitched
+from ddspx.instruments._mixture import check_is_no_source
 from ddspx.io import AudioWriter, stream_audio
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.models.autoencoder.model import require_autoencoder
@@ -154,7 +155,8 @@ def transfer(
         contains NaN.
       FileNotFoundError: there is no such model, or one of its files is missing.
       ValueError: a file of the model is damaged or of another version, its encoder needs the
-        whole sound at once, an argument is out of range, or `output` is the recording.
+        whole sound at once, an argument is out of range, or `output` is the recording
+        or one of the instrument's.
       OSError: the output cannot be written.
 
     Warns:
@@ -180,6 +182,8 @@ def transfer(
     # All checks that do not need the sound are made before it is read.
     if os.path.realpath(output) == os.path.realpath(recording):
         raise ValueError(f"{output} is the recording itself; choose another output.")
+    if not isinstance(to, Instrument):
+        check_is_no_source(output, to)
     checked_seed(seed)
     instrument = as_instrument(to)
     model, statistics, _ = instrument

@@ -77,6 +77,16 @@ def test_what_cannot_be_an_instrument_is_said_in_a_line(run, recording, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["silence.wav"]
 
 
+def test_no_output_replaces_a_recording_of_the_instrument(run, recording, kazoo):
+    before = kazoo.read_bytes()
+    again = kazoo.parent / "." / kazoo.name
+    for to in (kazoo, f"{kazoo}:0.5+voice", f"voice + {kazoo}"):
+        for command in (("transfer", recording, "--to", to), ("instruments", "room", to)):
+            status, out, said = run(*command, "-o", again)
+            assert (status, out) == (2, "") and "is a recording of the instrument" in said
+    assert kazoo.read_bytes() == before
+
+
 def test_the_list_names_the_timbres_and_not_their_model(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     status, text, _ = run("instruments")
