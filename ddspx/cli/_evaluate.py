@@ -14,11 +14,13 @@ from ddspx._text import printable
 from ddspx.cli._batch import Skipped
 from ddspx.cli._comparison_report import plain_comparison, print_comparison
 from ddspx.cli._progress import progress
+from ddspx.instruments._library import is_any_instrument
 from ddspx.models import spectnet
 
 # Imported only for annotations, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
     from ddspx.metrics import Interval
+    from ddspx.models.autoencoder import Autoencoder, InstrumentStatistics
 
 _COLUMNS = {
     "spectral_loss": "spectral loss",
@@ -103,7 +105,7 @@ def _scores(
     """Measures the instrument on a split; prints, writes and stores the results."""
     with progress() as bar:
         bar("measuring", 0.0, None)
-        network, statistics, _ = instruments.load_instrument(model)
+        network, statistics = _loaded(model)
         evaluations = training.evaluate_autoencoder(
             network,
             dataset,
@@ -122,6 +124,15 @@ def _scores(
         instruments.store_scores(
             model, instruments.InstrumentScores(split, own.n_examples, **measures)
         )
+
+
+def _loaded(model: str) -> "tuple[Autoencoder, InstrumentStatistics]":
+    """An instrument; or a model of any instrument, which hears each example that it plays."""
+    if is_any_instrument(model):
+        base = instruments.load_any_instrument(folder=model)
+        return base.model, base.statistics
+    network, statistics, _ = instruments.load_instrument(model)
+    return network, statistics
 
 
 def _of_recordings(
@@ -144,7 +155,7 @@ def _of_renderings(
 ) -> "training.Comparison":
     options = _with_embeddings(options)
     with progress() as bar:
-        network, statistics, _ = instruments.load_instrument(model)
+        network, statistics = _loaded(model)
         return training.compare_renderings(
             network, dataset, target, split=split, statistics=statistics, progress=bar, **options
         )

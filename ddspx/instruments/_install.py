@@ -9,6 +9,7 @@ from ddspx.instruments._archive import copy_files, model_files, pack_files
 from ddspx.instruments._card import describe_instrument
 from ddspx.instruments._library import (
     SHIPPED,
+    check_one_instrument,
     find_instrument,
     instruments_folder,
     is_name,
@@ -61,7 +62,7 @@ def install_instrument(
       FileExistsError: there is an instrument of that name.
       FileNotFoundError: `source` does not exist.
       ValueError: the name is not allowed; `source` is damaged, lacks a file, or has a file that is
-        too large or a link; the archive holds other files; or the model cannot be loaded.
+        too large or a link; the archive holds other files; or the model cannot be loaded, or is one of any instrument.
 
     Example:
       >>> import os, tempfile
@@ -73,6 +74,7 @@ def install_instrument(
       ...         install_instrument(archive).name
       'fiddle'
     """
+    check_one_instrument(source)
     with model_files(Path(source), _LIMITS) as files:
         target = new_folder(
             files.name if name is None else name, overwrite=overwrite, folder=folder
@@ -136,7 +138,7 @@ def pack_instrument(source: str | Path, archive: str | Path) -> Path:
     Raises:
       FileNotFoundError: there is no such folder or instrument, or one of its files is missing.
       ValueError: `archive` has another suffix or a name that instruments cannot have; or the model
-        is damaged, too large, or holds a link.
+        is damaged, too large, of any instrument, or holds a link.
 
     Example:
       >>> import tempfile
@@ -152,6 +154,7 @@ def pack_instrument(source: str | Path, archive: str | Path) -> Path:
     if archive.suffix.lower() != ".zip":
         raise ValueError(f"`archive` must end in .zip, got {archive}.")
     name, folder = _usable_name(archive.stem, or_shipped=True), find_instrument(source)
+    check_one_instrument(folder)
     _check_model(folder)
     with model_files(folder, _LIMITS) as files, replacing_file(archive) as temporary:
         pack_files(files, temporary, name, _LIMITS)

@@ -79,6 +79,20 @@ def timbre_names() -> tuple[str, ...]:
     return read_json(path, lambda file: tuple(json_field(json_object(file), "timbres", OBJECT)))
 
 
+def is_any_instrument(folder: str | Path) -> bool:
+    """Whether a folder is that of a model of any instrument, judging by its timbres."""
+    return os.path.isfile(os.path.join(folder, TIMBRES))
+
+
+def check_one_instrument(folder: str | Path) -> None:
+    """Raises a ValueError for the folder of a model of any instrument."""
+    if is_any_instrument(folder):
+        raise ValueError(
+            f"{folder} is a model of any instrument, and plays with a timbre: adapt it with "
+            f"`ddspx adapt RECORDING --start {folder} -o MODEL`, and take MODEL as the instrument."
+        )
+
+
 def find_instrument(source: str | Path) -> Path:
     """The model folder of a path or a name; an existing folder takes precedence over a name.
 

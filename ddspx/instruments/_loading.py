@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddspx.instruments._instrument import Instrument
-from ddspx.instruments._library import named_instrument
+from ddspx.instruments._library import check_one_instrument, named_instrument
 from ddspx.instruments._timbres import is_recording, load_mixture
 from ddspx.models._config import CONFIG, WEIGHTS
 from ddspx.models.autoencoder import load_autoencoder
@@ -37,7 +37,8 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
       FileNotFoundError: there is no such folder, instrument or timbre, one of its files is
         missing, or there is no model of any instrument.
       ValueError: a file is corrupt, the files belong to different models, or those of a folder or
-        an archive are not of a kind that can be imported; or weights do not add up to 1.
+        an archive are not of a kind that can be imported; a folder is that of a model of any
+        instrument; or weights do not add up to 1.
       AudioError: a recording cannot be read, is silent, or less than 3 s of it have a pitch.
 
     Warns:
@@ -54,6 +55,7 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
         folder = path if path.is_dir() else named
         if folder is None:
             return load_mixture(source)
+        check_one_instrument(folder)
         return Instrument(*load_autoencoder(folder, parts=parts))
     # Imported here, because an import measures the room by a module that loads instruments.
     from ddspx.instruments._import import import_instrument

@@ -13,11 +13,14 @@ from ddspx import features, io
 from ddspx.instruments import (
     describe_instrument,
     embed,
+    import_instrument,
+    install_instrument,
     instrument_names,
     instrument_statistics,
     interpolate,
     load_any_instrument,
     load_instrument,
+    pack_instrument,
     recorded_timbre,
     timbre_names,
 )
@@ -265,6 +268,19 @@ def test_without_the_model_only_its_uses_are_refused(tmp_path, monkeypatch, reco
     with pytest.raises(FileNotFoundError, match=r"no model of any instrument in .*gone"):
         load_any_instrument(folder=tmp_path / "gone")
     assert isinstance(load_instrument("violin").model, Autoencoder)
+
+
+def test_a_model_of_any_instrument_is_no_instrument_by_its_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path))
+    for use in (
+        load_instrument,
+        install_instrument,
+        lambda source: import_instrument(source, name="other"),
+        lambda source: pack_instrument(source, tmp_path / "any.zip"),
+    ):
+        with pytest.raises(ValueError, match=f"plays with a timbre: adapt.*--start {folder} -o"):
+            use(folder)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_model_of_any_instrument_is_no_instrument_of_the_shelf():
