@@ -1,6 +1,7 @@
 """`ddspx evaluate`."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from ddspx._text import printable
 from ddspx.cli._batch import Skipped
 from ddspx.cli._comparison_report import plain_comparison, print_comparison
 from ddspx.cli._progress import progress
-from ddspx.instruments._library import is_any_instrument
+from ddspx.instruments._library import is_any_instrument, named_instrument
 from ddspx.models import spectnet
 
 # Imported only for annotations, so that an error in the options is reported without loading NumPy.
@@ -117,7 +118,7 @@ def _scores(
     Console().print(_table(evaluations, f"{model} on the {split} split of {dataset}"))
     _write(json_output, _plain(evaluations))
     # Archives, recordings and mixtures have no folder to keep scores in.
-    has_folder = Path(model).is_dir() or model in instruments.instrument_names()
+    has_folder = os.path.isdir(model) or named_instrument(model) is not None
     if split == "test" and has_folder:
         own = evaluations[0]
         measures = {name: getattr(own, name).value for name in _COLUMNS}
