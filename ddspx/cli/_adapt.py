@@ -35,7 +35,8 @@ def adapt(
     Args:
       recordings: audio files of one instrument, and folders to search for them.
       output: the model folder to make.
-      start: the folder of another model of any instrument than the one that ships with ddspx.
+      start: the folder of a model of any instrument; without it, or as any_instrument, the one that
+        ships with ddspx.
       licence: the licence of the recordings; it is stored with the model.
       attribution: the authors of the recordings to credit.
       config: settings of the training.

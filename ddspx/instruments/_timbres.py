@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,12 @@ from ddspx._typing import Array, ArrayLike, Float
 from ddspx.features import StreamingMethod, loudness_of, method_of, pitch_range
 from ddspx.instruments._hearing import check_heard, hear
 from ddspx.instruments._instrument import Instrument
-from ddspx.instruments._library import ANY_INSTRUMENT, timbre_names, unknown_instrument
+from ddspx.instruments._library import (
+    ANY_INSTRUMENT,
+    named_instrument,
+    timbre_names,
+    unknown_instrument,
+)
 from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
 from ddspx.io import AudioError, Source, declared_sample_rate, stream_audio
@@ -32,7 +38,13 @@ from ddspx.models.autoencoder import (
     with_timbre,
 )
 from ddspx.models.autoencoder.timbres import scaled_embedding, timbre_encoder
-from ddspx.nn import DecayingReverb, DecayingReverbConfig, TapReverb, TapReverbConfig
+from ddspx.nn import (
+    DecayingReverb,
+    DecayingReverbConfig,
+    TapReverb,
+    TapReverbConfig,
+    TimbreEncoder,
+)
 
 _BLOCK_LENGTH = 1 << 16
 
@@ -76,28 +88,40 @@ def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
     """Reads a model of any instrument, and the instruments that it knows.
 
     Args:
-      folder: a folder that `training.train_any_instrument` wrote; None for the model that ships
-        with ddspx.
+      folder: a folder that `training.train_any_instrument` wrote; "any_instrument", or None, is the
+        model that ships with ddspx.
 
     Raises:
       FileNotFoundError: there is no such folder, or a file of it is missing.
-      ValueError: a file is damaged.
+      ValueError: a file is damaged, or the model is of one instrument.
     """
-    source = ANY_INSTRUMENT if folder is None else Path(folder)
-    if not source.is_dir():
-        raise FileNotFoundError(
-            f"There is no model of any instrument in {source}; "
-            + (
-                "it is missing from this copy of ddspx, so install ddspx again, or train one with "
-                "`training.train_any_instrument`."
-                if folder is None
-                else "give the path of a folder that `training.train_any_instrument` wrote."
-            )
-        )
+    is_shipped = folder is None or (
+        str(folder) == ANY_INSTRUMENT.name and not os.path.isdir(folder)
+    )
+    source = ANY_INSTRUMENT if is_shipped else Path(folder)
+    if not os.path.isdir(source):
+        if (named := named_instrument(str(source))) is None:
+            raise _no_model(source, is_shipped=is_shipped)
+        source = named
     model, statistics, provenance = load_autoencoder(source)
+    if not isinstance(model.encoder, TimbreEncoder):
+        raise ValueError(
+            f"{source} is a model of one instrument, and a model of any instrument is needed: "
+            "any_instrument, which ships with ddspx, or one that `training.train_any_instrument` "
+            "wrote."
+        )
     timbres = load_timbres(source, sample_rate=model.config.sample_rate)
-    timbre_encoder(model)
     return AnyInstrument(source.resolve().name, model, timbres, statistics, provenance)
+
+
+def _no_model(source: Path, *, is_shipped: bool) -> FileNotFoundError:
+    fix = "give the path of a folder that `training.train_any_instrument` wrote."
+    if is_shipped:
+        fix = (
+            "it is missing from this copy of ddspx, so install ddspx again, or train one with "
+            "`training.train_any_instrument`."
+        )
+    return FileNotFoundError(f"There is no model of any instrument in {source}; {fix}")
 
 
 def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.ndarray, " z"]:

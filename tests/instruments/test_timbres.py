@@ -270,6 +270,13 @@ def test_without_the_model_only_its_uses_are_refused(tmp_path, monkeypatch, reco
     assert isinstance(load_instrument("violin").model, Autoencoder)
 
 
+def test_a_model_of_any_instrument_is_found_by_its_name(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_any_instrument(folder="any_instrument").origin == base.origin
+    with pytest.raises(ValueError, match=r"violin is a model of one instrument.*any_instrument"):
+        load_any_instrument(folder="Violin")
+
+
 def test_a_model_of_any_instrument_is_no_instrument_by_its_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path))
     for use in (
