@@ -100,7 +100,7 @@ def find_instrument(source: str | Path) -> Path:
       FileNotFoundError: there is no such folder or instrument.
     """
     folder = Path(source)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     if named := named_instrument(str(source)):
         return named

@@ -1,5 +1,6 @@
 """Loading an instrument by its name or its folder."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
     """
     path, named = Path(source), named_instrument(str(source))
     if not _needs_import(path, named):
-        folder = path if path.is_dir() else named
+        folder = path if os.path.isdir(path) else named
         if folder is None:
             return load_mixture(source)
         check_one_instrument(folder)
@@ -72,6 +73,7 @@ def as_instrument(source: str | Path | Instrument, *, parts: Sequence[type] = ()
 
 def _needs_import(path: Path, named: Path | None) -> bool:
     """Whether a path is that of an archive, or a folder without the files of a model of ddspx."""
-    if path.is_dir():
+    # Not by the methods of `Path`, which raise an error for a name that is too long for a file.
+    if os.path.isdir(path):
         return not any((path / name).exists() for name in (CONFIG, WEIGHTS))
-    return path.is_file() and named is None and not is_recording(path)
+    return os.path.isfile(path) and named is None and not is_recording(path)

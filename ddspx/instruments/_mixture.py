@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ddspx._checks import number
+
 # Weights are written with a few decimals, and their sum is rounded.
 _SLACK = 1e-6
 
@@ -55,9 +57,9 @@ def check_is_no_source(output: str | Path, source: str | Path) -> None:
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
-    """Raises a ValueError unless all weights are from 0 to 1, and add up to 1."""
+    """Raises a TypeError or ValueError unless all are numbers from 0 to 1 that add up to 1."""
     for name, weight in weights.items():
-        _check(name, weight)
+        number(f"weights[{name!r}]", weight, least=0, most=1)
     if not abs(sum(weights.values()) - 1) <= _SLACK:
         raise ValueError(f"`weights` must add up to 1, got {dict(weights)}.")
 

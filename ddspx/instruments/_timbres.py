@@ -162,6 +162,11 @@ def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.n
     """
     sound = np.asarray(audio)
     at_least_ndim("audio", sound.shape, 1, "(samples,)")
+    if sound.ndim > 1:
+        raise ValueError(
+            f"`audio` must have the one axis (samples,), got the shape {sound.shape}; call `embed` "
+            "for each sound, and take the mean over channels."
+        )
     encoder, c = _Encoder(model), model.config
     *_, is_pitched = hear(
         lambda: [sound], sample_rate=c.sample_rate, hop_length=c.hop_length, each=encoder.add
@@ -249,6 +254,7 @@ def interpolate(timbres: Mapping[str, Timbre], weights: Mapping[str, float]) -> 
         the weight 0.
 
     Raises:
+      TypeError: a weight is no number.
       ValueError: a weight is out of range, they do not add up to 1, a name is unknown, or the
         timbres belong to different models.
 
@@ -340,15 +346,15 @@ def load_mixture(source: str | Path) -> Instrument:
       FileNotFoundError: there is no such recording or timbre, or no model of any instrument.
       ValueError: a weight is out of range.
     """
-    weights = {str(source): 1.0} if Path(source).is_file() else parse_mixture(str(source))
+    weights = {str(source): 1.0} if os.path.isfile(source) else parse_mixture(str(source))
     known = {name.lower(): name for name in timbre_names()}
     for name in weights:
-        if name.lower() not in known and not Path(name).is_file():
+        if name.lower() not in known and not os.path.isfile(name):
             raise _unknown(name, source, known)
     base = load_any_instrument()
     method, parts, sources = method_of(base.statistics.feature_version), {}, []
     for name in weights:
-        if Path(name).is_file():
+        if os.path.isfile(name):
             parts[name] = recorded_timbre(name, base.model, method=method)
             sources.append(_source(Path(name), parts[name]))
         else:
@@ -389,7 +395,7 @@ def _unknown(name: str, source: str | Path, known: Mapping[str, str]) -> Excepti
     """The error for a name that is neither a timbre nor a recording."""
     timbres = ", ".join(known.values()) or "none, because the model of any instrument is missing"
     before = name.rpartition(":")[0]
-    if before.lower() in known or Path(before).is_file():
+    if before.lower() in known or os.path.isfile(before):
         return ValueError(f"The weight in {name!r} must be a number from 0 to 1.")
     if name == ANY_INSTRUMENT.name:
         return FileNotFoundError(

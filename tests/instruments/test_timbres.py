@@ -154,12 +154,15 @@ def test_bad_weights_and_strange_timbres_are_refused(base):
     for weights, sentence in (
         ({"violin": 0.5, "flute": 0.6}, "must add up to 1"),
         ({}, "must add up to 1"),
-        ({"violin": 1.5, "flute": -0.5}, "'violin' must be from 0 to 1"),
-        ({"violin": float("nan"), "flute": 0.5}, "'violin' must be from 0 to 1"),
+        ({"violin": 1.5, "flute": -0.5}, r"`weights\['violin'\]` must be from 0 to 1, got 1.5"),
+        ({"violin": float("nan"), "flute": 0.5}, r"'violin'\]` must be from 0 to 1, got nan"),
         ({"oboe": 1.0}, "no timbre 'oboe'.*violin, flute, voice"),
     ):
         with pytest.raises(ValueError, match=sentence):
             interpolate(timbres, weights)
+    for weight in (None, "1", True):
+        with pytest.raises(TypeError, match=r"`weights\['violin'\]` must be a number"):
+            interpolate(timbres, {"violin": weight})
     other = timbres["flute"]._replace(embedding=np.ones(4, np.float32))
     with pytest.raises(ValueError, match="belong to different models"):
         interpolate({**timbres, "flute": other}, {"violin": 0.5, "flute": 0.5})
@@ -196,6 +199,9 @@ def test_the_embedding_is_the_mean_of_what_sounds_and_has_a_pitch(base, sound, r
     assert 56 < timbre.statistics.pitch_midi_min < 58 and 63 < timbre.statistics.pitch_midi_max < 65
     with pytest.raises(io.AudioError, match="Nothing in `audio` has a pitch"):
         embed(base.model, np.zeros(SAMPLE_RATE, np.float32))
+    for axes in ((1, 16000), (3, 16000), (2, 2, 16000)):
+        with pytest.raises(ValueError, match=r"must have the one axis \(samples,\), got the shape"):
+            embed(base.model, np.zeros(axes, np.float32))
 
 
 def test_a_recording_is_an_instrument_by_its_path(base, recording, tmp_path):
@@ -242,6 +248,9 @@ def test_names_of_timbres_are_instruments_where_no_other_has_the_name(base):
         ("violin+oboe:0.2", FileNotFoundError, "no timbre or recording 'oboe'.*flute, voice"),
         ("violin+no.wav", FileNotFoundError, "no timbre or recording 'no.wav'"),
         ("any_instrument", FileNotFoundError, "no instrument by itself.*violin, flute, voice"),
+        (300 * "x", FileNotFoundError, "no model folder or instrument 'xxx"),
+        ("violin+" + 300 * "x", FileNotFoundError, "no timbre or recording 'xxx"),
+        ("x" * 300 + ":0.3", ValueError, "add up to 0.3"),
         ("violin:x+flute", ValueError, "weight in 'violin:x' must be a number from 0 to 1"),
         ("violin+flute:2", ValueError, "'flute' must be from 0 to 1"),
     ],
