@@ -167,9 +167,10 @@ def _print(console: Console, title: str, cards: Sequence[InstrumentCard]) -> Non
             console.print(
                 f"{card.name}: {printable(card.attribution)}", markup=False, highlight=False
             )
-        if card.adapted_from is not None:
-            text = f"{card.name}: adapted from {printable(card.adapted_from)}"
-            console.print(text, markup=False, highlight=False)
+        for how, base in (("adapted from", card.adapted_from), ("made with", card.made_with)):
+            if base is not None:
+                text = f"{card.name}: {how} {printable(base)}"
+                console.print(text, markup=False, highlight=False)
     console.print()
 
 

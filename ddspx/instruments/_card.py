@@ -75,6 +75,8 @@ class InstrumentCard(NamedTuple):
       n_bytes: size of its folder, in bytes.
       adapted_from: the name of the model of any instrument that was adapted to the recordings, with
         the first 12 digits of the SHA-256 of its weights; None for another instrument.
+      made_with: the same of the model of any instrument that plays the timbre of a recording, or
+        a mixture of several, with its own weights; None for another instrument.
     """
 
     name: str
@@ -91,6 +93,7 @@ class InstrumentCard(NamedTuple):
     room_t60_s: dict[float, float | None] | None
     n_bytes: int
     adapted_from: str | None
+    made_with: str | None
 
 
 def describe_instrument(source: str | Path) -> InstrumentCard:
@@ -132,6 +135,7 @@ def describe_instrument(source: str | Path) -> InstrumentCard:
         room_t60_s=origin.room_t60_s,
         n_bytes=sum(file.stat().st_size for file in folder.iterdir() if file.is_file()),
         adapted_from=origin.adapted_from,
+        made_with=origin.made_with,
     )
 
 
@@ -179,6 +183,7 @@ class _Origin(NamedTuple):
     scores: InstrumentScores | None
     room_t60_s: dict[float, float | None] | None
     adapted_from: str | None
+    made_with: str | None
 
 
 def _origin(provenance: Any) -> _Origin:
@@ -192,11 +197,13 @@ def _origin(provenance: Any) -> _Origin:
         scores = InstrumentScores(_line(scores, "split"), n_examples, *measures)
     n_recordings = None if sources is None else len(sources)
     licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
-    room, base = _room(provenance), _adapted_from(provenance)
-    return _Origin(licence, attribution, n_recordings, scores, room, base)
+    room, base = _room(provenance), _any_instrument(provenance)
+    # A timbre is named only where the weights are not trained any further.
+    used = (None, base) if provenance.get("timbre") is not None else (base, None)
+    return _Origin(licence, attribution, n_recordings, scores, room, *used)
 
 
-def _adapted_from(provenance: Any) -> str | None:
+def _any_instrument(provenance: Any) -> str | None:
     base = _value(provenance, "started_from", OBJECT) or {}
     name, digest = (_line(base, field) for field in ("name", "weights_sha256"))
     return None if name is None else f"{name} {(digest or '')[:12]}".strip()
