@@ -116,6 +116,7 @@ print(f"ddspx {ddspx.__version__}")
 # %%
 # %matplotlib inline
 import base64
+import tempfile
 import time
 from glob import glob
 
@@ -272,12 +273,12 @@ SOUND_SECONDS = 20  # @param {type:"slider", min:5, max:60, step:1}
 
 
 def made_of(sound):
-    """Makes an instrument of a sound, in a folder whose name is returned."""
+    """Makes an instrument of a sound, in a temporary folder, which is returned."""
     present(sound)
-    name = f"my-{sound.stem}"
+    folder = Path(tempfile.mkdtemp(), sound.stem)
     heard, statistics, provenance = load_instrument(sound)
-    save_autoencoder(name, heard, statistics=statistics, provenance=provenance)
-    return name
+    save_autoencoder(folder, heard, statistics=statistics, provenance=provenance)
+    return folder
 
 
 own = None
@@ -450,7 +451,7 @@ def bar():
 reports = {}
 for path in recordings:
     show, end = bar()
-    played = Path(f"{path.stem}_on_{instrument}.wav")
+    played = Path(f"{path.stem}_on_{card.name}.wav")
     began_s = time.monotonic()
     reports[path] = report = transfer(path, played, to=instrument, config=config, progress=show)
     taken_s = time.monotonic() - began_s
@@ -459,7 +460,7 @@ for path in recordings:
     print(f"{path.name}: {report.n_samples / report.sample_rate:.1f} s of sound in {taken_s:.1f} s")
     print("yours:")
     display(Audio(io.read_audio(path, sample_rate=rate), rate=rate))
-    print(f"{instrument}:")
+    print(f"{card.name}:")
     result = io.read_audio(played, sample_rate=report.sample_rate)
     display(Audio(result, rate=report.sample_rate))
     # The result has exactly the length of the recording.
@@ -471,7 +472,7 @@ for path in recordings:
 # semitone). The right half of the picture shows the requested pitch and loudness. Notes are shaded.
 
 # %%
-played, report = Path(f"{recording.stem}_on_{instrument}.wav"), reports[recording]
+played, report = Path(f"{recording.stem}_on_{card.name}.wav"), reports[recording]
 quality = evaluate_transfer(played, report)
 print(f"confident pitch in {report.confident_share:.0%} of the audible frames")
 print(f"moved by {report.octaves:+d} octaves")
@@ -502,7 +503,7 @@ display(plot_transfer(recording, played, report))
 
 # %%
 for path in recordings:
-    played = Path(f"{path.stem}_on_{instrument}.wav")
+    played = Path(f"{path.stem}_on_{card.name}.wav")
     if files is not None:
         files.download(str(played))
     print(f"the sound is in {played.resolve()}")

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jupytext
@@ -304,6 +305,7 @@ def chosen(tmp_path, monkeypatch):
             "np": np,
             "recorded": lambda seconds, name: shutil.copy(MELODY, name) and Path(name),
             "save_autoencoder": save_autoencoder,
+            "tempfile": tempfile,
             "uploaded": lambda what: [MELODY],
         }
         exec(compile(f"{present}\n\n{source}", "cell", "exec"), names)
@@ -314,17 +316,21 @@ def chosen(tmp_path, monkeypatch):
 
 def test_a_sound_of_ones_own_is_the_instrument(chosen, capsys, tmp_path):
     for fields, sound, name in (
-        ({"instrument": "upload your own sound"}, MELODY, "my-melody"),
-        ({"instrument": "upload your own sound", "SOUND": str(MELODY)}, MELODY, "my-melody"),
-        ({"instrument": "record your own sound"}, Path("sound.wav"), "my-sound"),
+        ({"instrument": "upload your own sound"}, MELODY, "melody"),
+        ({"instrument": "upload your own sound", "SOUND": str(MELODY)}, MELODY, "melody"),
+        ({"instrument": "record your own sound"}, Path("sound.wav"), "sound"),
     ):
         instrument, heard, played = chosen(**fields)
-        assert (instrument, heard[-1]) == (name, sound) and played[-1].size > RATE
+        assert (instrument.name, heard[-1]) == (name, sound) and played[-1].size > RATE
+        # No model folder of one's own is replaced.
+        assert tmp_path not in instrument.parents and not any(
+            path.is_dir() for path in tmp_path.iterdir()
+        )
         said = capsys.readouterr().out
         assert re.search(
             rf"{name}: notes \S+ to \S+, 16000 Hz\nas heard in \d+ s of {sound.name}", said
         )
-        assert load_instrument(name).model.config.sample_rate == RATE
+        assert load_instrument(instrument).model.config.sample_rate == RATE
     assert chosen("cello")[0] == "cello" and "as heard in" not in capsys.readouterr().out
     # What is no sound is refused as a recording is, before anything listens to it.
     (tmp_path / "text.wav").write_text("no sound")
