@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from ddspx._text import printable
 from ddspx.app._report import Row, minutes, report_rows
 from ddspx.app._tune import tune_hint
 from ddspx.instruments import describe_instrument, load_instrument
+from ddspx.instruments._library import (
+    check_one_instrument,
+    named_instrument,
+    unknown_instrument,
+)
 from ddspx.io import AudioError, declared_sample_rate, stream_audio
 from ddspx.models.autoencoder import save_autoencoder
 from ddspx.transfer import (
@@ -217,6 +223,16 @@ def plain(message: object, *paths: Path) -> str:
     for path in filter(lambda path: path.name, paths):
         text = text.replace(str(path), path.name)
     return printable(text)
+
+
+def check_model(name: str) -> None:
+    """Raises an error unless the page can offer a model: it shows the card of its folder."""
+    if os.path.isdir(name):
+        check_one_instrument(name)
+    elif named_instrument(name) is None:
+        or_else = "; a sound of your own is chosen on the page, and `ddspx transfer` plays mixtures"
+        raise unknown_instrument(name, or_else=or_else)
+    instrument_story(name)
 
 
 def instrument_story(name: str, *, sound: str | None = None) -> str:

@@ -11,7 +11,7 @@ from gradio.themes import Default, Font
 from ddspx._progress import Progress
 from ddspx.app._controls import GROUPS, Choice, Control, Slider, default_of
 from ddspx.app._handlers import Outcome, Sessions
-from ddspx.app._job import LARGEST_MB, LONGEST_S, instrument_story
+from ddspx.app._job import LARGEST_MB, LONGEST_S, check_model
 from ddspx.app._requests import Events
 from ddspx.app._session_files import Files
 from ddspx.instruments import instrument_names, timbre_names
@@ -91,7 +91,7 @@ def _build(files: Files, models: Sequence[str]) -> gr.Blocks:
         raise ValueError("There is no instrument to play on; name the folder of a model.")
     for name in models:
         # Raises an error now, rather than when the model is chosen on the page.
-        instrument_story(name)
+        check_model(name)
     sessions = Sessions(files, names)
     look = _known(gr.Blocks.__init__, **_look())
     with gr.Blocks(title=_TITLE, analytics_enabled=False, **look) as page:

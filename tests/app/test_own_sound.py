@@ -110,3 +110,12 @@ def test_without_the_model_a_sound_gives_a_sentence(sessions, sound, tmp_path, m
     ship(monkeypatch, tmp_path / "any_instrument")
     said, own = heard(sessions, sound)
     assert own is None and "missing from this copy of ddspx" in said
+
+
+def test_only_a_model_of_one_instrument_is_offered(model):
+    for name in ("violin+flute:0.3", "cello.wav", 300 * "x"):
+        with pytest.raises(FileNotFoundError, match="a sound of your own is chosen on the page"):
+            _job.check_model(name)
+    with pytest.raises(ValueError, match="plays with a timbre: adapt it"):
+        _job.check_model(str(model))
+    _job.check_model("Violin")
