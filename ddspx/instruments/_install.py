@@ -62,7 +62,8 @@ def install_instrument(
       FileExistsError: there is an instrument of that name.
       FileNotFoundError: `source` does not exist.
       ValueError: the name is not allowed; `source` is damaged, lacks a file, or has a file that is
-        too large or a link; the archive holds other files; or the model cannot be loaded, or is one of any instrument.
+        too large or a link; the archive holds other files; or the model cannot be loaded, or is
+        one of any instrument.
 
     Example:
       >>> import os, tempfile
