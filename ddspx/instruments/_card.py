@@ -198,8 +198,8 @@ def _origin(provenance: Any) -> _Origin:
     n_recordings = None if sources is None else len(sources)
     licence, attribution = (_joined(provenance, name) for name in ("licence", "attribution"))
     room, base = _room(provenance), _any_instrument(provenance)
-    # A timbre is named only where the weights are not trained any further.
-    used = (None, base) if provenance.get("timbre") is not None else (base, None)
+    # Without a training of its own, it has the weights of that model.
+    used = (base, None) if "training" in provenance else (None, base)
     return _Origin(licence, attribution, n_recordings, scores, room, *used)
 
 
