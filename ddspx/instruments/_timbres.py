@@ -95,14 +95,18 @@ def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
       FileNotFoundError: there is no such folder, or a file of it is missing.
       ValueError: a file is damaged, or the model is of one instrument.
     """
-    is_shipped = folder is None or (
-        str(folder) == ANY_INSTRUMENT.name and not os.path.isdir(folder)
+    source = ANY_INSTRUMENT
+    fix = (
+        "it is missing from this copy of ddspx, so install ddspx again, or train one with "
+        "`training.train_any_instrument`."
     )
-    source = ANY_INSTRUMENT if is_shipped else Path(folder)
+    if folder is not None and (os.path.isdir(folder) or str(folder) != ANY_INSTRUMENT.name):
+        fix = "give the path of a folder that `training.train_any_instrument` wrote."
+        source = Path(folder)
+        if not os.path.isdir(source):
+            source = named_instrument(str(folder)) or source
     if not os.path.isdir(source):
-        if (named := named_instrument(str(source))) is None:
-            raise _no_model(source, is_shipped=is_shipped)
-        source = named
+        raise FileNotFoundError(f"There is no model of any instrument in {source}; {fix}")
     model, statistics, provenance = load_autoencoder(source)
     if not isinstance(model.encoder, TimbreEncoder):
         raise ValueError(
@@ -112,16 +116,6 @@ def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
         )
     timbres = load_timbres(source, sample_rate=model.config.sample_rate)
     return AnyInstrument(source.resolve().name, model, timbres, statistics, provenance)
-
-
-def _no_model(source: Path, *, is_shipped: bool) -> FileNotFoundError:
-    fix = "give the path of a folder that `training.train_any_instrument` wrote."
-    if is_shipped:
-        fix = (
-            "it is missing from this copy of ddspx, so install ddspx again, or train one with "
-            "`training.train_any_instrument`."
-        )
-    return FileNotFoundError(f"There is no model of any instrument in {source}; {fix}")
 
 
 def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.ndarray, " z"]:

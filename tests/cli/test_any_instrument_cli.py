@@ -1,6 +1,7 @@
 """Recordings and mixtures as instruments from the command line, and `ddspx adapt`."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from toy_any_instrument import save_toy_any_instrument, ship
 from toy_instrument import SAMPLE_RATE, tone
 
 from ddspx import io
-from ddspx.cli import main
+from ddspx.cli import _evaluate, main
 from ddspx.instruments import load_instrument
+from ddspx.nn import TimbreEncoder
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,23 @@ def test_no_output_replaces_a_recording_of_the_instrument(run, recording, kazoo)
             status, out, said = run(*command, "-o", again)
             assert (status, out) == (2, "") and "is a recording of the instrument" in said
     assert kazoo.read_bytes() == before
+
+
+def test_the_model_of_any_instrument_is_measured_by_its_folder(run, folder, monkeypatch):
+    """Only the network is looked at here; tests of `ddspx evaluate` have its numbers."""
+    loaded, _ = _evaluate._loaded(str(folder))
+    assert isinstance(loaded.encoder, TimbreEncoder)
+    kept = []
+    measures = dict.fromkeys(_evaluate._COLUMNS, SimpleNamespace(value=1.0))
+    row = SimpleNamespace(n_examples=1, **measures)
+    monkeypatch.setattr(_evaluate, "_loaded", lambda model: (None, None))
+    monkeypatch.setattr(_evaluate, "_table", lambda *_: "")
+    monkeypatch.setattr(_evaluate, "_plain", lambda _: [])
+    monkeypatch.setattr(_evaluate.training, "evaluate_autoencoder", lambda *_, **__: [row])
+    monkeypatch.setattr(_evaluate.instruments, "store_scores", lambda name, _: kept.append(name))
+    for model in (str(folder), "Violin", "violin", "violin+flute", 300 * "x"):
+        _evaluate._scores(model, folder, "test", False, 0, None)
+    assert kept == [str(folder), "Violin", "violin"]
 
 
 def test_the_list_names_the_timbres_and_not_their_model(run, monkeypatch):

@@ -163,7 +163,7 @@ def test_bad_weights_and_strange_timbres_are_refused(base):
             interpolate(timbres, weights)
     for weight in (None, "1", True):
         with pytest.raises(TypeError, match=r"`weights\['violin'\]` must be a number"):
-            check_weights({"violin": weight})
+            inspect.unwrap(check_weights)({"violin": weight})
     other = timbres["flute"]._replace(embedding=np.ones(4, np.float32))
     with pytest.raises(ValueError, match="belong to different models"):
         interpolate({**timbres, "flute": other}, {"violin": 0.5, "flute": 0.5})
