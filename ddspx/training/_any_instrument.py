@@ -87,8 +87,8 @@ def train_any_instrument(
       The step at which the run ended, and the weights that are in `output`.
 
     Raises:
-      ValueError: there is no dataset, a name or a dataset does not fit the model or the others, the
-        model has a reverb or another encoder, `front_end` has another config than the model's, or
+      ValueError: there is no dataset, a name or a dataset does not fit the model or the others,
+        `weights` has a name that `datasets` has not, the model has a reverb or another encoder, `front_end` has another config than the model's, or
         as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
@@ -100,6 +100,10 @@ def train_any_instrument(
         raise ValueError(
             f"{wrong[0]!r} cannot be the name of an instrument: use at most 40 letters, digits, _ "
             "and -, and begin with a letter or digit."
+        )
+    if unknown := sorted(set(weights or ()) - set(names)):
+        raise ValueError(
+            f"`weights` names {unknown[0]!r}, which is none of the datasets ({', '.join(names)})."
         )
     shares = None if weights is None else tuple(weights.get(name, 1.0) for name in names)
     folders = tuple(Path(datasets[name]) for name in names)

@@ -108,6 +108,12 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(datasets, trained, t
         assert (tmp_path / "again" / name).read_bytes() == (trained[1] / name).read_bytes()
 
 
+def test_a_weight_of_no_dataset_is_refused(datasets, tmp_path):
+    with pytest.raises(ValueError, match=r"'brigth', which is none of .* \(bright, dull\)"):
+        run(datasets, tmp_path / "refused", weights={"brigth": 2.0})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_given_front_end_is_kept_if_its_rate_is_zero(datasets, tmp_path):
     given = SpectralFrontend(LISTENING, rngs=nnx.Rngs(0))
     given.bank.log_bandwidths[...] += 0.3
