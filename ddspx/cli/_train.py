@@ -68,7 +68,8 @@ def train(
         must have the same sizes; its reverb is trained anew.
       front_end: a model of classify train, or an instrument of any_instrument or nsynth, whose
         front-end the encoder starts with, in its sizes; --frontend-rate 0 keeps it as it is.
-      config: settings of the training; embedding-noise and frontend-rate are of any_instrument.
+      config: settings of the training; --embedding-noise, --contrast-weight, --equalization-db and
+        --frontend-rate are of any_instrument.
     """
     writable_place(output.parent)
     each = _each(datasets)
