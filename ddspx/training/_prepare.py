@@ -38,7 +38,6 @@ from ddspx.models.autoencoder import InstrumentStatistics
 
 # Half an hour, longer than any useful example: it keeps a mistyped number from filling the memory.
 _LONGEST_EXAMPLE_S = 1800
-_VALID_SHARE, _TEST_SHARE = 0.12, 0.08
 # With at least this many recordings, whole recordings make up the valid and test splits. With
 # fewer, the end of each recording does, so that every recording is also trained on.
 _WHOLE_RECORDINGS = 10
@@ -55,7 +54,9 @@ _MARGIN_S = 0.2
 _VOICED_SHARE = 0.3
 
 
-class _UsableRecording(NamedTuple):
+class UsableRecording(NamedTuple):
+    """A recording that can be decoded and is long enough; its split is None if not yet decided."""
+
     path: Path
     name: str
     sha256: str
@@ -69,6 +70,8 @@ def prepare(
     *,
     valid: Sequence[str | Path] = (),
     test: Sequence[str | Path] = (),
+    valid_share: float = 0.12,
+    test_share: float = 0.08,
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
@@ -88,9 +91,10 @@ def prepare(
     the sound. Silence is more than a second of frames that are 40 dB below the loudest frame (60
     dB if they have a pitch).
 
-    Of ten or more recordings, 8 % are the test split and 12 % the valid split. They are chosen by
-    the SHA-256 of their contents, which does not depend on names or order. Of fewer recordings,
-    the last 8 % of the sound of each is the test split, and the 12 % before them the valid split.
+    Of ten or more recordings, 8 % are the test split and 12 % the valid split, if the shares are
+    not given. They are chosen by the SHA-256 of their contents, which does not depend on names or
+    order. Of fewer recordings, the last 8 % of the sound of each is the test split, and the 12 %
+    before them the valid split; neither is shorter than an example, unless its share is 0.
     A recording that is too short to be divided belongs to the train split. If there are three or
     more and all are too short, whole recordings are held out. A copy of another recording is left
     out. If `valid` or `test` name recordings, only these are in those splits, and all others are
@@ -105,6 +109,8 @@ def prepare(
       output: the dataset folder to make.
       valid: audio files and folders of the valid split, which selects the weights in training.
       test: audio files and folders of the test split, which evaluates the trained model.
+      valid_share: the share of the valid split, if `valid` and `test` name nothing; 0 for none.
+      test_share: the share of the test split, likewise.
       sample_rate: samples per second of the dataset.
       hop_length: samples between frames (64 at 16 kHz: 250 frames per second).
       example_s: seconds of one training example, rounded to whole hops.
@@ -126,7 +132,7 @@ def prepare(
       AudioError: a named file cannot be used, or no usable recording or no pitch was found.
       FileExistsError: `output` exists and `overwrite` is false.
       DatasetError: `overwrite` is true and `output` is something other than a dataset.
-      ValueError: a size or rate is not allowed.
+      ValueError: a size, a rate or a share is not allowed.
       ModuleNotFoundError: array_record is not installed.
 
     Example:
@@ -148,6 +154,7 @@ def prepare(
       69.0
       >>> folder.cleanup()
     """
+    shares = _shares(valid_share, test_share)
     example = _example_hops(example_s, sample_rate, hop_length)
     fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     _refuse_other_folder(output, overwrite)
@@ -160,15 +167,15 @@ def prepare(
             example_length=example * hop_length,
         ) as writer,
     ):
-        usable = _usable(
+        usable = usable_recordings(
             _by_split(recordings, valid, test), sample_rate, example * hop_length, report
         )
-        held_out = _held_out(usable, 4 * example * hop_length)
+        held_out = _held_out(usable, shares, 4 * example * hop_length)
         sources, trained_on = [], []
         for number, recording in enumerate(usable, start=1):
             whole = _measured(recording, sample_rate, hop_length, method, fmin, fmax)
             segments = _segments(
-                whole, example, sample_rate, hop_length, held_out.get(recording.sha256)
+                whole, shares, example, sample_rate, hop_length, held_out.get(recording.sha256)
             )
             kept_s, tracks = _write(writer, segments, sample_rate)
             trained_on += tracks
@@ -184,8 +191,21 @@ def prepare(
             sources=tuple(sources),
             statistics=dataclasses.replace(statistics, fmin=fmin, fmax=fmax).to_json(),
         )
-    _report_empty(manifest, example_s, report)
+    _report_empty(manifest, shares, example_s, report)
     return manifest
+
+
+def _shares(valid: float, test: float) -> dict[str, float]:
+    """The share of the sound in each split that is held out."""
+    for name, share in (("valid_share", valid), ("test_share", test)):
+        if not 0 <= share < 1:
+            raise ValueError(f"`{name}` must be at least 0 and less than 1, got {share}.")
+    if valid + test >= 1:
+        raise ValueError(
+            "`valid_share` and `test_share` must leave something for the train split, got "
+            f"{valid} and {test}."
+        )
+    return {"valid": valid, "test": test}
 
 
 def _example_hops(example_s: float, sample_rate: int, hop_length: int) -> int:
@@ -226,9 +246,14 @@ def _write(
     return kept_s, trained_on
 
 
-def _report_empty(manifest: Manifest, example_s: float, report: Callable[[str], object]) -> None:
+def _report_empty(
+    manifest: Manifest,
+    shares: Mapping[str, float],
+    example_s: float,
+    report: Callable[[str], object],
+) -> None:
     for name, split in manifest.splits.items():
-        if split.n_examples == 0:
+        if split.n_examples == 0 and shares.get(name, 1):
             report(
                 f"warning: the {name} split is empty; there is too little sound for examples of "
                 f"{example_s:g} s in it."
@@ -258,17 +283,17 @@ def _by_split(
     return {None: recordings}
 
 
-def _usable(
+def usable_recordings(
     recordings: Mapping[str | None, Sequence[str | Path]],
     sample_rate: int,
     min_samples: int,
     report: Callable[[str], object],
-) -> list[_UsableRecording]:
+) -> list[UsableRecording]:
     """Decodes all recordings once, before the slow part, to find the usable ones and their lengths.
 
     The recordings are given by split, under None if their split is not decided yet.
     """
-    usable: dict[str, _UsableRecording] = {}
+    usable: dict[str, UsableRecording] = {}
     held_out = [file for split in ("valid", "test") for file in _files(recordings.get(split, ()))]
     held_out_paths = {os.path.realpath(path) for path, *_ in held_out}
     files = ((split, *file) for split, of in recordings.items() for file in _files(of))
@@ -295,19 +320,21 @@ def _usable(
                 )
             report(printable(f"skipped: {path} is a copy of {usable[sha256].path}"))
             continue
-        usable[sha256] = _UsableRecording(path, name, sha256, n_samples, split)
+        usable[sha256] = UsableRecording(path, name, sha256, n_samples, split)
     found = {recording.split for recording in usable.values()}
     for split, of in recordings.items():
         if split not in found and (of or split in ("train", None)):
             raise AudioError(
                 f"no usable recording in {', '.join(map(str, of)) or 'an empty list'}; "
-                f"name audio files of at least {min_samples / sample_rate:.3g} s, or folders "
-                "with some in them, or ask for shorter examples."
+                f"name audio files that are at least as long as an example, "
+                f"{min_samples / sample_rate:.3g} s, or folders with some in them."
             )
     return list(usable.values())
 
 
-def _held_out(usable: list[_UsableRecording], divisible: int) -> dict[str, str]:
+def _held_out(
+    usable: list[UsableRecording], shares: Mapping[str, float], divisible: int
+) -> dict[str, str]:
     """Returns the split of each recording by SHA-256; empty if recordings are divided in time."""
     if any(recording.split for recording in usable):
         return {recording.sha256: recording.split for recording in usable if recording.split}
@@ -315,15 +342,16 @@ def _held_out(usable: list[_UsableRecording], divisible: int) -> dict[str, str]:
     if len(usable) < _WHOLE_RECORDINGS and not too_short:
         return {}
     ranked = sorted(recording.sha256 for recording in usable)
-    n_test = max(1, round(_TEST_SHARE * len(ranked)))
-    n_valid = max(1, round(_VALID_SHARE * len(ranked)))
-    names = ["test"] * n_test + ["valid"] * n_valid
+    names = []
+    for name in ("test", "valid"):
+        if share := shares[name]:
+            names += [name] * max(1, round(share * len(ranked)))
     names += ["train"] * (len(ranked) - len(names))
     return dict(zip(ranked, names, strict=True))
 
 
 def _measured(
-    recording: _UsableRecording,
+    recording: UsableRecording,
     sample_rate: int,
     hop_length: int,
     method: StreamingMethod,
@@ -345,7 +373,12 @@ def _measured(
 
 
 def _segments(
-    whole: Segment, example: int, sample_rate: int, hop_length: int, split: str | None
+    whole: Segment,
+    shares: Mapping[str, float],
+    example: int,
+    sample_rate: int,
+    hop_length: int,
+    split: str | None,
 ) -> Iterator[tuple[str, Segment]]:
     """Yields the segments of a recording that are not silent, each with its split.
 
@@ -360,12 +393,17 @@ def _segments(
         gap=round(_SILENCE_S * sample_rate / hop_length),
         margin=round(_MARGIN_S * sample_rate / hop_length),
     )
-    parts = [(split, *stretch) for stretch in stretches] if split else _divided(stretches, example)
+    if split:
+        parts = [(split, *stretch) for stretch in stretches]
+    else:
+        parts = _divided(stretches, shares, example)
     for name, first, last in parts:
         yield name, whole.crop(first, last - first, hop_length=hop_length)
 
 
-def _divided(stretches: list[tuple[int, int]], example: int) -> list[tuple[str, int, int]]:
+def _divided(
+    stretches: list[tuple[int, int]], shares: Mapping[str, float], example: int
+) -> list[tuple[str, int, int]]:
     """Divides stretches of sound into train, then valid, then test; too little is train alone.
 
     Hops are counted as if the stretches were joined, so that the shares are shares of sound.
@@ -373,14 +411,16 @@ def _divided(stretches: list[tuple[int, int]], example: int) -> list[tuple[str, 
     edges = list(accumulate((last - first for first, last in stretches), initial=0))
 
     def cut(end: int, share: float) -> int:
+        if not share:
+            return end
         # If the edge of a stretch is nearer than the length of an example, the cut is moved there,
         # so that no part is shorter than an example.
         place = end - max(round(share * edges[-1]), example)
         nearest = min(edges, key=lambda edge: abs(edge - place))
         return nearest if abs(nearest - place) < example else place
 
-    test_from = cut(edges[-1], _TEST_SHARE)
-    valid_from = cut(test_from, _VALID_SHARE)
+    test_from = cut(edges[-1], shares["test"])
+    valid_from = cut(test_from, shares["valid"])
     bounds = {
         "train": (0, valid_from),
         "valid": (valid_from, test_from),

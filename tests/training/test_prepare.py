@@ -217,7 +217,7 @@ def test_division_in_time_by_its_definition(rng):
         gaps = rng.integers(1, 50, size=lengths.size)
         firsts = np.cumsum(gaps + lengths) - lengths
         stretches = [(int(f), int(f + n)) for f, n in zip(firsts, lengths, strict=True)]
-        parts = _divided(stretches, example)
+        parts = _divided(stretches, {"valid": 0.12, "test": 0.08}, example)
         # All of the sound, each hop once, in order: train, valid, test; no part too short.
         hops = [hop for _, first, last in parts for hop in range(first, last)]
         assert hops == [hop for first, last in stretches for hop in range(first, last)]
@@ -265,6 +265,29 @@ def test_many_recordings_are_held_out_whole_independent_of_names(tmp_path, quick
     found = pitches("in")
     assert [len(pitch) for pitch in found.values()] == [10, 1, 1]
     assert pitches("renamed") == found
+
+
+def test_a_share_of_zero_holds_nothing_out(tmp_path, quick):
+    long = [recorded(tmp_path / "long.wav", tone(20))]
+    short = [recorded(tmp_path / f"{i}.wav", tone(2.2, midi=60 + i)) for i in range(3)]
+    for number, (recordings, seconds) in enumerate([(long, (16, 4)), (short, (4.4, 2.2))]):
+        lines = []
+        manifest = prepare(
+            recordings,
+            tmp_path / f"data{number}",
+            sample_rate=RATE,
+            hop_length=HOP,
+            example_s=2.0,
+            valid_share=0.2,
+            test_share=0.0,
+            report=lines.append,
+        )
+        found = [manifest.splits[name].duration_s for name in ("train", "valid", "test")]
+        np.testing.assert_allclose(found, [*seconds, 0], atol=0.05)
+        assert not any("warning" in line for line in lines)
+    for shares in ({"valid_share": -0.1}, {"test_share": 1.0}, {"valid_share": 0.95}):
+        with pytest.raises(ValueError, match="_share` must"):
+            prepare(long, tmp_path / "refused", **shares)
 
 
 def test_few_short_recordings_are_held_out_whole(tmp_path, quick):
