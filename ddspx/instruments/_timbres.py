@@ -161,7 +161,7 @@ def embed(model: Autoencoder, audio: Float[ArrayLike, " samples"]) -> Float[np.n
             f"`audio` must have the one axis (samples,), got the shape {sound.shape}; call `embed` "
             "for each sound, and take the mean over channels."
         )
-    encoder, c = _Encoder(model), model.config
+    encoder, c = TimbreListener(model), model.config
     *_, is_pitched = hear(
         lambda: [sound], sample_rate=c.sample_rate, hop_length=c.hop_length, each=encoder.add
     )
@@ -191,7 +191,7 @@ def recorded_timbre(
     Warns:
       UserWarning: most of the recording has no pitch, or it has more than one voice.
     """
-    encoder, c = _Encoder(model), model.config
+    encoder, c = TimbreListener(model), model.config
     rates = {"sample_rate": c.sample_rate, "hop_length": c.hop_length}
     read = partial(stream_audio, recording, sample_rate=c.sample_rate, block_length=_BLOCK_LENGTH)
     heard, tracks, is_pitched = hear(read, **rates, method=method, each=encoder.add)
@@ -202,8 +202,8 @@ def recorded_timbre(
     return Timbre(encoder.embedding, None, dataclasses.replace(statistics, fmin=fmin, fmax=fmax))
 
 
-class _Encoder:
-    """The weighted sum of the embeddings of stretches."""
+class TimbreListener:
+    """Sums the embeddings of stretches, weighted by their pitched frames: `add` is for `hear`."""
 
     def __init__(self, model: Autoencoder) -> None:
         self._parts = nnx.split(timbre_encoder(model))

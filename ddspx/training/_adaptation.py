@@ -1,8 +1,7 @@
 """Adaptation of a model of any instrument to recordings: embedding, room, low-rank weights."""
 
-import hashlib
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from rich.console import Console
 
-from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx._text import printable
+from ddspx._typing import Array, Float, Key
 from ddspx.instruments._hearing import check_heard, hear, heard_together
-from ddspx.instruments._timbres import weights_sha256
+from ddspx.instruments._timbres import TimbreListener, weights_sha256
 from ddspx.io import (
     AudioError,
     Batch,
     Manifest,
-    files_below,
     read_manifest,
     stream_audio,
     training_batches,
@@ -33,7 +32,7 @@ from ddspx.models.autoencoder import (
     InstrumentStatistics,
     with_timbre,
 )
-from ddspx.models.autoencoder.timbres import mean_embedding, timbre_encoder
+from ddspx.models.autoencoder.timbres import timbre_encoder
 from ddspx.nn import DecayingReverbConfig, TapReverbConfig
 from ddspx.training._autoencoder import (
     Programs,
@@ -43,13 +42,15 @@ from ddspx.training._autoencoder import (
     valid_loss,
 )
 from ddspx.training._config import AdaptationConfig
-from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
+from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._loop import Task, TrainResult, placements, run_task
-from ddspx.training._prepare import prepare
+from ddspx.training._prepare import UsableRecording, prepare, usable_recordings
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
 
 _EXAMPLE_S = 2.0
+# There is no test split: nothing would read it. Of 20 s, the valid split has two examples.
+_VALID_SHARE = 0.2
 
 
 def adapt(
@@ -66,15 +67,16 @@ def adapt(
 ) -> TrainResult:
     r"""Adapts a model of any instrument to recordings of one, and writes it as a model folder.
 
-    The embedding that the encoder hears in the recordings, and a new room, are trained on them
-    first. Then so is a change of low rank of each matrix of the decoder,
+    The embedding that the encoder hears in the recordings, as `instruments.recorded_timbre` does,
+    and a new room are trained on them first. Then so is a change of low rank of each matrix of the decoder,
 
     .. math:: W' = W + D\,U, \qquad D \in R^{m \times r},\; U \in R^{r \times n}
 
     with U zero at first. Seconds of sound are too few for the million weights of a decoder, but
     enough for the few that tell one instrument from others like it. The result is a model as of
     `train_autoencoder`, with the embedding stored in place of the encoder; it is resumed, stopped
-    and evaluated likewise. The features of the recordings are in ``<output>.run/dataset``.
+    and evaluated likewise. The features of the recordings are in ``<output>.run/dataset``, of which a
+    fifth is the valid split, and none the test split.
 
     Args:
       recordings: audio files and folders of one instrument, as in `prepare`; 10 s are enough.
@@ -124,27 +126,29 @@ def _task(
 ) -> Task:
     """Makes the task; the recordings are prepared if they have not been."""
     c = model.config
+    usable = _usable(recordings, c)
+    if dataset.exists():
+        _check_same(read_manifest(dataset), usable, dataset)
+    embedding = _heard(recordings, usable, model)
     if not dataset.exists():
-        _check_recordings(recordings, c)
         prepare(
             recordings,
             dataset,
             sample_rate=c.sample_rate,
             hop_length=c.hop_length,
             example_s=_EXAMPLE_S,
+            valid_share=_VALID_SHARE,
+            test_share=0.0,
             licence=credit[0],
             attribution=credit[1],
             report=partial(console.print, markup=False, soft_wrap=True),
         )
     manifest = read_manifest(dataset)
-    _check_same(manifest, recordings, dataset)
     check_dataset(manifest, c)
     statistics = dataset_statistics(dataset, manifest)
     every, each = placements(config.batch_size)
-    heard = stretches_to_hear(dataset)
-    embedding = _embedding(*nnx.split(timbre_encoder(model)), heard)
     reverb = room and room.build(sample_rate=c.sample_rate, rngs=nnx.Rngs(config.seed))
-    single = with_timbre(model, np.asarray(embedding), reverb=reverb)
+    single = with_timbre(model, embedding, reverb=reverb)
     programs = _programs(single.config, config, every)
     weights, fixed = map(nnx.to_pure_dict, nnx.state(single, nnx.Param, ...))
     params = {
@@ -155,7 +159,7 @@ def _task(
     measured = partial(valid_loss, dataset, manifest, config, programs, each)
     return Task(
         model=single.config.to_json(),
-        data=dataset_digest(manifest, {"model": _checksum(weights)}),
+        data=dataset_digest(manifest, {"model": weights_sha256(model)}),
         batches=training_batches(dataset, batch_size=config.batch_size, seed=config.seed),
         state=initial_state(
             params, programs.optimizer, seed=config.seed, rest={"frozen": weights, "fixed": fixed}
@@ -164,12 +168,6 @@ def _task(
         measure=measured if manifest.splits["valid"].n_examples else None,
         save=partial(_save, programs, statistics, facts),
     )
-
-
-@partial(jax.jit, static_argnums=0)
-def _embedding(graph: nnx.GraphDef, weights: Any, audio: ArrayLike) -> Array:
-    """The mean embedding of several stretches."""
-    return mean_embedding(nnx.merge(graph, weights), audio)
 
 
 def _programs(
@@ -256,39 +254,49 @@ def _save(
     save_trained(model, statistics, facts, folder, selected)
 
 
-def _checksum(weights: Any) -> str:
-    leaves = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(weights)]
-    return hashlib.sha256(b"".join(leaves)).hexdigest()
+def _usable(recordings: Sequence[str | Path], model: AutoencoderConfig) -> list[UsableRecording]:
+    """The recordings that `prepare` uses; it reports the others."""
+    if not recordings:
+        raise AudioError(
+            "no recording is given; name audio files of one instrument, or folders with some in "
+            "them."
+        )
+    length = round(_EXAMPLE_S * model.sample_rate / model.hop_length) * model.hop_length
+    return usable_recordings({None: recordings}, model.sample_rate, length, lambda line: None)
 
 
-def _check_recordings(recordings: Sequence[str | Path], model: AutoencoderConfig) -> None:
-    """Listens before anything is written; files of a folder that `prepare` skips do not count."""
-    each, rate = [], model.sample_rate
-    for file, is_named in _files(recordings):
-        read = partial(stream_audio, file, sample_rate=rate, block_length=1 << 16)
+def _heard(
+    recordings: Sequence[str | Path], usable: Sequence[UsableRecording], model: Autoencoder
+) -> Float[np.ndarray, " z"]:
+    """Listens before anything is written; silent files of a folder do not count.
+
+    Returns:
+      The embedding of all recordings together.
+    """
+    listener, c, each = TimbreListener(model), model.config, []
+    named, all_named = set(map(Path, recordings)), ", ".join(map(str, recordings))
+    for file in (recording.path for recording in usable):
+        read = partial(stream_audio, file, sample_rate=c.sample_rate, block_length=1 << 16)
         try:
-            each.append(hear(read, sample_rate=rate, hop_length=model.hop_length)[0])
+            heard, *_ = hear(
+                read, sample_rate=c.sample_rate, hop_length=c.hop_length, each=listener.add
+            )
+            each.append(heard)
         except AudioError:
-            if is_named:
+            if file in named:
                 raise
-    if each:
-        check_heard(heard_together(each), ", ".join(map(str, recordings)))
+    if not each:
+        raise AudioError(f"{all_named}: all recordings are silent; name some that sound.")
+    check_heard(heard_together(each), all_named)
+    return listener.embedding
 
 
-def _files(recordings: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
-    """Yields the files, and whether the caller named each of them."""
-    for path in map(Path, recordings):
-        yield from ((f, False) for f in files_below(path)) if path.is_dir() else [(path, True)]
-
-
-def _check_same(manifest: Manifest, recordings: Sequence[str | Path], dataset: Path) -> None:
+def _check_same(manifest: Manifest, usable: Sequence[UsableRecording], dataset: Path) -> None:
     """Raises a ValueError if an interrupted run was one of other recordings."""
-    given = set()
-    for file, _ in _files(recordings):
-        with file.open("rb") as opened:
-            given.add(hashlib.file_digest(opened, "sha256").hexdigest())
-    if not all(source.sha256 in given for source in manifest.sources):
+    before = {source.sha256: source.name for source in manifest.sources}
+    now = {recording.sha256: recording.name for recording in usable}
+    if differing := sorted((before | now)[digest] for digest in before.keys() ^ now.keys()):
         raise ValueError(
-            f"{dataset} was made from other recordings; give those of the first run to resume it, "
-            "or choose another output."
+            f"{dataset} was made from other recordings ({', '.join(map(printable, differing))}); "
+            "give those of the first run to resume it, or choose another output."
         )

@@ -1,6 +1,7 @@
 """Adaptation to a recording: it fits better, changes little, resumes bit for bit."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from toy_instrument import toy_model
 from training_data import HOP, SAMPLE_RATE, glide, small_model
 
 from ddspx import io
-from ddspx.instruments import describe_instrument
+from ddspx.instruments import describe_instrument, recorded_timbre
 from ddspx.instruments._timbres import weights_sha256
 from ddspx.models.autoencoder import load_autoencoder, with_timbre
 from ddspx.nn import FrontendConfig, StoredTimbreConfig, TapReverbConfig, TimbreEncoderConfig
@@ -96,11 +97,32 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(model, recording, ad
     assert (tmp_path / "again" / name).read_bytes() == (adapted[1] / name).read_bytes()
 
 
-def test_another_recording_cannot_resume_a_run(model, adapted, tmp_path):
+def test_other_recordings_cannot_resume_a_run(model, recording, adapted, tmp_path):
     other = tmp_path / "other.wav"
     io.write_audio(other, glide(7).audio, sample_rate=SAMPLE_RATE)
     with pytest.raises(ValueError, match="made from other recordings"):
         run(model, [other], adapted[1])
+    with pytest.raises(ValueError, match=r"other recordings \(other\.wav\)"):
+        run(model, [recording, other], adapted[1])
+    # A file that cannot be used was skipped at first, and may be there when the run is resumed.
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(recording, folder)
+    (folder / "notes.wav").write_text("no sound")
+    assert run(model, [folder], adapted[1]).finished
+
+
+def test_it_starts_with_the_timbre_that_a_recording_is_played_with(model, recording, tmp_path):
+    kept = run(model, [recording], tmp_path / "begun", steps=1, learning_rate=1e-12)
+    assert kept.finished
+    fitted = load_autoencoder(tmp_path / "begun")[0]
+    played = recorded_timbre(recording, model).embedding
+    np.testing.assert_allclose(fitted.encoder.embedding[...], played, atol=1e-6)
+
+
+def test_nothing_is_held_out_but_what_chooses_the_weights(adapted):
+    splits = io.read_manifest(adapted[1].with_name("mine.run") / "dataset").splits
+    assert [splits[name].n_examples for name in ("train", "valid", "test")] == [3, 1, 0]
 
 
 def test_what_cannot_be_adapted_is_refused_before_anything_is_written(model, recording, tmp_path):
