@@ -9,7 +9,8 @@ from ddspx import instruments, training
 from ddspx.cli._batch import writable_place
 from ddspx.cli._errors import say
 from ddspx.cli._progress import print_ending
-from ddspx.training import AdaptationConfig
+from ddspx.io import read_manifest
+from ddspx.training import AdaptationConfig, TrainResult
 
 # Three minutes in all, with listening and compiling. The steps take half of that on two cores; on
 # a slower machine the time ends them, and the weights are those of the best evaluation until then.
@@ -55,5 +56,24 @@ def adapt(
     )
     print_ending(result, output)
     if result.best.step:
-        card = instruments.describe_instrument(output)
-        say(f"It heard {card.duration_s:.1f} s, and is played with --to {output}")
+        _say_what_was_heard(output)
+        _say_if_unchanged(result, config.decoder_after)
+
+
+def _say_what_was_heard(output: Path) -> None:
+    """Prints what was given, and what was trained on."""
+    heard = read_manifest(output.with_name(f"{output.name}.run") / "dataset")
+    given = sum(source.duration_s for source in heard.sources)
+    train, valid = (heard.splits[name].duration_s for name in ("train", "valid"))
+    chosen = f", and {valid:.1f} s chose the step" if valid else ""
+    say(f"Of {given:.1f} s, {train:.1f} s were trained on{chosen}. Play it with --to {output}")
+
+
+def _say_if_unchanged(result: TrainResult, after: int) -> None:
+    """Says why the decoder of the saved weights is not adapted, if it is not."""
+    if result.best.step > after:
+        return
+    why = "the weights after it did not fit the recordings better"
+    if result.step <= after:
+        why = "take more --steps" if result.finished else "the run has not come that far"
+    say(f"Only the timbre and the room are adapted: the decoder is from step {after} on; {why}.")

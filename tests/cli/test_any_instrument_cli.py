@@ -11,8 +11,10 @@ from toy_instrument import SAMPLE_RATE, tone
 
 from ddspx import io
 from ddspx.cli import _evaluate, main
+from ddspx.cli._adapt import _say_if_unchanged
 from ddspx.instruments import load_instrument
 from ddspx.nn import TimbreEncoder
+from ddspx.training import Best, TrainResult
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,9 @@ def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, m
     arguments += ["--decoder-after", 1, "--licence", "CC0-1.0", "--attribution", "Who hummed"]
     status, text, said = run(*arguments)
     assert (status, said) == (0, "")
-    assert f"It heard 6.0 s, and is played with --to {output}" in text
+    ending = " ".join(text.split())
+    assert "Of 6.0 s, 4.0 s were trained on, and 2.0 s chose the step" in ending
+    assert f"Play it with --to {output}" in ending and "Only the timbre" not in ending
     provenance = json.loads((output / "provenance.json").read_text())
     assert provenance["started_from"]["name"] == "any_instrument"
     assert run("instruments", "add", output)[0] == 0
@@ -138,3 +142,32 @@ def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, m
     assert "resuming from step 2" in run(*arguments)[1]
     status, _, said = run("adapt", kazoo, "-o", tmp_path / "x", "--start", tmp_path / "no")
     assert status == 2 and "no model of any instrument in" in said
+
+
+@pytest.mark.parametrize(
+    ("best", "step", "finished", "words"),
+    [
+        (101, 300, True, ""),
+        (50, 300, True, "did not fit the recordings better"),
+        (20, 20, True, "take more --steps"),
+        (50, 60, False, "the run has not come that far"),
+    ],
+)
+def test_the_ending_says_why_the_decoder_is_not_adapted(capsys, best, step, finished, words):
+    _say_if_unchanged(TrainResult(step, Best(best, 1.0), finished), 100)
+    said = " ".join(capsys.readouterr().out.split())
+    assert words in said and bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("", "no recording is given"), ("empty", "no usable")]
+)
+def test_nothing_to_adapt_to_is_a_line_and_leaves_nothing(run, tmp_path, where, words):
+    for package in ("array_record", "grain"):
+        pytest.importorskip(package, reason="the train extra is not installed")
+    (tmp_path / "empty").mkdir()
+    given = [tmp_path / where] if where else []
+    status, out, said = run("adapt", *given, "-o", tmp_path / "bad")
+    assert (status, out) == (2, "") and len(said.splitlines()) == 1 and words in said
+    assert "shorter" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
