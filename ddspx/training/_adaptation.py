@@ -68,15 +68,16 @@ def adapt(
     r"""Adapts a model of any instrument to recordings of one, and writes it as a model folder.
 
     The embedding that the encoder hears in the recordings, as `instruments.recorded_timbre` does,
-    and a new room are trained on them first. Then so is a change of low rank of each matrix of the decoder,
+    and a new room are trained on them first. Then so is a change of low rank of each matrix of the
+    decoder,
 
     .. math:: W' = W + D\,U, \qquad D \in R^{m \times r},\; U \in R^{r \times n}
 
     with U zero at first. Seconds of sound are too few for the million weights of a decoder, but
     enough for the few that tell one instrument from others like it. The result is a model as of
     `train_autoencoder`, with the embedding stored in place of the encoder; it is resumed, stopped
-    and evaluated likewise. The features of the recordings are in ``<output>.run/dataset``, of which a
-    fifth is the valid split, and none the test split.
+    and evaluated likewise. The features of the recordings are in ``<output>.run/dataset``;
+    a fifth of it is the valid split, and there is no test split.
 
     Args:
       recordings: audio files and folders of one instrument, as in `prepare`; 10 s are enough.

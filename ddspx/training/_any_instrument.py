@@ -88,8 +88,8 @@ def train_any_instrument(
 
     Raises:
       ValueError: there is no dataset, a name or a dataset does not fit the model or the others,
-        `weights` has a name that `datasets` has not, the model has a reverb or another encoder, `front_end` has another config than the model's, or
-        as `train_autoencoder`.
+        `weights` has a name that `datasets` has not, the model has a reverb or another encoder,
+        `front_end` has another config than the model's, or as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
       FloatingPointError: the loss or its gradient is not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
