@@ -132,7 +132,7 @@ def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, m
     assert provenance["started_from"]["name"] == "any_instrument"
     assert run("instruments", "add", output)[0] == 0
     text = run("instruments")[1].partition("Your own")[2]
-    assert "1 files, 6 s" in text
+    assert "1 files, 4 s" in text
     assert "my-kazoo: Who hummed; Who played the violin" in " ".join(text.split())
     digest = provenance["started_from"]["weights_sha256"][:12]
     assert f"my-kazoo: adapted from any_instrument {digest}" in text
