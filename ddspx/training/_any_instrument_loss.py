@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import core
-from ddspx._typing import Array, ArrayLike, Float, Key
+from ddspx._typing import Array, Float, Key
 from ddspx.core._fourier import irfft, rfft
 from ddspx.features import LOUDNESS_FFT
 from ddspx.io import Batch, MixedBatch
@@ -145,7 +145,7 @@ def equalized(
 
 
 def rendered_dry(
-    model: Autoencoder, key: Key, batch: Batch, z: Float[ArrayLike, "batch z"]
+    model: Autoencoder, key: Key, batch: Batch, z: Float[Array, "batch z"]
 ) -> Float[Array, "batch samples"]:
     """The examples as the model plays them, each with its embedding."""
     frames = batch.f0_hz.shape[-1]
