@@ -119,6 +119,6 @@ def plot(of: Embeddings, path: Path) -> None:
         own = of.instrument == name
         axes.scatter(*flat[own].T, s=18, color=plt.get_cmap("tab20")(i % 20), label=name)
     axes.set(xlabel="first principal component", ylabel="second")
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(path, dpi=120)
     plt.close(figure)
