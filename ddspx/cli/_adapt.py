@@ -1,16 +1,18 @@
 """`ddspx adapt`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from ddspx import instruments, training
+from ddspx import instruments, io, training
 from ddspx.cli._batch import writable_place
 from ddspx.cli._errors import say
 from ddspx.cli._progress import print_ending
-from ddspx.io import read_manifest
-from ddspx.training import AdaptationConfig, TrainResult
+from ddspx.training import AdaptationConfig
+
+if TYPE_CHECKING:
+    from ddspx.training import TrainResult
 
 # Three minutes in all, with listening and compiling. The steps take half of that on two cores; on
 # a slower machine the time ends them, and the weights are those of the best evaluation until then.
@@ -62,14 +64,14 @@ def adapt(
 
 def _say_what_was_heard(output: Path) -> None:
     """Prints what was given, and what was trained on."""
-    heard = read_manifest(output.with_name(f"{output.name}.run") / "dataset")
+    heard = io.read_manifest(output.with_name(f"{output.name}.run") / "dataset")
     given = sum(source.duration_s for source in heard.sources)
     train, valid = (heard.splits[name].duration_s for name in ("train", "valid"))
     chosen = f", and {valid:.1f} s chose the step" if valid else ""
     say(f"Of {given:.1f} s, {train:.1f} s were trained on{chosen}. Play it with --to {output}")
 
 
-def _say_if_unchanged(result: TrainResult, after: int) -> None:
+def _say_if_unchanged(result: "TrainResult", after: int) -> None:
     """Says why the decoder of the saved weights is not adapted, if it is not."""
     if result.best.step > after:
         return
