@@ -82,8 +82,8 @@ FAULTS = (
     ),
     Fault(
         "core/effects/_delay.py",
-        "return (1 - u) * tap(0) + u * tap(1)",
-        "return u * tap(0) + (1 - u) * tap(1)",
+        "return index - 1, [u, 1 - u]",
+        "return index - 1, [1 - u, u]",
         "core/effects/test_delay.py",
     ),
     Fault(
