@@ -28,7 +28,7 @@ from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
 from ddspx.io import AudioError, Source, declared_sample_rate, stream_audio
 from ddspx.models._config import HISTORY
-from ddspx.models._weights import arrays_by_name
+from ddspx.models._weights import weights_sha256
 from ddspx.models.autoencoder import (
     Autoencoder,
     InstrumentStatistics,
@@ -368,14 +368,6 @@ def is_recording(path: Path) -> bool:
 
     formats = {f".{name.lower()}" for name in soundfile.available_formats()}
     return declared_sample_rate(path) is not None or path.suffix.lower() in formats | {".mp3"}
-
-
-def weights_sha256(model: Autoencoder) -> str:
-    """The SHA-256 of all weights of a model, in the order of their names."""
-    digest = hashlib.sha256()
-    for _, array in sorted(arrays_by_name(model).items()):
-        digest.update(np.asarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _source(path: Path, timbre: Timbre) -> Source:

@@ -1,5 +1,6 @@
 """Saving and loading the arrays of a module as a safetensors file, with checks of each array."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -157,6 +158,14 @@ def arrays_by_name(model: nnx.Module) -> dict[str, Any]:
     """All variables by dotted name: arrays, or shapes for an abstract model."""
     pure = nnx.to_pure_dict(nnx.state(model))
     return {_name(keys): array for keys, array in jax.tree.flatten_with_path(pure)[0]}
+
+
+def weights_sha256(model: nnx.Module) -> str:
+    """The SHA-256 of all variables, in the order of their names."""
+    digest = hashlib.sha256()
+    for _, array in sorted(arrays_by_name(model).items()):
+        digest.update(np.asarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _name(keys) -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 from ddspx._text import printable
 from ddspx._typing import Array, Float, Key
 from ddspx.instruments._hearing import check_heard, hear, heard_together
-from ddspx.instruments._timbres import TimbreListener, weights_sha256
+from ddspx.instruments._timbres import TimbreListener
 from ddspx.io import (
     AudioError,
     Batch,
@@ -26,6 +26,7 @@ from ddspx.io import (
     stream_audio,
     training_batches,
 )
+from ddspx.models._weights import weights_sha256
 from ddspx.models.autoencoder import (
     Autoencoder,
     AutoencoderConfig,

@@ -1,16 +1,12 @@
 """Front-ends that another model has trained, as the beginning of a training."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
-
-import jax
-import numpy as np
-from flax import nnx
 
 from ddspx.instruments import _library
 from ddspx.io._json import json_object
 from ddspx.models._config import CONFIG, read_json
+from ddspx.models._weights import weights_sha256
 from ddspx.models.autoencoder import load_autoencoder
 from ddspx.models.spectnet import load_spectnet
 from ddspx.nn import SpectralFrontend, copy_frontend
@@ -64,7 +60,4 @@ def begin_with(front_end: SpectralFrontend | None, listener: Any) -> dict[str, A
             "AutoencoderConfig.any_instrument() or nsynth()."
         )
     listener.frontend = copy_frontend(front_end, own)
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(nnx.to_pure_dict(nnx.state(front_end))):
-        digest.update(np.asarray(leaf).tobytes())
-    return {"front_end": {"weights_sha256": digest.hexdigest()}}
+    return {"front_end": {"weights_sha256": weights_sha256(front_end)}}

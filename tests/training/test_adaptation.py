@@ -13,7 +13,7 @@ from training_data import HOP, SAMPLE_RATE, glide, small_model
 
 from ddspx import io
 from ddspx.instruments import describe_instrument, recorded_timbre
-from ddspx.instruments._timbres import weights_sha256
+from ddspx.models._weights import weights_sha256
 from ddspx.models.autoencoder import load_autoencoder, with_timbre
 from ddspx.nn import FrontendConfig, StoredTimbreConfig, TapReverbConfig, TimbreEncoderConfig
 from ddspx.training import AdaptationConfig, adapt, evaluate_autoencoder
