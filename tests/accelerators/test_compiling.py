@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from steps import PRESETS, autoencoder_step
+from steps import PRESETS, any_instrument_step, autoencoder_step
 
 from ddspx import nn
 from ddspx.models.autoencoder import AutoencoderConfig
@@ -44,12 +44,13 @@ def test_values_and_gradients_compile(platform, name):
     assert program.temporaries < 2**24
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [*PRESETS, "any_instrument"])
 def test_training_steps_compile(platform, preset):
     """Of 64 ms: the same operations, but shorter."""
     config = getattr(AutoencoderConfig, preset)()
     config = dataclasses.replace(config, loss_n_ffts=(512, 64))
-    step, *arguments = autoencoder_step(config, batch_size=2, n_hops=16)
+    make = any_instrument_step if preset == "any_instrument" else autoencoder_step
+    step, *arguments = make(config, batch_size=2, n_hops=16)
     program = compilers.compile_for(platform, step, *arguments)
     assert program.temporaries < 2**29
 

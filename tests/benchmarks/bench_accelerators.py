@@ -80,7 +80,7 @@ def programs():
         for kind, f in (("", ours), (", textbook", textbook)):
             yield f"{name}{kind}", f, arguments
             yield f"{name}, gradient{kind}", gradient(f, len(arguments)), arguments
-    for preset in PRESETS:
+    for preset in (*PRESETS, "any_instrument"):
         step, *arguments = training(preset)
         yield f"training step of `{preset}`", step, tuple(arguments)
 

@@ -18,7 +18,7 @@ from flax import nnx
 # What the tests compile too.
 sys.path.append(str(Path(__file__).parents[1] / "accelerators"))
 
-from steps import PRESETS as PRESETS, autoencoder_step
+from steps import PRESETS as PRESETS, any_instrument_step, autoencoder_step
 
 from ddspx import core, nn
 from ddspx.models.autoencoder import AutoencoderConfig
@@ -107,7 +107,8 @@ def gradient(f: Callable, n_arrays: int) -> Callable:
 def training(preset: str) -> tuple[Callable, Any, Any]:
     """The training step of an autoencoder, and the shapes of its state and its batch."""
     config = getattr(AutoencoderConfig, preset)(sample_rate=RATE, hop_length=HOP)
-    return autoencoder_step(config, batch_size=BATCH, n_hops=FRAMES - 1)
+    make = any_instrument_step if preset == "any_instrument" else autoencoder_step
+    return make(config, batch_size=BATCH, n_hops=FRAMES - 1)
 
 
 def _between(frames: jax.Array) -> jax.Array:
