@@ -59,6 +59,11 @@ if TYPE_CHECKING:
         recordings_digest as recordings_digest,
         training_labels as training_labels,
     )
+    from ddspx.io._ownership import (
+        OwnedError as OwnedError,
+        Ownership as Ownership,
+        owned as owned,
+    )
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
         write_audio as write_audio,
@@ -78,5 +83,6 @@ else:
         _files="files_below fitting_name replacing_file replacing_folder",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
+        _ownership="OwnedError Ownership owned",
         _writer="AudioWriter write_audio",
     )
