@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from ddspx.io._files import (
         files_below as files_below,
         fitting_name as fitting_name,
-        replacing_file as replacing_file,
-        replacing_folder as replacing_folder,
     )
     from ddspx.io._json import (
         parse_json as parse_json,
@@ -63,6 +61,10 @@ if TYPE_CHECKING:
         OwnedError as OwnedError,
         Ownership as Ownership,
         owned as owned,
+    )
+    from ddspx.io._replacing import (
+        replacing_file as replacing_file,
+        replacing_folder as replacing_folder,
     )
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
@@ -80,9 +82,10 @@ else:
             "DatasetError DatasetWriter Manifest Records Segment Source Split is_dataset "
             "read_manifest"
         ),
-        _files="files_below fitting_name replacing_file replacing_folder",
+        _files="files_below fitting_name",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
         _ownership="OwnedError Ownership owned",
+        _replacing="replacing_file replacing_folder",
         _writer="AudioWriter write_audio",
     )

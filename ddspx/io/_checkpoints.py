@@ -18,8 +18,9 @@ import jax
 import numpy as np
 
 from ddspx._checks import non_negative_int, positive_int
-from ddspx.io._files import is_utf8, replacing_file
+from ddspx.io._files import is_utf8
 from ddspx.io._json import read_json
+from ddspx.io._replacing import replacing_file
 
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager

@@ -1,25 +1,13 @@
-"""File names, listing of folders, and atomic output: a temporary file or folder is renamed."""
+"""File names, and listing of folders."""
 
-import errno
 import os
-import secrets
-import shutil
 import stat
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 # The longest name that common file systems allow, in bytes.
 _LONGEST_NAME = 255
-_FIXES = {
-    errno.ENOSPC: "free space on its disk, or choose another output",
-    errno.EDQUOT: "delete files until your quota allows it, or choose another output",
-    errno.EFBIG: "raise the limit of file sizes, or choose another output",
-    errno.EROFS: "choose an output on a disk that can be written to",
-    errno.ENAMETOOLONG: "choose a shorter name",
-}
 
 
 def native_name(path: Path) -> Any:
@@ -123,109 +111,3 @@ def _listed(folder: Path) -> list[Path]:
             stacklevel=2,
         )
         return []
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turns an error of the system, while `path` is written, into a sentence that names it."""
-    try:
-        yield
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        kind = type(error) if type(error).__module__ == "builtins" else OSError
-        fix = _FIXES.get(
-            error.errno or 0, "choose another output, or mend the rights of its folder"
-        )
-        raise kind(f"{path} cannot be written ({error.strerror}); {fix}.") from error
-
-
-def _temporary(path: Path) -> Path:
-    # The temporary path is in the same folder as the target, because a rename is atomic only within
-    # one file system.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(fitting_name(f".{path.name}", f".{secrets.token_hex(4)}.partial"))
-
-
-@contextmanager
-def replacing_file(path: str | Path) -> Iterator[Path]:
-    """A temporary path to write to, which is renamed to `path` when the ``with`` block succeeds.
-
-    An existing file at `path` is replaced in one step. After an error it is unchanged, and the
-    temporary file is deleted. Missing parent folders are created.
-
-    Args:
-      path: the file to be written.
-
-    Yields:
-      The path to write to, in the same folder.
-
-    Raises:
-      IsADirectoryError: `path` is a folder.
-
-    Example:
-      >>> import tempfile
-      >>> from pathlib import Path
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     with replacing_file(Path(folder) / "config.json") as temporary:
-      ...         _ = temporary.write_text("{}")
-      ...     [file.name for file in Path(folder).iterdir()]
-      ['config.json']
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name the file to write inside it.")
-    temporary = _temporary(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def replacing_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder to fill, which is renamed to `path` when the ``with`` block succeeds.
-
-    Args:
-      path: the folder to be written. Missing parent folders are created.
-      overwrite: whether an existing `path` may be replaced with all its contents. It is unchanged
-        until the new folder is complete, and stays if the new folder cannot replace it.
-
-    Yields:
-      The temporary folder to write into; it is in the same parent folder as `path`.
-
-    Raises:
-      FileExistsError: `path` exists and `overwrite` is false.
-    """
-    path = Path(path)
-
-    def refuse() -> None:
-        if path.exists() and not overwrite:
-            raise FileExistsError(
-                f"{path} already exists; choose another output folder or allow its "
-                "replacement with overwrite (--overwrite)."
-            )
-
-    refuse()
-    temporary = _temporary(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-        refuse()
-        if path.exists():
-            retired = _temporary(path)
-            os.replace(path, retired)
-            try:
-                os.replace(temporary, path)
-            except BaseException:
-                os.replace(retired, path)
-                raise
-            is_link = retired.is_symlink() or not retired.is_dir()
-            retired.unlink() if is_link else shutil.rmtree(retired)
-        else:
-            os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -18,8 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ddspx.io._files import fitting_name, write_errors
+from ddspx.io._files import fitting_name
 from ddspx.io._json import COUNT, TEXT, json_field, parse_json
+from ddspx.io._replacing import write_errors
 
 # Seconds between two touches of the file, and seconds without one after which an owner on another
 # host counts as dead. Network file systems show changes to other hosts after up to 3 s.

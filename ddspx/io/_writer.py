@@ -13,7 +13,8 @@ import numpy as np
 
 from ddspx._checks import one_of, size
 from ddspx._typing import Num
-from ddspx.io._files import native_name, replacing_file
+from ddspx.io._files import native_name
+from ddspx.io._replacing import replacing_file
 
 # 24 bits hold what float32 synthesis produces (noise floor -144 dB), need no dither, and play
 # everywhere; float files would carry samples beyond full scale that players then clip.
