@@ -18,6 +18,7 @@ from ddspx.io._json import (
     OBJECT,
     TEXT,
     Kind,
+    json_facts,
     json_field,
     json_object,
     list_of,
@@ -159,7 +160,7 @@ def store_scores(source: str | Path, scores: InstrumentScores) -> Path | None:
     folder = find_instrument(source)
     if folder.resolve().parent == SHIPPED.resolve():
         return None
-    provenance = read_json(folder / PROVENANCE, json_object)
+    provenance = read_json(folder / PROVENANCE, json_facts)
     measures = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in scores._asdict().items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ddspx.instruments._archive import copy_files, model_files, pack_files
 from ddspx.instruments._card import describe_instrument
+from ddspx.instruments._instrument import read_instrument
 from ddspx.instruments._library import (
     SHIPPED,
     check_one_instrument,
@@ -16,17 +17,24 @@ from ddspx.instruments._library import (
     is_shipped,
     named_instrument,
 )
-from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS
-from ddspx.models.autoencoder.serialization import load_autoencoder
+from ddspx.models._config import (
+    CONFIG,
+    DIGESTS,
+    PROVENANCE,
+    STATISTICS,
+    WEIGHTS,
+    write_digests,
+)
 
-_OPTIONAL = "README.md"
+_OPTIONAL = {"README.md", DIGESTS}
 # The files of an instrument, with the largest allowed size of each in bytes.
 _LIMITS = {
     CONFIG: 2**16,
     STATISTICS: 2**18,
     PROVENANCE: 2**22,
     WEIGHTS: 2**28,
-    _OPTIONAL: 2**20,
+    DIGESTS: 2**12,
+    "README.md": 2**20,
 }
 _LONGEST_HEADER = 2**20
 
@@ -41,9 +49,10 @@ def install_instrument(
     """Installs a trained model as an instrument, which is then found by its name.
 
     Only the files of a model are copied: config.json, statistics.json, provenance.json,
-    weights.safetensors and, if there is one, README.md. They are copied to a temporary folder in
-    `instruments_folder` and loaded once; only then is the folder renamed. So a model that cannot be
-    loaded is not installed, and does not replace an earlier one. Nothing in the files is executed.
+    weights.safetensors and, if they are there, sha256.json and README.md. They are copied to a
+    temporary folder in `instruments_folder` and loaded once; only then is the folder renamed. So a
+    model that cannot be loaded is not installed, and does not replace an earlier one. If there is
+    no sha256.json, it is made. Nothing in the files is executed.
 
     Args:
       source: a model folder, whose other files are ignored; or a zip archive with only these files,
@@ -80,10 +89,12 @@ def install_instrument(
         target = new_folder(
             files.name if name is None else name, overwrite=overwrite, folder=folder
         )
-        if missing := _LIMITS.keys() - files.openers.keys() - {_OPTIONAL}:
+        if missing := _LIMITS.keys() - files.openers.keys() - _OPTIONAL:
             raise ValueError(f"{source} lacks {min(missing)}; copy the whole model folder.")
         with installing(target, source, overwrite=overwrite) as staged:
             copy_files(files, staged, _LIMITS)
+            if DIGESTS not in files.openers:
+                write_digests(staged)
     return target
 
 
@@ -210,5 +221,5 @@ def _check_model(folder: Path) -> None:
                 f"{folder / WEIGHTS} is not a readable safetensors file (its header is longer than "
                 f"{_LONGEST_HEADER} bytes); copy it again."
             )
-    load_autoencoder(folder)
+    read_instrument(folder)
     describe_instrument(folder)

@@ -5,11 +5,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddspx.instruments._instrument import Instrument
+from ddspx.instruments._instrument import Instrument, read_instrument
 from ddspx.instruments._library import check_one_instrument, named_instrument
 from ddspx.instruments._timbres import is_recording, load_mixture
 from ddspx.models._config import CONFIG, WEIGHTS
-from ddspx.models.autoencoder import load_autoencoder
 
 
 def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instrument:
@@ -37,7 +36,8 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
     Raises:
       FileNotFoundError: there is no such folder, instrument or timbre, one of its files is
         missing, or there is no model of any instrument.
-      ValueError: a file is corrupt, the files belong to different models, or those of a folder or
+      ValueError: a file is corrupt or has changed since it was saved, the files belong to different
+        models, this release cannot compute the features of the model, or the files of a folder or
         an archive are not of a kind that can be imported; a folder is that of a model of any
         instrument; or weights do not add up to 1.
       AudioError: a recording cannot be read, is silent, or less than 3 s of it have a pitch.
@@ -57,13 +57,13 @@ def load_instrument(source: str | Path, *, parts: Sequence[type] = ()) -> Instru
         if folder is None:
             return load_mixture(source)
         check_one_instrument(folder)
-        return Instrument(*load_autoencoder(folder, parts=parts))
+        return read_instrument(folder, parts=parts)
     # Imported here, because an import measures the room by a module that loads instruments.
     from ddspx.instruments._import import import_instrument
 
     with tempfile.TemporaryDirectory() as place:
         folder = import_instrument(source, name="imported", folder=place)
-        return Instrument(*load_autoencoder(folder, parts=parts))
+        return read_instrument(folder, parts=parts)
 
 
 def as_instrument(source: str | Path | Instrument, *, parts: Sequence[type] = ()) -> Instrument:

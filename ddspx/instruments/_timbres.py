@@ -17,7 +17,7 @@ from ddspx._checks import at_least_ndim
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.features import StreamingMethod, loudness_of, method_of, pitch_range
 from ddspx.instruments._hearing import check_heard, hear
-from ddspx.instruments._instrument import Instrument
+from ddspx.instruments._instrument import Instrument, check_features
 from ddspx.instruments._library import (
     ANY_INSTRUMENT,
     named_instrument,
@@ -27,8 +27,8 @@ from ddspx.instruments._library import (
 from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
 from ddspx.io import AudioError, Source, declared_sample_rate, stream_audio
-from ddspx.models._config import HISTORY
-from ddspx.models._weights import weights_sha256
+from ddspx.models._config import HISTORY, STATISTICS, TIMBRES
+from ddspx.models._weights import FOLDER_AGAIN, weights_sha256
 from ddspx.models.autoencoder import (
     Autoencoder,
     InstrumentStatistics,
@@ -37,6 +37,7 @@ from ddspx.models.autoencoder import (
     load_timbres,
     with_timbre,
 )
+from ddspx.models.autoencoder.serialization import check_rates
 from ddspx.models.autoencoder.timbres import scaled_embedding, timbre_encoder
 from ddspx.nn import (
     DecayingReverb,
@@ -114,7 +115,18 @@ def load_any_instrument(*, folder: str | Path | None = None) -> AnyInstrument:
             "any_instrument, which ships with ddspx, or one that `training.train_any_instrument` "
             "wrote."
         )
+    check_features(statistics, source / STATISTICS)
     timbres = load_timbres(source, sample_rate=model.config.sample_rate)
+    z_size = model.encoder.config.z_size
+    for name, timbre in timbres.items():
+        owner = f"The timbre {name!r} in {source / TIMBRES}"
+        check_features(timbre.statistics, owner)
+        check_rates(model.config, timbre.statistics, owner=owner, fix=FOLDER_AGAIN)
+        if timbre.embedding.shape != (z_size,):
+            raise ValueError(
+                f"{owner} must have an `embedding` of {z_size} numbers, got "
+                f"{timbre.embedding.size}; {FOLDER_AGAIN}."
+            )
     return AnyInstrument(source.resolve().name, model, timbres, statistics, provenance)
 
 

@@ -44,6 +44,7 @@ def list_of(kind: Kind) -> Kind:
 
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 FINITE = Kind("a finite number", _is_finite)
+INT = Kind("an int", _is_int)
 TEXT = Kind("text", lambda value: isinstance(value, str))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 LIST = Kind("a list", lambda value: isinstance(value, list))
@@ -56,6 +57,24 @@ def json_object(value: Any, owner: str = "it") -> dict[str, Any]:
     """Returns a parsed JSON value if it is an object, else raises a ValueError."""
     if not isinstance(value, dict):
         raise ValueError(f"{owner} must hold a JSON object, got {reprlib.repr(value)}.")
+    return value
+
+
+def json_facts(value: Any) -> dict[str, Any]:
+    """Returns a parsed JSON object in which all numbers are finite, so that it can be saved again.
+
+    Raises:
+      ValueError: `value` is no object, or a number in it is not finite; the message says where.
+    """
+    places = [("", json_object(value))]
+    while places:
+        place, outer = places.pop()
+        for key, inner in outer.items() if isinstance(outer, dict) else enumerate(outer):
+            name = f"{place}.{key}" if place else f"{key}"
+            if isinstance(inner, float) and not math.isfinite(inner):
+                raise ValueError(f"`{name}` must be a finite number, got {inner}.")
+            if isinstance(inner, dict | list):
+                places.append((name, inner))
     return value
 
 

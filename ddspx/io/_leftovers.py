@@ -120,9 +120,8 @@ def _leftovers(folder: Path) -> Iterator[_Leftover]:
     with suppress(OSError):
         for path in folder.iterdir():
             if found := _NAME.fullmatch(path.name):
-                kinds = {"pid": int, "start": int}
-                fields = {k: kinds.get(k, str)(v) for k, v in found.groupdict().items()}
-                yield _Leftover(path, **fields)
+                name, suffix, machine, pid, start, kind = found.groups()
+                yield _Leftover(path, name, suffix, machine, int(pid), int(start), kind)
 
 
 def _start(pid: int) -> int:

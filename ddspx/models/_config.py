@@ -1,6 +1,8 @@
 """The files of a model folder, and the conversion of configs (frozen dataclasses) to JSON."""
 
 import dataclasses
+import hashlib
+import json
 import reprlib
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -9,17 +11,22 @@ from typing import Any, TypeVar
 
 from ddspx import io
 from ddspx._checks import python_number
-from ddspx.io._json import FINITE
+from ddspx.io._json import FINITE, FLAG, INT, TEXT, Kind, json_field, json_object
 
 Config = TypeVar("Config")
 
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
 STATISTICS, PROVENANCE = "statistics.json", "provenance.json"
 TIMBRES = "timbres.json"
+DIGESTS = "sha256.json"
+# What a model plays is bound to these files as they were saved. The others of its folder, such as
+# its provenance and a README, describe it, and may be edited.
+_BOUND = (WEIGHTS, CONFIG, STATISTICS, TIMBRES)
 # The fields of a provenance that say on whose recordings a model was trained.
 HISTORY = ("data", "instruments", "started_from")
 # The JSON field that holds the class of a config, where the annotation allows several classes.
 _KIND = "kind"
+_SCALARS: dict[type, Kind] = {bool: FLAG, int: INT, float: FINITE, str: TEXT}
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -85,13 +92,16 @@ def read_json(path: Path, build: Callable[[Any], Config]) -> Config:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not JSON, or `build` raises an error for its content.
+      ValueError: the file is not JSON, `build` raises an error for its content, or it has changed
+        since it was saved.
     """
     require_file(path)
     try:
-        return build(io.read_json(path))
+        content = build(io.read_json(path))
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not usable: {error}") from error
+    check_digest(path)
+    return content
 
 
 def require_file(path: Path) -> None:
@@ -100,6 +110,44 @@ def require_file(path: Path) -> None:
         raise FileNotFoundError(
             f"The model folder {path.parent} lacks {path.name}; copy the whole folder again."
         )
+
+
+def write_digests(folder: Path) -> None:
+    """Writes the SHA-256 of the files in a model folder that `check_digest` checks."""
+    digests = {name: _sha256(folder / name) for name in _BOUND if (folder / name).is_file()}
+    text = json.dumps(digests, indent=2, sort_keys=True)
+    (folder / DIGESTS).write_text(text + "\n", encoding="utf-8")
+
+
+def check_digest(path: Path) -> None:
+    """Raises a ValueError if a file of a model folder has changed since it was saved.
+
+    A folder without `DIGESTS`, that of a model made by hand for example, has nothing to compare to.
+    """
+    written = path.with_name(DIGESTS)
+    if path.name not in _BOUND or not written.is_file():
+        return
+    advice = f"copy the whole folder again; if you changed the file yourself, delete {DIGESTS}"
+    try:
+        digests = json_object(io.read_json(written))
+        if unknown := sorted(set(digests) - set(_BOUND)):
+            raise ValueError(
+                f"it names {reprlib.repr(unknown[0])}, which is not {', '.join(_BOUND)}"
+            )
+        expected = json_field(digests, path.name, TEXT)
+    except ValueError as error:
+        raise ValueError(f"{written} is not usable: {error}; {advice}.") from error
+    for name in digests:
+        require_file(path.with_name(name))
+    if _sha256(path) != expected:
+        raise ValueError(
+            f"{path} is not as it was saved: its SHA-256 differs from that in {DIGESTS}; {advice}."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any, hint: Any) -> Any:
@@ -125,14 +173,20 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
     if _is_tagged(hint):
         return _restored_kind(name, hint, saved, parts)
     if nested := _dataclasses_of(hint):
-        return from_json(nested[0], saved, parts)
+        try:
+            return from_json(nested[0], saved, parts)
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}") from error
     value: Any = _tuples(saved)
     is_list = typing.get_origin(hint) is tuple
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
-    if float in hints and not all(map(FINITE.allows, value if is_list else (value,))):
-        expected = "a list of finite numbers" if is_list else FINITE.words
-        raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
+    kinds = [_SCALARS[each] for each in hints if each in _SCALARS]
+    for one in (value if is_list else (value,)) if kinds else ():
+        if not any(kind.allows(one) for kind in kinds):
+            words = " or ".join(kind.words for kind in kinds)
+            expected = f"a list, each value of which is {words}" if is_list else words
+            raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
     return value
 
 
@@ -170,7 +224,10 @@ def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> A
                 else "another version of ddspx wrote it."
             )
         )
-    return from_json(classes[kind], {k: v for k, v in saved.items() if k != _KIND}, parts)
+    try:
+        return from_json(classes[kind], {k: v for k, v in saved.items() if k != _KIND}, parts)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from error
 
 
 def _is_tagged(hint: Any) -> bool:

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ddspx.models._config import CONFIG, WEIGHTS, require_file
+from ddspx.models._config import CONFIG, WEIGHTS, check_digest, require_file, write_digests
 
 Model = TypeVar("Model", bound=nnx.Module)
 
+_DIGEST = "arrays_sha256"
 FOLDER_AGAIN = "copy the whole model folder again"
 
 
@@ -65,6 +66,8 @@ def save_model(
 ) -> None:
     """Writes a model folder, completely or not at all: weights, and a JSON file per mapping.
 
+    `sha256.json` binds those that the model consists of, see `check_digest`.
+
     Args:
       folder: the model folder to make, or to replace.
       model: the module whose variables are saved.
@@ -89,6 +92,7 @@ def save_model(
         (staged / WEIGHTS).write_bytes(save(arrays))
         for name, text in texts.items():
             (staged / name).write_text(text, encoding="utf-8")
+        write_digests(staged)
 
 
 def with_weights(build: Callable[[], Model], path: Path) -> Model:
@@ -96,27 +100,39 @@ def with_weights(build: Callable[[], Model], path: Path) -> Model:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is corrupt, or its arrays do not fit the model.
+      ValueError: the file is corrupt or has changed since it was saved, or its arrays do not fit
+        the model.
     """
     require_file(path)
-    return with_arrays(build, read_arrays(path), path, FOLDER_AGAIN)
+    model = with_arrays(build, read_arrays(path), path, FOLDER_AGAIN)
+    check_digest(path)
+    return model
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file.
 
     Raises:
-      ValueError: the file is corrupt, or holds arrays of a dtype that NumPy does not have.
+      ValueError: the file is corrupt, holds arrays of a dtype that NumPy does not have, or has
+        changed since `bound_to_itself` wrote it.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        arrays = load_file(path)
+        with safe_open(path, "numpy") as file:
+            saved = (file.metadata() or {}).get(_DIGEST)
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
             f"{path} is not a readable safetensors file ({error}); copy it again."
         ) from error
+    if saved not in (None, arrays_sha256(arrays)):
+        raise ValueError(
+            f"{path} is not as it was saved: the SHA-256 of its arrays differs from that in its "
+            "header; copy it again."
+        )
+    return arrays
 
 
 def with_arrays(
@@ -162,10 +178,22 @@ def arrays_by_name(model: nnx.Module) -> dict[str, Any]:
 
 def weights_sha256(model: nnx.Module) -> str:
     """The SHA-256 of all variables, in the order of their names."""
+    return arrays_sha256(arrays_by_name(model))
+
+
+def arrays_sha256(arrays: Mapping[str, Any]) -> str:
+    """The SHA-256 of arrays, in the order of their names."""
     digest = hashlib.sha256()
-    for _, array in sorted(arrays_by_name(model).items()):
+    for _, array in sorted(arrays.items()):
         digest.update(np.asarray(array).tobytes())
     return digest.hexdigest()
+
+
+def bound_to_itself(arrays: dict[str, np.ndarray]) -> bytes:
+    """A safetensors file of its own, outside of a model folder, with a SHA-256 of its arrays."""
+    from safetensors.numpy import save
+
+    return save(arrays, metadata={_DIGEST: arrays_sha256(arrays)})
 
 
 def _name(keys) -> str:

@@ -355,10 +355,10 @@ class InstrumentStatistics:
             )
         if self.fmin is not None or self.fmax is not None:
             fmin, fmax = (math.nan if f is None else float(f) for f in (self.fmin, self.fmax))
-            if not 0 < fmin < fmax < math.inf:
+            if not 0 < fmin < fmax <= self.sample_rate / 2:
                 raise ValueError(
-                    "`fmin` and `fmax` must both be None, or finite with 0 < `fmin` < `fmax`, "
-                    f"got {self.fmin} and {self.fmax}."
+                    "`fmin` and `fmax` must both be None, or in Hz with 0 < `fmin` < `fmax`, at "
+                    f"most half of `sample_rate`, got {self.fmin} and {self.fmax}."
                 )
             object.__setattr__(self, "fmin", fmin)
             object.__setattr__(self, "fmax", fmax)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from ddspx.io._json import json_object
+from ddspx.io._json import json_facts
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, read_json
 from ddspx.models._weights import arrays_by_name, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
@@ -46,7 +46,7 @@ def save_autoencoder(
     """
     check_loads_back(model)
     fix = "compute them from recordings at the model's rates"
-    _check_rates(model.config, statistics, owner="`statistics`", fix=fix)
+    check_rates(model.config, statistics, owner="`statistics`", fix=fix)
     save_model(
         folder,
         model,
@@ -98,14 +98,14 @@ def load_autoencoder(
         )
     config = read_json(folder / CONFIG, partial(AutoencoderConfig.from_json, parts=parts))
     statistics = read_json(folder / STATISTICS, InstrumentStatistics.from_json)
-    provenance = read_json(folder / PROVENANCE, json_object)
+    provenance = read_json(folder / PROVENANCE, json_facts)
     fix = "the files are of different models, so copy the whole model folder again"
-    _check_rates(config, statistics, owner=str(folder / STATISTICS), fix=fix)
+    check_rates(config, statistics, owner=str(folder / STATISTICS), fix=fix)
     model = with_weights(lambda: Autoencoder(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, statistics, provenance
 
 
-def _check_rates(
+def check_rates(
     config: AutoencoderConfig, statistics: InstrumentStatistics, *, owner: str, fix: str
 ) -> None:
     """Raises a ValueError unless the statistics have the rates of the model."""

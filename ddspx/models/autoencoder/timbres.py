@@ -1,6 +1,7 @@
 """The instruments that a model of any instrument knows, and one of them as a model of its own."""
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from ddspx.models._config import TIMBRES, from_json, read_json, to_json
 from ddspx.models._weights import FOLDER_AGAIN, finite_weights, with_arrays
 from ddspx.models.autoencoder.config import InstrumentStatistics
 from ddspx.models.autoencoder.model import Autoencoder
-from ddspx.models.autoencoder.serialization import save_autoencoder
+from ddspx.models.autoencoder.serialization import check_rates, save_autoencoder
 from ddspx.nn import (
     DecayingReverb,
     DecayingReverbConfig,
@@ -131,7 +132,7 @@ def save_any_instrument(
 
     Raises:
       ValueError: the model has no `nn.TimbreEncoder`, there is no timbre or one of another size or
-        with a weight that is not finite, or as `save_autoencoder`.
+        rate or with a weight that is not finite, or as `save_autoencoder`.
     """
     z_size = timbre_encoder(model).config.z_size
     if not timbres:
@@ -141,6 +142,8 @@ def save_any_instrument(
         values = np.asarray(embedding, np.float64)
         if values.shape != (z_size,) or not np.isfinite(values).all():
             raise ValueError(f"The embedding of {name!r} must be {z_size} finite numbers.")
+        fix = "train the model with timbres at its rates"
+        check_rates(model.config, statistics, owner=f"The statistics of {name!r}", fix=fix)
         room = {} if reverb is None else finite_weights(reverb)
         saved[name] = {
             "embedding": values.tolist(),
@@ -171,21 +174,33 @@ def load_timbres(folder: str | Path, *, sample_rate: int) -> dict[str, Timbre]:
         embedding = json_field(fields, "embedding", list_of(FINITE))
         statistics = InstrumentStatistics.from_json(json_field(fields, "statistics", OBJECT))
         config = from_json(_Room, {"reverb": fields.get("reverb")}).reverb
-        arrays = {
-            name: np.asarray(values, np.float32)
-            for name, values in json_field(fields, "room", OBJECT).items()
-        }
+        saved = json_field(fields, "room", OBJECT)
+        arrays = {name: _array(name, values) for name, values in saved.items()}
         reverb = None
         if config is not None:
             build = partial(_built, config, sample_rate)
             reverb = with_arrays(build, arrays, path, FOLDER_AGAIN)
-        return Timbre(np.asarray(embedding, np.float32), reverb, statistics)
+        return Timbre(_array("embedding", embedding), reverb, statistics)
 
     def timbres(fields: Any) -> dict[str, Timbre]:
-        saved = json_field(json_object(fields), "timbres", OBJECT)
-        return {name: timbre(each) for name, each in saved.items()}
+        saved, read = json_field(json_object(fields), "timbres", OBJECT), {}
+        for name, each in saved.items():
+            try:
+                read[name] = timbre(each)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"the timbre {name!r}: {error}") from error
+        return read
 
     return read_json(path, timbres)
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"`{name}` must be lists of numbers, got {reprlib.repr(values)}; {FOLDER_AGAIN}."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from ddspx._folders import cache_folder
 from ddspx.io._torch_archive import read_tensors
-from ddspx.models._weights import finite_weights, read_arrays, with_arrays
+from ddspx.models._weights import bound_to_itself, finite_weights, read_arrays, with_arrays
 from ddspx.models.crepe.config import Capacity, CrepeConfig
 from ddspx.models.crepe.model import Crepe
 
@@ -108,8 +108,6 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
     Raises:
       ValueError: `path` does not end in ".safetensors", or a weight is not finite.
     """
-    from safetensors.numpy import save
-
     from ddspx.io import replacing_file
 
     path = Path(path)
@@ -118,7 +116,7 @@ def save_crepe(path: str | Path, model: Crepe) -> None:
     arrays = finite_weights(model)
     with replacing_file(path) as temporary:
         # `save_file` would make a file that only its owner can read.
-        temporary.write_bytes(save(arrays))
+        temporary.write_bytes(bound_to_itself(arrays))
 
 
 def convert_crepe(source: str | Path, target: str | Path) -> str:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from ddspx._checks import number, size
+from ddspx.models._config import from_json, to_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ class PitchConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON holds them."""
-        return dataclasses.asdict(self) | {"win_lengths": list(self.win_lengths)}
+        return to_json(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "PitchConfig":
@@ -123,8 +124,7 @@ class PitchConfig:
           The config.
 
         Raises:
-          TypeError: a field has another type.
-          ValueError: a field is missing, unknown, or out of its range.
+          ValueError: a field is missing, unknown, of another type, or out of its range.
         """
         names = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != names:
@@ -132,5 +132,4 @@ class PitchConfig:
                 f"a pitch config must have the fields {sorted(names)}, got {sorted(fields)}; "
                 "copy the whole model folder again."
             )
-        sizes: dict[str, Any] = {"win_lengths": tuple(fields["win_lengths"])}
-        return cls(**fields | sizes)
+        return from_json(cls, fields)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import nnx
 
-from ddspx.io._json import json_object
+from ddspx.io._json import json_facts
 from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
 from ddspx.models._weights import save_model, with_weights
 from ddspx.models.spectnet.config import SpectNetConfig
@@ -51,6 +51,6 @@ def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
             f"There is no model folder {folder}; give one that `ddspx classify train` wrote."
         )
     config = read_json(folder / CONFIG, SpectNetConfig.from_json)
-    provenance = read_json(folder / PROVENANCE, json_object)
+    provenance = read_json(folder / PROVENANCE, json_facts)
     model = with_weights(lambda: SpectNet(config, rngs=nnx.Rngs(0)), folder / WEIGHTS)
     return model, provenance

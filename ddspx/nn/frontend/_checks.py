@@ -42,3 +42,4 @@ def check_n_taps(value: object) -> None:
 def check_floor(value: object) -> None:
     """Raises an error unless the floor, its reciprocal and their gradients fit float32."""
     number("floor", value, least=1e-30)
+    number("floor", value, most=1e30)

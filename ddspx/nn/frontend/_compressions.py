@@ -20,7 +20,7 @@ class LogCompression:
 
     Raises:
       TypeError: `floor` is not a number.
-      ValueError: `floor` is below 1e-30 or not finite.
+      ValueError: `floor` is not from 1e-30 to 1e30.
     """
 
     floor: float = 1e-10
@@ -39,7 +39,7 @@ class DecibelCompression:
 
     Raises:
       TypeError: `floor` is not a number.
-      ValueError: `floor` is below 1e-30 or not finite.
+      ValueError: `floor` is not from 1e-30 to 1e30.
     """
 
     floor: float = 1e-10
@@ -59,7 +59,7 @@ class Log1pCompression:
 
     Raises:
       TypeError: `floor` is not a number.
-      ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
+      ValueError: `floor` is not from 1e-30 to 1e30, or `trainable` is neither True nor False.
     """
 
     floor: float = 1e-10
@@ -81,7 +81,7 @@ class PcenCompression:
 
     Raises:
       TypeError: `floor` is not a number.
-      ValueError: `floor` is below 1e-30 or not finite, or `trainable` is neither True nor False.
+      ValueError: `floor` is not from 1e-30 to 1e30, or `trainable` is neither True nor False.
     """
 
     floor: float = 1e-10
