@@ -46,7 +46,9 @@ def explained(error: BaseException) -> tuple[object, int]:
     if isinstance(error, OSError) and error.strerror is not None:
         # An error of the system has no sentence, unlike the library's own errors, but a file name
         # and a reason.
-        return f"{error.filename}: {error.strerror}.", BAD_INPUT
+        # A write to a file that is open, such as the standard output, has no name.
+        name = "a file or the output" if error.filename is None else error.filename
+        return f"{name}: {error.strerror}.", BAD_INPUT
     if isinstance(error, (OSError, ValueError, ImportError)):
         return error, BAD_INPUT
     if isinstance(error, (FloatingPointError, SkippedInputError)):

@@ -16,6 +16,7 @@ from ddspx._text import printable
 from ddspx.cli._batch import make_each, output_files, writable_place
 from ddspx.cli._progress import progress
 from ddspx.features import SpectralKind
+from ddspx.io._replacing import write_errors
 
 # Imported where it is used, so that an error in the options is reported without loading NumPy.
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _write(
 
         # On disk, because the features of a long recording may not fit into memory.
         file = stack.enter_context(TemporaryFile(dir=place))
-        values = _spooled(spectra.stream_spectral_features(counted(), config), file)
+        values = _spooled(spectra.stream_spectral_features(counted(), config), file, place)
         bar(f"writing {which}", 0.0, None)
         # The folder is made only now, after the recording has been read without an error.
         table, *pictures = (stack.enter_context(io.replacing_file(path)) for path in files)
@@ -133,15 +134,16 @@ def _write(
     return f"{files[0]}: {n_samples / config.sample_rate:.2f} s, {config.name} {shape}"
 
 
-def _spooled(chunks: "Iterator[np.ndarray]", file: IO[bytes]) -> "np.ndarray":
-    """Writes chunks of frames to a file, and returns them as one array that is read from it."""
+def _spooled(chunks: "Iterator[np.ndarray]", file: IO[bytes], place: Path) -> "np.ndarray":
+    """Writes chunks of frames to a file in a place, and returns them as one array, read from it."""
     import numpy as np
 
     features: tuple[int, ...] = ()
     for chunk in chunks:
         features = chunk.shape[1:]
-        file.write(chunk.tobytes())
-    file.flush()
+        with write_errors(place):
+            file.write(chunk.tobytes())
+            file.flush()
     return np.memmap(file, np.float32, "r").reshape(-1, *features)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ddspx._folders import data_folder
 from ddspx.io._json import OBJECT, json_field, json_object
+from ddspx.io._replacing import is_folder
 from ddspx.models._config import TIMBRES, read_json
 
 INSTRUMENTS_VARIABLE = "DDSPX_INSTRUMENTS"
@@ -100,7 +101,7 @@ def find_instrument(source: str | Path) -> Path:
       FileNotFoundError: there is no such folder or instrument.
     """
     folder = Path(source)
-    if os.path.isdir(folder):
+    if is_folder(folder):
         return folder
     if named := named_instrument(str(source)):
         return named

@@ -37,6 +37,7 @@ from ddspx.io._json import (
     list_of,
     read_json,
 )
+from ddspx.io._replacing import is_folder
 
 FORMAT = "ddspx-dataset"
 FORMAT_VERSION = 1
@@ -349,7 +350,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         version that this release does not read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DatasetError(f"{folder} is not a folder; make a dataset with `ddspx prepare`.")
     path = folder / _MANIFEST
     if not path.is_file():

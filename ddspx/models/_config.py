@@ -26,7 +26,13 @@ _BOUND = (WEIGHTS, CONFIG, STATISTICS, TIMBRES)
 HISTORY = ("data", "instruments", "started_from")
 # The JSON field that holds the class of a config, where the annotation allows several classes.
 _KIND = "kind"
-_SCALARS: dict[type, Kind] = {bool: FLAG, int: INT, float: FINITE, str: TEXT}
+# The kinds of values of a field by its annotation, and the words for several of them.
+_SCALARS: dict[type, tuple[Kind, str]] = {
+    bool: (FLAG, "true or false"),
+    int: (INT, "ints"),
+    float: (FINITE, "finite numbers"),
+    str: (TEXT, "texts"),
+}
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -183,9 +189,9 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
     kinds = [_SCALARS[each] for each in hints if each in _SCALARS]
     for one in (value if is_list else (value,)) if kinds else ():
-        if not any(kind.allows(one) for kind in kinds):
-            words = " or ".join(kind.words for kind in kinds)
-            expected = f"a list, each value of which is {words}" if is_list else words
+        if not any(kind.allows(one) for kind, _ in kinds):
+            several = "a list of " + " or ".join(words for _, words in kinds)
+            expected = several if is_list else " or ".join(kind.words for kind, _ in kinds)
             raise ValueError(f"`{name}` must be {expected}, got {reprlib.repr(saved)}.")
     return value
 

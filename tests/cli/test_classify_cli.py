@@ -411,6 +411,7 @@ def test_finished_predictions_are_printed_if_a_later_file_fails(
 def test_a_label_cannot_steer_the_terminal(trained, sounds, tmp_path, capsys):
     model = tmp_path / "stranger"
     shutil.copytree(trained, model)
+    (model / "sha256.json").unlink()
     config = json.loads((model / "config.json").read_text())
     config["labels"] = ["\x1b[31mhigh\x07", "low", "no\tise"]
     (model / "config.json").write_text(json.dumps(config))

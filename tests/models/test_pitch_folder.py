@@ -52,7 +52,7 @@ def test_file_permissions_follow_the_umask(model, tmp_path, mask):
         os.umask(before)
     modes = {path.name: path.stat().st_mode for path in (tmp_path / "model").iterdir()}
     assert {name: stat.S_IMODE(mode) for name, mode in modes.items()} == dict.fromkeys(
-        ("weights.safetensors", "config.json", "provenance.json"), 0o666 & ~mask
+        ("weights.safetensors", "config.json", "provenance.json", "sha256.json"), 0o666 & ~mask
     )
 
 
@@ -100,6 +100,7 @@ def test_files_that_do_not_fit_each_other_are_refused(saved, tmp_path):
     save_file(good, folder / "weights.safetensors")
     fields = SMALL.to_json() | {"channels": 4}
     (folder / "config.json").write_text(json.dumps(fields))
+    (folder / "sha256.json").unlink()
     with pytest.raises(ValueError, match=r"not as float32 .*; copy the whole model folder again"):
         load_pitch_tracker(folder=folder)
 

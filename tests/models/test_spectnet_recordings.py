@@ -127,6 +127,7 @@ def test_folders_that_are_not_model_folders_are_refused(tmp_path):
         load_spectnet(tmp_path / "absent")
     folder = tmp_path / "model"
     save_spectnet(folder, SpectNet(LEVEL, rngs=nnx.Rngs(0)), provenance={})
+    (folder / "sha256.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     del config["labels"]
     (folder / "config.json").write_text(json.dumps(config))

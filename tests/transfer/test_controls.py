@@ -50,6 +50,7 @@ def instrument(tmp_path_factory):
     fields = json.loads((folder / "statistics.json").read_text())
     fields["loudness_quantiles"] = np.linspace(-12.0, 8.0, 101).tolist()
     (folder / "statistics.json").write_text(json.dumps(fields))
+    (folder / "sha256.json").unlink()
     return folder
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx.io._json import json_facts
+from ddspx.io._replacing import is_folder
 from ddspx.models._config import CONFIG, PROVENANCE, STATISTICS, WEIGHTS, read_json
 from ddspx.models._weights import arrays_by_name, save_model, with_weights
 from ddspx.models.autoencoder.config import AutoencoderConfig, InstrumentStatistics
@@ -91,7 +92,7 @@ def load_autoencoder(
       >>> folder.cleanup()
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise FileNotFoundError(
             f"There is no model folder {str(folder)!r}; to load an instrument by its name, call "
             "`instruments.load_instrument`."

@@ -7,6 +7,7 @@ from typing import Any
 from flax import nnx
 
 from ddspx.io._json import json_facts
+from ddspx.io._replacing import is_folder
 from ddspx.models._config import CONFIG, PROVENANCE, WEIGHTS, read_json
 from ddspx.models._weights import save_model, with_weights
 from ddspx.models.spectnet.config import SpectNetConfig
@@ -46,7 +47,7 @@ def load_spectnet(folder: str | Path) -> tuple[SpectNet, dict[str, Any]]:
       ValueError: a file is corrupt, or the weights do not fit the config.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise FileNotFoundError(
             f"There is no model folder {folder}; give one that `ddspx classify train` wrote."
         )

@@ -1,0 +1,62 @@
+"""Every command that writes, while no file can grow: a sentence, nothing left, and then it works.
+
+The limit of the size of files fails the same writes as a full disk, and needs no disk.
+"""
+
+from contextlib import contextmanager
+
+import pytest
+
+from ddspx.cli import main
+
+resource = pytest.importorskip("resource", reason="Windows has no limit of file sizes")
+
+
+@contextmanager
+def files_up_to(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# The arguments, the outputs, and sizes up to which files can be written.
+QUICK = {
+    "features": ("features RECORDING --kind mel -o OUT", ["tone.mel.npz"], (0, 1000, 52_000)),
+    "pack": ("instruments pack MODEL -o OUT/a.zip", ["a.zip"], (0, 200, 4000)),
+    "add": ("instruments add MODEL --name mine", ["mine"], (0, 600, 4000)),
+}
+SLOW = {
+    "pitch": ("pitch RECORDING --method yin --plot -o OUT", ["tone.csv", "tone.png"], (0, 5000)),
+    "room": ("instruments room MODEL -o OUT/a.flac", ["a.flac"], (0, 100)),
+    "transfer": (
+        "transfer RECORDING --to MODEL -o OUT/a.wav --report OUT/a.png",
+        ["a.png", "a.wav"],
+        (0, 30_000),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_a_write_that_fails_names_the_output_and_leaves_nothing(
+    name, instrument, recording, tmp_path, capsys, monkeypatch
+):
+    call, outputs, sizes = (QUICK | SLOW)[name]
+    folder = tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setenv("DDSPX_INSTRUMENTS", str(folder))
+    places = {"RECORDING": recording, "MODEL": instrument, "OUT": folder}
+    for word, place in places.items():
+        call = call.replace(word, str(place))
+    for size in sizes:
+        with files_up_to(size):
+            assert main(call.split()) in (1, 2)
+        said = capsys.readouterr().err
+        assert str(folder) in said and "None" not in said and "Error" not in said
+        assert "cannot be written" in said and not list(folder.iterdir())
+    assert main(call.split()) == 0
+    assert sorted(path.name for path in folder.iterdir()) == outputs
