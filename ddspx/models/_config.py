@@ -5,7 +5,7 @@ import hashlib
 import json
 import reprlib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -188,7 +188,9 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
     if is_list and not isinstance(value, tuple):
         raise ValueError(f"`{name}` must be a list, got {reprlib.repr(value)}.")
     kinds = [_SCALARS[each] for each in hints if each in _SCALARS]
-    for one in (value if is_list else (value,)) if kinds else ():
+    # A part that others have made may have lists within lists.
+    items = (value if float in hints else _flat(value)) if is_list else (value,)
+    for one in items if kinds else ():
         if not any(kind.allows(one) for kind, _ in kinds):
             several = "a list of " + " or ".join(words for _, words in kinds)
             expected = several if is_list else " or ".join(kind.words for kind, _ in kinds)
@@ -199,6 +201,12 @@ def _restored(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:
 def _tuples(saved: Any) -> Any:
     """Lists of JSON as tuples, lists within them included."""
     return tuple(map(_tuples, saved)) if isinstance(saved, list) else saved
+
+
+def _flat(values: tuple[Any, ...]) -> Iterator[Any]:
+    """What is in a tuple, and in the tuples in it."""
+    for value in values:
+        yield from _flat(value) if isinstance(value, tuple) else (value,)
 
 
 def _restored_kind(name: str, hint: Any, saved: Any, parts: Sequence[type]) -> Any:

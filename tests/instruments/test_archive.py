@@ -156,7 +156,7 @@ def test_a_file_that_occurs_twice_is_refused(parts, refuse):
 
 
 def test_a_missing_file_is_named(parts, refuse):
-    for name in parts:
+    for name in NAMES[:4]:
         other_parts = [(key, data) for key, data in parts.items() if key != name]
         assert f"lacks {name}" in refuse(zipped(*other_parts))
     assert "lacks config.json" in refuse(zipped())
@@ -164,7 +164,7 @@ def test_a_missing_file_is_named(parts, refuse):
 
 def test_the_number_of_files_is_limited(parts, refuse):
     many = [(f"a/{i}", b"") for i in range(100)]
-    assert "holds 104 files, more than the 6 of a model" in refuse(zipped(*parts.items(), *many))
+    assert "holds 105 files, more than the 6 of a model" in refuse(zipped(*parts.items(), *many))
 
 
 # Links and special files
@@ -221,15 +221,15 @@ def test_a_declared_size_over_the_limit_is_refused(size, parts, refuse):
 
 
 def test_files_that_expand_too_much_are_refused(parts, refuse):
-    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
-    archive = zipped(*other_parts, (NAMES[-1], bytes(2**24)))
+    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[3]]
+    archive = zipped(*other_parts, (NAMES[3], bytes(2**24)))
     assert len(archive) < 2**16
     assert "compressed to less than 1/100 of its size" in refuse(archive)
 
 
 def test_a_zip_bomb_with_a_false_size_is_refused(parts, refuse, monkeypatch):
     """No more bytes are written than the directory says, so it is enough to check the directory."""
-    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[-1]]
+    other_parts = [(key, data) for key, data in parts.items() if key != NAMES[3]]
 
     def lie(infos):
         infos[-1].file_size = 1000
@@ -242,7 +242,7 @@ def test_a_zip_bomb_with_a_false_size_is_refused(parts, refuse, monkeypatch):
             yield block
 
     monkeypatch.setattr(_archive, "blocks", counting)
-    message = refuse(zipped(*other_parts, (NAMES[-1], bytes(2**24)), change=lie))
+    message = refuse(zipped(*other_parts, (NAMES[3], bytes(2**24)), change=lie))
     assert "not a readable zip archive" in message
     assert sum(counted) <= 1000 + sum(len(data) for _, data in other_parts)
 

@@ -1,6 +1,7 @@
 """Instruments of one's own: where they are, how they get there, and what is known of them."""
 
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -341,6 +342,25 @@ def test_a_broken_model_is_not_installed(
     assert str(source) in str(refusal.value) and "partial" not in str(refusal.value)
     assert list(library.iterdir()) == [earlier]
     assert contents(earlier) == contents(toy)
+
+
+def test_features_that_cannot_be_computed_are_refused_before_a_transfer(library, model):
+    (model / "sha256.json").unlink()
+    for value, said in (
+        (-1, "must be text, got -1"),
+        (math.nan, "must be text, got nan"),
+        (None, "must be text, got None"),
+        (["ddspx"], r"must be text, got \['ddspx'\]"),
+        ("x", "names features of version 'x' cannot be computed by this release"),
+        ("", "names features of version ''"),
+    ):
+        edit(model / "statistics.json", feature_version=value)
+        for use in (install_instrument, load_instrument):
+            with pytest.raises(
+                ValueError, match=f"statistics.json is not.*`feature_version` {said}"
+            ):
+                use(model)
+    assert not library.exists() or not list(library.iterdir())
 
 
 @pytest.mark.parametrize("name", [*FILES, "README.md"])

@@ -305,7 +305,9 @@ def test_a_model_that_cannot_be_replaced_is_kept(folder, tmp_path, monkeypatch, 
             raise OSError("the disk is gone")
         replace(source, target)
 
-    monkeypatch.setattr("ddspx.io._files.os.replace", fail)
+    # Where the system cannot exchange two folders in one step.
+    monkeypatch.setattr("ddspx.io._replacing.exchange", lambda one, other: False)
+    monkeypatch.setattr("ddspx.io._replacing.os.replace", fail)
     with pytest.raises(OSError, match="gone"):
         save_autoencoder(output, model, statistics=statistics, provenance={"licence": "new"})
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before

@@ -30,6 +30,10 @@ from ddspx.nn import (
 )
 
 
+# More than any number of an embedding, whose mean square is 1.
+_LARGEST = 1e3
+
+
 class Timbre(NamedTuple):
     """An instrument that a model of any instrument knows.
 
@@ -172,6 +176,11 @@ def load_timbres(folder: str | Path, *, sample_rate: int) -> dict[str, Timbre]:
 
     def timbre(fields: Any) -> Timbre:
         embedding = json_field(fields, "embedding", list_of(FINITE))
+        if max(map(abs, embedding), default=0) > _LARGEST:
+            raise ValueError(
+                f"`embedding` must hold numbers of mean square 1, got {reprlib.repr(embedding)}; "
+                f"{FOLDER_AGAIN}."
+            )
         statistics = InstrumentStatistics.from_json(json_field(fields, "statistics", OBJECT))
         config = from_json(_Room, {"reverb": fields.get("reverb")}).reverb
         saved = json_field(fields, "room", OBJECT)
