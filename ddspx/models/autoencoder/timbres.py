@@ -29,7 +29,6 @@ from ddspx.nn import (
     TimbreEncoder,
 )
 
-
 # More than any number of an embedding, whose mean square is 1.
 _LARGEST = 1e3
 
