@@ -53,6 +53,9 @@ def programs(request):
     jax.clear_caches()
 
 
+# No test outlives a loss of power, and a model would wait for the disk for a tenth of a second.
+os.fsync = lambda file: None
+
 SHARED_DATA = Path(os.environ.get("DDSPX_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
