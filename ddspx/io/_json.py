@@ -66,7 +66,7 @@ def json_facts(value: Any) -> dict[str, Any]:
     Raises:
       ValueError: `value` is no object, or a number in it is not finite; the message says where.
     """
-    places = [("", json_object(value))]
+    places: list[tuple[str, Any]] = [("", json_object(value))]
     while places:
         place, outer = places.pop()
         for key, inner in outer.items() if isinstance(outer, dict) else enumerate(outer):
