@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
         Batches as Batches,
-        Best as Best,
         Measured as Measured,
         Task as Task,
         TrainResult as TrainResult,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
         run_task as run_task,
     )
     from ddspx.training._prepare import prepare as prepare
+    from ddspx.training._run import Best as Best
     from ddspx.training._state import TrainState as TrainState, initial_state as initial_state
     from ddspx.training._step import (
         StepReport as StepReport,
@@ -92,8 +92,9 @@ else:
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _frontends="load_frontend",
         _logging="RunLog",
-        _loop="Batches Best Measured Task TrainResult placements run_task",
+        _loop="Batches Measured Task TrainResult placements run_task",
         _prepare="prepare",
+        _run="Best",
         _state="TrainState initial_state",
         _step="StepReport adam autoencoder_loss train_step",
     )

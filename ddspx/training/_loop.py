@@ -4,15 +4,10 @@ One loop serves every kind of model. A `Task` holds everything that differs betw
 """
 
 import dataclasses
-import json
 import math
-import shutil
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -21,18 +16,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 
-from ddspx.io import (
-    latest_checkpoint,
-    read_json,
-    replacing_file,
-    replacing_folder,
-    restore_checkpoint,
-    save_checkpoint,
-)
 from ddspx.training._config import RunConfig
 from ddspx.training._logging import RunLog, progress_bar, summary_writer
-from ddspx.training._state import TrainState, from_arrays, to_arrays
+from ddspx.training._run import Best, RunFolder
+from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport, several_steps
+from ddspx.training._stopping import stop_request
 
 
 @runtime_checkable
@@ -89,16 +78,6 @@ class Task:
     save: Callable[[Path, TrainState, dict[str, Any]], None]
 
 
-class Best(NamedTuple):
-    """The weights that are kept: their step, and their loss on the valid split.
-
-    Step 0 means that no weights have been kept yet. The loss is None without a valid split.
-    """
-
-    step: int = 0
-    loss: float | None = None
-
-
 class TrainResult(NamedTuple):
     """The step at which a run ended, the weights in `output`, and whether all steps were taken."""
 
@@ -135,13 +114,9 @@ def run_task(
     output, console = Path(output), console or Console()
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
-    folder = output.with_name(f"{output.name}.run")
-    if output.exists() and not (folder / "run.json").is_file():
-        raise FileExistsError(
-            f"{output} exists and does not belong to a training run, whose folder would be "
-            f"{folder}; choose another output."
-        )
-    run = _Run(begin(), output, folder, config)
+    folder = RunFolder(output)
+    folder.check_output()
+    run = _Run(begin(), folder, config)
     if run.taken:
         console.print(f"resuming from step {run.taken}")
     if summary_writer() is None:
@@ -151,9 +126,9 @@ def run_task(
             markup=False,
         )
     with (
-        RunLog(run.folder / "logs", step=run.taken) as log,
+        RunLog(folder.path / "logs", step=run.taken) as log,
         progress_bar(console) as bar,
-        _stop_request() as stop,
+        stop_request() as stop,
     ):
         task = bar.add_task(
             "train", total=config.steps, completed=run.taken, loss=run.loss, rate=run.rate
@@ -174,10 +149,9 @@ def run_task(
 
 
 class _Run:
-    """A run between two steps: its state on the devices, its position in the data, its folder.
+    """A run between two steps: its state on the devices, and its position in the data.
 
     Attributes:
-      folder: ``<output>.run``.
       taken: the number of steps taken.
       saved: the step of the newest checkpoint.
       evaluated: the step of the newest evaluation.
@@ -188,10 +162,9 @@ class _Run:
         run that ends between two regular evaluations.
     """
 
-    def __init__(self, task: Task, output: Path, folder: Path, config: RunConfig) -> None:
-        self._task, self._output, self._config = task, output, config
-        self.folder, self._best_folder = folder, folder / "best"
-        _check_claim(folder, output, task, config)
+    def __init__(self, task: Task, folder: RunFolder, config: RunConfig) -> None:
+        self._task, self._folder, self._config = task, folder, config
+        folder.check_claim(task.model, task.data, config)
         self._every, self._each = placements(config.batch_size)
         # Several batches, of which each has its examples split over the devices.
         self._stack = NamedSharding(self._each.mesh, PartitionSpec(None, *self._each.spec))
@@ -202,16 +175,15 @@ class _Run:
         self.loss, self.best, self.kept = math.nan, Best(), Best()
         self._resume()
         # Written last, after all checks, so that a refused run leaves no file behind.
-        settings = {"model": task.model, "training": config.to_json(), "data": task.data}
-        _write_json(folder / "run.json", settings)
+        folder.claim(task.model, task.data, config)
 
     def _resume(self) -> None:
         """Restores the newest checkpoint, if there is one."""
-        checkpoints = self.folder / "checkpoints"
-        if latest_checkpoint(checkpoints) is None:
+        found = self._folder.restore(self._state)
+        if found is None:
             return
-        step, arrays, facts = restore_checkpoint(checkpoints, to_arrays(self._state))
-        self._state = jax.device_put(from_arrays(arrays), self._every)
+        step, state, facts = found
+        self._state = jax.device_put(state, self._every)
         self._task.batches.set_state(facts["batches"])
         self.best, self.kept = Best(**facts["best"]), Best(**facts["kept"])
         self.loss, self.evaluated = facts["loss"], facts["evaluated"]
@@ -290,7 +262,8 @@ class _Run:
         if self.best.loss is None or measured.loss < self.best.loss:
             self._keep(Best(self.taken, measured.loss))
             return f"{line}, best so far"
-        self._put_back()
+        self._folder.put_back()
+        self.kept = self.best
         return line
 
     def save(self) -> None:
@@ -302,13 +275,8 @@ class _Run:
             "evaluated": self.evaluated,
             "loss": self.loss,
         }
-        save_checkpoint(
-            self.folder / "checkpoints",
-            self.taken,
-            to_arrays(self._state),
-            facts,
-            keep=self._config.keep_checkpoints,
-        )
+        keep = self._config.keep_checkpoints
+        self._folder.save(self.taken, self._state, facts, keep=keep)
         self.saved = self.taken
 
     def _measured(self, log: RunLog) -> Measured | None:
@@ -316,15 +284,8 @@ class _Run:
         return self._task.measure and self._task.measure(self._state, log)
 
     def _keep(self, chosen: Best) -> None:
-        """Writes the weights to the model folder.
-
-        At the last step, between two regular evaluations, the best model is copied first, to be
-        put back if the run is resumed.
-        """
+        """Writes the weights to the model folder."""
         regular = self.taken % self._config.evaluate_every == 0
-        if not regular and self.best.step and self._output.exists():
-            if not self._best_folder.exists():
-                _copy_folder(self._output, self._best_folder)
         selected = {
             "by": "last step (no valid split)"
             if chosen.loss is None
@@ -333,18 +294,14 @@ class _Run:
             "valid_loss": chosen.loss,
             "train_loss": self.loss,
         }
-        self._task.save(self._output, self._state, selected)
+        self._folder.publish(
+            lambda output: self._task.save(output, self._state, selected),
+            regular=regular,
+            best=self.best,
+        )
         self.kept = chosen
         if regular:
             self.best = chosen
-            shutil.rmtree(self._best_folder, ignore_errors=True)
-
-    def _put_back(self) -> None:
-        """Puts the best weights back into the model folder, if a last step replaced them."""
-        if self._best_folder.exists():
-            _copy_folder(self._best_folder, self._output)
-            shutil.rmtree(self._best_folder)
-        self.kept = self.best
 
 
 def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
@@ -356,63 +313,3 @@ def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
         )
     mesh = Mesh(np.array(devices), ("batch",))
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
-
-
-def _check_claim(folder: Path, output: Path, task: Task, config: RunConfig) -> None:
-    """Raises a ValueError if the run folder holds a run with other settings or other data."""
-    path = folder / "run.json"
-    is_begun = output.exists() or latest_checkpoint(folder / "checkpoints") is not None
-    if not path.is_file() or not is_begun:
-        return
-    try:
-        saved = read_json(path)
-        model, training, data = saved["model"], saved["training"], saved["data"]
-        if model != task.model:
-            difference = "the sizes of the model differ"
-        elif data != task.data:
-            difference = "the dataset is another one, or the model that it starts from"
-        else:
-            difference = config.difference(training)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged; delete {folder} to start again.") from error
-    if difference:
-        raise ValueError(
-            f"{folder} holds a run with other settings ({difference}); use the same settings to "
-            "resume it, or choose another output."
-        )
-
-
-def _copy_folder(source: Path, target: Path) -> None:
-    with replacing_folder(target, overwrite=True) as temporary:
-        shutil.copytree(source, temporary, dirs_exist_ok=True)
-
-
-def _write_json(path: Path, fields: dict[str, Any]) -> None:
-    with replacing_file(path) as temporary:
-        temporary.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _stop_request() -> Iterator[threading.Event]:
-    """Makes Ctrl-C and SIGTERM set the event that it yields, so that a step is always completed.
-
-    A second Ctrl-C interrupts at once. Outside the main thread no handler can be set, so signals
-    keep their usual effect there.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def request(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -27,7 +27,7 @@ from ddspx.nn import (
     TriangularFilters,
 )
 from ddspx.training import TrainResult
-from ddspx.training._loop import Best
+from ddspx.training._run import Best
 
 command = importlib.import_module("ddspx.cli._classify")
 

@@ -135,7 +135,7 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
         called.update(options, dataset=dataset, output=output)
         return TrainResult(3, Best(2, 1.0), called["config"].steps == 3)
 
-    from ddspx.training._loop import Best
+    from ddspx.training._run import Best
 
     monkeypatch.setattr("ddspx.training.train_autoencoder", train)
     output = tmp_path / "model"
@@ -167,7 +167,7 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
 def asked(monkeypatch):
     """Replaces both trainings, and returns what they are called with."""
     from ddspx.training import TrainResult
-    from ddspx.training._loop import Best
+    from ddspx.training._run import Best
 
     called = {}
 
