@@ -1,14 +1,22 @@
 """Checkpoints of a training run: a pytree of arrays and a JSON object, stored by orbax.
 
-A checkpoint is written under a temporary name and then renamed, so a run that is killed leaves
-complete checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON. The
-SHA-256 digests of all files are stored with them and compared before orbax reads any file, because
-orbax reads a damaged file in background tasks, which print their errors at arbitrary times.
+A checkpoint is written into a temporary folder, with the SHA-256 digests of its files, and renamed
+when all of it is on the disk. So a run that is killed, or whose disk is full, leaves complete
+checkpoints only. Nothing is pickled: arrays are stored as arrays, facts as JSON. The digests are
+compared before orbax reads any file, because orbax reads a damaged file in background tasks, which
+print their errors at arbitrary times.
 """
 
+import errno
+import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +28,7 @@ import numpy as np
 from ddspx._checks import non_negative_int, positive_int
 from ddspx.io._files import is_utf8
 from ddspx.io._json import read_json
-from ddspx.io._replacing import replacing_file
+from ddspx.io._replacing import replacing_folder, write_errors
 
 if TYPE_CHECKING:
     from orbax.checkpoint import CheckpointManager
@@ -43,8 +51,12 @@ def save_checkpoint(
     facts: Mapping[str, Any],
     *,
     keep: int = 3,
+    also_keep: Collection[int] = (),
+    overwrite: bool = False,
 ) -> None:
     """Writes one checkpoint and deletes the oldest, so that `keep` of them remain.
+
+    Nothing is deleted before the new one is complete and on the disk.
 
     Args:
       folder: folder of the checkpoints of one run; it is created if it does not exist.
@@ -52,11 +64,15 @@ def save_checkpoint(
       arrays: pytree of arrays. Convert typed random keys by `jax.random.key_data`.
       facts: a mapping that can be stored as JSON.
       keep: how many checkpoints stay on disk.
+      also_keep: steps of older checkpoints that stay as well.
+      overwrite: whether a checkpoint of the same step is replaced.
 
     Raises:
       TypeError: `step` or `keep` is not an int, or a leaf of `arrays` is not an array.
       ValueError: `facts` cannot be stored as JSON, `step` is negative or exists already, or `keep`
         is below 1.
+      OSError: the checkpoint cannot be written, because the disk is full, for example. Those before
+        it are as they were.
 
     Example:
       >>> import tempfile
@@ -67,8 +83,6 @@ def save_checkpoint(
       >>> step, arrays["w"].tolist(), facts
       (3, [1.0, 1.0], {'loss': 0.5})
     """
-    import orbax.checkpoint as ocp
-
     try:
         json.dumps(dict(facts), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -76,29 +90,104 @@ def save_checkpoint(
     step, keep = non_negative_int("step", step), positive_int("keep", keep)
     _check_arrays("arrays", arrays)
     written = Path(folder) / str(step)
-    if written.exists():
+    if written.exists() and not overwrite:
         raise ValueError(
             f"`step` {step} is in {folder} already; delete {written} to write it anew."
         )
-    with _manager(folder, keep=keep) as manager:
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(arrays), facts=ocp.args.JsonSave(dict(facts))
-            ),
-            force=True,
-        )
-    with replacing_file(written / _DIGESTS) as temporary:
-        temporary.write_text(json.dumps(_digests(written), indent=1) + "\n", encoding="utf-8")
+    with replacing_folder(written, overwrite=True) as staged:
+        _write(staged, step, arrays, dict(facts))
+        digests = json.dumps(digests_of(staged), indent=1) + "\n"
+        (staged / _DIGESTS).write_text(digests, encoding="utf-8")
+    older = [other for other in checkpoint_steps(folder) if other < step]
+    for other in set(older[: max(0, len(older) + 1 - keep)]).difference(also_keep):
+        checkpoint = Path(folder) / str(other)
+        with write_errors(checkpoint):
+            # Without its digests it does not count any more, even if the deletion is interrupted.
+            (checkpoint / _DIGESTS).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint)
+
+
+def _write(staged: Path, step: int, arrays: Any, facts: dict[str, Any]) -> None:
+    """Writes what orbax reads as one checkpoint; an error of the system becomes an OSError."""
+    import orbax.checkpoint as ocp
+
+    failure = None
+    parts = {"arrays": ocp.args.StandardSave(arrays), "facts": ocp.args.JsonSave(facts)}
+    with _silent():
+        try:
+            with _manager(staged, create=True) as manager:
+                manager.save(step, args=ocp.args.Composite(**parts), force=True)
+        except Exception as error:
+            failure = _error_of_the_system(error, staged)
+            if failure is None:
+                raise
+        if failure is not None:
+            # What orbax has begun in parallel ends in an error of its own when it is collected, so
+            # the traceback, which holds it, is not kept.
+            gc.collect()
+            raise failure
+    for path in (staged / str(step)).iterdir():
+        path.rename(staged / path.name)
+    (staged / str(step)).rmdir()
+
+
+def _error_of_the_system(error: Exception, staged: Path) -> OSError | None:
+    """The error of the system that orbax met; None if it met another."""
+    if isinstance(error, OSError):
+        fields = (error.errno, error.strerror, error.filename or str(staged))
+        return OSError(*fields) if error.errno else OSError(str(error))
+    # What writes arrays is not Python, and gives errors of the system as text.
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    numbers = [int(found[1])] if found else [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+    for number in numbers:
+        if found or os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number), str(staged))
+    return None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps orbax from printing the tracebacks of errors that it raises as well."""
+    logger = logging.getLogger("absl")
+    before = logger.disabled, sys.unraisablehook
+    logger.disabled, sys.unraisablehook = True, lambda _: None
+    try:
+        yield
+    finally:
+        logger.disabled, sys.unraisablehook = before
 
 
 def latest_checkpoint(folder: str | Path) -> int | None:
-    """The step of the newest complete checkpoint in `folder`, or None if there is none."""
-    import orbax.checkpoint as ocp
+    """The step of the newest complete checkpoint in `folder`, or None if there is none.
 
-    if not Path(folder).is_dir():
-        return None
-    return max(ocp.utils.checkpoint_steps(Path(folder)), default=None)
+    Its files are not compared with their digests, as `restore_checkpoint` does.
+    """
+    complete = [
+        step for step in checkpoint_steps(folder) if (Path(folder) / str(step) / _DIGESTS).is_file()
+    ]
+    return max(complete, default=None)
+
+
+def whole_checkpoint(
+    folder: str | Path, *, report: Callable[[int, str], object] = lambda step, damage: None
+) -> int | None:
+    """The step of the newest checkpoint whose files are as they were written; None without one.
+
+    Args:
+      folder: the folder that was given to `save_checkpoint`.
+      report: called with the step and the damage of every newer one.
+    """
+    for step in reversed(checkpoint_steps(folder)):
+        damage = _damage(Path(folder) / str(step))
+        if damage is None:
+            return step
+        report(step, damage)
+    return None
+
+
+def checkpoint_facts(folder: str | Path, step: int) -> dict[str, Any]:
+    """The facts of a checkpoint, without its arrays; it must be whole."""
+    return read_json(Path(folder) / str(step) / "facts" / "metadata")
 
 
 def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None) -> Checkpoint:
@@ -108,7 +197,8 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
       folder: the folder that was given to `save_checkpoint`.
       like: pytree of arrays with the structure, shapes, dtypes and device placement to restore to;
         its values are not used.
-      step: step of the checkpoint; by default the newest.
+      step: step of the checkpoint; by default the newest of those whose files are as they were
+        written.
 
     Returns:
       The checkpoint, with `arrays` in the structure of `like`.
@@ -121,19 +211,25 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
     """
     import orbax.checkpoint as ocp
 
-    folder = Path(folder)
-    step = latest_checkpoint(folder) if step is None else non_negative_int("step", step)
+    folder, damages = Path(folder), {}
     if step is None:
-        raise ValueError(f"There is no checkpoint in {folder}.")
+        step = whole_checkpoint(folder, report=lambda *damage: damages.update([damage]))
+        if step is None and damages:
+            newest = max(damages)
+            raise _unusable(folder / str(newest), damages[newest])
+        if step is None:
+            raise ValueError(f"There is no checkpoint in {folder}.")
+        checkpoint = folder / str(step)
+    else:
+        checkpoint = folder / str(non_negative_int("step", step))
+        if not checkpoint.is_dir():
+            raise ValueError(
+                f"There is no checkpoint of step {step} in {folder}, whose newest is "
+                f"{latest_checkpoint(folder)}."
+            )
+        if damage := _damage(checkpoint):
+            raise _unusable(checkpoint, damage)
     _check_arrays("like", like)
-    checkpoint = folder / str(step)
-    if not checkpoint.is_dir():
-        raise ValueError(
-            f"There is no checkpoint of step {step} in {folder}, whose newest is "
-            f"{latest_checkpoint(folder)}."
-        )
-    if damaged := _damaged_file(checkpoint):
-        raise _unusable(checkpoint, f"{damaged} is not as it was written")
     template = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=getattr(a, "sharding", None)),
         like,
@@ -200,13 +296,11 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
 
 
 @contextmanager
-def _manager(folder: str | Path, *, keep: int | None = None) -> Iterator["CheckpointManager"]:
-    """Orbax's manager of `folder`; it writes synchronously, so a saved checkpoint is on disk."""
+def _manager(folder: str | Path, *, create: bool = False) -> Iterator["CheckpointManager"]:
+    """Orbax's manager of `folder`; it writes synchronously, and deletes nothing."""
     import orbax.checkpoint as ocp
 
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, enable_async_checkpointing=False, create=keep is not None
-    )
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create)
     with _in_utf8(folder) as place, ocp.CheckpointManager(place, options=options) as manager:
         yield manager
 
@@ -225,29 +319,37 @@ def _in_utf8(folder: str | Path) -> Iterator[Path]:
         yield link
 
 
-def _digests(checkpoint: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a checkpoint, by its path relative to the checkpoint."""
+def digests_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by its path relative to the folder."""
     digests = {}
-    for path in sorted(checkpoint.rglob("*")):
-        if path.is_file() and path.name != _DIGESTS:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            digests[path.relative_to(checkpoint).as_posix()] = digest
+            digests[path.relative_to(folder).as_posix()] = digest
     return digests
 
 
-def _damaged_file(checkpoint: Path) -> str | None:
-    """The first file that is missing or was changed since the checkpoint was written, or None."""
+def _damage(checkpoint: Path) -> str | None:
+    """Says which file is missing or was changed since the checkpoint was written, or None."""
     path = checkpoint / _DIGESTS
-    # A run that was killed just after orbax's rename leaves a complete checkpoint without digests.
     if not path.is_file():
-        return None
+        return f"{_DIGESTS} is missing"
     try:
         written = dict(read_json(path))
     except (ValueError, TypeError):
-        return _DIGESTS
-    found = _digests(checkpoint)
-    return next((name for name, digest in written.items() if found.get(name) != digest), None)
+        return f"{_DIGESTS} is not as it was written"
+    found = digests_of(checkpoint)
+    changed = (name for name, digest in written.items() if found.get(name) != digest)
+    return next((f"{name} is not as it was written" for name in changed), None)
+
+
+def checkpoint_steps(folder: str | Path) -> list[int]:
+    """The steps of all checkpoints, damaged ones too, in ascending order."""
+    if not Path(folder).is_dir():
+        return []
+    names = (path.name for path in Path(folder).iterdir() if path.is_dir())
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def _unusable(checkpoint: Path, reason: str) -> ValueError:

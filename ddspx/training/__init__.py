@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from ddspx.training._frontends import load_frontend as load_frontend
     from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
-        Batches as Batches,
-        Measured as Measured,
-        Task as Task,
         TrainResult as TrainResult,
         placements as placements,
         run_task as run_task,
@@ -56,6 +53,7 @@ if TYPE_CHECKING:
         autoencoder_loss as autoencoder_loss,
         train_step as train_step,
     )
+    from ddspx.training._task import Batches as Batches, Measured as Measured, Task as Task
 else:
     __getattr__, __dir__, __all__ = lazy(
         __name__,
@@ -92,9 +90,10 @@ else:
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
         _frontends="load_frontend",
         _logging="RunLog",
-        _loop="Batches Measured Task TrainResult placements run_task",
+        _loop="TrainResult placements run_task",
         _prepare="prepare",
         _run="Best",
         _state="TrainState initial_state",
         _step="StepReport adam autoencoder_loss train_step",
+        _task="Batches Measured Task",
     )

@@ -44,10 +44,11 @@ from ddspx.training._autoencoder import (
 )
 from ddspx.training._config import AdaptationConfig
 from ddspx.training._data import check_dataset, dataset_statistics
-from ddspx.training._loop import Task, TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, placements, run_task
 from ddspx.training._prepare import UsableRecording, prepare, usable_recordings
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
+from ddspx.training._task import Task
 
 _EXAMPLE_S = 2.0
 # There is no test split: nothing would read it. Of 20 s, the valid split has two examples.
@@ -99,7 +100,9 @@ def adapt(
       AudioError: the recordings cannot be used, or less than 3 s of them have a pitch.
       ValueError: the model has no `nn.TimbreEncoder`, or as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is not finite any more.
+      OwnedError: another process is training to `output`.
+      OSError: a file cannot be written.
+      FloatingPointError: the loss, its gradient or the weights are not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
 
     Warns:

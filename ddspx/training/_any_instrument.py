@@ -43,7 +43,7 @@ from ddspx.training._config import AnyInstrumentTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import (
     StepReport,
@@ -51,6 +51,8 @@ from ddspx.training._step import (
     spectral_distance,
     train_step,
 )
+from ddspx.training._stopping import until_stopped
+from ddspx.training._task import Measured, Task
 
 
 def train_any_instrument(
@@ -91,7 +93,9 @@ def train_any_instrument(
         `weights` has a name that `datasets` has not, the model has a reverb or another encoder,
         `front_end` has another config than the model's, or as `train_autoencoder`.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is not finite any more.
+      OwnedError: another process is training to `output`.
+      OSError: a file cannot be written.
+      FloatingPointError: the loss, its gradient or the weights are not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
     """
     config = config or AnyInstrumentTrainConfig()
@@ -256,7 +260,7 @@ def _measure(
         z = programs.embedding(state.params, state.rest, stretches_to_hear(sounds.folders[source]))
         found = []
         batches = evaluation_batches(sounds.folders[source], split="valid", batch_size=size)
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(until_stopped(batches)):
             key = jax.random.fold_in(jax.random.key(0), index)
             padded = jax.device_put(padded_to(batch, size), each)
             loss = programs.evaluation(state.params, state.rest, key, padded, z, source)

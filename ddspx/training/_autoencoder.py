@@ -33,7 +33,7 @@ from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, same_features
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import (
     StepReport,
@@ -42,6 +42,8 @@ from ddspx.training._step import (
     autoencoder_loss,
     train_step,
 )
+from ddspx.training._stopping import until_stopped
+from ddspx.training._task import Measured, Task
 
 # Examples of the valid split that are logged as sound.
 _LOGGED_EXAMPLES = 3
@@ -66,10 +68,10 @@ def train_autoencoder(
 
     The files of the run itself are next to it, in ``<output>.run``::
 
-        run.json              the settings and a hash of the data; needed to resume the run
-        checkpoints/<step>/   the last few states, with the position in the data
-        best/                 the best model of the regular evaluations, while `output` holds the
-                              weights of a last step between two of them
+        run.json              the settings and a hash of the data
+        checkpoints/<step>/   the last few states, and those of the weights that are kept, with the
+                              settings and the position in the data
+        model.json            the digests of `output` as it was written
         logs/metrics.jsonl    a line for each step and each evaluation
         logs/events.*         the same for TensorBoard, with the sound of a few examples
 
@@ -80,6 +82,11 @@ def train_autoencoder(
     in `output` only until the run is resumed with more steps. Each of several devices takes its
     part of every batch. Nothing is written before the data, the model and the installed packages
     have been checked. A run without a checkpoint can be started again with other settings.
+
+    The run belongs to one process at a time (`io.owned`). A checkpoint is a checkpoint when all of
+    it is on the disk; one that was damaged later is put aside, and the one before it is taken. If
+    `output` is gone or damaged, it is written again. After a killed process, a full disk or a step
+    that is not finite, the same call goes on (`docs/howto/interruptions.md`).
 
     Args:
       dataset: folder that `prepare` wrote.
@@ -100,12 +107,14 @@ def train_autoencoder(
 
     Raises:
       FileNotFoundError: there is no model `start`.
-      ValueError: the rates differ, the dataset's features are of another version, its contents
-        or a checkpoint are damaged, `start` has other sizes, `front_end` has another config than
-        the encoder's, both are given, the settings are not those of the run that `output` belongs
-        to, or the batch cannot be divided among the devices.
+      ValueError: the rates differ, the dataset's features are of another version, its contents are
+        damaged, `start` has other sizes, `front_end` has another config than the encoder's, both
+        are given, the settings are not those of the run that `output` belongs to, or the batch
+        cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is not finite any more.
+      OwnedError: another process is training to `output`.
+      OSError: a file cannot be written.
+      FloatingPointError: the loss, its gradient or the weights are not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
 
     Example:
@@ -260,7 +269,7 @@ def valid_loss(
     """Computes the mean loss over the valid split, and logs the first few examples as sound."""
     taken, size, losses = int(state.step), config.batch_size, []
     batches = evaluation_batches(dataset, split="valid", batch_size=size)
-    for index, batch in enumerate(batches):
+    for index, batch in enumerate(until_stopped(batches)):
         n_examples = len(batch.audio)
         # The noise is always the same, so that two evaluations differ by the weights alone.
         key = jax.random.fold_in(jax.random.key(0), index)

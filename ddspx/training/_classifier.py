@@ -42,9 +42,11 @@ from ddspx.nn import SpectralFrontend
 from ddspx.training._config import ClassifierTrainConfig
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, reading_bar
-from ddspx.training._loop import Measured, Task, TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, placements, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import Loss, StepReport, adam_with_frontend, train_step
+from ddspx.training._stopping import raise_if_stopped
+from ddspx.training._task import Measured, Task
 
 _DEFAULTS = ClassifierTrainConfig()
 
@@ -87,11 +89,13 @@ def train_classifier(
 
     Raises:
       DatasetError: there is only one class, or a class has no recording to train on.
-      ValueError: the labels differ, `front_end` has another config than the model's, a checkpoint
-        is damaged, the settings are not those of the run that `output` belongs to, or the batch
-        cannot be divided among the devices.
+      ValueError: the labels differ, `front_end` has another config than the model's, the settings
+        are not those of the run that `output` belongs to, or the batch cannot be divided among the
+        devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is not finite any more.
+      OwnedError: another process is training to `output`.
+      OSError: a file cannot be written.
+      FloatingPointError: the loss, its gradient or the weights are not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
     """
     config, console = config or ClassifierTrainConfig(), console or Console()
@@ -202,6 +206,7 @@ def _measure(
     """Computes loss and accuracy on the valid split, with the same weight for every class."""
 
     def logits(audio: np.ndarray) -> Array:
+        raise_if_stopped()
         return programs.logits(state.params, state.rest, jax.device_put(audio, each))
 
     losses, hits = [], []
@@ -244,7 +249,7 @@ def _compiled_in(config: ClassifierTrainConfig) -> ClassifierTrainConfig:
     """Resets the settings that no program depends on, so that more runs share one program."""
     names = (
         "steps", "batch_size", "evaluate_every", "keep_checkpoints", "max_minutes", "seed",
-        "steps_per_dispatch",
+        "steps_per_dispatch", "skip_nonfinite",
     )  # fmt: skip
     return dataclasses.replace(config, **{name: getattr(_DEFAULTS, name) for name in names})
 

@@ -9,8 +9,12 @@ from ddspx._checks import checked_seed, non_negative_int, number, positive_int, 
 EvaluationPart = Literal["unheard", "train", "valid", "test", "all"]
 
 # The settings that may change when a run is resumed, because none of them changes the weights at
-# a given step. `evaluate_every` only decides at which steps weights can be selected.
-_CHANGEABLE = ("steps", "evaluate_every", "keep_checkpoints", "max_minutes", "steps_per_dispatch")
+# a given step. `evaluate_every` only decides at which steps weights can be selected, and
+# `skip_nonfinite` whether a run ends or goes on.
+_CHANGEABLE = (
+    "steps", "evaluate_every", "keep_checkpoints", "max_minutes", "steps_per_dispatch",
+    "skip_nonfinite",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +38,13 @@ class RunConfig:
         most `evaluate_every`. The weights are the same. More than 1 is faster where a step takes
         only a few milliseconds, as that of a small model on a GPU. Ctrl-C and `max_minutes` then
         wait for all of them, and what is left before an evaluation is taken step by step.
+      skip_nonfinite: whether a step whose loss or gradient is not finite leaves the weights as they
+        are, and is counted; otherwise it ends the run. The weights of a run without such a step are
+        the same.
 
     Raises:
-      TypeError: a count is not an int, or another field is not a number.
+      TypeError: a count is not an int, a choice is not True or False, or another field is not a
+        number.
       ValueError: a number is out of range.
     """
 
@@ -51,6 +59,7 @@ class RunConfig:
     max_minutes: float | None = None
     seed: int = 0
     steps_per_dispatch: int = 1
+    skip_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "decay_steps", "steps_per_dispatch"):
@@ -71,6 +80,12 @@ class RunConfig:
                 "constant."
             )
         checked_seed(self.seed)
+        _true_or_false("skip_nonfinite", self.skip_nonfinite)
+
+    def deciding(self) -> dict[str, Any]:
+        """Returns the fields that decide the weights at a given step, as `to_json` does."""
+        fields = self.to_json()
+        return {name: fields[name] for name in fields if name not in _CHANGEABLE}
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as a dict that `json.dumps` accepts."""
@@ -89,8 +104,8 @@ class RunConfig:
         """
         # A version without a setting worked as its default does.
         saved = {field.name: field.default for field in dataclasses.fields(self)} | dict(saved)
-        for name, value in self.to_json().items():
-            if name not in _CHANGEABLE and saved[name] != value:
+        for name, value in self.deciding().items():
+            if saved[name] != value:
                 return f"`{name}` is {value!r}, in the saved run it is {saved[name]!r}"
         return None
 
@@ -119,8 +134,7 @@ class AutoencoderTrainConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.bfloat16, bool):
-            raise TypeError(f"`bfloat16` must be True or False, got {self.bfloat16!r}.")
+        _true_or_false("bfloat16", self.bfloat16)
         if self.batch_size % positive_int("microbatches", self.microbatches):
             raise ValueError(
                 f"`microbatches` must divide `batch_size`, {self.batch_size}, got "
@@ -207,6 +221,8 @@ class ClassifierTrainConfig(RunConfig):
       max_minutes: after this many minutes the run stops, and can be resumed; None for no limit.
       seed: seed of the initial weights, the order of the data and the random numbers in a step.
       steps_per_dispatch: steps that the device takes without a word from the host between them.
+      skip_nonfinite: whether a step whose loss or gradient is not finite leaves the weights as they
+        are, and is counted; otherwise it ends the run.
       frontend_rate: learning rate of the front-end, as a factor of `learning_rate`; 0 keeps its
         filters fixed.
       smoothing: label smoothing: the probability that is spread evenly over all classes, below 1.
@@ -242,3 +258,8 @@ class ClassifierTrainConfig(RunConfig):
             number(name, getattr(self, name), least=0)
         for name in ("smoothing", "shift", "speed", "time_mask", "frequency_mask"):
             number(name, getattr(self, name), least=0, below=1)
+
+
+def _true_or_false(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}.")

@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ from rich.text import Text
 
 from ddspx._progress import Progress
 from ddspx.io import parse_json, replacing_file, write_audio
+from ddspx.io._replacing import write_errors
+
+_FLUSH_EVERY_S = 60.0
 
 
 class RunLog:
@@ -41,43 +47,46 @@ class RunLog:
     """
 
     def __init__(self, folder: str | Path, *, step: int = 0) -> None:
-        writer = summary_writer()
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        kept = _lines(path, step)
-        with replacing_file(path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self._sounds = folder / "audio"
-        for sound in self._sounds.glob("*-*.wav"):
-            if (taken := sound.stem.rpartition("-")[2]).isdigit() and int(taken) > step:
-                sound.unlink()
-        self._lines = path.open("a", encoding="utf-8")
-        self._events = writer(str(folder), purge_step=step + 1) if writer else None
+        self._folder = Path(folder)
+        path, self._sounds = self._folder / "metrics.jsonl", self._folder / "audio"
+        with write_errors(path):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            kept = _lines(path, step)
+            with replacing_file(path) as temporary:
+                temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            for sound in self._sounds.glob("*-*.wav"):
+                if (taken := sound.stem.rpartition("-")[2]).isdigit() and int(taken) > step:
+                    sound.unlink()
+            self._lines = path.open("a", encoding="utf-8")
+            self._events = _Events(self._folder, step + 1) if has_tensorboard() else None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Logs named numbers at a step."""
         record = {"step": step, "time": round(time.time(), 3)} | dict(values)
-        self._lines.write(json.dumps(record) + "\n")
-        self._lines.flush()
-        if self._events:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+        with write_errors(self._folder):
+            self._lines.write(json.dumps(record) + "\n")
+            self._lines.flush()
+            if self._events:
+                self._events.scalars(step, values)
 
     def audio(self, step: int, name: str, audio: np.ndarray, *, sample_rate: int) -> None:
         """Logs one sound (samples,), clipped to full scale, to TensorBoard and as a WAV file."""
         clipped = np.clip(audio, -1.0, 1.0)
-        if self._events:
-            self._events.add_audio(name, clipped, step, sample_rate)
-        self._sounds.mkdir(exist_ok=True)
-        file = self._sounds / f"{name.replace('/', '-')}-{step:06d}.wav"
-        write_audio(file, clipped, sample_rate=sample_rate)
+        with write_errors(self._folder):
+            if self._events:
+                self._events.audio(step, name, clipped, sample_rate)
+            self._sounds.mkdir(exist_ok=True)
+            file = self._sounds / f"{name.replace('/', '-')}-{step:06d}.wav"
+            write_audio(file, clipped, sample_rate=sample_rate)
 
     def close(self) -> None:
         """Writes buffered entries and closes the files."""
-        self._lines.close()
-        if self._events:
-            self._events.close()
+        with write_errors(self._folder):
+            try:
+                self._lines.close()
+            finally:
+                if self._events:
+                    self._events.close()
 
     def __enter__(self) -> "RunLog":
         return self
@@ -118,17 +127,55 @@ class _LossAndRate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         loss, rate = task.fields["loss"], task.fields["rate"]
-        if math.isnan(loss):
+        skipped = task.fields.get("skipped", 0)
+        if math.isnan(loss) and not skipped:
             return Text("compiling")
-        return Text(f"loss {loss:.3f}" + ("" if math.isnan(rate) else f"  {rate:.2f} steps/s"))
+        shown = f"loss {loss:.3f}" + ("" if math.isnan(rate) else f"  {rate:.2f} steps/s")
+        return Text(shown + (f"  {skipped} skipped" if skipped else ""))
 
 
-def summary_writer() -> Any:
-    """Returns the class that writes TensorBoard's events; None if tensorboardX is not installed."""
-    try:
-        return import_module("tensorboardX").SummaryWriter
-    except ModuleNotFoundError:
-        return None
+def has_tensorboard() -> bool:
+    """Whether tensorboardX, which writes TensorBoard's events, is installed."""
+    return find_spec("tensorboardX") is not None
+
+
+class _Events:
+    """TensorBoard's events, written at once by the thread that logs.
+
+    The thread of tensorboardX's own writer would die of a full disk, and whoever logs would then
+    wait for it forever.
+    """
+
+    def __init__(self, folder: Path, first: int) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+
+        self._protos: Any = import_module("tensorboardX.proto.event_pb2")
+        # Without the suffix, a run that is resumed within a second would replace the file.
+        self._file = EventsWriter(str(folder / "events"), f".{os.getpid()}.{secrets.token_hex(2)}")
+        # Hides what was logged at this step or later before the run was interrupted.
+        start = self._protos.SessionLog(status=self._protos.SessionLog.START)
+        self._write(step=first, session_log=start)
+        self._flushed = time.monotonic()
+
+    def _write(self, **fields: Any) -> None:
+        self._file.write_event(self._protos.Event(wall_time=time.time(), **fields))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, value in values.items():
+            self._write(step=step, summary=scalar(name, value))
+        if time.monotonic() - self._flushed > _FLUSH_EVERY_S:
+            self._file.flush()
+            self._flushed = time.monotonic()
+
+    def audio(self, step: int, name: str, audio: np.ndarray, sample_rate: int) -> None:
+        from tensorboardX.summary import audio as sound
+
+        self._write(step=step, summary=sound(name, audio, sample_rate))
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _lines(path: Path, step: int) -> list[str]:

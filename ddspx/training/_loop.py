@@ -3,79 +3,33 @@
 One loop serves every kind of model. A `Task` holds everything that differs between them.
 """
 
-import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
+from rich.progress import Progress as Bar
 
+from ddspx._text import printable
+from ddspx._typing import Array, Bool
 from ddspx.training._config import RunConfig
-from ddspx.training._logging import RunLog, progress_bar, summary_writer
-from ddspx.training._run import Best, RunFolder
+from ddspx.training._logging import RunLog, has_tensorboard, progress_bar
+from ddspx.training._run import Best, RunFacts, RunFolder, owned_run, run_path
 from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport, several_steps
-from ddspx.training._stopping import stop_request
+from ddspx.training._stopping import interruptible, raise_if_stopped, stop_request
+from ddspx.training._task import Measured, Task
 
-
-@runtime_checkable
-class Batches(Protocol):
-    """An endless iterator of training batches, whose position can be saved.
-
-    A batch is a tree of arrays whose first axis is the examples.
-    """
-
-    def __next__(self) -> Any: ...
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns the position as a dict that JSON can hold."""
-        ...
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from a saved position."""
-        ...
-
-
-class Measured(NamedTuple):
-    """The measures of a step's weights on the valid split.
-
-    The weights with the lowest `loss` are kept; `others` are logged by their names.
-    """
-
-    loss: float
-    others: Mapping[str, float] = {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """All that differs between the training of one kind of model and another.
-
-    Attributes:
-      model: the sizes of the model, as JSON; a run can be resumed only with the same sizes.
-      data: a hash of the data; a run can be resumed only with the same data.
-      batches: the batches of the training steps.
-      state: the state before the first step, on the host.
-      step: compiled function of (state, batch) that takes a step; the state it returns has the
-        first sharding of `placements`.
-      measure: evaluates the weights of a state on the valid split, and may log more; None if there
-        is no valid split.
-      save: writes the weights of a state as a model folder. The last argument, a dict for the
-        provenance, tells the step and its losses.
-    """
-
-    model: Mapping[str, Any]
-    data: str
-    batches: Batches
-    state: TrainState
-    step: Callable[[TrainState, Any], tuple[TrainState, StepReport]]
-    measure: Callable[[TrainState, RunLog], Measured] | None
-    save: Callable[[Path, TrainState, dict[str, Any]], None]
+# Recordings of a batch that an error names.
+_NAMED = 8
 
 
 class TrainResult(NamedTuple):
@@ -95,8 +49,13 @@ def run_task(
 ) -> TrainResult:
     """Runs a task from its first step, or resumes it where it was interrupted.
 
+    The run belongs to this process until it ends (`io.owned`). What the result says of `output` is
+    what that folder holds: it is written again if it is gone, or not as the run wrote it. If the
+    newest checkpoint is damaged, the newest one that is whole is taken, and a line says so.
+
     Args:
-      begin: makes the task; called after `output` has been found to be unused, or of a run.
+      begin: makes the task; called when the run belongs to this process, and `output` has been
+        found to be unused, or of a run.
       output: the model folder to make.
       config: the settings of the training.
       console: where the progress bar and a line per evaluation are printed; by default the screen.
@@ -105,47 +64,59 @@ def run_task(
       The step at which the run ended, and the weights that are in `output`.
 
     Raises:
-      ValueError: a checkpoint is damaged, the settings are not those of the run that `output`
-        belongs to, or the batch cannot be divided among the devices.
+      OwnedError: another process is training to `output`.
+      ValueError: the settings are not those of the run that `output` belongs to, or the batch
+        cannot be divided among the devices.
       FileExistsError: `output` exists and does not belong to a training run.
-      FloatingPointError: the loss or its gradient is not finite any more.
+      OSError: a file cannot be written, because the disk is full, for example.
+      FloatingPointError: the loss, its gradient or the weights are not finite any more. The newest
+        checkpoint is from before.
       ModuleNotFoundError: a package that training needs is not installed.
     """
     output, console = Path(output), console or Console()
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
-    folder = RunFolder(output)
-    folder.check_output()
-    run = _Run(begin(), folder, config)
-    if run.taken:
-        console.print(f"resuming from step {run.taken}")
-    if summary_writer() is None:
-        console.print(
-            'logging to metrics.jsonl only; to log for TensorBoard: pip install "ddspx[train]"',
-            soft_wrap=True,
-            markup=False,
-        )
-    with (
-        RunLog(folder.path / "logs", step=run.taken) as log,
-        progress_bar(console) as bar,
-        stop_request() as stop,
-    ):
-        task = bar.add_task(
-            "train", total=config.steps, completed=run.taken, loss=run.loss, rate=run.rate
-        )
-        while run.taken < config.steps and not stop.is_set() and time.monotonic() < deadline:
-            run.step(log)
-            bar.update(task, completed=run.taken, loss=run.loss, rate=run.rate)
-            if run.taken % config.evaluate_every == 0:
-                console.print(run.evaluate(log), soft_wrap=True)
+    say = partial(console.print, soft_wrap=True, markup=False)
+    with owned_run(output) as ownership:
+        task = begin()
+        run = _Run(task, RunFolder(output, ownership, task, config, say), config)
+        if run.taken:
+            say(f"resuming from step {run.taken}")
+        run.mend_model()
+        if not has_tensorboard():
+            say('logging to metrics.jsonl only; to log for TensorBoard: pip install "ddspx[train]"')
+        with (
+            RunLog(run_path(output) / "logs", step=run.taken) as log,
+            progress_bar(console) as bar,
+            stop_request() as stop,
+        ):
+            with interruptible(stop.is_set):
+                _take_steps(
+                    run, log, bar, say, lambda: stop.is_set() or time.monotonic() >= deadline
+                )
+            run.settle(log)
+            if run.taken > run.saved:
                 run.save()
-        run.settle(log)
-        finished = run.taken >= config.steps
-        if finished and run.evaluated < run.taken:
-            console.print(run.evaluate(log), soft_wrap=True)
-        if run.taken > run.saved:
-            run.save()
-    return TrainResult(run.taken, run.kept, finished)
+            run.mend_model()
+    return TrainResult(run.taken, run.facts.kept, run.is_finished)
+
+
+def _take_steps(
+    run: "_Run",
+    log: RunLog,
+    bar: Bar,
+    say: Callable[[str], object],
+    is_over: Callable[[], bool],
+) -> None:
+    """Takes the steps and evaluations that are left, until the last one or `is_over`."""
+    shown = partial(bar.update, bar.add_task("train", total=run.steps, **run.shown()))
+    while True:
+        if run.is_due:
+            say(run.evaluate(log))
+        if run.taken >= run.steps or is_over():
+            return
+        run.step(log)
+        shown(**run.shown())
 
 
 class _Run:
@@ -154,40 +125,47 @@ class _Run:
     Attributes:
       taken: the number of steps taken.
       saved: the step of the newest checkpoint.
-      evaluated: the step of the newest evaluation.
-      loss: the loss of the newest step whose report has arrived.
-      best: the best weights of the regular evaluations, at multiples of `evaluate_every`. They do
-        not depend on the step at which the run was ended or interrupted.
-      kept: the weights in the model folder. They differ from `best` only after the last step of a
-        run that ends between two regular evaluations.
+      facts: what its next checkpoint says.
     """
 
     def __init__(self, task: Task, folder: RunFolder, config: RunConfig) -> None:
         self._task, self._folder, self._config = task, folder, config
-        folder.check_claim(task.model, task.data, config)
         self._every, self._each = placements(config.batch_size)
         # Several batches, of which each has its examples split over the devices.
         self._stack = NamedSharding(self._each.mesh, PartitionSpec(None, *self._each.spec))
         self._state = jax.device_put(task.state, self._every)
         self._pending: StepReport | None = None
         self._clock: deque[tuple[float, int]] = deque(maxlen=20)
-        self.taken = self.saved = self.evaluated = 0
-        self.loss, self.best, self.kept = math.nan, Best(), Best()
-        self._resume()
-        # Written last, after all checks, so that a refused run leaves no file behind.
-        folder.claim(task.model, task.data, config)
+        self.taken = self.saved = 0
+        self.facts = RunFacts(batches={})
+        found = folder.resume(self._state)
+        if found is not None:
+            self.taken, state, self.facts = found
+            self.saved = self.taken
+            self._state = jax.device_put(state, self._every)
+            self._task.batches.set_state(self.facts.batches)
 
-    def _resume(self) -> None:
-        """Restores the newest checkpoint, if there is one."""
-        found = self._folder.restore(self._state)
-        if found is None:
-            return
-        step, state, facts = found
-        self._state = jax.device_put(state, self._every)
-        self._task.batches.set_state(facts["batches"])
-        self.best, self.kept = Best(**facts["best"]), Best(**facts["kept"])
-        self.loss, self.evaluated = facts["loss"], facts["evaluated"]
-        self.taken = self.saved = step
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole run."""
+        return self._config.steps
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the weights are to be evaluated, and have not been."""
+        is_regular = self.taken % self._config.evaluate_every == 0
+        return self.taken > self.facts.evaluated and (is_regular or self.taken >= self.steps)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps have been taken, and the last one evaluated."""
+        return self.taken >= self.steps and not self.is_due
+
+    def shown(self) -> dict[str, Any]:
+        """What the progress bar shows."""
+        loss = math.nan if self.facts.loss is None else self.facts.loss
+        fields = {"loss": loss, "rate": self.rate, "skipped": self.facts.skipped}
+        return {"completed": self.taken, **fields}
 
     def step(self, log: RunLog) -> None:
         """Starts one step or several, then waits for the report of those before.
@@ -212,10 +190,14 @@ class _Run:
     def _until_a_pause(self) -> int:
         """The number of steps until the next evaluation or the last step."""
         every = self._config.evaluate_every
-        return min(self._config.steps - self.taken, every - self.taken % every)
+        return min(self.steps - self.taken, every - self.taken % every)
 
     def settle(self, log: RunLog) -> None:
-        """Waits for the last reports, logs them, and raises a FloatingPointError if not finite."""
+        """Waits for the last reports and logs them.
+
+        Raises:
+          FloatingPointError: a step is not finite, and such steps are not to be skipped.
+        """
         if self._pending is None:
             return
         losses, norms = (np.atleast_1d(value) for value in self._pending)
@@ -223,13 +205,29 @@ class _Run:
         self._clock.append((time.monotonic(), self.taken))
         first = self.taken - len(losses) + 1
         for step, (loss, norm) in enumerate(zip(losses, norms, strict=True), first):
-            self.loss, norm = float(loss), float(norm)
-            if not (math.isfinite(self.loss) and math.isfinite(norm)):
-                raise FloatingPointError(
-                    f"Training stopped at step {step}: the loss is {self.loss} and the norm "
-                    f"of its gradient {norm}; start again with a lower learning rate."
-                )
-            log.scalars(step, {"train/loss": self.loss, "train/gradient_norm": norm})
+            loss, norm = float(loss), float(norm)
+            if math.isfinite(loss) and math.isfinite(norm):
+                self.facts = self.facts._replace(loss=loss)
+                log.scalars(step, {"train/loss": loss, "train/gradient_norm": norm})
+            elif self._config.skip_nonfinite:
+                self.facts = self.facts._replace(skipped=self.facts.skipped + 1)
+                log.scalars(step, {"train/skipped_steps": float(self.facts.skipped)})
+            else:
+                reason = f"the loss is {loss} and the norm of its gradient {norm}"
+                raise self._diverged(step, f"{reason}, for {self._recordings(step)}")
+
+    def _recordings(self, step: int) -> str:
+        names = self._task.batches.recordings(step)
+        others = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
+        return f"a batch of {', '.join(map(printable, names[:_NAMED]))}{others}"
+
+    def _diverged(self, step: int, reason: str) -> FloatingPointError:
+        newest = f"the newest checkpoint is that of step {self.saved}" if self.saved else ""
+        return FloatingPointError(
+            f"Training stopped at step {step}: {reason}; {newest or 'there is no checkpoint yet'}. "
+            "Start again with a lower learning rate, or leave such steps out by `skip_nonfinite` "
+            "(--skip-nonfinite)."
+        )
 
     @property
     def rate(self) -> float:
@@ -237,20 +235,54 @@ class _Run:
         if len(self._clock) < 2:
             return math.nan
         (began, before), (ended, after) = self._clock[0], self._clock[-1]
-        return (after - before) / (ended - began)
+        return (after - before) / (ended - began) if ended > began else math.nan
 
     def evaluate(self, log: RunLog) -> str:
         """Measures the loss on the valid split, and keeps the weights if it is the lowest so far.
 
+        The checkpoint that says so is written before the model folder.
+
         Returns:
           One line of text about it.
+
+        Raises:
+          StopRequested: the run is to end.
+          FloatingPointError: the weights or their loss on the valid split are not finite.
         """
         self.settle(log)
-        self.evaluated = self.taken
-        line = f"step {self.taken}: train {self.loss:.3f}"
-        measured = self._measured(log)
+        raise_if_stopped()
+        measured, before = self._measured(log), self.facts.best
+        loss = None if measured is None else measured.loss
+        if not (loss is None or math.isfinite(loss) or self._config.skip_nonfinite):
+            raise self._diverged(self.taken, f"the loss on the valid split is {loss}")
+        is_best = loss is None or before.loss is None or loss < before.loss
+        if is_best and (loss is None or math.isfinite(loss)):
+            kept = Best(self.taken, loss)
+        else:
+            kept = before
+        is_regular = self.taken % self._config.evaluate_every == 0
+        best = kept if is_regular else before
+        self.facts = self.facts._replace(evaluated=self.taken, best=best, kept=kept)
+        self.save()
+        if kept.step == self.taken:
+            self._folder.write_model(self._state, self.facts)
+        else:
+            self.mend_model()
+        line = self._line(measured, log)
+        self._clock.clear()
+        return line
+
+    def _measured(self, log: RunLog) -> Measured | None:
+        """Evaluates the weights on the valid split; None if there is none."""
+        return self._task.measure and self._task.measure(self._state, log)
+
+    def _line(self, measured: Measured | None, log: RunLog) -> str:
+        """Logs an evaluation, and describes it."""
+        loss, skipped = self.facts.loss, self.facts.skipped
+        line = f"step {self.taken}: train {math.nan if loss is None else loss:.3f}"
+        if skipped:
+            line = f"{line}, {skipped} steps skipped"
         if measured is None:
-            self._keep(Best(self.taken))
             return f"{line}, no valid split, weights saved"
         scalars = {"loss": measured.loss, **measured.others}
         log.scalars(self.taken, {f"valid/{name}": value for name, value in scalars.items()})
@@ -258,50 +290,30 @@ class _Run:
         line = f"{line}, valid {measured.loss:.3f}" + (f" ({others})" if others else "")
         if not math.isnan(self.rate):
             line = f"{line}, {self.rate:.2f} steps/s"
-        self._clock.clear()
-        if self.best.loss is None or measured.loss < self.best.loss:
-            self._keep(Best(self.taken, measured.loss))
-            return f"{line}, best so far"
-        self._folder.put_back()
-        self.kept = self.best
-        return line
+        return f"{line}, best so far" if self.facts.kept.step == self.taken else line
 
     def save(self) -> None:
-        """Writes a checkpoint."""
-        facts = {
-            "batches": self._task.batches.get_state(),
-            "best": self.best._asdict(),
-            "kept": self.kept._asdict(),
-            "evaluated": self.evaluated,
-            "loss": self.loss,
-        }
-        keep = self._config.keep_checkpoints
-        self._folder.save(self.taken, self._state, facts, keep=keep)
+        """Writes a checkpoint, unless the state is not finite.
+
+        Raises:
+          FloatingPointError: the weights, or what belongs to them, are not finite.
+        """
+        if not _is_finite(self._state):
+            raise self._diverged(self.taken, "the weights are not finite")
+        self.facts = self.facts._replace(batches=self._task.batches.get_state())
+        self._folder.save(self.taken, self._state, self.facts)
         self.saved = self.taken
 
-    def _measured(self, log: RunLog) -> Measured | None:
-        """Evaluates the weights on the valid split; None if there is none."""
-        return self._task.measure and self._task.measure(self._state, log)
+    def mend_model(self) -> None:
+        """Writes the model folder again, unless it holds the weights that are kept."""
+        self._folder.mend_model(self.facts.kept, self._state)
 
-    def _keep(self, chosen: Best) -> None:
-        """Writes the weights to the model folder."""
-        regular = self.taken % self._config.evaluate_every == 0
-        selected = {
-            "by": "last step (no valid split)"
-            if chosen.loss is None
-            else "lowest loss on the valid split",
-            "step": chosen.step,
-            "valid_loss": chosen.loss,
-            "train_loss": self.loss,
-        }
-        self._folder.publish(
-            lambda output: self._task.save(output, self._state, selected),
-            regular=regular,
-            best=self.best,
-        )
-        self.kept = chosen
-        if regular:
-            self.best = chosen
+
+@jax.jit
+def _is_finite(state: TrainState) -> Bool[Array, ""]:
+    """Whether all numbers of a state are finite."""
+    numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.isfinite(x).all() for x in numbers]))
 
 
 def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:

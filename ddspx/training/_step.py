@@ -97,9 +97,10 @@ def train_step(
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
     """Makes a compiled function of (state, batch) that takes one optimizer step.
 
-    The state is donated: the new state reuses its buffers, and the old state cannot be used any
-    more. If the batch is sharded over devices and the state is replicated, the gradient is the
-    mean over all devices.
+    If the loss or its gradient is not finite, nothing but the number of steps changes. The state is
+    donated: the new state reuses its buffers, and the old state cannot be used any more. If the
+    batch is sharded over devices and the state is replicated, the gradient is the mean over all
+    devices.
 
     Args:
       loss: pure function of (params, rest, key, batch) that returns a mean over the batch, and the
@@ -134,6 +135,13 @@ def train_step(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         report = StepReport(value, optax.tree.norm(gradient))
+        # Always, and not by option, so that the option of the loop to go on cannot change a bit.
+        is_finite = jnp.isfinite(report.loss) & jnp.isfinite(report.gradient_norm)
+        params, opt_state, rest = jax.tree.map(
+            partial(jnp.where, is_finite),
+            (params, opt_state, rest),
+            (state.params, state.opt_state, state.rest),
+        )
         return TrainState(params, opt_state, state.step + 1, state.key, rest), report
 
     return jax.jit(step, donate_argnums=0, out_shardings=placement)

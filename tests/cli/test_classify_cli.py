@@ -88,12 +88,14 @@ def asked(monkeypatch):
 
 def test_options_reach_the_training_and_its_last_step_is_printed(sounds, tmp_path, asked, capsys):
     output = tmp_path / "model"
-    assert call("train", sounds, "-o", output, "--steps 3 --smoothing 0.2 --frontend-rate 0") == 0
+    options = "--steps 3 --smoothing 0.2 --frontend-rate 0 --skip-nonfinite"
+    assert call("train", sounds, "-o", output, options) == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
     assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     config = asked["config"]
     assert (config.steps, config.smoothing, config.frontend_rate) == (3, 0.2, 0.0)
+    assert config.skip_nonfinite
     assert asked["output"] == output
     # All that learns, on as long segments as the recordings, nearly.
     assert asked["model"].frontend.filters.trainable == ("centers", "bandwidths", "gains")

@@ -141,6 +141,7 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
     output = tmp_path / "model"
     arguments = ["train", dataset, "-o", output, "--preset", "tiny", "--batch-size", "2"]
     arguments += ["--learning-rate", "0.01", "--seed", "5", "--synthesizer", "wavetable"]
+    arguments += ["--skip-nonfinite"]
     assert main([*map(str, arguments), "--steps", "3"]) == 0
     ended, log = capsys.readouterr().out.splitlines()
     assert ended == f"Ended at step 3: {output} holds the weights of step 2."
@@ -149,6 +150,7 @@ def test_training_options_are_passed_on_and_the_last_step_is_printed(
     config = called["config"]
     assert type(config) is AutoencoderTrainConfig
     assert (config.steps, config.batch_size, config.learning_rate, config.seed) == (3, 2, 0.01, 5)
+    assert config.skip_nonfinite
     assert called["start"] is None and called["front_end"] is None
     # The rates are the dataset's unless they are given.
     model = called["model"]

@@ -156,8 +156,8 @@ FAULTS = (
     ),
     Fault(
         "io/_checkpoints.py",
-        "max(ocp.utils.checkpoint_steps(Path(folder)), default=None)",
-        "min(ocp.utils.checkpoint_steps(Path(folder)), default=None)",
+        "max(complete, default=None)",
+        "min(complete, default=None)",
         "io/test_checkpoints.py",
     ),
     Fault(
@@ -169,15 +169,27 @@ FAULTS = (
     # training
     Fault(
         "training/_loop.py",
-        'self._task.batches.set_state(facts["batches"])',
+        "self._task.batches.set_state(self.facts.batches)",
         "pass",
         "training/test_loop.py",
     ),
     Fault(
         "training/_loop.py",
-        "if regular:\n            self.best = chosen",
-        "if True:\n            self.best = chosen",
+        "best = kept if is_regular else before",
+        "best = kept",
         "training/test_loop.py",
+    ),
+    Fault(
+        "training/_run.py",
+        "before[max(0, len(before) + 1 - keep) :]",
+        "before[:0]",
+        "training/test_run.py",
+    ),
+    Fault(
+        "training/_step.py",
+        "partial(jnp.where, is_finite)",
+        "lambda new, old: new",
+        "training/test_run.py",
     ),
     Fault(
         "training/_step.py",
