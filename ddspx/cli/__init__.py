@@ -19,6 +19,7 @@ from ddspx.cli._errors import (
     complain,
     escape_what_has_no_letter,
     explained,
+    leave_others,
     meant,
     wants_traceback,
 )
@@ -119,10 +120,13 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         try:
             _call(name, arguments, program)
         except BaseException as error:
+            if isinstance(error, SystemExit):
+                leave_others(_TERMINATED)
             if isinstance(error, SystemExit) or wants_traceback():
                 raise
             sentence, status = explained(error)
             complain(program, sentence)
+            leave_others(status)
             return status
     return 0
 

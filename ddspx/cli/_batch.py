@@ -17,14 +17,18 @@ from ddspx.cli._errors import (
 
 
 class Skipped:
-    """Counts the recordings that a command leaves out, and prints an error for each."""
+    """Counts the recordings that a command leaves out, and prints an error for each.
 
-    def __init__(self, command: str) -> None:
-        self._command, self.count = command, 0
+    Where several processes run the command, all but one are silent.
+    """
+
+    def __init__(self, command: str, *, is_silent: bool = False) -> None:
+        self._command, self._is_silent, self.count = command, is_silent, 0
 
     def report(self, error: "io.AudioError | str") -> None:
         """Prints the error of a recording that cannot be used."""
-        complain(self._command, error)
+        if not self._is_silent:
+            complain(self._command, error)
         self.count += 1
 
     def leave_out(self, recording: Path, error: Exception) -> None:

@@ -14,9 +14,9 @@ from ddspx.instruments import instrument_names
 from ddspx.instruments._library import ANY_INSTRUMENT
 from ddspx.models import spectnet
 from ddspx.models.spectnet import FrontEnd, Preset
-from ddspx.training import ClassifierTrainConfig, EvaluationPart
+from ddspx.training import ClassifierTrainConfig, EvaluationPart, ProcessConfig
 
-_DEFAULTS = ClassifierTrainConfig()
+_DEFAULTS, _ALONE = ClassifierTrainConfig(), ProcessConfig()
 
 
 def train(
@@ -37,6 +37,7 @@ def train(
     segment_s: Annotated[float | None, arg(metavar="S", help_behavior_hint="")] = None,
     fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
     config: Annotated[ClassifierTrainConfig, arg(name="")] = _DEFAULTS,
+    others: Annotated[ProcessConfig, arg(name="")] = _ALONE,
 ) -> None:
     """Trains a classifier on labelled recordings.
 
@@ -71,11 +72,14 @@ def train(
         nine in ten recordings have, at most 2.5.
       fold: the fold of the CSV file that is the test split.
       config: settings of the training.
+      others: how to train in several processes, on one machine or many.
     """
     writable_place(output.parent)
     choice, heard = front_end, None
     if isinstance(choice, Path):
         _check_exists(choice)
+    training.start_processes(others)
+    if isinstance(choice, Path):
         heard = training.load_frontend(choice)
         choice = heard.config
     recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
@@ -92,7 +96,7 @@ def train(
         fmin=fmin,
         segment_s=segment_s,
     )
-    skipped = Skipped("ddspx classify train")
+    skipped = Skipped("ddspx classify train", is_silent=not training.is_writer())
     result = training.train_classifier(
         recordings,
         output,

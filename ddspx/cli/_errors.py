@@ -58,6 +58,18 @@ def explained(error: BaseException) -> tuple[object, int]:
     return f"stopped by {cause}; DDSPX_TRACEBACK=1 in the environment shows where.", UNEXPECTED
 
 
+def leave_others(status: int) -> None:
+    """Ends the process at once if it is one of several, which have heard of its error.
+
+    JAX's farewell at the end of Python would wait for the others, which have ended.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """Returns a question that suggests the known word most similar to an unknown one, or ""."""
     near = get_close_matches(word, list(known), n=1)

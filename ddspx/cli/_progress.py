@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddspx import training
 from ddspx._progress import Progress
 from ddspx.cli._errors import say
 
@@ -63,7 +64,12 @@ def progress() -> Iterator[Progress]:
 
 
 def print_ending(result: "TrainResult", output: Path) -> None:
-    """Prints the last step, the step of the saved weights, how to resume, and the log's folder."""
+    """Prints the last step, the step of the saved weights, how to resume, and the log's folder.
+
+    Of several processes only the one that wrote them prints.
+    """
+    if not training.is_writer():
+        return
     summary = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:
         summary = f"{output} is not written before the first evaluation"

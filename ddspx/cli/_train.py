@@ -19,13 +19,13 @@ from ddspx.nn import (
     SinusoidalNoiseConfig,
     WavetableNoiseConfig,
 )
-from ddspx.training import AnyInstrumentTrainConfig, AutoencoderTrainConfig
+from ddspx.training import AnyInstrumentTrainConfig, AutoencoderTrainConfig, ProcessConfig
 
 if TYPE_CHECKING:
     from ddspx.nn import SpectralFrontend
     from ddspx.training import TrainResult
 
-_DEFAULTS = AnyInstrumentTrainConfig()
+_DEFAULTS, _ALONE = AnyInstrumentTrainConfig(), ProcessConfig()
 _ANY = "any_instrument"
 
 
@@ -46,6 +46,7 @@ def train(
     start: Annotated[str | None, arg(metavar="MODEL", help_behavior_hint="")] = None,
     front_end: Annotated[str | None, arg(metavar="MODEL", help_behavior_hint="")] = None,
     config: Annotated[AnyInstrumentTrainConfig, arg(name="")] = _DEFAULTS,
+    others: Annotated[ProcessConfig, arg(name="")] = _ALONE,
 ) -> None:
     """Trains an instrument on a dataset made by ddspx prepare, or one model on many of them.
 
@@ -70,6 +71,7 @@ def train(
         front-end the encoder starts with, in its sizes; --frontend-rate 0 keeps it as it is.
       config: settings of the training; --embedding-noise, --contrast-weight, --equalization-db and
         --frontend-rate are of any_instrument.
+      others: how to train in several processes, on one machine or many.
     """
     writable_place(output.parent)
     each = _each(datasets)
@@ -82,6 +84,7 @@ def train(
             f"--start {start} is the start of one instrument, and --preset any_instrument has "
             "many; leave one of them out, or give --front-end."
         )
+    training.start_processes(others)
     manifest = io.read_manifest(each[0].folder)
     model = getattr(AutoencoderConfig, preset)(
         sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,

@@ -115,7 +115,7 @@ def _write(staged: Path, step: int, arrays: Any, facts: dict[str, Any]) -> None:
     parts = {"arrays": ocp.args.StandardSave(arrays), "facts": ocp.args.JsonSave(facts)}
     with _silent():
         try:
-            with _manager(staged, create=True) as manager:
+            with _manager(staged) as manager:
                 manager.save(step, args=ocp.args.Composite(**parts), force=True)
         except Exception as error:
             failure = _error_of_the_system(error, staged)
@@ -230,10 +230,7 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
         if damage := _damage(checkpoint):
             raise _unusable(checkpoint, damage)
     _check_arrays("like", like)
-    template = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=getattr(a, "sharding", None)),
-        like,
-    )
+    template = jax.tree.map(_kind, like)
     # Checked here, because orbax would cast the arrays to the dtypes of the template.
     if misfit := _by_orbax(checkpoint, lambda: _misfit(checkpoint, template)):
         raise ValueError(
@@ -248,6 +245,14 @@ def restore_checkpoint(folder: str | Path, like: Any, *, step: int | None = None
 
     restored = _by_orbax(checkpoint, restore)
     return Checkpoint(step, restored["arrays"], restored["facts"])
+
+
+def _kind(array: Any) -> Any:
+    """What an array is restored as: on the devices of `array`, or as one of NumPy."""
+    if isinstance(array, np.ndarray):
+        return array
+    place = getattr(array, "sharding", None)
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=place)
 
 
 def _by_orbax(checkpoint: Path, read: Callable[[], Any]) -> Any:
@@ -296,11 +301,16 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
 
 
 @contextmanager
-def _manager(folder: str | Path, *, create: bool = False) -> Iterator["CheckpointManager"]:
+def _manager(folder: str | Path) -> Iterator["CheckpointManager"]:
     """Orbax's manager of `folder`; it writes synchronously, and deletes nothing."""
     import orbax.checkpoint as ocp
 
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create)
+    # Of several processes each reads alone, and one alone writes; none waits for another.
+    alone = jax.process_index()
+    processes = ocp.options.MultiprocessingOptions(primary_host=alone, active_processes={alone})
+    options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False, create=False, multiprocessing_options=processes
+    )
     with _in_utf8(folder) as place, ocp.CheckpointManager(place, options=options) as manager:
         yield manager
 

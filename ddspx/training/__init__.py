@@ -35,16 +35,18 @@ if TYPE_CHECKING:
         AutoencoderTrainConfig as AutoencoderTrainConfig,
         ClassifierTrainConfig as ClassifierTrainConfig,
         EvaluationPart as EvaluationPart,
+        ProcessConfig as ProcessConfig,
         RunConfig as RunConfig,
     )
+    from ddspx.training._devices import is_writer as is_writer, placements as placements
     from ddspx.training._frontends import load_frontend as load_frontend
     from ddspx.training._logging import RunLog as RunLog
     from ddspx.training._loop import (
         TrainResult as TrainResult,
-        placements as placements,
         run_task as run_task,
     )
     from ddspx.training._prepare import prepare as prepare
+    from ddspx.training._processes import start_processes as start_processes
     from ddspx.training._run import Best as Best
     from ddspx.training._state import TrainState as TrainState, initial_state as initial_state
     from ddspx.training._step import (
@@ -85,13 +87,15 @@ else:
         ),
         _config=(
             "AdaptationConfig AnyInstrumentTrainConfig AutoencoderTrainConfig "
-            "ClassifierTrainConfig EvaluationPart RunConfig"
+            "ClassifierTrainConfig EvaluationPart ProcessConfig RunConfig"
         ),
         _autoencoder_evaluation=("AutoencoderEvaluation additive_baseline evaluate_autoencoder"),
+        _devices="is_writer placements",
         _frontends="load_frontend",
         _logging="RunLog",
-        _loop="TrainResult placements run_task",
+        _loop="TrainResult run_task",
         _prepare="prepare",
+        _processes="start_processes",
         _run="Best",
         _state="TrainState initial_state",
         _step="StepReport adam autoencoder_loss train_step",

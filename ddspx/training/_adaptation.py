@@ -44,7 +44,8 @@ from ddspx.training._autoencoder import (
 )
 from ddspx.training._config import AdaptationConfig
 from ddspx.training._data import check_dataset, dataset_statistics
-from ddspx.training._loop import TrainResult, placements, run_task
+from ddspx.training._devices import placements
+from ddspx.training._loop import TrainResult, run_task
 from ddspx.training._prepare import UsableRecording, prepare, usable_recordings
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
@@ -196,7 +197,13 @@ def _programs(
         return whole_evaluation(_changed(params, rest), rest["fixed"], key, batch)
 
     optimizer = _optimizer(config)
-    step = train_step(loss, optimizer, microbatches=config.microbatches, placement=placement)
+    step = train_step(
+        loss,
+        optimizer,
+        microbatches=config.microbatches,
+        placement=placement,
+        shard_optimizer=config.shard_optimizer,
+    )
     return Programs(graphdef, optimizer, step, evaluation)
 
 

@@ -41,9 +41,10 @@ from ddspx.training._any_instrument_loss import any_instrument_loss, rendered_dr
 from ddspx.training._autoencoder import padded_to
 from ddspx.training._config import AnyInstrumentTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
+from ddspx.training._devices import gathered, placements, put_batch
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import (
     StepReport,
@@ -222,7 +223,13 @@ def _programs(
         each = jax.vmap(lambda a, b: spectral_distance(model.config, a, b, config.loudness_weight))
         return each(jnp.asarray(batch.audio), wet)
 
-    step = train_step(loss, optimizer, microbatches=config.microbatches, placement=placement)
+    step = train_step(
+        loss,
+        optimizer,
+        microbatches=config.microbatches,
+        placement=placement,
+        shard_optimizer=config.shard_optimizer,
+    )
     return _Programs(graphdef, room_graph, optimizer, step, embedding, evaluation)
 
 
@@ -262,9 +269,9 @@ def _measure(
         batches = evaluation_batches(sounds.folders[source], split="valid", batch_size=size)
         for index, batch in enumerate(until_stopped(batches)):
             key = jax.random.fold_in(jax.random.key(0), index)
-            padded = jax.device_put(padded_to(batch, size), each)
+            padded = put_batch(padded_to(batch, size), each)
             loss = programs.evaluation(state.params, state.rest, key, padded, z, source)
-            found.append(np.asarray(loss)[: len(batch.audio)])
+            found.append(gathered(loss)[: len(batch.audio)])
         losses[name] = float(np.mean(np.concatenate(found)))
     return Measured(float(np.mean(list(losses.values()))), losses)
 

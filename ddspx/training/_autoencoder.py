@@ -31,9 +31,10 @@ from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.nn import SpectralFrontend
 from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, same_features
+from ddspx.training._devices import gathered, placements, put_batch
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import TrainResult, placements, run_task
+from ddspx.training._loop import TrainResult, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import (
     StepReport,
@@ -169,7 +170,7 @@ def _task(
     batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
     rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
     loss = config.loudness_weight, config.bfloat16
-    programs = _programs(model, *rate, *loss, config.microbatches, every)
+    programs = _programs(model, *rate, *loss, config.microbatches, every, config.shard_optimizer)
     measure = None
     if manifest.splits["valid"].n_examples:
         evaluation_batches(dataset, split="valid", batch_size=1)
@@ -273,15 +274,16 @@ def valid_loss(
         n_examples = len(batch.audio)
         # The noise is always the same, so that two evaluations differ by the weights alone.
         key = jax.random.fold_in(jax.random.key(0), index)
-        padded = jax.device_put(padded_to(batch, size), each)
+        padded = put_batch(padded_to(batch, size), each)
         loss, audio = programs.evaluation(state.params, state.rest, key, padded)
-        losses.append(np.asarray(loss)[:n_examples])
+        losses.append(gathered(loss)[:n_examples])
         if index > 0:
             continue
+        renderings = gathered(audio)
         for example in range(min(_LOGGED_EXAMPLES, n_examples)):
             name, rate = f"valid/{example}", {"sample_rate": manifest.sample_rate}
             log.audio(taken, f"{name}/target", batch.audio[example], **rate)
-            log.audio(taken, f"{name}/model", np.asarray(audio)[example], **rate)
+            log.audio(taken, f"{name}/model", renderings[example], **rate)
     return Measured(float(np.mean(np.concatenate(losses))))
 
 
@@ -305,6 +307,7 @@ def _programs(
     bfloat16: bool,
     microbatches: int,
     placement: NamedSharding,
+    shard_optimizer: bool,
 ) -> Programs:
     """Makes the compiled functions; cached, so that a resumed run does not compile them again."""
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
@@ -323,6 +326,7 @@ def _programs(
             optimizer,
             microbatches=microbatches,
             placement=placement,
+            shard_optimizer=shard_optimizer,
         ),
         autoencoder_evaluation(graphdef, loudness_weight=loudness_weight),
     )

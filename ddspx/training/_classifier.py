@@ -40,9 +40,10 @@ from ddspx.models.spectnet import (
 from ddspx.models.spectnet.inference import batched_logits
 from ddspx.nn import SpectralFrontend
 from ddspx.training._config import ClassifierTrainConfig
+from ddspx.training._devices import gathered, placements, put_batch
 from ddspx.training._frontends import begin_with
-from ddspx.training._logging import RunLog, reading_bar
-from ddspx.training._loop import TrainResult, placements, run_task
+from ddspx.training._logging import RunLog, console_here, reading_bar
+from ddspx.training._loop import TrainResult, run_task
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import Loss, StepReport, adam_with_frontend, train_step
 from ddspx.training._stopping import raise_if_stopped
@@ -98,7 +99,7 @@ def train_classifier(
       FloatingPointError: the loss, its gradient or the weights are not finite any more.
       ModuleNotFoundError: a package that training needs is not installed.
     """
-    config, console = config or ClassifierTrainConfig(), console or Console()
+    config, console = config or ClassifierTrainConfig(), console_here(console)
 
     def begin() -> Task:
         skipped = report or (
@@ -205,9 +206,9 @@ def _measure(
 ) -> Measured:
     """Computes loss and accuracy on the valid split, with the same weight for every class."""
 
-    def logits(audio: np.ndarray) -> Array:
+    def logits(audio: np.ndarray) -> np.ndarray:
         raise_if_stopped()
-        return programs.logits(state.params, state.rest, jax.device_put(audio, each))
+        return gathered(programs.logits(state.params, state.rest, put_batch(audio, each)))
 
     losses, hits = [], []
     recordings = batched_logits(logits, sounds, model, config.batch_size)
@@ -268,7 +269,8 @@ def _programs(
         return nnx.merge(graphdef, params, *rest)(audio)
 
     loss = classifier_loss(graphdef, config)
-    return _Programs(graphdef, optimizer, train_step(loss, optimizer, placement=placement), logits)
+    step = train_step(loss, optimizer, placement=placement, shard_optimizer=config.shard_optimizer)
+    return _Programs(graphdef, optimizer, step, logits)
 
 
 def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Loss:

@@ -10,10 +10,11 @@ EvaluationPart = Literal["unheard", "train", "valid", "test", "all"]
 
 # The settings that may change when a run is resumed, because none of them changes the weights at
 # a given step. `evaluate_every` only decides at which steps weights can be selected, and
-# `skip_nonfinite` whether a run ends or goes on.
+# `skip_nonfinite` whether a run ends or goes on; `shard_optimizer`, like the number of devices,
+# changes the rounding of the weights alone.
 _CHANGEABLE = (
     "steps", "evaluate_every", "keep_checkpoints", "max_minutes", "steps_per_dispatch",
-    "skip_nonfinite",
+    "skip_nonfinite", "shard_optimizer",
 )  # fmt: skip
 
 
@@ -41,6 +42,9 @@ class RunConfig:
       skip_nonfinite: whether a step whose loss or gradient is not finite leaves the weights as they
         are, and is counted; otherwise it ends the run. The weights of a run without such a step are
         the same.
+      shard_optimizer: whether each of several devices keeps only its part of the optimizer's state,
+        which is two numbers for each weight, rather than all of it. The steps are the same, up to
+        rounding, and a checkpoint holds the whole state.
 
     Raises:
       TypeError: a count is not an int, a choice is not True or False, or another field is not a
@@ -60,6 +64,7 @@ class RunConfig:
     seed: int = 0
     steps_per_dispatch: int = 1
     skip_nonfinite: bool = False
+    shard_optimizer: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "decay_steps", "steps_per_dispatch"):
@@ -81,6 +86,7 @@ class RunConfig:
             )
         checked_seed(self.seed)
         _true_or_false("skip_nonfinite", self.skip_nonfinite)
+        _true_or_false("shard_optimizer", self.shard_optimizer)
 
     def deciding(self) -> dict[str, Any]:
         """Returns the fields that decide the weights at a given step, as `to_json` does."""
@@ -223,6 +229,7 @@ class ClassifierTrainConfig(RunConfig):
       steps_per_dispatch: steps that the device takes without a word from the host between them.
       skip_nonfinite: whether a step whose loss or gradient is not finite leaves the weights as they
         are, and is counted; otherwise it ends the run.
+      shard_optimizer: whether each of several devices keeps only its part of the optimizer's state.
       frontend_rate: learning rate of the front-end, as a factor of `learning_rate`; 0 keeps its
         filters fixed.
       smoothing: label smoothing: the probability that is spread evenly over all classes, below 1.
@@ -258,6 +265,79 @@ class ClassifierTrainConfig(RunConfig):
             number(name, getattr(self, name), least=0)
         for name in ("smoothing", "shift", "speed", "time_mask", "frequency_mask"):
             number(name, getattr(self, name), least=0, below=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessConfig:
+    """How a process finds the others that train the same model, one for each host or each GPU.
+
+    Without a field the process trains alone, on all the devices that it sees.
+
+    Args:
+      coordinator: address of process 0 as the others reach it, HOST:PORT, with a free port; the
+        same for all. `process_id` and `processes` go with it.
+      process_id: number of this process, from 0.
+      processes: number of processes.
+      distributed: whether JAX finds out these three, where Slurm, Open MPI, Kubernetes or a Cloud
+        TPU has started the processes.
+      start_timeout_s: seconds that the processes wait for each other at the start.
+
+    Raises:
+      TypeError: a number is not an int, or another field is of another type.
+      ValueError: a number is out of range, one of the first three fields is missing, or they are
+        given beside `distributed`.
+
+    Example:
+      >>> from ddspx.training import ProcessConfig
+      >>> ProcessConfig("node1:1234", process_id=0, processes=2).is_alone
+      False
+    """
+
+    coordinator: str | None = None
+    process_id: int | None = None
+    processes: int | None = None
+    distributed: bool = False
+    start_timeout_s: int = 300
+
+    def __post_init__(self) -> None:
+        _true_or_false("distributed", self.distributed)
+        positive_int("start_timeout_s", self.start_timeout_s)
+        named = {name: getattr(self, name) for name in ("coordinator", "process_id", "processes")}
+        given = [name for name, value in named.items() if value is not None]
+        if given and self.distributed:
+            raise ValueError(
+                f"`distributed` lets JAX find `{given[0]}`, got {named[given[0]]!r} beside it; "
+                "leave one of them out."
+            )
+        if given and len(given) < len(named):
+            missing = next(name for name in named if name not in given)
+            raise ValueError(
+                f"`{missing}` must go with `{given[0]}`; give `coordinator`, `process_id` and "
+                "`processes`, or none of them."
+            )
+        if given:
+            self._check_named()
+
+    def _check_named(self) -> None:
+        """Checks the address and the numbers of the processes."""
+        if not isinstance(self.coordinator, str):
+            raise TypeError(f"`coordinator` must be a str, got {self.coordinator!r}.")
+        host, _, port = self.coordinator.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+            raise ValueError(
+                f"`coordinator` must be HOST:PORT, such as node1:1234, got {self.coordinator!r}."
+            )
+        count = positive_int("processes", self.processes)
+        if non_negative_int("process_id", self.process_id) >= count:
+            raise ValueError(
+                f"`process_id` must be below `processes`, {count}, got {self.process_id}; the "
+                "first process is 0."
+            )
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are no other processes."""
+        return self.coordinator is None and not self.distributed
 
 
 def _true_or_false(name: str, value: object) -> None:

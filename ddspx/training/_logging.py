@@ -28,6 +28,7 @@ from rich.text import Text
 from ddspx._progress import Progress
 from ddspx.io import parse_json, replacing_file, write_audio
 from ddspx.io._replacing import write_errors
+from ddspx.training._devices import is_writer
 
 _FLUSH_EVERY_S = 60.0
 
@@ -93,6 +94,27 @@ class RunLog:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class NoLog(RunLog):
+    """The log of a process that does not write."""
+
+    def __init__(self) -> None:
+        pass
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Logs nothing."""
+
+    def audio(self, step: int, name: str, audio: np.ndarray, *, sample_rate: int) -> None:
+        """Logs nothing."""
+
+    def close(self) -> None:
+        """Closes nothing."""
+
+
+def console_here(console: Console | None) -> Console:
+    """The given console, by default the terminal; a process that does not write prints nothing."""
+    return (console or Console()) if is_writer() else Console(quiet=True)
 
 
 def progress_bar(console: Console) -> Bar:

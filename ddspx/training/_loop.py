@@ -14,14 +14,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rich.console import Console
 from rich.progress import Progress as Bar
 
 from ddspx._text import printable
 from ddspx._typing import Array, Bool
 from ddspx.training._config import RunConfig
-from ddspx.training._logging import RunLog, has_tensorboard, progress_bar
+from ddspx.training._devices import (
+    gathered,
+    is_writer,
+    placements,
+    put_batches,
+    put_state,
+    rows_here,
+)
+from ddspx.training._logging import NoLog, RunLog, console_here, has_tensorboard, progress_bar
+from ddspx.training._processes import Condition, check_alike, in_turn, together
 from ddspx.training._run import Best, RunFacts, RunFolder, owned_run, run_path
 from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport, several_steps
@@ -73,12 +81,22 @@ def run_task(
         checkpoint is from before.
       ModuleNotFoundError: a package that training needs is not installed.
     """
-    output, console = Path(output), console or Console()
+    with together() as agreed:
+        return _trained(begin, Path(output), config, console_here(console), agreed)
+
+
+def _trained(
+    begin: Callable[[], Task],
+    output: Path,
+    config: RunConfig,
+    console: Console,
+    agreed: Callable[[Condition], Condition],
+) -> TrainResult:
     minutes = math.inf if config.max_minutes is None else config.max_minutes
     deadline = time.monotonic() + 60 * minutes
     say = partial(console.print, soft_wrap=True, markup=False)
     with owned_run(output) as ownership:
-        task = begin()
+        task = in_turn(begin)
         run = _Run(task, RunFolder(output, ownership, task, config, say), config)
         if run.taken:
             say(f"resuming from step {run.taken}")
@@ -86,14 +104,14 @@ def run_task(
         if not has_tensorboard():
             say('logging to metrics.jsonl only; to log for TensorBoard: pip install "ddspx[train]"')
         with (
-            RunLog(run_path(output) / "logs", step=run.taken) as log,
+            RunLog(run_path(output) / "logs", step=run.taken) if is_writer() else NoLog() as log,
             progress_bar(console) as bar,
             stop_request() as stop,
         ):
-            with interruptible(stop.is_set):
-                _take_steps(
-                    run, log, bar, say, lambda: stop.is_set() or time.monotonic() >= deadline
-                )
+            is_stopped = agreed(stop.is_set)
+            is_late = agreed(lambda: time.monotonic() >= deadline)
+            with interruptible(is_stopped):
+                _take_steps(run, log, bar, say, lambda: is_stopped() or is_late())
             run.settle(log)
             if run.taken > run.saved:
                 run.save()
@@ -130,20 +148,18 @@ class _Run:
 
     def __init__(self, task: Task, folder: RunFolder, config: RunConfig) -> None:
         self._task, self._folder, self._config = task, folder, config
+        check_alike(model=task.model, data=task.data, config=config.to_json())
         self._every, self._each = placements(config.batch_size)
-        # Several batches, of which each has its examples split over the devices.
-        self._stack = NamedSharding(self._each.mesh, PartitionSpec(None, *self._each.spec))
-        self._state = jax.device_put(task.state, self._every)
         self._pending: StepReport | None = None
         self._clock: deque[tuple[float, int]] = deque(maxlen=20)
         self.taken = self.saved = 0
-        self.facts = RunFacts(batches={})
-        found = folder.resume(self._state)
+        state, self.facts = task.state, RunFacts(batches={})
+        found = folder.resume()
         if found is not None:
             self.taken, state, self.facts = found
             self.saved = self.taken
-            self._state = jax.device_put(state, self._every)
             self._task.batches.set_state(self.facts.batches)
+        self._state = put_state(state, self._every, shard_optimizer=config.shard_optimizer)
 
     @property
     def steps(self) -> int:
@@ -175,14 +191,11 @@ class _Run:
         count = self._config.steps_per_dispatch
         if count > self._until_a_pause():
             count = 1
-        batches = [next(self._task.batches) for _ in range(count)]
-        if count == 1:
-            batch = jax.device_put(batches[0], self._each)
-            self._state, report = self._task.step(self._state, batch)
-        else:
-            stacked = jax.tree.map(lambda *each: np.stack(each), *batches)
-            steps = several_steps(self._task.step, self._every)
-            self._state, report = steps(self._state, jax.device_put(stacked, self._stack))
+        batches = [rows_here(next(self._task.batches)) for _ in range(count)]
+        take = self._task.step
+        if count > 1:
+            take = several_steps(take, self._every, shard_optimizer=self._config.shard_optimizer)
+        self._state, report = take(self._state, put_batches(batches, self._each))
         self.settle(log)
         self._pending = report
         self.taken += count
@@ -298,7 +311,7 @@ class _Run:
         Raises:
           FloatingPointError: the weights, or what belongs to them, are not finite.
         """
-        if not _is_finite(self._state):
+        if not gathered(_is_finite(self._state)):
             raise self._diverged(self.taken, "the weights are not finite")
         self.facts = self.facts._replace(batches=self._task.batches.get_state())
         self._folder.save(self.taken, self._state, self.facts)
@@ -306,7 +319,7 @@ class _Run:
 
     def mend_model(self) -> None:
         """Writes the model folder again, unless it holds the weights that are kept."""
-        self._folder.mend_model(self.facts.kept, self._state)
+        self._folder.mend_model(self.facts.kept)
 
 
 @jax.jit
@@ -314,14 +327,3 @@ def _is_finite(state: TrainState) -> Bool[Array, ""]:
     """Whether all numbers of a state are finite."""
     numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.all(jnp.stack([jnp.isfinite(x).all() for x in numbers]))
-
-
-def placements(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
-    """Returns two shardings: a copy on every device, and the first axis split over the devices."""
-    devices = jax.local_devices()
-    if batch_size % len(devices):
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {len(devices)} devices, got {batch_size}."
-        )
-    mesh = Mesh(np.array(devices), ("batch",))
-    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))

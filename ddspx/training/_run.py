@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from ddspx.io import (
     Ownership,
     owned,
@@ -30,6 +33,8 @@ from ddspx.io._checkpoints import (
 )
 from ddspx.io._replacing import write_errors
 from ddspx.training._config import RunConfig
+from ddspx.training._devices import is_writer, of_this_process, on_host
+from ddspx.training._processes import exchange
 from ddspx.training._state import TrainState, from_arrays, to_arrays
 from ddspx.training._task import Task
 
@@ -96,17 +101,20 @@ def run_path(output: Path) -> Path:
 
 
 @contextmanager
-def owned_run(output: Path) -> Iterator[Ownership]:
+def owned_run(output: Path) -> Iterator[Ownership | None]:
     """Makes this process the only one that trains to `output`, until the ``with`` block ends.
 
     Yields:
-      The ownership of the run's folder.
+      The ownership of the run's folder; None in all but one of several processes of a run.
 
     Raises:
       OwnedError: another process is training to `output`.
       FileExistsError: `output` exists and does not belong to a training run.
     """
     path = run_path(output)
+    if not is_writer():
+        yield None
+        return
     with owned(path, what="training") as ownership:
         is_run = (path / "run.json").is_file() or bool(checkpoint_steps(path / "checkpoints"))
         if output.exists() and not (is_run and output.is_dir()):
@@ -122,7 +130,7 @@ class RunFolder:
 
     Args:
       output: the model folder.
-      ownership: from `owned_run`.
+      ownership: from `owned_run`; a process without it writes nothing.
       task: what is trained.
       config: the settings of the training.
       say: prints a line of text.
@@ -131,7 +139,7 @@ class RunFolder:
     def __init__(
         self,
         output: Path,
-        ownership: Ownership,
+        ownership: Ownership | None,
         task: Task,
         config: RunConfig,
         say: Callable[[str], object],
@@ -140,27 +148,41 @@ class RunFolder:
         self._task, self._config, self._path = task, config, run_path(output)
         self._settings, self._checkpoints = self._path / "run.json", self._path / "checkpoints"
         self._written = self._path / "model.json"
+        kinds = jax.eval_shape(to_arrays, task.state)
+        self._like = jax.tree.map(lambda kind: np.empty(kind.shape, kind.dtype), kinds)
 
-    def resume(self, like: TrainState) -> tuple[int, TrainState, RunFacts] | None:
+    def resume(self) -> tuple[int, TrainState, RunFacts] | None:
         """Restores the newest checkpoint that is whole, and puts newer ones, damaged, aside.
-
-        Args:
-          like: a state with the sizes and the placement of the one to restore.
 
         Returns:
           The step, the state and the facts; None if the run starts from the beginning.
 
         Raises:
-          ValueError: the folder holds a run with other settings or other data.
+          ValueError: the folder holds a run with other settings or other data; or another process
+            of the run has restored a checkpoint that this one does not see.
         """
+        if self._ownership is not None:
+            found = self._newest()
+            exchange("0" if found is None else str(found[0]))
+            return found
+        step = int(exchange("")[0])
+        try:
+            return self._restored(step) if step else None
+        except ValueError as error:
+            raise ValueError(
+                f"process 0 has restored the checkpoint of step {step}, which process "
+                f"{jax.process_index()} cannot ({str(error).rstrip('.')}); the output must be on a "
+                "file system that all processes share."
+            ) from error
+
+    def _newest(self) -> tuple[int, TrainState, RunFacts] | None:
         damaged: dict[int, str] = {}
         step = whole_checkpoint(self._checkpoints, report=lambda *each: damaged.update([each]))
         found = None
         if step is not None:
             facts = checkpoint_facts(self._checkpoints, step)
             self._check_claim(facts.get("settings"))
-            _, arrays, facts = restore_checkpoint(self._checkpoints, to_arrays(like), step=step)
-            found = step, from_arrays(arrays), RunFacts.from_json(facts)
+            found = self._restored(step)
         elif self._output.exists():
             self._check_claim(self._read_settings())
         # Nothing is changed before all checks, so that a refused run leaves all as it was.
@@ -169,8 +191,15 @@ class RunFolder:
         self._write_json(self._settings, self._claim(self._config.to_json()))
         return found
 
+    def _restored(self, step: int) -> tuple[int, TrainState, RunFacts]:
+        _, arrays, facts = restore_checkpoint(self._checkpoints, self._like, step=step)
+        return step, from_arrays(arrays), RunFacts.from_json(facts)
+
     def save(self, step: int, state: TrainState, facts: RunFacts) -> None:
         """Writes a checkpoint, and deletes those that no other needs any more."""
+        arrays = on_host(to_arrays(state))
+        if self._ownership is None:
+            return
         self._ownership.check()
         keep, needed = self._config.keep_checkpoints, {facts.best.step, facts.kept.step}
         before = [other for other in checkpoint_steps(self._checkpoints) if other < step]
@@ -182,7 +211,7 @@ class RunFolder:
         save_checkpoint(
             self._checkpoints,
             step,
-            to_arrays(state),
+            arrays,
             facts.to_json() | {"settings": self._claim(self._config.deciding())},
             keep=keep,
             also_keep=needed,
@@ -196,11 +225,13 @@ class RunFolder:
           state: the weights that are kept.
           facts: those of a checkpoint of this state.
         """
+        if self._ownership is None:
+            return
         self._ownership.check()
         selected = facts.selected()
         with replacing_folder(self._output, overwrite=True) as staged:
             staged.rmdir()
-            self._task.save(staged, state, selected)
+            self._task.save(staged, of_this_process(state), selected)
             digests = digests_of(staged)
             for path in self._output.rglob("*"):
                 name = path.relative_to(self._output)
@@ -209,22 +240,22 @@ class RunFolder:
                     shutil.copy2(path, staged / name)
         self._write_json(self._written, {"selected": selected, "sha256": digests})
 
-    def mend_model(self, kept: Best, like: TrainState) -> None:
+    def mend_model(self, kept: Best) -> None:
         """Writes the model folder again from a checkpoint, unless it holds the kept weights.
 
         Raises:
           ValueError: the checkpoint of these weights is damaged too.
         """
-        if not kept.step or self._holds(kept):
+        if self._ownership is None or not kept.step or self._holds(kept):
             return
         try:
-            restored = restore_checkpoint(self._checkpoints, to_arrays(like), step=kept.step)
+            _, state, facts = self._restored(kept.step)
         except ValueError as error:
             raise ValueError(
                 f"{self._output} does not hold the weights of step {kept.step}, and they cannot "
                 f"be restored; delete {self._path} to start again. ({error})"
             ) from error
-        self.write_model(from_arrays(restored.arrays), RunFacts.from_json(restored.facts))
+        self.write_model(state, facts)
         self._say(f"{self._output} holds the weights of step {kept.step} again")
 
     def _holds(self, kept: Best) -> bool:

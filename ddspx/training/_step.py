@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding
 
 from ddspx import core
 from ddspx._checks import positive_int
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
 from ddspx.training._config import RunConfig
+from ddspx.training._devices import part_of_each
 from ddspx.training._state import TrainState
 
 Loss = Callable[[Any, Any, Key, Any], tuple[Float[Array, ""], Any]]
@@ -93,14 +95,16 @@ def train_step(
     optimizer: optax.GradientTransformation,
     *,
     microbatches: int = 1,
-    placement: jax.sharding.Sharding | None = None,
+    placement: NamedSharding | None = None,
+    shard_optimizer: bool = False,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
     """Makes a compiled function of (state, batch) that takes one optimizer step.
 
     If the loss or its gradient is not finite, nothing but the number of steps changes. The state is
     donated: the new state reuses its buffers, and the old state cannot be used any more. If the
     batch is sharded over devices and the state is replicated, the gradient is the mean over all
-    devices.
+    devices. With `shard_optimizer` a device gets only its part of that mean and of the optimizer's
+    state, computes its part of the updates, and then all devices give each other their parts.
 
     Args:
       loss: pure function of (params, rest, key, batch) that returns a mean over the batch, and the
@@ -110,6 +114,8 @@ def train_step(
         averaged; so only one of them needs memory for its intermediate results. Each part has a
         key of its own, and `rest` goes from one to the next. Static.
       placement: the sharding of the new state; by default XLA chooses it.
+      shard_optimizer: whether the optimizer's state is split over the devices of `placement`, each
+        leaf along its largest axis that their number divides. Static.
 
     Returns:
       ``step(state, batch) -> (state, report)``, compiled once per shape of the batch. It raises a
@@ -132,6 +138,7 @@ def train_step(
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepReport]:
         key = jax.random.fold_in(state.key, state.step)
         (value, rest), gradient = slope(state.params, state.rest, key, batch)
+        gradient = shared(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         report = StepReport(value, optax.tree.norm(gradient))
@@ -142,9 +149,23 @@ def train_step(
             (params, opt_state, rest),
             (state.params, state.opt_state, state.rest),
         )
-        return TrainState(params, opt_state, state.step + 1, state.key, rest), report
+        return TrainState(params, shared(opt_state), state.step + 1, state.key, rest), report
 
-    return jax.jit(step, donate_argnums=0, out_shardings=placement)
+    def shared(tree: Any) -> Any:
+        if placement is None or not shard_optimizer:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, part_of_each(tree, placement.mesh))
+
+    places = _places(placement, shard_optimizer=shard_optimizer)
+    return jax.jit(step, donate_argnums=0, out_shardings=places)
+
+
+def _places(placement: NamedSharding | None, *, shard_optimizer: bool) -> Any:
+    """The shardings of a step's results; those of a sharded optimizer the step itself gives."""
+    if placement is None or not shard_optimizer:
+        return placement
+    fields: dict[str, Any] = {**dict.fromkeys(TrainState._fields, placement), "opt_state": None}
+    return TrainState(**fields), placement
 
 
 def _accumulated(slope: Callable, n_parts: int) -> Callable:
@@ -179,13 +200,16 @@ def _accumulated(slope: Callable, n_parts: int) -> Callable:
 @lru_cache(maxsize=2)
 def several_steps(
     step: Callable[[TrainState, Any], tuple[TrainState, StepReport]],
-    placement: jax.sharding.Sharding | None,
+    placement: NamedSharding | None,
+    *,
+    shard_optimizer: bool = False,
 ) -> Callable[[TrainState, Any], tuple[TrainState, StepReport]]:
     """Makes a compiled function that takes a step for each of several batches, without the host.
 
     Args:
       step: from `train_step`.
       placement: as in `train_step`.
+      shard_optimizer: as in `train_step`.
 
     Returns:
       ``steps(state, batches) -> (state, reports)``: batches and reports have a first axis of steps.
@@ -194,7 +218,8 @@ def several_steps(
     def steps(state: TrainState, batches: Any) -> tuple[TrainState, StepReport]:
         return jax.lax.scan(step, state, batches)
 
-    return jax.jit(steps, donate_argnums=0, out_shardings=placement)
+    places = _places(placement, shard_optimizer=shard_optimizer)
+    return jax.jit(steps, donate_argnums=0, out_shardings=places)
 
 
 def autoencoder_loss(

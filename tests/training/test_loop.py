@@ -21,8 +21,9 @@ from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoen
 from ddspx.nn import RnnFcDecoderConfig
 from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
 from ddspx.training._autoencoder import Programs, valid_loss
+from ddspx.training._devices import placements
 from ddspx.training._logging import RunLog
-from ddspx.training._loop import Measured, _Run, placements
+from ddspx.training._loop import Measured, _Run
 from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport
 
@@ -461,7 +462,7 @@ def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(dataset, runs, tmp
 
 
 def test_a_batch_size_that_the_devices_do_not_divide_is_refused(dataset, tmp_path, monkeypatch):
-    devices = jax.local_devices() * 3
-    monkeypatch.setattr(jax, "local_devices", lambda: devices)
+    devices = jax.devices() * 3
+    monkeypatch.setattr(jax, "devices", lambda: devices)
     with pytest.raises(ValueError, match="multiple of the 3 devices, got 2"):
         run(dataset, tmp_path / "out")

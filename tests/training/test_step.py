@@ -181,10 +181,9 @@ def test_bfloat16_rounds_the_products_of_the_networks_alone():
 
 DATA_PARALLEL = """
 import jax, jax.numpy as jnp, numpy as np
-from ddspx.training import adam, initial_state, train_step
-from ddspx.training._loop import placements
+from ddspx.training import adam, initial_state, placements, train_step
 
-devices = jax.local_devices()
+devices = jax.devices()
 assert len(devices) == 2
 optimizer = adam(learning_rate=0.1, clip_norm=0.5)
 
@@ -192,7 +191,7 @@ def loss(w, rest, key, batch):
     return jnp.mean((jnp.sin(batch @ w) - 1) ** 2) + jax.random.normal(key) * w[0], rest
 
 for used in (devices[:1], devices):
-    jax.local_devices = lambda: used
+    jax.devices = lambda: used
     every, each = placements(4)
     assert every.num_devices == len(used)
     state = jax.device_put(initial_state(jnp.arange(3.0), optimizer, seed=0), every)

@@ -205,7 +205,7 @@ def _logits(graphdef: Any, state: Any, audio: Array) -> Array:
 
 
 def batched_logits(
-    logits: Callable[[np.ndarray], jax.Array],
+    logits: Callable[[np.ndarray], jax.Array | np.ndarray],
     sounds: Iterable[np.ndarray],
     config: SpectNetConfig,
     batch_size: int,
