@@ -33,15 +33,10 @@ if TYPE_CHECKING:
         LabelledBatch as LabelledBatch,
     )
     from ddspx.io._datasets import (
-        DatasetError as DatasetError,
         DatasetWriter as DatasetWriter,
-        Manifest as Manifest,
         Records as Records,
         Segment as Segment,
-        Source as Source,
-        Split as Split,
-        is_dataset as is_dataset,
-        read_manifest as read_manifest,
+        verify_dataset as verify_dataset,
     )
     from ddspx.io._files import (
         files_below as files_below,
@@ -59,6 +54,15 @@ if TYPE_CHECKING:
         recordings_digest as recordings_digest,
         training_labels as training_labels,
     )
+    from ddspx.io._manifest import (
+        DatasetError as DatasetError,
+        Manifest as Manifest,
+        Shard as Shard,
+        Source as Source,
+        Split as Split,
+        is_dataset as is_dataset,
+        read_manifest as read_manifest,
+    )
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
         write_audio as write_audio,
@@ -71,12 +75,10 @@ else:
         _batches="Batch BatchIterator MixedBatch evaluation_batches mixed_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
         _crops="BalancedBatches LabelledAudio LabelledBatch",
-        _datasets=(
-            "DatasetError DatasetWriter Manifest Records Segment Source Split is_dataset "
-            "read_manifest"
-        ),
+        _datasets="DatasetWriter Records Segment verify_dataset",
         _files="files_below fitting_name replacing_file replacing_folder",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
+        _manifest="DatasetError Manifest Shard Source Split is_dataset read_manifest",
         _writer="AudioWriter write_audio",
     )

@@ -9,14 +9,8 @@ import numpy as np
 
 from ddspx._checks import checked_seed, one_of, positive_int
 from ddspx._typing import Float, Int
-from ddspx.io._datasets import (
-    SPLITS,
-    DatasetError,
-    Manifest,
-    Records,
-    Segment,
-    read_manifest,
-)
+from ddspx.io._datasets import Records, Segment
+from ddspx.io._manifest import SPLITS, DatasetError, Manifest, read_manifest
 from ddspx.io._position import position_of
 
 _ENDLESS = 2**48  # examples
@@ -97,7 +91,7 @@ def training_batches(
     Raises:
       DatasetError: the dataset is missing, damaged or empty in that split.
       ValueError: `batch_size`, `seed` or `split` is not allowed.
-      ModuleNotFoundError: grain or array_record is not installed.
+      ModuleNotFoundError: grain is not installed.
 
     Example::
 
@@ -162,7 +156,7 @@ def mixed_batches(
       DatasetError: a dataset is missing, damaged, or too short in that split for an example beside
         its reference.
       ValueError: there is no dataset, their rates differ, or an argument is not allowed.
-      ModuleNotFoundError: grain or array_record is not installed.
+      ModuleNotFoundError: grain is not installed.
     """
     positive_int("batch_size", batch_size)
     checked_seed(seed)
@@ -271,8 +265,7 @@ class _Stretches:
 
     def crop(self, place: _Place) -> Segment:
         """The example at a place."""
-        hops, hop_length = self.manifest.example_hops, self.manifest.hop_length
-        return self._records[place.record].crop(place.start, hops, hop_length=hop_length)
+        return self._records.crop(place.record, place.start, self.manifest.example_hops)
 
 
 def _check_alike(one: _Stretches, first: _Stretches) -> None:
@@ -311,16 +304,14 @@ def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> I
     Raises:
       DatasetError: the dataset is missing, damaged or empty in that split.
       ValueError: `batch_size` or `split` is not allowed.
-      ModuleNotFoundError: array_record is not installed.
     """
     positive_int("batch_size", batch_size)
     manifest, records = _opened(dataset, split)
 
     def examples() -> Iterator[Segment]:
         for record, starts in enumerate(manifest.splits[split].starts):
-            segment = records[record]
             for start in range(0, starts, manifest.example_hops):
-                yield segment.crop(start, manifest.example_hops, hop_length=manifest.hop_length)
+                yield records.crop(record, start, manifest.example_hops)
 
     def batches() -> Iterator[Batch]:
         gathered = []
@@ -336,19 +327,13 @@ def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> I
 
 
 def _stacked(examples: list[Segment]) -> Batch:
-    return Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
+    return Batch(*(np.stack(arrays, dtype=np.float32) for arrays in zip(*examples, strict=True)))
 
 
 def _opened(dataset: str | Path, split: str) -> tuple[Manifest, Records]:
     one_of("split", split, SPLITS)
     manifest = read_manifest(dataset)
-    records = Records(dataset, manifest, split)
-    if len(records) != len(manifest.splits[split].starts):
-        raise DatasetError(
-            f"{dataset} lists {len(manifest.splits[split].starts)} records in its {split} "
-            f"split and holds {len(records)}; prepare the dataset again."
-        )
-    return manifest, records
+    return manifest, Records(dataset, manifest, split)
 
 
 def _grain() -> Any:

@@ -133,7 +133,6 @@ def prepare(
       FileExistsError: `output` exists and `overwrite` is false.
       DatasetError: `overwrite` is true and `output` is something other than a dataset.
       ValueError: a size, a rate or a share is not allowed.
-      ModuleNotFoundError: array_record is not installed.
 
     Example:
       >>> import tempfile
@@ -177,7 +176,7 @@ def prepare(
             segments = _segments(
                 whole, shares, example, sample_rate, hop_length, held_out.get(recording.sha256)
             )
-            kept_s, tracks = _write(writer, segments, sample_rate)
+            kept_s, tracks = _write(writer, segments, sample_rate, source=number - 1)
             trained_on += tracks
             seconds = len(whole.audio) / sample_rate
             sources.append(Source(recording.name, recording.sha256, seconds, kept_s))
@@ -228,7 +227,11 @@ def _refuse_other_folder(output: str | Path, overwrite: bool) -> None:
 
 
 def _write(
-    writer: DatasetWriter, segments: Iterable[tuple[str, Segment]], sample_rate: int
+    writer: DatasetWriter,
+    segments: Iterable[tuple[str, Segment]],
+    sample_rate: int,
+    *,
+    source: int,
 ) -> tuple[float, list[np.ndarray]]:
     """Adds the segments of a recording to the dataset.
 
@@ -237,7 +240,7 @@ def _write(
     """
     kept_s, trained_on = 0.0, []
     for split, segment in segments:
-        writer.add(split, segment)
+        writer.add(split, segment, source=source)
         kept_s += len(segment.audio) / sample_rate
         if split == "train":
             # n hops have n + 1 frames. The last one is dropped, so that a segment counts one frame

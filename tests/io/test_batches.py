@@ -7,7 +7,6 @@ import pytest
 
 from ddspx import io
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 HOP, RATE, EXAMPLE = 4, 80, 40
@@ -21,11 +20,16 @@ def dataset(tmp_path_factory):
     with io.DatasetWriter(
         folder, sample_rate=RATE, hop_length=HOP, example_length=EXAMPLE
     ) as writer:
-        for split, first_hop, n_hops in STRETCHES:
+        for number, (split, first_hop, n_hops) in enumerate(STRETCHES):
             audio = np.arange(first_hop * HOP, (first_hop + n_hops) * HOP, dtype=np.float32)
             frames = np.arange(first_hop, first_hop + n_hops + 1, dtype=np.float32) * HOP
-            writer.add(split, io.Segment(audio, frames, frames + 0.25, frames + 0.5))
-        writer.finish(feature_version="1", licence="", attribution="", sources=(), statistics={})
+            segment = io.Segment(audio, frames, frames + 0.25, frames + 0.5)
+            writer.add(split, segment, source=number)
+        sources = [
+            io.Source(f"{split}-{first}.wav", "0", 1.0, 1.0) for split, first, _ in STRETCHES
+        ]
+        facts = {"feature_version": "1", "licence": "", "attribution": "", "statistics": {}}
+        writer.finish(**facts, sources=sources)
     return folder
 
 

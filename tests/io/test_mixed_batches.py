@@ -8,7 +8,6 @@ import pytest
 
 from ddspx import io
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 HOP, RATE, EXAMPLE = 4, 80, 40
@@ -23,8 +22,10 @@ def dataset(folder, stretches, **changes):
         for number, n_hops in enumerate(stretches):
             audio = np.arange(n_hops * HOP, dtype=np.float32) + 10_000 * number
             frames = np.arange(n_hops + 1, dtype=np.float32)
-            writer.add("train", io.Segment(audio, frames, frames, frames))
-        writer.finish(feature_version="1", licence="", attribution="", sources=(), statistics={})
+            writer.add("train", io.Segment(audio, frames, frames, frames), source=number)
+        sources = [io.Source(f"{i}.wav", "0", 1.0, 1.0) for i in range(len(stretches))]
+        facts = {"feature_version": "1", "licence": "", "attribution": "", "statistics": {}}
+        writer.finish(**facts, sources=sources)
     return folder
 
 

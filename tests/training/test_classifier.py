@@ -67,7 +67,7 @@ def straight(recordings, tmp_path_factory):
 
 
 def test_a_classifier_needs_no_extra(recordings, tmp_path, monkeypatch):
-    for module in ("grain", "array_record", "tensorboardX", "matplotlib"):
+    for module in ("grain", "tensorboardX", "matplotlib"):
         monkeypatch.setitem(sys.modules, module, None)
     said = Console(record=True, quiet=False, file=StringIO())
     settings = numbers(max_minutes=1e-9)

@@ -16,8 +16,6 @@ from ddspx.models.autoencoder import InstrumentStatistics
 from ddspx.training import prepare
 from ddspx.training._prepare import _divided, _sounding
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
-
 RATE, HOP, EXAMPLE_S = 8000, 80, 0.5
 SIZES = {"sample_rate": RATE, "hop_length": HOP, "example_s": EXAMPLE_S}
 
