@@ -12,8 +12,8 @@ from unicodedata import normalize
 import numpy as np
 
 from ddspx._checks import checked_seed
-from ddspx.io._datasets import SPLITS, DatasetError
 from ddspx.io._files import files_below, is_utf8, objection_to_reading
+from ddspx.io._manifest import SPLITS, DatasetError
 
 _TEST_SHARE, _VALID_SHARE = 0.2, 0.15
 

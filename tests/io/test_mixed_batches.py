@@ -89,6 +89,28 @@ def test_a_saved_place_gives_the_batches_that_followed(datasets):
         drawn(datasets, 1, state=state, weights=(2.0, 1.0))
 
 
+def test_processes_read_parts_of_the_same_batches_and_name_their_recordings(datasets):
+    whole = io.mixed_batches(datasets, batch_size=8, seed=3)
+    parts = [
+        io.mixed_batches(datasets, batch_size=8, seed=3, process_index=index, process_count=4)
+        for index in range(4)
+    ]
+    for step in range(1, 6):
+        batch, read = next(whole), [next(part) for part in parts]
+        for name in ("reference", "source"):
+            joined = np.concatenate([getattr(part, name) for part in read])
+            np.testing.assert_array_equal(joined, getattr(batch, name))
+        joined = np.concatenate([part.examples.audio for part in read])
+        np.testing.assert_array_equal(joined, batch.examples.audio)
+        expected = {
+            f"{datasets[source]}: {int(first) // 10_000}.wav"
+            for sounds in (batch.examples.audio, batch.reference)
+            for source, first in zip(batch.source, sounds[:, 0], strict=True)
+        }
+        assert set(whole.recordings(step)) == set(parts[1].recordings(step)) == expected
+    assert parts[3].get_state() == whole.get_state()
+
+
 def test_bad_arguments_are_named(datasets, tmp_path):
     with pytest.raises(ValueError, match="`datasets` must hold at least one"):
         drawn([], 1)

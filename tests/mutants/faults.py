@@ -150,8 +150,8 @@ FAULTS = (
     ),
     Fault(
         "io/_batches.py",
-        "np.random.default_rng((seed, 1, index)).random()",
-        "0.0",
+        "+ uniforms(seed, 1, examples)[:, 0]) / n_parts",
+        ") / n_parts",
         "io/test_batches.py",
     ),
     Fault(
