@@ -47,10 +47,10 @@ def explained(error: BaseException) -> tuple[object, int]:
         # An error of the system has no sentence, unlike the library's own errors, but a file name
         # and a reason.
         return f"{error.filename}: {error.strerror}.", BAD_INPUT
+    if isinstance(error, (FloatingPointError, SkippedInputError, ChildProcessError)):
+        return error, UNEXPECTED
     if isinstance(error, (OSError, ValueError, ImportError)):
         return error, BAD_INPUT
-    if isinstance(error, (FloatingPointError, SkippedInputError)):
-        return error, UNEXPECTED
     kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
     cause = f"{kind} ({message})" if message else kind
     return f"stopped by {cause}; DDSPX_TRACEBACK=1 in the environment shows where.", UNEXPECTED
