@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     )
     from ddspx.io._crops import (
         BalancedBatches as BalancedBatches,
-        LabelledAudio as LabelledAudio,
         LabelledBatch as LabelledBatch,
     )
     from ddspx.io._datasets import (
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
         is_dataset as is_dataset,
         read_manifest as read_manifest,
     )
+    from ddspx.io._sounds import LabelledAudio as LabelledAudio
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
         write_audio as write_audio,
@@ -74,11 +74,12 @@ else:
         _audio="AudioError declared_duration_s declared_sample_rate read_audio stream_audio",
         _batches="Batch BatchIterator MixedBatch evaluation_batches mixed_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
-        _crops="BalancedBatches LabelledAudio LabelledBatch",
+        _crops="BalancedBatches LabelledBatch",
         _datasets="DatasetWriter Records Segment verify_dataset",
         _files="files_below fitting_name replacing_file replacing_folder",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
         _manifest="DatasetError Manifest Shard Source Split is_dataset read_manifest",
+        _sounds="LabelledAudio",
         _writer="AudioWriter write_audio",
     )

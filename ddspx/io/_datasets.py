@@ -312,7 +312,7 @@ class Records:
         for chunk in self._unchecked(index, start, n_hops):
             checksum = crc32_of(record, self._widths, chunk, len(right))
             if f"{checksum:08x}" != self._crc32[index][8 * chunk : 8 * chunk + 8]:
-                raise damaged(self._shards.path(index), f"its record {index} was changed")
+                raise self._shards.damaged(index)
             right[chunk] = True
         return record.crop(start, n_hops, hop_length=self._hop_length)
 

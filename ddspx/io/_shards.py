@@ -27,6 +27,7 @@ from ddspx.io._files import replacing_file
 from ddspx.io._manifest import DatasetError, Shard
 
 FLOAT = np.dtype("<f4")
+PREPARE_AGAIN = "prepare the dataset again"
 _SHARD_BYTES = 256 * 2**20
 # A process may have as few as 256 open files, and a memory map counts as one.
 _MOST_MAPS = 96
@@ -100,6 +101,11 @@ class ShardWriter:
         self._n_records, self._n_bytes, self._sha256 = 0, 0, hashlib.sha256()
 
 
+def damaged(path: Path, reason: str, mend: str = PREPARE_AGAIN) -> DatasetError:
+    """The error about a shard that is not as it was written."""
+    return DatasetError(f"{path} is damaged ({reason}); {mend}.")
+
+
 class ShardReader:
     """Random access to the records of shards, by memory maps.
 
@@ -107,12 +113,21 @@ class ShardReader:
       folder: the folder of the shards.
       shards: the shards, in order.
       lengths: how many numbers each record holds.
+      mend: what to do if a shard is damaged, as the end of a sentence.
 
     Raises:
       DatasetError: a shard is missing, or its size is not that of its records.
     """
 
-    def __init__(self, folder: Path, shards: Sequence[Shard], lengths: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shards: Sequence[Shard],
+        lengths: Sequence[int],
+        *,
+        mend: str = PREPARE_AGAIN,
+    ) -> None:
+        self._mend = mend
         self._paths = [folder / shard.name for shard in shards]
         self._first = np.cumsum([0, *(shard.n_records for shard in shards)])
         ends = np.cumsum([0, *lengths])
@@ -122,18 +137,20 @@ class ShardReader:
         weakref.finalize(self, _MAPS.forget, id(self))
         for shard, path in enumerate(self._paths):
             if not path.is_file():
-                raise DatasetError(f"{path} is missing; prepare the dataset again.")
-            if path.stat().st_size != self._n_bytes(shard):
-                raise damaged(
-                    path, f"it has {path.stat().st_size} bytes, not {self._n_bytes(shard)}"
-                )
+                raise DatasetError(f"{path} is missing; {mend}.")
+            if path.stat().st_size != (expected := self._n_bytes(shard)):
+                n_bytes = path.stat().st_size
+                raise damaged(path, f"it has {n_bytes} bytes, not {expected}", mend)
 
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def path(self, record: int) -> Path:
-        """The shard that holds a record."""
-        return self._paths[self._shard(record)]
+    def damaged(self, record: int) -> DatasetError:
+        """The error about a record that is not as it was written."""
+        path = self._paths[self._shard(record)]
+        return damaged(
+            path, f"record {record} has another checksum than it was written with", self._mend
+        )
 
     def __getitem__(self, record: int) -> np.ndarray:
         """The numbers of a record, which are read from the disk when they are used."""
@@ -162,11 +179,6 @@ class ShardReader:
 
     def _mapped(self, shard: int) -> "_Mapped":
         return _MAPS.get(id(self), shard, self._paths[shard], self._n_bytes(shard))
-
-
-def damaged(path: Path, reason: str) -> DatasetError:
-    """The error about a shard that is not as it was written."""
-    return DatasetError(f"{path} is damaged ({reason}); prepare the dataset again.")
 
 
 class _Mapped(NamedTuple):

@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +64,8 @@ def train_classifier(
 ) -> TrainResult:
     """Trains a classifier on labelled recordings and writes it as a model folder.
 
-    The files of the run, and how it stops and is resumed bit for bit, are those of
+    The recordings are decoded once, by all cores, into the folder of the run, which a resumed run
+    finds there. The files of the run, and how it stops and is resumed bit for bit, are those of
     `train_autoencoder`. Batches are random crops, in which all classes are equally frequent. The
     weights with the lowest loss on the valid split are kept. This loss is the cross entropy of the
     label, as a mean over the segments of a recording, then over the recordings of a class, then
@@ -95,24 +98,38 @@ def train_classifier(
       ModuleNotFoundError: a package that training needs is not installed.
     """
     config, console = config or ClassifierTrainConfig(), console or Console()
+    output = Path(output)
 
     def begin() -> Task:
         skipped = report or (
             lambda error: console.print(f"skipped: {printable(error)}", markup=False)
         )
-        with reading_bar(console) as progress:
-            sounds = _sounds(recordings, model, skipped, progress)
-        splits = [recording.split for recording in sounds.recordings]
-        where = "in memory" if sounds.in_memory else "read from disk for every batch"
-        console.print(
-            f"{len(model.labels)} classes; train {splits.count('train')}, valid "
-            f"{splits.count('valid')} recordings, {_duration(sounds, model)}, {where}",
-            soft_wrap=True,
-        )
-        digest = recordings_digest(_training_recordings(recordings))
-        return _task(sounds, digest, model, config, provenance or {}, front_end)
+        folder = output.with_name(f"{output.name}.run") / "sounds"
+        with _removed_if_refused(folder):
+            with reading_bar(console) as progress:
+                sounds = _sounds(recordings, folder, model, skipped, progress)
+            splits = [recording.split for recording in sounds.recordings]
+            console.print(
+                f"{len(model.labels)} classes; train {splits.count('train')}, valid "
+                f"{splits.count('valid')} recordings, {_duration(sounds, model)}",
+                soft_wrap=True,
+            )
+            digest = recordings_digest(_training_recordings(recordings))
+            return _task(sounds, digest, model, config, provenance or {}, front_end)
 
-    return run_task(begin, Path(output), config=config, console=console)
+    return run_task(begin, output, config=config, console=console)
+
+
+@contextmanager
+def _removed_if_refused(folder: Path) -> Iterator[None]:
+    """Removes a new folder after an error, but not after Ctrl-C: the next call goes on with it."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except Exception:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _training_recordings(recordings: Sequence[Recording]) -> list[Recording]:
@@ -121,6 +138,7 @@ def _training_recordings(recordings: Sequence[Recording]) -> list[Recording]:
 
 def _sounds(
     recordings: Sequence[Recording],
+    folder: Path,
     model: SpectNetConfig,
     report: Callable[[AudioError], object],
     progress: Progress,
@@ -134,6 +152,7 @@ def _sounds(
         )
     sounds = LabelledAudio(
         _training_recordings(recordings),
+        folder,
         sample_rate=model.frontend.sample_rate,
         report=report,
         transform=normalize_level if model.normalize_level else None,
