@@ -179,7 +179,9 @@ def _programs(
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
     weight = config.loudness_weight
-    whole_loss = autoencoder_loss(graphdef, loudness_weight=weight, bfloat16=config.bfloat16)
+    whole_loss = autoencoder_loss(
+        graphdef, loudness_weight=weight, gain_db=config.gain_db, bfloat16=config.bfloat16
+    )
     whole_evaluation = autoencoder_evaluation(graphdef, loudness_weight=weight)
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:

@@ -41,6 +41,7 @@ from ddspx.models.spectnet import (
 )
 from ddspx.models.spectnet.inference import batched_logits
 from ddspx.nn import SpectralFrontend
+from ddspx.training._augmentation import augmented, changes_sound
 from ddspx.training._config import ClassifierTrainConfig
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, reading_bar
@@ -290,7 +291,7 @@ def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Lo
 
     Args:
       graphdef: of a `SpectNet`, from ``nnx.split(model, nnx.Param, nnx.BatchStat, ...)``.
-      config: the settings; smoothing, mixup and masks are used.
+      config: the settings; smoothing, mixup, masks and changes of the sound are used.
 
     Returns:
       The loss as a function of (params, (statistics, others), key, batch).
@@ -303,6 +304,10 @@ def classifier_loss(graphdef: nnx.GraphDef, config: ClassifierTrainConfig) -> Lo
         audio = jnp.asarray(batch.audio)
         labels = jax.nn.one_hot(batch.label, model.config.n_classes, dtype=audio.dtype)
         mixup_key, key = jax.random.split(key)
+        if changes_sound(config):
+            sound_key, key = jax.random.split(key)
+            rate = model.config.frontend.sample_rate
+            audio = augmented(sound_key, audio, config, sample_rate=rate)
         if config.mixup:
             audio, labels = core.mixup(mixup_key, audio, labels, alpha=config.mixup)
         logits, statistics = model.training_logits(key, audio, augment=_masks(model.config, config))
