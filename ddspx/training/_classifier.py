@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,6 +130,8 @@ def _removed_if_refused(folder: Path) -> Iterator[None]:
     except Exception:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # because the folder of the run holds something else
+                folder.parent.rmdir()
         raise
 
 

@@ -130,7 +130,7 @@ def test_the_test_split_is_never_read(recordings, tmp_path, monkeypatch):
         read.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr("ddspx.io._crops.read_audio", reading)
+    monkeypatch.setattr("ddspx.io._sounds.read_audio", reading)
     run(recordings, tmp_path / "out", steps=1)
     splits = {recording.path: recording.split for recording in recordings}
     assert {splits[path] for path in read} == {"train", "valid"}
