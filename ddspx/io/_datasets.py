@@ -14,6 +14,7 @@ the first time those of the chunks around it, whose checksums are compared.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -109,6 +110,9 @@ class DatasetWriter:
             name: _SplitWriter(self._folder, name, (chunk * hop_length, chunk, chunk, chunk))
             for name in SPLITS
         }
+        self._open = ExitStack()
+        for split in self._splits.values():
+            self._open.enter_context(split.shards)
 
     def __enter__(self) -> "DatasetWriter":
         return self
@@ -119,8 +123,7 @@ class DatasetWriter:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for split in self._splits.values():
-            split.close() if exc is None else split.discard(exc)
+        self._open.__exit__(exc_type, exc, traceback)
 
     def add(self, split: str, segment: Segment, *, source: int) -> None:
         """Appends a stretch of continuous sound, at least one example long, to a split.
@@ -209,7 +212,7 @@ class _SplitWriter:
     """Writes the records of one split; `widths` are the numbers in a chunk of each track."""
 
     def __init__(self, folder: Path, name: str, widths: tuple[int, ...]) -> None:
-        self._shards, self._widths = ShardWriter(folder, name), widths
+        self.shards, self._widths = ShardWriter(folder, name), widths
         self._starts, self._weights_s, self._sources, self._crc32 = [], [], [], []
         self._n_examples, self._duration_s = 0, 0.0
 
@@ -217,7 +220,7 @@ class _SplitWriter:
         tracks = [np.ascontiguousarray(track, FLOAT) for track in record]
         n = n_chunks(len(record.f0_hz) - 1, self._widths[1])
         checksums = (crc32_of(tracks, self._widths, chunk, n) for chunk in range(n))
-        self._shards.add(tracks)
+        self.shards.add(tracks)
         self._starts.append(starts)
         self._weights_s.append(weight_s)
         self._sources.append(source)
@@ -229,7 +232,7 @@ class _SplitWriter:
 
     def close(self) -> Split:
         return Split(
-            shards=self._shards.close(),
+            shards=self.shards.close(),
             starts=tuple(self._starts),
             weights_s=tuple(self._weights_s),
             sources=tuple(self._sources),
@@ -237,9 +240,6 @@ class _SplitWriter:
             n_examples=self._n_examples,
             duration_s=self._duration_s,
         )
-
-    def discard(self, error: BaseException) -> None:
-        self._shards.discard(error)
 
 
 class Records:

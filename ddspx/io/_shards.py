@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ def crc32_of(tracks: Sequence[np.ndarray], widths: Sequence[int], chunk: int, n_
 class ShardWriter:
     """Writes records into shards, and begins a new shard when the last one is full.
 
-    A shard appears under its name when it is complete.
+    A shard appears under its name when it is complete. After an error in the ``with`` block, what
+    was written of the last one is deleted.
 
     Args:
       folder: an existing folder.
@@ -65,6 +67,20 @@ class ShardWriter:
         self._open = ExitStack()
         self._file: BinaryIO | None = None
         self._n_records, self._n_bytes, self._sha256 = 0, 0, hashlib.sha256()
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is None:
+            self.close()
+        else:
+            self._open.__exit__(exc_type, exc, traceback)
 
     def add(self, tracks: Sequence[np.ndarray]) -> None:
         """Appends a record, of contiguous little-endian float32 tracks."""
@@ -83,10 +99,6 @@ class ShardWriter:
         """Completes the last shard; returns all of them."""
         self._end_shard()
         return tuple(self._shards)
-
-    def discard(self, error: BaseException) -> None:
-        """Deletes what was written of the last shard."""
-        self._open.__exit__(type(error), error, error.__traceback__)
 
     @property
     def _shard_name(self) -> str:

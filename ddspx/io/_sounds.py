@@ -174,8 +174,7 @@ def _decoded(folder: Path, kind: _Kind, group: Sequence[tuple[str, Path]]) -> _D
     """Decodes files into shards of their own, which count when the list of them is written."""
     name = hashlib.sha256("".join(key for key, _ in group).encode()).hexdigest()[:16]
     sounds, errors = [], []
-    writer = ShardWriter(folder, name)
-    try:
+    with ShardWriter(folder, name) as writer:
         for key, path in group:
             try:
                 audio = read_audio(path, sample_rate=kind.sample_rate)
@@ -187,9 +186,6 @@ def _decoded(folder: Path, kind: _Kind, group: Sequence[tuple[str, Path]]) -> _D
             writer.add([audio])
             crc32 = zlib.crc32(audio.data)
             sounds.append({"key": key, "n_samples": len(audio), "crc32": crc32})
-    except BaseException as error:
-        writer.discard(error)
-        raise
     shards = [asdict(shard) for shard in writer.close()]
     fields = {"format": _FORMAT, "version": _VERSION, **kind.to_json()}
     fields |= {"shards": shards, "sounds": sounds}

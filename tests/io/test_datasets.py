@@ -339,7 +339,7 @@ def test_damage_is_found_by_the_first_crop_that_touches_it_and_by_no_other(tmp_p
         records.crop(0, start, 10)
     for start in (150, 155, 200, 239):
         for _ in range(2):
-            with pytest.raises(io.DatasetError, match=r"train-00000.f32 is damaged \(its record 0"):
+            with pytest.raises(io.DatasetError, match=r"train-00000.f32 is damaged \(record 0"):
                 records.crop(0, start, 10)
 
 
