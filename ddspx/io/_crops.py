@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import number, positive_int
+from ddspx._checks import checked_seed, number, positive_int
 from ddspx._typing import Float, Int
 from ddspx.io._draws import rows_of
 from ddspx.io._position import position_of
@@ -41,7 +41,7 @@ class BalancedBatches:
       shift: how far a crop may extend beyond the ends of its recording, as a fraction of the crop.
       speed: how much the playback speed may vary; pitch varies with it. With 0.2 the factor is
         between 1 / 1.2 and 1.2, its logarithm uniformly distributed.
-      seed: seed of everything that is drawn, from 0.
+      seed: seed of everything that is drawn, from 0 to 2**32 - 1.
       process_index: number of this process, from 0.
       process_count: number of processes.
 
@@ -77,7 +77,7 @@ class BalancedBatches:
         self._rows = rows_of(batch_size, process_index, process_count)
         self._audio = audio
         self._length = positive_int("crop_length", crop_length)
-        self._slack, self._seed = round(shift * crop_length), seed
+        self._slack, self._seed = round(shift * crop_length), checked_seed(seed)
         self._octaves = np.log2(1 + speed)
         lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
         # For each class its parts: index of the recording, start and length from 0 to 1.

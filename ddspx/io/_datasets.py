@@ -305,7 +305,13 @@ class Records:
 
         Raises:
           DatasetError: the shard is damaged there.
+          IndexError: the record has no such hops.
         """
+        if not 0 <= start <= start + n_hops <= self._hops[index]:
+            hops = self._hops[index]
+            raise IndexError(
+                f"hops {start} to {start + n_hops} of record {index}, which has {hops}"
+            )
         numbers, edges = self._shards[index], self._edges(index)
         record = Segment(*(numbers[begin:end] for begin, end in pairwise(edges)))
         right = self._found_right[index]

@@ -99,8 +99,47 @@ def test_every_crop_is_that_of_the_recording(tmp_path, n_hops):
                 assert found.dtype == np.float32 and not found.flags.owndata
                 np.testing.assert_array_equal(found, part.astype(np.float32))
         first += starts
+    for start, hops in ((-1, 10), (len(records[0].f0_hz) - 10, 10), (5, -1)):
+        with pytest.raises(IndexError, match=f"hops {start} to"):
+            records.crop(0, start, hops)
     assert first == n_hops - 9 and split.n_examples == n_hops // 10
     assert sum(split.weights_s) == pytest.approx(n_hops * HOP / RATE)
+
+
+def test_a_dataset_is_what_its_definition_says(tmp_path, monkeypatch):
+    """Any rates, stretches in any order, and small shards, beside a list in plain NumPy."""
+    for case in range(12):
+        rng = np.random.default_rng(case)
+        rate, hop, hops = (int(rng.integers(*range_)) for range_ in ((40, 90), (1, 9), (1, 25)))
+        seconds = rng.uniform(0.1, 20)
+        monkeypatch.setattr("ddspx.io._datasets._RECORD_SECONDS", seconds)
+        monkeypatch.setattr("ddspx.io._shards._SHARD_BYTES", int(rng.integers(1, 20_000)))
+        step = max(1, round(seconds * rate / (hop * hops))) * hops
+        folder, expected = tmp_path / str(case), {name: [] for name in ("train", "valid", "test")}
+        folder.mkdir()
+        rates = {"sample_rate": rate, "hop_length": hop, "example_length": hop * hops}
+        with io.DatasetWriter(folder, **rates) as writer:
+            for source in range(6):
+                split, n = str(rng.choice(list(expected))), int(rng.integers(hops, 40 * hops))
+                whole = [rng.standard_normal(size) for size in (n * hop, *3 * [n + 1])]
+                writer.add(split, io.Segment(*whole), source=source)
+                for first in range(0, n - hops + 1, step):
+                    last = min(first + step - 1, n - hops) + hops
+                    tracks = [whole[0][first * hop : last * hop]]
+                    tracks += [track[first : last + 1] for track in whole[1:]]
+                    expected[split].append((source, last - first - hops + 1, tracks))
+            sources = [io.Source(f"{i}.wav", "0", 1.0, 1.0) for i in range(6)]
+            manifest = writer.finish(**FACTS, sources=sources, statistics={})
+        assert io.verify_dataset(folder) == manifest
+        for name, records in expected.items():
+            split = manifest.splits[name]
+            assert split.sources == tuple(source for source, _, _ in records)
+            assert split.starts == tuple(starts for _, starts, _ in records)
+            stored = b"".join((folder / shard.name).read_bytes() for shard in split.shards)
+            tracks = [np.float32(track) for _, _, of in records for track in of]
+            np.testing.assert_array_equal(
+                np.frombuffer(stored, "<f4"), np.concatenate([np.float32([]), *tracks])
+            )
 
 
 def test_many_shards_are_one_sequence_with_few_open_files(tmp_path, monkeypatch):
