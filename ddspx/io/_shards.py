@@ -15,9 +15,11 @@ import os
 import threading
 import weakref
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
@@ -141,10 +143,10 @@ class ShardReader:
     ) -> None:
         self._mend = mend
         self._paths = [folder / shard.name for shard in shards]
-        self._first = np.cumsum([0, *(shard.n_records for shard in shards)])
-        ends = np.cumsum([0, *lengths])
-        # Where each shard and each record begins, counted in numbers over all shards.
-        self._shard_begins, self._begins = ends[self._first], ends
+        self._first = list(accumulate((shard.n_records for shard in shards), initial=0))
+        # Where each record and each shard begins, counted in numbers over all shards.
+        self._begins = list(accumulate(lengths, initial=0))
+        self._shard_begins = [self._begins[first] for first in self._first]
         # Not by a method that holds the reader: it would never be collected.
         weakref.finalize(self, _MAPS.forget, id(self))
         for shard, path in enumerate(self._paths):
@@ -155,7 +157,7 @@ class ShardReader:
                 raise damaged(path, f"it has {n_bytes} bytes, not {expected}", mend)
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return self._first[-1]
 
     def damaged(self, record: int) -> DatasetError:
         """The error about a record that is not as it was written."""
@@ -167,9 +169,9 @@ class ShardReader:
     def __getitem__(self, record: int) -> np.ndarray:
         """The numbers of a record, which are read from the disk when they are used."""
         shard = self._shard(record)
-        numbers = self._mapped(shard).numbers
-        begin, end = self._begins[record : record + 2] - self._shard_begins[shard]
-        return numbers[begin:end]
+        first = self._shard_begins[shard]
+        begin, end = self._begins[record : record + 2]
+        return self._mapped(shard).numbers[begin - first : end - first]
 
     def will_need(self, record: int, spans: Sequence[tuple[int, int]]) -> None:
         """Begins to read spans of a record in the background, given as begins and ends."""
@@ -177,17 +179,18 @@ class ShardReader:
         mapped = self._mapped(shard)
         if not hasattr(mapped.file, "madvise"):
             return
-        first = int(self._begins[record] - self._shard_begins[shard])
+        first = self._begins[record] - self._shard_begins[shard]
         for begin, end in spans:
             begin, end = (FLOAT.itemsize * (first + at) for at in (begin, end))
             page = begin - begin % mmap.PAGESIZE
             mapped.file.madvise(mmap.MADV_WILLNEED, page, end - page)
 
     def _shard(self, record: int) -> int:
-        return int(np.searchsorted(self._first, record, side="right")) - 1
+        return bisect_right(self._first, record) - 1
 
     def _n_bytes(self, shard: int) -> int:
-        return FLOAT.itemsize * int(np.diff(self._shard_begins[shard : shard + 2])[0])
+        begin, end = self._shard_begins[shard : shard + 2]
+        return FLOAT.itemsize * (end - begin)
 
     def _mapped(self, shard: int) -> "_Mapped":
         return _MAPS.get(id(self), shard, self._paths[shard], self._n_bytes(shard))

@@ -93,12 +93,13 @@ class LabelledAudio(Sequence[np.ndarray]):
         ]
         groups = list(_groups(missing))
         workers = workers or max(1, min(available_cores(), len(groups)))
-        done = len(recordings) - len(missing)
+        done, total = len(recordings) - len(missing), float(len(recordings))
+        progress("reading", float(done), total)
         for group in mapped(partial(_decoded, folder, kind), groups, workers=workers):
-            progress("reading", float(done), float(len(recordings)))
             done += group.n_files
             for error in group.errors:
                 report(AudioError(error))
+            progress("reading", float(done), total)
         found = _stored(folder, kind) if groups else stored
         usable = [at for at, key in enumerate(keys) if key in found]
         self.recordings = tuple(recordings[at] for at in usable)
@@ -172,7 +173,8 @@ def _groups(missing: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Pat
 
 def _decoded(folder: Path, kind: _Kind, group: Sequence[tuple[str, Path]]) -> _Decoded:
     """Decodes files into shards of their own, which count when the list of them is written."""
-    name = hashlib.sha256("".join(key for key, _ in group).encode()).hexdigest()[:16]
+    name = hashlib.sha256(repr([key for key, _ in group]).encode("ascii", "backslashreplace"))
+    name = name.hexdigest()[:16]
     sounds, errors = [], []
     with ShardWriter(folder, name) as writer:
         for key, path in group:

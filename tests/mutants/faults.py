@@ -155,6 +155,12 @@ FAULTS = (
         "io/test_batches.py",
     ),
     Fault(
+        "io/_datasets.py",
+        "for chunk in range(first, last + 1) if not right[chunk]",
+        "for chunk in range(first, last) if not right[chunk]",
+        "io/test_datasets.py",
+    ),
+    Fault(
         "io/_checkpoints.py",
         "max(ocp.utils.checkpoint_steps(Path(folder)), default=None)",
         "min(ocp.utils.checkpoint_steps(Path(folder)), default=None)",
