@@ -8,6 +8,7 @@ import pytest
 from helpers import sine
 
 from ddspx import io
+from ddspx.models.spectnet import normalize_level
 
 LENGTH = 10
 
@@ -184,6 +185,19 @@ def test_an_interrupted_call_goes_on(recordings, tmp_path, monkeypatch):
     assert names[0] == names[1] and len(names[0]) == 2 * 2 + 1
     for one, two in zip(whole, sounds, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.slow
+def test_several_processes_decode_the_same(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddspx.io._sounds._GROUP_FILES", 1)
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        options = {"workers": workers, "transform": normalize_level}
+        sounds, errors, _ = sounds_of(recordings, folder, **options)
+        assert len(errors) == 1 and [r.name for r in sounds.recordings] == ["a", "c"]
+        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert found[0] == found[1]
 
 
 def test_a_change_of_the_level_or_the_rate_decodes_again(recordings, tmp_path):
