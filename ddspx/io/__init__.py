@@ -62,6 +62,11 @@ if TYPE_CHECKING:
         is_dataset as is_dataset,
         read_manifest as read_manifest,
     )
+    from ddspx.io._ownership import (
+        OwnedError as OwnedError,
+        Ownership as Ownership,
+        owned as owned,
+    )
     from ddspx.io._sounds import LabelledAudio as LabelledAudio
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
@@ -80,6 +85,7 @@ else:
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
         _manifest="DatasetError Manifest Shard Source Split is_dataset read_manifest",
+        _ownership="OwnedError Ownership owned",
         _sounds="LabelledAudio",
         _writer="AudioWriter write_audio",
     )

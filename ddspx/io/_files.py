@@ -1,5 +1,6 @@
 """File names, listing of folders, and atomic output: a temporary file or folder is renamed."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -12,6 +13,13 @@ from typing import Any
 
 # The longest name that common file systems allow, in bytes.
 _LONGEST_NAME = 255
+_FIXES = {
+    errno.ENOSPC: "free space on its disk, or choose another output",
+    errno.EDQUOT: "delete files until your quota allows it, or choose another output",
+    errno.EFBIG: "raise the limit of file sizes, or choose another output",
+    errno.EROFS: "choose an output on a disk that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def native_name(path: Path) -> Any:
@@ -115,6 +123,21 @@ def _listed(folder: Path) -> list[Path]:
             stacklevel=2,
         )
         return []
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turns an error of the system, while `path` is written, into a sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        kind = type(error) if type(error).__module__ == "builtins" else OSError
+        fix = _FIXES.get(
+            error.errno or 0, "choose another output, or mend the rights of its folder"
+        )
+        raise kind(f"{path} cannot be written ({error.strerror}); {fix}.") from error
 
 
 def _temporary(path: Path) -> Path:
