@@ -27,8 +27,8 @@ ABSENT = {
     "macOS": {"jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
     "macOS on Intel": {"grain", "jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
 }
-# Their sources need the network, or a compiler, or what newer tools have not.
-NOWHERE = {"crepe", "apache-beam"}
+# Its source needs the network, and what newer tools have not.
+NOWHERE = {"crepe"}
 
 
 def wanted(extra, platform):

@@ -11,7 +11,7 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -22,15 +22,19 @@ from ddspx._checks import size
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A worker computes with one thread, as there is one for each core. It uses no accelerator, of which
-# every process would reserve the memory. An unset NPROC means as many threads as there are cores.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "NPROC": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
+"""Variables of a worker, which are set before its libraries are imported.
+
+It computes with one thread, as there is a worker for each core, and uses no accelerator, of which
+every process would reserve the memory.
+"""
+
 # Of each worker, so many results may wait for an item before them that takes longer.
 _AHEAD = 4
 # Seconds that a worker gets to end by itself when its pipe is closed.
@@ -50,7 +54,7 @@ def mapped(
     *,
     workers: int,
     ahead: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Applies a function to each item in several processes.
 
     A worker computes one item at a time. An item is taken when it can begin soon, so the items may
@@ -97,6 +101,14 @@ def mapped(
                 yield taken.popleft().result()
     finally:
         pool.close()
+
+
+def attempted(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+    """Returns the result of a function, or its exception in a form that a worker can send."""
+    try:
+        return function(item)
+    except Exception as error:
+        return _portable(error, item)
 
 
 class _Outcome(NamedTuple):
@@ -258,8 +270,8 @@ def _portable(error: Exception, item: Any) -> Exception:
 @contextmanager
 def _environment() -> Iterator[None]:
     """Sets the variables that a new process inherits."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update(_ENVIRONMENT)
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
     try:
         yield
     finally:

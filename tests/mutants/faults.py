@@ -204,7 +204,7 @@ FAULTS = (
         "training/test_autoencoder_evaluation.py",
     ),
     Fault(
-        "training/_prepare.py",
+        "training/_splits.py",
         "place = end - max(round(share * edges[-1]), example)",
         "place = end - round(share * edges[-1])",
         "training/test_prepare.py",
