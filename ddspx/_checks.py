@@ -72,6 +72,7 @@ LARGEST = {
     "rank": 1024,
     "length": 2**20,
     "batch_size": 65_536,
+    "workers": 4096,
     # The optimizer counts steps in 32-bit integers.
     "steps": 10**9,
     "decay_steps": 10**9,

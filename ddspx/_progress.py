@@ -5,8 +5,8 @@ from collections.abc import Callable
 Progress = Callable[[str, float, float | None], object]
 """A function that long work calls to report its progress: ``progress(what, done, total)``.
 
-`what` names the work. `done` and `total` have the same unit, seconds of sound or a number of
-recordings; `total` is None if it is not known yet.
+`what` names the work. `done` and `total` have the same unit: seconds of sound, a number of
+recordings, or their bytes; `total` is None if it is not known yet.
 """
 
 

@@ -16,7 +16,7 @@ from ddspx import core
 
 HEAVY = (
     *("librosa", "numba", "soundfile", "soxr", "matplotlib", "safetensors", "optax", "orbax"),
-    *("grain", "array_record", "tensorboardX", "tensorflow", "torch", "scipy.signal", "sklearn"),
+    *("grain", "tensorboardX", "tensorflow", "torch", "scipy.signal", "sklearn"),
     *("tyro", "rich", "gradio", "fastapi", "uvicorn"),
 )
 # Half of this is Python and tyro; NumPy is a third, and jax alone a second.

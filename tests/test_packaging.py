@@ -23,12 +23,12 @@ PLATFORMS = {
 # On PyPI in November 2026, for Python 3.11 to 3.13: what has no wheel there, nor ever a source that
 # builds by itself. `uv pip compile --python-platform ... --only-binary :all:` tells.
 ABSENT = {
-    "Windows": {"array-record", "jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
+    "Windows": {"jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
     "macOS": {"jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
-    "macOS on Intel": {"array-record", "grain", "jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
+    "macOS on Intel": {"grain", "jax[cuda12]", "jax[cuda13]", "jax[tpu]"},
 }
-# Their sources need the network, or a compiler, or what newer tools have not.
-NOWHERE = {"crepe", "apache-beam"}
+# Its source needs the network, and what newer tools have not.
+NOWHERE = {"crepe"}
 
 
 def wanted(extra, platform):
@@ -62,9 +62,9 @@ def test_every_extra_installs_wherever_jaxlib_does(extra, platform):
 
 
 def test_no_package_is_left_out_on_a_platform_that_has_it():
-    assert wanted("train", "Linux") == {"grain", "array-record", "tensorboardX"}
+    assert wanted("train", "Linux") == {"grain", "tensorboardX"}
     assert wanted("train", "Linux on ARM") == wanted("train", "macOS") == wanted("train", "Linux")
-    assert wanted("train", "Windows") == {"grain", "tensorboardX"}
+    assert wanted("train", "Windows") == wanted("train", "Linux")
     assert wanted("train", "macOS on Intel") == {"tensorboardX"}
     assert wanted("cuda12", "Linux") == {"jax[cuda12]"}
     assert wanted("plot", "Linux") == {"matplotlib", "librosa"} <= wanted("app", "Linux")
@@ -72,7 +72,7 @@ def test_no_package_is_left_out_on_a_platform_that_has_it():
 
 
 # What is imported under another name than it is installed by, and what others bring with them.
-IMPORTED_AS = {"orbax-checkpoint": "orbax", "array-record": "array_record"}
+IMPORTED_AS = {"orbax-checkpoint": "orbax"}
 BROUGHT = {"etils": "orbax", "fastapi": "gradio", "uvicorn": "gradio", "h11": "gradio"}
 
 

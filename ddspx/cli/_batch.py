@@ -1,11 +1,14 @@
 """Functions of the commands that process many recordings: output files, and skipped inputs."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from ddspx import io
+from ddspx._progress import Progress, no_progress
 from ddspx.cli._errors import (
     BAD_INPUT,
     SkippedInputError,
@@ -14,6 +17,14 @@ from ddspx.cli._errors import (
     say,
     wants_traceback,
 )
+from ddspx.cli._progress import progress
+from ddspx.io._pool import attempted, available_cores, mapped
+
+# To start a worker takes seconds, as long as some recordings.
+_RECORDINGS_PER_WORKER = 8
+
+Make = Callable[[Path, tuple[Path, ...], Progress], str]
+_Job = tuple[Path, tuple[Path, ...]]
 
 
 class Skipped:
@@ -97,36 +108,75 @@ def make_each(
     command: str,
     recordings: Sequence[Path],
     outputs: Sequence[tuple[Path, ...]],
-    make: Callable[[Path, tuple[Path, ...], str], str],
+    make: Make,
+    *,
+    workers: int | None,
 ) -> None:
-    """Makes the files of one recording after the other, and prints a line for each.
+    """Makes the files of each recording, and prints a line for each in their order.
 
     Args:
       command: the command's name, for messages.
       recordings: the input files.
       outputs: the files to make of each recording.
-      make: called with a recording, its files and a text such as "2 of 5"; makes the files and
-        returns the line to print.
+      make: called with a recording, its files and a function that takes its progress; makes the
+        files and returns the line to print. It can be sent to another process.
+      workers: number of processes; None for one for each eight recordings, at most for each core.
 
     Raises:
       SkippedInputError: some recordings could not be used; they were reported and left out.
     """
+    if workers is None:
+        workers = max(1, min(available_cores(), len(recordings) // _RECORDINGS_PER_WORKER))
+    jobs = list(zip(recordings, outputs, strict=True))
+    each = _one_by_one if min(workers, len(jobs)) == 1 else partial(_at_once, workers=workers)
     skipped, any_succeeded = Skipped(command), False
-    for i, (recording, files) in enumerate(zip(recordings, outputs, strict=True), start=1):
-        try:
-            summary = make(recording, files, f"{i} of {len(recordings)}")
-        except io.AudioError as error:
-            skipped.report(error)
-        except Exception as error:
+    with closing(each(make, jobs)) as results:
+        for recording, result in zip(recordings, results, strict=True):
+            if isinstance(result, str):
+                say(result)
+                any_succeeded = True
+            elif isinstance(result, io.AudioError):
+                skipped.report(result)
             # Before the first success an error may be due to the options, and then every recording
             # would cause it. After a success it can only be due to this recording.
-            if not (any_succeeded or _is_of_the_input(error)):
-                raise
-            skipped.leave_out(recording, error)
-        else:
-            say(summary)
-            any_succeeded = True
+            elif any_succeeded or _is_of_the_input(result):
+                skipped.leave_out(recording, result)
+            else:
+                raise result
     skipped.raise_if_any(len(recordings))
+
+
+def _one_by_one(make: Make, jobs: Sequence[_Job]) -> Generator[str | Exception, None, None]:
+    """Yields the line of each recording, or the exception that it caused."""
+    for i, (recording, files) in enumerate(jobs, start=1):
+        try:
+            with progress() as bar:
+                which = f"{i} of {len(jobs)}"
+
+                def show(
+                    stage: str, done: float, total: float | None, bar=bar, which=which
+                ) -> None:
+                    bar(f"{stage} {which}", done, total)
+
+                result = make(recording, files, show)
+        except Exception as error:
+            result = error
+        yield result
+
+
+def _at_once(
+    make: Make, jobs: Sequence[_Job], *, workers: int
+) -> Generator[str | Exception, None, None]:
+    """Yields the same as `_one_by_one`, from several processes."""
+    each = partial(attempted, partial(_made, make))
+    with progress() as bar, closing(mapped(each, jobs, workers=workers)) as results:
+        for i, result in enumerate(results, start=1):
+            bar("working", float(i), float(len(jobs)))
+            yield result
+
+
+def _made(make: Make, job: _Job) -> str:
+    return make(*job, no_progress)
 
 
 def _is_of_the_input(error: Exception) -> bool:

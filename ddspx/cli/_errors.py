@@ -49,10 +49,10 @@ def explained(error: BaseException) -> tuple[object, int]:
         # A write to a file that is open, such as the standard output, has no name.
         name = "a file or the output" if error.filename is None else error.filename
         return f"{name}: {error.strerror}.", BAD_INPUT
+    if isinstance(error, (FloatingPointError, SkippedInputError, ChildProcessError)):
+        return error, UNEXPECTED
     if isinstance(error, (OSError, ValueError, ImportError)):
         return error, BAD_INPUT
-    if isinstance(error, (FloatingPointError, SkippedInputError)):
-        return error, UNEXPECTED
     kind, message = type(error).__name__, str(error).partition("\n")[0].rstrip(".")
     cause = f"{kind} ({message})" if message else kind
     return f"stopped by {cause}; DDSPX_TRACEBACK=1 in the environment shows where.", UNEXPECTED

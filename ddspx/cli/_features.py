@@ -11,10 +11,10 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import features as spectra, io
-from ddspx._checks import hop_length_of
+from ddspx._checks import hop_length_of, size
+from ddspx._progress import Progress
 from ddspx._text import printable
 from ddspx.cli._batch import make_each, output_files, writable_place
-from ddspx.cli._progress import progress
 from ddspx.features import SpectralKind
 from ddspx.io._replacing import write_errors
 
@@ -40,6 +40,7 @@ def features(
     fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     plot: Annotated[bool, arg(help_behavior_hint="")] = False,
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
 ) -> None:
     """Writes spectral features of recordings as NumPy arrays, and draws them.
 
@@ -65,9 +66,12 @@ def features(
       fmin: lower corner of the first mel band, 0 if not given.
       fmax: upper corner of the last mel band, half of sample_rate if not given.
       plot: draw NAME.KIND.png too (needs the extra plot).
+      workers: processes, by default one for each 8 recordings, at most one for each core.
     """
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx features --help.")
+    if workers is not None:
+        size("workers", workers)
     if plot:
         ddspx.plot.require_plotting()
     sizes = {"n_fft": n_fft, "n_bands": n_bands, "n_mfcc": n_mfcc, "fmin": fmin, "fmax": fmax}
@@ -75,7 +79,7 @@ def features(
     suffixes = (f".{kind}.npz", f".{kind}.png") if plot else (f".{kind}.npz",)
     outputs = output_files(recordings, output, suffixes)
     write = partial(_write, config=config, place=writable_place(output))
-    make_each("ddspx features", recordings, outputs, write)
+    make_each("ddspx features", recordings, outputs, write, workers=workers)
 
 
 def _config(
@@ -98,7 +102,7 @@ def _config(
 def _write(
     recording: Path,
     files: Sequence[Path],
-    which: str,
+    bar: Progress,
     *,
     config: "spectra.SpectralConfig",
     place: Path,
@@ -107,7 +111,6 @@ def _write(
     import numpy as np
 
     with ExitStack() as stack:
-        bar = stack.enter_context(progress())
         blocks = io.stream_audio(
             recording, sample_rate=config.sample_rate, block_length=_BLOCK_LENGTH
         )
@@ -117,13 +120,13 @@ def _write(
             nonlocal n_samples
             for block in blocks:
                 n_samples += block.size
-                bar(f"listening to {which}", n_samples / config.sample_rate, total_s)
+                bar("listening to", n_samples / config.sample_rate, total_s)
                 yield block
 
         # On disk, because the features of a long recording may not fit into memory.
         file = stack.enter_context(TemporaryFile(dir=place))
         values = _spooled(spectra.stream_spectral_features(counted(), config), file, place)
-        bar(f"writing {which}", 0.0, None)
+        bar("writing", 0.0, None)
         # The folder is made only now, after the recording has been read without an error.
         table, *pictures = (stack.enter_context(io.replacing_file(path)) for path in files)
         with table.open("wb") as archive:

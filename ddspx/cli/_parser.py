@@ -1,5 +1,6 @@
 """Parses command lines with tyro, and turns its boxed error messages into one line."""
 
+import inspect
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from itertools import takewhile
 
 from ddspx.cli._errors import meant
 
+# The argument of a command that gets what is behind `--`.
+_BEHIND = "pipeline_options"
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*", re.IGNORECASE)
 
 
@@ -41,11 +44,13 @@ def parse(
             f"value, or leave it out; see {program} --help."
         )
 
+    arguments, behind = _divided(command, arguments)
+
     # tyro calls the function it gets, while its output is captured. So it gets a function that only
     # binds the arguments, and the command runs afterwards.
     @wraps(command)
     def later(*args: object, **kwargs: object) -> Callable[[], None]:
-        return partial(command, *args, **kwargs)
+        return partial(command, *args, **kwargs | behind)
 
     output, errors = io.StringIO(), io.StringIO()
     try:
@@ -61,6 +66,16 @@ def parse(
         rest = "\n".join(map(_plain, text.partition("\n\n")[2].rstrip().splitlines()))
         text = f"usage: {' '.join([program, *usage.split(), '[OPTIONS]'])}\n\n{rest}\n"
     return partial(print, text, end="")
+
+
+def _divided(
+    command: Callable[..., None], arguments: Sequence[str]
+) -> tuple[Sequence[str], dict[str, tuple[str, ...]]]:
+    """Takes off what is behind `--`, if the command has an argument for it."""
+    if "--" not in arguments or _BEHIND not in inspect.signature(command).parameters:
+        return arguments, {}
+    end = list(arguments).index("--")
+    return arguments[:end], {_BEHIND: tuple(arguments[end + 1 :])}
 
 
 def _options_meant(complaint: str, command: Callable[..., object]) -> str:

@@ -10,10 +10,10 @@ from tyro.conf import Positional, arg
 
 import ddspx
 from ddspx import features, io, metrics
-from ddspx._checks import hop_length_of
+from ddspx._checks import hop_length_of, size
+from ddspx._progress import Progress
 from ddspx._text import printable
 from ddspx.cli._batch import make_each, output_files, writable_place
-from ddspx.cli._progress import progress
 from ddspx.features import PitchMethod
 
 # Imported only for annotations, so that an error in the options is reported without loading NumPy.
@@ -38,6 +38,7 @@ def pitch(
     fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     fmax: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     plot: Annotated[bool, arg(help_behavior_hint="")] = False,
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
 ) -> None:
     """Writes the pitch of recordings as CSV, and draws it.
 
@@ -59,9 +60,12 @@ def pitch(
       fmax: the highest pitch to search for, in Hz. If not given, 4186 with both networks, 2093 with
         yin and pyin, and 2005.5 with crepe and crepe-tiny.
       plot: draw NAME.png too, the pitch on the spectrogram (needs the extra plot).
+      workers: processes, by default one for each 8 recordings, at most one for each core.
     """
     if not recordings:
         raise ValueError("name at least one RECORDING; see ddspx pitch --help.")
+    if workers is not None:
+        size("workers", workers)
     if plot:
         ddspx.plot.require_plotting()
     hop_length = hop_length_of(hop_ms, _SAMPLE_RATE)
@@ -70,15 +74,14 @@ def pitch(
     outputs = output_files(recordings, output, (".csv", ".png") if plot else (".csv",))
     writable_place(output)
     write = partial(_write, tracker=tracker, hop_length=hop_length)
-    make_each("ddspx pitch", recordings, outputs, write)
+    make_each("ddspx pitch", recordings, outputs, write, workers=workers)
 
 
 def _write(
-    recording: Path, files: Sequence[Path], which: str, *, tracker: _Tracker, hop_length: int
+    recording: Path, files: Sequence[Path], bar: Progress, *, tracker: _Tracker, hop_length: int
 ) -> str:
     """Makes the files of one recording, all or none; returns the line to print."""
     with ExitStack() as stack:
-        bar = stack.enter_context(progress())
         blocks, total_s = _blocks(recording), io.declared_duration_s(recording)
         n_samples = 0
 
@@ -86,13 +89,13 @@ def _write(
             nonlocal n_samples
             for block in blocks:
                 n_samples += block.size
-                bar(f"listening to {which}", n_samples / _SAMPLE_RATE, total_s)
+                bar("listening to", n_samples / _SAMPLE_RATE, total_s)
                 yield block
             # A tracker that needs the whole recording begins its work here.
-            bar(f"tracking {which}", 0.0, None)
+            bar("tracking", 0.0, None)
 
         f0_hz, confidence = tracker(counted())
-        bar(f"writing {which}", 0.0, None)
+        bar("writing", 0.0, None)
         # The folder is made only now, after the recording has been read without an error.
         table, *pictures = (stack.enter_context(io.replacing_file(file)) for file in files)
         table.write_text(_csv(f0_hz, confidence, hop_length))

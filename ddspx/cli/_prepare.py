@@ -1,23 +1,24 @@
 """`ddspx prepare`."""
 
-from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
 from ddspx import training
 from ddspx.cli._errors import say
+from ddspx.cli._progress import progress
 from ddspx.features import StreamingMethod
+from ddspx.io._pool import available_cores
 
 
 def prepare(
     recordings: Annotated[
-        Positional[tuple[Path, ...]], arg(metavar="RECORDING", help_behavior_hint="(required)")
+        Positional[tuple[str, ...]], arg(metavar="RECORDING", help_behavior_hint="(required)")
     ],
-    output: Annotated[Path, arg(aliases=["-o"], metavar="DATASET")],
+    output: Annotated[str, arg(aliases=["-o"], metavar="DATASET")],
     *,
-    valid: Annotated[tuple[Path, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
-    test: Annotated[tuple[Path, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
+    valid: Annotated[tuple[str, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
+    test: Annotated[tuple[str, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
@@ -27,8 +28,14 @@ def prepare(
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+    runner: Annotated[str | None, arg(metavar="RUNNER", help_behavior_hint="")] = None,
+    pipeline_options: Suppress[tuple[str, ...]] = (),
 ) -> None:
     """Turns recordings of one instrument into a dataset to train on.
+
+    A preparation that was interrupted is continued by the same command. The dataset has the same
+    bytes then, and with any number of workers.
 
     Args:
       recordings: audio files, and folders to search for them.
@@ -47,22 +54,32 @@ def prepare(
       licence: the licence of the recordings; it is stored with the models trained on them.
       attribution: the authors of the recordings to credit.
       overwrite: replace the dataset if there is one already.
+      workers: processes that compute, by default one for each core.
+      runner: compute on a runner of Apache Beam instead, such as DirectRunner, FlinkRunner or
+        DataflowRunner (needs the extra beam); its options follow after --, and recordings and
+        output may be URLs.
+      pipeline_options: what follows after --.
     """
-    manifest = training.prepare(
-        recordings,
-        output,
-        valid=valid,
-        test=test,
-        sample_rate=sample_rate,
-        hop_length=hop_length,
-        example_s=example_s,
-        fmin=fmin,
-        fmax=fmax,
-        method=method,
-        licence=licence,
-        attribution=attribution,
-        overwrite=overwrite,
-        report=say,
-    )
+    with progress() as bar:
+        manifest = training.prepare(
+            recordings,
+            output,
+            valid=valid,
+            test=test,
+            sample_rate=sample_rate,
+            hop_length=hop_length,
+            example_s=example_s,
+            fmin=fmin,
+            fmax=fmax,
+            method=method,
+            licence=licence,
+            attribution=attribution,
+            overwrite=overwrite,
+            workers=available_cores() if workers is None else workers,
+            runner=runner,
+            pipeline_options=pipeline_options,
+            report=say,
+            progress=bar,
+        )
     splits = ", ".join(f"{name} {part.duration_s:.0f} s" for name, part in manifest.splits.items())
     say(f"{output}: {splits}")

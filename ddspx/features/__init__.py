@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         feature_version as feature_version,
         loudness_of as loudness_of,
         method_of as method_of,
+        stream_features as stream_features,
     )
     from ddspx.features._encoding import blockwise_z as blockwise_z
     from ddspx.features._loudness import (
@@ -44,7 +45,7 @@ else:
         _choices="DEFAULT_RANGES_HZ LoudnessScale PitchMethod SpectralKind StreamingMethod",
         _conditioning=(
             "Features blockwise_features conditioning_features feature_version loudness_of "
-            "method_of"
+            "method_of stream_features"
         ),
         _encoding="blockwise_z",
         _loudness="LOUDNESS_FFT LOUDNESS_FLOORS_DB LOUDNESS_LEADS stream_loudness",

@@ -83,6 +83,15 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate(whole, axis=-1)
 
 
+def appended(
+    held: tuple[np.ndarray, ...], chunk: tuple[np.ndarray, ...] | None
+) -> tuple[np.ndarray, ...]:
+    """Returns tracks with the frames of a chunk behind theirs; each may be empty or None."""
+    if not held or not chunk:
+        return held or chunk or ()
+    return tuple(np.concatenate(x, axis=-1) for x in zip(held, chunk, strict=True))
+
+
 def chunk_sizes(longest: int, unit: int = 1) -> tuple[int, ...]:
     """Returns the sizes of the chunks that a signal may be cut into, for :func:`windows`.
 

@@ -8,17 +8,18 @@ exactly the numbers of the whole signal.
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, get_args
 
 import numpy as np
 
 from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
-from ddspx.features._blocks import float32
+from ddspx.features._blocks import appended, float32
 from ddspx.features._choices import LoudnessScale, StreamingMethod
+from ddspx.features._gaps import stream_interpolated
 from ddspx.features._loudness import stream_loudness
-from ddspx.features._network import at_hops, stream_network
+from ddspx.features._network import stream_at_hops, stream_network
 from ddspx.features._range import checked_grid, pitch_range
 from ddspx.features._yin import YinPlan, stream_yin
 
@@ -218,21 +219,91 @@ def blockwise_features(
       >>> tracks.f0_hz.shape, round(float(tracks.f0_hz[4]) / 10)
       ((9,), 44)
     """
+    chunks = stream_features(
+        blocks,
+        sample_rate=sample_rate,
+        hop_length=hop_length,
+        method=method,
+        fmin=fmin,
+        fmax=fmax,
+    )
+    return Features(*(np.concatenate(x, axis=-1) for x in zip(*chunks, strict=True)))
+
+
+def stream_features(
+    blocks: Iterable[np.ndarray],
+    *,
+    sample_rate: int,
+    hop_length: int,
+    method: StreamingMethod = "ddspx",
+    fmin: float | None = None,
+    fmax: float | None = None,
+) -> Iterator[Features]:
+    """Pitch, confidence and loudness of audio that arrives in blocks, a chunk at a time.
+
+    Args:
+      blocks: consecutive blocks ``(*batch, samples)`` of one signal: at least one, of any sizes.
+      sample_rate: samples per second.
+      hop_length: samples between frames, at most one second's.
+      method: the tracker, see :func:`track_pitch`.
+      fmin: lowest pitch that is searched for, in Hz; by default that of :func:`pitch_range`.
+      fmax: highest pitch that is searched for, in Hz, at most half of `sample_rate`; by default
+        that of :func:`pitch_range`.
+
+    Yields:
+      Chunks of the :class:`Features` that :func:`blockwise_features` returns whole. Memory holds
+      a few seconds of audio, and of a stretch without a pitch the frames, because the pitch there
+      depends on what follows.
+
+    Raises:
+      TypeError: a size is not a Python int, or `audio` not of floating point.
+      ValueError: as in :func:`blockwise_features`.
+
+    Properties:
+      Runs on the host, chunk by chunk. It cannot be used under jit, vmap or grad.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddspx import features
+      >>> tone = np.sin(2 * np.pi * 440 * np.arange(160_000) / 16000)
+      >>> chunks = features.stream_features(
+      ...     np.split(tone, 100), sample_rate=16000, hop_length=1000
+      ... )
+      >>> sum(chunk.f0_hz.size for chunk in chunks)
+      161
+    """
     sample_rate, hop_length = checked_grid(sample_rate, hop_length)
     one_of("method", method, get_args(StreamingMethod))
     fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     grid = {"sample_rate": sample_rate, "hop_length": hop_length}
     for_pitch, for_loudness = itertools.tee(blocks)
-    # Pitch and loudness are computed in turns. `tee` stores the blocks that one of them has read
-    # and the other has not, so neither may run ahead of the other by more than a chunk.
     tracker = stream_pitch(for_pitch, method, **grid, fmin=fmin, fmax=fmax)
-    loudness = stream_loudness(for_loudness, sample_rate=sample_rate, hop_length=hop_length)
-    tracks, levels = zip(*itertools.zip_longest(tracker, loudness), strict=True)
-    loudness_db = np.concatenate([x for x in levels if x is not None], axis=-1)
-    f0_hz, confidence = joined_pitch(
-        [x for x in tracks if x is not None], loudness_db.shape[-1], method, **grid
-    )
-    return Features(interpolated_pitch(f0_hz, math.sqrt(fmin * fmax)), confidence, loudness_db)
+    pitch = pitch_at_hops(tracker, method, **grid)
+    levels = stream_loudness(for_loudness, sample_rate=sample_rate, hop_length=hop_length)
+    loudness = ((loudness_db,) for loudness_db in levels)
+    whole = stream_interpolated(_aligned(pitch, loudness), math.sqrt(fmin * fmax))
+    return (Features(*chunk) for chunk in whole)
+
+
+def _aligned(
+    pitch: Iterator[tuple[np.ndarray, ...]], loudness: Iterator[tuple[np.ndarray, ...]]
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Joins two streams of chunks; the shorter one, loudness, has the frames of the signal."""
+    streams, live = (pitch, loudness), {0, 1}
+    held: list[tuple[np.ndarray, ...]] = [(), ()]
+    while live:
+        # `tee` stores the blocks that one of them has read and the other has not, so the one whose
+        # frames are behind goes on.
+        behind = min(live, key=lambda i: held[i][0].shape[-1] if held[i] else -1)
+        chunk = next(streams[behind], None)
+        if chunk is None:
+            live.remove(behind)
+            continue
+        held[behind] = appended(held[behind], chunk)
+        if all(held):
+            n = min(parts[0].shape[-1] for parts in held)
+            yield tuple(x[..., :n] for parts in held for x in parts)
+            held = [tuple(x[..., n:] for x in parts) for parts in held]
 
 
 def stream_pitch(
@@ -250,37 +321,20 @@ def stream_pitch(
     return stream_network(blocks, method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
 
 
-def joined_pitch(
-    tracks: Sequence[tuple[np.ndarray, np.ndarray]],
-    n_frames: int,
+def pitch_at_hops(
+    tracks: Iterable[tuple[np.ndarray, np.ndarray]],
     method: StreamingMethod,
     *,
     sample_rate: int,
     hop_length: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Joins the chunks of :func:`stream_pitch`, at the caller's frames.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the chunks of :func:`stream_pitch` at the caller's frames, and perhaps some more.
 
     The pitch is NaN in unvoiced frames, but that a network's guess is kept where it is better.
     """
-    f0_hz, confidence = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
     if method == "yin":
-        return f0_hz, confidence
+        yield from tracks
+        return
     rates = {"hop_length": hop_length, "sample_rate": sample_rate}
-    f0_hz, confidence = at_hops((f0_hz, confidence), n_frames, method, **rates)
-    return np.where(confidence >= _KNOWN, f0_hz, np.float32(np.nan)), confidence
-
-
-def interpolated_pitch(f0_hz: np.ndarray, fallback_hz: float) -> np.ndarray:
-    """Fills gaps (NaN) by linear interpolation in log-frequency; the ends take the nearest pitch.
-
-    A row without any pitch is filled with `fallback_hz`.
-    """
-    filled = np.full_like(f0_hz, fallback_hz)
-    time = np.arange(f0_hz.shape[-1])
-    for row in np.ndindex(f0_hz.shape[:-1]):
-        known = np.flatnonzero(np.isfinite(f0_hz[row]))
-        if known.size:
-            filled[row] = np.exp(np.interp(time, known, np.log(f0_hz[row][known])))
-            # Known pitches are copied, as exp(log(x)) would not restore them to the bit.
-            filled[row][known] = f0_hz[row][known]
-    return filled
+    for f0_hz, confidence in stream_at_hops(tracks, method, **rates):
+        yield np.where(confidence >= _KNOWN, f0_hz, np.float32(np.nan)), confidence

@@ -1,5 +1,6 @@
 """Pitch by the networks that ship with ddspx, at any rate and hop."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -12,7 +13,7 @@ from flax import nnx
 
 from ddspx import core
 from ddspx._typing import Array
-from ddspx.features._blocks import RESAMPLER_REACH, by_rows, chunk_sizes, windows
+from ddspx.features._blocks import RESAMPLER_REACH, appended, by_rows, chunk_sizes, windows
 from ddspx.features._choices import NetworkMethod
 from ddspx.models.pitch import PitchState, PitchTracker, load_pitch_tracker
 from ddspx.models.pitch.limits import is_within
@@ -99,31 +100,47 @@ def stream_network(
         yield f0_hz[..., early:], confidence[..., early:]
 
 
-def at_hops(
-    track: tuple[np.ndarray, np.ndarray],
-    n_frames: int,
+def stream_at_hops(
+    tracks: Iterable[tuple[np.ndarray, np.ndarray]],
     method: NetworkMethod,
     *,
     hop_length: int,
     sample_rate: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interpolates the network's track at the caller's frames."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Interpolates the chunks of :func:`stream_network` at the caller's frames.
+
+    The frames end with the network's, which are later than the signal's end.
+    """
     config = _shipped(method)[0].config
     scale = hop_length * config.sample_rate / (sample_rate * config.hop_length)
-    return between(*track, np.arange(n_frames) * scale)
+    held: tuple[np.ndarray, ...] = ()
+    first = done = 0
+    for chunk in itertools.chain(tracks, [None]):
+        held = appended(held, chunk)
+        end = first + held[0].shape[-1]
+        position = np.arange(done, math.ceil(end / scale) + 1) * scale
+        # What a frame takes reaches from the network's frame before its neighbours to that after.
+        known = position < end - 2 if chunk is not None else position <= end - 1
+        position = position[known]
+        yield between(held[0], held[1], position, first=first)
+        done += position.size
+        needed = max(first, int(done * scale) - 1)
+        held, first = tuple(x[..., needed - first :] for x in held), needed
 
 
 def between(
-    f0_hz: np.ndarray, confidence: np.ndarray, position: np.ndarray
+    f0_hz: np.ndarray, confidence: np.ndarray, position: np.ndarray, *, first: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interpolates a track at fractional frames: pitch in log-frequency, confidence linearly.
 
     Where the pitch jumps, to another note or by an error, the nearer frame counts. A glide of more
-    than a semitone is told from a jump by the frames around it, which move too.
+    than a semitone is told from a jump by the frames around it, which move too. `first` is the
+    number of the track's first frame.
     """
-    before = np.minimum(position.astype(int), f0_hz.shape[-1] - 1)
-    after = np.minimum(before + 1, f0_hz.shape[-1] - 1)
-    weight = (position - before).astype(np.float32)
+    last = f0_hz.shape[-1] - 1
+    before = np.minimum(position.astype(int) - first, last)
+    after = np.minimum(before + 1, last)
+    weight = (position - (before + first)).astype(np.float32)
     octave = np.log2(f0_hz)
     jumps = _jumps(octave)[..., before]
     step = np.where(jumps, np.round(weight), weight)

@@ -11,8 +11,9 @@ from ddspx._checks import one_of
 from ddspx._typing import ArrayLike, Float
 from ddspx.features._blocks import Counted, float32, joined
 from ddspx.features._choices import PitchMethod
-from ddspx.features._conditioning import interpolated_pitch, joined_pitch, stream_pitch
+from ddspx.features._conditioning import pitch_at_hops, stream_pitch
 from ddspx.features._crepe import crepe_at_hops, stream_crepe
+from ddspx.features._gaps import interpolated_pitch
 from ddspx.features._pyin import track_pyin
 from ddspx.features._range import checked_grid, pitch_range
 from ddspx.metrics import VOICED
@@ -152,9 +153,10 @@ def blockwise_pitch(
         n_frames = core.n_frames(counted.samples, hop_length=hop_length)
         voiced_hz, confidence = _voiced(*crepe_at_hops(tracks, n_frames, **grid))
     else:
-        tracks = list(stream_pitch(counted, method, **options))
+        tracks = list(pitch_at_hops(stream_pitch(counted, method, **options), method, **grid))
         n_frames = core.n_frames(counted.samples, hop_length=hop_length)
-        voiced_hz, confidence = joined_pitch(tracks, n_frames, method, **grid)
+        whole = (np.concatenate(x, axis=-1) for x in zip(*tracks, strict=True))
+        voiced_hz, confidence = (x[..., :n_frames] for x in whole)
     return interpolated_pitch(voiced_hz, math.sqrt(fmin * fmax)), confidence
 
 

@@ -29,19 +29,13 @@ if TYPE_CHECKING:
     )
     from ddspx.io._crops import (
         BalancedBatches as BalancedBatches,
-        LabelledAudio as LabelledAudio,
         LabelledBatch as LabelledBatch,
     )
     from ddspx.io._datasets import (
-        DatasetError as DatasetError,
         DatasetWriter as DatasetWriter,
-        Manifest as Manifest,
         Records as Records,
         Segment as Segment,
-        Source as Source,
-        Split as Split,
-        is_dataset as is_dataset,
-        read_manifest as read_manifest,
+        verify_dataset as verify_dataset,
     )
     from ddspx.io._files import (
         files_below as files_below,
@@ -57,6 +51,15 @@ if TYPE_CHECKING:
         recordings_digest as recordings_digest,
         training_labels as training_labels,
     )
+    from ddspx.io._manifest import (
+        DatasetError as DatasetError,
+        Manifest as Manifest,
+        Shard as Shard,
+        Source as Source,
+        Split as Split,
+        is_dataset as is_dataset,
+        read_manifest as read_manifest,
+    )
     from ddspx.io._ownership import (
         OwnedError as OwnedError,
         Ownership as Ownership,
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
         replacing_file as replacing_file,
         replacing_folder as replacing_folder,
     )
+    from ddspx.io._sounds import LabelledAudio as LabelledAudio
     from ddspx.io._writer import (
         AudioWriter as AudioWriter,
         write_audio as write_audio,
@@ -77,15 +81,14 @@ else:
         _audio="AudioError declared_duration_s declared_sample_rate read_audio stream_audio",
         _batches="Batch BatchIterator MixedBatch evaluation_batches mixed_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
-        _crops="BalancedBatches LabelledAudio LabelledBatch",
-        _datasets=(
-            "DatasetError DatasetWriter Manifest Records Segment Source Split is_dataset "
-            "read_manifest"
-        ),
+        _crops="BalancedBatches LabelledBatch",
+        _datasets="DatasetWriter Records Segment verify_dataset",
         _files="files_below fitting_name",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",
+        _manifest="DatasetError Manifest Shard Source Split is_dataset read_manifest",
         _ownership="OwnedError Ownership owned",
         _replacing="replacing_file replacing_folder",
+        _sounds="LabelledAudio",
         _writer="AudioWriter write_audio",
     )

@@ -1,6 +1,6 @@
 """Batches of examples from a prepared dataset: random for training, in order for evaluation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,17 +9,15 @@ import numpy as np
 
 from ddspx._checks import checked_seed, one_of, positive_int
 from ddspx._typing import Float, Int
-from ddspx.io._datasets import (
-    SPLITS,
-    DatasetError,
-    Manifest,
-    Records,
-    Segment,
-    read_manifest,
-)
+from ddspx.io._datasets import Records, Segment
+from ddspx.io._draws import rows_of, uniforms
+from ddspx.io._manifest import SPLITS, DatasetError, Manifest, read_manifest
 from ddspx.io._position import position_of
 
-_ENDLESS = 2**48  # examples
+_ENDLESS = 2**40  # batches
+# Batches that are read ahead, and threads that read them: reading waits for the disk, and copying
+# does not hold Python's lock.
+_READ_AHEAD, _THREADS = 4, 4
 
 
 class Batch(NamedTuple):
@@ -52,9 +50,16 @@ class BatchIterator:
     batches ahead of time.
     """
 
-    def __init__(self, batches: Any, facts: dict[str, Any]) -> None:
-        self._batches = iter(batches)
-        self._facts = facts
+    def __init__(
+        self,
+        batch: Callable[[int], Any],
+        recordings: Callable[[int], Iterable[str]],
+        facts: dict[str, Any],
+    ) -> None:
+        grain = _grain()
+        options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_READ_AHEAD)
+        batches = grain.MapDataset.range(_ENDLESS).map(batch).to_iter_dataset(options)
+        self._batches, self._recordings, self._facts = iter(batches), recordings, facts
 
     def __iter__(self) -> "BatchIterator":
         return self
@@ -63,7 +68,10 @@ class BatchIterator:
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
-        """The position of the iterator, as a dict that can be stored as JSON."""
+        """The position of the iterator, as a dict that can be stored as JSON.
+
+        It is the same in all processes.
+        """
         return {**self._facts, "position": self._batches.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -74,30 +82,47 @@ class BatchIterator:
         """
         self._batches.set_state(position_of(state, self._facts))
 
+    def recordings(self, step: int) -> tuple[str, ...]:
+        """The names of the recordings in the batch of a step, of all processes together.
+
+        Args:
+          step: number of the step, from 1, which takes the first batch.
+        """
+        return tuple(dict.fromkeys(self._recordings(positive_int("step", step) - 1)))
+
 
 def training_batches(
-    dataset: str | Path, *, batch_size: int, seed: int, split: str = "train"
+    dataset: str | Path,
+    *,
+    batch_size: int,
+    seed: int,
+    split: str = "train",
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> BatchIterator:
     """Endless random batches of crops, drawn from each recording in proportion to its duration.
 
     Each epoch divides the duration of the split into as many equal parts as it holds examples. It
     visits the parts in a new random order and draws one crop at random from each, aligned to the
     hop. So every epoch visits all of the sound, no two epochs are the same, and batch ``i`` depends
-    only on the dataset, `batch_size`, `seed` and ``i``.
+    only on the dataset, `batch_size`, `seed` and ``i``. Of several processes, each reads an equal
+    part of the examples of that batch, in the order of the processes.
 
     Args:
       dataset: folder written by :func:`ddspx.training.prepare`.
-      batch_size: examples in a batch.
+      batch_size: examples in a batch, of all processes together.
       seed: from 0 to 2**32 - 1.
       split: which split to draw from.
+      process_index: number of this process, from 0.
+      process_count: number of processes.
 
     Returns:
       An iterator with ``get_state`` and ``set_state`` for exact resumption.
 
     Raises:
       DatasetError: the dataset is missing, damaged or empty in that split.
-      ValueError: `batch_size`, `seed` or `split` is not allowed.
-      ModuleNotFoundError: grain or array_record is not installed.
+      ValueError: an argument is not allowed, or `process_count` does not divide `batch_size`.
+      ModuleNotFoundError: grain is not installed.
 
     Example::
 
@@ -107,7 +132,7 @@ def training_batches(
       ...
       batches.set_state(json.loads(state))  # the next batch is the second again
     """
-    positive_int("batch_size", batch_size)
+    rows = rows_of(batch_size, process_index, process_count)
     checked_seed(seed)
     stretches = _Stretches(dataset, split)
     n_parts = stretches.info.n_examples
@@ -117,10 +142,10 @@ def training_batches(
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, 0, epoch)).permutation(n_parts)
 
-    def draw(index: int) -> Segment:
-        epoch, turn = divmod(index, n_parts)
-        jitter = np.random.default_rng((seed, 1, index)).random()
-        return stretches.crop(stretches.place((order(epoch)[turn] + jitter) / n_parts))
+    def places(batch: int, rows: range) -> list[_Place]:
+        examples = range(batch * batch_size + rows.start, batch * batch_size + rows.stop)
+        parts = [order(example // n_parts)[example % n_parts] for example in examples]
+        return stretches.places((np.array(parts) + uniforms(seed, 1, examples)[:, 0]) / n_parts)
 
     facts = {
         "split": split,
@@ -129,7 +154,11 @@ def training_batches(
         "n_examples": n_parts,
         "duration_s": stretches.info.duration_s,
     }
-    return _batches(draw, _stacked, batch_size, facts)
+    return BatchIterator(
+        lambda batch: stretches.examples(places(batch, rows)),
+        lambda batch: map(stretches.recording, places(batch, range(batch_size))),
+        facts,
+    )
 
 
 def mixed_batches(
@@ -139,21 +168,26 @@ def mixed_batches(
     seed: int,
     weights: Sequence[float] | None = None,
     split: str = "train",
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> BatchIterator:
     """Endless random batches from several datasets, each example with a reference beside it.
 
     A batch holds examples of the datasets in proportion to their weights, as far as its size
     allows. Within a dataset an example begins anywhere with equal probability. Its reference is a
     crop of the same dataset and length that shares no sample with it. Batch ``i`` depends only on
-    the datasets and their order, `weights`, `batch_size`, `seed` and ``i``.
+    the datasets and their order, `weights`, `batch_size`, `seed` and ``i``. Of several processes,
+    each reads an equal part of it.
 
     Args:
       datasets: folders written by :func:`ddspx.training.prepare`, with the same rates and example
         length.
-      batch_size: examples in a batch.
+      batch_size: examples in a batch, of all processes together.
       seed: from 0 to 2**32 - 1.
       weights: how often each dataset is drawn from, relative to the others; by default all alike.
       split: which split to draw from.
+      process_index: number of this process, from 0.
+      process_count: number of processes.
 
     Returns:
       An iterator of `MixedBatch` with ``get_state`` and ``set_state`` for exact resumption.
@@ -162,9 +196,9 @@ def mixed_batches(
       DatasetError: a dataset is missing, damaged, or too short in that split for an example beside
         its reference.
       ValueError: there is no dataset, their rates differ, or an argument is not allowed.
-      ModuleNotFoundError: grain or array_record is not installed.
+      ModuleNotFoundError: grain is not installed.
     """
-    positive_int("batch_size", batch_size)
+    rows = rows_of(batch_size, process_index, process_count)
     checked_seed(seed)
     if not datasets:
         raise ValueError("`datasets` must hold at least one dataset, got none.")
@@ -174,24 +208,22 @@ def mixed_batches(
         each.check_room_for_reference()
     shares = _shares(weights, len(datasets))
 
-    @lru_cache(maxsize=4)
-    def order(batch: int) -> np.ndarray:
-        return np.random.default_rng((seed, 0, batch)).permutation(batch_size)
+    def places(batch: int, rows: range) -> list[_Pair]:
+        examples = range(batch * batch_size + rows.start, batch * batch_size + rows.stop)
+        order = np.random.default_rng((seed, 0, batch)).permutation(batch_size)
+        pairs = []
+        numbers_of = uniforms(seed, 1, examples)
+        for slot, numbers in zip(order[rows.start : rows.stop], numbers_of, strict=True):
+            at = (slot + numbers[0]) / batch_size
+            source = min(int(np.searchsorted(shares, at, side="right")), len(stretches) - 1)
+            (place,) = stretches[source].places(numbers[1:2])
+            pairs.append(_Pair(source, place, stretches[source].place_apart(place, numbers[2])))
+        return pairs
 
-    def draw(index: int) -> tuple[Segment, np.ndarray, int]:
-        batch, slot = divmod(index, batch_size)
-        rng = np.random.default_rng((seed, 1, index))
-        at = (order(batch)[slot] + rng.random()) / batch_size
-        source = min(int(np.searchsorted(shares, at, side="right")), len(stretches) - 1)
-        chosen = stretches[source]
-        place = chosen.place(rng.random())
-        return chosen.crop(place), chosen.crop(chosen.place_apart(place, rng)).audio, source
-
-    def stacked(drawn: list[tuple[Segment, np.ndarray, int]]) -> MixedBatch:
-        segments, references, sources = zip(*drawn, strict=True)
-        return MixedBatch(
-            _stacked(list(segments)), np.stack(references), np.array(sources, np.int32)
-        )
+    def names(batch: int) -> Iterator[str]:
+        for source, *both in places(batch, range(batch_size)):
+            for place in both:
+                yield f"{datasets[source]}: {stretches[source].recording(place)}"
 
     facts = {
         "split": split,
@@ -201,24 +233,7 @@ def mixed_batches(
         "duration_s": [each.info.duration_s for each in stretches],
         "shares": shares.tolist(),
     }
-    return _batches(draw, stacked, batch_size, facts)
-
-
-def _batches(
-    draw: Callable[[int], Any],
-    stacked: Callable[[list[Any]], Any],
-    batch_size: int,
-    facts: dict[str, Any],
-) -> BatchIterator:
-    """An iterator over batches of what is drawn for the indices 0, 1, 2, ..."""
-    grain = _grain()
-    batches = (
-        grain.MapDataset.range(_ENDLESS)
-        .map(draw)
-        .batch(batch_size, batch_fn=stacked)
-        .to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    )
-    return BatchIterator(batches, facts)
+    return BatchIterator(lambda batch: _mixed(stretches, places(batch, rows)), names, facts)
 
 
 class _Place(NamedTuple):
@@ -228,6 +243,26 @@ class _Place(NamedTuple):
     start: int
 
 
+class _Pair(NamedTuple):
+    """An example and its reference, of a dataset."""
+
+    source: int
+    example: _Place
+    reference: _Place
+
+
+def _mixed(stretches: Sequence["_Stretches"], pairs: Sequence[_Pair]) -> MixedBatch:
+    for source, *both in pairs:
+        stretches[source].will_need(both)
+    segments = [stretches[pair.source].crop(pair.example) for pair in pairs]
+    references = [stretches[pair.source].crop(pair.reference).audio for pair in pairs]
+    return MixedBatch(
+        _stacked(segments),
+        np.stack(references, dtype=np.float32),
+        np.array([pair.source for pair in pairs], np.int32),
+    )
+
+
 class _Stretches:
     """The examples of a split, anywhere in its sound."""
 
@@ -235,26 +270,27 @@ class _Stretches:
         self.name, self._split = dataset, split
         self.manifest, self._records = _opened(dataset, split)
         self.info = self.manifest.splits[split]
-        self._ends = np.cumsum(self.info.weights_s)
-        self._first = np.concatenate([[0], np.cumsum(self.info.starts)])
+        self._starts, self._weights_s = map(np.array, (self.info.starts, self.info.weights_s))
+        self._ends, self._first = np.cumsum(self._weights_s), np.cumsum([0, *self.info.starts])
 
-    def place(self, share: float) -> _Place:
-        """The place at a share, from 0 to 1, of the duration of the split."""
-        at, ends = share * self._ends[-1], self._ends
-        record = min(int(np.searchsorted(ends, at, side="right")), len(ends) - 1)
-        starts = self.info.starts[record]
-        into = 1.0 - (ends[record] - at) / self.info.weights_s[record]
-        return _Place(record, min(max(int(into * starts), 0), starts - 1))
+    def places(self, shares: np.ndarray) -> list[_Place]:
+        """The places at shares, from 0 to 1, of the duration of the split."""
+        at = shares * self._ends[-1]
+        records = np.minimum(np.searchsorted(self._ends, at, side="right"), len(self._ends) - 1)
+        starts = self._starts[records]
+        into = 1.0 - (self._ends[records] - at) / self._weights_s[records]
+        begins = np.clip((into * starts).astype(np.int64), 0, starts - 1)
+        return list(map(_Place, records.tolist(), begins.tolist()))
 
-    def place_apart(self, place: _Place, rng: np.random.Generator) -> _Place:
-        """A random place whose example shares no sample with the one at `place`.
+    def place_apart(self, place: _Place, share: float) -> _Place:
+        """The place at a share of all those whose example shares no sample with that at `place`.
 
         The starts of all records, one after the other, are those of each stretch of sound one
         after the other. So places that are an example apart in this order are apart in the sound.
         """
         at, reach = self._first[place.record] + place.start, self.manifest.example_hops
         before, after = max(0, at - reach + 1), max(0, self._first[-1] - at - reach)
-        drawn = int(rng.integers(before + after))
+        drawn = min(int(share * (before + after)), int(before + after) - 1)
         start = drawn if drawn < before else at + reach + drawn - before
         record = int(np.searchsorted(self._first, start, side="right")) - 1
         return _Place(record, int(start - self._first[record]))
@@ -269,10 +305,23 @@ class _Stretches:
                 f"{needed:.0f} s for that split."
             )
 
+    def examples(self, places: Sequence[_Place]) -> Batch:
+        """The examples at places, all of which the disk is asked for before the first is read."""
+        self.will_need(places)
+        return _stacked([self.crop(place) for place in places])
+
     def crop(self, place: _Place) -> Segment:
         """The example at a place."""
-        hops, hop_length = self.manifest.example_hops, self.manifest.hop_length
-        return self._records[place.record].crop(place.start, hops, hop_length=hop_length)
+        return self._records.crop(place.record, place.start, self.manifest.example_hops)
+
+    def will_need(self, places: Sequence[_Place]) -> None:
+        """Begins to read the examples at places."""
+        for place in places:
+            self._records.will_need(place.record, place.start, self.manifest.example_hops)
+
+    def recording(self, place: _Place) -> str:
+        """The name of the recording at a place."""
+        return self.manifest.sources[self.info.sources[place.record]].name
 
 
 def _check_alike(one: _Stretches, first: _Stretches) -> None:
@@ -311,16 +360,14 @@ def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> I
     Raises:
       DatasetError: the dataset is missing, damaged or empty in that split.
       ValueError: `batch_size` or `split` is not allowed.
-      ModuleNotFoundError: array_record is not installed.
     """
     positive_int("batch_size", batch_size)
     manifest, records = _opened(dataset, split)
 
     def examples() -> Iterator[Segment]:
         for record, starts in enumerate(manifest.splits[split].starts):
-            segment = records[record]
             for start in range(0, starts, manifest.example_hops):
-                yield segment.crop(start, manifest.example_hops, hop_length=manifest.hop_length)
+                yield records.crop(record, start, manifest.example_hops)
 
     def batches() -> Iterator[Batch]:
         gathered = []
@@ -336,19 +383,13 @@ def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> I
 
 
 def _stacked(examples: list[Segment]) -> Batch:
-    return Batch(*(np.stack(arrays) for arrays in zip(*examples, strict=True)))
+    return Batch(*(np.stack(arrays, dtype=np.float32) for arrays in zip(*examples, strict=True)))
 
 
 def _opened(dataset: str | Path, split: str) -> tuple[Manifest, Records]:
     one_of("split", split, SPLITS)
     manifest = read_manifest(dataset)
-    records = Records(dataset, manifest, split)
-    if len(records) != len(manifest.splits[split].starts):
-        raise DatasetError(
-            f"{dataset} lists {len(manifest.splits[split].starts)} records in its {split} "
-            f"split and holds {len(records)}; prepare the dataset again."
-        )
-    return manifest, records
+    return manifest, Records(dataset, manifest, split)
 
 
 def _grain() -> Any:

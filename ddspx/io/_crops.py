@@ -1,21 +1,17 @@
-"""The audio of labelled recordings, and batches of crops with equally frequent classes."""
+"""Batches of crops of labelled recordings, with equally frequent classes."""
 
-import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import number, positive_int
-from ddspx._progress import Progress, no_progress
+from ddspx._checks import checked_seed, number, positive_int
 from ddspx._typing import Float, Int
-from ddspx.io._audio import AudioError, read_audio
-from ddspx.io._labels import Recording
+from ddspx.io._draws import rows_of
 from ddspx.io._position import position_of
-
-_MEMORY_BYTES = 4 << 30
+from ddspx.io._sounds import LabelledAudio
 
 
 class LabelledBatch(NamedTuple):
@@ -23,93 +19,6 @@ class LabelledBatch(NamedTuple):
 
     audio: Float[np.ndarray, "batch samples"]
     label: Int[np.ndarray, " batch"]
-
-
-class LabelledAudio(Sequence[np.ndarray]):
-    """The audio of recordings: kept in memory if it fits, else decoded at each access.
-
-    Args:
-      recordings: the recordings to read.
-      sample_rate: samples per second of the audio, which is mono float32.
-      report: called with the error of each recording that cannot be read, which is left out.
-      transform: function applied to each recording, for example to normalize its level.
-      progress: called with the number of recordings read so far, and of all.
-      memory_bytes: largest size of the audio that is kept in memory; 4 GiB by default.
-
-    Attributes:
-      recordings: the recordings that could be read.
-      n_samples: length of each, in samples.
-      in_memory: whether the audio fits into memory and is kept there.
-
-    Example:
-      >>> import tempfile
-      >>> from pathlib import Path
-      >>> import numpy as np
-      >>> from ddspx import io
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = Path(folder, "a.wav")
-      ...     io.write_audio(path, np.linspace(-1, 1, 800), sample_rate=8000)
-      ...     recordings = [io.Recording(path, "a.wav", "ramp", "train", "a.wav")]
-      ...     audio = io.LabelledAudio(recordings, sample_rate=4000, report=print)
-      >>> len(audio), audio[0].shape, audio.in_memory
-      (1, (400,), True)
-    """
-
-    def __init__(
-        self,
-        recordings: Sequence[Recording],
-        *,
-        sample_rate: int,
-        report: Callable[[AudioError], object],
-        transform: Callable[[np.ndarray], np.ndarray] | None = None,
-        progress: Progress = no_progress,
-        memory_bytes: int = _MEMORY_BYTES,
-    ) -> None:
-        self._sample_rate, self._transform = sample_rate, transform
-        self._loaded: list[np.ndarray] | None = []
-        usable, lengths, n_bytes = [], [], 0
-        for done, recording in enumerate(recordings):
-            progress("reading", float(done), float(len(recordings)))
-            try:
-                audio = self._read(recording)
-            except AudioError as error:
-                report(error)
-                continue
-            usable.append(recording)
-            lengths.append(len(audio))
-            n_bytes += audio.nbytes
-            if n_bytes > memory_bytes:
-                self._loaded = None
-            if self._loaded is not None:
-                self._loaded.append(audio)
-        self.recordings = tuple(usable)
-        self.n_samples = tuple(lengths)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the audio is kept in memory."""
-        return self._loaded is not None
-
-    def __len__(self) -> int:
-        return len(self.recordings)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if self._loaded is not None:
-            return self._loaded[index]
-        return self._read(self.recordings[index])
-
-    def chosen(self, indices: Sequence[int]) -> "LabelledAudio":
-        """A subset of the recordings, without reading any file again."""
-        part = copy.copy(self)
-        part.recordings = tuple(self.recordings[i] for i in indices)
-        part.n_samples = tuple(self.n_samples[i] for i in indices)
-        if self._loaded is not None:
-            part._loaded = [self._loaded[i] for i in indices]
-        return part
-
-    def _read(self, recording: Recording) -> np.ndarray:
-        audio = read_audio(recording.path, sample_rate=self._sample_rate)
-        return audio if self._transform is None else np.asarray(self._transform(audio), np.float32)
 
 
 class BalancedBatches:
@@ -120,22 +29,25 @@ class BalancedBatches:
     parts of its recordings, in a random order, before any part comes again. The start of a crop is
     drawn at random within its part. A crop that extends beyond one end of its recording continues
     at the other end. A recording shorter than a crop is placed at random in the crop, with silence
-    around it. Batch i depends only on the audio, the arguments and i.
+    around it. Batch i depends only on the audio, the arguments and i. Of several processes,
+    each reads an equal part of it.
 
     Args:
       audio: the recordings.
       labels: class number of each recording, from 0; every class up to the largest number must
         have recordings.
-      batch_size: crops in a batch.
+      batch_size: crops in a batch, of all processes together.
       crop_length: length of a crop, in samples.
       shift: how far a crop may extend beyond the ends of its recording, as a fraction of the crop.
       speed: how much the playback speed may vary; pitch varies with it. With 0.2 the factor is
         between 1 / 1.2 and 1.2, its logarithm uniformly distributed.
-      seed: seed of everything that is drawn, from 0.
+      seed: seed of everything that is drawn, from 0 to 2**32 - 1.
+      process_index: number of this process, from 0.
+      process_count: number of processes.
 
     Raises:
       TypeError: a size is not an int.
-      ValueError: a size is out of range.
+      ValueError: a size is out of range, or `process_count` does not divide `batch_size`.
 
     Example:
       >>> import numpy as np
@@ -157,12 +69,15 @@ class BalancedBatches:
         shift: float = 0.0,
         speed: float = 0.0,
         seed: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
     ) -> None:
         for name, value in (("shift", shift), ("speed", speed)):
             number(name, value, least=0, most=1)
+        self._rows = rows_of(batch_size, process_index, process_count)
         self._audio = audio
         self._length = positive_int("crop_length", crop_length)
-        self._slack, self._seed = round(shift * crop_length), seed
+        self._slack, self._seed = round(shift * crop_length), checked_seed(seed)
         self._octaves = np.log2(1 + speed)
         lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
         # For each class its parts: index of the recording, start and length from 0 to 1.
@@ -171,7 +86,7 @@ class BalancedBatches:
             n_parts = max(1, round(length / crop_length))
             self._parts[label] += [(i, p / n_parts, 1 / n_parts) for p in range(n_parts)]
         self._facts = {
-            "batch_size": positive_int("batch_size", batch_size),
+            "batch_size": batch_size,
             "crop_length": crop_length,
             "shift": shift,
             "speed": speed,
@@ -185,8 +100,8 @@ class BalancedBatches:
         return self
 
     def __next__(self) -> LabelledBatch:
-        size = self._facts["batch_size"]
-        drawn = [self._example(self._taken * size + i) for i in range(size)]
+        first = self._taken * self._facts["batch_size"]
+        drawn = [self._example(first + row) for row in self._rows]
         self._taken += 1
         audio, labels = zip(*drawn, strict=True)
         return LabelledBatch(np.stack(audio), np.array(labels, np.int32))
@@ -203,12 +118,29 @@ class BalancedBatches:
         """
         self._taken = position_of(state, self._facts)
 
-    def _example(self, index: int) -> tuple[np.ndarray, int]:
-        """The crop of an index, and its class number."""
+    def recordings(self, step: int) -> tuple[str, ...]:
+        """The names of the recordings in the batch of a step, of all processes together.
+
+        Args:
+          step: number of the step, from 1, which takes the first batch.
+        """
+        size = self._facts["batch_size"]
+        first = (positive_int("step", step) - 1) * size
+        numbers = dict.fromkeys(self._part(first + row)[1][0] for row in range(size))
+        if isinstance(self._audio, LabelledAudio):
+            return tuple(self._audio.recordings[number].name for number in numbers)
+        return tuple(f"recording {number}" for number in numbers)
+
+    def _part(self, index: int) -> tuple[int, tuple[int, float, float]]:
+        """The class number of an index, and the part that its crop is taken from."""
         turn, place = divmod(index, len(self._parts))
         label = int(self._order(-1, turn)[place])
         epoch, place = divmod(turn, len(self._parts[label]))
-        recording, begin, width = self._parts[label][self._order(label, epoch)[place]]
+        return label, self._parts[label][self._order(label, epoch)[place]]
+
+    def _example(self, index: int) -> tuple[np.ndarray, int]:
+        """The crop of an index, and its class number."""
+        label, (recording, begin, width) = self._part(index)
         rng = np.random.default_rng((self._seed, 0, index))
         where = begin + width * rng.random()
         factor = 2.0 ** (self._octaves * rng.uniform(-1, 1))

@@ -1,64 +1,45 @@
-"""A prepared dataset on disk: ArrayRecord shards of audio with features, and one manifest.
+"""A prepared dataset on disk: shards of audio with features, and one manifest.
 
 A dataset is a folder. ``manifest.json`` says how it was made, and which records each split has;
-``<split>-00000.array_record`` and so on hold the records. A record is a stretch of continuous audio
-with the features of its frames, as safetensors bytes (arrays only, nothing is unpickled).
+``<split>-00000.f32`` and so on hold the records. A record is a stretch of continuous audio with
+the features of its frames: its samples, then f0_hz, f0_confidence and loudness_db, all as
+little-endian float32.
 
 Records are built for random crops. In a stretch of ``T`` hops an example of ``E`` hops can start at
 ``T - E + 1`` positions. The stretch is divided so that each record owns a range of those positions
 and holds all audio that examples starting there need. So neighbouring records overlap by one
-example, and every possible crop can be read from a single record of bounded size.
+example, and every possible crop can be read from a single record. A crop reads its own bytes, and
+the first time those of the chunks around it, whose checksums are compared.
 """
 
-import json
-import platform
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib import import_module
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import non_negative_int, one_of, positive_int
 from ddspx._typing import Float
-from ddspx.io._files import native_name
-from ddspx.io._json import (
-    COUNT,
-    COUNT_OR_0,
-    DURATION,
-    LIST,
-    OBJECT,
-    TEXT,
-    Kind,
-    json_field,
-    list_of,
-    read_json,
+from ddspx.io._manifest import (
+    SPLITS,
+    DatasetError,
+    Manifest,
+    Source,
+    Split,
+    chunk_hops,
+    n_chunks,
+    read_manifest,
+    write_manifest,
 )
-from ddspx.io._replacing import is_folder
+from ddspx.io._shards import FLOAT, ShardReader, ShardWriter, crc32_of, damaged
 
-FORMAT = "ddspx-dataset"
-FORMAT_VERSION = 1
-SPLITS = ("train", "valid", "test")
-
-_MANIFEST = "manifest.json"
-_SHARD_BYTES = 256 * 2**20
 # Duration of the start positions that a record owns: long enough that the overlap of one example
-# needs little disk space, short enough that reading a record for one crop takes little time.
-_RECORD_SECONDS = 16.0
-# Examples are drawn in random order: every record is its own group, and noise-like float data
-# does not compress.
-_WRITER_OPTIONS = "group_size:1,uncompressed"
-_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
-# Reading a record takes milliseconds, and examples return every epoch. Up to this many bytes of
-# records, two hours of audio at 16 kHz, are therefore kept in memory.
-_CACHE_BYTES = 512 * 2**20
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used; the message names the path and the fix."""
+# needs little disk space, and short enough that a record is written from little memory.
+_RECORD_SECONDS = 60.0
 
 
 class Segment(NamedTuple):
@@ -76,71 +57,10 @@ class Segment(NamedTuple):
         return Segment(self.audio[first:last], *(feature[frames] for feature in self[1:]))
 
 
-@dataclass(frozen=True)
-class Source:
-    """A recording from which a dataset was made, with its duration and how much of it was used."""
-
-    name: str
-    sha256: str
-    duration_s: float
-    kept_s: float
-
-
-@dataclass(frozen=True)
-class Split:
-    """The records of one split.
-
-    Args:
-      shards: file names, in order.
-      shard_records: number of records in each shard.
-      starts: for each record, the number of frames at which an example can start.
-      weights_s: for each record, its weight when examples are drawn, in seconds of sound.
-      n_examples: number of examples without overlap that the split holds.
-      duration_s: duration of the sound in seconds, without the overlaps of records.
-    """
-
-    shards: tuple[str, ...] = ()
-    shard_records: tuple[int, ...] = ()
-    starts: tuple[int, ...] = ()
-    weights_s: tuple[float, ...] = ()
-    n_examples: int = 0
-    duration_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The contents of a dataset's manifest.
-
-    Args:
-      sample_rate: samples per second of the audio.
-      hop_length: samples between frames.
-      example_length: samples in one example, a multiple of `hop_length`.
-      feature_version: version of the feature extraction.
-      licence: licence of the recordings, as given when the dataset was prepared.
-      attribution: whom to credit for the recordings.
-      sources: the recordings.
-      splits: the records of train, valid and test.
-      statistics: statistics of the train split, which training and transfer use.
-    """
-
-    sample_rate: int
-    hop_length: int
-    example_length: int
-    feature_version: str
-    licence: str
-    attribution: str
-    sources: tuple[Source, ...]
-    splits: Mapping[str, Split]
-    statistics: Mapping[str, Any]
-
-    @property
-    def example_hops(self) -> int:
-        """Number of hops in one example, which is one less than its number of frames."""
-        return self.example_length // self.hop_length
-
-
 class DatasetWriter:
     """Writes the records and then the manifest of a dataset into an existing folder.
+
+    A shard appears under its name when it is complete, and the manifest after all shards.
 
     Args:
       folder: an empty folder, for example from :func:`replacing_folder`.
@@ -150,7 +70,6 @@ class DatasetWriter:
 
     Raises:
       ValueError: `example_length` is not a multiple of `hop_length`.
-      ModuleNotFoundError: array_record is not installed.
 
     Example:
       >>> import numpy as np, tempfile
@@ -158,11 +77,12 @@ class DatasetWriter:
       >>> ramp = np.arange(41.0)
       >>> segment = io.Segment(np.arange(400.0), ramp, ramp, ramp)
       >>> rates = {"sample_rate": 100, "hop_length": 10, "example_length": 150}
+      >>> ramp_source = io.Source("ramp.wav", sha256="0", duration_s=4.0, kept_s=4.0)
       >>> facts = {"feature_version": "1", "licence": "CC0", "attribution": "none"}
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     with io.DatasetWriter(folder, **rates) as writer:
-      ...         writer.add("test", segment)
-      ...         manifest = writer.finish(**facts, sources=(), statistics={})
+      ...         writer.add("test", segment, source=0)
+      ...         manifest = writer.finish(**facts, sources=[ramp_source], statistics={})
       ...     (batch,) = io.evaluation_batches(folder, split="test", batch_size=8)
       >>> manifest.splits["test"].n_examples
       2
@@ -185,7 +105,14 @@ class DatasetWriter:
         self._folder = Path(folder)
         self._sample_rate, self._hop_length = sample_rate, hop_length
         self._example_length = example_length
-        self._splits = {name: _SplitWriter(self._folder, name) for name in SPLITS}
+        chunk = chunk_hops(sample_rate, hop_length)
+        self._splits = {
+            name: _SplitWriter(self._folder, name, (chunk * hop_length, chunk, chunk, chunk))
+            for name in SPLITS
+        }
+        self._open = ExitStack()
+        for split in self._splits.values():
+            self._open.enter_context(split.shards)
 
     def __enter__(self) -> "DatasetWriter":
         return self
@@ -196,20 +123,31 @@ class DatasetWriter:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for split in self._splits.values():
-            split.close()
+        self._open.__exit__(exc_type, exc, traceback)
 
-    def add(self, split: str, segment: Segment) -> None:
+    def add(self, split: str, segment: Segment, *, source: int) -> None:
         """Appends a stretch of continuous sound, at least one example long, to a split.
 
+        The arrays may be memory maps: they are read and written one record after the other.
+
+        Args:
+          split: train, valid or test.
+          segment: audio with its features.
+          source: the number of its recording among the `sources` that `finish` gets.
+
         Raises:
-          ValueError: audio and features do not line up, or the stretch is too short.
+          ValueError: audio and features do not line up, the stretch is too short, or `split` or
+            `source` is not allowed.
         """
+        one_of("split", split, SPLITS)
+        non_negative_int("source", source)
         n_hops = len(segment.f0_hz) - 1
-        if len(segment.audio) != n_hops * self._hop_length:
+        sizes = (len(segment.audio), *map(len, segment[1:]))
+        if sizes != (n_hops * self._hop_length, *3 * (n_hops + 1,)):
             raise ValueError(
-                f"`segment` has {len(segment.audio)} samples and {n_hops + 1} frames; "
-                f"{n_hops + 1} frames go with {n_hops * self._hop_length} samples."
+                f"`segment` has {sizes[0]} samples and features of {sizes[1]}, {sizes[2]} and "
+                f"{sizes[3]} frames; {n_hops + 1} frames go with {n_hops * self._hop_length} "
+                "samples."
             )
         example = self._example_length // self._hop_length
         n_starts = n_hops - example + 1
@@ -229,6 +167,7 @@ class DatasetWriter:
                 segment.crop(first, starts - 1 + example, hop_length=self._hop_length),
                 starts=starts,
                 weight_s=seconds * starts / n_starts,
+                source=source,
             )
         self._splits[split].count(n_examples=n_hops // example, duration_s=seconds)
 
@@ -238,10 +177,22 @@ class DatasetWriter:
         feature_version: str,
         licence: str,
         attribution: str,
-        sources: tuple[Source, ...],
+        sources: Sequence[Source],
         statistics: Mapping[str, Any],
     ) -> Manifest:
-        """Closes the shards and writes the manifest."""
+        """Completes the shards and writes the manifest.
+
+        Raises:
+          ValueError: a stretch was added with a source that `sources` does not have, or a number
+            is not finite.
+        """
+        splits = {name: split.close() for name, split in self._splits.items()}
+        used = max((max(split.sources, default=-1) for split in splits.values()), default=-1)
+        if used >= len(sources):
+            raise ValueError(
+                f"`sources` must name all recordings, but has {len(sources)} and a stretch was "
+                f"added with `source` {used}."
+            )
         manifest = Manifest(
             sample_rate=self._sample_rate,
             hop_length=self._hop_length,
@@ -249,189 +200,52 @@ class DatasetWriter:
             feature_version=feature_version,
             licence=licence,
             attribution=attribution,
-            sources=sources,
-            splits={name: split.close() for name, split in self._splits.items()},
+            sources=tuple(sources),
+            splits=splits,
             statistics=statistics,
         )
-        fields = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(manifest)}
-        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-        # A file name that is not UTF-8 holds lone surrogates, which are written as JSON escapes.
-        with (self._folder / _MANIFEST).open(
-            "w", encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            file.write(text + "\n")
+        write_manifest(self._folder, manifest)
         return manifest
 
 
 class _SplitWriter:
-    """Writes the shards of one split, and begins a new shard when the last one is full."""
+    """Writes the records of one split; `widths` are the numbers in a chunk of each track."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._array_record = array_record_module()
-        self._folder, self._name = folder, name
-        self._writer, self._shard_bytes = None, 0
-        self._shards, self._shard_records = [], []
-        self._starts, self._weights_s = [], []
+    def __init__(self, folder: Path, name: str, widths: tuple[int, ...]) -> None:
+        self.shards, self._widths = ShardWriter(folder, name), widths
+        self._starts, self._weights_s, self._sources, self._crc32 = [], [], [], []
         self._n_examples, self._duration_s = 0, 0.0
 
-    def add(self, record: Segment, *, starts: int, weight_s: float) -> None:
-        from safetensors.numpy import save
-
-        if self._writer is None or self._shard_bytes > _SHARD_BYTES:
-            self._close_shard()
-            self._shards.append(f"{self._name}-{len(self._shards):05d}.array_record")
-            self._shard_records.append(0)
-            self._writer = self._array_record.ArrayRecordWriter(
-                native_name(self._folder / self._shards[-1]), _WRITER_OPTIONS
-            )
-        data = save(
-            {
-                name: np.ascontiguousarray(array, np.float32)
-                for name, array in record._asdict().items()
-            }
-        )
-        self._writer.write(data)
-        self._shard_bytes += len(data)
-        self._shard_records[-1] += 1
+    def add(self, record: Segment, *, starts: int, weight_s: float, source: int) -> None:
+        tracks = [np.ascontiguousarray(track, FLOAT) for track in record]
+        n = n_chunks(len(record.f0_hz) - 1, self._widths[1])
+        checksums = (crc32_of(tracks, self._widths, chunk, n) for chunk in range(n))
+        self.shards.add(tracks)
         self._starts.append(starts)
         self._weights_s.append(weight_s)
+        self._sources.append(source)
+        self._crc32.append("".join(f"{value:08x}" for value in checksums))
 
     def count(self, *, n_examples: int, duration_s: float) -> None:
         self._n_examples += n_examples
         self._duration_s += duration_s
 
     def close(self) -> Split:
-        self._close_shard()
         return Split(
-            shards=tuple(self._shards),
-            shard_records=tuple(self._shard_records),
+            shards=self.shards.close(),
             starts=tuple(self._starts),
             weights_s=tuple(self._weights_s),
+            sources=tuple(self._sources),
+            crc32=tuple(self._crc32),
             n_examples=self._n_examples,
             duration_s=self._duration_s,
         )
 
-    def _close_shard(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer, self._shard_bytes = None, 0
-
-
-def array_record_module() -> Any:
-    """The array_record extension, or an error that says how to install it."""
-    try:
-        return import_module("array_record.python.array_record_module")
-    except ModuleNotFoundError as error:
-        needs = "preparing and reading datasets of instruments needs array_record, which"
-        system = sys.platform, platform.machine()
-        if system[0] == "win32" or system == ("darwin", "x86_64"):
-            raise ModuleNotFoundError(
-                f"{needs} does not exist for {platform.system()} on this processor; prepare and "
-                "train on Linux (on Windows in WSL), on a Mac with an Apple processor or in Colab, "
-                "and use the trained model here: playing instruments, and everything about "
-                "classifiers, works without it"
-            ) from error
-        raise ModuleNotFoundError(
-            f'{needs} is not installed; run: pip install "ddspx[train]"'
-        ) from error
-
-
-def is_dataset(folder: str | Path) -> bool:
-    """Whether a folder holds a dataset, even if it is damaged or of another version."""
-    path = Path(folder) / _MANIFEST
-    return path.is_file() and FORMAT in path.read_text(encoding="utf-8", errors="replace")
-
-
-def read_manifest(folder: str | Path) -> Manifest:
-    """Reads and checks the manifest of a prepared dataset.
-
-    Raises:
-      DatasetError: the folder or its manifest does not exist, or the manifest is damaged or has a
-        version that this release does not read.
-    """
-    folder = Path(folder)
-    if not is_folder(folder):
-        raise DatasetError(f"{folder} is not a folder; make a dataset with `ddspx prepare`.")
-    path = folder / _MANIFEST
-    if not path.is_file():
-        raise DatasetError(
-            f"{folder} is not a prepared dataset (it has no {_MANIFEST}); "
-            "make one with `ddspx prepare`."
-        )
-    try:
-        fields = read_json(path)
-        found = fields.pop("format"), fields.pop("version")
-        if found == (FORMAT, FORMAT_VERSION):
-            return _manifest(fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DatasetError(
-            f"{path} is damaged ({type(error).__name__}: {error}); prepare the dataset again."
-        ) from error
-    raise DatasetError(
-        f"{path} has format {found[0]!r} version {found[1]!r} where {FORMAT!r} version "
-        f"{FORMAT_VERSION} is read; prepare the dataset again."
-    )
-
-
-def _manifest(fields: dict[str, Any]) -> Manifest:
-    _check("the manifest", fields, _MANIFEST_FIELDS)
-    if fields["example_length"] % fields["hop_length"]:
-        raise ValueError("`example_length` is not a multiple of `hop_length`")
-    for source in fields["sources"]:
-        _check("a source", source, _SOURCE_FIELDS)
-    sources = tuple(Source(**source) for source in fields.pop("sources"))
-    splits = fields.pop("splits")
-    return Manifest(
-        **fields, sources=sources, splits={name: _split(name, splits[name]) for name in SPLITS}
-    )
-
-
-def _split(name: str, split: Any) -> Split:
-    """The split, or a ValueError if `DatasetWriter` could not have written it."""
-    _check(f"the {name} split", split, _SPLIT_FIELDS)
-    n_records = sum(split["shard_records"])
-    if len(split["shards"]) != len(split["shard_records"]):
-        raise ValueError(f"`shards` and `shard_records` of {name} differ in length")
-    if not n_records == len(split["starts"]) == len(split["weights_s"]):
-        raise ValueError(f"`starts` and `weights_s` of {name} do not have {n_records} values each")
-    if bool(n_records) != bool(split["n_examples"]):
-        raise ValueError(f"{name} has {n_records} records of {split['n_examples']} examples")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in split.items()}
-    return Split(**values)
-
-
-def _check(owner: str, fields: Any, kinds: Mapping[str, Kind]) -> None:
-    """Raises a ValueError unless every field in `kinds` has a value of its kind."""
-    for name, kind in kinds.items():
-        json_field(fields, name, kind, owner=owner)
-
-
-def _is_file_name(value: Any) -> bool:
-    # A plain name, not a path, so that a manifest cannot refer to files outside of its folder.
-    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
-
-
-_MANIFEST_FIELDS: dict[str, Kind] = {
-    **dict.fromkeys(("sample_rate", "hop_length", "example_length"), COUNT),
-    **dict.fromkeys(("feature_version", "licence", "attribution"), TEXT),
-    "sources": LIST,
-    **dict.fromkeys(("splits", "statistics"), OBJECT),
-}
-_SOURCE_FIELDS: dict[str, Kind] = {
-    **dict.fromkeys(("name", "sha256"), TEXT),
-    **dict.fromkeys(("duration_s", "kept_s"), DURATION),
-}
-_SPLIT_FIELDS: dict[str, Kind] = {
-    "shards": list_of(Kind("a plain file name", _is_file_name)),
-    **dict.fromkeys(("shard_records", "starts"), list_of(COUNT)),
-    "weights_s": list_of(Kind("a duration", lambda value: DURATION.allows(value) and value > 0)),
-    "n_examples": COUNT_OR_0,
-    "duration_s": DURATION,
-}
-
 
 class Records:
-    """Random access to the records of one split.
+    """Random access to the records of one split, by memory maps of its shards.
+
+    Nothing is kept in memory but what the operating system keeps of the files.
 
     Args:
       folder: the dataset.
@@ -439,55 +253,126 @@ class Records:
       split: train, valid or test.
 
     Raises:
-      DatasetError: the split is empty, or a shard is missing or damaged.
+      DatasetError: the split is empty, or a shard is missing or has another size than its records.
+        What is read of a shard later raises it too, if its checksum is not that of the manifest.
+
+    Example:
+      >>> import numpy as np, tempfile
+      >>> from ddspx import io
+      >>> segment = io.Segment(np.arange(400.0), *3 * [np.arange(41.0)])
+      >>> facts = {"feature_version": "1", "licence": "CC0", "attribution": "none"}
+      >>> sources = [io.Source("ramp.wav", sha256="0", duration_s=4.0, kept_s=4.0)]
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> with io.DatasetWriter(
+      ...     folder.name, sample_rate=100, hop_length=10, example_length=150
+      ... ) as writer:
+      ...     writer.add("test", segment, source=0)
+      ...     manifest = writer.finish(**facts, sources=sources, statistics={})
+      >>> records = io.Records(folder.name, manifest, "test")
+      >>> len(records), records[0].audio.shape, records.crop(0, 20, 1).f0_hz.tolist()
+      (1, (400,), [20.0, 21.0])
+      >>> del records
+      >>> folder.cleanup()
     """
 
     def __init__(self, folder: str | Path, manifest: Manifest, split: str) -> None:
-        module = array_record_module()
         info = manifest.splits[split]
-        self._paths = [Path(folder) / name for name in info.shards]
-        if not self._paths:
+        if not info.shards:
             raise DatasetError(
                 f"{folder} has no examples in its {split} split; "
                 "prepare it again from more or longer recordings."
             )
-        self._readers = []
-        for path, n_records in zip(self._paths, info.shard_records, strict=True):
-            if not path.is_file():
-                raise DatasetError(f"{path} is missing; prepare the dataset again.")
-            reader = module.ArrayRecordReader(native_name(path), options=_READER_OPTIONS)
-            if not reader.ok() or reader.num_records() != n_records:
-                raise _damaged(path)
-            self._readers.append(reader)
-        self._first = np.concatenate([[0], np.cumsum(info.shard_records)])
-        self._cache: dict[int, Segment] = {}
-        self._cache_bytes = 0
+        self._hop_length, self._chunk = manifest.hop_length, manifest.chunk_hops
+        self._hops = [starts - 1 + manifest.example_hops for starts in info.starts]
+        lengths = [hops * self._hop_length + 3 * (hops + 1) for hops in self._hops]
+        self._shards = ShardReader(Path(folder), info.shards, lengths)
+        self._crc32 = info.crc32
+        # For each record, which of its chunks were found to be as they were written.
+        self._found_right = [bytearray(len(checksums) // 8) for checksums in info.crc32]
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return len(self._hops)
 
     def __getitem__(self, index: int) -> Segment:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        if index in self._cache:
-            return self._cache[index]
-        shard = int(np.searchsorted(self._first, index, side="right")) - 1
-        record = self._read(shard, int(index - self._first[shard]))
-        if self._cache_bytes < _CACHE_BYTES:
-            self._cache[index] = record
-            self._cache_bytes += sum(array.nbytes for array in record)
-        return record
+        return self.crop(index, 0, self._hops[index])
 
-    def _read(self, shard: int, position: int) -> Segment:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+    def crop(self, index: int, start: int, n_hops: int) -> Segment:
+        """The `n_hops` hops of a record that start at frame `start`, with ``n_hops + 1`` frames.
 
-        try:
-            (data,) = self._readers[shard].read([position])
-            return Segment(**load(data))
-        except (RuntimeError, ValueError, TypeError, SafetensorError) as error:
-            raise _damaged(self._paths[shard]) from error
+        The arrays are views of the file: what is not used is not read.
+
+        Raises:
+          DatasetError: the shard is damaged there.
+          IndexError: the record has no such hops.
+        """
+        if not 0 <= start <= start + n_hops <= self._hops[index]:
+            hops = self._hops[index]
+            raise IndexError(
+                f"hops {start} to {start + n_hops} of record {index}, which has {hops}"
+            )
+        numbers, edges = self._shards[index], self._edges(index)
+        record = Segment(*(numbers[begin:end] for begin, end in pairwise(edges)))
+        right = self._found_right[index]
+        for chunk in self._unchecked(index, start, n_hops):
+            checksum = crc32_of(record, self._widths, chunk, len(right))
+            if f"{checksum:08x}" != self._crc32[index][8 * chunk : 8 * chunk + 8]:
+                raise self._shards.damaged(index)
+            right[chunk] = True
+        return record.crop(start, n_hops, hop_length=self._hop_length)
+
+    def will_need(self, index: int, start: int, n_hops: int) -> None:
+        """Begins to read a crop in the background."""
+        first, last = start, start + n_hops
+        for chunk in self._unchecked(index, start, n_hops):
+            is_last = chunk == len(self._found_right[index]) - 1
+            first = min(first, chunk * self._chunk)
+            last = max(last, self._hops[index] if is_last else (chunk + 1) * self._chunk)
+        _, *features = self._edges(index)[:-1]
+        spans = [(edge + first, edge + last + 1) for edge in features]
+        audio = first * self._hop_length, last * self._hop_length
+        self._shards.will_need(index, [audio, *spans])
+
+    def _edges(self, index: int) -> tuple[int, ...]:
+        """Where the tracks of a record begin, and where the last one ends."""
+        samples, frames = self._hops[index] * self._hop_length, self._hops[index] + 1
+        return 0, samples, samples + frames, samples + 2 * frames, samples + 3 * frames
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """The numbers of each track in one chunk."""
+        return self._chunk * self._hop_length, *3 * (self._chunk,)
+
+    def _unchecked(self, index: int, start: int, n_hops: int) -> list[int]:
+        """The chunks of a crop that were not compared with their checksums yet."""
+        right = self._found_right[index]
+        first, last = (min(at // self._chunk, len(right) - 1) for at in (start, start + n_hops))
+        return [chunk for chunk in range(first, last + 1) if not right[chunk]]
 
 
-def _damaged(path: Path) -> DatasetError:
-    return DatasetError(f"{path} is damaged; prepare the dataset again.")
+def verify_dataset(folder: str | Path) -> Manifest:
+    """Reads all of a dataset, and compares the digest of every shard with that in the manifest.
+
+    Batches compare checksums of what they read as they go, so this is needed only where damage
+    must be found before a training, such as after a copy to another machine.
+
+    Args:
+      folder: the dataset.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      DatasetError: the manifest or a shard is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    for name, split in manifest.splits.items():
+        if split.shards:
+            Records(folder, manifest, name)
+        for shard in split.shards:
+            path = Path(folder) / shard.name
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
+                    raise damaged(path, "its digest is not that in the manifest")
+    return manifest

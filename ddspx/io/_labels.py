@@ -12,8 +12,8 @@ from unicodedata import normalize
 import numpy as np
 
 from ddspx._checks import checked_seed
-from ddspx.io._datasets import SPLITS, DatasetError
 from ddspx.io._files import files_below, is_utf8, objection_to_reading
+from ddspx.io._manifest import SPLITS, DatasetError
 
 _TEST_SHARE, _VALID_SHARE = 0.2, 0.15
 
@@ -103,7 +103,7 @@ def labelled_recordings(
     if not os.path.lexists(data):
         raise DatasetError(f"{data} does not exist; name a folder of classes or a CSV file.")
     rows = _folder(data) if data.is_dir() else _table(data)
-    digests = [_sha256(row.path) for row in rows]
+    digests = [file_sha256(row.path) for row in rows]
     joined = _joined_copies(rows, digests)
     splits = _splits(data, rows, joined, seed, fold, draw)
     _check_groups(data, rows, joined, splits)
@@ -288,7 +288,7 @@ def _row(data: Path, number: int, line: Mapping[str, str]) -> _Row:
     return _Row(path, name, normalize("NFC", label), split, normalize("NFC", fold), group or name)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The digest of a file, or an empty string if it cannot be read.
 
     An error is not raised here, because reading the audio later explains it better. Empty files get

@@ -46,7 +46,14 @@ from ddspx.training._config import AdaptationConfig
 from ddspx.training._data import check_dataset, dataset_statistics
 from ddspx.training._devices import placements
 from ddspx.training._loop import TrainResult, run_task
-from ddspx.training._prepare import UsableRecording, prepare, usable_recordings
+from ddspx.training._prepare import prepare
+from ddspx.training._recordings import (
+    Usable,
+    check_found,
+    decoded_length,
+    listed_recordings,
+    usable_recordings,
+)
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import autoencoder_evaluation, autoencoder_loss, train_step
 from ddspx.training._task import Task
@@ -183,7 +190,9 @@ def _programs(
     shape = nnx.eval_shape(lambda: Autoencoder(model, rngs=nnx.Rngs(0)))
     graphdef, *_ = nnx.split(shape, nnx.Param, ...)
     weight = config.loudness_weight
-    whole_loss = autoencoder_loss(graphdef, loudness_weight=weight, bfloat16=config.bfloat16)
+    whole_loss = autoencoder_loss(
+        graphdef, loudness_weight=weight, gain_db=config.gain_db, bfloat16=config.bfloat16
+    )
     whole_evaluation = autoencoder_evaluation(graphdef, loudness_weight=weight)
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
@@ -266,7 +275,7 @@ def _save(
     save_trained(model, statistics, facts, folder, selected)
 
 
-def _usable(recordings: Sequence[str | Path], model: AutoencoderConfig) -> list[UsableRecording]:
+def _usable(recordings: Sequence[str | Path], model: AutoencoderConfig) -> list[Usable]:
     """The recordings that `prepare` uses; it reports the others."""
     if not recordings:
         raise AudioError(
@@ -274,11 +283,17 @@ def _usable(recordings: Sequence[str | Path], model: AutoencoderConfig) -> list[
             "them."
         )
     length = round(_EXAMPLE_S * model.sample_rate / model.hop_length) * model.hop_length
-    return usable_recordings({None: recordings}, model.sample_rate, length, lambda line: None)
+    rate = model.sample_rate
+    by_split: dict[str | None, Sequence[str | Path]] = {None: recordings}
+    listed = listed_recordings(by_split)
+    outcomes = (decoded_length(Path(f.path), sample_rate=rate, min_samples=length) for f in listed)
+    usable = usable_recordings(listed, outcomes, leave_out=lambda sentence: None)
+    check_found(by_split, usable, length / rate)
+    return usable
 
 
 def _heard(
-    recordings: Sequence[str | Path], usable: Sequence[UsableRecording], model: Autoencoder
+    recordings: Sequence[str | Path], usable: Sequence[Usable], model: Autoencoder
 ) -> Float[np.ndarray, " z"]:
     """Listens before anything is written; silent files of a folder do not count.
 
@@ -287,7 +302,7 @@ def _heard(
     """
     listener, c, each = TimbreListener(model), model.config, []
     named, all_named = set(map(Path, recordings)), ", ".join(map(str, recordings))
-    for file in (recording.path for recording in usable):
+    for file in (recording.file.path for recording in usable):
         read = partial(stream_audio, file, sample_rate=c.sample_rate, block_length=1 << 16)
         try:
             heard, *_ = hear(
@@ -303,10 +318,10 @@ def _heard(
     return listener.embedding
 
 
-def _check_same(manifest: Manifest, usable: Sequence[UsableRecording], dataset: Path) -> None:
+def _check_same(manifest: Manifest, usable: Sequence[Usable], dataset: Path) -> None:
     """Raises a ValueError if an interrupted run was one of other recordings."""
     before = {source.sha256: source.name for source in manifest.sources}
-    now = {recording.sha256: recording.name for recording in usable}
+    now = {outcome.sha256: file.name for file, outcome in usable}
     if differing := sorted((before | now)[digest] for digest in before.keys() ^ now.keys()):
         raise ValueError(
             f"{dataset} was made from other recordings ({', '.join(map(printable, differing))}); "

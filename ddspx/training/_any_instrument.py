@@ -205,6 +205,7 @@ def _programs(
         embedding_noise=config.embedding_noise,
         contrast_weight=config.contrast_weight,
         equalization_db=config.equalization_db,
+        gain_db=config.gain_db,
         bfloat16=config.bfloat16,
     )
 

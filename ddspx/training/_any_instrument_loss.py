@@ -14,6 +14,7 @@ from ddspx.features import LOUDNESS_FFT
 from ddspx.io import Batch, MixedBatch
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig
 from ddspx.models.autoencoder.timbres import timbre_encoder
+from ddspx.training._augmentation import amplified
 from ddspx.training._step import Loss, network_precision, spectral_distance
 
 _LOWEST_OCTAVE_HZ = 62.5
@@ -29,6 +30,7 @@ def any_instrument_loss(
     embedding_noise: float,
     contrast_weight: float,
     equalization_db: float,
+    gain_db: float = 0.0,
     bfloat16: bool = False,
 ) -> Loss:
     """Makes the loss: the mean spectral distance of each example and its rendering.
@@ -47,6 +49,7 @@ def any_instrument_loss(
       embedding_noise: standard deviation of the noise; the embedding has a mean square of 1.
       contrast_weight: weight of `contrast`, of the embeddings of the examples and their references.
       equalization_db: as in `AnyInstrumentTrainConfig`.
+      gain_db: as in `AutoencoderTrainConfig`.
       bfloat16: as in `AutoencoderTrainConfig`.
 
     Returns:
@@ -60,6 +63,9 @@ def any_instrument_loss(
         model = nnx.merge(graphdef, params["model"], rest["model"])
         noise_key, equalizer_key, key = jax.random.split(key, 3)
         batch = equalized(equalizer_key, batch, equalization_db, model.config)
+        if gain_db:
+            gain_key, key = jax.random.split(key)
+            batch = batch._replace(examples=amplified(gain_key, batch.examples, gain_db))
         with network_precision(bfloat16=bfloat16):
             heard = jnp.concatenate([batch.reference, batch.examples.audio])
             z, other = jnp.split(timbre_encoder(model).embed(heard), 2)

@@ -169,7 +169,7 @@ def _task(
     every, each = placements(config.batch_size)
     batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
     rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
-    loss = config.loudness_weight, config.bfloat16
+    loss = config.loudness_weight, config.gain_db, config.bfloat16
     programs = _programs(model, *rate, *loss, config.microbatches, every, config.shard_optimizer)
     measure = None
     if manifest.splits["valid"].n_examples:
@@ -304,6 +304,7 @@ def _programs(
     decay_steps: int,
     clip_norm: float,
     loudness_weight: float,
+    gain_db: float,
     bfloat16: bool,
     microbatches: int,
     placement: NamedSharding,
@@ -322,7 +323,9 @@ def _programs(
         graphdef,
         optimizer,
         train_step(
-            autoencoder_loss(graphdef, loudness_weight=loudness_weight, bfloat16=bfloat16),
+            autoencoder_loss(
+                graphdef, loudness_weight=loudness_weight, gain_db=gain_db, bfloat16=bfloat16
+            ),
             optimizer,
             microbatches=microbatches,
             placement=placement,

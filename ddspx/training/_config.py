@@ -123,6 +123,7 @@ class AutoencoderTrainConfig(RunConfig):
     Args:
       loudness_weight: weight of the loudness in dB in the loss, see
         `core.multi_scale_spectral_loss`; DDSP's is 0.
+      gain_db: how much louder or softer an example may be made, in dB, and its loudness with it.
       microbatches: equal parts of a batch whose gradients are computed one after the other, and
         averaged: less memory for the same step.
       bfloat16: whether a GPU rounds the factors of the networks' matrix products to bfloat16; sums,
@@ -135,6 +136,7 @@ class AutoencoderTrainConfig(RunConfig):
     """
 
     loudness_weight: float = 0.0
+    gain_db: float = 0.0
     microbatches: int = 1
     bfloat16: bool = False
 
@@ -147,6 +149,7 @@ class AutoencoderTrainConfig(RunConfig):
                 f"{self.microbatches}."
             )
         number("loudness_weight", self.loudness_weight, least=0)
+        number("gain_db", self.gain_db, least=0, most=60)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +239,11 @@ class ClassifierTrainConfig(RunConfig):
       shift: how far a crop may reach beyond the ends of its recording, as a fraction of its length.
       speed: how much faster or slower a crop may be played: 0.2 allows factors from 1 / 1.2 to
         1.2.
+      reverb_s: a crop is heard in a random room, whose reverberation time is at most so many
+        seconds; 0 for none.
+      noise_snr_db: white noise is added to a crop, with a ratio of signal to noise between this and
+        30 dB above it; None for none.
+      gain_db: how much louder or softer a crop may be made, in dB.
       mixup: how evenly pairs of crops are mixed (alpha of `core.mixup`); 0 mixes none.
       time_mask: longest run of frames that is masked, as a fraction of a crop.
       frequency_mask: largest number of neighbouring bands that are masked, as a fraction of all.
@@ -255,6 +263,9 @@ class ClassifierTrainConfig(RunConfig):
     smoothing: float = 0.1
     shift: float = 0.1
     speed: float = 0.0
+    reverb_s: float = 0.0
+    noise_snr_db: float | None = None
+    gain_db: float = 0.0
     mixup: float = 0.0
     time_mask: float = 0.0
     frequency_mask: float = 0.0
@@ -263,6 +274,10 @@ class ClassifierTrainConfig(RunConfig):
         super().__post_init__()
         for name in ("frontend_rate", "mixup"):
             number(name, getattr(self, name), least=0)
+        number("reverb_s", self.reverb_s, least=0, most=10)
+        number("gain_db", self.gain_db, least=0, most=60)
+        if self.noise_snr_db is not None:
+            number("noise_snr_db", self.noise_snr_db, least=-60, most=120)
         for name in ("smoothing", "shift", "speed", "time_mask", "frequency_mask"):
             number(name, getattr(self, name), least=0, below=1)
 

@@ -15,6 +15,7 @@ from ddspx import core
 from ddspx._checks import positive_int
 from ddspx._typing import Array, Float, Key
 from ddspx.io import Batch
+from ddspx.training._augmentation import amplified
 from ddspx.training._config import RunConfig
 from ddspx.training._devices import part_of_each
 from ddspx.training._state import TrainState
@@ -223,13 +224,18 @@ def several_steps(
 
 
 def autoencoder_loss(
-    graphdef: nnx.GraphDef, *, loudness_weight: float = 0.0, bfloat16: bool = False
+    graphdef: nnx.GraphDef,
+    *,
+    loudness_weight: float = 0.0,
+    gain_db: float = 0.0,
+    bfloat16: bool = False,
 ) -> Loss:
     """Makes the loss: the mean multi-scale spectral distance of a batch and its rendering.
 
     Args:
       graphdef: of an `Autoencoder`, from ``nnx.split(model, nnx.Param, ...)``.
       loudness_weight: as in `core.multi_scale_spectral_loss`.
+      gain_db: as in `AutoencoderTrainConfig`.
       bfloat16: as in `AutoencoderTrainConfig`.
 
     Returns:
@@ -238,6 +244,9 @@ def autoencoder_loss(
 
     def loss(params: Any, rest: Any, key: Key, batch: Batch) -> tuple[Float[Array, ""], Any]:
         model = nnx.merge(graphdef, params, rest)
+        if gain_db:
+            gain_key, key = jax.random.split(key)
+            batch = amplified(gain_key, batch, gain_db)
         with network_precision(bfloat16=bfloat16):
             predicted = _render(model, key, batch)
         return spectral_distance(model.config, batch.audio, predicted, loudness_weight), rest

@@ -116,8 +116,7 @@ def test_the_list_names_the_timbres_and_not_their_model(run, monkeypatch):
 
 
 def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, monkeypatch):
-    for package in ("array_record", "grain"):
-        pytest.importorskip(package, reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))
     monkeypatch.setenv("COLUMNS", "80")
     output = tmp_path / "my-kazoo"
@@ -163,8 +162,7 @@ def test_the_ending_says_why_the_decoder_is_not_adapted(capsys, best, step, fini
     ("where", "words"), [("", "no recording is given"), ("empty", "no usable")]
 )
 def test_nothing_to_adapt_to_is_a_line_and_leaves_nothing(run, tmp_path, where, words):
-    for package in ("array_record", "grain"):
-        pytest.importorskip(package, reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     (tmp_path / "empty").mkdir()
     given = [tmp_path / where] if where else []
     status, out, said = run("adapt", *given, "-o", tmp_path / "bad")

@@ -196,6 +196,25 @@ def test_the_progress_bar_counts_recordings(here, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["features", "--kind", "rms"], ["pitch", "--method", "yin"]])
+def test_workers_write_and_say_the_same(arguments, here, tmp_path, capsys):
+    names_of = [str(here / name) for name in ("tone.wav", "gone.wav", "high.flac", "text.wav")]
+    said = []
+    for workers in ("1", "2"):
+        folder = tmp_path / workers
+        options = ["-o", str(folder), "--workers", workers]
+        assert main([arguments[0], *names_of, *arguments[1:], *options]) == 1
+        output = capsys.readouterr()
+        said.append((output.out.replace(str(folder), ""), output.err))
+    assert said[0] == said[1] and said[0][0].count("\n") == 2
+    assert names(tmp_path / "1") == names(tmp_path / "2")
+    if arguments[0] == "features":
+        one, two = (read(tmp_path / workers / "tone.rms.npz") for workers in ("1", "2"))
+        np.testing.assert_allclose(one["rms"], two["rms"], rtol=1e-5)
+    assert main([arguments[0], *names_of, *arguments[1:], "--workers", "0"]) == 2
+
+
 def test_the_help_describes_the_archive(capsys):
     assert main(["features", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())

@@ -403,7 +403,6 @@ def test_in_colab_a_recorded_sound_is_played_on_an_uploaded_instrument(tmp_path)
 
 @pytest.mark.slow
 def test_training_ends_in_a_zip_that_transfer_takes(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
     pytest.importorskip("grain", reason="the train extra is not installed")
     printed = executed("train_autoencoder", tmp_path)
     before, after = map(float, re.search(r"fell from ([\d.]+) to ([\d.]+)", printed).groups())

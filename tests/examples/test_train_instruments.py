@@ -85,7 +85,6 @@ def test_training_phrases_keep_the_levels_of_the_notes(phrases):
 def test_one_step_of_the_recipe_makes_an_instrument_like_the_shipped_one(
     tmp_path, monkeypatch, capsys
 ):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
     pytest.importorskip("grain", reason="the train extra is not installed")
     data = tmp_path / "data"
     (data / "solo_notes" / "flute").mkdir(parents=True)

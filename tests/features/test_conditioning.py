@@ -9,7 +9,7 @@ import soundfile
 from helpers import compiled, noise
 
 from ddspx import core, features, metrics
-from ddspx.features import _range, _yin
+from ddspx.features import _gaps, _range, _yin
 from ddspx.models.pitch import load_pitch_tracker
 
 RATE, HOP = 16000, 64
@@ -166,6 +166,43 @@ def test_a_stream_gives_the_same_numbers_as_the_whole(method):
     longer = features.conditioning_features(np.append(audio[:5000], np.zeros(30_000)), **options)
     for a, b in zip(short, longer, strict=True):
         np.testing.assert_allclose(a[:60], b[:60], rtol=1e-4, atol=1e-4)
+
+
+def test_a_stream_of_features_comes_with_the_sound():
+    """Pitch and loudness go on together, so memory holds seconds however long the sound is."""
+    seconds, read_s, behind_s = 30, 0, []
+
+    def blocks():
+        nonlocal read_s
+        for second in np.split(melody(seconds * RATE), seconds):
+            read_s += 1
+            yield second
+
+    n_frames = 0
+    for chunk in features.stream_features(blocks(), sample_rate=RATE, hop_length=HOP):
+        n_frames += chunk.f0_hz.size
+        behind_s.append(read_s - n_frames * HOP / RATE)
+    assert n_frames == 1 + seconds * RATE // HOP
+    assert max(behind_s) < 12 and len(behind_s) > 4
+
+
+def test_the_pitch_of_a_gap_is_the_same_in_a_stream(rng):
+    f0_hz = rng.uniform(50, 500, (2, 400)).astype(np.float32)
+    f0_hz[:, :30] = f0_hz[0, 100:280] = f0_hz[1, 390:] = np.nan
+    f0_hz[rng.random(f0_hz.shape) < 0.4] = np.nan
+    for fallback, sound in ((80.0, f0_hz), (80.0, np.full_like(f0_hz, np.nan)), (80.0, f0_hz[0])):
+        whole = _gaps.interpolated_pitch(sound, fallback)
+        for row, filled in zip(np.atleast_2d(sound), np.atleast_2d(whole), strict=True):
+            known = np.flatnonzero(np.isfinite(row))
+            expected = np.full(row.size, np.log(fallback))
+            if known.size:
+                expected = np.interp(np.arange(row.size), known, np.log(row[known]))
+            np.testing.assert_allclose(filled, np.exp(expected), rtol=1e-6)
+        cuts = np.sort(rng.integers(0, 400, 15))
+        parts = zip(np.split(sound, cuts, axis=-1), np.split(2 * sound, cuts, axis=-1), strict=True)
+        pitch, others = zip(*_gaps.stream_interpolated(parts, fallback), strict=True)
+        np.testing.assert_array_equal(np.concatenate(pitch, axis=-1), whole)
+        np.testing.assert_array_equal(np.concatenate(others, axis=-1), 2 * sound)
 
 
 @METHODS

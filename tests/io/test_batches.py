@@ -4,10 +4,11 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from ddspx import io
+from ddspx.io._draws import uniforms
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 HOP, RATE, EXAMPLE = 4, 80, 40
@@ -21,11 +22,16 @@ def dataset(tmp_path_factory):
     with io.DatasetWriter(
         folder, sample_rate=RATE, hop_length=HOP, example_length=EXAMPLE
     ) as writer:
-        for split, first_hop, n_hops in STRETCHES:
+        for number, (split, first_hop, n_hops) in enumerate(STRETCHES):
             audio = np.arange(first_hop * HOP, (first_hop + n_hops) * HOP, dtype=np.float32)
             frames = np.arange(first_hop, first_hop + n_hops + 1, dtype=np.float32) * HOP
-            writer.add(split, io.Segment(audio, frames, frames + 0.25, frames + 0.5))
-        writer.finish(feature_version="1", licence="", attribution="", sources=(), statistics={})
+            segment = io.Segment(audio, frames, frames + 0.25, frames + 0.5)
+            writer.add(split, segment, source=number)
+        sources = [
+            io.Source(f"{split}-{first}.wav", "0", 1.0, 1.0) for split, first, _ in STRETCHES
+        ]
+        facts = {"feature_version": "1", "licence": "", "attribution": "", "statistics": {}}
+        writer.finish(**facts, sources=sources)
     return folder
 
 
@@ -128,6 +134,56 @@ def test_resumes_exactly_from_json(dataset, n_taken):
     assert equal(list(islice(batches, 9)), ahead)
 
 
+# --- processes, and names
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 4])
+def test_processes_read_parts_of_the_same_batches(dataset, process_count):
+    whole = io.training_batches(dataset, batch_size=8, seed=1)
+    parts = [
+        io.training_batches(
+            dataset, batch_size=8, seed=1, process_index=index, process_count=process_count
+        )
+        for index in range(process_count)
+    ]
+    for _ in range(10):
+        read = [next(part) for part in parts]
+        assert all(len(batch.audio) == 8 // process_count for batch in read)
+        joined = io.Batch(*map(np.concatenate, zip(*read, strict=True)))
+        assert equal([joined], [next(whole)])
+    assert all(part.get_state() == whole.get_state() for part in parts)
+    # What one process saved, another number of processes goes on from.
+    again = io.training_batches(dataset, batch_size=8, seed=1)
+    again.set_state(json.loads(json.dumps(parts[-1].get_state())))
+    assert equal([next(again)], [next(whole)])
+
+
+def test_a_step_names_the_recordings_of_its_batch(dataset):
+    batches = io.training_batches(dataset, batch_size=4, seed=2)
+    some = io.training_batches(dataset, batch_size=4, seed=2, process_index=1, process_count=2)
+    names = {0: "train-0.wav", 1: "train-1000.wav", 2: "train-2000.wav"}
+    for step in range(1, 30):
+        firsts = next(batches).audio[:, 0]
+        expected = tuple(dict.fromkeys(names[int(first) // 4000] for first in firsts))
+        assert batches.recordings(step) == some.recordings(step) == expected
+    with pytest.raises(ValueError, match="`step` must be at least 1"):
+        batches.recordings(0)
+
+
+def test_numbers_are_counted_and_uniform():
+    numbers = uniforms(7, 1, range(2**40, 2**40 + 10_000))
+    assert numbers.shape == (10_000, 4) and 0 <= numbers.min() and numbers.max() < 1
+    for at in (0, 1, 9_999):
+        one = uniforms(7, 1, range(2**40 + at, 2**40 + at + 1))
+        np.testing.assert_array_equal(one, numbers[at : at + 1])
+    counts = [np.histogram(column, 20, (0, 1))[0] for column in numbers.T]
+    assert chisquare(counts, axis=1).pvalue.min() > 1e-3
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(4)).max() < 0.04
+    for seed, stream in ((8, 1), (7, 2)):
+        other = uniforms(seed, stream, range(2**40, 2**40 + 10_000))
+        assert abs(np.corrcoef(other[:, 0], numbers[:, 0])[0, 1]) < 0.04
+
+
 # --- boundary errors
 
 
@@ -138,6 +194,10 @@ def test_bad_arguments_are_reported(dataset, tmp_path):
         io.training_batches(dataset, batch_size=1, seed=-1)
     with pytest.raises(ValueError, match="`seed` must be from 0"):
         io.training_batches(dataset, batch_size=1, seed=2**32)
+    with pytest.raises(ValueError, match="`batch_size` must be a multiple of `process_count`, 3"):
+        io.training_batches(dataset, batch_size=8, seed=0, process_count=3)
+    with pytest.raises(ValueError, match="`process_index` must be below `process_count`, 2, got 2"):
+        io.training_batches(dataset, batch_size=8, seed=0, process_index=2, process_count=2)
     with pytest.raises(ValueError, match="`split` must be one of 'train'"):
         io.evaluation_batches(dataset, split="dev", batch_size=1)
     with pytest.raises(io.DatasetError, match="no examples in its valid split"):

@@ -8,6 +8,7 @@ import pytest
 from helpers import sine
 
 from ddspx import io
+from ddspx.models.spectnet import normalize_level
 
 LENGTH = 10
 
@@ -138,23 +139,120 @@ def recordings(tmp_path):
     return [io.Recording(tmp_path / f"{n}.wav", n, n, "train", n) for n in "abc"]
 
 
-@pytest.mark.parametrize("memory_bytes", [1 << 30, 5000, 0])
-def test_sounds_are_the_same_from_memory_and_from_disk(recordings, memory_bytes):
+def double(sound):
+    return 2 * sound
+
+
+def sounds_of(recordings, folder, **options):
     errors, watched = [], []
-    audio = io.LabelledAudio(
-        recordings,
-        sample_rate=8000,
-        report=errors.append,
-        transform=lambda sound: 2 * sound,
-        progress=lambda *now: watched.append(now),
-        memory_bytes=memory_bytes,
+    options = {"sample_rate": 8000, "transform": double} | options
+    progress = options.pop("progress", lambda *now: watched.append(now))
+    sounds = io.LabelledAudio(
+        recordings, folder, report=errors.append, progress=progress, **options
     )
-    assert audio.in_memory == (memory_bytes == 1 << 30)
-    assert [r.name for r in audio.recordings] == ["a", "c"] and audio.n_samples == (8000, 8000)
-    for sound in (audio[0], audio[1]):
-        assert sound.dtype == np.float32
-        np.testing.assert_allclose(
-            sound[1000:-1000], sine(440, 8000, sample_rate=8000)[1000:-1000], atol=1e-3
-        )
-    assert "b.wav" in str(errors[0]) and len(errors) == 1
-    assert watched == [("reading", done, 3) for done in range(3)]
+    return sounds, errors, watched
+
+
+def test_recordings_are_decoded_once(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddspx.io._sounds._GROUP_FILES", 1)
+    for again in (False, True):
+        sounds, errors, watched = sounds_of(recordings, tmp_path / "sounds", workers=1)
+        assert [r.name for r in sounds.recordings] == ["a", "c"]
+        assert sounds.n_samples == (8000, 8000)
+        for sound, recording in zip(sounds, "ac", strict=True):
+            expected = 2 * io.read_audio(tmp_path / f"{recording}.wav", sample_rate=8000)
+            np.testing.assert_array_equal(sound, expected)
+            assert sound.dtype == np.float32 and not sound.flags.owndata
+        assert "b.wav" in str(errors[0]) and len(errors) == 1
+        # What cannot be read is tried again.
+        assert watched == [("reading", done, 3) for done in range(2 if again else 0, 4)]
+    assert list(sounds.chosen([1])[0]) == list(sounds[1])
+
+
+def test_an_interrupted_call_goes_on(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddspx.io._sounds._GROUP_FILES", 1)
+    whole, _, _ = sounds_of(recordings, tmp_path / "whole", workers=1)
+
+    def interrupt(what, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sounds_of(recordings, tmp_path / "sounds", workers=1, progress=interrupt)
+    sounds, _, watched = sounds_of(recordings, tmp_path / "sounds", workers=1)
+    assert [done for _, done, _ in watched] == [1, 2, 3]
+    names = [sorted(path.name for path in (tmp_path / n).iterdir()) for n in ("whole", "sounds")]
+    assert names[0] == names[1] and len(names[0]) == 2 * 2 + 1
+    for one, two in zip(whole, sounds, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.slow
+def test_several_processes_decode_the_same(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddspx.io._sounds._GROUP_FILES", 1)
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        options = {"workers": workers, "transform": normalize_level}
+        sounds, errors, _ = sounds_of(recordings, folder, **options)
+        assert len(errors) == 1 and [r.name for r in sounds.recordings] == ["a", "c"]
+        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert found[0] == found[1]
+
+
+def test_a_change_of_the_level_or_the_rate_decodes_again(recordings, tmp_path):
+    for options, factor in (({}, 2), ({"transform": None}, 1), ({"sample_rate": 4000}, 2)):
+        sounds, _, watched = sounds_of(recordings, tmp_path / "sounds", workers=1, **options)
+        rate = options.get("sample_rate", 8000)
+        expected = factor * io.read_audio(tmp_path / "a.wav", sample_rate=rate)
+        np.testing.assert_array_equal(sounds[0], expected)
+        assert [done for _, done, _ in watched] == [0, 3]
+
+
+def test_damage_to_what_was_decoded_is_mended_or_named(recordings, tmp_path):
+    folder = tmp_path / "sounds"
+    sounds_of(recordings, folder, workers=1)
+    (listed,), (shard,) = folder.glob("*.sounds.json"), folder.glob("*.f32")
+    text, data = listed.read_text(), shard.read_bytes()
+    for path, damaged in (
+        (listed, text[: len(text) // 2]),
+        (listed, text.replace("8000", "8001", 1)),
+        (listed, "[]"),
+        (shard, data[:-4]),
+        (shard, b""),
+    ):
+        path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+        sounds_of(recordings, folder, workers=1)
+        assert listed.read_text() == text and shard.read_bytes() == data
+    shard.write_bytes(data[:-3] + b"!" + data[-2:])
+    sounds, _, _ = sounds_of(recordings, folder, workers=1)
+    assert sounds[0].any()
+    with pytest.raises(
+        io.DatasetError, match=r"\.f32 is damaged .*; delete .*sounds and train again"
+    ):
+        sounds[1]
+
+
+def test_a_step_names_its_recordings(recordings, tmp_path):
+    sounds, _, _ = sounds_of(recordings, tmp_path / "sounds", workers=1)
+    assert set(batches(sounds, [0, 1]).recordings(3)) == {"a", "c"}
+    assert batches(ramps(30, 5), [0, 1], batch_size=2).recordings(1) in (
+        ("recording 0", "recording 1"),
+        ("recording 1", "recording 0"),
+    )
+
+
+@pytest.mark.parametrize("process_count", [2, 3])
+def test_processes_crop_parts_of_the_same_batches(process_count):
+    sounds, labels = ramps(30, 17, 4, 10), [0, 1, 1, 2]
+    whole = batches(sounds, labels, shift=0.1)
+    parts = [
+        batches(sounds, labels, shift=0.1, process_index=i, process_count=process_count)
+        for i in range(process_count)
+    ]
+    for step in range(1, 8):
+        read, batch = [next(part) for part in parts], next(whole)
+        np.testing.assert_array_equal(np.concatenate([one.audio for one in read]), batch.audio)
+        np.testing.assert_array_equal(np.concatenate([one.label for one in read]), batch.label)
+        assert parts[1].recordings(step) == whole.recordings(step)
+        assert parts[1].get_state() == whole.get_state()

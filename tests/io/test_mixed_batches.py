@@ -8,7 +8,6 @@ import pytest
 
 from ddspx import io
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 HOP, RATE, EXAMPLE = 4, 80, 40
@@ -23,8 +22,10 @@ def dataset(folder, stretches, **changes):
         for number, n_hops in enumerate(stretches):
             audio = np.arange(n_hops * HOP, dtype=np.float32) + 10_000 * number
             frames = np.arange(n_hops + 1, dtype=np.float32)
-            writer.add("train", io.Segment(audio, frames, frames, frames))
-        writer.finish(feature_version="1", licence="", attribution="", sources=(), statistics={})
+            writer.add("train", io.Segment(audio, frames, frames, frames), source=number)
+        sources = [io.Source(f"{i}.wav", "0", 1.0, 1.0) for i in range(len(stretches))]
+        facts = {"feature_version": "1", "licence": "", "attribution": "", "statistics": {}}
+        writer.finish(**facts, sources=sources)
     return folder
 
 
@@ -86,6 +87,28 @@ def test_a_saved_place_gives_the_batches_that_followed(datasets):
         np.testing.assert_array_equal(left, right)
     with pytest.raises(ValueError, match="saved with shares"):
         drawn(datasets, 1, state=state, weights=(2.0, 1.0))
+
+
+def test_processes_read_parts_of_the_same_batches_and_name_their_recordings(datasets):
+    whole = io.mixed_batches(datasets, batch_size=8, seed=3)
+    parts = [
+        io.mixed_batches(datasets, batch_size=8, seed=3, process_index=index, process_count=4)
+        for index in range(4)
+    ]
+    for step in range(1, 6):
+        batch, read = next(whole), [next(part) for part in parts]
+        for name in ("reference", "source"):
+            joined = np.concatenate([getattr(part, name) for part in read])
+            np.testing.assert_array_equal(joined, getattr(batch, name))
+        joined = np.concatenate([part.examples.audio for part in read])
+        np.testing.assert_array_equal(joined, batch.examples.audio)
+        expected = {
+            f"{datasets[source]}: {int(first) // 10_000}.wav"
+            for sounds in (batch.examples.audio, batch.reference)
+            for source, first in zip(batch.source, sounds[:, 0], strict=True)
+        }
+        assert set(whole.recordings(step)) == set(parts[1].recordings(step)) == expected
+    assert parts[3].get_state() == whole.get_state()
 
 
 def test_bad_arguments_are_named(datasets, tmp_path):

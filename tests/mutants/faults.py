@@ -150,9 +150,15 @@ FAULTS = (
     ),
     Fault(
         "io/_batches.py",
-        "np.random.default_rng((seed, 1, index)).random()",
-        "0.0",
+        "+ uniforms(seed, 1, examples)[:, 0]) / n_parts",
+        ") / n_parts",
         "io/test_batches.py",
+    ),
+    Fault(
+        "io/_datasets.py",
+        "for chunk in range(first, last + 1) if not right[chunk]",
+        "for chunk in range(first, last) if not right[chunk]",
+        "io/test_datasets.py",
     ),
     Fault(
         "io/_checkpoints.py",
@@ -210,7 +216,7 @@ FAULTS = (
         "training/test_autoencoder_evaluation.py",
     ),
     Fault(
-        "training/_prepare.py",
+        "training/_splits.py",
         "place = end - max(round(share * edges[-1]), example)",
         "place = end - round(share * edges[-1])",
         "training/test_prepare.py",

@@ -18,7 +18,6 @@ from ddspx.models.autoencoder import load_autoencoder, with_timbre
 from ddspx.nn import FrontendConfig, StoredTimbreConfig, TapReverbConfig, TimbreEncoderConfig
 from ddspx.training import AdaptationConfig, adapt, evaluate_autoencoder
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 LISTENING = FrontendConfig.learnable(

@@ -23,7 +23,6 @@ from ddspx.nn import (
 from ddspx.training import AnyInstrumentTrainConfig, train_any_instrument
 from ddspx.training._any_instrument_loss import contrast, equalized
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 LISTENING = FrontendConfig.learnable(
@@ -52,12 +51,12 @@ def datasets(tmp_path_factory):
         example_length=EXAMPLE_HOPS * HOP,
     ) as writer:
         for split, seconds in (("train", 6), ("valid", 1)):
-            writer.add(split, dull(glide(seconds)))
+            writer.add(split, dull(glide(seconds)), source=0)
         writer.finish(
             feature_version=manifest.feature_version,
             licence="CC0-1.0",
             attribution="a sine",
-            sources=(),
+            sources=manifest.sources,
             statistics=manifest.statistics,
         )
     return {"bright": bright, "dull": folder / "dull"}

@@ -45,7 +45,7 @@ class Breath(Autoencoder):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     return write_dataset(tmp_path_factory.mktemp("data") / "set", {"train": 1, "test": 2})
 
 
@@ -186,7 +186,7 @@ def test_a_dataset_of_other_rates_is_refused(dataset):
 
 
 def test_an_empty_split_is_refused(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 1})
     with pytest.raises(ValueError, match="no examples in its test split"):
         evaluate_autoencoder(toy_model(MODEL), dataset)

@@ -67,7 +67,7 @@ def straight(recordings, tmp_path_factory):
 
 
 def test_a_classifier_needs_no_extra(recordings, tmp_path, monkeypatch):
-    for module in ("grain", "array_record", "tensorboardX", "matplotlib"):
+    for module in ("grain", "tensorboardX", "matplotlib"):
         monkeypatch.setitem(sys.modules, module, None)
     said = Console(record=True, quiet=False, file=StringIO())
     settings = numbers(max_minutes=1e-9)
@@ -130,7 +130,7 @@ def test_the_test_split_is_never_read(recordings, tmp_path, monkeypatch):
         read.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr("ddspx.io._crops.read_audio", reading)
+    monkeypatch.setattr("ddspx.io._sounds.read_audio", reading)
     run(recordings, tmp_path / "out", steps=1)
     splits = {recording.path: recording.split for recording in recordings}
     assert {splits[path] for path in read} == {"train", "valid"}

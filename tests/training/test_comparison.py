@@ -196,7 +196,7 @@ class OctaveUp(Autoencoder):
 
 
 def test_renderings_are_compared_with_the_split_and_with_recordings(tmp_path, folders):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 1, "test": 1})
     model = toy_model(dataclasses.replace(MODEL), OctaveUp)
     options = {"embeddings": {"spectrum": lambda audio, **_: audio[:300].reshape(-1, 2)}}

@@ -16,7 +16,6 @@ from ddspx.models.spectnet import SpectNet, save_spectnet
 from ddspx.nn import FrontendConfig, SpectralFrontend, StoredTimbreConfig, ZEncoderConfig
 from ddspx.training import Best, TrainResult
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 EAR = FrontendConfig.learnable(sample_rate=SAMPLE_RATE, hop_length=HOP, n_bands=6)

@@ -27,7 +27,6 @@ from ddspx.training._loop import Measured, _Run
 from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport
 
-pytest.importorskip("array_record", reason="the train extra is not installed")
 pytest.importorskip("grain", reason="the train extra is not installed")
 
 AT_ONCE = 1e-9

@@ -1,5 +1,6 @@
 import hashlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -13,10 +14,8 @@ from ddspx.features import (
     pitch_range,
 )
 from ddspx.models.autoencoder import InstrumentStatistics
-from ddspx.training import prepare
-from ddspx.training._prepare import _divided, _sounding
-
-pytest.importorskip("array_record", reason="the train extra is not installed")
+from ddspx.training import _splits, prepare
+from ddspx.training._silence import stretches_around
 
 RATE, HOP, EXAMPLE_S = 8000, 80, 0.5
 SIZES = {"sample_rate": RATE, "hop_length": HOP, "example_s": EXAMPLE_S}
@@ -37,8 +36,9 @@ def recorded(path, *parts, sample_rate=RATE):
     return path
 
 
-def level_and_crossings(audio, *, sample_rate, hop_length, **pitch_range):
+def level_and_crossings(blocks, *, sample_rate, hop_length, **pitch_range):
     """Features in place of the real, slower ones: mean square, and rising zero crossings."""
+    audio = np.concatenate(list(blocks))
     n_frames, half = 1 + len(audio) // hop_length, 200
     padded = np.pad(audio.astype(np.float64), half)
     rising = (padded[:-1] < 0) & (padded[1:] >= 0)
@@ -48,12 +48,14 @@ def level_and_crossings(audio, *, sample_rate, hop_length, **pitch_range):
     f0_hz = np.maximum(crossings * sample_rate / (2 * half), 50.0)
     loudness_db = 10 * np.log10(power / (2 * half) + 1e-8)
     features = (f0_hz, loudness_db > -60, loudness_db)
-    return Features(*(feature.astype(np.float32) for feature in features))
+    whole = [feature.astype(np.float32) for feature in features]
+    cuts = range(100, n_frames, 100)
+    return map(Features, *(np.split(feature, cuts) for feature in whole))
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("ddspx.training._prepare.conditioning_features", level_and_crossings)
+    monkeypatch.setattr("ddspx.training._spool.stream_features", level_and_crossings)
 
 
 def prepared(tmp_path, *recordings, **options):
@@ -158,6 +160,36 @@ def test_the_same_recordings_give_the_same_bytes(tmp_path, quick):
         assert (tmp_path / "data" / file.name).read_bytes() == file.read_bytes()
 
 
+def test_what_was_computed_before_is_not_computed_again(tmp_path, quick, monkeypatch):
+    recorded(tmp_path / "in" / "b.wav", tone(4, midi=62))
+    stereo = np.stack([tone(3), -tone(3)], axis=1)
+    recorded(tmp_path / "in" / "c.wav", stereo)
+    warns = pytest.warns(UserWarning, match=r"c\.wav has channels that cancel each other")
+    with monkeypatch.context() as patch, warns, pytest.raises(TypeError):
+        patch.setattr("ddspx.training._prepare.DatasetWriter", None)
+        prepared(tmp_path, tmp_path / "in")
+    spools = sorted((tmp_path / "data.work").iterdir())
+    assert [path.suffix for path in spools] == 2 * [".f32", ".json"]
+    # Of a truncated file and of a new one, and of no other, the features are computed.
+    spools[0].write_bytes(spools[0].read_bytes()[:-4])
+    (tmp_path / "data.work" / "mine.txt").write_text("kept")
+    recorded(tmp_path / "in" / "a.wav", tone(5))
+    calls = []
+
+    def counted(blocks, **options):
+        calls.append(options)
+        return level_and_crossings(blocks, **options)
+
+    with monkeypatch.context() as patch, warns:
+        patch.setattr("ddspx.training._spool.stream_features", counted)
+        manifest, _ = prepared(tmp_path, tmp_path / "in")
+    assert len(calls) == 2 and [source.name[0] for source in manifest.sources] == ["a", "b", "c"]
+    assert [path.name for path in (tmp_path / "data.work").iterdir()] == ["mine.txt"]
+    with warns:
+        again = prepare([tmp_path / "in"], tmp_path / "again", report=lambda line: None, **SIZES)
+    assert again == manifest and not (tmp_path / "again.work").exists()
+
+
 # --- silence
 
 
@@ -189,7 +221,8 @@ def test_sounding_stretches_by_their_definition(rng):
     for _ in range(300):
         n_frames, example = int(rng.integers(2, 120)), int(rng.integers(1, 30))
         loud = rng.random(n_frames) < rng.choice([0.02, 0.2, 0.8])
-        stretches = _sounding(loud, example=example, gap=9, margin=3)
+        chunks = np.split(loud, np.sort(rng.integers(0, n_frames, size=rng.integers(0, 4))))
+        stretches = stretches_around(chunks, example=example, gap=9, margin=3)
         if not loud.any() or n_frames - 1 < example:
             assert stretches == []
             continue
@@ -217,7 +250,7 @@ def test_division_in_time_by_its_definition(rng):
         gaps = rng.integers(1, 50, size=lengths.size)
         firsts = np.cumsum(gaps + lengths) - lengths
         stretches = [(int(f), int(f + n)) for f, n in zip(firsts, lengths, strict=True)]
-        parts = _divided(stretches, {"valid": 0.12, "test": 0.08}, example)
+        parts = _splits.divided(stretches, {"valid": 0.12, "test": 0.08}, example)
         # All of the sound, each hop once, in order: train, valid, test; no part too short.
         hops = [hop for _, first, last in parts for hop in range(first, last)]
         assert hops == [hop for first, last in stretches for hop in range(first, last)]
@@ -368,6 +401,8 @@ def test_folders_are_searched_and_unusable_files_skipped(tmp_path, quick):
     }.items():
         assert sum(name in line and reason in line for line in skipped) == 1
     assert len(skipped) == 4
+    report = (tmp_path / "data" / "skipped.txt").read_text()
+    assert report.splitlines() == [line.removeprefix("skipped: ") for line in skipped]
 
 
 @pytest.mark.parametrize("name", ["missing.wav", "text.wav", "brief.wav", "nan.wav"])
@@ -378,7 +413,9 @@ def test_a_bad_recording_given_by_name_is_an_error_and_leaves_no_files(tmp_path,
     (tmp_path / "in" / "text.wav").write_text("not audio")
     with pytest.raises(io.AudioError, match=name):
         prepared(tmp_path, tmp_path / "in" / "good.wav", tmp_path / "in" / name)
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    # What a header shows is refused before the work; otherwise the work so far is kept.
+    left = ["in"] if name != "nan.wav" else ["data.work", "in"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
 def test_folders_without_usable_recordings_are_an_error(tmp_path, quick):
@@ -416,11 +453,22 @@ def test_an_existing_output_is_replaced_only_on_request(tmp_path, quick):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "data"]
 
 
+def test_a_runner_without_beam_and_options_without_a_runner_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam.io.filesystems", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[beam\]"'):
+        prepared(tmp_path, tmp_path / "a.wav", runner="DirectRunner")
+    with pytest.raises(ValueError, match=r"got '--x' without one; name the runner, or write \./-N"):
+        prepared(tmp_path, tmp_path / "a.wav", pipeline_options=["--x"])
+    assert cli.main(["prepare", "a.wav", "-o", str(tmp_path / "x"), "--", "-b.wav"]) == 2
+
+
 def test_bad_sizes_are_reported(tmp_path):
     with pytest.raises(ValueError, match="`sample_rate` must be at least 1"):
         prepared(tmp_path, sample_rate=0)
     with pytest.raises(ValueError, match="`hop_length` must be at least 1"):
         prepared(tmp_path, hop_length=0)
+    with pytest.raises(ValueError, match="`workers` must be at least 1"):
+        prepared(tmp_path, workers=0)
     with pytest.raises(ValueError, match="`example_s` must be at least one hop long"):
         prepared(tmp_path, example_s=0.001)
 

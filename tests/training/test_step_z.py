@@ -108,7 +108,7 @@ def test_training_on_silence_keeps_weights_finite(training):
 
 
 def test_a_run_ends_in_a_model_folder_with_its_encoder(tmp_path):
-    pytest.importorskip("array_record", reason="the train extra is not installed")
+    pytest.importorskip("grain", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 2, "valid": 1})
     model = with_encoder(filters=GammatoneFilters(trainable=()))
     config = AutoencoderTrainConfig(steps=2, batch_size=2, evaluate_every=2, learning_rate=1e-2)

@@ -53,7 +53,7 @@ def write_dataset(
             segment = glide(duration)
             if damage:
                 segment.loudness_db[:] = np.nan
-            writer.add(split, segment)
+            writer.add(split, segment, source=0)
         statistics = InstrumentStatistics(
             sample_rate=SAMPLE_RATE,
             hop_length=HOP,

@@ -1,0 +1,117 @@
+"""Spools on the file systems of Apache Beam."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ddspx.io import AudioError, parse_json
+from ddspx.training._recordings import Outcome, sha256_of
+from ddspx.training._spool import SpoolConfig, spooled
+
+# Beam may call a function in several threads of a process. One recording at a time bounds the
+# memory, and warnings can be collected.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def spooled_anywhere(path: str, work: str, config: SpoolConfig) -> Outcome:
+    """Computes the spool of a recording, like `spooled`, from and to any file system of Beam."""
+    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory() as place:
+        local = Path(path)
+        if is_remote(path):
+            local = Path(place, PurePosixPath(path).name)
+            try:
+                copy_to(path, local)
+            except OSError as error:
+                return Outcome(fault=f"{path} cannot be read ({error}).")
+        if is_remote(work):
+            return _spooled_remotely(local, path, Path(place), work, config)
+        return _called(spooled(local, folder=Path(work), config=config), local, path)
+
+
+def _spooled_remotely(
+    local: Path, path: str, place: Path, work: str, config: SpoolConfig
+) -> Outcome:
+    try:
+        name = config.name(sha256_of(local))
+    except AudioError as error:
+        return _called(Outcome(fault=str(error)), local, path)
+    if matches(literal(f"{work}/{name}.json")):
+        return from_json(read(f"{work}/{name}.json"))[1]
+    outcome = _called(spooled(local, folder=place / "spools", config=config), local, path)
+    if not outcome.fault:
+        # The summary comes last, because it says that the other file is complete.
+        copy_from(place / "spools" / f"{name}.f32", f"{work}/{name}.f32")
+        write(f"{work}/{name}.json", to_json(0, outcome))
+    return outcome
+
+
+def _called(outcome: Outcome, local: Path, path: str) -> Outcome:
+    """The outcome with the file's own name in its sentences, in place of that of a copy."""
+    fault, *warned = (text.replace(str(local), path) for text in (outcome.fault, *outcome.warned))
+    return outcome._replace(fault=fault, warned=tuple(warned))
+
+
+def to_json(index: int, outcome: Outcome) -> str:
+    return json.dumps({"index": index, **outcome._asdict()})
+
+
+def from_json(text: str) -> tuple[int, Outcome]:
+    fields = parse_json(text.encode())
+    return fields.pop("index"), Outcome.from_json(fields)
+
+
+def is_remote(name: str | Path) -> bool:
+    return "://" in os.fspath(name)
+
+
+def literal(name: str) -> str:
+    """A pattern that matches a name alone."""
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def matches(pattern: str) -> list[str]:
+    """The files that match a pattern of Beam, sorted."""
+    (result,) = file_systems().match([pattern])
+    return sorted(found.path for found in result.metadata_list)
+
+
+def delete(names: Sequence[str]) -> None:
+    if names:
+        file_systems().delete(list(names))
+
+
+def copy_to(name: str, path: Path) -> None:
+    with _opened(name) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def copy_from(path: Path, name: str) -> None:
+    with path.open("rb") as source, _opened(name, is_new=True) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def read(name: str) -> str:
+    with _opened(name) as file:
+        return file.read().decode()
+
+
+def write(name: str, text: str) -> None:
+    with _opened(name, is_new=True) as file:
+        file.write(text.encode())
+
+
+def _opened(name: str, *, is_new: bool = False) -> Any:
+    function = file_systems().create if is_new else file_systems().open
+    types = import_module("apache_beam.io.filesystem").CompressionTypes
+    return function(name, compression_type=types.UNCOMPRESSED)
+
+
+def file_systems() -> Any:
+    return import_module("apache_beam.io.filesystems").FileSystems

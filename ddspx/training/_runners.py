@@ -1,0 +1,153 @@
+"""Where a preparation runs: it finds recordings, computes their spools and puts the dataset."""
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from ddspx._progress import Progress
+from ddspx.io import DatasetError, declared_duration_s, is_dataset, owned, replacing_folder
+from ddspx.io._pool import mapped
+from ddspx.training._recordings import Listed, Outcome, listed_recordings, refuse_at_once
+from ddspx.training._spool import SpoolConfig, spooled
+
+Recordings = Mapping[str | None, Sequence[str | Path]]
+Outcomes = Generator[Outcome, None, None]
+
+_COMPUTING = "computing features"
+# So many short recordings may be computed while a long one before them is.
+_AHEAD = 10_000
+# What a preparation puts into its work folder, temporary files too.
+_SPOOL = re.compile(r"tmp\w+|\.?[0-9a-f]{64}-[0-9a-f]{16}\.(json|f32)(\..+\.partial)?")
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Finds recordings, computes their spools, and puts the dataset in its place."""
+
+    @property
+    def spools(self) -> Path:
+        """The folder on this machine where the spools are when all outcomes have been read."""
+        ...
+
+    def dataset(self) -> AbstractContextManager[Path]:
+        """A folder to write to, which becomes the dataset when the ``with`` block succeeds."""
+        ...
+
+    def listed(self, recordings: Recordings, config: SpoolConfig) -> list[Listed]:
+        """Lists the files; raises an AudioError if a named one can be refused at once."""
+        ...
+
+    def outcomes(self, listed: Sequence[Listed], config: SpoolConfig) -> Outcomes:
+        """Computes the spools, and yields what is known of each file."""
+        ...
+
+    def sweep(self) -> None:
+        """Deletes the spools, when the dataset is complete."""
+        ...
+
+
+class PoolRunner:
+    """Computes in processes of this machine.
+
+    Args:
+      output: the dataset folder to make.
+      overwrite: whether to replace an existing dataset.
+      workers: number of processes; 1 is this process.
+      progress: called with the bytes of the files that are done.
+    """
+
+    def __init__(
+        self, output: str | Path, *, overwrite: bool, workers: int, progress: Progress
+    ) -> None:
+        self._output, self._overwrite = Path(output), overwrite
+        self._workers, self._progress = workers, progress
+        self.spools = work_folder(output)
+
+    def dataset(self) -> AbstractContextManager[Path]:
+        """A temporary folder, which is renamed when the ``with`` block succeeds."""
+        return dataset_folder(self._output, overwrite=self._overwrite)
+
+    def listed(self, recordings: Recordings, config: SpoolConfig) -> list[Listed]:
+        """Lists the files of this machine."""
+        listed = listed_recordings(recordings)
+        refuse_at_once(listed, sample_rate=config.sample_rate, min_samples=config.example_length)
+        return listed
+
+    def outcomes(self, listed: Sequence[Listed], config: SpoolConfig) -> Outcomes:
+        """Computes the spools in the processes, and yields what is known of each file."""
+        sizes = [_size(file.path) for file in listed]
+        ends = list(accumulate(sizes, initial=0.0))
+        workers = max(1, min(self._workers, len(listed)))
+        measure = partial(spooled, folder=self.spools, config=config)
+        paths = [Path(file.path) for file in listed]
+        if workers > 1:
+            outcomes = mapped(measure, paths, workers=workers, ahead=_AHEAD)
+        else:
+            listeners = (
+                self._listener(path, first, size, ends[-1])
+                for path, first, size in zip(paths, ends, sizes, strict=False)
+            )
+            outcomes = (
+                measure(path, listen=listen) for path, listen in zip(paths, listeners, strict=True)
+            )
+        with closing(outcomes):
+            for end, outcome in zip(ends[1:], outcomes, strict=True):
+                self._progress(_COMPUTING, end, ends[-1])
+                for message in outcome.warned:
+                    warnings.warn(message, stacklevel=2)
+                yield outcome
+
+    def _listener(
+        self, path: Path, first: float, size: float, total: float
+    ) -> Callable[[float], object]:
+        """Reports the progress within one file, from the seconds of it that were decoded."""
+        declared_s = declared_duration_s(path) or math.inf
+
+        def listen(seconds: float) -> None:
+            self._progress(_COMPUTING, first + size * min(1.0, seconds / declared_s), total)
+
+        return listen
+
+    def sweep(self) -> None:
+        """Deletes the spools."""
+        sweep_spools(self.spools)
+
+
+def work_folder(output: str | Path) -> Path:
+    """The folder beside a dataset where its spools are."""
+    return Path(output).with_name(f"{Path(output).name}.work")
+
+
+def sweep_spools(folder: Path) -> None:
+    """Deletes what preparations wrote into a work folder, and the folder if it is empty then."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _SPOOL.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def dataset_folder(output: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder, which becomes the dataset when the ``with`` block succeeds."""
+    with owned(output, what="preparing a dataset"):
+        if overwrite and Path(output).exists() and not is_dataset(output):
+            raise DatasetError(
+                f"{output} exists and is not a dataset, so it is not replaced; "
+                "choose another output folder."
+            )
+        with replacing_folder(output, overwrite=overwrite) as folder:
+            yield folder
+
+
+def _size(path: str | Path) -> float:
+    with suppress(OSError):
+        return float(Path(path).stat().st_size)
+    return 0.0

@@ -1,0 +1,181 @@
+"""The same dataset from one process, from several, after kills, and by Apache Beam."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddspx import cli, io
+
+pytestmark = pytest.mark.slow
+
+RATE = 8000
+OPTIONS = ["--sample-rate", "8000", "--hop-length", "80", "--example-s", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of recordings, of which three cannot be used, and the dataset that they become."""
+    place = tmp_path_factory.mktemp("everywhere")
+    folder, rng = place / "in", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(6):
+        time_s = np.arange(RATE * (2 + i)) / RATE
+        tone = np.sin(2 * np.pi * 220 * 2 ** (i / 12) * time_s) * (np.sin(2.5 * time_s) > -0.9)
+        audio = 0.3 * tone + 0.001 * rng.standard_normal(time_s.size)
+        io.write_audio(folder / f"{i}.flac", audio, sample_rate=RATE)
+    (folder / "copy.flac").write_bytes((folder / "1.flac").read_bytes())
+    (folder / "notes.txt").write_text("no sound")
+    io.write_audio(folder / "silent.wav", np.zeros(RATE), sample_rate=RATE)
+    status, lines, _ = run(place, "one", "--workers", "1")
+    assert status == 0 and sum(line.startswith("skipped: ") for line in lines) == 3
+    return place
+
+
+def command(place, output, *options):
+    names = [str(place / "in"), "-o", str(place / output)]
+    return [sys.executable, "-m", "ddspx.cli", "prepare", *names, *OPTIONS, *options]
+
+
+def run(place, output, *options):
+    """Status, lines on stdout, and what is on stderr."""
+    done = subprocess.run(command(place, output, *options), capture_output=True, text=True)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_workers_give_the_same_bytes(place):
+    status, lines, errors = run(place, "two", "--workers", "2")
+    assert (status, errors) == (0, "")
+    assert contents(place / "two") == contents(place / "one")
+    assert lines[0] == "[1/9] 0.flac: kept 2.0 s of 2.0 s"
+    skipped = (place / "two" / "skipped.txt").read_text().splitlines()
+    assert [f"skipped: {sentence}" for sentence in skipped] == [
+        line for line in lines if line.startswith("skipped")
+    ]
+    assert [Path(sentence.split()[0]).name for sentence in skipped] == [
+        "copy.flac",
+        "notes.txt",
+        "silent.wav",
+    ]
+    assert not (place / "two.work").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_killed_preparation_goes_on(place):
+    """A kill of the first process, one of a worker, and Ctrl-C; then the dataset is as ever."""
+    work, found = place / "killed.work", set()
+    for kill in (signal.SIGKILL, None, signal.SIGINT):
+        arguments = command(place, "killed", "--workers", "2")
+        process = subprocess.Popen(arguments, stdout=-3, stderr=subprocess.PIPE, text=True)
+        while len(found) == len(new := set(work.glob("*.json"))) and process.poll() is None:
+            time.sleep(0.01)
+        # What was computed before is not computed again.
+        assert found <= new
+        found = new
+        if kill is None:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            os.kill(int(children.split()[-1]), signal.SIGKILL)
+        else:
+            process.send_signal(kill)
+        _, errors = process.communicate(timeout=60)
+        if process.returncode != 0:
+            expected = {
+                signal.SIGKILL: "",
+                signal.SIGINT: "interrupted.",
+                None: "use fewer workers",
+            }
+            assert expected[kill] in errors and "Traceback" not in errors
+    assert run(place, "killed", "--workers", "1")[0] == 0
+    assert contents(place / "killed") == contents(place / "one")
+    assert not work.exists()
+
+
+PEAK_MEMORY = """
+import resource, sys
+from ddspx.cli import main
+assert main(["prepare", *sys.argv[1:]]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux alone")
+def test_a_long_recording_takes_the_memory_of_a_short_one(tmp_path):
+    def peak_megabytes(seconds):
+        path, rng = tmp_path / f"{seconds}.wav", np.random.default_rng(0)
+        time_s = np.arange(10 * RATE) / RATE
+        with io.AudioWriter(path, sample_rate=RATE) as writer:
+            for _ in range(seconds // 10):
+                f0_hz = rng.uniform(100, 1000)
+                writer.write(0.3 * np.sin(2 * np.pi * f0_hz * time_s))
+        script = [sys.executable, "-c", PEAK_MEMORY, str(path), "-o", str(tmp_path / f"{seconds}")]
+        done = subprocess.run([*script, *OPTIONS[:2]], capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1]) / 1024
+
+    # Twenty minutes are 38 MB of audio, and before they were streamed took 200 MB.
+    assert peak_megabytes(1200) - peak_megabytes(60) < 60
+
+
+BEAM = {
+    "one process": [],
+    "two processes": ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"],
+}
+
+
+@pytest.mark.parametrize("mode", BEAM)
+def test_beam_gives_the_same_bytes(place, mode):
+    pytest.importorskip("apache_beam", reason="the beam extra is not installed")
+    status, lines, errors = run(place, mode, "--runner", "DirectRunner", "--", *BEAM[mode])
+    assert status == 0, errors
+    assert contents(place / mode) == contents(place / "one")
+    assert len(lines) == 10 and not (place / f"{mode}.work").exists()
+
+
+def decode_and_fail(blocks, **options):
+    """In place of the features: what is silent is refused before it fails."""
+    assert not list(blocks)
+
+
+def test_beam_reads_and_writes_other_file_systems(place, tmp_path, monkeypatch, capsys):
+    """Recordings, spools and dataset in a store of objects; a resumed run computes nothing."""
+    pytest.importorskip("apache_beam", reason="the beam extra is not installed")
+    from beam_bucket import OBJECTS
+
+    for path in (place / "in").iterdir():
+        OBJECTS[f"bucket://b/in/{path.name}"] = path.read_bytes()
+    OBJECTS["bucket://b/in/.hidden/x.flac"] = b"never read"
+    local, remote = tmp_path / "local", "bucket://b/out"
+    arguments = [*OPTIONS, "--method", "yin"]
+    # This process, whose settings of JAX other processes have not.
+    here = ["--workers", "1"]
+    assert cli.main(["prepare", str(place / "in"), "-o", str(local), *arguments, *here]) == 0
+    said = capsys.readouterr().out
+    command = ["prepare", "bucket://b/in", "-o", remote, *arguments, "--runner", "DirectRunner"]
+    with monkeypatch.context() as patch:
+        patch.setattr("ddspx.training._prepare.DatasetWriter", None)
+        assert cli.main(command) == 1
+    assert sum(name.endswith(".f32") for name in OBJECTS) == 6
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("ddspx.training._spool.stream_features", decode_and_fail)
+        assert cli.main(command) == 0
+    repeated = capsys.readouterr().out.replace(remote, str(local))
+    assert repeated.replace("bucket://b", str(place)) == said
+    names = [name for name in OBJECTS if name.startswith("bucket://b/out")]
+    for name in ("manifest.json", "train-00000.f32", "valid-00000.f32", "test-00000.f32"):
+        assert OBJECTS[f"{remote}/{name}"] == (local / name).read_bytes()
+    assert len(names) == len(list(local.iterdir()))
+    assert cli.main(command) == 2
+    assert "already exists" in capsys.readouterr().err
+    for name in ("missing", "in/notes.txt"):
+        assert cli.main(["prepare", f"bucket://b/{name}", *command[2:], "--overwrite"]) == 2
+        assert f"bucket://b/{name}" in capsys.readouterr().err
+    assert [name for name in OBJECTS if name.startswith("bucket://b/out")] == names
