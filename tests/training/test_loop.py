@@ -294,12 +294,16 @@ def test_a_run_starts_with_all_weights_of_another_model_but_the_reverb(
         folder = shutil.copytree(straight, tmp_path / version.replace("/", "-"))
         fields = json.loads((folder / "statistics.json").read_text())
         (folder / "statistics.json").write_text(json.dumps(fields | {"feature_version": version}))
+        (folder / "sha256.json").unlink()
         return folder
 
     older = heard_by("ddspx-pitch-2/loudness-a-512-1")
     run(dataset, tmp_path / "out", start=older, steps=1, learning_rate=1.0)
-    for version in (feature_version("yin"), "unknown"):
-        with pytest.raises(ValueError, match=r"`start` must use the dataset's version of features"):
+    for version, said in (
+        (feature_version("yin"), "`start` must use the dataset's version of features"),
+        ("unknown", "`feature_version` names features of version 'unknown'"),
+    ):
+        with pytest.raises(ValueError, match=said):
             run(dataset, tmp_path / "other", start=heard_by(version))
     ours, _, provenance = load_autoencoder(tmp_path / "out")
     theirs, _, from_there = load_autoencoder(straight)
