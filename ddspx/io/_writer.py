@@ -6,6 +6,7 @@ soundfile is imported where it is used, so that ``import ddspx.io`` stays light.
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -72,6 +73,7 @@ class AudioWriter:
         one_of("suffix of the output file", self._path.suffix.lower(), _SUBTYPES)
         self._stack = ExitStack()
         self.peak = 0.0
+        self._count = 0
 
     def __enter__(self) -> "AudioWriter":
         import soundfile
@@ -79,6 +81,7 @@ class AudioWriter:
         container, subtype = _SUBTYPES[self._path.suffix.lower()]
         with self._readable_errors(), ExitStack() as stack:
             temporary = stack.enter_context(replacing_file(self._path))
+            stack.push(partial(self._check_end, temporary))
             self._file = stack.enter_context(
                 soundfile.SoundFile(
                     native_name(temporary), "w", self._sample_rate, 1, subtype, format=container
@@ -118,6 +121,22 @@ class AudioWriter:
         with self._readable_errors():
             for start in range(0, samples.size, _SLICE):
                 self._file.write(samples[start : start + _SLICE])
+        self._count += samples.size
+
+    def _check_end(self, temporary: Path, failed: type[BaseException] | None, *_: object) -> None:
+        """Reads the last sample, because libsndfile reports no error of the writes at the end."""
+        import soundfile
+
+        if failed is None and self._count:
+            with soundfile.SoundFile(native_name(temporary)) as file:
+                if file.frames == self._count:
+                    file.seek(self._count - 1)
+                    if len(file.read(1)) == 1:
+                        return
+            raise OSError(
+                f"{self._path} cannot be written (its end is missing); free space on its disk, or "
+                "choose another output."
+            )
 
     def _levels(self, audio: _Samples) -> np.ndarray:
         """The samples in linear amplitude, as float64."""

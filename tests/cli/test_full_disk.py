@@ -3,10 +3,13 @@
 The limit of the size of files fails the same writes as a full disk, and needs no disk.
 """
 
+import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
+from ddspx import io
 from ddspx.cli import main
 
 resource = pytest.importorskip("resource", reason="Windows has no limit of file sizes")
@@ -52,6 +55,11 @@ def test_a_write_that_fails_names_the_output_and_leaves_nothing(
     places = {"RECORDING": recording, "MODEL": instrument, "OUT": folder}
     for word, place in places.items():
         call = call.replace(word, str(place))
+    # Compiled and loaded before, so that nothing but the output is written.
+    assert main(call.split()) == 0
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    capsys.readouterr()
     for size in sizes:
         with files_up_to(size):
             assert main(call.split()) in (1, 2)
@@ -60,3 +68,15 @@ def test_a_write_that_fails_names_the_output_and_leaves_nothing(
         assert "cannot be written" in said and not list(folder.iterdir())
     assert main(call.split()) == 0
     assert sorted(path.name for path in folder.iterdir()) == outputs
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_sound_without_its_end_is_not_taken_for_whole(suffix, tmp_path):
+    path, sound = tmp_path / f"a.{suffix}", np.random.default_rng(0).uniform(-0.5, 0.5, 6000)
+    io.write_audio(path, sound, sample_rate=16_000)
+    whole = path.stat().st_size
+    path.unlink()
+    for size in (0, 50, 100, whole // 2, whole - 100):
+        with files_up_to(size), pytest.raises(OSError, match=f"{path} cannot be written"):
+            io.write_audio(path, sound, sample_rate=16_000)
+        assert not list(tmp_path.iterdir())

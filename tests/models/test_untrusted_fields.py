@@ -10,7 +10,6 @@ from typing import Any
 import jaxtyping
 import pytest
 from toy_any_instrument import save_toy_any_instrument, toy_timbres
-from toy_instrument import z_config
 
 from ddspx.instruments._card import _origin
 from ddspx.io._json import json_facts
@@ -28,7 +27,6 @@ CARD = {
     "started_from": {"name": "any", "weights_sha256": "0", "data": {"licence": "CC0"}},
 }
 CONFIGS = {
-    "instrument": (to_json(z_config()), AutoencoderConfig.from_json),
     "any instrument": (to_json(AutoencoderConfig.any_instrument()), AutoencoderConfig.from_json),
     "classifier": (
         to_json(SpectNetConfig(FrontendConfig.learnable(sample_rate=16_000), ("a", "b"))),
