@@ -44,7 +44,7 @@ from ddspx.training._autoencoder import (
 )
 from ddspx.training._config import AdaptationConfig
 from ddspx.training._data import check_dataset, dataset_statistics
-from ddspx.training._devices import placements
+from ddspx.training._devices import placements, this_process
 from ddspx.training._loop import TrainResult, run_task
 from ddspx.training._prepare import prepare
 from ddspx.training._recordings import (
@@ -173,7 +173,9 @@ def _task(
     return Task(
         model=single.config.to_json(),
         data=dataset_digest(manifest, {"model": weights_sha256(model)}),
-        batches=training_batches(dataset, batch_size=config.batch_size, seed=config.seed),
+        batches=training_batches(
+            dataset, batch_size=config.batch_size, seed=config.seed, **this_process()
+        ),
         state=initial_state(
             params, programs.optimizer, seed=config.seed, rest={"frozen": weights, "fixed": fixed}
         ),

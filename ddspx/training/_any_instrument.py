@@ -41,7 +41,7 @@ from ddspx.training._any_instrument_loss import any_instrument_loss, rendered_dr
 from ddspx.training._autoencoder import padded_to
 from ddspx.training._config import AnyInstrumentTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
-from ddspx.training._devices import gathered, placements, put_batch
+from ddspx.training._devices import gathered, placements, put_batch, this_process
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import TrainResult, run_task
@@ -132,7 +132,9 @@ def _task(
     for name, manifest in zip(names, manifests, strict=True):
         check_dataset(manifest, model, named=f"The dataset of {name}")
     every, each = placements(config.batch_size)
-    batches = mixed_batches(folders, batch_size=config.batch_size, seed=config.seed, weights=shares)
+    batches = mixed_batches(
+        folders, batch_size=config.batch_size, seed=config.seed, weights=shares, **this_process()
+    )
     module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
     origin = begin_with(front_end, timbre_encoder(module))
     check_loads_back(module)

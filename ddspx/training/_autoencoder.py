@@ -31,7 +31,7 @@ from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.nn import SpectralFrontend
 from ddspx.training._config import AutoencoderTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, same_features
-from ddspx.training._devices import gathered, placements, put_batch
+from ddspx.training._devices import gathered, placements, put_batch, this_process
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import TrainResult, run_task
@@ -167,7 +167,9 @@ def _task(
     check_dataset(manifest, model)
     statistics = dataset_statistics(dataset, manifest)
     every, each = placements(config.batch_size)
-    batches = training_batches(dataset, batch_size=config.batch_size, seed=config.seed)
+    batches = training_batches(
+        dataset, batch_size=config.batch_size, seed=config.seed, **this_process()
+    )
     rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
     loss = config.loudness_weight, config.gain_db, config.bfloat16
     programs = _programs(model, *rate, *loss, config.microbatches, every, config.shard_optimizer)

@@ -43,7 +43,7 @@ from ddspx.models.spectnet.inference import batched_logits
 from ddspx.nn import SpectralFrontend
 from ddspx.training._augmentation import augmented, changes_sound
 from ddspx.training._config import ClassifierTrainConfig
-from ddspx.training._devices import gathered, placements, put_batch
+from ddspx.training._devices import gathered, placements, put_batch, this_process
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, console_here, reading_bar
 from ddspx.training._loop import TrainResult, run_task
@@ -199,6 +199,7 @@ def _task(
         shift=config.shift,
         speed=config.speed,
         seed=config.seed,
+        **this_process(),
     )
     valid = sounds.chosen(split["valid"]), np.array([labels[i] for i in split["valid"]])
     network = SpectNet(model, rngs=nnx.Rngs(config.seed))

@@ -92,18 +92,17 @@ def put_batches(batches: Sequence[Any], each: NamedSharding) -> Any:
 
 def put_batch(batch: Any, each: NamedSharding) -> Any:
     """Puts a batch that every process has whole on the devices of all."""
-    return put_batches([rows_here(batch)], each)
+
+    def rows_here(rows: Any) -> Any:
+        size = len(rows) // jax.process_count()
+        return rows[jax.process_index() * size :][:size]
+
+    return put_batches([jax.tree.map(rows_here, batch)], each)
 
 
-def rows_here(batch: Any) -> Any:
-    """The rows that this process has of a batch of all processes."""
-    index, count = jax.process_index(), jax.process_count()
-
-    def part(rows: Any) -> Any:
-        size = len(rows) // count
-        return rows[index * size : (index + 1) * size]
-
-    return jax.tree.map(part, batch)
+def this_process() -> dict[str, int]:
+    """The arguments by which an iterator of batches gives the rows of this process alone."""
+    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
 
 def put_state(state: TrainState, every: NamedSharding, *, shard_optimizer: bool) -> TrainState:

@@ -26,7 +26,6 @@ from ddspx.training._devices import (
     placements,
     put_batches,
     put_state,
-    rows_here,
 )
 from ddspx.training._logging import NoLog, RunLog, console_here, has_tensorboard, progress_bar
 from ddspx.training._processes import Condition, check_alike, in_turn, together
@@ -191,7 +190,7 @@ class _Run:
         count = self._config.steps_per_dispatch
         if count > self._until_a_pause():
             count = 1
-        batches = [rows_here(next(self._task.batches)) for _ in range(count)]
+        batches = [next(self._task.batches) for _ in range(count)]
         take = self._task.step
         if count > 1:
             take = several_steps(take, self._every, shard_optimizer=self._config.shard_optimizer)

@@ -14,7 +14,8 @@ from ddspx.training._step import StepReport
 class Batches(Protocol):
     """An endless iterator of training batches, whose position can be saved.
 
-    A batch is a tree of arrays whose first axis is the examples.
+    A batch is a tree of arrays whose first axis is the examples. Of several processes each has only
+    its rows of a batch: those that follow the rows of the process before it.
     """
 
     def __next__(self) -> Any: ...
