@@ -47,6 +47,7 @@ from ddspx.training._devices import gathered, placements, put_batch, this_proces
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, console_here, reading_bar
 from ddspx.training._loop import TrainResult, run_task
+from ddspx.training._run import run_path
 from ddspx.training._state import TrainState, initial_state
 from ddspx.training._step import Loss, StepReport, adam_with_frontend, train_step
 from ddspx.training._stopping import raise_if_stopped
@@ -110,7 +111,7 @@ def train_classifier(
         skipped = report or (
             lambda error: console.print(f"skipped: {printable(error)}", markup=False)
         )
-        folder = output.with_name(f"{output.name}.run") / "sounds"
+        folder = run_path(output) / "sounds"
         with _removed_if_refused(folder):
             with reading_bar(console) as progress:
                 sounds = _sounds(recordings, folder, model, skipped, progress)

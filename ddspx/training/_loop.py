@@ -34,6 +34,7 @@ from ddspx.training._state import TrainState
 from ddspx.training._step import StepReport, several_steps
 from ddspx.training._stopping import interruptible, raise_if_stopped, stop_request
 from ddspx.training._task import Measured, Task
+from ddspx.training._waiting import TimedBatches
 
 # Recordings of a batch that an error names.
 _NAMED = 8
@@ -149,6 +150,7 @@ class _Run:
         self._task, self._folder, self._config = task, folder, config
         check_alike(model=task.model, data=task.data, config=config.to_json())
         self._every, self._each = placements(config.batch_size)
+        self._batches = TimedBatches(task.batches)
         self._pending: StepReport | None = None
         self._clock: deque[tuple[float, int]] = deque(maxlen=20)
         self.taken = self.saved = 0
@@ -157,7 +159,7 @@ class _Run:
         if found is not None:
             self.taken, state, self.facts = found
             self.saved = self.taken
-            self._task.batches.set_state(self.facts.batches)
+            self._batches.set_state(self.facts.batches)
         self._state = put_state(state, self._every, shard_optimizer=config.shard_optimizer)
 
     @property
@@ -190,7 +192,7 @@ class _Run:
         count = self._config.steps_per_dispatch
         if count > self._until_a_pause():
             count = 1
-        batches = [next(self._task.batches) for _ in range(count)]
+        batches = [next(self._batches) for _ in range(count)]
         take = self._task.step
         if count > 1:
             take = several_steps(take, self._every, shard_optimizer=self._config.shard_optimizer)
@@ -229,7 +231,7 @@ class _Run:
                 raise self._diverged(step, f"{reason}, for {self._recordings(step)}")
 
     def _recordings(self, step: int) -> str:
-        names = self._task.batches.recordings(step)
+        names = self._batches.recordings(step)
         others = f" and {len(names) - _NAMED} others" if len(names) > _NAMED else ""
         return f"a batch of {', '.join(map(printable, names[:_NAMED]))}{others}"
 
@@ -262,6 +264,8 @@ class _Run:
           FloatingPointError: the weights or their loss on the valid split are not finite.
         """
         self.settle(log)
+        waited = self._batches.waiting_share()
+        log.scalars(self.taken, {"train/input_wait": waited})
         raise_if_stopped()
         measured, before = self._measured(log), self.facts.best
         loss = None if measured is None else measured.loss
@@ -280,15 +284,16 @@ class _Run:
             self._folder.write_model(self._state, self.facts)
         else:
             self.mend_model()
-        line = self._line(measured, log)
+        line = self._line(measured, waited, log)
         self._clock.clear()
+        self._batches.restart()
         return line
 
     def _measured(self, log: RunLog) -> Measured | None:
         """Evaluates the weights on the valid split; None if there is none."""
         return self._task.measure and self._task.measure(self._state, log)
 
-    def _line(self, measured: Measured | None, log: RunLog) -> str:
+    def _line(self, measured: Measured | None, waited: float, log: RunLog) -> str:
         """Logs an evaluation, and describes it."""
         loss, skipped = self.facts.loss, self.facts.skipped
         line = f"step {self.taken}: train {math.nan if loss is None else loss:.3f}"
@@ -301,7 +306,7 @@ class _Run:
         others = ", ".join(f"{name} {value:.3f}" for name, value in measured.others.items())
         line = f"{line}, valid {measured.loss:.3f}" + (f" ({others})" if others else "")
         if not math.isnan(self.rate):
-            line = f"{line}, {self.rate:.2f} steps/s"
+            line = f"{line}, {self.rate:.2f} steps/s, {waited:.0%} waiting for input"
         return f"{line}, best so far" if self.facts.kept.step == self.taken else line
 
     def save(self) -> None:
@@ -312,7 +317,7 @@ class _Run:
         """
         if not gathered(_is_finite(self._state)):
             raise self._diverged(self.taken, "the weights are not finite")
-        self.facts = self.facts._replace(batches=self._task.batches.get_state())
+        self.facts = self.facts._replace(batches=self._batches.get_state())
         self._folder.save(self.taken, self._state, self.facts)
         self.saved = self.taken
 
