@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import io
-from ddspx._checks import positive_int
+from ddspx._checks import positive_int, size
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Array, Float
 from ddspx.metrics._sounds import one_sound
@@ -183,7 +183,7 @@ def spectnet_embedding(
 
         sound = one_sound("audio", audio).astype(np.float32)
         # Of less than one sample at the model's rate, nothing would be left.
-        least = -(-positive_int("sample_rate", sample_rate) // rate)
+        least = -(-size("sample_rate", sample_rate) // rate)
         sound = np.pad(sound, (0, max(0, least - sound.size)))
         sound = soxr.resample(sound, sample_rate, rate, quality="HQ")
         (points,) = batched_logits(hidden, [sound], model.config, batch_size)
