@@ -21,6 +21,8 @@ _PACKAGE = str(Path(__file__).parent) + os.sep
 _LIBRARIES = (
     sysconfig.get_path("stdlib") + os.sep,
     "<frozen ",
+    # The `__init__` that `dataclass` writes.
+    "<string>",
     *(
         os.path.join(sysconfig.get_path("purelib"), name, "")
         for name in ("flax", "jax", "jaxlib", "jaxtyping", "numpy", "optax", "scipy")
@@ -92,7 +94,7 @@ def _problem(annotation: Any, value: Any) -> str | None:
         return None
     if isinstance(value, list | tuple):
         return "must be an array, got a " + type(value).__name__ + "; make one with jnp.asarray"
-    dtype = getattr(value, "dtype", None)
+    dtype = value.dtype if _is_array(value) else None
     if dtype is None and not isinstance(value, bool | int | float | complex):
         return f"must be an array of numbers, got {_described(value)}"
     if dtype is not None and not (
@@ -112,6 +114,11 @@ def _array_kinds(annotation: Any) -> Iterator[Any]:
         yield from _array_kinds(part)
 
 
+def _is_array(value: Any) -> bool:
+    # Some objects, such as `nnx.Rngs`, have every attribute that they are asked for.
+    return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
+
+
 def _is_key(dtype: Any) -> bool:
     jax = sys.modules["jax"]
     return jax.numpy.issubdtype(dtype, jax.dtypes.prng_key)
@@ -127,7 +134,7 @@ def _named(kinds: list[Any]) -> str:
 
 def _described(value: Any) -> str:
     """A value in few words: dtype and shape of an array, else itself."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    if _is_array(value):
         return f"{value.dtype} {tuple(value.shape)}"
     try:
         text = repr(value)
