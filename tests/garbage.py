@@ -135,7 +135,7 @@ def answered(error):
 
 def outcome(function, arguments, options):
     """How a call ended, and what was raised if it is not as it should be."""
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(text_io.StringIO()):
             warnings.simplefilter("ignore")
@@ -146,7 +146,7 @@ def outcome(function, arguments, options):
         kind, error = "returned", None
     except Exception as caught:
         kind, error = ("sentence", None) if answered(caught) else ("foreign", caught)
-    if time.monotonic() - began > LONGEST_S:
+    if time.process_time() - began > LONGEST_S:
         return "long", error
     return kind, error
 

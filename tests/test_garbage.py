@@ -14,26 +14,41 @@ from ddspx import _explain, core
 from ddspx._typing import Array, ArrayLike, Float
 
 
+def answers(script, *arguments, cache):
+    """What a script counted and found, run by itself."""
+    pytest.importorskip("hypothesis", reason="hypothesis is not installed")
+    place = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache))
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": place,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name(script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    print(script, *arguments, result["calls"])
+    return result
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["core", "nn", "features", "io", "metrics"])
 def test_public_functions_answer_anything(package, tmp_path):
     """From the examples of the docstrings, with one argument exchanged."""
-    pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-    script = Path(__file__).with_name("garbage.py")
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, script, package, "0", "150"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ
-        | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    result = json.loads(done.stdout)
-    print(package, result["functions"], "functions", result["calls"])
-    assert result["found"] == {}
+    result = answers("garbage.py", package, "0", "150", cache=tmp_path)
+    assert result["found"] == {} and result["functions"] >= 10
     assert result["calls"]["sentence"] > 20
+
+
+@pytest.mark.slow
+def test_commands_answer_spoilt_files(tmp_path):
+    result = answers("garbage_files.py", "0", "150", cache=tmp_path)
+    assert result["found"] == {} and len(result["calls"]) >= 8
+    assert sum(kinds.get("sentence", 0) for kinds in result["calls"].values()) > 50
 
 
 def total(audio: Float[ArrayLike, " samples"], *, n_bins: int) -> Float[Array, " bins"]:
