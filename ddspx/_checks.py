@@ -34,6 +34,8 @@ def positive_int(name: str, value: object) -> int:
     return _int_from(1, name, value)
 
 
+# No axis of an array is longer: XLA counts its elements in 32 bits.
+_LARGEST_INT = 2**31 - 1
 # Upper limits of sizes. They are above every known use, and low enough that a typing error or a
 # size in somebody else's file cannot fill the memory or keep the machine busy for days.
 LARGEST = {
@@ -61,7 +63,11 @@ LARGEST = {
     "segment_frames": 100_000,
     "rnn_channels": 16_384,
     "fc_channels": 16_384,
+    "in_features": 2**20,
+    "features": 65_536,
+    "out_features": 65_536,
     "fc_layers": 32,
+    "n_layers": 32,
     "kernel_size": 65,
     "stacks": 16,
     # A dilation of 2^15 frames is two minutes.
@@ -109,7 +115,7 @@ def non_negative_int(name: str, value: object) -> int:
 
 def checked_seed(value: object) -> int:
     """Returns a `seed` as an int from 0 to 2**32 - 1, the range that every generator accepts."""
-    number = non_negative_int("seed", value)
+    number = _int_from(0, "seed", value, most=math.inf)
     if number >= 2**32:
         raise ValueError(f"`seed` must be from 0 to 2**32 - 1, got {number}.")
     return number
@@ -168,7 +174,7 @@ def python_number(value: Any) -> Any:
     return value.item() if is_scalar else value
 
 
-def _int_from(least: int, name: str, value: object) -> int:
+def _int_from(least: int, name: str, value: object, *, most: float | int = _LARGEST_INT) -> int:
     value = python_number(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(
@@ -178,6 +184,8 @@ def _int_from(least: int, name: str, value: object) -> int:
         )
     if value < least:
         raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    if value > most:
+        raise ValueError(f"`{name}` must be at most {most}, got {value}.")
     return int(value)
 
 

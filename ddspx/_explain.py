@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+from ddspx import _misuse as misuse
+
 # Names of arguments in other libraries, and candidates for the name in ddspx. The first candidate
 # that the called function has is suggested.
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -135,16 +137,12 @@ def _answering(function: Callable, package: str, name: str, hint: str = "") -> C
             )
         try:
             return function(*args, **kwargs)
-        except TypeError:
-            signature = inspect.signature(function)
-            try:
-                signature.bind(*args, **kwargs)
-            except TypeError:
-                shown = f"{package.removeprefix('ddspx.')}.{name}"
-                reason = _misfit(shown, signature, args[is_init:], kwargs, is_init)
-            else:
+        except Exception as error:
+            shown = f"{package.removeprefix('ddspx.')}.{name}"
+            better = _better(error, shown, function, args, kwargs, hint)
+            if better is None:
                 raise
-        raise TypeError(f"{reason} {hint}".rstrip())
+        raise better
 
     # Skip the wrapper that a runtime type checker may have put around the function.
     call.__wrapped__ = inspect.unwrap(function)
@@ -152,6 +150,27 @@ def _answering(function: Callable, package: str, name: str, hint: str = "") -> C
         # The wrapper is pickled by its name, and documentation shows it under the public one.
         call.__module__, call.__qualname__ = package, name
     return call
+
+
+def _better(
+    error: Exception,
+    shown: str,
+    function: Callable,
+    args: list,
+    kwargs: dict,
+    hint: str,
+) -> Exception | None:
+    """The error to raise in the place of another, or None: about names, then about values."""
+    signature, is_init = inspect.signature(function), function.__name__ == "__init__"
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        reason = _misfit(shown, signature, args[is_init:], kwargs, is_init)
+        return TypeError(f"{reason} {hint}".rstrip())
+    better = misuse.sentence(error, shown, signature, args, kwargs)
+    if better is not None:
+        better.__cause__ = error
+    return better
 
 
 def _plain(value: Any) -> Any:

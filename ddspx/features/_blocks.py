@@ -57,6 +57,16 @@ def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> An
     return jax.tree.map(lambda *x: np.stack(x).reshape((*batch, *x[0].shape)), *results)
 
 
+def blocks_of(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks as float32; raises a TypeError if there is nothing to iterate over."""
+    if not isinstance(blocks, Iterable):
+        raise TypeError(
+            f"`blocks` must be an iterable of arrays, such as `io.stream_audio` gives, got "
+            f"{type(blocks).__name__}; put a whole signal into a list."
+        )
+    return (float32(block, is_block=True) for block in blocks)
+
+
 class Counted:
     """Blocks of audio as float32, and how many samples have been read from them.
 
@@ -69,15 +79,14 @@ class Counted:
         self.samples = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        for block in self._blocks:
-            block = float32(block, is_block=True)
+        for block in blocks_of(self._blocks):
             self.samples += block.shape[-1]
             yield block
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Joins blocks into the whole signal."""
-    whole = [float32(block, is_block=True) for block in blocks]
+    whole = list(blocks_of(blocks))
     if not whole:
         raise ValueError(_NO_BLOCK)
     return np.concatenate(whole, axis=-1)
@@ -141,8 +150,7 @@ def windows(
     step, length = chunk * hop, (chunk + around) * hop
     pending: list[np.ndarray] = []
     n_pending, samples, first_frame = 0, 0, 0
-    for block in blocks:
-        block = float32(block, is_block=True)
+    for block in blocks_of(blocks):
         if not pending:
             n_pending = before * hop
             pending = [np.zeros((*block.shape[:-1], n_pending), np.float32)]

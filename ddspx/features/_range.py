@@ -4,7 +4,7 @@ import math
 from typing import get_args
 
 from ddspx import core
-from ddspx._checks import LARGEST, one_of, positive_int
+from ddspx._checks import LARGEST, one_of, positive_int, size
 from ddspx._typing import Array, Bool, Float
 from ddspx.features._choices import DEFAULT_RANGES_HZ, PitchMethod
 from ddspx.features._network import network_range
@@ -16,7 +16,7 @@ _TESTED_HZ = 2093.0
 
 def checked_grid(sample_rate: int, hop_length: int) -> tuple[int, int]:
     """Checks rate and hop. The hop is limited because chunks are counted in frames."""
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     hop_length = positive_int("hop_length", hop_length)
     if hop_length > sample_rate:
         raise ValueError(
@@ -59,7 +59,7 @@ def pitch_range(
       (50.0, 1500.0)
     """
     one_of("method", method, get_args(PitchMethod))
-    nyquist_hz = positive_int("sample_rate", sample_rate) / 2
+    nyquist_hz = size("sample_rate", sample_rate) / 2
     lowest, highest = DEFAULT_RANGES_HZ[method]
     heard = None
     if method == "ddspx" or method == "ddspx-live":

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import checked_seed, one_of, positive_int
+from ddspx._checks import checked_seed, one_of, positive_int, size
 from ddspx._typing import Float, Int
 from ddspx.io._datasets import Records, Segment
 from ddspx.io._draws import rows_of, uniforms
@@ -361,7 +361,7 @@ def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> I
       DatasetError: the dataset is missing, damaged or empty in that split.
       ValueError: `batch_size` or `split` is not allowed.
     """
-    positive_int("batch_size", batch_size)
+    size("batch_size", batch_size)
     manifest, records = _opened(dataset, split)
 
     def examples() -> Iterator[Segment]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import non_negative_int, one_of, positive_int
+from ddspx._checks import non_negative_int, one_of, positive_int, size
 from ddspx._typing import Float
 from ddspx.io._manifest import (
     SPLITS,
@@ -93,7 +93,7 @@ class DatasetWriter:
     def __init__(
         self, folder: str | Path, *, sample_rate: int, hop_length: int, example_length: int
     ) -> None:
-        positive_int("sample_rate", sample_rate)
+        size("sample_rate", sample_rate)
         positive_int("hop_length", hop_length)
         positive_int("example_length", example_length)
         if example_length % hop_length:

@@ -7,7 +7,7 @@ it stands, and where a training was interrupted.
 
 import numpy as np
 
-from ddspx._checks import non_negative_int, positive_int
+from ddspx._checks import non_negative_int, positive_int, size
 from ddspx._typing import Float
 
 
@@ -35,7 +35,7 @@ def rows_of(batch_size: int, process_index: int, process_count: int) -> range:
       TypeError: an argument is not an int.
       ValueError: there is no such process, or the examples cannot be divided evenly.
     """
-    positive_int("batch_size", batch_size)
+    size("batch_size", batch_size)
     positive_int("process_count", process_count)
     if non_negative_int("process_index", process_index) >= process_count:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx._typing import Float
 
 # Order of the predictor, as a duration: a tone needs two taps for each of its harmonics. The taps
@@ -77,18 +77,18 @@ def click_times(
       Godsill and Rayner, *Digital Audio Restoration*, 1998, chapter 5, compare the prediction error
       with its own standard deviation; by that rule every pulse of a voice is a click.
     """
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     if np.ndim(audio) != 1:
         raise ValueError(f"`audio` must have one axis, got {np.ndim(audio)}; pass one channel.")
     audio = np.asarray(audio, np.float64)
-    size, margin = (round(s * sample_rate) for s in (_BLOCK_S, 4 * _FRAME_S))
+    length, margin = (round(s * sample_rate) for s in (_BLOCK_S, 4 * _FRAME_S))
     found: list[float] = []
-    for start in range(0, audio.size, size):
+    for start in range(0, audio.size, length):
         first = max(0, start - margin)
-        block = audio[first : start + size + margin]
+        block = audio[first : start + length + margin]
         at = _in_block(block, sample_rate, threshold_db) + first
         # Clicks in the margins belong to the neighbouring blocks.
-        found += at[(at >= start) & (at < start + size)].tolist()
+        found += at[(at >= start) & (at < start + length)].tolist()
     edge = round(_EDGE_S * sample_rate)
     inside = [at for at in found if edge <= at < audio.size - edge]
     return np.asarray(inside, np.float64) / sample_rate

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.signal
 
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx._typing import ArrayLike, Float
 
 _CENTRES_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
@@ -75,7 +75,7 @@ def reverberation(
       <https://doi.org/10.1121/1.1909343>`_, JASA 37 (1965). ISO 3382-1:2009.
     """
     taps = np.asarray(impulse_response, np.float64)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     if taps.ndim != 1 or not taps.size or not np.all(np.isfinite(taps)):
         raise ValueError(
             "`impulse_response` must be one axis of finite taps, got an array of the shape "

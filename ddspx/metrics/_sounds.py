@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ddspx import core
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx._typing import Float
 
 HOP_S = 0.01
@@ -88,7 +88,7 @@ def in_blocks(
 
 def mel_levels(audio: np.ndarray, sample_rate: int) -> Float[np.ndarray, "frames bands"]:
     """Power in 80 mel bands every 10 ms, in dB under the loudest, at least -80; 0 for silence."""
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     n_fft, hop_length = sizes_of(sample_rate)
     peak = peak_of(audio)
 

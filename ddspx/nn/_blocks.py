@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import at_least_ndim, floats, non_negative_int, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, non_negative_int, same_size, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
@@ -45,8 +45,8 @@ class Fc(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.slope, self.epsilon = float(slope), float(epsilon)
-        self.in_features = positive_int("in_features", in_features)
-        self.features = positive_int("features", features)
+        self.in_features = size("in_features", in_features)
+        self.features = size("features", features)
         self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, features), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
@@ -105,7 +105,8 @@ class FcStack(nnx.Module):
         epsilon: float = 1e-3,
         rngs: nnx.Rngs,
     ):
-        n_layers = non_negative_int("n_layers", n_layers)
+        if non_negative_int("n_layers", n_layers):
+            size("n_layers", n_layers)
         sizes = [in_features] + [features] * n_layers
         shape = {"slope": slope, "epsilon": epsilon, "rngs": rngs}
         self.layers = nnx.data([Fc(size, features, **shape) for size in sizes[:-1]])

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, same_size, size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.nn._blocks import FcStack
 from ddspx.nn._decoder_config import Recurrence, Skip
@@ -133,7 +133,7 @@ class RnnFcDecoder(nnx.Module):
         self.out_stack = FcStack(skipped + rnn_channels, fc_channels, fc_layers, **shape)
         self.dense = nnx.Linear(
             self.out_stack.features,
-            positive_int("out_features", out_features),
+            size("out_features", out_features),
             kernel_init=nnx.initializers.glorot_uniform(),
             rngs=rngs,
         )

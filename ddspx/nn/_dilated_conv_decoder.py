@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, positive_int, same_size
+from ddspx._checks import at_least_ndim, same_size, size
 from ddspx._typing import Array, ArrayLike, Float, Int
 from ddspx.core._numerics import varying_alike, with_ndim
 from ddspx.nn._decoder import check_lookahead
@@ -101,7 +101,7 @@ class DilatedConvDecoder(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.config = config
-        self.in_features = tuple(positive_int("in_features", size) for size in in_features)
+        self.in_features = tuple(size("in_features", size) for size in in_features)
         self.lookahead = 0 if config.causal else config.window_frames
         n_in, channels = sum(self.in_features), config.channels
         if config.in_padding:
@@ -113,7 +113,7 @@ class DilatedConvDecoder(nnx.Module):
             [_ResidualLayer(config.kernel_size, channels, rngs=rngs) for _ in config.dilations]
         )
         self.dense = nnx.Linear(
-            channels, positive_int("out_features", out_features), kernel_init=_glorot, rngs=rngs
+            channels, size("out_features", out_features), kernel_init=_glorot, rngs=rngs
         )
 
     def __call__(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ddspx._checks import at_least_ndim, floats, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, same_size, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike
 
@@ -63,8 +63,8 @@ class Gru(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs):
-        self.in_features = positive_int("in_features", in_features)
-        self.features = positive_int("features", features)
+        self.in_features = size("in_features", in_features)
+        self.features = size("features", features)
         gates = 3 * features
         self.kernel = nnx.Param(_glorot(rngs.params(), (in_features, gates), jnp.float32))
         self.recurrent_kernel = nnx.Param(
@@ -146,8 +146,8 @@ class MinGru(nnx.Module):
     """
 
     def __init__(self, in_features: int, features: int, *, rngs: nnx.Rngs):
-        self.in_features = positive_int("in_features", in_features)
-        self.features = positive_int("features", features)
+        self.in_features = size("in_features", in_features)
+        self.features = size("features", features)
         # Each half is drawn for its own number of outputs.
         halves = [_glorot(rngs.params(), (in_features, features), jnp.float32) for _ in range(2)]
         self.kernel = nnx.Param(jnp.concatenate(halves, axis=-1))

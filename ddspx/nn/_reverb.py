@@ -11,7 +11,7 @@ import scipy.signal
 from flax import nnx
 
 from ddspx import core
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.nn._reverb_config import DecayingReverbConfig, TapReverbConfig
 
@@ -138,7 +138,7 @@ class DecayingReverb(nnx.Module):
 
     def __init__(self, config: DecayingReverbConfig, *, sample_rate: int, rngs: nnx.Rngs):
         self.config = config
-        self.sample_rate = positive_int("sample_rate", sample_rate)
+        self.sample_rate = size("sample_rate", sample_rate)
         early = 1e-6 * jax.random.normal(rngs.params(), (config.early_length,), jnp.float32)
         self.early = nnx.Param(early)
         self.levels = nnx.Param(jnp.zeros(config.n_bands, jnp.float32))

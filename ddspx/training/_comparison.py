@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddspx import features, io, metrics
-from ddspx._checks import checked_seed, positive_int
+from ddspx._checks import checked_seed, size
 from ddspx._progress import Progress, no_progress
 from ddspx._text import printable
 from ddspx.metrics import Interval
@@ -133,7 +133,7 @@ def compare_sounds(
       >>> round(measures.loudness_l1_db, 1), round(measures.f0_error_cents)
       (6.0, 0)
     """
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     aligned = np.nan
     if max(len(target), len(predicted)) <= _LONGEST_ALIGNED_S * sample_rate:
         aligned = metrics.mel_cepstral_distortion_db(
@@ -203,7 +203,7 @@ def compare_recordings(
       ValueError: a folder holds no recording, or two of the same name.
     """
     checked_seed(seed)
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     files = {name: _named(Path(place)) for name, place in _places(target, predicted)}
     if all(os.path.isfile(place) for place in (target, predicted)):
         files["predicted"] = dict(zip(files["target"], files["predicted"].values(), strict=True))

@@ -100,7 +100,7 @@ def put_batch(batch: Any, each: NamedSharding) -> Any:
     return put_batches([jax.tree.map(rows_here, batch)], each)
 
 
-def this_process() -> dict[str, int]:
+def this_process() -> dict[str, Any]:
     """The arguments by which an iterator of batches gives the rows of this process alone."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}
 

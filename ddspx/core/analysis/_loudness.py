@@ -6,7 +6,7 @@ from types import ModuleType
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, positive_int, quantities
+from ddspx._checks import at_least_ndim, floats, positive_int, quantities, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import frame, n_frames
 from ddspx.core._numerics import safe_sqrt, with_ndim
@@ -94,7 +94,7 @@ def loudness_db(
       The definition of DDSP 3.x (``compute_loudness``): the mean is over bins of linear power.
       DDSP before 3.0 and ddsp_pytorch average decibels over bins, which silent bins dominate.
     """
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     power = spectrogram(audio, n_fft=n_fft, hop_length=hop_length, power=2)
     gains_db = _a_weighting_db(np.fft.rfftfreq(n_fft, 1 / sample_rate), np)
     weights = (10 ** (gains_db / 10) / gains_db.size).astype(power.dtype)

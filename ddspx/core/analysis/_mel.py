@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._units import power_to_db
 from ddspx.core.analysis._stft import spectrogram
@@ -236,7 +236,7 @@ def cepstral_coefficients(
     """
     (levels,) = floats(levels=levels)
     at_least_ndim("levels", levels.shape, 1, "(*batch, bands)")
-    n_mfcc = positive_int("n_mfcc", n_mfcc)
+    n_mfcc = size("n_mfcc", n_mfcc)
     one_of("dct_type", dct_type, (1, 2, 3))
     one_of("dct_norm", dct_norm, ("ortho", None))
     bands = levels.shape[-1]
@@ -331,7 +331,7 @@ def delta(
     one_of("mode", mode, ("interp", *_PADDING))
     axes = "(*batch, frames, features)" if axis == -2 else "(*batch, frames)"
     at_least_ndim("features", features.shape, -axis, axes)
-    width, order = positive_int("width", width), positive_int("order", order)
+    width, order = positive_int("width", width), size("order", order)
     if width < 3 or width % 2 == 0:
         raise ValueError(f"`width` must be odd and at least 3, got {width}.")
     if order >= width:

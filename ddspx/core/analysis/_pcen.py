@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import varying_alike, with_ndim
 from ddspx.core.filters._recurrence import composed
@@ -44,7 +44,7 @@ def pcen_smoothing(
     References:
       ``librosa.pcen``, in a form that neither cancels for long times nor divides by zero.
     """
-    frame_rate = positive_int("sample_rate", sample_rate) / positive_int("hop_length", hop_length)
+    frame_rate = size("sample_rate", sample_rate) / positive_int("hop_length", hop_length)
     if isinstance(time_constant_s, int | float) and not time_constant_s >= 0:
         raise ValueError(f"`time_constant_s` must be at least 0, got {time_constant_s}.")
     (time_constant_s,) = floats(time_constant_s=time_constant_s)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, number, positive_int
+from ddspx._checks import at_least_ndim, floats, number, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import with_ndim
 
@@ -194,7 +194,7 @@ def _shares(magnitudes: ArrayLike, sample_rate: int) -> tuple[Array, np.ndarray]
     """Each bin's share of the sum (0 in silence), and the frequencies, which broadcast to it."""
     (magnitudes,) = floats(magnitudes=magnitudes)
     at_least_ndim("magnitudes", magnitudes.shape, 1, "(*batch, bins)")
-    nyquist_hz = positive_int("sample_rate", sample_rate) / 2
+    nyquist_hz = size("sample_rate", sample_rate) / 2
     bins = magnitudes.shape[-1]
     if bins < 2:
         raise ValueError(f"`magnitudes` must have at least 2 bins, 0 Hz and Nyquist, got {bins}.")

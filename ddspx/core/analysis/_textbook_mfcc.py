@@ -6,7 +6,7 @@ from functools import lru_cache
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, positive_int, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._fourier import rfft_of_frames
 from ddspx.core._framing import overlapping_blocks
@@ -73,7 +73,7 @@ def textbook_log_mel(
     """
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
-    sample_rate, n_fft = positive_int("sample_rate", sample_rate), positive_int("n_fft", n_fft)
+    sample_rate, n_fft = size("sample_rate", sample_rate), positive_int("n_fft", n_fft)
     length, hop_length = round(0.025 * sample_rate), round(0.01 * sample_rate)
     if n_fft < length:
         raise ValueError(f"`n_fft` must be at least the window of {length} samples, got {n_fft}.")
@@ -143,7 +143,7 @@ def textbook_mfcc(
     levels = textbook_log_mel(
         audio, sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels, normalize=False
     )
-    n_mfcc = positive_int("n_mfcc", n_mfcc)
+    n_mfcc = size("n_mfcc", n_mfcc)
     if n_mfcc >= n_mels:
         raise ValueError(f"`n_mfcc` must be below `n_mels` ({n_mels}), got {n_mfcc}.")
     coefficients = cepstral_coefficients(levels, n_mfcc=n_mfcc + 1)[..., 1:]

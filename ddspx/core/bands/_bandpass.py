@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, frequency_range, positive_int
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    frequency_range,
+    positive_int,
+    size,
+)
 from ddspx._choices import FrequencyScale
 from ddspx._typing import Array, ArrayLike, Complex, Float
 from ddspx.core._numerics import sinc, with_ndim
@@ -212,7 +219,7 @@ def gabor_impulse_response(
       :func:`gabor_response`.
     """
     centers_hz, bandwidths_hz = band_arrays(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     lags = _lags(win_length, centers_hz)
     width = (math.sqrt(2.0) / sample_rate) * bandwidths_hz[..., None]
     envelope = width * jnp.exp(-math.pi * jnp.square(width * lags))
@@ -267,9 +274,7 @@ def sinc_bandpass(
     fmin, fmax = band_arrays(fmin=fmin, fmax=fmax)
     lags = _lags(win_length, fmin)
     window = 0.54 + 0.46 * np.cos(2 * np.pi * lags / win_length)
-    low, high = (
-        (2 / positive_int("sample_rate", sample_rate)) * hz[..., None] for hz in (fmin, fmax)
-    )
+    low, high = ((2 / size("sample_rate", sample_rate)) * hz[..., None] for hz in (fmin, fmax))
     return (high * sinc(high * lags) - low * sinc(low * lags)) * window
 
 

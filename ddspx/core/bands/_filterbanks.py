@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ddspx._checks import frequency_range, number, one_of, positive_int
+from ddspx._checks import frequency_range, number, one_of, positive_int, size
 from ddspx._choices import FrequencyScale
 from ddspx.core._units import ERB_HZ, ERB_SLOPE
 
@@ -105,7 +105,7 @@ def mel_filterbank(
     """
     n_mels = positive_int("n_mels", n_mels)
     n_fft = positive_int("n_fft", n_fft)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     one_of("norm", norm, ("slaney", None))
     nyquist = sample_rate / 2
     fmax = nyquist if fmax is None else fmax
@@ -185,9 +185,9 @@ def log_frequency_filterbank(
       a spread, and underflows to rows of 0/0 where a filter lies between the bins of a short
       transform; here such a filter consists of the nearest bin.
     """
-    n_bands, n_fft = positive_int("n_bands", n_bands), positive_int("n_fft", n_fft)
-    nyquist = positive_int("sample_rate", sample_rate) / 2
-    positive_int("bins_per_octave", bins_per_octave)
+    n_bands, n_fft = size("n_bands", n_bands), positive_int("n_fft", n_fft)
+    nyquist = size("sample_rate", sample_rate) / 2
+    size("bins_per_octave", bins_per_octave)
     spread = 0.125 / bins_per_octave if spread_octaves is None else spread_octaves
     centers_hz = fmin * 2.0 ** (np.arange(n_bands) / bins_per_octave)
     if not (fmin > 0 and centers_hz[-1] <= nyquist):

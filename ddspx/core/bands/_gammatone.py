@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, size
 from ddspx._typing import Array, ArrayLike, Complex, Float, UInt
 from ddspx.core._numerics import with_ndim
 from ddspx.core.bands._bandpass import band_arrays
@@ -116,7 +116,7 @@ def gammatone_impulse_response(
       1.0
     """
     pole, centers_hz = _poles(centers_hz, bandwidths_hz, sample_rate, order)
-    k = np.arange(positive_int("n_taps", n_taps), dtype=np.float64)
+    k = np.arange(size("n_taps", n_taps), dtype=np.float64)
     count = np.ones_like(k)
     for i in range(1, order):
         count *= (k + i) / i
@@ -228,7 +228,7 @@ def gammatone_filter_init(
     (centers_hz,) = floats(centers_hz=centers_hz)
     at_least_ndim("centers_hz", centers_hz.shape, 1, "(*batch, bands)")
     batch = broadcast_batch(batch_shape=tuple(batch_shape), centers_hz=centers_hz.shape[:-1])
-    shape = (*batch, centers_hz.shape[-1], positive_int("order", order), 3)
+    shape = (*batch, centers_hz.shape[-1], size("order", order), 3)
     # Two separate arrays, because a state that holds one buffer twice cannot be donated.
     real, imaginary = (jnp.zeros(shape, centers_hz.dtype) for _ in range(2))
     return GammatoneState(jnp.zeros((), jnp.uint32), real, imaginary)
@@ -350,9 +350,9 @@ def spectnet_impulse_response(
     centers_hz, bandwidths_hz, amplitudes = band_arrays(
         centers_hz=centers_hz, bandwidths_hz=bandwidths_hz, amplitudes=amplitudes
     )
-    positive_int("sample_rate", sample_rate)
-    positive_int("order", order)
-    k = np.arange(positive_int("n_taps", n_taps), dtype=np.float64) / sample_rate
+    size("sample_rate", sample_rate)
+    size("order", order)
+    k = np.arange(size("n_taps", n_taps), dtype=np.float64) / sample_rate
     shape = (1,) * centers_hz.ndim + (-1,)
     time_s, power = (x.reshape(shape).astype(centers_hz.dtype) for x in (k, k ** (order - 1)))
     decay = jnp.exp(-2 * math.pi * bandwidths_hz[..., None] * time_s)
@@ -378,8 +378,8 @@ class _Pole(NamedTuple):
 def _poles(
     centers_hz: ArrayLike, bandwidths_hz: ArrayLike, sample_rate: int, order: int
 ) -> tuple[_Pole, Array]:
-    positive_int("sample_rate", sample_rate)
-    positive_int("order", order)
+    size("sample_rate", sample_rate)
+    size("order", order)
     centers_hz, bandwidths_hz = band_arrays(centers_hz=centers_hz, bandwidths_hz=bandwidths_hz)
     area = math.pi * math.factorial(2 * order - 2) * 4.0 ** (1 - order)
     scale = math.factorial(order - 1) ** 2 / area

@@ -15,6 +15,7 @@ from ddspx._checks import (
     one_of,
     positive_int,
     same_size,
+    size,
 )
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import overlapping_blocks
@@ -233,7 +234,7 @@ def modulated_delay(
       the centre to centre plus depth, where it wraps to a delay of 0.
     """
     audio, modulation, gain = floats(audio=audio, modulation=modulation, gain=gain)
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     at_least_ndim("modulation", modulation.shape, 1, "(*batch, samples)")
     if not 0 <= depth_ms <= center_ms:

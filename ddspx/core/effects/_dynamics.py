@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, non_negative_int, positive_int
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, non_negative_int, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide, safe_log
 from ddspx.core.filters._iir import one_pole, sos_filter_step
@@ -183,7 +183,7 @@ def compressor_step(
     }
     audio, *values = floats(audio=audio, **parameters)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)", is_block=state is not None)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     shapes = {name: value.shape for name, value in zip(parameters, values, strict=True)}
     batch = broadcast_batch(audio=audio.shape[:-1], **shapes)
     audio = jnp.broadcast_to(audio, (*batch, audio.shape[-1]))
@@ -395,7 +395,7 @@ def limiter_step(
 
 
 def _samples_ahead(lookahead_s: float, sample_rate: int) -> int:
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     return non_negative_int("lookahead_s * sample_rate", round(lookahead_s * sample_rate))
 
 

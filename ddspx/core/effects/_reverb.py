@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, size
 from ddspx._typing import Array, ArrayLike, Float, Key
 from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.filters._fir import fft_convolve
@@ -205,7 +205,7 @@ def exponential_reverb_ir(
     """
     t60_s, gain = floats(t60_s=t60_s, gain=gain)
     n_samples = positive_int("n_samples", n_samples)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     batch = broadcast_batch(t60_s=t60_s.shape, gain=gain.shape)
     t60_s, gain = (jnp.broadcast_to(array, batch)[..., None] for array in (t60_s, gain))
     noise = white_noise(key, (*batch, n_samples), dtype=t60_s.dtype)
@@ -251,7 +251,7 @@ def decay_to_t60(
     """
     (decay,) = floats(decay=decay)
     n_samples = positive_int("n_samples", n_samples)
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     # 1 / (2 + e^d) without the overflow of e^d.
     per_length = jax.nn.sigmoid(math.log(2) - decay) / 2
     return (math.log(1e3) * (n_samples - 1) / sample_rate) * per_length

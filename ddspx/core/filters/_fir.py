@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    one_of,
+    positive_int,
+    same_size,
+    size,
+)
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._fourier import convolve, irfft_of_frames, next_fast_length, rfft_of_frames
 from ddspx.core._framing import frame, n_frames, overlap_add
@@ -170,7 +178,7 @@ def sinc_lowpass(
     References:
       DDSP's ``sinc_impulse_response``; its ``sinc_filter`` delays the audio by one sample.
     """
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     if positive_int("win_length", win_length) % 2 == 0:
         raise ValueError(
             f"`win_length` must be odd, got {win_length}; the middle tap has no delay."

@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, one_of, positive_int, same_size
+from ddspx._checks import (
+    at_least_ndim,
+    broadcast_batch,
+    floats,
+    one_of,
+    positive_int,
+    same_size,
+    size,
+)
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_frames
 from ddspx.core._numerics import varying_alike, with_ndim
@@ -96,7 +104,7 @@ def biquad(
       prewarped, so it is exact.
     """
     one_of("kind", kind, _KINDS)
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     frequency_hz, q, gain_db = jnp.broadcast_arrays(
         *floats(frequency_hz=frequency_hz, q=q, gain_db=gain_db)
     )
@@ -169,7 +177,7 @@ def one_pole(
       >>> [round(v, 3) for v in steps.tolist()]
       [0.632, 0.865, 0.95]
     """
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     (time_constant_s,) = floats(time_constant_s=time_constant_s)
     # Below a thousandth of a sample the pole is 0 in every float type, and the slope of 1 / t would
     # overflow.

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, floats, not_empty, positive_int, same_shape
+from ddspx._checks import at_least_ndim, floats, not_empty, positive_int, same_shape, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 from ddspx.core._units import hz_to_midi
@@ -93,8 +93,8 @@ def two_way_mismatch_loss(
         **{"f0_hz[..., 0]": f0_hz.shape[:-1], "frequencies_hz[..., 0]": frequencies_hz.shape[:-1]}
     )
     not_empty(f0_hz=f0_hz.shape, frequencies_hz=frequencies_hz.shape)
-    sample_rate = positive_int("sample_rate", sample_rate)
-    n_harmonics = positive_int("n_harmonics", n_harmonics)
+    sample_rate = size("sample_rate", sample_rate)
+    n_harmonics = size("n_harmonics", n_harmonics)
     n_gaussians = positive_int("n_gaussians", n_gaussians)
     dtype, lead = f0_hz.dtype, (1,) * f0_hz.ndim
     f0_hz = jnp.maximum(f0_hz, 1)

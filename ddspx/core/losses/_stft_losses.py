@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import one_of, positive_int, sizes
+from ddspx._checks import one_of, size, sizes
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide, safe_log, safe_sqrt
 from ddspx.core.analysis._stft import spectrogram, stft
@@ -270,7 +270,7 @@ def mel_spectral_loss(
     pair = checked_pair(target, predicted)
     n_ffts = checked_n_ffts(n_ffts)
     counts = _checked_n_mels(n_mels, n_ffts)
-    options = positive_int("sample_rate", sample_rate), fmin, fmax, mag_weight, logmag_weight
+    options = size("sample_rate", sample_rate), fmin, fmax, mag_weight, logmag_weight
     resolutions = tuple((*sizes, *options) for sizes in zip(n_ffts, counts, strict=True))
     return _mean_over(_mel_distance, pair, resolutions)
 

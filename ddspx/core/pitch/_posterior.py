@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, positive_int
+from ddspx._checks import at_least_ndim, floats, size
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import frame
 from ddspx.core.pitch._yin import (
@@ -116,7 +116,7 @@ def pitch_posterior(
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     min_lag, max_lag = lag_range(sample_rate, fmin, fmax, frame_length)
-    bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
+    bins_per_octave = size("bins_per_octave", bins_per_octave)
     n_bins = 1 + math.floor(bins_per_octave * math.log2(fmax / fmin) + 1e-9)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
     is_minimum, depth, f0_hz = _minima(frames, max(max_lag, 2 * frame_length // 3), sample_rate)

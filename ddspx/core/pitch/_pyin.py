@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import at_least_ndim, floats, number, positive_int
+from ddspx._checks import at_least_ndim, floats, number, positive_int, size
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._framing import n_frames, overlapping_blocks
 from ddspx.core._numerics import varying_alike
@@ -221,7 +221,7 @@ def pyin_tracker(
     """Checks the arguments of :func:`pyin` and computes the settings of the tracker."""
     lags = lag_range(sample_rate, fmin, fmax, frame_length)
     hop_length = positive_int("hop_length", hop_length)
-    bins_per_octave = positive_int("bins_per_octave", bins_per_octave)
+    bins_per_octave = size("bins_per_octave", bins_per_octave)
     for name, value in (
         ("mean_threshold", mean_threshold),
         ("no_trough_probability", no_trough_probability),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ddspx._checks import at_least_ndim, floats, positive_int, same_size
+from ddspx._checks import at_least_ndim, floats, positive_int, same_size, size
 from ddspx._typing import Array, ArrayLike, Bool, Float, Int
 from ddspx.core._numerics import varying_alike
 
@@ -64,7 +64,7 @@ def pitch_transition(
       >>> [round(v, 2) for v in transition.log_glide[0].tolist()]
       [-0.69, 0.0, -0.69]
     """
-    n_bins, reach = positive_int("n_bins", n_bins), positive_int("reach", reach)
+    n_bins, reach = size("n_bins", n_bins), positive_int("reach", reach)
     glide = np.log(1 - np.abs(np.arange(-reach, reach + 1)) / (reach + 1))
     scores = np.broadcast_to(glide, (n_bins, glide.size)), np.log(leap_probability)
     switch = np.log(switch_probability)

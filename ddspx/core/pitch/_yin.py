@@ -6,7 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from ddspx._checks import at_least_ndim, floats, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int, size
 from ddspx._typing import Array, ArrayLike, Bool, Float
 from ddspx.core._fourier import irfft_of_frames, next_fast_length, rfft_of_frames
 from ddspx.core._framing import frame
@@ -93,7 +93,7 @@ def yin(
     (audio,) = floats(audio=audio)
     at_least_ndim("audio", audio.shape, 1, "(*batch, samples)")
     one_of("method", method, ("paper", "librosa"))
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     min_lag, max_lag = lag_range(sample_rate, fmin, fmax, frame_length)
     frames = frame(audio, frame_length=frame_length, hop_length=hop_length)
     longest = max(max_lag, frame_length // 2)
@@ -144,7 +144,7 @@ def _repeats_outside(
 
 def lag_range(sample_rate: int, fmin: float, fmax: float, frame_length: int) -> tuple[int, int]:
     """Shortest and longest period in samples; raises unless a frame holds the longest."""
-    sample_rate = positive_int("sample_rate", sample_rate)
+    sample_rate = size("sample_rate", sample_rate)
     frame_length = positive_int("frame_length", frame_length)
     if not 0 < fmin < fmax:
         raise ValueError(f"`fmin` must be above 0 and below `fmax`={fmax}, got {fmin}.")

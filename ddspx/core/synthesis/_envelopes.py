@@ -5,7 +5,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ddspx._checks import broadcast_batch, floats, one_of, positive_int
+from ddspx._checks import broadcast_batch, floats, one_of, positive_int, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide
 
@@ -87,7 +87,7 @@ def adsr(
     one_of("shape", shape, ("linear", "exponential"))
     frames = positive_int("n_frames", n_frames)
     hop_length = positive_int("hop_length", hop_length)
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     shapes = {name: array.shape for name, array in zip(names, arrays, strict=True)}
     batch = broadcast_batch(**shapes)
     on, off, attack, decay, level, release = (

@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, broadcast_batch, positive_int, same_size
+from ddspx._checks import at_least_ndim, broadcast_batch, positive_int, same_size, size
 from ddspx._typing import Array, ArrayLike, Complex, Float
 
 
@@ -153,7 +153,7 @@ def poles_to_hz(poles: Complex[ArrayLike, "*shape"], *, sample_rate: int) -> Flo
       >>> core.poles_to_hz(jnp.array([0.5j, 1 - 1j]), sample_rate=8000).tolist()
       [2000.0, 1000.0]
     """
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     poles = _complex("poles", poles)
     has_angle = poles != 0
     angle = jnp.angle(jnp.where(has_angle, poles, 1))

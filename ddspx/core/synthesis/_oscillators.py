@@ -3,14 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import (
-    at_least_ndim,
-    broadcast_batch,
-    floats,
-    positive_int,
-    same_shape,
-    same_size,
-)
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, same_shape, same_size, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._numerics import safe_divide, with_ndim
 from ddspx.core.synthesis._phase import cumulative_phase, has_pitch
@@ -53,7 +46,7 @@ def remove_above_nyquist(
     References:
       DDSP's function of this name keeps sinusoids at 0 Hz, which are a constant offset.
     """
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     amplitudes, frequencies_hz = floats(amplitudes=amplitudes, frequencies_hz=frequencies_hz)
     magnitude_hz = jnp.abs(frequencies_hz)
     return jnp.where((magnitude_hz > 0) & (magnitude_hz < sample_rate / 2), amplitudes, 0)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ddspx._checks import at_least_ndim, floats, one_of, positive_int
+from ddspx._checks import at_least_ndim, floats, one_of, positive_int, size
 from ddspx._typing import Array, ArrayLike, Bool, Float, UInt
 
 # Frequencies in Hz from here on do not fit into 32 bits and count as infinite.
@@ -241,7 +241,7 @@ def from_float_cycles(cycles: Float[Array, "..."]) -> UInt[Array, "..."]:
 def check_rates(*, hop_length: int, sample_rate: int) -> None:
     """Raises a ValueError unless the exact arithmetic of increments fits 32 bits."""
     positive_int("hop_length", hop_length)
-    positive_int("sample_rate", sample_rate)
+    size("sample_rate", sample_rate)
     if sample_rate >= 2**23:
         raise ValueError(f"`sample_rate` must be below 2**23 Hz, got {sample_rate}.")
     if hop_length >= 2**16 or (hop_length + 1) * sample_rate >= 2**31:

@@ -13,9 +13,9 @@ from ddspx._checks import (
     broadcast_batch,
     floats,
     one_of,
-    positive_int,
     same_shape,
     same_size,
+    size,
 )
 from ddspx._choices import UpsamplingMethod
 from ddspx._typing import Array, ArrayLike, Float
@@ -148,7 +148,7 @@ def sinusoidal_synthesis_init(
       >>> core.sinusoidal_synthesis_init(n_sinusoids=3).previous_frequencies_hz.tolist()
       [0.0, 0.0, 0.0]
     """
-    shape = (*batch_shape, positive_int("n_sinusoids", n_sinusoids))
+    shape = (*batch_shape, size("n_sinusoids", n_sinusoids))
     return SinusoidalState(initial_phase_of(None, shape), jnp.zeros(shape, dtype))
 
 
@@ -433,8 +433,8 @@ def sinusoidal_to_harmonic(
     frequencies_hz, amplitudes, f0_hz = floats(
         frequencies_hz=frequencies_hz, amplitudes=amplitudes, f0_hz=f0_hz
     )
-    n_harmonics = positive_int("n_harmonics", n_harmonics)
-    positive_int("sample_rate", sample_rate)
+    n_harmonics = size("n_harmonics", n_harmonics)
+    size("sample_rate", sample_rate)
     at_least_ndim("frequencies_hz", frequencies_hz.shape, 1, "(*batch, sinusoids)")
     same_shape(frequencies_hz=frequencies_hz.shape, amplitudes=amplitudes.shape)
     same_shape(f0_hz=f0_hz.shape, **{"frequencies_hz[..., 0]": frequencies_hz.shape[:-1]})

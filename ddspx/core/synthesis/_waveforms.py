@@ -11,7 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from ddspx._checks import at_least_ndim, broadcast_batch, floats, positive_int, same_size
+from ddspx._checks import at_least_ndim, broadcast_batch, floats, same_size, size
 from ddspx._typing import Array, ArrayLike, Float
 from ddspx.core._framing import n_samples_of
 from ddspx.core._numerics import with_ndim
@@ -262,7 +262,7 @@ def _controls(
     f0_hz, amplitudes = floats(f0_hz=f0_hz, amplitudes=amplitudes)
     check_rates(hop_length=hop_length, sample_rate=sample_rate)
     most = max(1, sample_rate // 40) if n_harmonics is None else n_harmonics
-    positive_int("n_harmonics", most)
+    size("n_harmonics", most)
     arrays = {"f0_hz": f0_hz, "amplitudes": amplitudes}
     if width is not None:
         arrays["width"] = width

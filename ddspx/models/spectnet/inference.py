@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from ddspx import io
-from ddspx._checks import positive_int
+from ddspx._checks import size
 from ddspx._progress import Progress, no_progress
 from ddspx._typing import Array, Float
 from ddspx.metrics._sounds import one_sound
@@ -172,7 +172,7 @@ def spectnet_embedding(
       >>> embedding(np.ones(20_000, np.float32), sample_rate=8000).shape
       (2, 100)
     """
-    positive_int("batch_size", batch_size)
+    size("batch_size", batch_size)
     rate = model.config.frontend.sample_rate
     hidden = partial(_hidden, *nnx.split(model))
 
@@ -183,7 +183,7 @@ def spectnet_embedding(
 
         sound = one_sound("audio", audio).astype(np.float32)
         # Of less than one sample at the model's rate, nothing would be left.
-        least = -(-positive_int("sample_rate", sample_rate) // rate)
+        least = -(-size("sample_rate", sample_rate) // rate)
         sound = np.pad(sound, (0, max(0, least - sound.size)))
         sound = soxr.resample(sound, sample_rate, rate, quality="HQ")
         (points,) = batched_logits(hidden, [sound], model.config, batch_size)
@@ -211,7 +211,7 @@ def batched_logits(
     batch_size: int,
 ) -> Iterator[Float[np.ndarray, "segments classes"]]:
     """`segment_logits` with any function from a batch of segments to rows of numbers."""
-    positive_int("batch_size", batch_size)
+    size("batch_size", batch_size)
     counts: deque[int] = deque()
     waiting: list[np.ndarray] = []
     done: list[np.ndarray] = []
