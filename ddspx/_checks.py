@@ -184,7 +184,7 @@ def _int_from(least: int, name: str, value: object, *, most: float | int = _LARG
         )
     if value < least:
         raise ValueError(f"`{name}` must be at least {least}, got {value}.")
-    if value > most:
+    if int(value) > most:
         raise ValueError(f"`{name}` must be at most {most}, got {value}.")
     return int(value)
 

@@ -101,7 +101,7 @@ class DilatedConvDecoder(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.config = config
-        self.in_features = tuple(size("in_features", size) for size in in_features)
+        self.in_features = tuple(size("in_features", each) for each in in_features)
         self.lookahead = 0 if config.causal else config.window_frames
         n_in, channels = sum(self.in_features), config.channels
         if config.in_padding:
