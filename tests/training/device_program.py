@@ -105,7 +105,7 @@ def take_steps(folder, name, kind, *, shard_optimizer, microbatches=1):
 def train(folder, name, *, steps, **options):
     """A whole run, as far as `steps`."""
     config = AutoencoderTrainConfig(
-        steps=steps, batch_size=BATCH, learning_rate=3e-3, evaluate_every=2, **options
+        steps=steps, batch_size=BATCH, learning_rate=3e-4, evaluate_every=2, **options
     )
     dataset, output = folder / "dataset", folder / name
     result = train_autoencoder(
