@@ -89,10 +89,7 @@ LARGEST = {
 
 def size(name: str, value: object) -> int:
     """Like :func:`positive_int`, and at most the entry of that name in `LARGEST`."""
-    number = positive_int(name, value)
-    if number > LARGEST[name]:
-        raise ValueError(f"`{name}` must be at most {LARGEST[name]}, got {number}.")
-    return number
+    return _int_from(1, name, value, most=LARGEST[name])
 
 
 def hop_length_of(hop_ms: float, sample_rate: int) -> int:

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from ddspx import _misuse as misuse
-
 # Names of arguments in other libraries, and candidates for the name in ddspx. The first candidate
 # that the called function has is suggested.
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -167,7 +165,10 @@ def _better(
     except TypeError:
         reason = _misfit(shown, signature, args[is_init:], kwargs, is_init)
         return TypeError(f"{reason} {hint}".rstrip())
-    better = misuse.sentence(error, shown, signature, args, kwargs)
+    # Needed after a failure only.
+    from ddspx import _misuse
+
+    better = _misuse.sentence(error, shown, signature, args, kwargs)
     if better is not None:
         better.__cause__ = error
     return better

@@ -25,11 +25,11 @@ _LIBRARIES = (
     "<string>",
     *(
         os.path.join(sysconfig.get_path("purelib"), name, "")
-        for name in ("flax", "jax", "jaxlib", "jaxtyping", "numpy", "optax", "scipy")
+        for name in ("flax", "jax", "jaxlib", "numpy", "optax", "scipy")
     ),
 )
 _RAISE = opcode.opmap["RAISE_VARARGS"]
-_KINDS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)
+_KINDS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 _LONGEST_VALUE, _LONGEST_REASON = 60, 160
 
 

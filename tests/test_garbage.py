@@ -1,17 +1,16 @@
 """Whatever stands in the place of an argument, the answer is a result or a sentence about it."""
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ddspx import _explain, core
-from ddspx._typing import Array, ArrayLike, Float
 
 
 def answers(script, *arguments, cache):
@@ -51,35 +50,33 @@ def test_commands_answer_spoilt_files(tmp_path):
     assert sum(kinds.get("sentence", 0) for kinds in result["calls"].values()) > 50
 
 
-def total(audio: Float[ArrayLike, " samples"], *, n_bins: int) -> Float[Array, " bins"]:
-    """A function that checks nothing itself."""
-    return jnp.sum(audio) + jnp.reshape(jnp.arange(6.0), (n_bins, 2))[:, 0]
-
-
-total.__module__ = "ddspx.core.total"
-ANSWERING = _explain.answering(total, "ddspx.core", "total")
+# Without the types that are checked in tests before a function is called.
+DECODE = _explain.answering(inspect.unwrap(core.mu_law_decode), "ddspx.core", "mu_law_decode")
+DIVIDE = _explain.answering(inspect.unwrap(core.safe_divide), "ddspx.core", "safe_divide")
 
 
 @pytest.mark.parametrize(
-    ("audio", "n_bins", "expected"),
+    ("encoded", "expected"),
     [
-        (None, 3, r"^core.total: `audio` must be an array of numbers, got None\.$"),
-        ([1.0], 3, r"^core.total: `audio` must be an array, got a list; make one with jnp.asarray"),
-        ("a.wav", 3, "`audio` must be an array of numbers, got 'a.wav'"),
-        (np.array(["a"]), 3, "`audio` must be an array of numbers, got an array of <U1"),
-        (
-            np.ones(2, np.float32),
-            4,
-            r"together.*`audio` float32 \(2,\), `n_bins` 4 \(Type",
-        ),
-        (np.ones(2, np.float32), "x", r"`n_bins` 'x' \(TypeError: "),
+        (None, r"^core.mu_law_decode: `encoded` must be an array of numbers, got None\.$"),
+        ("a.wav", "`encoded` must be an array of numbers, got 'a.wav'"),
+        (np.array(["a"]), "`encoded` must be an array of numbers, got an array of <U1"),
+        ([[1.0], [1.0, 2.0]], r"`encoded` must be an array, got a list; make one with jnp.asarray"),
     ],
 )
-def test_a_failure_elsewhere_becomes_a_sentence(audio, n_bins, expected):
+def test_a_failure_elsewhere_becomes_a_sentence(encoded, expected):
     with pytest.raises((TypeError, ValueError), match=expected) as caught:
-        ANSWERING(audio, n_bins=n_bins)
+        DECODE(encoded)
     assert caught.value.__cause__ is not None
-    assert ANSWERING(np.ones(2, np.float32), n_bins=3).tolist() == [2.0, 4.0, 6.0]
+    assert DECODE(np.float32(0)) == 0
+
+
+def test_shapes_that_do_not_fit_are_listed():
+    with pytest.raises(
+        (TypeError, ValueError),
+        match=r"^core.safe_divide .*`numerator` float32 \(2,\), `denominator` float32 \(3,\)",
+    ):
+        DIVIDE(np.ones(2, np.float32), np.ones(3, np.float32))
 
 
 def test_the_errors_of_others_are_theirs():

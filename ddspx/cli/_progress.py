@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddspx import training
 from ddspx._progress import Progress
 from ddspx.cli._errors import say
 
@@ -68,7 +67,9 @@ def print_ending(result: "TrainResult", output: Path) -> None:
 
     Of several processes only the one that wrote them prints.
     """
-    if not training.is_writer():
+    from ddspx.training import is_writer
+
+    if not is_writer():
         return
     summary = f"{output} holds the weights of step {result.best.step}"
     if not result.best.step:

@@ -175,7 +175,7 @@ FAULTS = (
     # training
     Fault(
         "training/_loop.py",
-        "self._task.batches.set_state(self.facts.batches)",
+        "self._batches.set_state(self.facts.batches)",
         "pass",
         "training/test_loop.py",
     ),

@@ -17,6 +17,7 @@ from training_data import EXAMPLE_HOPS, FMAX, FMIN, HOP, MODEL, SAMPLE_RATE, wri
 
 from ddspx.features import feature_version
 from ddspx.io import read_manifest
+from ddspx.io._manifest import digest_of
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.nn import RnnFcDecoderConfig
 from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
@@ -123,6 +124,11 @@ def runs(dataset, tmp_path_factory):
 # training
 
 
+def is_same(line):
+    """Whether a line of the log does not depend on how busy the machine is."""
+    return "train/input_wait" not in line
+
+
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(runs):
     straight, resumed, results = runs
     assert [(result.step, result.finished) for result in results] == [
@@ -136,7 +142,7 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(runs):
     for name in files:
         assert (straight / name).read_bytes() == (resumed / name).read_bytes(), name
     losses = [
-        [{k: v for k, v in line.items() if k != "time"} for line in log(output)]
+        [{k: v for k, v in line.items() if k != "time"} for line in log(output) if is_same(line)]
         for output in (straight, resumed)
     ]
     assert losses[0] == losses[1]
@@ -148,7 +154,10 @@ def test_several_steps_at_once_are_the_single_steps_bit_for_bit(runs, dataset, t
     run(dataset, several, steps_per_dispatch=2)
     assert_same_state(straight, several, 6)
     assert weights(straight) == weights(several)
-    lines = [[{**line, "time": 0} for line in log(output)] for output in (straight, several)]
+    lines = [
+        [{**line, "time": 0} for line in log(output) if is_same(line)]
+        for output in (straight, several)
+    ]
     assert lines[0] == lines[1]
 
 
@@ -425,6 +434,8 @@ def test_damaged_statistics_are_reported_before_any_file_is_made(tmp_path, chang
     dataset = write_dataset(tmp_path / "dataset", {"train": 1})
     manifest = json.loads((dataset / "manifest.json").read_text())
     manifest["statistics"] |= change
+    del manifest["sha256"]
+    manifest["sha256"] = digest_of(manifest)
     (dataset / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"(?s)damaged statistics \(.*prepare the dataset again"):
         run(dataset, tmp_path / "out")

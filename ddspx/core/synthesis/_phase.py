@@ -187,7 +187,7 @@ def cumulative_phase(
 
     Args:
       frequencies_hz: ``(*batch, samples)``, or ``(*batch, samples, sinusoids)`` with ``axis=-2``.
-      sample_rate: samples per second, below 2**23. Static.
+      sample_rate: samples per second. Static.
       axis: the axis of the samples, -1 or -2. Static.
 
     Returns:
@@ -195,7 +195,7 @@ def cumulative_phase(
 
     Raises:
       TypeError: `sample_rate` is not an int, or the array is neither float32 nor float64.
-      ValueError: `sample_rate` is not positive or not below 2**23, or `axis` is neither -1 nor -2.
+      ValueError: `sample_rate` is not positive or above a million, or `axis` is neither -1 nor -2.
 
     Properties:
       Differentiable in `frequencies_hz` (in forward and reverse mode), like the unwrapped sum. The
@@ -242,8 +242,6 @@ def check_rates(*, hop_length: int, sample_rate: int) -> None:
     """Raises a ValueError unless the exact arithmetic of increments fits 32 bits."""
     positive_int("hop_length", hop_length)
     size("sample_rate", sample_rate)
-    if sample_rate >= 2**23:
-        raise ValueError(f"`sample_rate` must be below 2**23 Hz, got {sample_rate}.")
     if hop_length >= 2**16 or (hop_length + 1) * sample_rate >= 2**31:
         raise ValueError(
             "`hop_length` must be below 2**16, and `(hop_length + 1) * sample_rate` below 2**31, "

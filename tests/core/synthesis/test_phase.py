@@ -140,7 +140,7 @@ def test_rates_that_do_not_fit_are_refused():
         ValueError, match=r"`hop_length` must be below 2\*\*16.* got 65536 at 16000"
     ):
         core.advance_phase(jnp.ones(2), hop_length=65536, sample_rate=16000)
-    with pytest.raises(ValueError, match=r"`sample_rate` must be below 2\*\*23 Hz, got 8388608"):
+    with pytest.raises(ValueError, match="`sample_rate` must be at most 1000000, got 8388608"):
         core.cumulative_phase(jnp.ones(2), sample_rate=2**23)
     with pytest.raises(ValueError, match="`axis` must be one of -1, -2, got 0"):
         core.cumulative_phase(jnp.zeros(2), sample_rate=8000, axis=0)
