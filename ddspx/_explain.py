@@ -75,6 +75,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "file": ("path",),
 }
 
+# The packages whose functions depend on nothing but their arguments and files. What fails in
+# others, such as a training, is seldom the fault of an argument.
+_OF_ARRAYS = ("core", "nn", "features", "io", "metrics")
 _TABLE = "ddspx/CONVENTIONS.md has the table"
 
 
@@ -165,6 +168,8 @@ def _better(
     except TypeError:
         reason = _misfit(shown, signature, args[is_init:], kwargs, is_init)
         return TypeError(f"{reason} {hint}".rstrip())
+    if shown.partition(".")[0] not in _OF_ARRAYS:
+        return None
     # Needed after a failure only.
     from ddspx import _misuse
 

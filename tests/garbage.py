@@ -1,9 +1,9 @@
 """Calls public functions with arguments that are nobody's, and lists what does not answer well.
 
-Run: ``python tests/garbage.py core 0 2000``: a package, a seed, and how many calls. It runs by
-itself rather than in a test, because the types of arguments are checked in tests before a function
-sees them. A call may return or raise a sentence of ddspx. It may not raise anything else, take
-long, or need more memory than the limit that is set here.
+Run: ``python tests/garbage.py core 0 3``: a package, a seed, and how many calls for each argument
+of each function. It runs by itself rather than in a test, because the types of arguments are
+checked in tests before a function sees them. A call may return, or raise a sentence of ddspx. It
+may not raise anything else, take long, or need more memory than the limit that is set here.
 """
 
 import contextlib
@@ -126,14 +126,15 @@ def calls(package):
             yield name, public[name], args[inspect.isclass(public[name]) :], kwargs
 
 
-def answered(error):
-    """Whether an error is a sentence about an argument or a file."""
-    return isinstance(error, (TypeError, ValueError, OSError, MemoryError)) and str(error).endswith(
-        (".", ")")
-    )
+def answered(error, shown):
+    """Whether an error is a sentence that names an argument, the function or a file."""
+    is_ours = type(error).__module__.startswith("ddspx.") or isinstance(error, OSError)
+    is_named = "`" in str(error) or shown in str(error) or is_ours
+    is_kind = isinstance(error, (TypeError, ValueError, OSError, MemoryError))
+    return is_kind and is_named and str(error).endswith((".", ")"))
 
 
-def outcome(function, arguments, options):
+def outcome(shown, function, arguments, options):
     """How a call ended, and what was raised if it is not as it should be."""
     began = time.process_time()
     try:
@@ -145,50 +146,54 @@ def outcome(function, arguments, options):
                 pass
         kind, error = "returned", None
     except Exception as caught:
-        kind, error = ("sentence", None) if answered(caught) else ("foreign", caught)
+        kind, error = ("sentence", None) if answered(caught, shown) else ("foreign", caught)
     if time.process_time() - began > LONGEST_S:
         return "long", error
     return kind, error
 
 
 def main():
-    name, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    package, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with contextlib.suppress(ImportError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    known = list(calls(importlib.import_module(f"ddspx.{name}")))
-    places = [
-        (i, place)
-        for i, (_, _, arguments, options) in enumerate(known)
+    # An argument of a function is tried with one of the calls that the examples have of it.
+    places = {
+        (shown, place): (function, arguments, options)
+        for shown, function, arguments, options in calls(
+            importlib.import_module(f"ddspx.{package}")
+        )
         for place in [*range(len(arguments)), *options]
-    ]
+    }
     found, kinds = {}, Counter()
 
-    @hypothesis.settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[hypothesis.Phase.generate],
-    )
-    @hypothesis.seed(seed)
-    @hypothesis.given(st.sampled_from(places), st.sampled_from(sorted(VALUES)))
-    def call(where, what):
-        index, place = where
-        shown, function, arguments, options = known[index]
-        arguments, options = list(arguments), dict(options)
-        into = arguments if isinstance(place, int) else options
-        into[place] = VALUES[what]
-        kind, error = outcome(function, arguments, options)
-        kinds[kind] += 1
-        if kind not in ("returned", "sentence"):
-            found[f"{shown}({place}={what})"] = (
-                f"{kind}: {type(error).__name__}: {str(error)[:300]}"
-            )
+    def tried(where):
+        @hypothesis.settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate],
+        )
+        @hypothesis.seed(f"{seed} {where}")
+        @hypothesis.given(st.sampled_from(sorted(VALUES)))
+        def call(what):
+            (shown, place), (function, arguments, options) = where, places[where]
+            arguments, options = list(arguments), dict(options)
+            into = arguments if isinstance(place, int) else options
+            into[place] = VALUES[what]
+            kind, error = outcome(shown, function, arguments, options)
+            kinds[kind] += 1
+            if kind not in ("returned", "sentence"):
+                reason = f"{kind}: {type(error).__name__}: {str(error)[:300]}"
+                found[f"{shown}({place}={what})"] = reason
 
-    call()
-    functions = len({shown for shown, *_ in known})
+        call()
+
+    for where in places:
+        tried(where)
+    functions = len({shown for shown, _ in places})
     print(json.dumps({"functions": functions, "calls": kinds, "found": found}, indent=1))
 
 
