@@ -115,6 +115,7 @@ def test_the_list_names_the_timbres_and_not_their_model(run, monkeypatch):
     assert "any_instrument" not in text
 
 
+@pytest.mark.slow
 def test_a_model_is_adapted_listed_and_played(run, recording, kazoo, tmp_path, monkeypatch):
     pytest.importorskip("grain", reason="the train extra is not installed")
     monkeypatch.setenv("DDSPX_INSTRUMENTS", str(tmp_path / "library"))

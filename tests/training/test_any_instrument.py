@@ -113,6 +113,7 @@ def test_a_weight_of_no_dataset_is_refused(datasets, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_given_front_end_is_kept_if_its_rate_is_zero(datasets, tmp_path):
     given = SpectralFrontend(LISTENING, rngs=nnx.Rngs(0))
     given.bank.log_bandwidths[...] += 0.3

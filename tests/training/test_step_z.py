@@ -107,6 +107,7 @@ def test_training_on_silence_keeps_weights_finite(training):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_model_folder_with_its_encoder(tmp_path):
     pytest.importorskip("grain", reason="the train extra is not installed")
     dataset = write_dataset(tmp_path / "set", {"train": 2, "valid": 1})
