@@ -20,6 +20,8 @@ from ddspx.io._files import fitting_name
 
 # A new file or folder that is not complete, and an old one that a complete one is to replace.
 PARTIAL, RETIRED = "partial", "retired"
+# The end of the name of the hidden file that tells who owns a folder (`io.owned`).
+OWNER = ".owner"
 # Nothing can be known of a process on another machine. So its files count as left after a week
 # without a change.
 _LEFT_AFTER_S = 7 * 24 * 3600.0
@@ -65,6 +67,11 @@ class _Leftover(NamedTuple):
             return False
         # Without the start, a later process with the same number is taken for it.
         return _start(self.pid) not in (0, self.start)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether it is a name of this module, or of the file that tells an owner."""
+    return _NAME.fullmatch(name) is not None or (name.startswith(".") and name.endswith(OWNER))
 
 
 def name_beside(path: Path, kind: str) -> Path:
