@@ -78,34 +78,34 @@ def train(
     choice, heard = front_end, None
     if isinstance(choice, Path):
         _check_exists(choice)
-    training.start_processes(others)
-    if isinstance(choice, Path):
-        heard = training.load_frontend(choice)
-        choice = heard.config
-    recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
-    model = spectnet.SpectNetConfig.for_recordings(
-        recordings,
-        front_end=choice,
-        preset=preset,
-        n_bands=bands,
-        n_blocks=blocks,
-        channels=channels,
-        dropout=dropout,
-        sample_rate=sample_rate,
-        hop_ms=hop_ms,
-        fmin=fmin,
-        segment_s=segment_s,
-    )
-    skipped = Skipped("ddspx classify train", is_silent=not training.is_writer())
-    result = training.train_classifier(
-        recordings,
-        output,
-        model=model,
-        config=config,
-        front_end=heard,
-        provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
-        report=skipped.report,
-    )
+    with training.start_processes(others):
+        if isinstance(choice, Path):
+            heard = training.load_frontend(choice)
+            choice = heard.config
+        recordings = io.labelled_recordings(data, seed=config.seed, fold=fold)
+        model = spectnet.SpectNetConfig.for_recordings(
+            recordings,
+            front_end=choice,
+            preset=preset,
+            n_bands=bands,
+            n_blocks=blocks,
+            channels=channels,
+            dropout=dropout,
+            sample_rate=sample_rate,
+            hop_ms=hop_ms,
+            fmin=fmin,
+            segment_s=segment_s,
+        )
+        skipped = Skipped("ddspx classify train", is_silent=not training.is_writer())
+        result = training.train_classifier(
+            recordings,
+            output,
+            model=model,
+            config=config,
+            front_end=heard,
+            provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
+            report=skipped.report,
+        )
     print_ending(result, output)
     skipped.raise_if_any(sum(recording.split != "test" for recording in recordings))
 

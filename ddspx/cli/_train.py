@@ -84,27 +84,27 @@ def train(
             f"--start {start} is the start of one instrument, and --preset any_instrument has "
             "many; leave one of them out, or give --front-end."
         )
-    training.start_processes(others)
-    manifest = io.read_manifest(each[0].folder)
-    model = getattr(AutoencoderConfig, preset)(
-        sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,
-        hop_length=manifest.hop_length if hop_length is None else hop_length,
-    )
-    model, heard = _with_synthesizer(model, synthesizer), None
-    if front_end is not None:
-        if model.encoder is None:
-            raise ValueError(
-                f"--front-end needs an encoder, which --preset {preset} has not; take "
-                "any_instrument or nsynth."
-            )
-        heard = training.load_frontend(front_end)
-        model = model.with_frontend(heard.config)
-    if preset == _ANY:
-        result = _train_any(each, output, model, config, heard)
-    else:
-        result = training.train_autoencoder(
-            dataset, output, model=model, config=single, start=start, front_end=heard
+    with training.start_processes(others):
+        manifest = io.read_manifest(each[0].folder)
+        model = getattr(AutoencoderConfig, preset)(
+            sample_rate=manifest.sample_rate if sample_rate is None else sample_rate,
+            hop_length=manifest.hop_length if hop_length is None else hop_length,
         )
+        model, heard = _with_synthesizer(model, synthesizer), None
+        if front_end is not None:
+            if model.encoder is None:
+                raise ValueError(
+                    f"--front-end needs an encoder, which --preset {preset} has not; take "
+                    "any_instrument or nsynth."
+                )
+            heard = training.load_frontend(front_end)
+            model = model.with_frontend(heard.config)
+        if preset == _ANY:
+            result = _train_any(each, output, model, config, heard)
+        else:
+            result = training.train_autoencoder(
+                dataset, output, model=model, config=single, start=start, front_end=heard
+            )
     print_ending(result, output)
 
 

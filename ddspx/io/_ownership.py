@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from ddspx.io._files import fitting_name
 from ddspx.io._json import COUNT, TEXT, json_field, parse_json
+from ddspx.io._leftovers import OWNER
 from ddspx.io._replacing import write_errors
 
 # Seconds between two touches of the file, and seconds without one after which an owner on another
@@ -111,7 +112,7 @@ def owned(folder: str | Path, *, what: str) -> Iterator[Ownership]:
     """
     folder = Path(folder)
     real = Path(os.path.realpath(folder))
-    path = real.with_name(fitting_name(f".{real.name}", ".owner"))
+    path = real.with_name(fitting_name(f".{real.name}", OWNER))
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     owner = _Owner(socket.gethostname(), _machine(), os.getpid(), since, what)
     with write_errors(path):

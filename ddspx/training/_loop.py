@@ -38,6 +38,8 @@ from ddspx.training._waiting import TimedBatches
 
 # Recordings of a batch that an error names.
 _NAMED = 8
+# Steps in a row that are skipped before the run ends; more can be no chance.
+_MOST_SKIPPED = 100
 
 
 class TrainResult(NamedTuple):
@@ -153,7 +155,7 @@ class _Run:
         self._batches = TimedBatches(task.batches)
         self._pending: StepReport | None = None
         self._clock: deque[tuple[float, int]] = deque(maxlen=20)
-        self.taken = self.saved = 0
+        self.taken = self.saved = self._skipped_in_a_row = 0
         state, self.facts = task.state, RunFacts(batches={})
         found = folder.resume()
         if found is not None:
@@ -210,7 +212,8 @@ class _Run:
         """Waits for the last reports and logs them.
 
         Raises:
-          FloatingPointError: a step is not finite, and such steps are not to be skipped.
+          FloatingPointError: a step is not finite, and such steps are not to be skipped, or too
+            many in a row have been.
         """
         if self._pending is None:
             return
@@ -222,10 +225,15 @@ class _Run:
             loss, norm = float(loss), float(norm)
             if math.isfinite(loss) and math.isfinite(norm):
                 self.facts = self.facts._replace(loss=loss)
+                self._skipped_in_a_row = 0
                 log.scalars(step, {"train/loss": loss, "train/gradient_norm": norm})
             elif self._config.skip_nonfinite:
                 self.facts = self.facts._replace(skipped=self.facts.skipped + 1)
                 log.scalars(step, {"train/skipped_steps": float(self.facts.skipped)})
+                self._skipped_in_a_row += 1
+                if self._skipped_in_a_row >= _MOST_SKIPPED:
+                    reason = f"{_MOST_SKIPPED} steps in a row were not finite, and were skipped"
+                    raise self._diverged(step, f"{reason}; the last had {self._recordings(step)}")
             else:
                 reason = f"the loss is {loss} and the norm of its gradient {norm}"
                 raise self._diverged(step, f"{reason}, for {self._recordings(step)}")
@@ -237,10 +245,10 @@ class _Run:
 
     def _diverged(self, step: int, reason: str) -> FloatingPointError:
         newest = f"the newest checkpoint is that of step {self.saved}" if self.saved else ""
+        skip = ", or leave such steps out by `skip_nonfinite` (--skip-nonfinite)"
         return FloatingPointError(
             f"Training stopped at step {step}: {reason}; {newest or 'there is no checkpoint yet'}. "
-            "Start again with a lower learning rate, or leave such steps out by `skip_nonfinite` "
-            "(--skip-nonfinite)."
+            f"Start again with a lower learning rate{'' if self._config.skip_nonfinite else skip}."
         )
 
     @property

@@ -30,16 +30,22 @@ T = TypeVar("T")
 _BEAT_S, _SILENCE_S, _BROKEN_S, _FIRST_S = 1.0, 30.0, 5.0, 300.0
 _AGAIN = "the same command in all processes resumes from the newest checkpoint"
 _POLL_S = 0.2
-_runs, _exchanges = itertools.count(), itertools.count()
+_places, _exchanges = itertools.count(), itertools.count()
+# The watch of this process, while there is one.
+_watches: list["_Watch"] = []
 
 
-def start_processes(config: ProcessConfig) -> None:
-    """Connects this process with the others that train the same model.
+@contextmanager
+def start_processes(config: ProcessConfig) -> Iterator[None]:
+    """Connects this process with the others that train the same model, for a ``with`` block.
 
-    Call it before anything is computed, or call ``jax.distributed.initialize`` yourself. Then the
-    functions that train use the devices of all processes. Each process calls them with the same
-    arguments, on the same data and with an `output` that all of them see; process 0 writes. Nothing
-    is done for a process that is alone.
+    Begin the block before anything is computed, or call ``jax.distributed.initialize`` yourself.
+    Then the functions that train use the devices of all processes. Each process calls them with the
+    same arguments, on the same data and with an `output` that all of them see; process 0 writes.
+    Nothing is done for a process that is alone.
+
+    In the block, a process that fails ends the others: each prints the error, and exits at once
+    with status 1. So do those that another one gives no sign of life any more.
 
     If the others do not come in time, a sentence is printed and the process exits with status 2:
     JAX would abort it.
@@ -52,8 +58,16 @@ def start_processes(config: ProcessConfig) -> None:
       ValueError: no cluster was found that tells where they are.
       RuntimeError: JAX has computed something already.
     """
-    if config.is_alone or jax.distributed.is_initialized():
+    if config.is_alone:
+        yield
         return
+    if not jax.distributed.is_initialized():
+        _connect(config)
+    with _watched():
+        yield
+
+
+def _connect(config: ProcessConfig) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     where = "the address that JAX found" if config.distributed else config.coordinator
     sentence = (
@@ -94,11 +108,7 @@ Condition = Callable[[], bool]
 
 @contextmanager
 def together() -> Iterator[Callable[[Condition], Condition]]:
-    """Ends this process if another one is lost, and the others if this one fails.
-
-    Another process is lost if it has failed, or has given no sign of life for half a minute. Then a
-    sentence is printed and this process exits at once with status 1, because it may be waiting for
-    the other in a collective, which cannot be interrupted.
+    """One run of several processes, each of which ends if another one is lost.
 
     Yields:
       A function that makes of a condition of one process one of all. That one becomes true in the
@@ -107,15 +117,33 @@ def together() -> Iterator[Callable[[Condition], Condition]]:
     if jax.process_count() == 1:
         yield lambda wanted: wanted
         return
+    with _watched() as watch:
+        yield watch.agreed
+        # No process leaves before process 0 has written everything.
+        exchange("")
+        watch.forget()
+
+
+@contextmanager
+def _watched() -> Iterator["_Watch"]:
+    """Ends this process if another one is lost, and the others if this one fails.
+
+    Another process is lost if it has failed, or has given no sign of life for half a minute. Then a
+    sentence is printed and this process exits at once with status 1, because it may be waiting for
+    the other in a collective, which cannot be interrupted. In a block inside another one, it is the
+    outer one that watches.
+    """
+    if _watches:
+        yield _watches[0]
+        return
     if jax.default_backend() == "cpu":
         # A program that a CPU loads from the cache has lost the order of its collectives, and two
         # processes then take one for the other.
         jax.config.update("jax_enable_compilation_cache", False)
     watch = _Watch()
+    _watches.append(watch)
     try:
-        yield watch.agreed
-        # No process leaves before process 0 has written everything.
-        exchange("")
+        yield watch
     except jax.errors.JaxRuntimeError as error:
         watch.find_who_broke_it()
         watch.tell(error)
@@ -124,6 +152,7 @@ def together() -> Iterator[Callable[[Condition], Condition]]:
         watch.tell(error)
         raise
     finally:
+        _watches.clear()
         watch.close()
 
 
@@ -239,9 +268,10 @@ class _Watch:
 
     def __init__(self) -> None:
         self._store = _store()
-        self._place = f"ddspx/{next(_runs)}"
+        self._place = f"ddspx/{next(_places)}"
         self._index, self._over = jax.process_index(), threading.Event()
         self._agreements: list[_Agreement] = []
+        self._numbers = itertools.count()
         self._limit_s, self._answered = _SILENCE_S, time.monotonic()
         # For each other process its newest sign, and when it came.
         self._signs = {i: ("", self._answered) for i in range(1, jax.process_count())}
@@ -254,10 +284,14 @@ class _Watch:
 
     def agreed(self, wanted: Condition) -> Condition:
         """A condition that becomes true in the same call in all processes, if one has `wanted`."""
-        place = f"{self._place}/calls/{len(self._agreements)}"
+        place = f"{self._place}/calls/{next(self._numbers)}"
         each = _Agreement(wanted, self._store, place, self._index, jax.process_count())
         self._agreements.append(each)
         return each.is_reached
+
+    def forget(self) -> None:
+        """Drops the conditions of a run that has ended in all processes."""
+        self._agreements = []
 
     def find_who_broke_it(self) -> None:
         """Waits until the process that broke a collective is found; returns if none is lost."""

@@ -31,6 +31,7 @@ from ddspx.io._checkpoints import (
     digests_of,
     whole_checkpoint,
 )
+from ddspx.io._leftovers import is_temporary, sweep_owned
 from ddspx.io._replacing import write_errors
 from ddspx.training._config import RunConfig
 from ddspx.training._devices import is_writer, of_this_process, on_host
@@ -122,6 +123,9 @@ def owned_run(output: Path) -> Iterator[Ownership | None]:
                 f"{output} exists and does not belong to a training run, whose folder would be "
                 f"{path}; choose another output."
             )
+        sweep_owned(path.parent, [output.name, path.name])
+        for folder in (path, path / "checkpoints", path / "logs"):
+            sweep_owned(folder)
         yield ownership
 
 
@@ -158,8 +162,8 @@ class RunFolder:
           The step, the state and the facts; None if the run starts from the beginning.
 
         Raises:
-          ValueError: the folder holds a run with other settings or other data; or another process
-            of the run has restored a checkpoint that this one does not see.
+          ValueError: the folder holds a run with other settings or other data; or no checkpoint is
+            whole; or another process of the run has restored one that this one does not see.
         """
         if self._ownership is not None:
             found = self._newest()
@@ -183,6 +187,12 @@ class RunFolder:
             facts = checkpoint_facts(self._checkpoints, step)
             self._check_claim(facts.get("settings"))
             found = self._restored(step)
+        elif damaged:
+            newest = max(damaged)
+            raise ValueError(
+                f"{self._path} has checkpoints, and all are damaged (that of step {newest}: "
+                f"{damaged[newest]}); {self._how_to_start_again()}."
+            )
         elif self._output.exists():
             self._check_claim(self._read_settings())
         # Nothing is changed before all checks, so that a refused run leaves all as it was.
@@ -235,7 +245,9 @@ class RunFolder:
             digests = digests_of(staged)
             for path in self._output.rglob("*"):
                 name = path.relative_to(self._output)
-                if path.is_file() and name.as_posix() not in digests:
+                if any(map(is_temporary, name.parts)) or name.as_posix() in digests:
+                    continue
+                if path.is_file():
                     (staged / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, staged / name)
         self._write_json(self._written, {"selected": selected, "sha256": digests})
@@ -253,7 +265,7 @@ class RunFolder:
         except ValueError as error:
             raise ValueError(
                 f"{self._output} does not hold the weights of step {kept.step}, and they cannot "
-                f"be restored; delete {self._path} to start again. ({error})"
+                f"be restored; {self._how_to_start_again()}. ({error})"
             ) from error
         self.write_model(state, facts)
         self._say(f"{self._output} holds the weights of step {kept.step} again")
@@ -282,7 +294,12 @@ class RunFolder:
             raise self._damaged_settings() from error
 
     def _damaged_settings(self) -> ValueError:
-        return ValueError(f"{self._settings} is damaged; delete {self._path} to start again.")
+        return ValueError(f"{self._settings} is damaged; {self._how_to_start_again()}.")
+
+    def _how_to_start_again(self) -> str:
+        # What is there without its run is never replaced.
+        also = f", and move {self._output} elsewhere" if self._output.exists() else ""
+        return f"delete {self._path} to start again{also}"
 
     def _check_claim(self, saved: Any) -> None:
         """Raises a ValueError if the run was begun with other settings or other data."""

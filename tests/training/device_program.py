@@ -163,7 +163,7 @@ PARTS = {part.__name__: part for part in (alone, pair, alone_again)}
 
 if __name__ == "__main__":
     place, part, *others = sys.argv[1:]
-    if others:
-        start_processes(ProcessConfig(others[0], process_id=int(others[1]), processes=2))
-    print(json.dumps([jax.process_count(), jax.device_count()]))
-    PARTS[part](Path(place))
+    config = ProcessConfig(others[0], int(others[1]), 2) if others else ProcessConfig()
+    with start_processes(config):
+        print(json.dumps([jax.process_count(), jax.device_count()]))
+        PARTS[part](Path(place))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labelled_data import write_sounds
 from training_data import write_dataset
 
 TESTS = Path(__file__).parents[1]
@@ -231,6 +232,32 @@ def test_sigterm_of_one_process_ends_all_after_the_same_step(pair, tmp_path):
     (step,) = map(int, re.findall(r"Ended at step (\d+)", both.said(0)))
     assert checkpoints(both.output)[-1] == step
     assert "step" not in both.said(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "index"), [("train", 1), ("classify train", 0)])
+def test_a_process_that_fails_before_the_training_ends_the_other(tmp_path, command, index):
+    """It alone does not find the data, and the other, which does, would wait for it."""
+    if command == "train":
+        write_dataset(tmp_path / "data", {"train": 4, "valid": 1})
+    else:
+        write_sounds(tmp_path / "data", each=4)
+    where = f"127.0.0.1:{free_port()}"
+    words = ["-m", "ddspx.cli", *command.split(), "-o", tmp_path / "out", "--coordinator", where]
+    words += ["--processes", 2, "--process-id"]
+    places = [tmp_path / ("nothing" if i == index else "data") for i in (0, 1)]
+    each = [started([*words, i, places[i]], tmp_path, f"process {i}") for i in (0, 1)]
+    try:
+        each[index].wait(MOST_S)
+        each[1 - index].wait(8)
+    finally:
+        for process in each:
+            process.kill()
+    assert [each[index].returncode, each[1 - index].returncode] == [2, 1]
+    lines = said(tmp_path, f"process {1 - index}").split("\n")
+    (line,) = [line for line in lines if line.startswith("ddspx: ")]
+    assert re.match(rf"ddspx: process {index} on \S+ has stopped \(.*nothing", line)
+    assert "Traceback" not in "".join(lines)
 
 
 @pytest.mark.slow

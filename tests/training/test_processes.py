@@ -1,11 +1,14 @@
 """How a process is told of the others: options that are sentences when they are wrong."""
 
+from contextlib import suppress
+
+import jax
 import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from ddspx.cli import main
-from ddspx.training import ProcessConfig, _processes, is_writer, placements
+from ddspx.training import ProcessConfig, _processes, is_writer, placements, start_processes
 from ddspx.training._devices import part_of_each
 
 
@@ -99,6 +102,37 @@ def test_a_condition_of_one_process_is_reached_by_all_in_the_same_call():
     for agreement, calls in zip(each, answered, strict=True):
         rest = [agreement.is_reached() for _ in range(8 - calls)]
         assert rest == [False] * (5 - calls) + [True] * 3
+
+
+def test_one_watch_is_over_all_that_a_block_does(monkeypatch):
+    """An error in it is told to the others, unless it is caught there, as in all processes."""
+    events = []
+
+    class Watch:
+        agreed = staticmethod(lambda wanted: events.append("asked"))
+
+        def __getattr__(self, name):
+            return lambda *arguments: events.append((name, *map(str, arguments)))
+
+    for place, name, value in (
+        (jax, "process_count", lambda: 2),
+        (jax, "default_backend", lambda: "gpu"),
+        (jax.distributed, "is_initialized", lambda: True),
+        (_processes, "exchange", lambda value: [value, value]),
+        (_processes, "_Watch", Watch),
+    ):
+        monkeypatch.setattr(place, name, value)
+    others = ProcessConfig("node1:1", process_id=0, processes=2)
+    for _ in range(2):
+        events.clear()
+        with pytest.raises(ValueError, match="no data"), start_processes(others):
+            for _ in range(2):
+                with _processes.together() as agreed:
+                    agreed(lambda: True)
+            with suppress(KeyError), _processes.together():
+                raise KeyError
+            raise ValueError("no data")
+        assert events == 2 * ["asked", ("forget",)] + [("tell", "no data"), ("close",)]
 
 
 def test_processes_with_other_data_or_settings_are_named(monkeypatch):

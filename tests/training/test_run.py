@@ -14,7 +14,7 @@ import pytest
 from toy_run import VALID, ToyBatches, outcome, programs, start_of, toy_run
 
 from ddspx.io import OwnedError, latest_checkpoint, owned
-from ddspx.training import RunConfig
+from ddspx.training import RunConfig, _loop
 from ddspx.training._loop import _Run
 from ddspx.training._run import run_path
 
@@ -57,6 +57,10 @@ def logged(output, name):
     return {record["step"]: record[name] for record in records if name in record}
 
 
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 # what the folder holds
 
 
@@ -94,15 +98,28 @@ def test_what_was_added_to_a_finished_model_stays(half):
     assert (half / "notes.txt").read_text() == notes
 
 
-def test_a_second_owner_is_refused_and_changes_nothing(half, tmp_path):
-    def files():
-        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+def test_what_ended_processes_have_left_on_any_machine_goes(half):
+    mark = "00000000-1-1-0123abcd.partial"
+    run, others = run_path(half), [half / f".scores.json.{mark}", half / ".sub" / "x"]
+    left = [half.with_name(f".{name}.{mark}") for name in ("model", "model.run")]
+    left += [run / f".run.json.{mark}", run / "checkpoints" / f".9.{mark}" / "arrays"]
+    (half / ".cache.owner").touch()
+    for path in (*left, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    toy_run(half, steps=6)
+    assert not any(path.exists() for path in left) and all(path.exists() for path in others)
+    # Another process may be writing it in the model folder, which is now another one.
+    toy_run(half)
+    assert [path.name for path in half.iterdir() if path.name.startswith(".")] == [".sub"]
 
+
+def test_a_second_owner_is_refused_and_changes_nothing(half, tmp_path):
     with owned(run_path(half), what="training"):
-        before = files()
+        before = files(tmp_path)
         with pytest.raises(OwnedError, match=r"model.run belongs to process .* training since"):
             toy_run(half)
-        assert files() == before
+        assert files(tmp_path) == before
     assert toy_run(half)[0].finished
 
 
@@ -119,12 +136,18 @@ def test_the_last_good_checkpoint_is_taken_and_said(half, straight):
     assert result.step == 12 and outcome(half) == outcome(straight)
 
 
-def test_without_a_good_checkpoint_the_run_starts_again(half, straight):
+def test_without_a_good_checkpoint_the_run_is_refused_and_nothing_changes(half):
     for step in (3, 6):
         (run_path(half) / "checkpoints" / str(step) / "sha256.json").unlink()
-    _, said = toy_run(half)
-    assert said.count("is damaged (sha256.json is missing)") == 2 and "resuming" not in said
-    assert outcome(half) == outcome(straight)
+    before = files(half.parent)
+    with pytest.raises(
+        ValueError, match=r"6: sha256.json is missing.*; delete .*run to .* elsewhere"
+    ):
+        toy_run(half)
+    assert files(half.parent) == before
+    half.rename(half.with_name("elsewhere"))
+    shutil.rmtree(run_path(half))
+    assert toy_run(half)[0].finished
 
 
 def test_a_run_of_other_settings_is_refused_whatever_run_json_says(half):
@@ -188,6 +211,21 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path, straight):
     # A run without such a step is the same to the bit.
     toy_run(tmp_path / "finite", skip_nonfinite=True)
     assert outcome(tmp_path / "finite") == outcome(straight)
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(_loop, "_MOST_SKIPPED", 3)
+
+    def skipping(name, *steps):
+        faults = dict.fromkeys(steps, math.nan)
+        return toy_run(tmp_path / name, task={"faults": faults}, skip_nonfinite=True)[0]
+
+    assert skipping("goes_on", 2, 3, 5, 6, 8).finished
+    with pytest.raises(
+        FloatingPointError, match=r"at step 7: 3 steps in a row .* 7-0\.wav"
+    ) as ended:
+        skipping("ends", 1, 5, 6, 7)
+    assert "--skip-nonfinite" not in str(ended.value)
 
 
 def test_a_skipped_step_changes_nothing_but_the_number_of_steps():
