@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +47,10 @@ class _Leftover(NamedTuple):
         """Whether it has been made for `path`; long names are cut."""
         return self.path.name == fitting_name(f".{path.name}", self.suffix)
 
+    def is_needed(self) -> bool:
+        """Whether it is all there is, because it was retired, and no successor is in its place."""
+        return self.kind == RETIRED and not os.path.lexists(self.path.with_name(self.name))
+
     def is_left(self) -> bool:
         """Whether its process has ended."""
         if os.name == "nt" or self.machine != _machine():
@@ -75,10 +79,24 @@ def sweep(folder: Path) -> None:
     """Deletes what ended processes have left in a folder; once, as a listing can take long."""
     for left in _leftovers(folder):
         with suppress(OSError):
-            # What has been retired is all there is, until its successor is in its place.
-            is_needed = left.kind == RETIRED and not os.path.lexists(folder / left.name)
-            if not is_needed and left.is_left():
+            if not left.is_needed() and left.is_left():
                 remove(left.path)
+
+
+def sweep_owned(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Deletes what processes on any machine have left of outputs that this process owns.
+
+    Nobody else may write them, so whoever left something has ended.
+
+    Args:
+      folder: where the outputs are.
+      names: their names in `folder`; by default all that is in it is owned.
+    """
+    paths = None if names is None else [folder / name for name in names]
+    for left in _leftovers(folder):
+        is_owned = paths is None or any(left.is_of(path) for path in paths)
+        if is_owned and not left.is_needed():
+            remove(left.path)
 
 
 def put_back(path: Path) -> None:

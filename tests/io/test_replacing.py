@@ -130,6 +130,20 @@ def test_leftovers_go_with_the_next_output_if_their_process_has_ended(tmp_path, 
     assert all(path.exists() for path in kept)
 
 
+def test_leftovers_of_an_owned_output_go_whatever_machine_has_left_them(tmp_path, left):
+    long = 80 * "日"
+    gone = [left(), left(machine="00000000"), left(long, machine="00000000")]
+    kept = [left("models", machine="00000000"), left(kind="retired", machine="00000000")]
+    _leftovers.sweep_owned(tmp_path, ["model", long])
+    assert not [path for path in gone if path.exists()]
+    assert all(path.exists() for path in kept)
+    (tmp_path / "model").mkdir()
+    (tmp_path / ".model.owner").touch()
+    _leftovers.sweep_owned(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".model.owner", "model"]
+    _leftovers.sweep_owned(tmp_path / "nothing")
+
+
 @pytest.mark.parametrize("name", ["model", 80 * "日"])
 def test_what_was_retired_is_put_back_for_a_reader(tmp_path, left, monkeypatch, name):
     monkeypatch.setattr(_leftovers, "_PATIENCE_S", 0.01)
