@@ -4,6 +4,7 @@ The machine that starts the pipeline decides the splits and writes the dataset.
 """
 
 import os
+import re
 import secrets
 import tempfile
 import warnings
@@ -27,13 +28,23 @@ from ddspx.training._beam_spools import (
     literal,
     matches,
     read,
+    spooled_anywhere,
 )
 from ddspx.training._beam_worker import measured
-from ddspx.training._recordings import Listed, files_of, listed_recordings, refuse_at_once
-from ddspx.training._runners import Outcomes, Recordings, dataset_folder, sweep_spools, work_folder
-from ddspx.training._spool import SpoolConfig
+from ddspx.training._recordings import Listed, Outcome, files_of, listed_recordings, refuse_at_once
+from ddspx.training._runners import (
+    Outcomes,
+    Recordings,
+    dataset_folder,
+    is_of_work,
+    sweep_spools,
+    work_folder,
+)
+from ddspx.training._spool import SpoolConfig, is_whole
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _SHARD = "manifest.json", ".f32"
+# What lies at a remote output before the manifest does.
+_UNFINISHED = re.compile(r"(train|valid|test)-\d{5,}\.f32|skipped\.txt")
 
 
 class BeamRunner:
@@ -71,12 +82,14 @@ class BeamRunner:
                 yield folder
             return
         before = matches(f"{literal(self._output)}/**")
-        if before and not self._overwrite:
+        is_unfinished = _is_unfinished([name.removeprefix(f"{self._output}/") for name in before])
+        if before and not self._overwrite and not is_unfinished:
             raise FileExistsError(
                 f"{self._output} already exists; choose another output folder or allow its "
                 "replacement with overwrite (--overwrite)."
             )
-        if before and f"{self._output}/{_MANIFEST}" not in before:
+        manifest = f"{self._output}/{_MANIFEST}"
+        if before and manifest not in before and not is_unfinished:
             raise DatasetError(
                 f"{self._output} exists and is not a dataset, so it is not replaced; "
                 "choose another output folder."
@@ -86,9 +99,12 @@ class BeamRunner:
             folder.mkdir()
             self.spools.mkdir()
             yield folder
-            # Without a manifest a folder is no dataset, so it goes first and comes last.
-            delete(sorted(before, key=lambda name: not name.endswith(f"/{_MANIFEST}")))
-            for path in sorted(folder.iterdir(), key=lambda path: path.name == _MANIFEST):
+            # Without a manifest a folder is no dataset, so it goes before the shards, and comes
+            # last. Whenever this is interrupted, the folder is a dataset, or unfinished, or empty.
+            shards = {name for name in before if name.endswith(_SHARD)}
+            for group in (set(before) - shards - {manifest}, set(before) & {manifest}, shards):
+                delete(sorted(group))
+            for path in sorted(folder.iterdir(), key=_order):
                 copy_from(path, f"{self._output}/{path.name}")
 
     def listed(self, recordings: Recordings, config: SpoolConfig) -> list[Listed]:
@@ -118,12 +134,23 @@ class BeamRunner:
             outcome = found[index]
             self._progress("collecting the features", float(index), float(len(listed)))
             if not outcome.fault and is_remote(self._work):
-                name = f"{config.name(outcome.sha256)}.f32"
-                if not (self.spools / name).exists():
-                    copy_to(f"{self._work}/{name}", self.spools / name)
+                outcome = self._collected(paths[index], outcome, config)
             for message in outcome.warned:
                 warnings.warn(message, stacklevel=2)
             yield outcome
+
+    def _collected(self, path: str, outcome: Outcome, config: SpoolConfig) -> Outcome:
+        """Copies a remote spool to this machine, and computes it again if it is damaged."""
+        name = config.name(outcome.sha256)
+        local, remote = self.spools / f"{name}.f32", f"{self._work}/{name}"
+        if not local.exists():
+            copy_to(f"{remote}.f32", local)
+            if not is_whole(local, outcome):
+                delete([f"{remote}.json"])
+                outcome = spooled_anywhere(path, self._work, config)
+                if not outcome.fault:
+                    copy_to(f"{remote}.f32", local)
+        return outcome
 
     def _run(self, paths: list[str], config: SpoolConfig, prefix: str) -> None:
         beam = import_module("apache_beam")
@@ -140,9 +167,20 @@ class BeamRunner:
     def sweep(self) -> None:
         """Deletes the spools."""
         if is_remote(self._work):
-            delete(matches(f"{literal(self._work)}/**"))
+            files = matches(f"{literal(self._work)}/**")
+            delete([file for file in files if is_of_work(file.removeprefix(f"{self._work}/"))])
         else:
             sweep_spools(self.spools)
+
+
+def _order(path: Path) -> tuple[bool, bool]:
+    """Sorts the files of a dataset: the shards, what else there is, the manifest."""
+    return path.name == _MANIFEST, path.suffix != _SHARD
+
+
+def _is_unfinished(names: Sequence[str]) -> bool:
+    """Whether a folder has shards, no manifest, and nothing that is not of a dataset."""
+    return any(name.endswith(_SHARD) for name in names) and all(map(_UNFINISHED.fullmatch, names))
 
 
 def _pipeline_options(runner: str, options: Sequence[str]) -> Any:

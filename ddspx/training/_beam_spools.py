@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ddspx.io import AudioError, parse_json
-from ddspx.training._recordings import Outcome, sha256_of
+from ddspx.training._recordings import FAULTS_OF_FILES, Outcome, faulty, sha256_of
 from ddspx.training._spool import SpoolConfig, spooled
 
 # Beam may call a function in several threads of a process. One recording at a time bounds the
@@ -28,7 +28,8 @@ def spooled_anywhere(path: str, work: str, config: SpoolConfig) -> Outcome:
             local = Path(place, PurePosixPath(path).name)
             try:
                 copy_to(path, local)
-            except OSError as error:
+            except FAULTS_OF_FILES as error:
+                # After any other error Beam tries again.
                 return Outcome(fault=f"{path} cannot be read ({error}).")
         if is_remote(work):
             return _spooled_remotely(local, path, Path(place), work, config)
@@ -41,15 +42,26 @@ def _spooled_remotely(
     try:
         name = config.name(sha256_of(local))
     except AudioError as error:
-        return _called(Outcome(fault=str(error)), local, path)
-    if matches(literal(f"{work}/{name}.json")):
-        return from_json(read(f"{work}/{name}.json"))[1]
+        return _called(faulty(error), local, path)
+    known = _known(f"{work}/{name}")
+    if known and config.name(known.sha256) == name:
+        return known
     outcome = _called(spooled(local, folder=place / "spools", config=config), local, path)
     if not outcome.fault:
         # The summary comes last, because it says that the other file is complete.
         copy_from(place / "spools" / f"{name}.f32", f"{work}/{name}.f32")
         write(f"{work}/{name}.json", to_json(0, outcome))
     return outcome
+
+
+def _known(name: str) -> Outcome | None:
+    """What an earlier run has found out, if both files are there; the spool is compared later."""
+    if not all(matches(literal(f"{name}{suffix}")) for suffix in (".f32", ".json")):
+        return None
+    try:
+        return from_json(read(f"{name}.json"))[1]
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _called(outcome: Outcome, local: Path, path: str) -> Outcome:

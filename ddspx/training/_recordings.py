@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from ddspx.io import AudioError, declared_duration_s, files_below, stream_audio
 
 BLOCK_LENGTH = 1 << 16
+# Errors of the system that say something about the file, which is the same the next time.
+FAULTS_OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 class Listed(NamedTuple):
@@ -35,6 +37,7 @@ class Outcome(NamedTuple):
       sha256: of its bytes.
       n_samples: its length at the dataset's rate, in whole samples.
       stretches: first and last hop of each stretch that sounds, if they were looked for.
+      digest: SHA-256 of the spool and of the fields above, if there is a spool.
       warned: warnings about the file.
       fault: why it cannot be used, or an empty text.
     """
@@ -42,6 +45,7 @@ class Outcome(NamedTuple):
     sha256: str = ""
     n_samples: int = 0
     stretches: tuple[tuple[int, int], ...] = ()
+    digest: str = ""
     warned: tuple[str, ...] = ()
     fault: str = ""
 
@@ -115,6 +119,22 @@ def sha256_of(path: Path) -> str:
         raise AudioError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
 
 
+def faulty(error: AudioError) -> Outcome:
+    """The outcome of a file that cannot be used.
+
+    Raises:
+      OSError: the fault is not the file's, but one of the system, of a full disk for example. The
+        same file may be read later, so it is not left out.
+    """
+    cause = error.__cause__
+    if isinstance(cause, OSError) and not isinstance(cause, FAULTS_OF_FILES):
+        raise OSError(
+            f"{str(error).rpartition('; ')[0]}, which may be no fault of the file; mend that and "
+            "run the same command again."
+        ) from error
+    return Outcome(fault=str(error))
+
+
 def decoded_length(path: Path, *, sample_rate: int, min_samples: int) -> Outcome:
     """Decodes a file to learn its length, and whether it can be used."""
     try:
@@ -123,7 +143,7 @@ def decoded_length(path: Path, *, sample_rate: int, min_samples: int) -> Outcome
         )
         return Outcome(n_samples=sum(map(len, blocks)), sha256=sha256_of(path))
     except AudioError as error:
-        return Outcome(fault=str(error))
+        return faulty(error)
 
 
 def usable_recordings(

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from ddspx._progress import Progress
 from ddspx.io import DatasetError, declared_duration_s, is_dataset, owned, replacing_folder
+from ddspx.io._leftovers import remove, sweep_owned
 from ddspx.io._pool import mapped
 from ddspx.training._recordings import Listed, Outcome, listed_recordings, refuse_at_once
 from ddspx.training._spool import SpoolConfig, spooled
@@ -22,8 +23,11 @@ Outcomes = Generator[Outcome, None, None]
 _COMPUTING = "computing features"
 # So many short recordings may be computed while a long one before them is.
 _AHEAD = 10_000
-# What a preparation puts into its work folder, temporary files too.
-_SPOOL = re.compile(r"tmp\w+|\.?[0-9a-f]{64}-[0-9a-f]{16}\.(json|f32)(\..+\.partial)?")
+# What a preparation puts into its work folder, temporary files of Python and of Beam too.
+_OF_WORK = re.compile(
+    r"tmp[a-z0-9_]{8}|\.?[0-9a-f]{64}-[0-9a-f]{16}\.(json|f32)(\..+\.partial)?"
+    r"|(beam-temp-)?outcomes-[0-9a-f]{8}.*"
+)
 
 
 @runtime_checkable
@@ -124,12 +128,22 @@ def work_folder(output: str | Path) -> Path:
     return Path(output).with_name(f"{Path(output).name}.work")
 
 
-def sweep_spools(folder: Path) -> None:
-    """Deletes what preparations wrote into a work folder, and the folder if it is empty then."""
+def is_of_work(name: str) -> bool:
+    """Whether a preparation has put a file or folder into its work folder, from its name in it."""
+    return _OF_WORK.fullmatch(name.partition("/")[0]) is not None
+
+
+def sweep_spools(folder: Path, *, until: float = math.inf) -> None:
+    """Deletes what preparations wrote into a work folder, and the folder if it is empty then.
+
+    Args:
+      folder: the work folder; it need not exist.
+      until: what was changed later is kept, in seconds since 1970.
+    """
     if folder.is_dir():
         for path in folder.iterdir():
-            if _SPOOL.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+            if is_of_work(path.name) and path.lstat().st_mtime <= until:
+                remove(path)
         with suppress(OSError):
             folder.rmdir()
 
@@ -137,8 +151,15 @@ def sweep_spools(folder: Path) -> None:
 @contextmanager
 def dataset_folder(output: str | Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder, which becomes the dataset when the ``with`` block succeeds."""
+    output, work = Path(output), work_folder(output)
     with owned(output, what="preparing a dataset"):
-        if overwrite and Path(output).exists() and not is_dataset(output):
+        sweep_owned(output.parent, [output.name])
+        sweep_owned(work)
+        if is_dataset(output) and not overwrite:
+            # The one that wrote it may have been killed before it deleted its spools. Those that
+            # are newer are of one that was to replace it.
+            sweep_spools(work, until=(output / "manifest.json").stat().st_mtime)
+        if overwrite and output.exists() and not is_dataset(output):
             raise DatasetError(
                 f"{output} exists and is not a dataset, so it is not replaced; "
                 "choose another output folder."

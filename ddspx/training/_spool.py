@@ -11,7 +11,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -21,7 +21,7 @@ import numpy as np
 
 from ddspx.features import Features, StreamingMethod, feature_version, stream_features
 from ddspx.io import AudioError, Segment, read_json, replacing_file, stream_audio
-from ddspx.training._recordings import BLOCK_LENGTH, Outcome, sha256_of
+from ddspx.training._recordings import BLOCK_LENGTH, Outcome, faulty, sha256_of
 from ddspx.training._silence import is_loud, sounding_stretches
 
 # It changes when the same recording and settings give another spool.
@@ -81,6 +81,10 @@ def spooled(
 
     Returns:
       What is known of the recording. If it cannot be used, that says why, and no file is written.
+
+    Raises:
+      OSError: the system failed, so nothing is known of the recording; or a file cannot be written.
+      ValueError: JAX has no CPU to compute on.
     """
     try:
         blocks = stream_audio(
@@ -91,18 +95,19 @@ def spooled(
         )
         sha256 = sha256_of(path)
         summary = folder / f"{config.name(sha256)}.json"
-        if (known := _known(summary, config)) is not None:
+        if (known := _known(summary)) is not None:
             return known
         folder.mkdir(parents=True, exist_ok=True)
         # The warnings are kept with the summary, as another process may give them.
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with _on_cpu(), replacing_file(summary.with_suffix(".f32")) as temporary:
-                n_samples, stretches = _write(blocks, temporary, config, listen)
+                n_samples, stretches, content = _write(blocks, temporary, config, listen)
     except AudioError as error:
-        return Outcome(fault=str(error))
+        return faulty(error)
     warned = tuple(str(one.message) for one in caught if one.category is UserWarning)
-    outcome = Outcome(sha256, n_samples, tuple(stretches), warned)
+    outcome = Outcome(sha256, n_samples, tuple(stretches), warned=warned)
+    outcome = outcome._replace(digest=_digest(content, outcome))
     with replacing_file(summary) as temporary:
         temporary.write_text(json.dumps(outcome._asdict()), encoding="utf-8")
     return outcome
@@ -112,22 +117,45 @@ def _on_cpu() -> AbstractContextManager[Any]:
     """Computes on the CPU, as all workers do, so that the bytes do not depend on their number."""
     try:
         (cpu, *_) = jax.local_devices(backend="cpu")
-    except RuntimeError:
-        # JAX_PLATFORMS leaves it out.
-        return nullcontext()
+    except RuntimeError as error:
+        platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError(
+            f"a dataset is computed on the CPU, which JAX_PLATFORMS={platforms} leaves out; set "
+            f"JAX_PLATFORMS={platforms},cpu."
+        ) from error
     return jax.default_device(cpu)
 
 
-def _known(summary: Path, config: SpoolConfig) -> Outcome | None:
+def _known(summary: Path) -> Outcome | None:
     """What an earlier run has found out; None if there is none, or its files are damaged."""
     try:
         outcome = Outcome.from_json(read_json(summary))
-        n_hops = outcome.n_samples // config.hop_length
-        size = n_hops * config.hop_length + (n_hops + 1) * _TRACKS
-        whole = summary.with_suffix(".f32").stat().st_size == size * _FLOAT.itemsize
-        return outcome if whole else None
+        return outcome if is_whole(summary.with_suffix(".f32"), outcome) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def is_whole(path: Path, outcome: Outcome) -> bool:
+    """Whether a spool has the bytes that were computed, and the summary says what it said then."""
+    with path.open("rb") as file:
+        return outcome.digest == _digest(hashlib.file_digest(file, "sha256").hexdigest(), outcome)
+
+
+def _digest(content: str, outcome: Outcome) -> str:
+    """The digest of a spool and its summary, from that of the bytes of the spool."""
+    facts = [content, outcome.sha256, outcome.n_samples, outcome.stretches]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class _Hashing:
+    """Writes a file, and hashes what is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self._file.write(data)
 
 
 def _write(
@@ -135,15 +163,25 @@ def _write(
     path: Path,
     config: SpoolConfig,
     listen: Callable[[float], object],
-) -> tuple[int, list[tuple[int, int]]]:
-    """Writes whole hops of audio, and behind them the frames; returns samples and stretches."""
+) -> tuple[int, list[tuple[int, int]], str]:
+    """Writes whole hops of audio, and behind them the frames.
+
+    Returns:
+      The samples, the stretches, and the SHA-256 of the file.
+    """
     n_samples, peak_db = 0, np.float32(-np.inf)
-    with path.open("wb") as file, TemporaryFile(dir=path.parent) as frames:
+    with path.open("wb") as raw, TemporaryFile(dir=path.parent) as frames:
+        file = _Hashing(raw)
 
         def written() -> Iterator[np.ndarray]:
             nonlocal n_samples
+            rest = np.zeros(0, _FLOAT)
             for block in blocks:
-                file.write(block.astype(_FLOAT, copy=False).tobytes())
+                # What is less than a hop waits for the next block, as the end is not written.
+                rest = np.concatenate([rest, block], dtype=_FLOAT)
+                whole = len(rest) - len(rest) % config.hop_length
+                file.write(rest[:whole].tobytes())
+                rest = rest[whole:]
                 n_samples += len(block)
                 listen(n_samples / config.sample_rate)
                 yield block
@@ -165,12 +203,9 @@ def _write(
             sample_rate=config.sample_rate,
             hop_length=config.hop_length,
         )
-        n_hops = n_samples // config.hop_length
-        file.truncate(n_hops * config.hop_length * _FLOAT.itemsize)
-        file.seek(0, 2)
         frames.seek(0)
         shutil.copyfileobj(frames, file)
-    return n_samples, stretches
+    return n_samples, stretches, file.sha256.hexdigest()
 
 
 def _tracks(frames: IO[bytes]) -> Iterator[np.ndarray]:

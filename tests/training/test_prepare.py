@@ -1,4 +1,7 @@
+import errno
 import hashlib
+import json
+import os
 import shutil
 import sys
 
@@ -188,6 +191,80 @@ def test_what_was_computed_before_is_not_computed_again(tmp_path, quick, monkeyp
     with warns:
         again = prepare([tmp_path / "in"], tmp_path / "again", report=lambda line: None, **SIZES)
     assert again == manifest and not (tmp_path / "again.work").exists()
+
+
+def test_damaged_spools_are_computed_again(tmp_path, quick, monkeypatch):
+    expected, _ = prepared(tmp_path, *(recorded(tmp_path / x, tone(4, midi=ord(x))) for x in "ABC"))
+    shutil.rmtree(tmp_path / "data")
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setattr("ddspx.training._prepare.DatasetWriter", None)
+        prepared(tmp_path, *(tmp_path / x for x in "ABC"))
+    spools, summaries = (sorted((tmp_path / "data.work").glob(f"*.{x}")) for x in ("f32", "json"))
+    data = bytearray(spools[0].read_bytes())
+    data[1001] ^= 4
+    spools[0].write_bytes(data)
+    # A summary that was changed, and one without a digest.
+    text = summaries[1].read_text().replace("[[0, 400]]", "[[0, 300]]")
+    summaries[1].write_text(text)
+    without = {key: x for key, x in json.loads(summaries[2].read_text()).items() if key != "digest"}
+    summaries[2].write_text(json.dumps(without))
+    assert "[0, 300]" in text and prepared(tmp_path, *(tmp_path / x for x in "ABC"))[0] == expected
+
+
+def test_what_a_kill_behind_the_rename_has_left_goes_with_the_next_call(
+    tmp_path, quick, monkeypatch
+):
+    path = recorded(tmp_path / "a.wav", tone(4))
+    with monkeypatch.context() as patch:
+        patch.setattr("ddspx.training._runners.PoolRunner.sweep", lambda self: None)
+        prepared(tmp_path, path)
+    work, partial = tmp_path / "data.work", ".00000000-1-1-00000000.partial"
+    (tmp_path / f".data{partial}").mkdir()
+    (work / f".{'0' * 64}-{'0' * 16}.f32{partial}").touch()
+    # It is from a preparation with overwrite, which can go on.
+    newer = work / f"{'0' * 64}-{'0' * 16}.f32"
+    newer.touch()
+    os.utime(newer, (2**32, 2**32))
+    with pytest.raises(FileExistsError):
+        prepared(tmp_path, path)
+    assert list(work.iterdir()) == [newer] and not (tmp_path / f".data{partial}").exists()
+
+
+def test_a_failure_of_the_system_leaves_no_recording_out(tmp_path, quick, monkeypatch):
+    for name in ("a.wav", "b.wav"):
+        recorded(tmp_path / "in" / name, tone(4, midi=ord(name[0])))
+    whole = hashlib.file_digest
+
+    def failing(number):
+        def digest(file, algorithm):
+            if file.name.endswith("a.wav"):
+                raise OSError(number, os.strerror(number))
+            return whole(file, algorithm)
+
+        return digest
+
+    for number in (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOSPC):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="may be no fault of the"):
+            patch.setattr("hashlib.file_digest", failing(number))
+            prepared(tmp_path, tmp_path / "in")
+    with monkeypatch.context() as patch:
+        # This is the file's own, and the next time too.
+        patch.setattr("hashlib.file_digest", failing(errno.EACCES))
+        manifest, lines = prepared(tmp_path, tmp_path / "in")
+    assert len(manifest.sources) == 1 and "check its rights" in lines[0]
+    manifest, _ = prepared(tmp_path, tmp_path / "in", overwrite=True)
+    assert len(manifest.sources) == 2
+
+
+def test_without_a_cpu_nothing_is_computed_elsewhere(tmp_path, quick, monkeypatch):
+    def missing(*, backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr("jax.local_devices", missing)
+    with pytest.raises(
+        ValueError, match=r"computed on the CPU, which .* set JAX_PLATFORMS=.*,cpu\."
+    ):
+        prepared(tmp_path, recorded(tmp_path / "a.wav", tone(4)))
 
 
 # --- silence

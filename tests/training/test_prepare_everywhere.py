@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from ddspx import cli, io
+from ddspx._progress import no_progress
+from ddspx.features import Features
 
 pytestmark = pytest.mark.slow
 
@@ -179,3 +181,121 @@ def test_beam_reads_and_writes_other_file_systems(place, tmp_path, monkeypatch, 
         assert cli.main(["prepare", f"bucket://b/{name}", *command[2:], "--overwrite"]) == 2
         assert f"bucket://b/{name}" in capsys.readouterr().err
     assert [name for name in OBJECTS if name.startswith("bucket://b/out")] == names
+
+
+@pytest.fixture
+def bucket():
+    """The objects of the store, and a runner that writes to it."""
+    pytest.importorskip("apache_beam", reason="the beam extra is not installed")
+    from beam_bucket import OBJECTS
+
+    from ddspx.training._beam import BeamRunner
+
+    def runner(*, overwrite=False):
+        options = {"runner": "DirectRunner", "options": [], "progress": no_progress}
+        return BeamRunner("bucket://c/out", overwrite=overwrite, **options)
+
+    OBJECTS.clear()
+    yield OBJECTS, runner
+    OBJECTS.clear()
+
+
+def written(runner):
+    """Writes the files that a dataset has."""
+    with runner.dataset() as folder:
+        for name in ("manifest.json", "skipped.txt", "test-00000.f32", "train-00000.f32"):
+            (folder / name).write_text(name)
+
+
+@pytest.mark.parametrize("function", ["copy_from", "delete"])
+def test_a_remote_dataset_of_which_the_copy_was_interrupted_is_replaced(
+    bucket, monkeypatch, function
+):
+    from ddspx.training import _beam
+
+    objects, runner = bucket
+    whole, calls = getattr(_beam, function), []
+
+    def failing(*arguments):
+        if len(calls) == most:
+            raise TimeoutError("killed")
+        calls.append(arguments)
+        whole(*arguments)
+
+    for most in range(4 if function == "copy_from" else 3):
+        objects.clear()
+        if function == "delete":
+            written(runner())
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_beam, function, failing)
+            with pytest.raises(TimeoutError):
+                written(runner(overwrite=True))
+        # The same command, which is allowed to replace what is whole.
+        is_whole = "bucket://c/out/manifest.json" in objects
+        assert is_whole == (function == "delete" and most < 2)
+        written(runner(overwrite=is_whole))
+        assert len(objects) == 4
+    with pytest.raises(FileExistsError):
+        written(runner())
+    del objects["bucket://c/out/manifest.json"]
+    objects["bucket://c/out/thesis.txt"] = b"mine"
+    with pytest.raises(io.DatasetError, match="is not a dataset"):
+        written(runner(overwrite=True))
+
+
+def test_a_damaged_remote_spool_is_computed_again(bucket, tmp_path, monkeypatch):
+    from ddspx.training import _beam_spools, _recordings, _spool
+
+    def constant(blocks, **options):
+        n_frames = 1 + sum(map(len, blocks)) // 80
+        yield Features(*(np.full(n_frames, x, np.float32) for x in (220, 1, -20)))
+
+    monkeypatch.setattr(_spool, "stream_features", constant)
+    objects, runner = bucket
+    work, config = "bucket://c/out.work", _spool.SpoolConfig(RATE, 80, 50, 50.0, 1000.0, "yin")
+    time_s = np.arange(RATE) / RATE
+    path = tmp_path / "a.wav"
+    io.write_audio(path, 0.3 * np.sin(2 * np.pi * 220 * time_s), sample_rate=RATE)
+
+    def run(paths, config, prefix):
+        found = _beam_spools.spooled_anywhere(*paths, work, config)
+        _beam_spools.write(f"{prefix}-0", _beam_spools.to_json(0, found))
+
+    def collected():
+        beam, listed = runner(), [_recordings.Listed(path, "a.wav", None, True)]
+        monkeypatch.setattr(beam, "_run", run)
+        with beam.dataset() as folder:
+            (outcome,) = beam.outcomes(listed, config)
+            (spool,) = beam.spools.iterdir()
+            data = spool.read_bytes()
+            (folder / "manifest.json").touch()
+        del objects["bucket://c/out/manifest.json"]
+        return outcome, data
+
+    expected = collected()
+    spool, summary = sorted(objects)
+    assert objects[spool] == expected[1]
+    for name in (spool, summary):
+        objects[name] = objects[name][:99] + b"5" + objects[name][100:]
+        assert collected() == expected and objects[spool] == expected[1]
+    del objects[spool]
+    assert collected() == expected
+    # Only what preparations have put there is deleted.
+    objects[f"{work}/mine.txt"] = objects[f"{work}/beam-temp-outcomes-0123abcd-x/y"] = b""
+    runner().sweep()
+    assert list(objects) == [f"{work}/mine.txt"]
+    # Beam tries again after an error that says nothing of the file.
+    for error, is_fault in ((PermissionError("no"), True), (OSError("the disk is full"), False)):
+
+        def failing(name, path, error=error):
+            raise error
+
+        monkeypatch.setattr(_beam_spools, "copy_to", failing)
+        if is_fault:
+            assert (
+                "cannot be read" in _beam_spools.spooled_anywhere("bucket://x", work, config).fault
+            )
+        else:
+            with pytest.raises(OSError, match="full"):
+                _beam_spools.spooled_anywhere("bucket://x", work, config)
