@@ -126,10 +126,11 @@ def calls(package):
             yield name, public[name], args[inspect.isclass(public[name]) :], kwargs
 
 
-def answered(error, shown):
+def answered(error, shown, function):
     """Whether an error is a sentence that names an argument, the function or a file."""
+    names = [shown, "`", *inspect.signature(function).parameters]
     is_ours = type(error).__module__.startswith("ddspx.") or isinstance(error, OSError)
-    is_named = "`" in str(error) or shown in str(error) or is_ours
+    is_named = is_ours or any(name in str(error) for name in names)
     is_kind = isinstance(error, (TypeError, ValueError, OSError, MemoryError))
     return is_kind and is_named and str(error).endswith((".", ")"))
 
@@ -146,7 +147,9 @@ def outcome(shown, function, arguments, options):
                 pass
         kind, error = "returned", None
     except Exception as caught:
-        kind, error = ("sentence", None) if answered(caught, shown) else ("foreign", caught)
+        kind, error = (
+            ("sentence", None) if answered(caught, shown, function) else ("foreign", caught)
+        )
     if time.process_time() - began > LONGEST_S:
         return "long", error
     return kind, error

@@ -59,7 +59,7 @@ def by_rows(run: Callable[..., Any], *inputs: Any, batch: tuple[int, ...]) -> An
 
 def blocks_of(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The blocks as float32; raises a TypeError if there is nothing to iterate over."""
-    if not isinstance(blocks, Iterable):
+    if not isinstance(blocks, Iterable) or getattr(blocks, "ndim", 1) == 0:
         raise TypeError(
             f"`blocks` must be an iterable of arrays, such as `io.stream_audio` gives, got "
             f"{type(blocks).__name__}; put a whole signal into a list."
