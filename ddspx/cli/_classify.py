@@ -12,6 +12,7 @@ from ddspx.cli._errors import meant, say
 from ddspx.cli._progress import print_ending, progress
 from ddspx.instruments import instrument_names
 from ddspx.instruments._library import ANY_INSTRUMENT
+from ddspx.io._pool import available_cores
 from ddspx.models import spectnet
 from ddspx.models.spectnet import FrontEnd, Preset
 from ddspx.training import ClassifierTrainConfig, EvaluationPart, ProcessConfig
@@ -36,6 +37,7 @@ def train(
     fmin: Annotated[float | None, arg(metavar="HZ", help_behavior_hint="")] = None,
     segment_s: Annotated[float | None, arg(metavar="S", help_behavior_hint="")] = None,
     fold: Annotated[str | None, arg(metavar="FOLD", help_behavior_hint="")] = None,
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
     config: Annotated[ClassifierTrainConfig, arg(name="")] = _DEFAULTS,
     others: Annotated[ProcessConfig, arg(name="")] = _ALONE,
 ) -> None:
@@ -71,6 +73,7 @@ def train(
       segment_s: seconds of a segment, which is classified as a whole; by default the length that
         nine in ten recordings have, at most 2.5.
       fold: the fold of the CSV file that is the test split.
+      workers: processes that decode the recordings, by default one for each core.
       config: settings of the training.
       others: how to train in several processes, on one machine or many.
     """
@@ -104,6 +107,7 @@ def train(
             config=config,
             front_end=heard,
             provenance={"source": {"data": str(data), "fold": fold, "seed": config.seed}},
+            workers=available_cores() if workers is None else workers,
             report=skipped.report,
         )
     print_ending(result, output)

@@ -80,6 +80,7 @@ class BalancedBatches:
         self._slack, self._seed = round(shift * crop_length), checked_seed(seed)
         self._octaves = np.log2(1 + speed)
         lengths = audio.n_samples if isinstance(audio, LabelledAudio) else list(map(len, audio))
+        self._n_samples = lengths
         # For each class its parts: index of the recording, start and length from 0 to 1.
         self._parts: list[list[tuple[int, float, float]]] = [[] for _ in range(max(labels) + 1)]
         for i, (label, length) in enumerate(zip(labels, lengths, strict=True)):
@@ -144,23 +145,24 @@ class BalancedBatches:
         rng = np.random.default_rng((self._seed, 0, index))
         where = begin + width * rng.random()
         factor = 2.0 ** (self._octaves * rng.uniform(-1, 1))
-        return self._crop(self._audio[recording], where, factor), label
+        return self._crop(recording, where, factor), label
 
     def _drawn_order(self, label: int, epoch: int) -> np.ndarray:
         """The order of a class's parts in an epoch; with label -1, of the classes in a round."""
         size = len(self._parts) if label < 0 else len(self._parts[label])
         return np.random.default_rng((self._seed, 1, label + 1, epoch)).permutation(size)
 
-    def _crop(self, audio: np.ndarray, where: float, factor: float) -> np.ndarray:
+    def _crop(self, recording: int, where: float, factor: float) -> np.ndarray:
         """The crop at a position from 0 (first) to 1 (last), played `factor` times as fast."""
         length = math.ceil(factor * self._length)
-        if len(audio) < length:
-            before = int(where * (length - len(audio) + 1))
-            crop = np.pad(audio, (before, length - len(audio) - before))
+        size = self._n_samples[recording]
+        if size < length:
+            before = int(where * (length - size + 1))
+            crop = np.pad(self._audio[recording], (before, length - size - before))
         else:
-            first, last = -self._slack, len(audio) - length + self._slack
+            first, last = -self._slack, size - length + self._slack
             start = first + int(where * (last - first + 1))
-            crop = np.take(audio, np.arange(start, start + length), mode="wrap")
+            crop = self._taken_from(recording, np.arange(start, start + length))
         if not self._octaves:
             return crop
         import soxr
@@ -168,3 +170,8 @@ class BalancedBatches:
         # Medium quality: the best takes twice as long, and the difference does not matter in a
         # crop whose pitch is changed on purpose.
         return soxr.resample(crop, factor, 1.0, quality="MQ")[: self._length]
+
+    def _taken_from(self, recording: int, positions: np.ndarray) -> np.ndarray:
+        if isinstance(self._audio, LabelledAudio):
+            return self._audio.take(recording, positions)
+        return np.take(self._audio[recording], positions, mode="wrap")

@@ -17,7 +17,7 @@ import weakref
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
@@ -84,7 +84,7 @@ class ShardWriter:
         else:
             self._open.__exit__(exc_type, exc, traceback)
 
-    def add(self, tracks: Sequence[np.ndarray]) -> None:
+    def add(self, tracks: Iterable[np.ndarray]) -> None:
         """Appends a record, of contiguous little-endian float32 tracks."""
         if self._n_bytes >= _SHARD_BYTES:
             self._end_shard()

@@ -1,7 +1,8 @@
 """Adaptation of a model of any instrument to recordings: embedding, room, low-rank weights."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from ddspx.instruments._timbres import TimbreListener
 from ddspx.io import (
     AudioError,
     Batch,
+    DatasetError,
     Manifest,
+    is_dataset,
     read_manifest,
     stream_audio,
     training_batches,
+    verify_dataset,
 )
 from ddspx.models._weights import weights_sha256
 from ddspx.models.autoencoder import (
@@ -140,10 +144,10 @@ def _task(
     """Makes the task; the recordings are prepared if they have not been."""
     c = model.config
     usable = _usable(recordings, c)
-    if dataset.exists():
-        _check_same(read_manifest(dataset), usable, dataset)
+    say = partial(console.print, markup=False, soft_wrap=True)
+    is_whole = dataset.exists() and _is_whole(dataset, usable, say)
     embedding = _heard(recordings, usable, model)
-    if not dataset.exists():
+    if not is_whole:
         prepare(
             recordings,
             dataset,
@@ -154,7 +158,8 @@ def _task(
             test_share=0.0,
             licence=credit[0],
             attribution=credit[1],
-            report=partial(console.print, markup=False, soft_wrap=True),
+            overwrite=True,
+            report=say,
         )
     manifest = read_manifest(dataset)
     check_dataset(manifest, c)
@@ -318,6 +323,23 @@ def _heard(
         raise AudioError(f"{all_named}: all recordings are silent; name some that sound.")
     check_heard(heard_together(each), all_named)
     return listener.embedding
+
+
+def _is_whole(dataset: Path, usable: Sequence[Usable], say: Callable[[str], object]) -> bool:
+    """Whether a dataset of these recordings can be used; says why, if not.
+
+    Raises:
+      ValueError: it is one of other recordings.
+    """
+    try:
+        _check_same(read_manifest(dataset), usable, dataset)
+        verify_dataset(dataset)
+    except DatasetError as error:
+        say(f"preparing the recordings again: {printable(str(error))}")
+        if not is_dataset(dataset):  # which `prepare` would not replace
+            shutil.rmtree(dataset)
+        return False
+    return True
 
 
 def _check_same(manifest: Manifest, usable: Sequence[Usable], dataset: Path) -> None:

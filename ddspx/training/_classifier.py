@@ -19,6 +19,7 @@ from jax.sharding import NamedSharding
 from rich.console import Console
 
 from ddspx import __version__, core
+from ddspx._checks import size
 from ddspx._progress import Progress
 from ddspx._text import printable
 from ddspx._typing import Array, Float, Key
@@ -35,15 +36,15 @@ from ddspx.models.spectnet import (
     SpectNet,
     SpectNetConfig,
     classification_loss,
-    normalize_level,
     save_spectnet,
     vote_mean_probability,
 )
 from ddspx.models.spectnet.inference import batched_logits
+from ddspx.models.spectnet.recordings import level_gain
 from ddspx.nn import SpectralFrontend
 from ddspx.training._augmentation import augmented, changes_sound
 from ddspx.training._config import ClassifierTrainConfig
-from ddspx.training._devices import gathered, placements, put_batch, this_process
+from ddspx.training._devices import gathered, is_writer, placements, put_batch, this_process
 from ddspx.training._frontends import begin_with
 from ddspx.training._logging import RunLog, console_here, reading_bar
 from ddspx.training._loop import TrainResult, run_task
@@ -64,18 +65,20 @@ def train_classifier(
     config: ClassifierTrainConfig | None = None,
     front_end: SpectralFrontend | None = None,
     provenance: Mapping[str, Any] | None = None,
+    workers: int = 1,
     report: Callable[[AudioError], object] | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Trains a classifier on labelled recordings and writes it as a model folder.
 
-    The recordings are decoded once, by all cores, into the folder of the run, where a resumed run
-    finds them; an hour at 16 kHz needs 230 MB there. The files of the run, and how it stops and is
-    resumed bit for bit, are those of `train_autoencoder`. Batches are random crops, in which all
-    classes are equally frequent. The weights with the lowest loss on the valid split are kept. This
-    loss is the cross entropy of the label, as a mean over the segments of a recording, then over
-    the recordings of a class, then over the classes. The test split is never read. If there is no
-    valid split, the newest weights are kept.
+    The recordings are decoded once, into the folder of the run, where a resumed run finds them; an
+    hour at 16 kHz needs 230 MB there. Of several processes (`start_processes`) the first one
+    decodes, and the others read. The files of the run, and how it stops and is resumed bit for bit,
+    are those of `train_autoencoder`. Batches are random crops, in which all classes are equally
+    frequent. The weights with the lowest loss on the valid split are kept. This loss is the cross
+    entropy of the label, as a mean over the segments of a recording, then over the recordings of a
+    class, then over the classes. The test split is never read. If there is no valid split, the
+    newest weights are kept.
 
     Args:
       recordings: as `io.labelled_recordings` gives them.
@@ -85,6 +88,8 @@ def train_classifier(
       front_end: a trained front-end, such as `load_frontend` gives, which the training starts with;
         `config.frontend_rate` is its learning rate.
       provenance: further facts about the data, stored with the weights.
+      workers: number of processes that decode. With more than one, a script needs the guard
+        ``if __name__ == "__main__":``.
       report: called with the error of every recording that cannot be read, which is then left
         out; by default the error is printed to the console.
       console: where the progress bar and a line per evaluation are printed; by default the
@@ -106,6 +111,7 @@ def train_classifier(
     """
     config, console = config or ClassifierTrainConfig(), console_here(console)
     output = Path(output)
+    size("workers", workers)
 
     def begin() -> Task:
         skipped = report or (
@@ -114,7 +120,7 @@ def train_classifier(
         folder = run_path(output) / "sounds"
         with _removed_if_refused(folder):
             with reading_bar(console) as progress:
-                sounds = _sounds(recordings, folder, model, skipped, progress)
+                sounds = _sounds(recordings, folder, model, workers, skipped, progress)
             splits = [recording.split for recording in sounds.recordings]
             console.print(
                 f"{len(model.labels)} classes; train {splits.count('train')}, valid "
@@ -129,11 +135,14 @@ def train_classifier(
 
 @contextmanager
 def _removed_if_refused(folder: Path) -> Iterator[None]:
-    """Removes a new folder after an error, but not after Ctrl-C: the next call goes on with it."""
-    is_new = not folder.exists()
+    """Removes a new folder if the recordings or the settings are refused.
+
+    After all else, such as Ctrl-C or a full disk, the next call goes on with what was decoded.
+    """
+    is_new = is_writer() and not folder.exists()
     try:
         yield
-    except Exception:
+    except ValueError:
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # because the folder of the run holds something else
@@ -149,6 +158,7 @@ def _sounds(
     recordings: Sequence[Recording],
     folder: Path,
     model: SpectNetConfig,
+    workers: int,
     report: Callable[[AudioError], object],
     progress: Progress,
 ) -> LabelledAudio:
@@ -164,8 +174,10 @@ def _sounds(
         folder,
         sample_rate=model.frontend.sample_rate,
         report=report,
-        transform=normalize_level if model.normalize_level else None,
+        gain=level_gain if model.normalize_level else None,
         progress=progress,
+        workers=workers,
+        decode=is_writer(),
     )
     training_labels(recordings, usable=sounds.recordings)
     return sounds

@@ -12,6 +12,7 @@ from toy_instrument import save_toy_instrument, toy_config
 
 from ddspx import io
 from ddspx.cli import main
+from ddspx.io._pool import available_cores
 from ddspx.models.spectnet import load_spectnet
 from ddspx.nn import (
     FrontendConfig,
@@ -95,13 +96,14 @@ def test_options_reach_the_training_and_its_last_step_is_printed(sounds, tmp_pat
     assert log.endswith(f"; to view it: tensorboard --logdir {output}.run/logs")
     config = asked["config"]
     assert (config.steps, config.smoothing, config.frontend_rate) == (3, 0.2, 0.0)
-    assert config.skip_nonfinite
+    assert config.skip_nonfinite and asked["workers"] == available_cores()
     assert asked["output"] == output
     # All that learns, on as long segments as the recordings, nearly.
     assert asked["model"].frontend.filters.trainable == ("centers", "bandwidths", "gains")
     assert asked["model"].frontend.compression == PcenCompression(1e-6, trainable=True)
     assert 0.4 < asked["model"].segment_length / RATE < 0.5
-    assert call("train", sounds, "-o", output, "--steps 9") == 0
+    assert call("train", sounds, "-o", output, "--steps 9 --workers 3") == 0
+    assert asked["workers"] == 3
     assert "step 2; the same command resumes the training." in capsys.readouterr().out
 
 

@@ -9,6 +9,7 @@ from helpers import sine
 
 from ddspx import io
 from ddspx.models.spectnet import normalize_level
+from ddspx.models.spectnet.recordings import level_gain
 
 LENGTH = 10
 
@@ -139,13 +140,13 @@ def recordings(tmp_path):
     return [io.Recording(tmp_path / f"{n}.wav", n, n, "train", n) for n in "abc"]
 
 
-def double(sound):
-    return 2 * sound
+def double(blocks):
+    return 2.0
 
 
 def sounds_of(recordings, folder, **options):
     errors, watched = [], []
-    options = {"sample_rate": 8000, "transform": double} | options
+    options = {"sample_rate": 8000, "gain": double} | options
     progress = options.pop("progress", lambda *now: watched.append(now))
     sounds = io.LabelledAudio(
         recordings, folder, report=errors.append, progress=progress, **options
@@ -193,7 +194,7 @@ def test_several_processes_decode_the_same(recordings, tmp_path, monkeypatch):
     found = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        options = {"workers": workers, "transform": normalize_level}
+        options = {"workers": workers, "gain": level_gain}
         sounds, errors, _ = sounds_of(recordings, folder, **options)
         assert len(errors) == 1 and [r.name for r in sounds.recordings] == ["a", "c"]
         found.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -201,12 +202,59 @@ def test_several_processes_decode_the_same(recordings, tmp_path, monkeypatch):
 
 
 def test_a_change_of_the_level_or_the_rate_decodes_again(recordings, tmp_path):
-    for options, factor in (({}, 2), ({"transform": None}, 1), ({"sample_rate": 4000}, 2)):
+    for rate, gain, factor in ((8000, double, 2), (8000, None, 1), (4000, double, 2)):
+        options = {"sample_rate": rate, "gain": gain}
         sounds, _, watched = sounds_of(recordings, tmp_path / "sounds", workers=1, **options)
-        rate = options.get("sample_rate", 8000)
         expected = factor * io.read_audio(tmp_path / "a.wav", sample_rate=rate)
         np.testing.assert_array_equal(sounds[0], expected)
         assert [done for _, done, _ in watched] == [0, 3]
+    # What was decoded first is still there; only the recording that cannot be read is tried again.
+    _, _, watched = sounds_of(recordings, tmp_path / "sounds", workers=1)
+    assert [done for _, done, _ in watched] == [2, 3]
+
+
+def test_other_processes_only_read(recordings, tmp_path, monkeypatch):
+    folder = tmp_path / "sounds"
+    with pytest.raises(io.DatasetError, match=r"does not hold the sound of .*a\.wav; all"):
+        sounds_of(recordings, folder, decode=False)
+    assert not folder.exists()
+    decoded, errors, _ = sounds_of(recordings, folder)
+    (listed,) = folder.glob("*.sounds.json")
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    monkeypatch.setattr("ddspx.io._sounds.stream_audio", None)
+    sounds, again, _ = sounds_of(recordings, folder, decode=False)
+    assert sounds.recordings == decoded.recordings
+    assert list(map(str, again)) == list(map(str, errors)) != []
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before}
+    listed.write_text("[]")
+    with pytest.raises(io.DatasetError, match="does not hold the sound"):
+        sounds_of(recordings, folder, decode=False)
+    assert listed.read_text() == "[]"
+
+
+def test_long_recordings_are_read_in_blocks(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("ddspx.io._sounds._CHUNK", 256)
+    monkeypatch.setattr("ddspx.io._sounds._BLOCK", 1024)
+    monkeypatch.setattr("ddspx.io._sounds._SPOOLED_BYTES", 4096)
+    monkeypatch.setattr("ddspx.models.spectnet.recordings._BLOCK", 1024)
+    audio = rng.uniform(-0.5, 0.5, 5000)
+    io.write_audio(tmp_path / "a.wav", audio, sample_rate=8000)
+    recordings = [io.Recording(tmp_path / "a.wav", "a", "a", "train", "a")]
+    folder = tmp_path / "sounds"
+    sounds, _, _ = sounds_of(recordings, folder, gain=level_gain)
+    expected = normalize_level(io.read_audio(tmp_path / "a.wav", sample_rate=8000))
+    np.testing.assert_array_equal(sounds[0], expected)
+    (shard,) = folder.glob("*.f32")
+    data = bytearray(shard.read_bytes())
+    data[4 * 3000] ^= 1
+    shard.write_bytes(data)
+    # A crop is compared with the checksums of its own chunks, also beyond an end.
+    sounds, _, _ = sounds_of(recordings, folder, gain=level_gain)
+    around = np.arange(-300, 200)
+    np.testing.assert_array_equal(sounds.take(0, around), np.take(expected, around, mode="wrap"))
+    for read in (lambda: sounds.take(0, np.arange(2900, 3100)), lambda: sounds[0]):
+        with pytest.raises(io.DatasetError, match="another checksum"):
+            read()
 
 
 def test_damage_to_what_was_decoded_is_mended_or_named(recordings, tmp_path):

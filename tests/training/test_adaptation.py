@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from io import StringIO
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ def recording(tmp_path_factory):
     return path
 
 
-def run(model, recordings, output, **changes):
+def run(model, recordings, output, *, console=None, **changes):
     settings = {"steps": 40, "batch_size": 2, "evaluate_every": 20, "decoder_after": 10, "rank": 2}
     return adapt(
         recordings,
@@ -47,7 +48,7 @@ def run(model, recordings, output, **changes):
         room=TapReverbConfig(40),
         config=AdaptationConfig(**settings | changes),
         origin={"name": "any"},
-        console=Console(quiet=True),
+        console=console or Console(quiet=True),
     )
 
 
@@ -94,6 +95,22 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(model, recording, ad
     run(model, [recording], tmp_path / "again")
     name = "weights.safetensors"
     assert (tmp_path / "again" / name).read_bytes() == (adapted[1] / name).read_bytes()
+
+
+@pytest.mark.parametrize("damaged", ["shard", "manifest"])
+def test_a_damaged_dataset_is_prepared_again(model, recording, adapted, tmp_path, damaged):
+    output = tmp_path / "mine"
+    for suffix in ("", ".run"):
+        shutil.copytree(adapted[1].with_name(f"mine{suffix}"), tmp_path / f"mine{suffix}")
+    dataset = tmp_path / "mine.run" / "dataset"
+    (path, *_) = sorted(dataset.glob("train*.f32" if damaged == "shard" else "*.json"))
+    whole = path.read_bytes()
+    flipped = whole[:9] + bytes([whole[9] ^ 1]) + whole[10:]
+    path.write_bytes(flipped if damaged == "shard" else b"")
+    said = Console(file=StringIO())
+    assert run(model, [recording], output, console=said) == adapted[0]
+    assert "preparing the recordings again: " in said.file.getvalue()
+    assert path.read_bytes() == whole
 
 
 def test_other_recordings_cannot_resume_a_run(model, recording, adapted, tmp_path):

@@ -124,13 +124,13 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(
 
 def test_the_test_split_is_never_read(recordings, tmp_path, monkeypatch):
     read = []
-    original = io.read_audio
+    original = io.stream_audio
 
     def reading(path, **options):
         read.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr("ddspx.io._sounds.read_audio", reading)
+    monkeypatch.setattr("ddspx.io._sounds.stream_audio", reading)
     run(recordings, tmp_path / "out", steps=1)
     splits = {recording.path: recording.split for recording in recordings}
     assert {splits[path] for path in read} == {"train", "valid"}
@@ -291,8 +291,26 @@ def test_a_run_resumes_only_with_its_own_recordings_and_settings(recordings, str
         run(recordings[1:], output, steps=12, evaluate_every=6)
     with pytest.raises(ValueError, match=r"`smoothing` is 0\.2, in the saved run it is 0\.1"):
         run(recordings, output, steps=12, evaluate_every=6, smoothing=0.2)
+    sounds = {p: p.read_bytes() for p in (output.with_name("straight.run") / "sounds").iterdir()}
+    louder = dataclasses.replace(MODEL, normalize_level=False)
+    with pytest.raises(ValueError, match="with other settings"):
+        run(recordings, output, model=louder, steps=12, evaluate_every=6)
+    assert sounds == {path: path.read_bytes() for path in sounds}
     saved = json.loads((output.with_name("straight.run") / "run.json").read_text())
     assert saved["training"]["seed"] == 0
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), ChildProcessError("was killed")])
+def test_what_was_decoded_is_kept_if_the_disk_is_full(recordings, tmp_path, monkeypatch, error):
+    class Full(io.LabelledAudio):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            raise error
+
+    monkeypatch.setattr("ddspx.training._classifier.LabelledAudio", Full)
+    with pytest.raises(OSError, match=str(error)):
+        run(recordings, tmp_path / "out", steps=1)
+    assert list((tmp_path / "out.run" / "sounds").glob("*.f32"))
 
 
 @pytest.mark.parametrize(

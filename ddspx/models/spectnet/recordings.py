@@ -1,5 +1,6 @@
 """Cutting a recording into segments, and combining their logits to one decision."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from ddspx.models.spectnet.config import SpectNetConfig
 _LEVEL = 0.1
 # Below this RMS there are only rounding errors, which are not amplified.
 _SILENCE = 1e-6
+# Samples whose energy is added at a time, which bounds the memory. `io.LabelledAudio` reads as many
+# at a time: the rounding of a sum depends on it.
+_BLOCK = 2**20
 
 
 class Vote(NamedTuple):
@@ -34,8 +38,18 @@ def normalize_level(audio: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "
     Returns:
       The scaled recording, in the same dtype.
     """
-    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
-    return audio if level < _SILENCE else (audio * (_LEVEL / level)).astype(audio.dtype)
+    gain = level_gain(audio[at : at + _BLOCK] for at in range(0, len(audio), _BLOCK))
+    return audio if gain == 1 else (audio * np.float64(gain)).astype(audio.dtype)
+
+
+def level_gain(blocks: Iterable[Float[np.ndarray, " samples"]]) -> float:
+    """The factor by which `normalize_level` scales the recording that the blocks make up."""
+    energy, n_samples = 0.0, 0
+    for block in blocks:
+        energy += np.sum(np.square(block, dtype=np.float64))
+        n_samples += len(block)
+    level = np.sqrt(energy / max(1, n_samples))
+    return 1.0 if level < _SILENCE else float(_LEVEL / level)
 
 
 def segments(
