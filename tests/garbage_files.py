@@ -193,7 +193,7 @@ def main() -> None:
     kinds, found = defaultdict(Counter), {}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        os.environ["XDG_DATA_HOME"] = str(place / "data")
+        os.environ["DDSPX_INSTRUMENTS"] = str(place / "shelf")
         cases = made(place)
         for case in cases:
             output = Path(tempfile.mkdtemp(dir=place))

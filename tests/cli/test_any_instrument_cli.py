@@ -42,6 +42,7 @@ def kazoo(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_recording_is_played_on_another_and_on_mixtures(run, recording, kazoo, tmp_path):
     sounds = {}
     for name, to in (

@@ -90,6 +90,7 @@ def test_each_matrix_changes_by_its_rank_and_nothing_else_does(model, adapted):
             assert not np.any(change)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(model, recording, adapted, tmp_path):
     run(model, [recording], tmp_path / "again", steps=20)
     run(model, [recording], tmp_path / "again")

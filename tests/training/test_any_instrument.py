@@ -100,6 +100,7 @@ def test_the_folder_holds_the_model_and_its_instruments(datasets, trained):
         assert np.isfinite(single(jax.random.key(0), *frames, z=z)).all()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(datasets, trained, tmp_path):
     run(datasets, tmp_path / "again", steps=2)
     run(datasets, tmp_path / "again")

@@ -51,6 +51,7 @@ def training():
     return graphdef, params, rest, step, begin
 
 
+@pytest.mark.slow
 def test_a_step_lowers_the_loss_and_moves_front_end_gru_and_decoder(training):
     graphdef, params, rest, step, begin = training
     assert rest["encoder"]["frontend"]
