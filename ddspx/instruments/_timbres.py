@@ -1,7 +1,6 @@
 """Timbres of the model of any instrument: that of a recording, mixtures, and how they are named."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,6 +26,7 @@ from ddspx.instruments._library import (
 from ddspx.instruments._mixture import check_weights, parse_mixture
 from ddspx.instruments._statistics import instrument_statistics
 from ddspx.io import AudioError, Source, declared_sample_rate, stream_audio
+from ddspx.io._files import sha256_of_file
 from ddspx.models._config import HISTORY, STATISTICS, TIMBRES
 from ddspx.models._weights import FOLDER_AGAIN, weights_sha256
 from ddspx.models.autoencoder import (
@@ -383,10 +383,8 @@ def is_recording(path: Path) -> bool:
 
 
 def _source(path: Path, timbre: Timbre) -> Source:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     seconds = timbre.statistics.duration_s
-    return Source(path.name, sha256, seconds, seconds)
+    return Source(path.name, sha256_of_file(path), seconds, seconds)
 
 
 def _unknown(name: str, source: str | Path, known: Mapping[str, str]) -> Exception:

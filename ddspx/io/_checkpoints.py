@@ -9,7 +9,6 @@ print their errors at arbitrary times.
 
 import errno
 import gc
-import hashlib
 import json
 import logging
 import os
@@ -26,7 +25,7 @@ import jax
 import numpy as np
 
 from ddspx._checks import non_negative_int, positive_int
-from ddspx.io._files import is_utf8
+from ddspx.io._files import is_utf8, sha256_of_file
 from ddspx.io._json import read_json
 from ddspx.io._replacing import replacing_folder, write_errors
 
@@ -334,9 +333,7 @@ def digests_of(folder: Path) -> dict[str, str]:
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            digests[path.relative_to(folder).as_posix()] = digest
+            digests[path.relative_to(folder).as_posix()] = sha256_of_file(path)
     return digests
 
 

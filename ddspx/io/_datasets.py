@@ -12,7 +12,6 @@ example, and every possible crop can be read from a single record. A crop reads 
 the first time those of the chunks around it, whose checksums are compared.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
@@ -24,6 +23,7 @@ import numpy as np
 
 from ddspx._checks import non_negative_int, one_of, positive_int, size
 from ddspx._typing import Float
+from ddspx.io._files import sha256_of_file
 from ddspx.io._manifest import (
     SPLITS,
     DatasetError,
@@ -372,7 +372,6 @@ def verify_dataset(folder: str | Path) -> Manifest:
             Records(folder, manifest, name)
         for shard in split.shards:
             path = Path(folder) / shard.name
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                    raise damaged(path, "its digest is not that in the manifest")
+            if sha256_of_file(path) != shard.sha256:
+                raise damaged(path, "its digest is not that in the manifest")
     return manifest

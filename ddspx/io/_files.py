@@ -1,5 +1,6 @@
 """File names, and listing of folders."""
 
+import hashlib
 import os
 import stat
 import warnings
@@ -13,6 +14,12 @@ _LONGEST_NAME = 255
 def native_name(path: Path) -> Any:
     """A path for C libraries: text on Windows, else bytes, because a name need not be UTF-8."""
     return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of a file's contents, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fitting_name(stem: str, suffix: str) -> str:

@@ -55,7 +55,7 @@ class _Leftover(NamedTuple):
 
     def is_left(self) -> bool:
         """Whether its process has ended."""
-        if os.name == "nt" or self.machine != _machine():
+        if os.name == "nt" or self.machine != _process_space():
             times = [file.lstat().st_mtime for file in (self.path, *self.path.rglob("*"))]
             return time.time() - max(times) > _LEFT_AFTER_S
         try:
@@ -77,7 +77,7 @@ def is_temporary(name: str) -> bool:
 def name_beside(path: Path, kind: str) -> Path:
     """A new hidden name in the folder of `path`, as a rename is atomic only in one file system."""
     pid = os.getpid()
-    mark = f"{_machine()}-{pid}-{_start(pid)}-{secrets.token_hex(4)}"
+    mark = f"{_process_space()}-{pid}-{_start(pid)}-{secrets.token_hex(4)}"
     return path.with_name(fitting_name(f".{path.name}", f".{mark}.{kind}"))
 
 
@@ -129,7 +129,7 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def _machine() -> str:
+def _process_space() -> str:
     """Eight letters for the processes whose numbers this one can see: one system, until a reboot.
 
     The processes of a container have numbers of their own.

@@ -1,7 +1,6 @@
 """The files of a model folder, and the conversion of configs (frozen dataclasses) to JSON."""
 
 import dataclasses
-import hashlib
 import json
 import reprlib
 import typing
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from ddspx import io
 from ddspx._checks import python_number
+from ddspx.io._files import sha256_of_file
 from ddspx.io._json import FINITE, FLAG, INT, TEXT, Kind, json_field, json_object
 
 Config = TypeVar("Config")
@@ -120,7 +120,7 @@ def require_file(path: Path) -> None:
 
 def write_digests(folder: Path) -> None:
     """Writes the SHA-256 of the files in a model folder that `check_digest` checks."""
-    digests = {name: _sha256(folder / name) for name in _BOUND if (folder / name).is_file()}
+    digests = {name: sha256_of_file(folder / name) for name in _BOUND if (folder / name).is_file()}
     text = json.dumps(digests, indent=2, sort_keys=True)
     (folder / DIGESTS).write_text(text + "\n", encoding="utf-8")
 
@@ -145,15 +145,10 @@ def check_digest(path: Path) -> None:
         raise ValueError(f"{written} is not usable: {error}; {advice}.") from error
     for name in digests:
         require_file(path.with_name(name))
-    if _sha256(path) != expected:
+    if sha256_of_file(path) != expected:
         raise ValueError(
             f"{path} is not as it was saved: its SHA-256 differs from that in {DIGESTS}; {advice}."
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any, hint: Any) -> Any:

@@ -1,6 +1,5 @@
 """Which recordings a dataset is made of: listing, copies, and those that cannot be used."""
 
-import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ddspx.io import AudioError, declared_duration_s, files_below, stream_audio
+from ddspx.io._files import sha256_of_file
 
 BLOCK_LENGTH = 1 << 16
 # Errors of the system that say something about the file, which is the same the next time.
@@ -113,8 +113,7 @@ def refuse_at_once(listed: Iterable[Listed], *, sample_rate: int, min_samples: i
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, or an AudioError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise AudioError(f"{path} cannot be read ({error.strerror}); check its rights.") from error
 

@@ -21,12 +21,13 @@ import numpy as np
 
 from ddspx.features import Features, StreamingMethod, feature_version, stream_features
 from ddspx.io import AudioError, Segment, read_json, replacing_file, stream_audio
+from ddspx.io._files import sha256_of_file
+from ddspx.io._shards import FLOAT
 from ddspx.training._recordings import BLOCK_LENGTH, Outcome, faulty, sha256_of
 from ddspx.training._silence import is_loud, sounding_stretches
 
 # It changes when the same recording and settings give another spool.
 _VERSION = 1
-_FLOAT = np.dtype("<f4")
 _TRACKS = len(Features._fields)
 # Frames that are read at once.
 FRAMES = 1 << 16
@@ -137,8 +138,7 @@ def _known(summary: Path) -> Outcome | None:
 
 def is_whole(path: Path, outcome: Outcome) -> bool:
     """Whether a spool has the bytes that were computed, and the summary says what it said then."""
-    with path.open("rb") as file:
-        return outcome.digest == _digest(hashlib.file_digest(file, "sha256").hexdigest(), outcome)
+    return outcome.digest == _digest(sha256_of_file(path), outcome)
 
 
 def _digest(content: str, outcome: Outcome) -> str:
@@ -175,10 +175,10 @@ def _write(
 
         def written() -> Iterator[np.ndarray]:
             nonlocal n_samples
-            rest = np.zeros(0, _FLOAT)
+            rest = np.zeros(0, FLOAT)
             for block in blocks:
                 # What is less than a hop waits for the next block, as the end is not written.
-                rest = np.concatenate([rest, block], dtype=_FLOAT)
+                rest = np.concatenate([rest, block], dtype=FLOAT)
                 whole = len(rest) - len(rest) % config.hop_length
                 file.write(rest[:whole].tobytes())
                 rest = rest[whole:]
@@ -195,7 +195,7 @@ def _write(
             fmax=config.fmax,
         )
         for chunk in chunks:
-            frames.write(np.stack(chunk, axis=-1).astype(_FLOAT, copy=False).tobytes())
+            frames.write(np.stack(chunk, axis=-1).astype(FLOAT, copy=False).tobytes())
             peak_db = max(peak_db, chunk.loudness_db.max(initial=-np.inf))
         stretches = sounding_stretches(
             (is_loud(tracks[:, 1], tracks[:, 2], peak_db) for tracks in _tracks(frames)),
@@ -211,8 +211,8 @@ def _write(
 def _tracks(frames: IO[bytes]) -> Iterator[np.ndarray]:
     """Reads frames of a file from its start."""
     frames.seek(0)
-    while data := frames.read(FRAMES * _TRACKS * _FLOAT.itemsize):
-        yield np.frombuffer(data, _FLOAT).reshape(-1, _TRACKS)
+    while data := frames.read(FRAMES * _TRACKS * FLOAT.itemsize):
+        yield np.frombuffer(data, FLOAT).reshape(-1, _TRACKS)
 
 
 class Spool:
@@ -231,14 +231,14 @@ class Spool:
     def read(self, first: int, n_hops: int) -> Segment:
         """Reads hops, with a frame more."""
         hop = self._hop_length
-        audio = np.fromfile(self._path, _FLOAT, n_hops * hop, offset=first * hop * _FLOAT.itemsize)
+        audio = np.fromfile(self._path, FLOAT, n_hops * hop, offset=first * hop * FLOAT.itemsize)
         return Segment(audio, *self.features(first, n_hops + 1))
 
     def features(self, first: int, n_frames: int) -> Features:
         """Reads frames."""
         start = self._n_hops * self._hop_length + first * _TRACKS
         count = n_frames * _TRACKS
-        tracks = np.fromfile(self._path, _FLOAT, count, offset=start * _FLOAT.itemsize)
+        tracks = np.fromfile(self._path, FLOAT, count, offset=start * FLOAT.itemsize)
         return Features(*(np.ascontiguousarray(x) for x in tracks.reshape(-1, _TRACKS).T))
 
     def stretch(self, first: int, last: int) -> Segment:
@@ -246,7 +246,7 @@ class Spool:
         n_hops = last - first
         # Their lengths count only; a map that is not read takes no memory.
         shapes = (n_hops * self._hop_length, *_TRACKS * (n_hops + 1,))
-        stretch = _Stretch(*(np.broadcast_to(np.zeros(1, _FLOAT), n) for n in shapes))
+        stretch = _Stretch(*(np.broadcast_to(np.zeros(1, FLOAT), n) for n in shapes))
         stretch.spool, stretch.first = self, first
         return stretch
 

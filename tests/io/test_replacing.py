@@ -100,7 +100,7 @@ def left(tmp_path):
     def make(name="model", *, pid=None, start=None, machine=None, kind="partial"):
         own = _leftovers._start(os.getpid())
         mark = (
-            f"{machine or _leftovers._machine()}-{pid or os.getpid()}-"
+            f"{machine or _leftovers._process_space()}-{pid or os.getpid()}-"
             f"{own if start is None else start}-0123abcd"
         )
         path = tmp_path / io.fitting_name(f".{name}", f".{mark}.{kind}")
