@@ -97,38 +97,51 @@ def print_known(base: AnyInstrument, results: Path) -> None:
             print(f"| {name} | {own:.2f} | {ours:.2f} | {ours / own:.3f} |", flush=True)
 
 
+def adapted(base: AnyInstrument, heard: Heard, folder: Path, index: int, seconds: int) -> Path:
+    """The model folder of a recording's adaptation, which is made if it is missing."""
+    output = folder / f"{index}_{seconds}"
+    with contextlib.redirect_stdout(None):
+        adapt(
+            [heard.file(folder, index, seconds)],
+            output,
+            model=base.model,
+            room=base.room,
+            config=AdaptationConfig(max_minutes=2.5, evaluate_every=25),
+            origin=base.origin,
+            console=Console(quiet=True),
+        )
+    return output
+
+
 def print_unknown(
     base: AnyInstrument, names: list[str], data: Path, results: Path, seconds: list[int]
 ) -> None:
-    """How instruments sound that the model was trained without, after hearing some seconds."""
+    """How instruments sound that the model was trained without, for each recording heard.
+
+    The ratio is that of the mean to the instrument's own model.
+    """
     titles = ["own model", "nearest other", "embeddings of 20 s", *(f"{s} s" for s in seconds)]
     print("\n| unknown | " + " | ".join(titles) + " |\n|" + " --- |" * (1 + len(titles)))
     for name in names:
         heard, dataset = Heard(data, name), results / name / "dataset"
+        folder = results / f"adapted_{base.name}" / name
         own = loss(load_instrument(name).model, dataset)
         nearest, other = min((loss(load_instrument(o).model, dataset), o) for o in others(name))
-        cells, folder = [f"{own:.2f}", f"{nearest:.2f} {other}"], results / f"adapted_{base.name}"
+        print(f"| {name} | {own:.2f} | {nearest:.2f} {other} |", end="", flush=True)
         timbres = [
-            recorded_timbre(heard.file(folder / name, i, 20), base.model)
-            for i in range(len(heard.sounds))
+            recorded_timbre(heard.file(folder, i, 20), base.model) for i in range(len(heard.sounds))
         ]
-        at_once = [loss(with_timbre(base.model, z.embedding), dataset) for z in timbres]
-        cells.append(" ".join(f"{x:.2f}" for x in at_once))
+        print_ratio(own, [loss(with_timbre(base.model, z.embedding), dataset) for z in timbres])
         for s in seconds:
-            adapted = folder / f"{name}_{s}"
-            with contextlib.redirect_stdout(None):
-                adapt(
-                    [heard.file(folder / name, 0, s)],
-                    adapted,
-                    model=base.model,
-                    room=base.room,
-                    config=AdaptationConfig(max_minutes=2.5, evaluate_every=25),
-                    origin=base.origin,
-                    console=Console(quiet=True),
-                )
-            value = loss(load_instrument(adapted).model, dataset)
-            cells.append(f"{value:.2f} ({value / own:.3f})")
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            models = [adapted(base, heard, folder, i, s) for i in range(len(heard.sounds))]
+            print_ratio(own, [loss(load_instrument(model).model, dataset) for model in models])
+        print(flush=True)
+
+
+def print_ratio(own: float, losses: list[float]) -> None:
+    """Prints a cell: the losses, and their mean beside that of the instrument's own model."""
+    cells = " ".join(f"{x:.2f}" for x in losses)
+    print(f" {cells} ({np.mean(losses) / own:.3f}) |", end="", flush=True)
 
 
 def print_nearest(
@@ -138,11 +151,12 @@ def print_nearest(
     libraries = {name: library(data, name) for name in SHELF}
     print("\n| unknown | heard | nearest in MFCC, of five phrases |\n|" + " --- |" * 3)
     for name in names:
-        folder = results / f"adapted_{base.name}"
+        folder, heard = results / f"adapted_{base.name}" / name, Heard(data, name)
         made: dict[str, Any] = {}
-        timbre = recorded_timbre(Heard(data, name).file(folder / name, 0, 20), base.model)
+        timbre = recorded_timbre(heard.file(folder, 0, 20), base.model)
         made["at once, 20 s"] = base.instrument(timbre)
-        made |= {f"adapted, {s} s": load_instrument(folder / f"{name}_{s}") for s in seconds}
+        for s in seconds:
+            made[f"adapted, {s} s"] = load_instrument(adapted(base, heard, folder, 0, s))
         for how, instrument in made.items():
             found = []
             for source in SOURCES:
