@@ -165,6 +165,8 @@ def made(place: Path) -> list[Case]:
             *("train", f.parent, "-o", o / "m", "--preset", "tiny", "--max-minutes", "1e-9")
         ],
         ("evaluate", dataset, "manifest.json"): lambda f, o: ["evaluate", model, f.parent],
+        ("verify", dataset, "manifest.json"): lambda f, o: ["verify", f.parent],
+        ("verify", model, "config.json"): lambda f, o: ["verify", f.parent],
     }
     return [Case(*facts, argv) for facts, argv in calls.items()]
 

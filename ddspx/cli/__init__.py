@@ -27,6 +27,7 @@ from ddspx.cli._errors import (
 _COMMANDS = {
     "prepare": ("RECORDING... -o DATASET", "turn recordings into a dataset"),
     "train": ("DATASET... -o MODEL", "train an instrument on a dataset, or one model on many"),
+    "verify": ("FOLDER...", "find damage in datasets and models"),
     "adapt": ("RECORDING... -o MODEL", "make an instrument of seconds of recordings"),
     "evaluate": (
         "MODEL [DATASET] [--against FOLDER]",

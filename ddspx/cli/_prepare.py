@@ -19,6 +19,8 @@ def prepare(
     *,
     valid: Annotated[tuple[str, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
     test: Annotated[tuple[str, ...], arg(metavar="[FILE ...]", help_behavior_hint="")] = (),
+    valid_share: float = 0.12,
+    test_share: float = 0.08,
     sample_rate: int = 16_000,
     hop_length: int = 64,
     example_s: float = 4.0,
@@ -43,6 +45,8 @@ def prepare(
       valid: files and folders of the valid split, which selects the weights in training; with
         --valid or --test, no part of the RECORDINGs is held out.
       test: files and folders of the test split, which only evaluates the trained model.
+      valid_share: share of the valid split, if neither --valid nor --test is given; 0 for none.
+      test_share: share of the test split, likewise.
       sample_rate: samples per second of the dataset.
       hop_length: samples from one frame of pitch and loudness to the next.
       example_s: seconds of one training example.
@@ -66,6 +70,8 @@ def prepare(
             output,
             valid=valid,
             test=test,
+            valid_share=valid_share,
+            test_share=test_share,
             sample_rate=sample_rate,
             hop_length=hop_length,
             example_s=example_s,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         Batch as Batch,
         BatchIterator as BatchIterator,
         MixedBatch as MixedBatch,
-        evaluation_batches as evaluation_batches,
         mixed_batches as mixed_batches,
         training_batches as training_batches,
     )
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
         Records as Records,
         Segment as Segment,
         verify_dataset as verify_dataset,
+    )
+    from ddspx.io._evaluation import (
+        EvaluationBatches as EvaluationBatches,
+        evaluation_batches as evaluation_batches,
     )
     from ddspx.io._files import (
         files_below as files_below,
@@ -79,10 +82,11 @@ else:
         __name__,
         elsewhere={name: f"it is {here}" for name, here in IO_NAMES.items()},
         _audio="AudioError declared_duration_s declared_sample_rate read_audio stream_audio",
-        _batches="Batch BatchIterator MixedBatch evaluation_batches mixed_batches training_batches",
+        _batches="Batch BatchIterator MixedBatch mixed_batches training_batches",
         _checkpoints="Checkpoint latest_checkpoint restore_checkpoint save_checkpoint",
         _crops="BalancedBatches LabelledBatch",
         _datasets="DatasetWriter Records Segment verify_dataset",
+        _evaluation="EvaluationBatches evaluation_batches",
         _files="files_below fitting_name",
         _json="parse_json read_json",
         _labels="Recording labelled_recordings recordings_digest training_labels",

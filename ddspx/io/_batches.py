@@ -1,4 +1,4 @@
-"""Batches of examples from a prepared dataset: random for training, in order for evaluation."""
+"""Batches of random examples from prepared datasets, for training."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddspx._checks import checked_seed, one_of, positive_int, size
+from ddspx._checks import checked_seed, one_of, positive_int
 from ddspx._typing import Float, Int
 from ddspx.io._datasets import Records, Segment
 from ddspx.io._draws import rows_of, uniforms
@@ -257,7 +257,7 @@ def _mixed(stretches: Sequence["_Stretches"], pairs: Sequence[_Pair]) -> MixedBa
     segments = [stretches[pair.source].crop(pair.example) for pair in pairs]
     references = [stretches[pair.source].crop(pair.reference).audio for pair in pairs]
     return MixedBatch(
-        _stacked(segments),
+        stacked(segments),
         np.stack(references, dtype=np.float32),
         np.array([pair.source for pair in pairs], np.int32),
     )
@@ -268,7 +268,7 @@ class _Stretches:
 
     def __init__(self, dataset: str | Path, split: str) -> None:
         self.name, self._split = dataset, split
-        self.manifest, self._records = _opened(dataset, split)
+        self.manifest, self._records = opened(dataset, split)
         self.info = self.manifest.splits[split]
         self._starts, self._weights_s = map(np.array, (self.info.starts, self.info.weights_s))
         self._ends, self._first = np.cumsum(self._weights_s), np.cumsum([0, *self.info.starts])
@@ -308,7 +308,7 @@ class _Stretches:
     def examples(self, places: Sequence[_Place]) -> Batch:
         """The examples at places, all of which the disk is asked for before the first is read."""
         self.will_need(places)
-        return _stacked([self.crop(place) for place in places])
+        return stacked([self.crop(place) for place in places])
 
     def crop(self, place: _Place) -> Segment:
         """The example at a place."""
@@ -345,48 +345,13 @@ def _shares(weights: Sequence[float] | None, n_datasets: int) -> np.ndarray:
     return np.cumsum(values) / np.sum(values)
 
 
-def evaluation_batches(dataset: str | Path, *, split: str, batch_size: int) -> Iterator[Batch]:
-    """Every example of a split once, without overlap, in the order of the data.
-
-    Args:
-      dataset: folder written by :func:`ddspx.training.prepare`.
-      split: train, valid or test.
-      batch_size: examples in a batch; the last batch may hold fewer.
-
-    Returns:
-      An iterator of batches. The end of a recording that is too short for a whole example is left
-      out.
-
-    Raises:
-      DatasetError: the dataset is missing, damaged or empty in that split.
-      ValueError: `batch_size` or `split` is not allowed.
-    """
-    size("batch_size", batch_size)
-    manifest, records = _opened(dataset, split)
-
-    def examples() -> Iterator[Segment]:
-        for record, starts in enumerate(manifest.splits[split].starts):
-            for start in range(0, starts, manifest.example_hops):
-                yield records.crop(record, start, manifest.example_hops)
-
-    def batches() -> Iterator[Batch]:
-        gathered = []
-        for example in examples():
-            gathered.append(example)
-            if len(gathered) == batch_size:
-                yield _stacked(gathered)
-                gathered = []
-        if gathered:
-            yield _stacked(gathered)
-
-    return batches()
-
-
-def _stacked(examples: list[Segment]) -> Batch:
+def stacked(examples: list[Segment]) -> Batch:
+    """A batch of examples."""
     return Batch(*(np.stack(arrays, dtype=np.float32) for arrays in zip(*examples, strict=True)))
 
 
-def _opened(dataset: str | Path, split: str) -> tuple[Manifest, Records]:
+def opened(dataset: str | Path, split: str) -> tuple[Manifest, Records]:
+    """The manifest of a dataset, and the records of a split."""
     one_of("split", split, SPLITS)
     manifest = read_manifest(dataset)
     return manifest, Records(dataset, manifest, split)

@@ -22,6 +22,7 @@ DIGESTS = "sha256.json"
 # What a model plays is bound to these files as they were saved. The others of its folder, such as
 # its provenance and a README, describe it, and may be edited.
 _BOUND = (WEIGHTS, CONFIG, STATISTICS, TIMBRES)
+_COPY_AGAIN = f"copy the whole folder again; if you changed the file yourself, delete {DIGESTS}"
 # The fields of a provenance that say on whose recordings a model was trained.
 HISTORY = ("data", "instruments", "started_from")
 # The JSON field that holds the class of a config, where the annotation allows several classes.
@@ -125,6 +126,19 @@ def write_digests(folder: Path) -> None:
     (folder / DIGESTS).write_text(text + "\n", encoding="utf-8")
 
 
+def check_digests(folder: Path) -> tuple[str, ...]:
+    """The files of a model folder that `DIGESTS` names, all of which are as they were saved.
+
+    Raises:
+      FileNotFoundError: one of them is missing.
+      ValueError: one of them has changed, or `DIGESTS` is not usable.
+    """
+    written = _written_digests(folder)
+    for name in written:
+        check_digest(folder / name)
+    return tuple(written)
+
+
 def check_digest(path: Path) -> None:
     """Raises a ValueError if a file of a model folder has changed since it was saved.
 
@@ -133,22 +147,29 @@ def check_digest(path: Path) -> None:
     written = path.with_name(DIGESTS)
     if path.name not in _BOUND or not written.is_file():
         return
-    advice = f"copy the whole folder again; if you changed the file yourself, delete {DIGESTS}"
+    digests = _written_digests(path.parent)
+    if path.name not in digests:
+        raise ValueError(f"{written} is not usable: it does not name {path.name}; {_COPY_AGAIN}.")
+    for name in digests:
+        require_file(path.with_name(name))
+    if sha256_of_file(path) != digests[path.name]:
+        raise ValueError(
+            f"{path} is not as it was saved: its SHA-256 differs from that in {DIGESTS}; "
+            f"{_COPY_AGAIN}."
+        )
+
+
+def _written_digests(folder: Path) -> dict[str, str]:
+    path = folder / DIGESTS
     try:
-        digests = json_object(io.read_json(written))
+        digests = json_object(io.read_json(path))
         if unknown := sorted(set(digests) - set(_BOUND)):
             raise ValueError(
                 f"it names {reprlib.repr(unknown[0])}, which is not {', '.join(_BOUND)}"
             )
-        expected = json_field(digests, path.name, TEXT)
+        return {name: json_field(digests, name, TEXT) for name in digests}
     except ValueError as error:
-        raise ValueError(f"{written} is not usable: {error}; {advice}.") from error
-    for name in digests:
-        require_file(path.with_name(name))
-    if sha256_of_file(path) != expected:
-        raise ValueError(
-            f"{path} is not as it was saved: its SHA-256 differs from that in {DIGESTS}; {advice}."
-        )
+        raise ValueError(f"{path} is not usable: {error}; {_COPY_AGAIN}.") from error
 
 
 def _plain(value: Any, hint: Any) -> Any:

@@ -44,6 +44,7 @@ from ddspx.training._autoencoder import (
     dataset_digest,
     provenance_of,
     save_trained,
+    valid_batches,
     valid_loss,
 )
 from ddspx.training._config import AdaptationConfig
@@ -174,7 +175,7 @@ def _task(
         **{name: weights.pop(name) for name in ("encoder", "reverb") if name in weights},
     }
     facts = provenance_of(manifest, statistics, config) | {"started_from": origin}
-    measured = partial(valid_loss, dataset, manifest, config, programs, each)
+    valid = valid_batches(dataset, manifest, config)
     return Task(
         model=single.config.to_json(),
         data=dataset_digest(manifest, {"model": weights_sha256(model)}),
@@ -185,7 +186,7 @@ def _task(
             params, programs.optimizer, seed=config.seed, rest={"frozen": weights, "fixed": fixed}
         ),
         step=programs.step,
-        measure=measured if manifest.splits["valid"].n_examples else None,
+        measure=valid and partial(valid_loss, valid, manifest, config, programs, each),
         save=partial(_save, programs, statistics, facts),
     )
 

@@ -21,9 +21,9 @@ from ddspx._typing import Array, ArrayLike, Key
 from ddspx.instruments._library import is_name
 from ddspx.io import (
     Batch,
+    EvaluationBatches,
     Manifest,
     MixedBatch,
-    evaluation_batches,
     mixed_batches,
     read_manifest,
 )
@@ -38,7 +38,7 @@ from ddspx.models.autoencoder.serialization import check_loads_back
 from ddspx.models.autoencoder.timbres import mean_embedding, timbre_encoder
 from ddspx.nn import DecayingReverbConfig, SpectralFrontend, TapReverbConfig
 from ddspx.training._any_instrument_loss import any_instrument_loss, rendered_dry
-from ddspx.training._autoencoder import padded_to
+from ddspx.training._autoencoder import padded_to, valid_batches
 from ddspx.training._config import AnyInstrumentTrainConfig
 from ddspx.training._data import check_dataset, dataset_statistics, stretches_to_hear
 from ddspx.training._devices import gathered, placements, put_batch, this_process
@@ -151,7 +151,11 @@ def _task(
         },
         "training": config.to_json(),
     } | origin
-    sounds = _Sounds(names, folders, [m.splits["valid"].n_examples > 0 for m in manifests])
+    valid = [
+        valid_batches(folder, manifest, config)
+        for folder, manifest in zip(folders, manifests, strict=True)
+    ]
+    sounds = _Sounds(names, folders, valid)
     measured = partial(_measure, sounds, config, programs, each)
     return Task(
         model={"model": model.to_json(), "room": repr(room)},
@@ -164,7 +168,7 @@ def _task(
             rest={"model": rest, "rooms": fixed},
         ),
         step=programs.step,
-        measure=measured if any(sounds.has_valid) else None,
+        measure=measured if any(valid) else None,
         save=partial(_save, sounds, programs, statistics, facts),
     )
 
@@ -174,7 +178,7 @@ class _Sounds(NamedTuple):
 
     names: tuple[str, ...]
     folders: tuple[Path, ...]
-    has_valid: list[bool]
+    valid: list[EvaluationBatches | None]
 
 
 class _Programs(NamedTuple):
@@ -265,11 +269,11 @@ def _measure(
     """The mean loss on the valid split of each dataset, with the timbre of its train split."""
     losses, size = {}, config.batch_size
     for source, name in enumerate(sounds.names):
-        if not sounds.has_valid[source]:
+        batches = sounds.valid[source]
+        if batches is None:
             continue
         z = programs.embedding(state.params, state.rest, stretches_to_hear(sounds.folders[source]))
         found = []
-        batches = evaluation_batches(sounds.folders[source], split="valid", batch_size=size)
         for index, batch in enumerate(until_stopped(batches)):
             key = jax.random.fold_in(jax.random.key(0), index)
             padded = put_batch(padded_to(batch, size), each)

@@ -19,7 +19,14 @@ from ddspx import __version__
 from ddspx._typing import Array, Key
 from ddspx.instruments import Instrument, as_instrument
 from ddspx.instruments._room import room_facts
-from ddspx.io import Batch, Manifest, evaluation_batches, read_manifest, training_batches
+from ddspx.io import (
+    Batch,
+    EvaluationBatches,
+    Manifest,
+    evaluation_batches,
+    read_manifest,
+    training_batches,
+)
 from ddspx.models._config import HISTORY
 from ddspx.models.autoencoder import (
     Autoencoder,
@@ -63,9 +70,10 @@ def train_autoencoder(
     """Trains an autoencoder on a prepared dataset and writes it as a model folder.
 
     Every `config.evaluate_every` steps, and after the last one, the loss on the valid split is
-    measured. If it is the lowest so far, the weights are written to `output`. That folder
-    therefore holds the best model of the run, and can be used while training continues. The test
-    split is never read. If the dataset has no valid split, the newest weights are kept.
+    measured, or on `config.valid_examples` examples of a large one. If it is the lowest so far, the
+    weights are written to `output`. That folder therefore holds the best model of the run, and can
+    be used while training continues. The test split is never read. If the dataset has no valid
+    split, the newest weights are kept.
 
     The files of the run itself are next to it, in ``<output>.run``::
 
@@ -173,10 +181,7 @@ def _task(
     rate = config.learning_rate, config.decay_rate, config.decay_steps, config.clip_norm
     loss = config.loudness_weight, config.gain_db, config.bfloat16
     programs = _programs(model, *rate, *loss, config.microbatches, every, config.shard_optimizer)
-    measure = None
-    if manifest.splits["valid"].n_examples:
-        evaluation_batches(dataset, split="valid", batch_size=1)
-        measure = partial(valid_loss, dataset, manifest, config, programs, each)
+    valid = valid_batches(dataset, manifest, config)
     module = Autoencoder(model, rngs=nnx.Rngs(config.seed))
     origin = begin_with(front_end, module.encoder)
     if start is not None:
@@ -190,7 +195,7 @@ def _task(
         batches=batches,
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
         step=programs.step,
-        measure=measure,
+        measure=valid and partial(valid_loss, valid, manifest, config, programs, each),
         save=partial(
             _save,
             programs.graphdef,
@@ -260,8 +265,19 @@ def save_trained(
     )
 
 
+def valid_batches(
+    dataset: Path, manifest: Manifest, config: AutoencoderTrainConfig
+) -> EvaluationBatches | None:
+    """The examples of the valid split that an evaluation measures; None if it is empty."""
+    if not manifest.splits["valid"].n_examples:
+        return None
+    return evaluation_batches(
+        dataset, split="valid", batch_size=config.batch_size, most=config.valid_examples
+    )
+
+
 def valid_loss(
-    dataset: Path,
+    batches: EvaluationBatches,
     manifest: Manifest,
     config: AutoencoderTrainConfig,
     programs: "Programs",
@@ -271,7 +287,6 @@ def valid_loss(
 ) -> Measured:
     """Computes the mean loss over the valid split, and logs the first few examples as sound."""
     taken, size, losses = int(state.step), config.batch_size, []
-    batches = evaluation_batches(dataset, split="valid", batch_size=size)
     for index, batch in enumerate(until_stopped(batches)):
         n_examples = len(batch.audio)
         # The noise is always the same, so that two evaluations differ by the weights alone.

@@ -124,6 +124,8 @@ class AutoencoderTrainConfig(RunConfig):
       loudness_weight: weight of the loudness in dB in the loss, see
         `core.multi_scale_spectral_loss`; DDSP's is 0.
       gain_db: how much louder or softer an example may be made, in dB, and its loudness with it.
+      valid_examples: how many examples of a valid split an evaluation measures at most. Of a larger
+        one it takes examples that are spread evenly, the same ones each time.
       microbatches: equal parts of a batch whose gradients are computed one after the other, and
         averaged: less memory for the same step.
       bfloat16: whether a GPU rounds the factors of the networks' matrix products to bfloat16; sums,
@@ -137,12 +139,14 @@ class AutoencoderTrainConfig(RunConfig):
 
     loudness_weight: float = 0.0
     gain_db: float = 0.0
+    valid_examples: int = 500
     microbatches: int = 1
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _true_or_false("bfloat16", self.bfloat16)
+        positive_int("valid_examples", self.valid_examples)
         if self.batch_size % positive_int("microbatches", self.microbatches):
             raise ValueError(
                 f"`microbatches` must divide `batch_size`, {self.batch_size}, got "

@@ -98,7 +98,10 @@ def print_known(base: AnyInstrument, results: Path) -> None:
 
 
 def adapted(base: AnyInstrument, heard: Heard, folder: Path, index: int, seconds: int) -> Path:
-    """The model folder of a recording's adaptation, which is made if it is missing."""
+    """The model folder of a recording's adaptation, which is made if it is missing.
+
+    Its steps are those that two free cores take in less than three minutes.
+    """
     output = folder / f"{index}_{seconds}"
     with contextlib.redirect_stdout(None):
         adapt(
@@ -106,7 +109,7 @@ def adapted(base: AnyInstrument, heard: Heard, folder: Path, index: int, seconds
             output,
             model=base.model,
             room=base.room,
-            config=AdaptationConfig(max_minutes=2.5, evaluate_every=25),
+            config=AdaptationConfig(evaluate_every=25),
             origin=base.origin,
             console=Console(quiet=True),
         )

@@ -75,6 +75,19 @@ def test_evaluation_covers_every_example_once_in_order(dataset):
         assert all(len(batch.audio) == batch_size for batch in batches[:-1])
 
 
+@pytest.mark.parametrize("most", [1, 2, 7, 10_000])
+def test_evaluation_of_some_examples_spreads_them_evenly(dataset, most):
+    """Of n examples in m equal parts, each chosen one holds the middle of its part."""
+    (whole,) = io.evaluation_batches(dataset, split="train", batch_size=1000)
+    n, n_chosen = len(whole.audio), min(most, len(whole.audio))
+    batches = io.evaluation_batches(dataset, split="train", batch_size=3, most=most)
+    assert len(batches) == -(-n_chosen // 3)
+    for _ in range(2):  # once more from the beginning
+        firsts = np.concatenate([batch.audio[:, 0] for batch in batches])
+        middles = [int((i + 0.5) * n / n_chosen) for i in range(n_chosen)]
+        np.testing.assert_array_equal(firsts, whole.audio[middles, 0])
+
+
 def test_no_example_crosses_a_split(dataset):
     train = np.concatenate([batch.audio for batch in drawn(dataset, 30)])
     (test,) = io.evaluation_batches(dataset, split="test", batch_size=100)
@@ -200,6 +213,8 @@ def test_bad_arguments_are_reported(dataset, tmp_path):
         io.training_batches(dataset, batch_size=8, seed=0, process_index=2, process_count=2)
     with pytest.raises(ValueError, match="`split` must be one of 'train'"):
         io.evaluation_batches(dataset, split="dev", batch_size=1)
+    with pytest.raises(ValueError, match="`most` must be at least 1, got 0"):
+        io.evaluation_batches(dataset, split="test", batch_size=1, most=0)
     with pytest.raises(io.DatasetError, match="no examples in its valid split"):
         io.evaluation_batches(dataset, split="valid", batch_size=1)
     with pytest.raises(io.DatasetError, match="is not a folder"):
@@ -219,4 +234,4 @@ def test_a_missing_package_is_named(dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, "grain", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "ddspx\[train\]"'):
         io.training_batches(dataset, batch_size=1, seed=0)
-    assert next(io.evaluation_batches(dataset, split="test", batch_size=1))
+    assert next(iter(io.evaluation_batches(dataset, split="test", batch_size=1)))

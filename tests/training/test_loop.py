@@ -21,7 +21,7 @@ from ddspx.io._manifest import digest_of
 from ddspx.models.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder
 from ddspx.nn import RnnFcDecoderConfig
 from ddspx.training import AutoencoderTrainConfig, evaluate_autoencoder, train_autoencoder
-from ddspx.training._autoencoder import Programs, valid_loss
+from ddspx.training._autoencoder import Programs, valid_batches, valid_loss
 from ddspx.training._devices import placements
 from ddspx.training._logging import RunLog
 from ddspx.training._loop import Measured, _Run
@@ -266,8 +266,9 @@ def test_padding_of_the_last_valid_batch_does_not_count(dataset, tmp_path):
     state = TrainState(None, None, np.int32(9), None, None)
     with RunLog(tmp_path / "logs", step=9) as log:
         # Two examples in a batch of three.
-        config = numbers(batch_size=3)
-        measured = valid_loss(dataset, read_manifest(dataset), config, programs, each, state, log)
+        config, manifest = numbers(batch_size=3), read_manifest(dataset)
+        batches = valid_batches(dataset, manifest, config)
+        measured = valid_loss(batches, manifest, config, programs, each, state, log)
     assert measured.loss == 0.5
 
 
