@@ -149,19 +149,7 @@ def _task(
     is_whole = dataset.exists() and _is_whole(dataset, usable, say)
     embedding = _heard(recordings, usable, model)
     if not is_whole:
-        prepare(
-            recordings,
-            dataset,
-            sample_rate=c.sample_rate,
-            hop_length=c.hop_length,
-            example_s=_EXAMPLE_S,
-            valid_share=_VALID_SHARE,
-            test_share=0.0,
-            licence=credit[0],
-            attribution=credit[1],
-            overwrite=True,
-            report=say,
-        )
+        _prepare(recordings, dataset, c, credit, say)
     manifest = read_manifest(dataset)
     check_dataset(manifest, c)
     statistics = dataset_statistics(dataset, manifest)
@@ -188,6 +176,30 @@ def _task(
         step=programs.step,
         measure=valid and partial(valid_loss, valid, manifest, config, programs, each),
         save=partial(_save, programs, statistics, facts),
+    )
+
+
+def _prepare(
+    recordings: Sequence[str | Path],
+    dataset: Path,
+    model: AutoencoderConfig,
+    credit: tuple[str, str],
+    say: Callable[[str], object],
+) -> None:
+    """Makes the dataset that the recordings are adapted by."""
+    licence, attribution = credit
+    prepare(
+        recordings,
+        dataset,
+        sample_rate=model.sample_rate,
+        hop_length=model.hop_length,
+        example_s=_EXAMPLE_S,
+        valid_share=_VALID_SHARE,
+        test_share=0.0,
+        licence=licence,
+        attribution=attribution,
+        overwrite=True,
+        report=say,
     )
 
 

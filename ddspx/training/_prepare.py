@@ -168,8 +168,8 @@ def prepare(
         with closing(place.outcomes(listed, config)) as outcomes:
             usable, skipped = _chosen(listed, outcomes, config, report)
         check_found(by_split, usable, config.example_length / sample_rate)
-        parts = _parts(usable, shares, config)
         spools = [_spool(place.spools, recording, config) for recording in usable]
+        parts = _parts(usable, shares, config)
         statistics = _statistics(parts, spools, config, report)
         with DatasetWriter(
             folder,
@@ -177,10 +177,7 @@ def prepare(
             hop_length=hop_length,
             example_length=config.example_length,
         ) as writer:
-            for done, part in enumerate(parts):
-                progress("writing the dataset", float(done), float(len(parts)))
-                stretch = spools[part.source].stretch(part.first, part.last)
-                writer.add(part.split, stretch, source=part.source)
+            _write(writer, parts, spools, progress)
             manifest = writer.finish(
                 feature_version=feature_version(method),
                 licence=licence,
@@ -285,6 +282,15 @@ def _parts(
             of_source = divided(outcome.stretches, shares, config.example_hops)
         parts += [_Part(split, source, first, last) for split, first, last in of_source]
     return parts
+
+
+def _write(
+    writer: DatasetWriter, parts: Sequence[_Part], spools: Sequence[Spool], progress: Progress
+) -> None:
+    for done, part in enumerate(parts):
+        progress("writing the dataset", float(done), float(len(parts)))
+        stretch = spools[part.source].stretch(part.first, part.last)
+        writer.add(part.split, stretch, source=part.source)
 
 
 def _statistics(
