@@ -28,6 +28,9 @@ if jax.version.__version_info__ < (0, 11):
 # The workers inherit what was set before them.
 _IS_QUICK = os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS)) == " ".join(_FLAGS)
 _LONG_RUNS = {"app", "features", "transfer", "test_autoencoder_evaluation.py"}
+# Elsewhere only the program of a CPU is traced, not those of all platforms beside it, which takes
+# up to a third of the time. The pass without x64 traces all of them everywhere.
+_EVERY_PLATFORM = {"accelerators", "test_fourier.py", "test_lookup.py", "test_platforms.py"}
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
@@ -37,10 +40,34 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--first-case", action="store_true", help="of each parametrized test run one case alone"
+    )
+
+
+# After those that a marker deselects, so that a quick case is left of each quick test.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("first_case"):
+        return
+    first, others = {}, []
+    for item in items:
+        if first.setdefault(item.nodeid.partition("[")[0], item) is not item:
+            others.append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = first.values()
+
+
 def pytest_collection_finish():
     """Spares the garbage collector what was imported and collected, which it would walk often."""
     gc.collect()
     gc.freeze()
+
+
+def _for_a_cpu(*arguments, default=None, **programs):
+    """The program that a CPU runs, in place of `jax.lax.platform_dependent`."""
+    return programs.get("cpu", default)(*arguments)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,7 +76,10 @@ def programs(request):
     where = request.path.relative_to(Path(__file__).parent).parts
     is_unoptimised = _IS_QUICK and _LONG_RUNS.isdisjoint(where)
     jax.config.update("jax_disable_most_optimizations", is_unoptimised)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        if _IS_QUICK and _EVERY_PLATFORM.isdisjoint(where) and jax.default_backend() == "cpu":
+            patch.setattr(jax.lax, "platform_dependent", _for_a_cpu)
+        yield
     jax.clear_caches()
 
 

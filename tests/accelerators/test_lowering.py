@@ -20,6 +20,7 @@ def as_users_have_it():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*cases.CORE, *cases.NN])
 def test_values_and_gradients_are_lowered(name):
     function, arguments = (cases.CORE | cases.NN)[name]
