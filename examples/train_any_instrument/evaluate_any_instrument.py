@@ -117,7 +117,12 @@ def adapted(base: AnyInstrument, heard: Heard, folder: Path, index: int, seconds
 
 
 def print_unknown(
-    base: AnyInstrument, names: list[str], data: Path, results: Path, seconds: list[int]
+    base: AnyInstrument,
+    names: list[str],
+    data: Path,
+    results: Path,
+    seconds: list[int],
+    count: int,
 ) -> None:
     """How instruments sound that the model was trained without, for each recording heard.
 
@@ -136,7 +141,7 @@ def print_unknown(
         ]
         print_ratio(own, [loss(with_timbre(base.model, z.embedding), dataset) for z in timbres])
         for s in seconds:
-            models = [adapted(base, heard, folder, i, s) for i in range(len(heard.sounds))]
+            models = [adapted(base, heard, folder, i, s) for i in range(count)]
             print_ratio(own, [loss(load_instrument(model).model, dataset) for model in models])
         print(flush=True)
 
@@ -213,7 +218,9 @@ def main(arguments: argparse.Namespace) -> None:
     if known := sorted(base.timbres.keys() & set(arguments.unknown)):
         raise SystemExit(f"{base.name} was trained on {', '.join(known)}; leave it out.")
     if arguments.unknown:
-        print_unknown(base, arguments.unknown, data, results, arguments.seconds)
+        print_unknown(
+            base, arguments.unknown, data, results, arguments.seconds, arguments.adaptations
+        )
         print_nearest(base, arguments.unknown, data, results, arguments.seconds)
     else:
         print_known(base, results)
@@ -231,4 +238,5 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="any_instrument", help="the model's folder in results")
     parser.add_argument("--unknown", nargs="+", default=[], choices=SHELF, metavar="NAME")
     parser.add_argument("--seconds", nargs="+", type=int, default=[10, 20, 60])
+    parser.add_argument("--adaptations", type=int, default=3, choices=range(1, 4), help="of each")
     main(parser.parse_args())
