@@ -177,6 +177,7 @@ def test_the_sources_are_named_as_their_folders_name_them(recipe, tmp_path):
     assert said["notices"] == {"solo_notes": "Recorded by someone."}
 
 
+@pytest.mark.slow
 def test_calibration_restores_the_log_odds(recipe, sounds):
     """Voicing that is scaled and shifted by hand comes back; the sounds draw the truth from it."""
     model = load_pitch_tracker()

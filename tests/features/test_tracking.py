@@ -121,6 +121,7 @@ def small_blocks(monkeypatch):
     _pyin._programs.cache_clear()
 
 
+@pytest.mark.slow
 def test_pyin_in_blocks_is_pyin_and_compiled_for_each_size(small_blocks):
     options = {"sample_rate": 8000, "hop_length": 100, "fmin": 100.0, "fmax": 900.0}
     glide = np.sin(2 * np.pi * np.cumsum(np.geomspace(150, 600, 9000)) / 8000)

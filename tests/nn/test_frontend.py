@@ -209,6 +209,7 @@ def test_only_the_trainable_parts_are_parameters():
     assert stored == {"gaps", "log_bandwidths", "gains_db"}
 
 
+@pytest.mark.slow
 def test_gradient_descent_finds_a_distant_band():
     # Noise that falls by 18 dB per octave, so that the energy of a band depends on its frequency.
     slope = core.one_pole(0.001, sample_rate=8000).astype("float32")

@@ -34,6 +34,7 @@ def check_range(played: AdjustedControls, statistics) -> None:
     assert (midi <= statistics.pitch_midi_max + 1.001).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_s", [0, 24])
 def test_a_quiet_voice_on_a_violin_has_no_squeaks(start_s, shared_data):
     """Heard by librosa's tracker, too, on a rendering without the room."""

@@ -188,6 +188,7 @@ def test_blocks_of_any_size_give_the_same_sound(instrument, rng):
     np.testing.assert_allclose(blocks, whole, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_breath_in_blocks_of_any_size_is_the_same_and_leaves_the_notes_as_they_are(instrument, rng):
     model, _, _ = load_autoencoder(instrument)
     notes = played_tracks(rng, 121)
