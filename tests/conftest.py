@@ -30,7 +30,11 @@ _IS_QUICK = os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS)) == " ".join(_FL
 _LONG_RUNS = {"app", "features", "transfer", "test_autoencoder_evaluation.py"}
 # Elsewhere only the program of a CPU is traced, not those of all platforms beside it, which takes
 # up to a third of the time. The pass without x64 traces all of them everywhere.
-_EVERY_PLATFORM = {"accelerators", "test_fourier.py", "test_lookup.py", "test_platforms.py"}
+_EVERY_PLATFORM = {
+    *("accelerators", "test_fourier.py", "test_lookup.py", "test_platforms.py"),
+    # It compares with what processes of its own compute.
+    "test_prepare_everywhere.py",
+}
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")

@@ -83,8 +83,23 @@ def mapped(
     """
     if size("workers", workers) == 1:
         yield from map(function, items)
-        return
-    pool, remaining = _Pool(function, workers), iter(items)
+    else:
+        yield from pooled(function, items, workers=workers, ahead=ahead)
+
+
+def pooled(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    ahead: int | None = None,
+) -> Generator[Result, None, None]:
+    """As :func:`mapped`, but one worker is a process of its own too, which has one thread as all.
+
+    So a result does not depend on the number of workers, even in its last digit: XLA may divide a
+    sum among its threads.
+    """
+    pool, remaining = _Pool(function, size("workers", workers)), iter(items)
     taken: deque[_Task] = deque()
     try:
         while True:

@@ -58,7 +58,7 @@ def prepare(
     licence: str = "not stated",
     attribution: str = "not stated",
     overwrite: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     runner: str | None = None,
     pipeline_options: Sequence[str] = (),
     report: Callable[[str], object] = print,
@@ -86,7 +86,9 @@ def prepare(
     than a short one. What is computed of it is a function of its bytes and of the settings alone,
     and is kept in ``<output>.work`` with its SHA-256 until the dataset is complete. So the same
     call continues a preparation that was killed, and neither that nor the number of workers changes
-    a byte of the dataset. The shards are written by one process, which starts over after a kill.
+    a byte of the dataset. This process computes with all of its threads, if `workers` is None or
+    there is one recording, and a worker with one; on some machines that changes the last digit of
+    some confidences. The shards are written by one process, which starts over after a kill.
 
     The dataset is written to a temporary folder next to `output`, and renamed when it is complete.
     Its file ``skipped.txt`` lists the files that are left out, each with the reason.
@@ -113,7 +115,7 @@ def prepare(
       licence: the licence of the recordings; it is stored with the models trained on them.
       attribution: the authors to credit; it is stored likewise.
       overwrite: whether to replace an existing dataset.
-      workers: number of processes. With more than one, a script needs the guard
+      workers: number of processes; by default this one computes. With them a script needs the guard
         ``if __name__ == "__main__":``, because each process imports it.
       runner: a runner of Apache Beam that computes in place of these processes, such as
         "DirectRunner" or "FlinkRunner". Recordings and `output` may then be URLs of any file system
@@ -157,7 +159,8 @@ def prepare(
       >>> folder.cleanup()
     """
     shares = checked_shares(valid_share, test_share)
-    size("workers", workers)
+    if workers is not None:
+        size("workers", workers)
     example = _example_hops(example_s, sample_rate, hop_length)
     fmin, fmax = pitch_range(method, sample_rate=sample_rate, fmin=fmin, fmax=fmax)
     config = SpoolConfig(sample_rate, hop_length, example, fmin, fmax, method)
@@ -214,7 +217,7 @@ def _by_split(
 def _runner(
     output: str | Path,
     overwrite: bool,
-    workers: int,
+    workers: int | None,
     runner: str | None,
     options: Sequence[str],
     progress: Progress,

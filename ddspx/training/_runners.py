@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from ddspx._progress import Progress
 from ddspx.io import DatasetError, declared_duration_s, is_dataset, owned, replacing_folder
 from ddspx.io._leftovers import remove, sweep_owned
-from ddspx.io._pool import mapped
+from ddspx.io._pool import pooled
 from ddspx.training._recordings import Listed, Outcome, listed_recordings, refuse_at_once
 from ddspx.training._spool import SpoolConfig, spooled
 
@@ -62,12 +62,12 @@ class PoolRunner:
     Args:
       output: the dataset folder to make.
       overwrite: whether to replace an existing dataset.
-      workers: number of processes; 1 is this process.
+      workers: number of processes; None for this process, which alone computes a single recording.
       progress: called with the bytes of the files that are done.
     """
 
     def __init__(
-        self, output: str | Path, *, overwrite: bool, workers: int, progress: Progress
+        self, output: str | Path, *, overwrite: bool, workers: int | None, progress: Progress
     ) -> None:
         self._output, self._overwrite = Path(output), overwrite
         self._workers, self._progress = workers, progress
@@ -87,11 +87,11 @@ class PoolRunner:
         """Computes the spools in the processes, and yields what is known of each file."""
         sizes = [_size(file.path) for file in listed]
         ends = list(accumulate(sizes, initial=0.0))
-        workers = max(1, min(self._workers, len(listed)))
         measure = partial(spooled, folder=self.spools, config=config)
         paths = [Path(file.path) for file in listed]
-        if workers > 1:
-            outcomes = mapped(measure, paths, workers=workers, ahead=_AHEAD)
+        if self._workers is not None and len(paths) > 1:
+            workers = min(self._workers, len(paths))
+            outcomes = pooled(measure, paths, workers=workers, ahead=_AHEAD)
         else:
             listeners = (
                 self._listener(path, first, size, ends[-1])

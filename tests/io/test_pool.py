@@ -9,6 +9,7 @@ from pathlib import Path
 import pooled
 import pytest
 
+from ddspx.io import _pool
 from ddspx.io._pool import available_cores, mapped
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -23,6 +24,10 @@ def test_results_come_in_the_order_of_the_items_with_their_warnings():
     assert [square for square, *_ in results] == [0, 1, 4]
     assert [str(one.message) for one in warned] == [f"squared {i}" for i in range(3)]
     assert len({pid for _, pid, *_ in results} | {os.getpid()}) == 3
+    # One may be a process of its own too, which has one thread as well.
+    with pytest.warns(UserWarning, match="squared 0"):
+        ((square, pid, *threads),) = _pool.pooled(pooled.warned_square, [0], workers=1)
+    assert square == 0 and pid != os.getpid() and tuple(threads) == ("1", "cpu")
     # Each has one thread and no accelerator; what this process has is unchanged.
     assert {result[2:] for result in results} == {("1", "cpu")}
     assert dict(os.environ) == environment
@@ -37,8 +42,9 @@ def test_one_worker_is_this_process():
     results = mapped(lambda x: (x, os.getpid()), itertools.count(), workers=1)
     assert list(itertools.islice(results, 2)) == [(0, os.getpid()), (1, os.getpid())]
     for workers in (0, 10**6):
-        with pytest.raises(ValueError, match="`workers` must be at"):
-            next(mapped(abs, [], workers=workers))
+        for function in (mapped, _pool.pooled):
+            with pytest.raises(ValueError, match="`workers` must be at"):
+                next(function(abs, [], workers=workers))
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
