@@ -237,5 +237,9 @@ def test_a_disk_that_fills_and_is_freed(straight, tmp_path):
     )
     *sentences, last = ended.stdout.splitlines()
     assert len(sentences) > 3 and all("No space left" in each for each in sentences)
-    assert last.endswith(str(straight[0])) and ended.stderr == ""
+    assert last.endswith(str(straight[0]))
+    # Of several writes that fail, orbax awaits the first; a thread of tensorstore prints it if
+    # another one ends when orbax's event loop is closed already.
+    closed = ended.stderr.count("RuntimeError: Event loop is closed")
+    assert ended.stderr.count("Error") == closed and (closed or not ended.stderr)
     print(f"\n{len(sentences)} times full", *sentences, sep="\n")
