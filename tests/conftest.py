@@ -29,12 +29,14 @@ if jax.version.__version_info__ < (0, 11):
 _IS_QUICK = os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS)) == " ".join(_FLAGS)
 _LONG_RUNS = {"app", "features", "transfer", "test_autoencoder_evaluation.py"}
 # Elsewhere only the program of a CPU is traced, not those of all platforms beside it, which takes
-# up to a third of the time. The pass without x64 traces all of them everywhere.
+# up to a third of the time. The pass without x64 traces all of them.
 _EVERY_PLATFORM = {
-    *("accelerators", "test_fourier.py", "test_lookup.py", "test_platforms.py"),
+    *("accelerators", "test_fourier.py", "test_lookup.py", "test_platforms.py", "test_programs.py"),
     # It compares with what processes of its own compute.
     "test_prepare_everywhere.py",
 }
+# Their cases are the functions of the core, so all of them are run.
+_FAMILIES = {"test_contracts.py", "test_programs.py"}
 # A place where nothing is and nothing can be put: no test sees the developer's own instruments, or
 # adds to them. Set here, as tests copy the environment when they are imported.
 os.environ["DDSPX_INSTRUMENTS"] = os.path.join(os.devnull, "instruments")
@@ -57,10 +59,11 @@ def pytest_collection_modifyitems(config, items):
         return
     first, others = {}, []
     for item in items:
-        if first.setdefault(item.nodeid.partition("[")[0], item) is not item:
+        is_first = first.setdefault(item.nodeid.partition("[")[0], item) is item
+        if not is_first and item.path.name not in _FAMILIES:
             others.append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = first.values()
+    items[:] = [item for item in items if item not in set(others)]
 
 
 def pytest_collection_finish():

@@ -6,7 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ddspx import io
-from ddspx.cli._errors import SkippedInputError, complain, say
+from ddspx.cli._errors import SkippedInputError, complain, explained, say
 from ddspx.models._config import DIGESTS, check_digests
 
 
@@ -15,7 +15,7 @@ def verify(
         Positional[tuple[Path, ...]], arg(metavar="FOLDER", help_behavior_hint="(required)")
     ],
 ) -> None:
-    """Reads all of datasets and model folders, and compares them with the digests in them.
+    """Reads the sound of datasets and what models play by, and compares digests.
 
     A training checks what it reads of a dataset, and a model is checked when it is loaded; this
     finds damage before, such as after a copy to another machine.
@@ -31,7 +31,7 @@ def verify(
             say(folder, _as_written(folder))
         except (OSError, ValueError) as error:
             n_damaged += 1
-            complain("ddspx verify", error)
+            complain("ddspx verify", explained(error)[0])
     if n_damaged:
         raise SkippedInputError(f"{n_damaged} of {len(folders)} not as written.")
 
@@ -43,6 +43,8 @@ def _as_written(folder: Path) -> str:
         shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
         n_bytes = sum((folder / name).stat().st_size for name in shards)
         return f"a dataset of {len(shards)} files, {n_bytes / 1e6:.1f} MB, as written"
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; check the name.")
     if not (folder / DIGESTS).is_file():
         raise ValueError(f"{folder} is neither a dataset nor a model folder with {DIGESTS}.")
     return f"a model of {', '.join(check_digests(folder))}, as written"

@@ -16,7 +16,7 @@ class EvaluationBatches:
     """
 
     def __init__(
-        self, dataset: str | Path, split: str, batch_size: int, most: int | None = None
+        self, dataset: str | Path, *, split: str, batch_size: int, most: int | None = None
     ) -> None:
         size("batch_size", batch_size)
         manifest, self._records = opened(dataset, split)
@@ -70,4 +70,4 @@ def evaluation_batches(
       for batch in valid:
           ...
     """
-    return EvaluationBatches(dataset, split, batch_size, most)
+    return EvaluationBatches(dataset, split=split, batch_size=batch_size, most=most)

@@ -127,16 +127,18 @@ def write_digests(folder: Path) -> None:
 
 
 def check_digests(folder: Path) -> tuple[str, ...]:
-    """The files of a model folder that `DIGESTS` names, all of which are as they were saved.
+    """The files of a model folder that `DIGESTS` binds, all of which are as they were saved.
 
     Raises:
       FileNotFoundError: one of them is missing.
       ValueError: one of them has changed, or `DIGESTS` is not usable.
     """
-    written = _written_digests(folder)
-    for name in written:
+    present = tuple(name for name in _BOUND if (folder / name).is_file())
+    # Whatever is there, the weights and the config belong to a model.
+    for name in dict.fromkeys((*present, *_written_digests(folder), WEIGHTS, CONFIG)):
+        require_file(folder / name)
         check_digest(folder / name)
-    return tuple(written)
+    return present
 
 
 def check_digest(path: Path) -> None:

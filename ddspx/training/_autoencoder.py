@@ -285,7 +285,7 @@ def valid_loss(
     state: TrainState,
     log: RunLog,
 ) -> Measured:
-    """Computes the mean loss over the valid split, and logs the first few examples as sound."""
+    """Computes the mean loss over examples of the valid split, and logs the first few as sound."""
     taken, size, losses = int(state.step), config.batch_size, []
     for index, batch in enumerate(until_stopped(batches)):
         n_examples = len(batch.audio)

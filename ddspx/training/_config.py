@@ -124,7 +124,8 @@ class AutoencoderTrainConfig(RunConfig):
       loudness_weight: weight of the loudness in dB in the loss, see
         `core.multi_scale_spectral_loss`; DDSP's is 0.
       gain_db: how much louder or softer an example may be made, in dB, and its loudness with it.
-      valid_examples: how many examples of a valid split an evaluation measures at most. Of a larger
+      valid_examples: how many examples of the valid split of a dataset an evaluation measures at
+        most. Of a larger
         one it takes examples that are spread evenly, the same ones each time.
       microbatches: equal parts of a batch whose gradients are computed one after the other, and
         averaged: less memory for the same step.

@@ -62,7 +62,7 @@ class PoolRunner:
     Args:
       output: the dataset folder to make.
       overwrite: whether to replace an existing dataset.
-      workers: number of processes; None for this process, which alone computes a single recording.
+      workers: number of processes; None for this process.
       progress: called with the bytes of the files that are done.
     """
 
@@ -89,7 +89,7 @@ class PoolRunner:
         ends = list(accumulate(sizes, initial=0.0))
         measure = partial(spooled, folder=self.spools, config=config)
         paths = [Path(file.path) for file in listed]
-        if self._workers is not None and len(paths) > 1:
+        if self._workers is not None and paths:
             workers = min(self._workers, len(paths))
             outcomes = pooled(measure, paths, workers=workers, ahead=_AHEAD)
         else:
