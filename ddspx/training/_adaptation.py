@@ -174,7 +174,9 @@ def _task(
             params, programs.optimizer, seed=config.seed, rest={"frozen": weights, "fixed": fixed}
         ),
         step=programs.step,
-        measure=valid and partial(valid_loss, valid, manifest, config, programs, each),
+        measure=None
+        if valid is None
+        else partial(valid_loss, valid, manifest, config, programs, each),
         save=partial(_save, programs, statistics, facts),
     )
 

@@ -195,7 +195,9 @@ def _task(
         batches=batches,
         state=initial_state(params, programs.optimizer, seed=config.seed, rest=rest),
         step=programs.step,
-        measure=valid and partial(valid_loss, valid, manifest, config, programs, each),
+        measure=None
+        if valid is None
+        else partial(valid_loss, valid, manifest, config, programs, each),
         save=partial(
             _save,
             programs.graphdef,
