@@ -146,6 +146,7 @@ MODULES = {
 
 def test_modules_take_numpy():
     """Traced only: nothing is compiled, or computed."""
+    toy_tracker()  # It is kept for other tests, so it must not be made in a trace.
     for make in MODULES.values():
         outputs = jax.eval_shape(lambda make=make: make(nnx.Rngs(0)))
         assert all(leaf.size for leaf in jax.tree.leaves(outputs))
