@@ -57,13 +57,13 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("first_case"):
         return
-    first, others = {}, []
+    first, chosen, others = {}, [], []
     for item in items:
         is_first = first.setdefault(item.nodeid.partition("[")[0], item) is item
-        if not is_first and item.path.name not in _FAMILIES:
-            others.append(item)
+        is_chosen = is_first or item.path.name in _FAMILIES
+        (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in set(others)]
+    items[:] = chosen
 
 
 def pytest_collection_finish():

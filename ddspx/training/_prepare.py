@@ -290,6 +290,7 @@ def _parts(
 def _write(
     writer: DatasetWriter, parts: Sequence[_Part], spools: Sequence[Spool], progress: Progress
 ) -> None:
+    """Writes the parts, one after the other."""
     for done, part in enumerate(parts):
         progress("writing the dataset", float(done), float(len(parts)))
         stretch = spools[part.source].stretch(part.first, part.last)
