@@ -23,6 +23,11 @@ quick_jit = partial(
 
 ORDERS = pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
 """First derivatives, and in the slow tests second ones too: ten seconds of compiling."""
+PEAK_KB = 'int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])'
+"""In a script: the most memory its process had, in kilobytes.
+
+Linux begins the `ru_maxrss` of a process with that of the process that started it.
+"""
 
 
 def compiled(f: Callable) -> Callable:

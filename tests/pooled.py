@@ -33,6 +33,8 @@ if __name__ == "__main__":
 
     from ddspx.io._pool import mapped
 
+    # What a shell starts in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         print(list(mapped(partial(noted, sys.argv[1]), range(4), workers=2)))
     except KeyboardInterrupt:

@@ -6,18 +6,23 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ddspx.io import AudioError, parse_json
+from ddspx.io._pool import ENVIRONMENT, pooled
 from ddspx.training._recordings import FAULTS_OF_FILES, Outcome, faulty, sha256_of
 from ddspx.training._spool import SpoolConfig, spooled
 
 # Beam may call a function in several threads of a process. One recording at a time bounds the
 # memory, and warnings can be collected.
 _ONE_AT_A_TIME = threading.Lock()
+# What the child process is to compute next.
+_ITEMS: deque[tuple[Path, Path, SpoolConfig]] = deque()
 
 
 def spooled_anywhere(path: str, work: str, config: SpoolConfig) -> Outcome:
@@ -33,7 +38,7 @@ def spooled_anywhere(path: str, work: str, config: SpoolConfig) -> Outcome:
                 return Outcome(fault=f"{path} cannot be read ({error}).")
         if is_remote(work):
             return _spooled_remotely(local, path, Path(place), work, config)
-        return _called(spooled(local, folder=Path(work), config=config), local, path)
+        return _called(_computed(local, Path(work), config), local, path)
 
 
 def _spooled_remotely(
@@ -46,12 +51,37 @@ def _spooled_remotely(
     known = _known(f"{work}/{name}")
     if known and config.name(known.sha256) == name:
         return known
-    outcome = _called(spooled(local, folder=place / "spools", config=config), local, path)
+    outcome = _called(_computed(local, place / "spools", config), local, path)
     if not outcome.fault:
         # The summary comes last, because it says that the other file is complete.
         copy_from(place / "spools" / f"{name}.f32", f"{work}/{name}.f32")
         write(f"{work}/{name}.json", to_json(0, outcome))
     return outcome
+
+
+def _computed(local: Path, folder: Path, config: SpoolConfig) -> Outcome:
+    """Computes a spool with one thread, as all workers do, because bytes may depend on that."""
+    if os.environ.get("NPROC") == ENVIRONMENT["NPROC"]:
+        return spooled(local, folder=folder, config=config)
+    # JAX had been imported in this process before it could be told.
+    _ITEMS.append((local, folder, config))
+    try:
+        return next(_child())
+    except BaseException:
+        _child.cache_clear()
+        _ITEMS.clear()
+        raise
+
+
+@cache
+def _child() -> Generator[Outcome, None, None]:
+    """The results of a process, which stays for the next recording."""
+    return pooled(_spooled, iter(_ITEMS.popleft, None), workers=1, ahead=1)
+
+
+def _spooled(item: tuple[Path, Path, SpoolConfig]) -> Outcome:
+    local, folder, config = item
+    return spooled(local, folder=folder, config=config)
 
 
 def _known(name: str) -> Outcome | None:

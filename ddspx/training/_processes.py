@@ -30,7 +30,7 @@ T = TypeVar("T")
 _BEAT_S, _SILENCE_S, _BROKEN_S, _FIRST_S = 1.0, 30.0, 5.0, 300.0
 _AGAIN = "the same command in all processes resumes from the newest checkpoint"
 _POLL_S = 0.2
-_places, _exchanges = itertools.count(), itertools.count()
+_places, _gatherings = itertools.count(), itertools.count()
 # The watch of this process, while there is one.
 _watches: list["_Watch"] = []
 
@@ -120,7 +120,7 @@ def together() -> Iterator[Callable[[Condition], Condition]]:
     with _watched() as watch:
         yield watch.agreed
         # No process leaves before process 0 has written everything.
-        exchange("")
+        all_gather("")
         watch.forget()
 
 
@@ -156,14 +156,14 @@ def _watched() -> Iterator["_Watch"]:
         watch.close()
 
 
-def exchange(value: str) -> list[str]:
+def all_gather(value: str) -> list[str]:
     """The value of each process, in every process; all must call it, and wait for each other.
 
     A collective would not wait as long as reading all recordings takes.
     """
     if jax.process_count() == 1:
         return [value]
-    store, place = _store(), f"ddspx/exchange/{next(_exchanges)}"
+    store, place = _store(), f"ddspx/all_gather/{next(_gatherings)}"
     store.key_value_set(f"{place}/{jax.process_index()}", value)
     while len(found := dict(store.key_value_dir_get(f"{place}/"))) < jax.process_count():
         time.sleep(_POLL_S)
@@ -174,16 +174,16 @@ def in_turn(call: Callable[[], T]) -> T:
     """Calls a function in process 0, and then in all others."""
     if is_writer():
         result = call()
-        exchange("")
+        all_gather("")
         return result
-    exchange("")
+    all_gather("")
     return call()
 
 
 def check_alike(**settings: Any) -> None:
     """Raises a ValueError unless all processes have the same settings."""
     text = json.dumps(settings, sort_keys=True, default=repr).encode()
-    first, *others = exchange(hashlib.sha256(text).hexdigest())
+    first, *others = all_gather(hashlib.sha256(text).hexdigest())
     if different := [index for index, digest in enumerate(others, 1) if digest != first]:
         raise ValueError(
             f"process {different[0]} has other data, settings or another model than process 0; "

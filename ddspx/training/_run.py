@@ -35,7 +35,7 @@ from ddspx.io._leftovers import is_temporary, sweep_owned
 from ddspx.io._replacing import write_errors
 from ddspx.training._config import RunConfig
 from ddspx.training._devices import is_writer, of_this_process, on_host
-from ddspx.training._processes import exchange
+from ddspx.training._processes import all_gather
 from ddspx.training._state import TrainState, from_arrays, to_arrays
 from ddspx.training._task import Task
 
@@ -167,9 +167,9 @@ class RunFolder:
         """
         if self._ownership is not None:
             found = self._newest()
-            exchange("0" if found is None else str(found[0]))
+            all_gather("0" if found is None else str(found[0]))
             return found
-        step = int(exchange("")[0])
+        step = int(all_gather("")[0])
         try:
             return self._restored(step) if step else None
         except ValueError as error:

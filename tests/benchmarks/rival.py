@@ -1,10 +1,10 @@
 """What a rival's script runs on: reads names of cases, answers with their times."""
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def serve(cases: Mapping[str, Callable[[], object]]) -> None:
@@ -13,5 +13,10 @@ def serve(cases: Mapping[str, Callable[[], object]]) -> None:
         start = time.perf_counter()
         cases[line.strip()]()
         elapsed = 1e3 * (time.perf_counter() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"ms": elapsed, "peak_mb": peak}), flush=True)
+        print(json.dumps({"ms": elapsed, "peak_mb": peak_mb()}), flush=True)
+
+
+def peak_mb() -> float:
+    """The most memory this process had; `ru_maxrss` begins with that of the benchmark's process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

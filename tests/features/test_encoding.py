@@ -29,7 +29,7 @@ def test_blocks_equal_the_whole(n_samples, monkeypatch):
     whole = jax.jit(lambda x: nnx.merge(*nnx.split(model))(x))(jnp.asarray(audio))
     z = blockwise_z(model, [audio])
     assert z.shape == (2, 1 + n_samples // HOP, 3) and z.dtype == np.float32
-    np.testing.assert_allclose(z, whole, atol=1e-5)
+    np.testing.assert_allclose(z, whole, atol=1e-4)
     cuts = np.sort(np.random.default_rng(1).integers(0, n_samples + 1, 7))
     np.testing.assert_array_equal(blockwise_z(model, np.split(audio, cuts, axis=-1)), z)
 
@@ -46,7 +46,7 @@ def test_one_compilation_serves_every_length():
 def test_an_encoder_that_needs_the_whole_sound_is_given_all_of_it():
     model, audio = encoder(normalize=True), noise(2, 4000).astype(np.float32)
     z = blockwise_z(model, np.split(audio, [100, 2500], axis=-1))
-    np.testing.assert_allclose(z, model(jnp.asarray(audio)), atol=1e-5)
+    np.testing.assert_allclose(z, model(jnp.asarray(audio)), atol=1e-4)
     with pytest.raises(ValueError, match="`blocks` must hold at least one block"):
         blockwise_z(model, [])
 

@@ -228,8 +228,8 @@ def test_logits_keep_the_dtype_and_the_batch_axes():
     model, audio = spectnet(), batch(6)
     expected = evaluate(model, audio)
     two_axes = evaluate(model, audio.reshape(2, 3, -1)).reshape(6, 3)
-    np.testing.assert_allclose(two_axes, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(evaluate(model, audio[0]), expected[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(two_axes, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(evaluate(model, audio[0]), expected[0], rtol=1e-4, atol=1e-4)
     for dtype in DTYPES:
         assert jax.eval_shape(model, audio.astype(dtype)).dtype == dtype
 
@@ -258,7 +258,7 @@ def test_the_embedding_is_what_the_logits_are_computed_from():
     sound = (0.1 * noise(1000)).astype(np.float32)
     found = spectnet_embedding(model, batch_size=4)(sound, sample_rate=1000)
     expected = embed(model, jnp.asarray(segments(sound, SMALL)))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     faster = soxr.resample(sound, 1000, 2000)
     again = spectnet_embedding(model, batch_size=4)(faster, sample_rate=2000)
     assert np.linalg.norm(again - found) < 0.3 * np.linalg.norm(found)

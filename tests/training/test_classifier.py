@@ -254,7 +254,7 @@ def test_the_logits_of_a_recording_do_not_depend_on_its_neighbours():
     assert [len(logits) for logits in together] == [1, 5, 2, 8, 1]
     for one, logits in zip(sounds, together, strict=True):
         (alone,) = segment_logits(model, [one], batch_size=4)
-        np.testing.assert_allclose(logits, alone, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(logits, alone, rtol=1e-5, atol=1e-5)
     assert list(segment_logits(model, [])) == []
 
 

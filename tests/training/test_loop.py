@@ -154,7 +154,7 @@ def test_several_steps_at_once_are_the_single_steps(runs, dataset, tmp_path):
     """Two steps, and the one that is left before the evaluation; and again.
 
     Not in every bit: XLA compiles another program, whose sums it may round otherwise. A step moves
-    a weight by about the learning rate, which is 300 times the tolerance.
+    a weight by about the learning rate, which is 30 times the tolerance.
     """
     straight, several = runs[0], tmp_path / "several"
     run(dataset, several, steps_per_dispatch=2)
@@ -162,10 +162,10 @@ def test_several_steps_at_once_are_the_single_steps(runs, dataset, tmp_path):
     theirs, their_facts = saved_state(several, 6)
     assert our_facts["batches"] == their_facts["batches"]
     for one, two in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(np.asarray(one), np.asarray(two), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(one), np.asarray(two), rtol=1e-4, atol=1e-4)
     lines = [[line for line in log(output) if is_same(line)] for output in (straight, several)]
     for one, two in zip(*lines, strict=True):
-        assert {**one, "time": 0} == pytest.approx({**two, "time": 0}, rel=1e-6)
+        assert {**one, "time": 0} == pytest.approx({**two, "time": 0}, rel=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,9 @@ def run_part(tmp_path, part, devices, processes=1):
     ]
     for i, process in enumerate(each):
         assert process.wait(MOST_S * 5) == 0, said(tmp_path, f"{part} {i}")
-        counts = json.loads(said(tmp_path, f"{part} {i}").splitlines()[0])
-        assert counts == [processes, processes * devices]
+        # A library may have said something before.
+        counts = f"[{processes}, {processes * devices}]"
+        assert counts in said(tmp_path, f"{part} {i}").splitlines()
 
 
 def losses_of(tmp_path, name):
@@ -117,7 +118,8 @@ def test_devices_and_processes_take_the_same_steps_and_resume_each_other(tmp_pat
             assert found.keys() == expected.keys()
             drift = max(abs(found[key] / expected[key] - 1) for key in expected)
             lines.append(f"run of {before} resumed by {after}: losses to {drift:.1e}")
-            assert drift < 1e-5, lines[-1]
+            # Adam makes a whole step of a gradient near zero, in whichever direction it is rounded.
+            assert drift < 1e-4, lines[-1]
     with capsys.disabled():
         print("", *lines, sep="\n")
 
@@ -188,7 +190,8 @@ def pair(tmp_path):
 
 
 def checkpoints(output):
-    return sorted(int(p.name) for p in output.with_name(f"{output.name}.run").glob("checkpoints/*"))
+    names = (p.name for p in output.with_name(f"{output.name}.run").glob("checkpoints/*"))
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 @pytest.mark.slow

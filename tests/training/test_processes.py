@@ -118,7 +118,7 @@ def test_one_watch_is_over_all_that_a_block_does(monkeypatch):
         (jax, "process_count", lambda: 2),
         (jax, "default_backend", lambda: "gpu"),
         (jax.distributed, "is_initialized", lambda: True),
-        (_processes, "exchange", lambda value: [value, value]),
+        (_processes, "all_gather", lambda value: [value, value]),
         (_processes, "_Watch", Watch),
     ):
         monkeypatch.setattr(place, name, value)
@@ -137,6 +137,6 @@ def test_one_watch_is_over_all_that_a_block_does(monkeypatch):
 
 def test_processes_with_other_data_or_settings_are_named(monkeypatch):
     _processes.check_alike(model={"a": 1}, data="b")
-    monkeypatch.setattr(_processes, "exchange", lambda digest: [digest, digest, "other"])
+    monkeypatch.setattr(_processes, "all_gather", lambda digest: [digest, digest, "other"])
     with pytest.raises(ValueError, match="process 2 has other data, settings or another model"):
         _processes.check_alike(model={"a": 1}, data="b")

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from toy_run import VALID, ToyBatches, outcome, programs, start_of, toy_run
 
-from ddspx.io import OwnedError, latest_checkpoint, owned
+from ddspx.io import OwnedError, latest_checkpoint, owned, restore_checkpoint
 from ddspx.training import RunConfig, _loop
 from ddspx.training._loop import _Run
 from ddspx.training._run import run_path
+from ddspx.training._state import to_arrays
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,14 @@ def logged(output, name):
     lines = (run_path(output) / "logs" / "metrics.jsonl").read_text().splitlines()
     records = map(json.loads, lines)
     return {record["step"]: record[name] for record in records if name in record}
+
+
+def last_state(output):
+    """The arrays of the newest checkpoint, and where in the data it is."""
+    _, start, optimizer, *_ = programs(1.0)
+    like = to_arrays(start_of(start, optimizer))
+    step, arrays, facts = restore_checkpoint(run_path(output) / "checkpoints", like)
+    return jax.tree.leaves(arrays), (step, facts["batches"])
 
 
 def files(folder):
@@ -207,7 +216,13 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path, straight):
         assert logged(output, "train/skipped_steps") == {2: 1, 8: 2}
         assert list(logged(output, "train/loss")) == [1, 3, 4, 5, 6, 7, 9, 10, 11, 12]
         assert selected(output)["skipped_steps"] == (1 if selected(output)["step"] < 8 else 2)
-    assert outcome(tmp_path / "single") == outcome(tmp_path / "several") != outcome(straight)
+    (one, place), (two, same_place) = map(last_state, (tmp_path / "single", tmp_path / "several"))
+    assert place == same_place
+    # Several steps are another program, whose sums may be rounded otherwise.
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    others, _ = last_state(straight)
+    assert not all(np.allclose(a, b, atol=1e-2) for a, b in zip(one, others, strict=True))
     # A run without such a step is the same to the bit.
     toy_run(tmp_path / "finite", skip_nonfinite=True)
     assert outcome(tmp_path / "finite") == outcome(straight)
