@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
     from ddspx.io._pool import mapped
 
-    # What a shell starts in the background ignores it.
+    # A process that a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         print(list(mapped(partial(noted, sys.argv[1]), range(4), workers=2)))

@@ -22,6 +22,7 @@ from ddspx.training._beam_spools import (
     copy_from,
     copy_to,
     delete,
+    end_child,
     file_systems,
     from_json,
     is_remote,
@@ -124,17 +125,23 @@ class BeamRunner:
             str(file.path) if is_remote(file.path) else str(Path(file.path).absolute())
             for file in listed
         ]
+        try:
+            yield from self._outcomes(paths, config, prefix)
+        finally:
+            end_child()
+
+    def _outcomes(self, paths: list[str], config: SpoolConfig, prefix: str) -> Outcomes:
         self._run(paths, config, prefix)
         lines = [
             line for name in matches(f"{literal(prefix)}*") for line in read(name).splitlines()
         ]
         found = dict(map(from_json, lines))
         delete(matches(f"{literal(prefix)}*"))
-        for index in range(len(listed)):
+        for index, path in enumerate(paths):
             outcome = found[index]
-            self._progress("collecting the features", float(index), float(len(listed)))
+            self._progress("collecting the features", float(index), float(len(paths)))
             if not outcome.fault and is_remote(self._work):
-                outcome = self._collected(paths[index], outcome, config)
+                outcome = self._collected(path, outcome, config)
             for message in outcome.warned:
                 warnings.warn(message, stacklevel=2)
             yield outcome

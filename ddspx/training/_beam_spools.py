@@ -64,8 +64,8 @@ def _computed(local: Path, folder: Path, config: SpoolConfig) -> Outcome:
     if os.environ.get("NPROC") == ENVIRONMENT["NPROC"]:
         return spooled(local, folder=folder, config=config)
     # JAX had been imported in this process before it could be told.
-    _ITEMS.append((local, folder, config))
     try:
+        _ITEMS.append((local, folder, config))
         return next(_child())
     except BaseException:
         _child.cache_clear()
@@ -77,6 +77,14 @@ def _computed(local: Path, folder: Path, config: SpoolConfig) -> Outcome:
 def _child() -> Generator[Outcome, None, None]:
     """The results of a process, which stays for the next recording."""
     return pooled(_spooled, iter(_ITEMS.popleft, None), workers=1, ahead=1)
+
+
+def end_child() -> None:
+    """Ends that process, if there is one."""
+    with _ONE_AT_A_TIME:
+        if _child.cache_info().currsize:
+            _child().close()
+            _child.cache_clear()
 
 
 def _spooled(item: tuple[Path, Path, SpoolConfig]) -> Outcome:

@@ -115,8 +115,8 @@ def prepare(
       licence: the licence of the recordings; it is stored with the models trained on them.
       attribution: the authors to credit; it is stored likewise.
       overwrite: whether to replace an existing dataset.
-      workers: number of processes; by default this one computes. With them a script needs the guard
-        ``if __name__ == "__main__":``, because each process imports it.
+      workers: number of processes; by default this one computes. With them, or with a `runner`, a
+        script needs the guard ``if __name__ == "__main__":``, because each process imports it.
       runner: a runner of Apache Beam that computes in place of these processes, such as
         "DirectRunner" or "FlinkRunner". Recordings and `output` may then be URLs of any file system
         that Beam has.

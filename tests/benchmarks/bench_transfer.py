@@ -8,7 +8,6 @@ what was asked for, and the correlation of its loudness with the recording's.
 """
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,20 +22,29 @@ from ddspx.transfer import evaluate_transfer, transfer
 
 MELODY = Path(__file__).parents[2] / "examples" / "melody" / "melody.flac"
 RATE, REPEATS = 16_000, 3
+COMMAND = """
+import sys
+from ddspx.cli import main
+assert main(sys.argv[2:]) == 0
+sys.path.insert(0, sys.argv[1])
+from rival import peak_mb
+print(peak_mb())
+"""
 
 
-def command(recording: Path, folder: Path) -> float:
-    """Seconds that the command takes, with the programs kept in `folder`."""
+def command(recording: Path, folder: Path) -> tuple[float, float]:
+    """Seconds and MB that the command takes, with the programs kept in `folder`."""
     arguments = ["transfer", recording, "--to", "violin", "-o", folder / "out.wav"]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "ddspx.cli", *map(str, arguments)],
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, str(Path(__file__).parent), *map(str, arguments)],
         env=inherited | {"XDG_CACHE_HOME": str(folder)},
-        stdout=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         check=True,
     )
-    return time.perf_counter() - start
+    return time.perf_counter() - start, float(done.stdout.split()[-1])
 
 
 def main() -> None:
@@ -46,12 +54,12 @@ def main() -> None:
         minute, moment = folder / "minute.wav", folder / "moment.wav"
         io.write_audio(minute, np.resize(melody, 60 * RATE), sample_rate=RATE)
         io.write_audio(moment, melody[RATE // 2 : RATE], sample_rate=RATE)
-        first = command(moment, folder)
-        later = statistics.median(command(moment, folder) for _ in range(REPEATS))
-        whole = statistics.median(command(minute, folder) for _ in range(REPEATS))
+        first, _ = command(moment, folder)
+        later = statistics.median(command(moment, folder)[0] for _ in range(REPEATS))
+        minutes = [command(minute, folder) for _ in range(REPEATS)]
+        whole, peak_mb = (statistics.median(each) for each in zip(*minutes, strict=True))
         report = transfer(minute, folder / "out.wav", to="violin")
         quality = evaluate_transfer(folder / "out.wav", report)
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     error = f"{quality.f0_cents:.1f} cents, {quality.loudness_correlation:.2f}"
     print("| what | s | memory, MB | error |")
     print("| --- | --- | --- | --- |")

@@ -1,4 +1,4 @@
-"""What a rival's script runs on: reads names of cases, answers with their times."""
+"""What a rival's script runs on, on Linux: reads names of cases, answers with their times."""
 
 import json
 import sys

@@ -164,8 +164,11 @@ def test_a_stream_gives_the_same_numbers_as_the_whole(method):
             np.testing.assert_array_equal(tracked, expected[:2])
     # The size of the chunks changes no more than the rounding.
     longer = features.conditioning_features(np.append(audio[:5000], np.zeros(30_000)), **options)
-    for a, b in zip(short, longer, strict=True):
-        assert np.mean(np.isclose(a[:60], b[:60], rtol=1e-4, atol=1e-4)) > 0.95
+    short, longer = (features.Features(*(x[:60] for x in of)) for of in (short, longer))
+    np.testing.assert_allclose(short.loudness_db, longer.loudness_db, rtol=1e-4, atol=1e-4)
+    for a, b in zip(short[:2], longer[:2], strict=True):
+        # It may tip a candidate of YIN in one frame.
+        assert np.sum(~np.isclose(a, b, rtol=1e-4, atol=1e-4)) <= (method == "yin")
 
 
 def test_a_stream_of_features_comes_with_the_sound():
@@ -355,7 +358,7 @@ def test_chunks_do_not_change_the_path(monkeypatch):
     _yin._decide.clear_cache()
     # Rounding may tip a candidate of a noisy frame.
     for a, b in zip(chunked[:2], at_once[:2], strict=True):
-        assert np.mean(np.isclose(a, b, rtol=1e-4, atol=1e-4)) > 0.99
+        assert np.sum(~np.isclose(a, b, rtol=1e-4, atol=1e-4)) <= 2
     np.testing.assert_allclose(chunked.loudness_db, at_once.loudness_db, atol=1e-3)
 
 

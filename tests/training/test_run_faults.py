@@ -242,6 +242,7 @@ def test_a_disk_that_fills_and_is_freed(straight, tmp_path):
     assert last.endswith(str(straight[0]))
     # Of several writes that fail, orbax awaits the first; a thread of tensorstore prints it if
     # another one ends when orbax's event loop is closed already.
+    # Several threads may print at once.
     assert set(re.findall(r"\w*Error", ended.stderr)) <= {"RuntimeError"}
-    assert not ended.stderr or "Event loop is closed" in ended.stderr
+    assert ended.stderr.count("Event loop is closed") == ended.stderr.count("Traceback")
     print(f"\n{len(sentences)} times full", *sentences, sep="\n")
