@@ -33,6 +33,8 @@ _FREQUENCY_AXES = ("linear", "log", "mel", "fft_note")
 # Long enough to show the harmonics of a low voice apart.
 _FRAME_SECONDS = 0.1
 _MAX_COLUMNS = 600
+# Of the frames of a long sound every so many-th is drawn: dozens for each pixel of the width.
+_MAX_POINTS = 20_000
 _RANGE_DB = 80.0
 # Lowest level of the top of the colour range, so that a very quiet sound is drawn dark.
 _QUIETEST_TOP_DB = -30.0
@@ -111,13 +113,15 @@ def plot_sounds(
         if sound.loudness_db is None:
             raise ValueError(f"`loudness_db` of {sound.title!r} must be given, got None.")
         _draw_pitch(above, sound, sample_rate, frame_s, y_axis)
-        time_s = np.arange(sound.f0_hz.size) * frame_s
-        below.plot(time_s, sound.loudness_db, linewidth=1)
+        shown = _drawn_frames(sound.f0_hz.size)
+        time_s = shown * frame_s
+        below.plot(time_s, sound.loudness_db[shown], linewidth=1)
         if sound.notes is not None:
             # In this transform, y goes from 0 to 1 over the height of the panel.
             whole = below.get_xaxis_transform()
+            where = sound.notes[shown]
             below.fill_between(
-                time_s, 0, 1, where=sound.notes, transform=whole, color="gray", alpha=0.2, lw=0
+                time_s, 0, 1, where=where, transform=whole, color="gray", alpha=0.2, lw=0
             )
         below.set_xlabel("Time")
         above.label_outer()
@@ -159,7 +163,8 @@ def plot_pitch(
     frame_s = hop_length / sample_rate
     _draw_pitch(above, sound, sample_rate, frame_s, y_axis)
     above.label_outer()
-    below.plot(np.arange(sound.f0_hz.size) * frame_s, sound.f0_confidence, linewidth=0.8)
+    shown = _drawn_frames(sound.f0_hz.size)
+    below.plot(shown * frame_s, sound.f0_confidence[shown], linewidth=0.8)
     below.axhline(VOICED, color="gray", linestyle="--", linewidth=0.8)
     below.set_ylim(-0.05, 1.05)
     below.set_yticks([0, VOICED, 1])
@@ -466,11 +471,17 @@ def _draw_pitch(
 ) -> None:
     """Draws the spectrogram, and on it the pitch of the voiced frames."""
     _draw_spectrogram(axes, sound, sample_rate, y_axis)
-    voiced_hz = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)
+    shown = _drawn_frames(sound.f0_hz.size)
+    voiced_hz = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)[shown]
     # Points, because a line would connect separate notes and would not show single frames.
-    axes.plot(np.arange(voiced_hz.size) * frame_s, voiced_hz, ".", color="cyan", markersize=1.5)
+    axes.plot(shown * frame_s, voiced_hz, ".", color="cyan", markersize=1.5)
     axes.set_title(sound.title, parse_math=False)
     axes.set_xlim(0, _n_samples(sound) / sample_rate)
+
+
+def _drawn_frames(n_frames: int) -> Int[np.ndarray, " points"]:
+    """The frames that are drawn: all, or as many of a long sound as a picture can show."""
+    return np.arange(0, n_frames, max(1, -(-n_frames // _MAX_POINTS)))
 
 
 def _draw_spectrogram(axes: "Axes", sound: Sound, sample_rate: int, y_axis: FrequencyAxis) -> None:

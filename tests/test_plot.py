@@ -49,6 +49,10 @@ def test_a_tone_is_drawn_at_its_frequency_with_the_confident_half_of_its_pitch()
 def test_a_long_sound_has_no_more_columns_than_a_screen():
     figure = plot.plot_sounds([sound(440, seconds=200.0)], **RATES)
     assert figure.axes[0].collections[0].get_array().shape[1] <= 600
+    # Nor has it more points than a picture can show, from its beginning to its end.
+    for axes in figure.axes:
+        time_s, _ = axes.lines[0].get_data()
+        assert len(time_s) <= 20_000 and time_s[0] == 0 and time_s[-1] > 199.9
 
 
 def test_a_column_is_the_mean_power_of_its_span():
