@@ -33,7 +33,8 @@ _FREQUENCY_AXES = ("linear", "log", "mel", "fft_note")
 # Long enough to show the harmonics of a low voice apart.
 _FRAME_SECONDS = 0.1
 _MAX_COLUMNS = 600
-# Of the frames of a long sound every so many-th is drawn: dozens for each pixel of the width.
+# A long sound has more frames than a picture can show. Of the features at most so many frames are
+# drawn, evenly spaced: dozens for each pixel of the width.
 _MAX_POINTS = 20_000
 _RANGE_DB = 80.0
 # Lowest level of the top of the colour range, so that a very quiet sound is drawn dark.
@@ -74,8 +75,9 @@ def plot_sounds(
 ) -> "Figure":
     """Draws sounds side by side: the spectrogram with the pitch on it, and the loudness.
 
-    A column of the spectrogram is the mean power over its time span. If a sound comes in blocks,
-    the memory that is needed does not grow with its duration.
+    A column of the spectrogram is the mean power over its time span. Of pitch and loudness at most
+    20,000 frames are drawn, evenly spaced. If a sound comes in blocks, the memory that is needed
+    does not grow with its duration.
 
     Args:
       sounds: one sound or more, for example a recording and an instrument's version of it.
@@ -472,7 +474,8 @@ def _draw_pitch(
     """Draws the spectrogram, and on it the pitch of the voiced frames."""
     _draw_spectrogram(axes, sound, sample_rate, y_axis)
     shown = _drawn_frames(sound.f0_hz.size)
-    voiced_hz = np.where(sound.f0_confidence >= VOICED, sound.f0_hz, np.nan)[shown]
+    is_voiced = sound.f0_confidence[shown] >= VOICED
+    voiced_hz = np.where(is_voiced, sound.f0_hz[shown], np.nan)
     # Points, because a line would connect separate notes and would not show single frames.
     axes.plot(shown * frame_s, voiced_hz, ".", color="cyan", markersize=1.5)
     axes.set_title(sound.title, parse_math=False)

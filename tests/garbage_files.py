@@ -30,8 +30,7 @@ from toy_instrument import SAMPLE_RATE, save_toy_instrument, tone  # noqa: E402
 
 from ddspx.cli import main as ddspx  # noqa: E402
 
-# Of all threads, and of the compiler too where a command comes to it for the first time.
-LONGEST_S = 300.0
+LONGEST_S = 60.0
 FORMATS = {
     "wav": ("WAV", "PCM_16"),
     "float.wav": ("WAV", "FLOAT"),

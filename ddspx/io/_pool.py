@@ -94,10 +94,10 @@ def pooled(
     workers: int,
     ahead: int | None = None,
 ) -> Generator[Result, None, None]:
-    """As :func:`mapped`, but one worker is a process of its own too, which has one thread as all.
+    """As :func:`mapped`, but a single worker is a process of its own, too.
 
-    So a result does not depend on the number of workers, even in its last digit: XLA may divide a
-    sum among its threads.
+    Every worker has one thread. So a result does not depend on the number of workers, even in its
+    last digit: with more threads, XLA may divide a sum among them.
     """
     pool, remaining = _Pool(function, size("workers", workers)), iter(items)
     taken: deque[_Task] = deque()

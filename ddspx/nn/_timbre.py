@@ -96,7 +96,7 @@ class TimbreEncoder(nnx.Module):
         # Of silence, all frames count alike.
         scale = jnp.where(loudest > 0, loudest, 1)
         features = self.frontend.features(energies), core.safe_log(energies / scale, eps=1e-8)
-        # XLA's compiler for CUDA fails if one kernel normalizes and joins.
+        # Without it XLA for CUDA (jax 0.10) may fuse both with the join, and fail to compile that.
         normalized = jax.lax.optimization_barrier([_normalized(x) for x in features])
         frames = self._trained(jnp.concatenate(normalized, axis=-1))
         envelopes = frames[..., features[0].shape[-1] :]

@@ -82,9 +82,8 @@ def _child() -> Generator[Outcome, None, None]:
 def end_child() -> None:
     """Ends that process, if there is one."""
     with _ONE_AT_A_TIME:
-        if _child.cache_info().currsize:
-            _child().close()
-            _child.cache_clear()
+        _child().close()
+        _child.cache_clear()
 
 
 def _spooled(item: tuple[Path, Path, SpoolConfig]) -> Outcome:

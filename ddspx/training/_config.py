@@ -125,8 +125,7 @@ class AutoencoderTrainConfig(RunConfig):
         `core.multi_scale_spectral_loss`; DDSP's is 0.
       gain_db: how much louder or softer an example may be made, in dB, and its loudness with it.
       valid_examples: how many examples of the valid split of a dataset an evaluation measures at
-        most. Of a larger
-        one it takes examples that are spread evenly, the same ones each time.
+        most. Of a larger one it takes examples that are spread evenly, the same ones each time.
       microbatches: equal parts of a batch whose gradients are computed one after the other, and
         averaged: less memory for the same step.
       bfloat16: whether a GPU rounds the factors of the networks' matrix products to bfloat16; sums,

@@ -86,8 +86,8 @@ def prepare(
     than a short one. What is computed of it is a function of its bytes and of the settings alone,
     and is kept in ``<output>.work`` with its SHA-256 until the dataset is complete. So the same
     call continues a preparation that was killed, and neither that nor the number of workers changes
-    a byte of the dataset. Without `workers` this process computes, with all of its threads and not
-    with one, as a worker has; on some machines that changes the last digit of some confidences. The
+    a byte of the dataset. Without `workers` this process computes, and it may use several threads,
+    where a worker has one; on some machines that changes the last digit of some confidences. The
     shards are written by one process, which starts over after a kill.
 
     The dataset is written to a temporary folder next to `output`, and renamed when it is complete.

@@ -89,7 +89,7 @@ def test_labels_equal_the_rendered_pitch(sounds, inventions):
     np.testing.assert_array_equal(labels.pitch_weight[0][4:74], 1)
     np.testing.assert_allclose(labels.f0_hz, 300.0, rtol=1e-5)
     rms = np.asarray(core.rms(audio, hop_length=256, win_length=512))
-    assert np.all(rms[0, 80:120] < 1e-5 * rms[0].max())
+    assert np.all(rms[0, 80:120] < 1e-6 * rms[0].max())
     assert np.all(rms[1:4, 80:85] > 1e-3 * rms[1:4].max(1, keepdims=True))
     spectrum = np.abs(np.fft.rfft(np.asarray(audio)[0][:16_000] * np.hanning(16_000)))
     assert np.argmax(spectrum[250:350]) == 50

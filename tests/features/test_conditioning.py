@@ -246,9 +246,9 @@ def test_the_frames_of_the_network_are_at_their_times(sample_rate, hop_length):
     # A glide of an octave a second bends little from one frame to the next.
     inner = (time > 0.1) & (time < seconds - 0.1)
     expected = np.exp(np.interp(time, own_time, np.log(expected)))
-    assert np.max(cents(heard, expected)[inner]) < 0.1
+    assert np.max(cents(heard, expected)[inner]) < 0.05
     voicing = np.interp(time, own_time, certainty)
-    np.testing.assert_allclose(confidence[inner], voicing[inner], atol=1e-3)
+    np.testing.assert_allclose(confidence[inner], voicing[inner], atol=1e-4)
 
 
 def test_frames_and_loudness_follow_the_frame_rule(monkeypatch):

@@ -11,13 +11,12 @@ import time
 import jax
 import numpy as np
 import pytest
-from toy_run import VALID, ToyBatches, outcome, programs, start_of, toy_run
+from toy_run import VALID, ToyBatches, newest, outcome, programs, start_of, toy_run
 
-from ddspx.io import OwnedError, latest_checkpoint, owned, restore_checkpoint
+from ddspx.io import OwnedError, latest_checkpoint, owned
 from ddspx.training import RunConfig, _loop
 from ddspx.training._loop import _Run
 from ddspx.training._run import run_path
-from ddspx.training._state import to_arrays
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +59,7 @@ def logged(output, name):
 
 def last_state(output):
     """The arrays of the newest checkpoint, and where in the data it is."""
-    _, start, optimizer, *_ = programs(1.0)
-    like = to_arrays(start_of(start, optimizer))
-    step, arrays, facts = restore_checkpoint(run_path(output) / "checkpoints", like)
+    step, arrays, facts = newest(output)
     return jax.tree.leaves(arrays), (step, facts["batches"])
 
 

